@@ -1,0 +1,200 @@
+//! [`Command`]: what is sent to a node.
+//!
+//! A command is kept in the form in which it travels: its arguments as RESP bulk strings, one after another, in a
+//! single buffer. Sending a thousand of them is then a thousand copies into one write, and nothing is encoded twice.
+//! Arguments are bytes; nothing here assumes UTF-8.
+
+use std::fmt;
+use std::ops::Range;
+
+/// One Redis command: a name, its arguments, and the key it is routed by.
+///
+/// ```
+/// use rmr::Command;
+///
+/// let get = Command::new("HGET").key("cart:1").arg("price");
+/// assert_eq!(get.to_string(), "HGET cart:1 price");
+/// assert_eq!(get.routing_key(), Some(&b"cart:1"[..]));
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct Command {
+    wire: Vec<u8>,
+    count: usize,
+    key: Option<Range<usize>>,
+    read_only: bool,
+}
+
+impl Command {
+    /// A command of this name and, so far, no arguments.
+    pub fn new(name: impl AsRef<[u8]>) -> Self {
+        let name = name.as_ref();
+        let wire = Vec::with_capacity(name.len() + 48);
+        Self { wire, count: 0, key: None, read_only: false }.arg(name)
+    }
+
+    /// A command from a whole argument list, its name first. `None` if the list is empty.
+    pub fn from_args<A: AsRef<[u8]>>(args: impl IntoIterator<Item = A>) -> Option<Self> {
+        let mut args = args.into_iter();
+        let name = args.next()?;
+        Some(args.fold(Self::new(name), Self::arg))
+    }
+
+    /// Adds an argument.
+    #[must_use]
+    pub fn arg(mut self, argument: impl AsRef<[u8]>) -> Self {
+        self.push(argument.as_ref());
+        self
+    }
+
+    /// Adds an argument that is a key. The first key is the one that the command is routed by.
+    #[must_use]
+    pub fn key(mut self, key: impl AsRef<[u8]>) -> Self {
+        let span = self.push(key.as_ref());
+        self.key.get_or_insert(span);
+        self
+    }
+
+    /// Says that the command changes nothing, so that it may be sent again when an answer was lost on the way.
+    /// Default: `false`, and a command whose answer was lost ends in an error.
+    #[must_use]
+    pub fn read_only(mut self, read_only: bool) -> Self {
+        self.read_only = read_only;
+        self
+    }
+
+    /// Whether the command may safely be sent twice.
+    pub fn is_read_only(&self) -> bool {
+        self.read_only
+    }
+
+    /// The command's name, as it was given.
+    pub fn name(&self) -> &[u8] {
+        self.args().next().unwrap_or_default()
+    }
+
+    /// The key that the command is routed by.
+    pub fn routing_key(&self) -> Option<&[u8]> {
+        self.key.clone().map(|span| &self.wire[span])
+    }
+
+    /// Name and arguments, in order.
+    pub fn args(&self) -> impl Iterator<Item = &[u8]> {
+        Args { wire: &self.wire }
+    }
+
+    /// How many arguments there are, the name included.
+    pub fn arg_count(&self) -> usize {
+        self.count
+    }
+
+    /// Appends the command to `out` as a RESP array.
+    pub fn write_to(&self, out: &mut Vec<u8>) {
+        write_header(out, b'*', self.count);
+        out.extend_from_slice(&self.wire);
+    }
+
+    /// How many bytes [`write_to`](Self::write_to) adds, or a few less.
+    pub(crate) fn wire_len(&self) -> usize {
+        self.wire.len() + 8
+    }
+
+    fn push(&mut self, argument: &[u8]) -> Range<usize> {
+        write_header(&mut self.wire, b'$', argument.len());
+        let start = self.wire.len();
+        self.wire.extend_from_slice(argument);
+        self.wire.extend_from_slice(b"\r\n");
+        self.count += 1;
+        start..start + argument.len()
+    }
+}
+
+fn write_header(out: &mut Vec<u8>, kind: u8, length: usize) {
+    out.push(kind);
+    out.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Walks the bulk strings of a command's own buffer.
+struct Args<'a> {
+    wire: &'a [u8],
+}
+
+impl<'a> Iterator for Args<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let digits = self.wire.strip_prefix(b"$")?;
+        let end = digits.iter().position(|&byte| byte == b'\r')?;
+        let length = digits[..end].iter().fold(0, |length, digit| length * 10 + usize::from(digit - b'0'));
+        let body = &digits[end + 2..];
+        self.wire = &body[length + 2..];
+        Some(&body[..length])
+    }
+}
+
+/// The command as a person would type it; long or binary arguments are shortened and escaped.
+impl fmt::Display for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, arg) in self.args().enumerate() {
+            if index > 0 {
+                f.write_str(" ")?;
+            }
+            f.write_str(&printable(arg))?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Command({self})")
+    }
+}
+
+/// User data made fit for an error text or a log line: escaped where it is not plain ASCII, cut after 64 bytes.
+pub(crate) fn printable(data: &[u8]) -> String {
+    const LONGEST: usize = 64;
+    let shown = &data[..data.len().min(LONGEST)];
+    let mut text = shown.escape_ascii().to_string();
+    if data.len() > LONGEST {
+        text.push_str("...");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_bytes_survive(args in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 1..20)) {
+            let command = Command::from_args(&args).unwrap();
+            let seen: Vec<Vec<u8>> = command.args().map(<[u8]>::to_vec).collect();
+            prop_assert_eq!(&seen, &args);
+            prop_assert_eq!(command.arg_count(), args.len());
+            prop_assert_eq!(command.name(), &args[0][..]);
+        }
+    }
+
+    #[test]
+    fn travels_as_a_resp_array() {
+        let mut wire = Vec::new();
+        Command::new("SET").key("k").arg("v1").write_to(&mut wire);
+        assert_eq!(wire, b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$2\r\nv1\r\n");
+    }
+
+    #[test]
+    fn the_first_key_routes() {
+        let command = Command::new("MGET").key("a").key("b");
+        assert_eq!(command.routing_key(), Some(&b"a"[..]));
+        assert_eq!(Command::new("DBSIZE").routing_key(), None);
+    }
+
+    #[test]
+    fn long_and_binary_data_is_shortened_for_people() {
+        assert_eq!(printable(b"caf\xc3\xa9\0"), "caf\\xc3\\xa9\\x00");
+        assert_eq!(printable(&[b'a'; 100]), format!("{}...", "a".repeat(64)));
+    }
+}

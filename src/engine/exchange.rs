@@ -1,0 +1,428 @@
+//! Sending the parts of a request and gathering what comes back, up to the deadline.
+//!
+//! Maps and fan-outs differ in how they find nodes, and in where they go when a node does not serve them. What they
+//! share stands here: units of work, one batch for each node, retries, and the outcome of each unit.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+
+use super::redirect::{Verdict, judge};
+use super::replies::{Replies, ShardReply};
+use super::view::View;
+use super::{Deadline, Engine, Options};
+use crate::command::{Command, printable};
+use crate::error::Error;
+use crate::link::{Batch, Budget, Delivery, Failure, Link, Mode};
+use crate::reply::Reply;
+use crate::topology::{Address, Node};
+
+/// How often one unit may be sent elsewhere by redirects: twice what a sound cluster ever needs.
+const MOST_REDIRECTS: u8 = 6;
+
+/// How often one unit is tried when its node cannot be reached, or is lost before a read was answered.
+const MOST_FAILURES: u8 = 3;
+
+/// The pause before a unit is tried again, doubled each time up to the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+const LONGEST_PAUSE: Duration = Duration::from_millis(100);
+
+/// Where a unit is sent.
+#[derive(Clone)]
+pub(super) struct Destination {
+    pub(super) node: Arc<Node>,
+    pub(super) link: Arc<dyn Link>,
+    pub(super) mode: Mode,
+    pub(super) in_process: bool,
+}
+
+impl Destination {
+    /// A node of the view.
+    pub(super) fn in_view(view: &View, node: &Arc<Node>, mode: Mode) -> Result<Self, Error> {
+        let link = view.link(node).ok_or_else(|| Error::Topology(format!("the topology has no node {node}")))?;
+        Ok(Self { node: node.clone(), link: link.clone(), mode, in_process: view.is_in_process(node) })
+    }
+
+    /// The same node, over a socket even where it is the one that we live in.
+    fn over_socket(&self, engine: &Engine) -> Self {
+        let link = engine.shared.views.link_to(&self.node.address);
+        Self { node: self.node.clone(), link, mode: self.mode, in_process: false }
+    }
+
+    /// Wherever a redirect points.
+    fn at(engine: &Engine, view: &View, address: &Address, mode: Mode) -> Self {
+        let name = address.to_string();
+        let known = view.topology.all_nodes().find(|node| node.is_called(&name));
+        // A node that we live in is asked in process, except for what it may only serve under `ASKING`.
+        if let (Some(node), Mode::Plain) = (known, mode)
+            && let Ok(destination) = Self::in_view(view, node, mode)
+        {
+            return destination;
+        }
+        let node = known.cloned().unwrap_or_else(|| Arc::new(Node::new(address.clone())));
+        Self { node, link: engine.shared.views.link_to(address), mode, in_process: false }
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.node, &other.node) && self.mode == other.mode && Arc::ptr_eq(&self.link, &other.link)
+    }
+}
+
+/// Finds the way of units: at the start, and again after the topology has changed.
+pub(super) trait Route: Send + Sync {
+    /// Where a unit belongs by this view.
+    fn destination(&self, view: &View, unit: u32, command: &Command) -> Result<Destination, Error>;
+
+    /// Which of the commands a unit is.
+    fn command(&self, unit: u32) -> u32;
+
+    /// Whether `MOVED` and `ASK` are followed.
+    fn follows_redirects(&self, view: &View) -> bool;
+}
+
+/// A request under way.
+pub(super) struct Exchange<'a, R> {
+    engine: &'a Engine,
+    route: R,
+    commands: Arc<[Command]>,
+    deadline: Deadline,
+    budget: Arc<Budget>,
+    outcomes: Vec<Option<ShardReply>>,
+    /// What has been tried of the units that did not succeed at once.
+    tries: BTreeMap<u32, Tries>,
+}
+
+#[derive(Default)]
+struct Tries {
+    redirects: u8,
+    failures: u8,
+    pauses: u8,
+    /// What the unit ends in when time is up.
+    last: Option<ShardReply>,
+}
+
+/// What has to be done, and where.
+type Part = (Destination, Vec<u32>);
+
+/// What to do about a unit that has no outcome yet.
+enum Next {
+    To(Destination),
+    /// Look where it belongs, after a pause; with a fresh topology if need be.
+    Again {
+        refresh: bool,
+    },
+}
+
+impl<'a, R: Route> Exchange<'a, R> {
+    pub(super) fn new(engine: &'a Engine, route: R, commands: Vec<Command>, units: usize) -> Self {
+        let deadline = engine.scope.deadline.unwrap_or_else(|| Deadline::after(Duration::ZERO));
+        let budget = engine.scope.budget.clone().unwrap_or_else(|| Arc::new(Budget::new(usize::MAX)));
+        let outcomes = vec![None; units];
+        Self { engine, route, commands: commands.into(), deadline, budget, outcomes, tries: BTreeMap::new() }
+    }
+
+    /// Does it all. One entry a unit; errors only where the whole request cannot be done.
+    pub(super) async fn run(mut self, view: Arc<View>, options: &Options) -> Result<Replies, Error> {
+        let units = 0..self.outcomes.len() as u32;
+        let mut parts = self.plan(&view, units)?;
+        if let Some((elsewhere, _)) = parts.iter().find(|(destination, _)| !destination.in_process) {
+            self.may_leave(elsewhere)?;
+        }
+        let mut view = view;
+        loop {
+            let unanswered = self.send(&view, parts).await;
+            if let Some(late) = unanswered.late {
+                self.give_up(late);
+                break;
+            }
+            if unanswered.again.is_empty() {
+                break;
+            }
+            parts = match self.again(&mut view, unanswered.again).await {
+                Some(parts) => parts,
+                None => break,
+            };
+        }
+        self.finish(options)
+    }
+
+    /// Whether something may be sent to another process.
+    fn may_leave(&self, to: &Destination) -> Result<(), Error> {
+        let scope = &self.engine.scope;
+        if let Some(reason) = scope.in_process {
+            return Err(Error::Invalid(format!("{reason}; this one needs {}", to.node)));
+        }
+        if scope.database != 0 {
+            let (node, database) = (&to.node, scope.database);
+            return Err(Error::Invalid(format!(
+                "other nodes are reached in database 0 only; this needs {node}, and database {database} is selected"
+            )));
+        }
+        Ok(())
+    }
+
+    fn command(&self, unit: u32) -> &Command {
+        &self.commands[self.route.command(unit) as usize]
+    }
+
+    fn plan(&self, view: &View, units: impl Iterator<Item = u32>) -> Result<Vec<Part>, Error> {
+        let mut parts = Vec::new();
+        for unit in units {
+            join(&mut parts, self.route.destination(view, unit, self.command(unit))?, unit);
+        }
+        Ok(parts)
+    }
+
+    /// Sends all parts, remote ones first so that they travel while the local share is served.
+    async fn send(&mut self, view: &View, mut parts: Vec<Part>) -> Unanswered {
+        parts.sort_by_key(|(destination, _)| destination.in_process);
+        let mut answers: FuturesUnordered<_> = parts
+            .iter()
+            .enumerate()
+            .map(|(index, (destination, units))| {
+                let picks = units.iter().map(|&unit| self.route.command(unit)).collect();
+                let (commands, budget) = (self.commands.clone(), self.budget.clone());
+                let database = self.engine.scope.database;
+                let batch = Batch { commands, picks, mode: destination.mode, database, budget };
+                let sent = destination.link.send(batch);
+                async move { (index, sent.await) }
+            })
+            .collect();
+
+        let mut unanswered = Unanswered::default();
+        let mut is_answered = vec![false; parts.len()];
+        let deadline = self.deadline;
+        let time_is_up = deadline.passed();
+        tokio::pin!(time_is_up);
+        loop {
+            let (index, delivery) = tokio::select! {
+                biased;
+                answer = answers.next() => match answer {
+                    Some(answer) => answer,
+                    None => return unanswered,
+                },
+                () = &mut time_is_up => break,
+            };
+            is_answered[index] = true;
+            let (destination, units) = &parts[index];
+            self.sort(view, destination, units, delivery, &mut unanswered.again);
+        }
+        let mut is_answered = is_answered.into_iter();
+        parts.retain(|_| !is_answered.next().unwrap_or(false));
+        parts.iter().for_each(|(destination, _)| destination.link.note_timeout());
+        unanswered.late = Some(parts);
+        unanswered
+    }
+
+    /// Sorts one node's delivery: outcomes here, the rest into `again`.
+    fn sort(
+        &mut self,
+        view: &View,
+        destination: &Destination,
+        units: &[u32],
+        delivery: Delivery,
+        again: &mut Vec<(u32, Next)>,
+    ) {
+        let mut units = units.iter().copied();
+        for (reply, unit) in delivery.replies.into_iter().zip(&mut units) {
+            match reply {
+                Reply::Error(message) => {
+                    if let Some(next) = self.refused(view, destination, unit, message) {
+                        again.push((unit, next));
+                    }
+                }
+                reply => self.outcomes[unit as usize] = Some(outcome(destination, Ok(reply))),
+            }
+        }
+        for unit in units {
+            let failure = delivery.failure.clone().unwrap_or_else(|| Failure::Lost("the node sent too little".into()));
+            if let Some(next) = self.failed(destination, unit, failure) {
+                again.push((unit, next));
+            }
+        }
+    }
+
+    /// A node has answered with an error: an outcome, or a reason to go elsewhere.
+    fn refused(&mut self, view: &View, at: &Destination, unit: u32, message: bytes::Bytes) -> Option<Next> {
+        let stats = self.engine.stats();
+        let verdict = judge(&message, &at.node.address.host);
+        let key = self.command(unit).routing_key().map(printable);
+        let error = outcome(at, Err(Error::Shard { node: at.node.to_string(), message, key }));
+        let follows = self.route.follows_redirects(view);
+        let tries = self.tries.entry(unit).or_default();
+        let next = match verdict {
+            Verdict::Moved(address) if follows && tries.redirects < MOST_REDIRECTS => {
+                stats.moved.fetch_add(1, Relaxed);
+                tries.redirects += 1;
+                self.engine.hint_change();
+                Next::To(Destination::at(self.engine, view, &address, Mode::Plain))
+            }
+            Verdict::Ask(address) if follows && tries.redirects < MOST_REDIRECTS => {
+                stats.ask.fetch_add(1, Relaxed);
+                tries.redirects += 1;
+                Next::To(Destination::at(self.engine, view, &address, Mode::Asking))
+            }
+            Verdict::Elsewhere => Next::To(at.over_socket(self.engine)),
+            Verdict::Demoted if follows && tries.failures < MOST_FAILURES => {
+                stats.retries.fetch_add(1, Relaxed);
+                tries.failures += 1;
+                Next::Again { refresh: true }
+            }
+            Verdict::Later => {
+                stats.retries.fetch_add(1, Relaxed);
+                Next::Again { refresh: true }
+            }
+            _ => {
+                self.outcomes[unit as usize] = Some(error);
+                return None;
+            }
+        };
+        tries.last = Some(error);
+        Some(next)
+    }
+
+    /// A node has not answered: a retry where that is sound, else an outcome.
+    fn failed(&mut self, at: &Destination, unit: u32, failure: Failure) -> Option<Next> {
+        let node_error = |cause, outcome_unknown| Error::Node { node: at.node.to_string(), cause, outcome_unknown };
+        let is_read = self.command(unit).is_read_only();
+        let (error, may_retry) = match failure {
+            Failure::TooBig => (Error::TooBig { limit: self.budget.limit() }, false),
+            Failure::Unreachable(cause) => (node_error(cause, false), true),
+            Failure::Lost(cause) => (node_error(cause, !is_read), is_read),
+        };
+        let tries = self.tries.entry(unit).or_default();
+        tries.failures += 1;
+        if may_retry && tries.failures < MOST_FAILURES {
+            self.engine.stats().retries.fetch_add(1, Relaxed);
+            tries.last = Some(outcome(at, Err(error)));
+            return Some(Next::Again { refresh: true });
+        }
+        self.outcomes[unit as usize] = Some(outcome(at, Err(error)));
+        None
+    }
+
+    /// Finds the way of units that did not succeed, after a pause where one is due. `None` when time is up.
+    async fn again(&mut self, view: &mut Arc<View>, again: Vec<(u32, Next)>) -> Option<Vec<Part>> {
+        let mut parts = Vec::new();
+        let mut waiting = Vec::new();
+        let (mut pause, mut refresh) = (Duration::ZERO, false);
+        for (unit, next) in again {
+            match next {
+                Next::To(destination) => join(&mut parts, destination, unit),
+                Next::Again { refresh: wanted } => {
+                    let tries = self.tries.entry(unit).or_default();
+                    pause = pause.max(LONGEST_PAUSE.min(FIRST_PAUSE * (1 << tries.pauses.min(8))));
+                    tries.pauses = tries.pauses.saturating_add(1);
+                    refresh |= wanted;
+                    waiting.push(unit);
+                }
+            }
+        }
+        parts.retain(|(destination, units)| {
+            let verdict = self.may_leave(destination);
+            if let Err(error) = &verdict {
+                for &unit in units {
+                    self.outcomes[unit as usize] = Some(outcome(destination, Err(error.clone())));
+                }
+            }
+            verdict.is_ok()
+        });
+        if self.engine.scope.in_process.is_some() {
+            // Nothing can be waited for: what there is, is the outcome.
+            self.settle(waiting);
+            return None;
+        }
+        if waiting.is_empty() {
+            return Some(parts);
+        }
+        let pause_ends = Instant::now() + pause;
+        if pause_ends >= self.deadline.at {
+            self.settle(waiting);
+            return Some(parts).filter(|parts| !parts.is_empty());
+        }
+        tokio::time::sleep_until(pause_ends.into()).await;
+        if refresh {
+            let stats = self.engine.stats();
+            // Without a fresh topology the old one must do.
+            let _ = self.engine.shared.views.refresh(self.deadline, stats).await;
+            if let Some(fresh) = self.engine.shared.views.current() {
+                *view = fresh;
+            }
+        }
+        for unit in waiting {
+            match self.route.destination(view, unit, self.command(unit)) {
+                Ok(destination) => join(&mut parts, destination, unit),
+                // No way by the new topology: what the unit was told before says more.
+                Err(_) => self.settle(vec![unit]),
+            }
+        }
+        Some(parts)
+    }
+
+    /// Makes the last thing that units were told their outcome.
+    fn settle(&mut self, units: Vec<u32>) {
+        for unit in units {
+            self.outcomes[unit as usize] = self.tries.get_mut(&unit).and_then(|tries| tries.last.take());
+        }
+    }
+
+    /// The deadline has passed: names the nodes that have not answered.
+    fn give_up(&mut self, late: Vec<Part>) {
+        let waiting_on: Vec<String> = late.iter().map(|(destination, _)| destination.node.to_string()).collect();
+        let mut answered: Vec<&Arc<Node>> = self.outcomes.iter().flatten().map(|outcome| &outcome.node).collect();
+        answered.sort_by_key(|node| Arc::as_ptr(node));
+        answered.dedup_by(|a, b| Arc::ptr_eq(a, b));
+        let answered = answered.iter().filter(|node| !late.iter().any(|(at, _)| Arc::ptr_eq(&at.node, node))).count();
+        let error = Error::Timeout {
+            timeout_ms: self.deadline.timeout.as_millis() as u64,
+            answered,
+            asked: answered + late.len(),
+            waiting_on: waiting_on.join(", "),
+        };
+        for (destination, units) in late {
+            for unit in units {
+                self.outcomes[unit as usize] = Some(outcome(&destination, Err(error.clone())));
+            }
+        }
+    }
+
+    fn finish(mut self, options: &Options) -> Result<Replies, Error> {
+        // Units that were waiting for another try when time ran out.
+        let open: Vec<u32> =
+            (0..self.outcomes.len() as u32).filter(|&unit| self.outcomes[unit as usize].is_none()).collect();
+        self.settle(open);
+        self.engine.stats().largest_replies.fetch_max(self.budget.used(), Relaxed);
+        let mut failures = self.outcomes.iter().flatten().filter_map(|outcome| outcome.result.as_ref().err());
+        if let Some(first) = failures.next() {
+            if !options.partial {
+                return Err(first.clone());
+            }
+            self.engine.stats().partial.fetch_add(1, Relaxed);
+        }
+        Ok(self.outcomes.into_iter().flatten().collect())
+    }
+}
+
+/// What of a round is not done.
+#[derive(Default)]
+struct Unanswered {
+    again: Vec<(u32, Next)>,
+    /// Set when the deadline has passed: the parts that nobody answered by then.
+    late: Option<Vec<Part>>,
+}
+
+fn outcome(at: &Destination, result: Result<Reply, Error>) -> ShardReply {
+    ShardReply { node: at.node.clone(), result }
+}
+
+/// Puts a unit to the part of its destination.
+fn join(parts: &mut Vec<Part>, destination: Destination, unit: u32) {
+    match parts.iter_mut().find(|(known, _)| known.is_same(&destination)) {
+        Some((_, units)) => units.push(unit),
+        None => parts.push((destination, vec![unit])),
+    }
+}

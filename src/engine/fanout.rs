@@ -1,0 +1,230 @@
+//! Fan-out: one command to many nodes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::exchange::{Destination, Exchange, Route};
+use super::map::no_shards;
+use super::replies::Replies;
+use super::step::{self, Reducer, Step};
+use super::view::View;
+use super::{Engine, Options};
+use crate::command::{Command, printable};
+use crate::error::Error;
+use crate::link::Mode;
+use crate::reply::Reply;
+use crate::topology::{BoxFuture, Node, Role, Topology, slots_text};
+
+/// Which nodes a fan-out goes to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Targets {
+    /// The primary of every shard that holds data.
+    #[default]
+    Primaries,
+    /// Every replica of these shards.
+    Replicas,
+    /// Every known node, those without data included.
+    All,
+    /// The nodes of these ids or addresses, in this order.
+    Nodes(Vec<String>),
+}
+
+/// A fan-out that has not been sent yet. `.await` it for the replies, in slot order, or give it a reducer.
+///
+/// # Errors
+/// Any failure of any node, unless partial results are allowed. [`Error::Slots`] if slots without an owner would be
+/// missed. Redirects are not followed: a keyed command is an error on the shards that do not own the key.
+#[must_use = "a fan-out does nothing before it is awaited"]
+pub struct FanOut {
+    engine: Engine,
+    command: Command,
+    targets: Targets,
+    options: Options,
+}
+
+impl FanOut {
+    pub(super) fn new(engine: Engine, command: Command) -> Self {
+        Self { engine, command, targets: Targets::default(), options: Options::default() }
+    }
+
+    /// Which nodes. Default: [`Targets::Primaries`].
+    pub fn targets(mut self, targets: Targets) -> Self {
+        self.targets = targets;
+        self
+    }
+
+    /// The most that the fan-out may take. Default: the engine's timeout.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.options.timeout = Some(timeout);
+        self
+    }
+
+    /// Whether failed nodes are left to whoever reads the replies. Default: `false`.
+    pub fn partial(mut self, partial: bool) -> Self {
+        self.options.partial = partial;
+        self
+    }
+
+    /// All options at once.
+    pub fn with_options(mut self, options: Options) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Reduces the replies, and runs the steps that the reducer starts.
+    pub fn reduce(self, reducer: impl Reducer) -> BoxFuture<'static, Result<Reply, Error>> {
+        let engine = self.engine.scoped(&self.options);
+        let options = Options { timeout: None, ..self.options };
+        let step = Step::FanOut { command: self.command, targets: self.targets, reducer: Box::new(reducer) };
+        Box::pin(step::run(engine, step, options))
+    }
+
+    pub(super) async fn run(self) -> Result<Replies, Error> {
+        let engine = self.engine.scoped(&self.options);
+        let (options, targets) = (&self.options, &self.targets);
+        engine
+            .counted(async {
+                let mut view = engine.pinned().await?;
+                let nodes = match select(&view.topology, targets, options.partial) {
+                    Ok(nodes) => nodes,
+                    // It may have changed a moment ago: an operator names a node that has just come.
+                    Err(_) if engine.scope.in_process.is_none() => {
+                        engine.refresh().await?;
+                        view = engine.pinned().await?;
+                        select(&view.topology, targets, options.partial)?
+                    }
+                    Err(error) => return Err(error),
+                };
+                let commands = engine.admit(vec![self.command]).await?;
+                let units = nodes.len();
+                let route = ToNodes { nodes: nodes.into_iter().map(|node| Target::new(&view, node)).collect() };
+                Exchange::new(&engine, route, commands, units).run(view, options).await
+            })
+            .await
+    }
+}
+
+/// The nodes that a fan-out goes to.
+fn select(topology: &Topology, targets: &Targets, partial: bool) -> Result<Vec<Arc<Node>>, Error> {
+    if let Targets::Nodes(names) = targets {
+        return names.iter().map(|name| named(topology, name)).collect();
+    }
+    if topology.data_shards().next().is_none() {
+        return Err(no_shards(topology));
+    }
+    let uncovered = topology.uncovered();
+    if !uncovered.is_empty() && !partial {
+        let count: u32 = uncovered.iter().map(|&(first, last)| u32::from(last - first) + 1).sum();
+        return Err(Error::Slots(format!("{count} slots have no owner ({})", slots_text(&uncovered))));
+    }
+    let nodes: Vec<Arc<Node>> = match targets {
+        Targets::Replicas => topology.data_shards().flat_map(|shard| shard.replicas.iter().cloned()).collect(),
+        Targets::All => topology.all_nodes().cloned().collect(),
+        _ => topology.data_shards().map(|shard| shard.primary.clone()).collect(),
+    };
+    if nodes.is_empty() {
+        return Err(Error::Topology("no shard has a replica".into()));
+    }
+    Ok(nodes)
+}
+
+fn named(topology: &Topology, name: &str) -> Result<Arc<Node>, Error> {
+    topology.node(name).cloned().ok_or_else(|| {
+        let known: Vec<String> = topology.all_nodes().map(|node| node.address.to_string()).collect();
+        let name = printable(name.as_bytes());
+        Error::Invalid(format!("no node has the id or address '{name}'; known are {}", known.join(", ")))
+    })
+}
+
+/// A node, and the first slot of its shard, by which the shard is found again when its primary has changed.
+struct Target {
+    node: Arc<Node>,
+    first_slot: Option<u16>,
+}
+
+impl Target {
+    fn new(view: &View, node: Arc<Node>) -> Self {
+        let shards = view.topology.shards().iter();
+        let shard = shards.filter(|shard| Arc::ptr_eq(&shard.primary, &node)).find_map(|shard| shard.slots.first());
+        Self { node, first_slot: shard.map(|range| range.0) }
+    }
+}
+
+/// Each unit is one node; the command is the same for all.
+struct ToNodes {
+    nodes: Vec<Target>,
+}
+
+impl Route for ToNodes {
+    fn destination(&self, view: &View, unit: u32, _command: &Command) -> Result<Destination, Error> {
+        let Target { node, first_slot } = &self.nodes[unit as usize];
+        let by_slot = first_slot.and_then(|slot| view.topology.owner(slot)).map(|shard| &shard.primary);
+        let now = match by_slot {
+            Some(primary) => primary,
+            None => view
+                .topology
+                .all_nodes()
+                .find(|known| known.id == node.id)
+                .ok_or_else(|| Error::Topology(format!("the node {node} has left")))?,
+        };
+        let mode = match now.role {
+            Role::Replica if view.topology.has_slots() => Mode::Replica,
+            _ => Mode::Plain,
+        };
+        Destination::in_view(view, now, mode)
+    }
+
+    fn command(&self, _unit: u32) -> u32 {
+        0
+    }
+
+    fn follows_redirects(&self, _view: &View) -> bool {
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::topology::{Address, Shard};
+
+    fn node(port: u16, role: Role) -> Arc<Node> {
+        Arc::new(Node { role, ..Node::new(Address::new("10.0.0.1", port)) })
+    }
+
+    fn cluster(last: u16) -> Topology {
+        let shard = |port, slots| Shard {
+            primary: node(port, Role::Primary),
+            replicas: vec![node(port + 10, Role::Replica)],
+            slots,
+        };
+        Topology::with_slots("test", vec![shard(2, vec![(100, last)]), shard(1, vec![(0, 99)]), shard(3, vec![])])
+    }
+
+    fn ports(topology: &Topology, targets: Targets) -> Vec<u16> {
+        select(topology, &targets, false).unwrap().iter().map(|node| node.address.port).collect()
+    }
+
+    #[test]
+    fn targets_are_selected_in_slot_order() {
+        let topology = cluster(16383);
+        assert_eq!(ports(&topology, Targets::Primaries), [1, 2]);
+        assert_eq!(ports(&topology, Targets::Replicas), [11, 12]);
+        assert_eq!(ports(&topology, Targets::All), [1, 11, 2, 12, 3, 13]);
+        assert_eq!(ports(&topology, Targets::Nodes(vec!["10.0.0.1:3".into(), "10.0.0.1:1".into()])), [3, 1]);
+    }
+
+    #[test]
+    fn a_hole_in_the_slots_is_an_error_unless_partial() {
+        let error = select(&cluster(16000), &Targets::Primaries, false).unwrap_err();
+        assert_eq!(error.to_string(), "RMRSLOTS 383 slots have no owner (16001-16383)");
+        assert_eq!(select(&cluster(16000), &Targets::Primaries, true).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn an_unknown_node_is_named_with_those_known() {
+        let error = select(&cluster(16383), &Targets::Nodes(vec!["nobody".into()]), false).unwrap_err().to_string();
+        assert!(error.starts_with("ERR no node has the id or address 'nobody'; known are 10.0.0.1:1, "), "{error}");
+    }
+}

@@ -1,0 +1,103 @@
+//! Map: each command to the shard that it belongs to.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use super::exchange::{Destination, Exchange, Route};
+use super::replies::Replies;
+use super::step::{self, Reducer, Step, panicked};
+use super::view::View;
+use super::{Engine, Options};
+use crate::command::Command;
+use crate::error::Error;
+use crate::link::Mode;
+use crate::reply::Reply;
+use crate::topology::BoxFuture;
+
+/// A map that has not been sent yet. `.await` it for the replies, in the order of the commands, or give it a reducer.
+///
+/// # Errors
+/// Any failure of any command, unless partial results are allowed; [`Error::Unroutable`] for a command without a key,
+/// before anything is sent.
+#[must_use = "a map does nothing before it is awaited"]
+pub struct Map {
+    engine: Engine,
+    commands: Vec<Command>,
+    options: Options,
+}
+
+impl Map {
+    pub(super) fn new(engine: Engine, commands: Vec<Command>) -> Self {
+        Self { engine, commands, options: Options::default() }
+    }
+
+    /// The most that the map may take. Default: the engine's timeout.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.options.timeout = Some(timeout);
+        self
+    }
+
+    /// Whether failed commands are left to whoever reads the replies. Default: `false`.
+    pub fn partial(mut self, partial: bool) -> Self {
+        self.options.partial = partial;
+        self
+    }
+
+    /// All options at once.
+    pub fn with_options(mut self, options: Options) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Reduces the replies, and runs the steps that the reducer starts.
+    pub fn reduce(self, reducer: impl Reducer) -> BoxFuture<'static, Result<Reply, Error>> {
+        let engine = self.engine.scoped(&self.options);
+        let options = Options { timeout: None, ..self.options };
+        Box::pin(step::run(engine, Step::Map { commands: self.commands, reducer: Box::new(reducer) }, options))
+    }
+
+    pub(super) async fn run(self) -> Result<Replies, Error> {
+        let engine = self.engine.scoped(&self.options);
+        let options = &self.options;
+        engine
+            .counted(async {
+                let view = engine.pinned().await?;
+                let commands = engine.admit(self.commands).await?;
+                let units = commands.len();
+                Exchange::new(&engine, ByKey(&engine), commands, units).run(view, options).await
+            })
+            .await
+    }
+}
+
+/// Each unit is one command, and goes where the shard function places it.
+struct ByKey<'a>(&'a Engine);
+
+impl Route for ByKey<'_> {
+    fn destination(&self, view: &View, _unit: u32, command: &Command) -> Result<Destination, Error> {
+        let topology = &*view.topology;
+        if topology.data_shards().next().is_none() {
+            return Err(no_shards(topology));
+        }
+        let shard_func = self.0.shard_func(topology);
+        let node = catch_unwind(AssertUnwindSafe(|| shard_func.node(topology, command)))
+            .unwrap_or_else(|panic| Err(panicked("shard function", &*panic)))?;
+        Destination::in_view(view, node, Mode::Plain)
+    }
+
+    fn command(&self, unit: u32) -> u32 {
+        unit
+    }
+
+    /// A redirect is to be followed only where slots, and not a function of ours, say where a key lives.
+    fn follows_redirects(&self, view: &View) -> bool {
+        view.topology.has_slots()
+    }
+}
+
+pub(super) fn no_shards(topology: &crate::topology::Topology) -> Error {
+    Error::Topology(match topology.all_nodes().count() {
+        0 => format!("the provider '{}' knows no node", topology.source()),
+        nodes => format!("no slots are assigned yet: none of the {nodes} known nodes owns any (CLUSTER ADDSLOTS)"),
+    })
+}

@@ -1,0 +1,405 @@
+//! The heart: [`Engine`] sends commands to the shards that hold the data, and reduces what comes back.
+
+mod exchange;
+mod fanout;
+mod map;
+mod redirect;
+mod replies;
+mod stats;
+mod step;
+mod unfit;
+mod view;
+
+use std::future::IntoFuture;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+pub use fanout::{FanOut, Targets};
+pub use map::Map;
+pub use replies::{Replies, ShardReply};
+pub use stats::{ErrorCounts, Histogram, Stats};
+pub use step::{Reducer, Step};
+
+use crate::command::Command;
+use crate::error::Error;
+use crate::link::{Budget, Link, LinkOptions, Links};
+use crate::shard::{Crc16Slots, Crc32Partition, ShardFunc};
+use crate::topology::{Address, BoxFuture, Node, NodeProvider, RedisCluster, Topology};
+use view::{ThroughSeeds, View, Views};
+
+/// How often a cluster that is followed from outside is asked for its topology, besides at signs of a change.
+const REFRESH_EVERY: Duration = Duration::from_secs(1);
+
+/// Sends commands to shards. Cheap to clone; all clones share links, topology and figures.
+///
+/// ```no_run
+/// use rmr::{Address, Command, Engine, StaticList};
+///
+/// # async fn run() -> Result<(), rmr::Error> {
+/// let nodes = StaticList::parse("10.0.0.1:6379 10.0.0.2:6379")?;
+/// let engine = Engine::builder().provider(nodes).build();
+/// let sizes = engine.fan_out(Command::new("DBSIZE")).await?;
+/// println!("{} keys in all", sizes.integers().sum::<i64>());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Engine {
+    shared: Arc<Shared>,
+    scope: Scope,
+}
+
+struct Shared {
+    views: Views,
+    shard_func: Option<Box<dyn ShardFunc>>,
+    limits: Limits,
+    stats: Arc<Stats>,
+}
+
+/// What may be changed while the engine runs.
+#[derive(Debug)]
+struct Limits {
+    timeout_ms: AtomicU64,
+    max_in_flight: AtomicUsize,
+    max_reply_bytes: AtomicUsize,
+}
+
+/// What all steps of one request have in common.
+#[derive(Clone, Default)]
+struct Scope {
+    deadline: Option<Deadline>,
+    budget: Option<Arc<Budget>>,
+    gate: Option<Arc<dyn Gate>>,
+    /// Nothing may leave this process, for this reason.
+    in_process: Option<&'static str>,
+    /// The database that the local share is served from.
+    database: i32,
+}
+
+/// When a request must be done, and how long it had.
+#[derive(Debug, Clone, Copy)]
+struct Deadline {
+    at: Instant,
+    timeout: Duration,
+}
+
+impl Deadline {
+    fn after(timeout: Duration) -> Self {
+        // A timeout beyond what the clock can say is as good as ten years.
+        let at = Instant::now().checked_add(timeout);
+        let at = at.unwrap_or_else(|| Instant::now() + Duration::from_secs(315_360_000));
+        Self { at, timeout }
+    }
+
+    async fn passed(&self) {
+        tokio::time::sleep_until(self.at.into()).await;
+    }
+}
+
+/// Asked before anything of a request leaves: may this be sent? The module's gate checks the rights of the calling
+/// user.
+pub trait Gate: Send + Sync + 'static {
+    /// Lets the commands pass, or says why not. It may mark those that change nothing as such.
+    fn admit(&self, commands: Vec<Command>) -> BoxFuture<'_, Result<Vec<Command>, Error>>;
+}
+
+/// How a request is carried out.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct Options {
+    timeout: Option<Duration>,
+    partial: bool,
+}
+
+impl Options {
+    /// All defaults: the engine's timeout, complete or an error.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The most that the whole request may take: queueing, connecting, sending, waiting, reducing. Default: the
+    /// engine's timeout.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// The timeout that was asked for.
+    pub(crate) fn time_allowed(&self) -> Option<Duration> {
+        self.timeout
+    }
+
+    /// Whether failures of some nodes are left to the reducer. Default: `false`, and any failure is the request's.
+    #[must_use]
+    pub fn partial(mut self, partial: bool) -> Self {
+        self.partial = partial;
+        self
+    }
+}
+
+impl Engine {
+    /// Sets an engine up.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// Sends each command to its shard: one write a node, replies in the order of the commands.
+    pub fn map(&self, commands: impl IntoIterator<Item = Command>) -> Map {
+        Map::new(self.clone(), commands.into_iter().collect())
+    }
+
+    /// Sends one command to many nodes: by default to every primary that holds data, replies in slot order.
+    pub fn fan_out(&self, command: Command) -> FanOut {
+        FanOut::new(self.clone(), command)
+    }
+
+    /// The topology that a request would use now. `None` before the first one has been fetched.
+    pub fn topology(&self) -> Option<Arc<Topology>> {
+        self.shared.views.current().map(|view| view.topology.clone())
+    }
+
+    /// How long ago the topology was last confirmed.
+    pub fn topology_age(&self) -> Option<Duration> {
+        self.shared.views.age()
+    }
+
+    /// Why the topology could not be fetched, the last time that was tried. `None` if it could.
+    pub fn topology_error(&self) -> Option<Error> {
+        self.shared.views.last_error()
+    }
+
+    /// Fetches the topology now. Never needed: the engine does this by itself.
+    pub async fn refresh(&self) -> Result<Arc<Topology>, Error> {
+        let timeout = Duration::from_millis(self.shared.limits.timeout_ms.load(Relaxed));
+        let deadline = self.scope.deadline.unwrap_or_else(|| Deadline::after(timeout));
+        self.shared.views.refresh(deadline, &self.shared.stats).await?;
+        self.topology().ok_or_else(|| Error::Topology("the topology is not known yet".into()))
+    }
+
+    /// Says that the topology may have changed; it is fetched soon, in the background.
+    pub fn hint_change(&self) {
+        self.shared.views.hint();
+    }
+
+    /// Calls with every node of the topology and its link.
+    pub fn each_link(&self, mut visit: impl FnMut(&Node, &dyn Link)) {
+        if let Some(view) = self.shared.views.current() {
+            view.links().for_each(|(node, link)| visit(node, &**link));
+        }
+    }
+
+    /// What the engine has counted so far.
+    pub fn stats(&self) -> &Arc<Stats> {
+        &self.shared.stats
+    }
+
+    /// The time that a request has unless it says otherwise. Default: 5 s.
+    pub fn set_timeout(&self, timeout: Duration) {
+        self.shared.limits.timeout_ms.store(timeout.as_millis() as u64, Relaxed);
+    }
+
+    /// How many requests may be under way at once; more are refused. Default: 10,000.
+    pub fn set_max_in_flight(&self, requests: usize) {
+        self.shared.limits.max_in_flight.store(requests, Relaxed);
+    }
+
+    /// The most memory, in bytes, that the replies to one request may take. Default: 1 GiB.
+    pub fn set_max_reply_bytes(&self, bytes: usize) {
+        self.shared.limits.max_reply_bytes.store(bytes, Relaxed);
+    }
+
+    /// The same engine with one deadline for all that is sent through it: for a request of several steps.
+    #[must_use]
+    pub fn with_timeout(&self, timeout: Option<Duration>) -> Self {
+        let timeout = timeout.unwrap_or(Duration::from_millis(self.shared.limits.timeout_ms.load(Relaxed)));
+        let mut engine = self.clone();
+        engine.scope.deadline = Some(Deadline::after(timeout));
+        engine.scope.budget = Some(Arc::new(Budget::new(self.shared.limits.max_reply_bytes.load(Relaxed))));
+        engine
+    }
+
+    /// The same engine behind a gate.
+    #[must_use]
+    pub fn with_gate(&self, gate: Arc<dyn Gate>) -> Self {
+        let mut engine = self.clone();
+        engine.scope.gate = Some(gate);
+        engine
+    }
+
+    /// The same engine, with the local share served from this database. Other nodes are reached in database 0 only.
+    #[must_use]
+    pub fn in_database(&self, database: i32) -> Self {
+        let mut engine = self.clone();
+        engine.scope.database = database;
+        engine
+    }
+
+    /// The same engine, which refuses, with this reason, whatever cannot be served by the local node at once.
+    #[must_use]
+    pub fn in_process_only(&self, reason: &'static str) -> Self {
+        let mut engine = self.clone();
+        engine.scope.in_process = Some(reason);
+        engine
+    }
+
+    /// The view that the request is planned by.
+    async fn pinned(&self) -> Result<Arc<View>, Error> {
+        let timeout = Duration::from_millis(self.shared.limits.timeout_ms.load(Relaxed));
+        let deadline = self.scope.deadline.unwrap_or_else(|| Deadline::after(timeout));
+        self.shared.views.pinned(deadline, &self.shared.stats).await
+    }
+
+    /// Runs a request within the limit of requests in flight, and counts how it ends.
+    async fn counted<T>(&self, request: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        let stats = &self.shared.stats;
+        let limit = self.shared.limits.max_in_flight.load(Relaxed);
+        stats.requests.fetch_add(1, Relaxed);
+        let mut flight = Flight { stats, began: Instant::now(), is_done: false };
+        let before = stats.in_flight.fetch_add(1, Relaxed);
+        let result = if before < limit { request.await } else { Err(Error::Busy { limit }) };
+        flight.is_done = true;
+        if let Err(error) = &result {
+            stats.errors.count(error);
+        }
+        result
+    }
+
+    async fn admit(&self, commands: Vec<Command>) -> Result<Vec<Command>, Error> {
+        unfit::check(&commands)?;
+        match &self.scope.gate {
+            Some(gate) => gate.admit(commands).await,
+            None => Ok(commands),
+        }
+    }
+
+    fn scoped(&self, options: &Options) -> Self {
+        match self.scope.deadline {
+            Some(_) if options.timeout.is_none() => self.clone(),
+            _ => self.with_timeout(options.timeout),
+        }
+    }
+
+    fn shard_func(&self, topology: &Topology) -> &dyn ShardFunc {
+        match &self.shared.shard_func {
+            Some(shard_func) => &**shard_func,
+            None if topology.has_slots() => &Crc16Slots,
+            None => &Crc32Partition,
+        }
+    }
+}
+
+/// A request in flight; one that ends without being done was given up by its requester.
+struct Flight<'a> {
+    stats: &'a Stats,
+    began: Instant,
+    is_done: bool,
+}
+
+impl Drop for Flight<'_> {
+    fn drop(&mut self) {
+        self.stats.in_flight.fetch_sub(1, Relaxed);
+        if self.is_done {
+            self.stats.latency.record(self.began.elapsed());
+        } else {
+            self.stats.cancelled.fetch_add(1, Relaxed);
+        }
+    }
+}
+
+/// Sets an [`Engine`] up.
+#[derive(Default)]
+pub struct Builder {
+    provider: Option<Box<dyn NodeProvider>>,
+    seeds: Option<Vec<Address>>,
+    shard_func: Option<Box<dyn ShardFunc>>,
+    links: LinkOptions,
+    local: Option<Arc<dyn Link>>,
+    timeout: Option<Duration>,
+}
+
+impl Builder {
+    /// Who is there. Without one, no node is.
+    #[must_use]
+    pub fn provider(mut self, provider: impl NodeProvider) -> Self {
+        self.provider = Some(Box::new(provider));
+        self
+    }
+
+    /// A Redis Cluster that is found through any of these nodes, and followed from then on.
+    #[must_use]
+    pub fn cluster(mut self, seeds: Vec<Address>) -> Self {
+        self.seeds = Some(seeds);
+        self
+    }
+
+    /// Which node a command belongs to. Default: CRC16 slots where the provider knows slots, CRC32 elsewhere.
+    #[must_use]
+    pub fn shard_func(mut self, shard_func: impl ShardFunc) -> Self {
+        self.shard_func = Some(Box::new(shard_func));
+        self
+    }
+
+    /// How links connect.
+    #[must_use]
+    pub fn links(mut self, options: LinkOptions) -> Self {
+        self.links = options;
+        self
+    }
+
+    /// Serves the share of the node that this process is.
+    #[must_use]
+    pub fn local_link(mut self, link: Arc<dyn Link>) -> Self {
+        self.local = Some(link);
+        self
+    }
+
+    /// The time that a request has unless it says otherwise. Default: 5 s.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// The engine. Must be called within a tokio runtime: the topology is followed from now on.
+    pub fn build(self) -> Engine {
+        let stats = Arc::new(Stats::default());
+        let tls = self.links.tls.is_some();
+        let links = Arc::new(Links::new(self.links));
+        let through_seeds = |seeds| -> Box<dyn NodeProvider> {
+            let ask = ThroughSeeds { links: links.clone(), seeds };
+            Box::new(RedisCluster::new(ask, || REFRESH_EVERY).tls(tls))
+        };
+        let provider = self.provider.or_else(|| self.seeds.map(through_seeds));
+        let shared = Arc::new(Shared {
+            views: Views::new(provider, links, self.local),
+            shard_func: self.shard_func,
+            limits: Limits {
+                timeout_ms: AtomicU64::new(self.timeout.unwrap_or(Duration::from_secs(5)).as_millis() as u64),
+                max_in_flight: AtomicUsize::new(10_000),
+                max_reply_bytes: AtomicUsize::new(1 << 30),
+            },
+            stats,
+        });
+        tokio::spawn(view::follow(Arc::downgrade(&shared)));
+        Engine { shared, scope: Scope::default() }
+    }
+}
+
+/// Makes `.await` on a request builder run it.
+macro_rules! awaitable {
+    ($builder:ty) => {
+        impl IntoFuture for $builder {
+            type Output = Result<Replies, Error>;
+            type IntoFuture = BoxFuture<'static, Self::Output>;
+
+            fn into_future(self) -> Self::IntoFuture {
+                Box::pin(self.run())
+            }
+        }
+    };
+}
+
+awaitable!(Map);
+awaitable!(FanOut);

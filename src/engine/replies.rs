@@ -1,0 +1,92 @@
+//! [`Replies`]: what a reducer sees, one entry for each command that was sent.
+
+use std::sync::Arc;
+
+use crate::error::Error;
+use crate::reply::{Number, Reply};
+use crate::topology::Node;
+
+/// What one node answered to one command, or why it did not.
+#[derive(Debug, Clone)]
+pub struct ShardReply {
+    /// The node that answered, or should have.
+    pub node: Arc<Node>,
+    /// The reply, or the failure: an error reply of the shard is [`Error::Shard`].
+    pub result: Result<Reply, Error>,
+}
+
+/// The answers to a request: one entry for each command of a map, in the order of the commands; one for each node of
+/// a fan-out, in slot order.
+///
+/// Unless the request asked for partial results, every entry is `Ok`: a request with a failure in it ends in that
+/// failure.
+#[derive(Debug, Clone, Default)]
+pub struct Replies {
+    entries: Vec<ShardReply>,
+}
+
+impl Replies {
+    /// The entries, in order.
+    pub fn iter(&self) -> std::slice::Iter<'_, ShardReply> {
+        self.entries.iter()
+    }
+
+    /// How many entries there are.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there are none, as after a map of no commands.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The replies that arrived, in order.
+    pub fn ok(&self) -> impl Iterator<Item = &Reply> {
+        self.entries.iter().filter_map(|entry| entry.result.as_ref().ok())
+    }
+
+    /// The failures, in order.
+    pub fn errors(&self) -> impl Iterator<Item = (&Node, &Error)> {
+        self.entries.iter().filter_map(|entry| Some((&*entry.node, entry.result.as_ref().err()?)))
+    }
+
+    /// The replies that are integers, or strings that say one; all others are passed over.
+    pub fn integers(&self) -> impl Iterator<Item = i64> {
+        self.ok().filter_map(Reply::integer)
+    }
+
+    /// The replies that are numbers, or strings that say one; all others are passed over.
+    pub fn numbers(&self) -> impl Iterator<Item = Number> {
+        self.ok().filter_map(Reply::number)
+    }
+
+    /// All replies, or the first failure.
+    pub fn into_all(self) -> Result<Vec<Reply>, Error> {
+        self.entries.into_iter().map(|entry| entry.result).collect()
+    }
+}
+
+impl FromIterator<ShardReply> for Replies {
+    fn from_iter<I: IntoIterator<Item = ShardReply>>(entries: I) -> Self {
+        Self { entries: entries.into_iter().collect() }
+    }
+}
+
+impl IntoIterator for Replies {
+    type Item = ShardReply;
+    type IntoIter = std::vec::IntoIter<ShardReply>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.entries.into_iter()
+    }
+}
+
+impl<'a> IntoIterator for &'a Replies {
+    type Item = &'a ShardReply;
+    type IntoIter = std::slice::Iter<'a, ShardReply>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}

@@ -1,0 +1,98 @@
+//! Reducers, and the steps that they may start.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::fanout::Targets;
+use super::replies::Replies;
+use super::{Engine, Options};
+use crate::command::Command;
+use crate::error::Error;
+use crate::reply::Reply;
+
+/// Merges the replies of a map or a fan-out, and says what comes next. Closures are reducers:
+///
+/// ```
+/// use rmr::{Reducer, Replies, Step};
+///
+/// fn sum() -> impl Reducer {
+///     |replies: Replies| Ok(Step::reply(replies.integers().sum::<i64>()))
+/// }
+/// ```
+///
+/// A panic in a reducer is an error of its request.
+pub trait Reducer: Send + 'static {
+    /// Called once, with all replies. Unless the request allows partial results, all of them are there.
+    ///
+    /// # Errors
+    /// The request ends in the error that this returns.
+    fn reduce(self: Box<Self>, replies: Replies) -> Result<Step, Error>;
+}
+
+impl<F> Reducer for F
+where
+    F: FnOnce(Replies) -> Result<Step, Error> + Send + 'static,
+{
+    fn reduce(self: Box<Self>, replies: Replies) -> Result<Step, Error> {
+        self(replies)
+    }
+}
+
+/// What a reducer wants next.
+pub enum Step {
+    /// Answer the request.
+    Reply(Reply),
+    /// Send each command to its shard, and reduce again.
+    Map {
+        /// The commands.
+        commands: Vec<Command>,
+        /// Gets their replies.
+        reducer: Box<dyn Reducer>,
+    },
+    /// Send one command to many nodes, and reduce again.
+    FanOut {
+        /// The command.
+        command: Command,
+        /// The nodes.
+        targets: Targets,
+        /// Gets their replies.
+        reducer: Box<dyn Reducer>,
+    },
+}
+
+impl Step {
+    /// Answer the request with this.
+    pub fn reply(reply: impl Into<Reply>) -> Self {
+        Self::Reply(reply.into())
+    }
+
+    /// Send each command to its shard, and reduce again.
+    pub fn map(commands: impl IntoIterator<Item = Command>, reducer: impl Reducer) -> Self {
+        Self::Map { commands: commands.into_iter().collect(), reducer: Box::new(reducer) }
+    }
+
+    /// Send one command to every primary that holds data, and reduce again.
+    pub fn fan_out(command: Command, reducer: impl Reducer) -> Self {
+        Self::FanOut { command, targets: Targets::Primaries, reducer: Box::new(reducer) }
+    }
+}
+
+/// Runs a step and those that it starts, until one replies. All of them share the engine's deadline.
+pub(super) async fn run(engine: Engine, mut step: Step, options: Options) -> Result<Reply, Error> {
+    loop {
+        let (replies, reducer) = match step {
+            Step::Reply(reply) => return Ok(reply),
+            Step::Map { commands, reducer } => (engine.map(commands).with_options(options.clone()).await?, reducer),
+            Step::FanOut { command, targets, reducer } => {
+                (engine.fan_out(command).targets(targets).with_options(options.clone()).await?, reducer)
+            }
+        };
+        step = catch_unwind(AssertUnwindSafe(|| reducer.reduce(replies)))
+            .unwrap_or_else(|panic| Err(panicked("reducer", &*panic)))?;
+    }
+}
+
+/// What a panic of somebody else's code is to the request.
+pub(super) fn panicked(who: &str, panic: &(dyn std::any::Any + Send)) -> Error {
+    let message = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    Error::Invalid(format!("the {who} panicked: {}", message.unwrap_or("no message")))
+}

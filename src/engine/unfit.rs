@@ -1,0 +1,117 @@
+//! Commands that cannot be sent through shared connections, or would take the process from under the engine.
+//!
+//! They are refused before anything is sent, whoever asks.
+
+use crate::command::{Command, printable};
+use crate::error::Error;
+
+/// Refuses the first unfit command, with the reason.
+pub(super) fn check(commands: &[Command]) -> Result<(), Error> {
+    let mut last: &[u8] = &[];
+    for command in commands {
+        let name = command.name();
+        // A map has one name for all its commands; only the few with subcommands differ by their arguments.
+        if name == last && !HAS_SUBCOMMANDS.iter().any(|container| name.eq_ignore_ascii_case(container)) {
+            continue;
+        }
+        if let Some(reason) = reason(command) {
+            return Err(Error::Invalid(format!("'{}' cannot be sent to other nodes: {reason}", printable(name))));
+        }
+        last = name;
+    }
+    Ok(())
+}
+
+const HAS_SUBCOMMANDS: [&[u8]; 4] = [b"CLIENT", b"MODULE", b"XREAD", b"XREADGROUP"];
+
+const CONNECTION: &str = "it changes the state of its connection, which all requests share";
+const BLOCKING: &str = "it blocks its connection, which all requests share";
+const TRANSACTION: &str = "transactions do not reach over connections that all requests share";
+const STREAMING: &str = "it turns its connection into a stream";
+const PROCESS: &str = "it stops, reloads or endangers the server that serves the request";
+const RECURSION: &str = "a distributed command cannot be the share of another";
+const CLIENTS_OWN_WRITES: &str = "it counts the writes of its own connection, which has none of the caller's";
+
+fn reason(command: &Command) -> Option<&'static str> {
+    let name = command.name().to_ascii_uppercase();
+    let argument = || command.args().nth(1).unwrap_or_default().to_ascii_uppercase();
+    match name.as_slice() {
+        b"AUTH" | b"HELLO" | b"RESET" | b"QUIT" | b"SELECT" | b"READONLY" | b"READWRITE" | b"ASKING" => {
+            Some(CONNECTION)
+        }
+        b"CLIENT" => match argument().as_slice() {
+            b"REPLY" | b"TRACKING" | b"CACHING" | b"NO-EVICT" | b"NO-TOUCH" | b"SETNAME" | b"SETINFO" => {
+                Some(CONNECTION)
+            }
+            _ => None,
+        },
+        b"MULTI" | b"EXEC" | b"DISCARD" | b"WATCH" | b"UNWATCH" => Some(TRANSACTION),
+        b"SUBSCRIBE" | b"PSUBSCRIBE" | b"SSUBSCRIBE" | b"UNSUBSCRIBE" | b"PUNSUBSCRIBE" | b"SUNSUBSCRIBE"
+        | b"MONITOR" | b"SYNC" | b"PSYNC" | b"REPLCONF" => Some(STREAMING),
+        b"BLPOP" | b"BRPOP" | b"BRPOPLPUSH" | b"BLMOVE" | b"BLMPOP" | b"BZPOPMIN" | b"BZPOPMAX" | b"BZMPOP" => {
+            Some(BLOCKING)
+        }
+        // What follows STREAMS are keys and ids; an option before it may block.
+        b"XREAD" | b"XREADGROUP" => {
+            let options = command.args().take_while(|arg| !arg.eq_ignore_ascii_case(b"STREAMS"));
+            options.skip(1).any(|arg| arg.eq_ignore_ascii_case(b"BLOCK")).then_some(BLOCKING)
+        }
+        b"WAIT" | b"WAITAOF" => Some(CLIENTS_OWN_WRITES),
+        b"SHUTDOWN" | b"DEBUG" => Some(PROCESS),
+        b"MODULE" => matches!(argument().as_slice(), b"LOAD" | b"LOADEX" | b"UNLOAD").then_some(PROCESS),
+        name if name.starts_with(b"RMR.") => Some(RECURSION),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(line: &str) -> Option<String> {
+        let command = Command::from_args(line.split(' ')).unwrap();
+        check(&[command]).err().map(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_would_spoil_a_shared_connection_is_refused() {
+        for line in [
+            "select 1",
+            "MULTI",
+            "Subscribe ch",
+            "BLPOP k 0",
+            "XREAD COUNT 1 BLOCK 0 STREAMS s $",
+            "client reply off",
+            "WAIT 1 0",
+            "SHUTDOWN",
+            "MODULE UNLOAD rmr",
+            "rmr.sum k",
+            "DEBUG SLEEP 1",
+        ] {
+            let refusal = refusal(line).unwrap_or_else(|| panic!("{line} was let through"));
+            assert!(refusal.contains("cannot be sent to other nodes: "), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn all_else_passes() {
+        for line in [
+            "GET k",
+            "DBSIZE",
+            "CLIENT LIST",
+            "XREAD STREAMS BLOCK 0",
+            "MODULE LIST",
+            "CONFIG GET *",
+            "UNKNOWN",
+            "FLUSHALL",
+        ] {
+            assert_eq!(refusal(line), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn an_unfit_command_is_found_behind_others_of_its_name() {
+        let commands = ["CLIENT LIST", "CLIENT REPLY OFF"].map(|line| Command::from_args(line.split(' ')).unwrap());
+        assert!(check(&commands).is_err());
+    }
+}

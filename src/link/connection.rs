@@ -1,0 +1,297 @@
+//! One open connection: writes what is queued, reads what comes, and hands the replies to those who asked.
+//!
+//! Reading and writing happen in one task, in [`Connection::poll_run`], so that a batch costs one wake-up each way. All
+//! batches that are queued at one moment leave in one write.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::sync::{mpsc, oneshot};
+
+use super::resp::{ProtocolError, Scanner, decode};
+use super::{Batch, Budget, Delivery, Failure, Mode, Status};
+use crate::reply::Reply;
+
+/// What a connection runs over: TCP, or TLS over it.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
+/// A batch on its way to the connection, encoded.
+pub(super) struct Outgoing {
+    wire: Vec<u8>,
+    commands: usize,
+    mode: Mode,
+    budget: Arc<Budget>,
+    answer: oneshot::Sender<Delivery>,
+}
+
+impl Outgoing {
+    pub(super) fn new(batch: &Batch, answer: oneshot::Sender<Delivery>) -> Self {
+        const ASKING: &[u8] = b"*1\r\n$6\r\nASKING\r\n";
+        const READONLY: &[u8] = b"*1\r\n$8\r\nREADONLY\r\n";
+        const READWRITE: &[u8] = b"*1\r\n$9\r\nREADWRITE\r\n";
+
+        let commands = batch.picks.len();
+        let frame = if batch.mode == Mode::Asking { ASKING.len() } else { 0 };
+        let mut wire = Vec::with_capacity(64 + batch.picked().map(|command| command.wire_len() + frame).sum::<usize>());
+        if batch.mode == Mode::Replica {
+            wire.extend_from_slice(READONLY);
+        }
+        for command in batch.picked() {
+            if batch.mode == Mode::Asking {
+                wire.extend_from_slice(ASKING);
+            }
+            command.write_to(&mut wire);
+        }
+        if batch.mode == Mode::Replica {
+            wire.extend_from_slice(READWRITE);
+        }
+        Self { wire, commands, mode: batch.mode, budget: batch.budget.clone(), answer }
+    }
+
+    /// Whether nobody waits for the answer any more.
+    pub(super) fn is_given_up(&self) -> bool {
+        self.answer.is_closed()
+    }
+
+    /// Ends the batch without having sent it.
+    pub(super) fn fail(self, failure: Failure) {
+        // A requester that has gone needs no answer.
+        let _ = self.answer.send(Delivery::failed(failure));
+    }
+}
+
+/// What the owner of a link wants of its connection.
+pub(super) enum Message {
+    Send(Outgoing),
+    /// Give the connection up: the peer has not said anything for too long.
+    Reset,
+}
+
+/// A batch that is being answered.
+struct Pending {
+    /// Where its bytes begin in the stream of all bytes written.
+    start: u64,
+    /// How many replies have been read, those to our own words around the batch included.
+    read: usize,
+    commands: usize,
+    mode: Mode,
+    replies: Vec<Reply>,
+    budget: Arc<Budget>,
+    /// Taken once answered; the rest of the replies is then passed over.
+    answer: Option<oneshot::Sender<Delivery>>,
+}
+
+impl Pending {
+    /// How many replies the batch gets in all.
+    fn expected(&self) -> usize {
+        match self.mode {
+            Mode::Plain => self.commands,
+            Mode::Asking => self.commands * 2,
+            Mode::Replica => self.commands + 2,
+        }
+    }
+
+    fn is_given_up(&self) -> bool {
+        self.answer.as_ref().is_none_or(oneshot::Sender::is_closed)
+    }
+
+    /// Whether the next reply is one to the requester's own command.
+    fn wants_next(&self) -> bool {
+        match self.mode {
+            Mode::Plain => true,
+            Mode::Asking => self.read % 2 == 1,
+            Mode::Replica => self.read > 0 && self.read <= self.commands,
+        }
+    }
+
+    fn finish(&mut self, failure: Option<Failure>) {
+        if let Some(answer) = self.answer.take() {
+            let replies = std::mem::take(&mut self.replies);
+            // A requester that has gone needs no answer.
+            let _ = answer.send(Delivery { replies, failure });
+        }
+    }
+}
+
+/// Why a connection ended.
+pub(super) enum End {
+    /// Nobody can send to it any more.
+    Unused,
+    /// It is of no use any more, for this reason.
+    Broken(String),
+}
+
+pub(super) struct Connection {
+    stream: Box<dyn Stream>,
+    status: Arc<Status>,
+    /// Requests in a row that ran out of time; the node's first byte ends the row.
+    silence: Arc<AtomicU32>,
+    /// What is to be written; of the first, `written_of_first` bytes have been.
+    output: VecDeque<Vec<u8>>,
+    written_of_first: usize,
+    queued: u64,
+    written: u64,
+    input: BytesMut,
+    scanner: Scanner,
+    pending: VecDeque<Pending>,
+}
+
+impl Connection {
+    pub(super) fn new(stream: Box<dyn Stream>, status: Arc<Status>, silence: Arc<AtomicU32>) -> Self {
+        Self {
+            stream,
+            status,
+            silence,
+            output: VecDeque::new(),
+            written_of_first: 0,
+            queued: 0,
+            written: 0,
+            input: BytesMut::new(),
+            scanner: Scanner::default(),
+            pending: VecDeque::new(),
+        }
+    }
+
+    /// Queues a batch, unless its requester has given it up.
+    pub(super) fn queue(&mut self, outgoing: Outgoing) {
+        if outgoing.is_given_up() {
+            return;
+        }
+        self.pending.push_back(Pending {
+            start: self.queued,
+            read: 0,
+            commands: outgoing.commands,
+            mode: outgoing.mode,
+            replies: Vec::with_capacity(outgoing.commands),
+            budget: outgoing.budget,
+            answer: Some(outgoing.answer),
+        });
+        self.queued += outgoing.wire.len() as u64;
+        self.output.push_back(outgoing.wire);
+    }
+
+    /// Works until the connection ends. What was asked and not answered is then failed.
+    pub(super) fn poll_run(
+        &mut self,
+        inbox: &mut mpsc::UnboundedReceiver<Message>,
+        context: &mut Context<'_>,
+    ) -> Poll<End> {
+        let end = ready!(self.poll_end(inbox, context));
+        let cause = match &end {
+            End::Unused => "the link was closed",
+            End::Broken(cause) => cause,
+        };
+        for mut pending in self.pending.drain(..) {
+            let has_left = pending.start < self.written;
+            let failure = if has_left { Failure::Lost(cause.into()) } else { Failure::Unreachable(cause.into()) };
+            pending.finish(Some(failure));
+        }
+        Poll::Ready(end)
+    }
+
+    fn poll_end(&mut self, inbox: &mut mpsc::UnboundedReceiver<Message>, context: &mut Context<'_>) -> Poll<End> {
+        let mut is_unused = false;
+        loop {
+            match inbox.poll_recv(context) {
+                Poll::Ready(Some(Message::Send(outgoing))) => self.queue(outgoing),
+                Poll::Ready(Some(Message::Reset)) => {
+                    return Poll::Ready(End::Broken("the node has stopped answering".into()));
+                }
+                Poll::Ready(None) => {
+                    is_unused = true;
+                    break;
+                }
+                Poll::Pending => break,
+            }
+        }
+        if let Poll::Ready(Err(error)) = self.poll_write(context) {
+            return Poll::Ready(End::Broken(error.to_string()));
+        }
+        let read = self.poll_read(context);
+        if is_unused && self.pending.is_empty() {
+            return Poll::Ready(End::Unused);
+        }
+        read.map(End::Broken)
+    }
+
+    fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        /// More than this many pieces do not get faster.
+        const PIECES: usize = 64;
+        while !self.output.is_empty() {
+            let mut slices = [IoSlice::new(&[]); PIECES];
+            let mut count = 0;
+            for (slice, bytes) in slices.iter_mut().zip(&self.output) {
+                let skip = if count == 0 { self.written_of_first } else { 0 };
+                *slice = IoSlice::new(&bytes[skip..]);
+                count += 1;
+            }
+            let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(context, &slices[..count]))?;
+            if written == 0 {
+                return Poll::Ready(Err(std::io::ErrorKind::WriteZero.into()));
+            }
+            self.written += written as u64;
+            self.written_of_first += written;
+            while self.output.front().is_some_and(|first| first.len() <= self.written_of_first) {
+                self.written_of_first -= self.output.pop_front().map_or(0, |first| first.len());
+            }
+        }
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    /// Reads until nothing more comes. Ready when the connection is of no use any more, with the reason.
+    fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<String> {
+        const CHUNK: usize = 16 * 1024;
+        const LARGEST_CHUNK: usize = 1024 * 1024;
+        loop {
+            self.input.reserve(self.scanner.missing().clamp(CHUNK, LARGEST_CHUNK));
+            let read = pin!(self.stream.read_buf(&mut self.input));
+            match ready!(read.poll(context)) {
+                Ok(0) => return Poll::Ready("the node closed the connection".into()),
+                Ok(_) => self.silence.store(0, Ordering::Relaxed),
+                Err(error) => return Poll::Ready(error.to_string()),
+            }
+            if let Err(error) = self.take_replies() {
+                return Poll::Ready(error.to_string());
+            }
+        }
+    }
+
+    /// Takes every reply that has come whole, and passes over those that nobody wants, whole or not.
+    fn take_replies(&mut self) -> Result<(), ProtocolError> {
+        loop {
+            let Some(first) = self.pending.front_mut() else {
+                return if self.input.is_empty() { Ok(()) } else { Err(ProtocolError::UNASKED) };
+            };
+            let is_whole = self.scanner.scan(&self.input)?;
+            let is_wanted = first.wants_next() && !first.is_given_up();
+            if is_wanted && !first.budget.has_room(self.scanner.cost()) {
+                first.finish(Some(Failure::TooBig));
+            } else if is_wanted && is_whole {
+                first.budget.take(self.scanner.cost());
+                let bytes = self.input.split_to(self.scanner.forget()).freeze();
+                first.replies.push(decode(&bytes, &mut 0)?);
+            } else if is_wanted {
+                return Ok(());
+            } else if is_whole && first.wants_next() {
+                self.status.late_replies.fetch_add(1, Ordering::Relaxed);
+            }
+            self.input.advance(self.scanner.forget());
+            if !is_whole {
+                return Ok(());
+            }
+            self.scanner.next_reply();
+            first.read += 1;
+            if first.read == first.expected() {
+                first.finish(None);
+                self.pending.pop_front();
+            }
+        }
+    }
+}

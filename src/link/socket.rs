@@ -1,0 +1,188 @@
+//! A node on the other end of a socket.
+//!
+//! A task owns the connection: it dials when there is something to send, and anew after a connection has broken. The
+//! link ends when its last handle is dropped and what was asked has been answered.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, oneshot};
+use tokio_rustls::TlsConnector;
+
+use super::connection::{Connection, End, Message, Outgoing, Stream};
+use super::handshake::greet;
+use super::pool::LinkOptions;
+use super::{Batch, Delivery, Failure, Link, LinkState, Status};
+use crate::topology::{Address, BoxFuture};
+
+/// After this many requests in a row that ran out of time while the node said nothing, the connection is given up.
+const TIMEOUTS_TO_RESET: u32 = 3;
+
+/// At most one line in the log for each node and this time.
+const LOG_EVERY: Duration = Duration::from_secs(10);
+
+/// A link over TCP or TLS.
+pub struct SocketLink {
+    outbox: mpsc::UnboundedSender<Message>,
+    status: Arc<Status>,
+    silence: Arc<AtomicU32>,
+}
+
+impl SocketLink {
+    /// A link to this address. Nothing is dialled before something is sent. Must be called within a tokio runtime.
+    pub fn new(address: Address, options: Arc<LinkOptions>) -> Self {
+        let (outbox, inbox) = mpsc::unbounded_channel();
+        let status = Arc::new(Status::default());
+        let silence = Arc::new(AtomicU32::new(0));
+        let driver =
+            Driver { address, options, inbox, status: status.clone(), silence: silence.clone(), last_logged: None };
+        tokio::spawn(driver.run());
+        Self { outbox, status, silence }
+    }
+}
+
+impl Link for SocketLink {
+    fn send(&self, batch: Batch) -> BoxFuture<'static, Delivery> {
+        let (answer, answered) = oneshot::channel();
+        let in_flight = InFlight::enter(self.status.clone());
+        let message = Message::Send(Outgoing::new(&batch, answer));
+        let is_open = self.outbox.send(message).is_ok();
+        Box::pin(async move {
+            let _in_flight = in_flight;
+            match answered.await {
+                Ok(delivery) => delivery,
+                Err(_) if is_open => Delivery::failed(Failure::Lost("the link was shut down".into())),
+                Err(_) => Delivery::failed(Failure::Unreachable("the link was shut down".into())),
+            }
+        })
+    }
+
+    fn status(&self) -> &Status {
+        &self.status
+    }
+
+    fn note_timeout(&self) {
+        if self.silence.fetch_add(1, Ordering::Relaxed) + 1 >= TIMEOUTS_TO_RESET {
+            self.silence.store(0, Ordering::Relaxed);
+            // A driver that has gone has no connection to give up.
+            let _ = self.outbox.send(Message::Reset);
+        }
+    }
+}
+
+/// Counts a batch as in flight while it lives.
+struct InFlight(Arc<Status>);
+
+impl InFlight {
+    fn enter(status: Arc<Status>) -> Self {
+        status.in_flight.fetch_add(1, Ordering::Relaxed);
+        Self(status)
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+struct Driver {
+    address: Address,
+    options: Arc<LinkOptions>,
+    inbox: mpsc::UnboundedReceiver<Message>,
+    status: Arc<Status>,
+    silence: Arc<AtomicU32>,
+    last_logged: Option<Instant>,
+}
+
+impl Driver {
+    async fn run(mut self) {
+        while let Some(message) = self.inbox.recv().await {
+            let Message::Send(first) = message else { continue };
+            if first.is_given_up() {
+                continue;
+            }
+            match self.dial().await {
+                Ok(stream) => {
+                    if !self.serve(stream, first).await {
+                        return;
+                    }
+                }
+                Err(cause) => self.fail_queued(first, &cause),
+            }
+        }
+    }
+
+    /// Runs one connection to its end. `false` when the link is not used any more.
+    async fn serve(&mut self, stream: Box<dyn Stream>, first: Outgoing) -> bool {
+        self.status.connects.fetch_add(1, Ordering::Relaxed);
+        self.status.set_state(LinkState::Connected);
+        let mut connection = Connection::new(stream, self.status.clone(), self.silence.clone());
+        connection.queue(first);
+        let end = poll_fn(|context| connection.poll_run(&mut self.inbox, context)).await;
+        self.status.set_state(LinkState::Idle);
+        match end {
+            End::Unused => false,
+            End::Broken(cause) => {
+                self.status.failures.fetch_add(1, Ordering::Relaxed);
+                self.log(&cause);
+                true
+            }
+        }
+    }
+
+    /// Nobody who waits by now is kept waiting for another attempt: the engine decides who tries again, and where.
+    fn fail_queued(&mut self, first: Outgoing, cause: &str) {
+        self.status.failures.fetch_add(1, Ordering::Relaxed);
+        self.status.set_state(LinkState::Failed);
+        self.log(cause);
+        let mut queued = VecDeque::from([first]);
+        while let Ok(message) = self.inbox.try_recv() {
+            if let Message::Send(outgoing) = message {
+                queued.push_back(outgoing);
+            }
+        }
+        for outgoing in queued {
+            outgoing.fail(Failure::Unreachable(cause.to_owned()));
+        }
+    }
+
+    async fn dial(&self) -> Result<Box<dyn Stream>, String> {
+        self.status.set_state(LinkState::Connecting);
+        let limit = (self.options.connect_timeout)();
+        let connected = tokio::time::timeout(limit, async {
+            let candidates = match &self.options.credentials {
+                Some(source) => source.credentials().await,
+                None => Vec::new(),
+            };
+            let mut stream = self.connect().await?;
+            greet(&mut *stream, &candidates).await?;
+            Ok(stream)
+        });
+        connected.await.unwrap_or_else(|_| Err(format!("no connection within {} ms", limit.as_millis())))
+    }
+
+    async fn connect(&self) -> Result<Box<dyn Stream>, String> {
+        let Address { host, port } = &self.address;
+        let tcp = TcpStream::connect((host.as_str(), *port)).await.map_err(|error| error.to_string())?;
+        // Without this, small batches wait for the acknowledgement of the ones before.
+        tcp.set_nodelay(true).map_err(|error| error.to_string())?;
+        let Some(config) = &self.options.tls else { return Ok(Box::new(tcp)) };
+        let config = config()?;
+        let name = ServerName::try_from(host.clone()).map_err(|error| format!("'{host}': {error}"))?;
+        let tls = TlsConnector::from(config).connect(name, tcp).await.map_err(|error| format!("TLS: {error}"))?;
+        Ok(Box::new(tls))
+    }
+
+    fn log(&mut self, cause: &str) {
+        if self.last_logged.is_none_or(|last| last.elapsed() >= LOG_EVERY) {
+            self.last_logged = Some(Instant::now());
+            log::warn!("link to {}: {cause}", self.address);
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! TLS between nodes, with the server's own certificates.
+//!
+//! As Redis does between its nodes, the peer's certificate must be signed by a known authority; its name is not
+//! compared, since nodes are addressed by IP.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+
+use crate::error::Error;
+
+/// The files that a TLS connection needs, in PEM, named as in `redis.conf`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// `tls-ca-cert-file`: the authorities that sign nodes' certificates.
+    pub ca_file: Option<PathBuf>,
+    /// `tls-ca-cert-dir`: a folder of such files.
+    pub ca_dir: Option<PathBuf>,
+    /// `tls-client-cert-file`, else `tls-cert-file`: shown to nodes that ask for it.
+    pub cert_file: Option<PathBuf>,
+    /// `tls-client-key-file`, else `tls-key-file`. Without a pass phrase.
+    pub key_file: Option<PathBuf>,
+}
+
+impl TlsFiles {
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// Names the file that cannot be read or used.
+    pub fn load(&self) -> Result<Arc<ClientConfig>, Error> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let roots = Arc::new(self.roots()?);
+        let chain = WebPkiServerVerifier::builder_with_provider(roots, provider.clone())
+            .build()
+            .map_err(|error| Error::Invalid(format!("the TLS authorities cannot be used: {error}")))?;
+        let config = ClientConfig::builder_with_provider(provider.clone())
+            .with_safe_default_protocol_versions()
+            .map_err(|error| Error::Invalid(format!("TLS cannot be used: {error}")))?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(AnyName { chain, provider }));
+        let config = match (&self.cert_file, &self.key_file) {
+            (Some(cert), Some(key)) => {
+                let chain = certificates(cert)?;
+                let key = PrivateKeyDer::from_pem_file(key).map_err(|error| unusable(key, &error))?;
+                config
+                    .with_client_auth_cert(chain, key)
+                    .map_err(|error| Error::Invalid(format!("the TLS certificate {}: {error}", cert.display())))?
+            }
+            _ => config.with_no_client_auth(),
+        };
+        Ok(Arc::new(config))
+    }
+
+    fn roots(&self) -> Result<RootCertStore, Error> {
+        let mut files: Vec<PathBuf> = self.ca_file.iter().cloned().collect();
+        if let Some(dir) = &self.ca_dir {
+            let entries = std::fs::read_dir(dir).map_err(|error| unusable(dir, &error))?;
+            files.extend(entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.is_file()));
+        }
+        let mut roots = RootCertStore::empty();
+        for file in files {
+            roots.add_parsable_certificates(certificates(&file)?);
+        }
+        if roots.is_empty() {
+            return Err(Error::Invalid("TLS needs tls-ca-cert-file or tls-ca-cert-dir with a certificate".into()));
+        }
+        Ok(roots)
+    }
+}
+
+fn certificates(file: &PathBuf) -> Result<Vec<CertificateDer<'static>>, Error> {
+    CertificateDer::pem_file_iter(file).and_then(Iterator::collect).map_err(|error| unusable(file, &error))
+}
+
+fn unusable(file: &std::path::Path, error: &dyn std::fmt::Display) -> Error {
+    Error::Invalid(format!("the TLS file {} cannot be used: {error}", file.display()))
+}
+
+/// Checks the chain and the signature, and takes any name.
+#[derive(Debug)]
+struct AnyName {
+    chain: Arc<WebPkiServerVerifier>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for AnyName {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        // The chain is verified before the name is compared, so a wrong name means a right chain.
+        match self.chain.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
+            Err(rustls::Error::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            )) => Ok(ServerCertVerified::assertion()),
+            verdict => verdict,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, cert, dss, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, cert, dss, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}

@@ -1,0 +1,125 @@
+//! The caller's rights, checked before anything is sent.
+//!
+//! The links to other nodes run as a user of their own, and so do calls in process. What the calling user may not do
+//! must therefore stop here: this is the only check there is.
+
+use std::sync::Arc;
+
+use super::api::{Ctx, OwnedString, Permission, User};
+use super::{catalog, main_thread};
+use crate::command::{Command, printable};
+use crate::engine::Gate;
+use crate::error::Error;
+use crate::topology::BoxFuture;
+
+/// Lets pass what the caller may do.
+pub(super) struct CallersRights {
+    caller: Arc<Caller>,
+}
+
+/// Who calls.
+enum Caller {
+    /// May do everything: all commands on all keys and channels, or the server itself.
+    Unrestricted,
+    /// This user, whose rights are looked at for each command.
+    Named(Vec<u8>),
+}
+
+impl CallersRights {
+    /// The rights of whoever runs the command of this context.
+    pub(super) fn of(ctx: Ctx) -> Self {
+        let caller = match ctx.user_name() {
+            None => Caller::Unrestricted,
+            Some(name) => match User::named(&name).and_then(|user| user.rules()) {
+                Some(rules) if allow_everything(&rules) => Caller::Unrestricted,
+                _ => Caller::Named(name),
+            },
+        };
+        Self { caller: Arc::new(caller) }
+    }
+}
+
+/// Whether a user's rules, as the server shows them, grant everything and take nothing back. In doubt they do not.
+fn allow_everything(rules: &[u8]) -> bool {
+    let has = |rule: &[u8]| rules.split(|&byte| byte == b' ').any(|known| known == rule);
+    let takes_back = rules.split(|&byte| byte == b' ').any(|rule| rule.starts_with(b"-"));
+    has(b"~*") && has(b"&*") && has(b"+@all") && !takes_back
+}
+
+impl Gate for CallersRights {
+    fn admit(&self, commands: Vec<Command>) -> BoxFuture<'_, Result<Vec<Command>, Error>> {
+        let caller = self.caller.clone();
+        Box::pin(async move { main_thread::run(move |ctx| check(ctx, &caller, commands)).await? })
+    }
+}
+
+/// Lets all commands pass or none. Those that only read are marked as such.
+fn check(ctx: Ctx, caller: &Caller, commands: Vec<Command>) -> Result<Vec<Command>, Error> {
+    let user = match caller {
+        Caller::Unrestricted => None,
+        Caller::Named(name) => Some((name, User::named(name).ok_or_else(|| gone(name))?)),
+    };
+    let check_one = |command: Command| {
+        let facts = catalog::facts(ctx, &command);
+        let name = || printable(command.name());
+        if facts.is_blocking {
+            return Err(Error::Invalid(format!(
+                "'{}' cannot be sent to other nodes: it blocks its connection, which all requests share",
+                name()
+            )));
+        }
+        if let Some((user_name, user)) = &user {
+            let args: Vec<OwnedString> = command.args().map(OwnedString::new).collect();
+            let user_name = || printable(user_name);
+            if user.may_run(ctx, &args) == Permission::Denied {
+                let target = command.routing_key().map(|key| format!(" with the key '{}'", printable(key)));
+                let target = target.unwrap_or_default();
+                return Err(Error::NoPermission(format!("user {} may not run '{}'{target}", user_name(), name())));
+            }
+            if facts.is_script || reads_by_pattern(&command) {
+                return Err(Error::NoPermission(format!(
+                    "user {} may not run '{}' on other nodes: what it touches cannot be checked beforehand, and the \
+                     user's rights are restricted",
+                    user_name(),
+                    name()
+                )));
+            }
+        }
+        let is_read_only = facts.is_read_only;
+        Ok(command.read_only(is_read_only))
+    };
+    commands.into_iter().map(check_one).collect()
+}
+
+fn gone(name: &[u8]) -> Error {
+    Error::NoPermission(format!("user {} does not exist any more", printable(name)))
+}
+
+/// `SORT` with `BY` or `GET` reads keys that its arguments do not name.
+fn reads_by_pattern(command: &Command) -> bool {
+    let is_sort = [&b"SORT"[..], b"SORT_RO"].iter().any(|name| command.name().eq_ignore_ascii_case(name));
+    is_sort && command.args().skip(2).any(|arg| [&b"BY"[..], b"GET"].iter().any(|word| arg.eq_ignore_ascii_case(word)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_full_rights_count_as_full() {
+        for rules in [&b"on nopass sanitize-payload ~* &* +@all"[..], b"on #abc ~* &* +@all (+get ~x)"] {
+            assert!(allow_everything(rules), "{}", rules.escape_ascii());
+        }
+        for rules in [
+            &b"on nopass ~* &* +@all -flushall"[..],
+            b"on ~app:* &* +@all",
+            b"on ~* +@all",
+            b"on ~* &* +@read",
+            b"on ~* &* -@all +get",
+            b"on ~x &* -@all (~* &* +@all)",
+            b"",
+        ] {
+            assert!(!allow_everything(rules), "{}", rules.escape_ascii());
+        }
+    }
+}

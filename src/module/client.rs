@@ -1,0 +1,141 @@
+//! The client that waits for a distributed command: exactly one reply, whatever happens.
+//!
+//! A request is begun on the main thread, within the command. What can be served in process at once is answered at
+//! once; only a request that must wait blocks its client. [`Blocked`] then owns the client: dropped without an answer,
+//! as by a task that panics or is cancelled, it replies an error. A client that disconnects cancels its request.
+
+use std::collections::HashMap;
+use std::ffi::c_int;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::{LazyLock, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use futures_util::FutureExt;
+use redis_module::raw;
+use tokio::sync::oneshot;
+
+use super::api::{Ctx, ReplyTo, required};
+use super::reply::Client;
+use super::{main_thread, state};
+use crate::error::Error;
+use crate::reply::Reply;
+
+/// What a command comes to.
+pub(super) type Work = Pin<Box<dyn Future<Output = Result<Reply, Error>> + Send>>;
+
+/// Serves a request for the client of `ctx`: at once if nothing has to be waited for, else when it is done.
+pub(super) fn serve(ctx: Ctx, mut work: Work) {
+    let client = Client { to: ReplyTo(ctx.0), is_resp3: ctx.flags().is_resp3() };
+    let runtime = match state::runtime() {
+        Ok(runtime) => runtime,
+        Err(error) => return client.send(&Err(error)),
+    };
+    let first_poll = {
+        let _entered = runtime.enter();
+        let mut context = Context::from_waker(Waker::noop());
+        catch_unwind(AssertUnwindSafe(|| main_thread::enter(ctx, || work.as_mut().poll(&mut context))))
+    };
+    match first_poll {
+        Ok(Poll::Ready(result)) => client.send(&result),
+        Err(_) => client.send(&Err(internal_error())),
+        Ok(Poll::Pending) if ctx.flags().deny_blocking() => client.send(&Err(Error::Invalid(CANNOT_WAIT.into()))),
+        Ok(Poll::Pending) => {
+            let (blocked, cancelled) = Blocked::block(ctx);
+            runtime.spawn(async move {
+                let result = tokio::select! {
+                    biased;
+                    result = AssertUnwindSafe(work).catch_unwind() => result.unwrap_or_else(|_| Err(internal_error())),
+                    _ = cancelled => return,
+                };
+                blocked.answer(&result);
+            });
+        }
+    }
+}
+
+/// Why something was refused where its caller cannot wait.
+pub(super) const CANNOT_WAIT: &str =
+    "in MULTI, scripts and calls from other modules only what this node can serve itself is possible";
+
+fn internal_error() -> Error {
+    Error::Invalid("internal error: the request panicked; see the server's log".into())
+}
+
+/// Those who wait to hear that a blocked client has gone, by the address of its handle.
+static WAITING: LazyLock<Mutex<HashMap<usize, oneshot::Sender<()>>>> = LazyLock::new(Mutex::default);
+
+fn waiting() -> std::sync::MutexGuard<'static, HashMap<usize, oneshot::Sender<()>>> {
+    WAITING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A client that is blocked until this is answered or dropped.
+struct Blocked {
+    handle: *mut raw::RedisModuleBlockedClient,
+    ctx: *mut raw::RedisModuleCtx,
+    is_resp3: bool,
+    is_answered: bool,
+}
+
+// SAFETY: the server allows replies to a blocked client and its unblocking from any thread, one at a time; `Blocked` is
+// owned by one task.
+unsafe impl Send for Blocked {}
+
+impl Blocked {
+    /// Blocks the client of a command. The receiver hears of its disconnection.
+    fn block(ctx: Ctx) -> (Self, oneshot::Receiver<()>) {
+        // SAFETY: a live context of a client that may be blocked. The context for replies is made here, since the
+        // server reads the client while it makes it.
+        let (handle, reply_ctx) = unsafe {
+            let handle = required!(RedisModule_BlockClient)(ctx.0, None, None, None, 0);
+            required!(RedisModule_SetDisconnectCallback)(handle, Some(disconnected));
+            (handle, required!(RedisModule_GetThreadSafeContext)(handle))
+        };
+        let (gone, cancelled) = oneshot::channel();
+        waiting().insert(handle as usize, gone);
+        (Self { handle, ctx: reply_ctx, is_resp3: ctx.flags().is_resp3(), is_answered: false }, cancelled)
+    }
+
+    fn answer(mut self, result: &Result<Reply, Error>) {
+        self.send(result);
+    }
+
+    fn send(&mut self, result: &Result<Reply, Error>) {
+        self.is_answered = true;
+        Client { to: ReplyTo(self.ctx), is_resp3: self.is_resp3 }.send(result);
+    }
+}
+
+impl Drop for Blocked {
+    fn drop(&mut self) {
+        waiting().remove(&(self.handle as usize));
+        if !self.is_answered {
+            self.send(&Err(Error::Invalid("the request ended without a reply".into())));
+        }
+        // SAFETY: both are ours; the client is unblocked once, last, as the handle is the server's from then on.
+        unsafe {
+            required!(RedisModule_FreeThreadSafeContext)(self.ctx);
+            required!(RedisModule_UnblockClient)(self.handle, std::ptr::null_mut());
+        }
+    }
+}
+
+/// The client has gone. The task that serves it hears of it, and unblocks the handle in its own time.
+unsafe extern "C" fn disconnected(_: *mut raw::RedisModuleCtx, handle: *mut raw::RedisModuleBlockedClient) {
+    if let Some(gone) = waiting().remove(&(handle as usize)) {
+        // A task that has just ended needs not hear it.
+        let _ = gone.send(());
+    }
+}
+
+/// The arguments of a command, as bytes.
+///
+/// # Safety
+/// `argv` points to `argc` live strings, which stay so for `'a`.
+pub(super) unsafe fn arguments<'a>(argv: *mut *mut raw::RedisModuleString, argc: c_int) -> Vec<&'a [u8]> {
+    // SAFETY: as the caller says.
+    unsafe { std::slice::from_raw_parts(argv, argc as usize) }
+        .iter()
+        .map(|&string| unsafe { super::api::string_bytes(string) })
+        .collect()
+}

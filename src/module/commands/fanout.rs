@@ -1,0 +1,77 @@
+//! `RMR.FANOUT`: one command to all shards.
+
+use super::{Arg, Call, Kind, Spec, options};
+use crate::engine::{Replies, Step};
+use crate::error::Error;
+use crate::module::client::Work;
+use crate::reduce::{Builtin, in_place};
+use crate::reply::Reply;
+
+pub(super) const SPEC: Spec = Spec {
+    name: c"RMR.FANOUT",
+    summary: c"Sends a command to all shards, or to the nodes that are named, and gathers the replies.",
+    complexity: c"O(N) commands where N is the number of nodes",
+    arity: -2,
+    flags: c"blocking",
+    acl_categories: "slow blocking",
+    args: &[
+        Arg::one_of(
+            c"targets",
+            &[Arg::word(c"primaries", c"PRIMARIES"), Arg::word(c"replicas", c"REPLICAS"), Arg::word(c"all", c"ALL")],
+        )
+        .after(c"ON")
+        .optional(),
+        Arg::new(c"id-or-address", Kind::String).after(c"NODE").optional().multiple_with_token(),
+        Arg::new(c"timeout-ms", Kind::Integer).after(c"TIMEOUT").optional(),
+        Arg::word(c"partial", c"PARTIAL").optional(),
+        Arg::word(c"withnodes", c"WITHNODES").optional(),
+        Arg::one_of(c"reducer", REDUCERS).after(c"REDUCE").optional(),
+        Arg::word(c"end-of-options", c"--").optional(),
+        Arg::new(c"command", Kind::String),
+        Arg::new(c"arg", Kind::String).optional().multiple(),
+    ],
+    run,
+};
+
+pub(super) const REDUCERS: &[Arg] = &[
+    Arg::word(c"list", c"LIST"),
+    Arg::word(c"sum", c"SUM"),
+    Arg::word(c"avg", c"AVG"),
+    Arg::word(c"min", c"MIN"),
+    Arg::word(c"max", c"MAX"),
+    Arg::word(c"count", c"COUNT"),
+    Arg::word(c"concat", c"CONCAT"),
+    Arg::word(c"union", c"UNION"),
+];
+
+fn run(call: &Call<'_>) -> Result<Work, Error> {
+    let typed = options::fan_out(&call.args)?;
+    let (with_nodes, partial) = (typed.with_nodes, typed.partial);
+    let reducer = typed.reducer.unwrap_or(Builtin::List);
+    let fan_out = call.engine()?.fan_out(typed.command).targets(typed.targets).with_options(typed.options);
+    Ok(fan_out.reduce(move |replies: Replies| {
+        let reply = if with_nodes { by_node(replies) } else { reduce_partial(reducer, partial, replies)? };
+        Ok(Step::Reply(reply))
+    }))
+}
+
+fn by_node(replies: Replies) -> Reply {
+    let by_node = |entry: crate::engine::ShardReply| (entry.node.address.to_string().into(), in_place(entry));
+    Reply::Map(replies.into_iter().map(by_node).collect())
+}
+
+/// Reduces. Where failures are allowed, and the reducer has no places to hold them, they stand beside its result: an
+/// array of the value and a map of node to error, which is empty when nothing is missing.
+pub(super) fn reduce_partial(reducer: Builtin, partial: bool, replies: Replies) -> Result<Reply, Error> {
+    if !partial || reducer == Builtin::List {
+        return reducer.reduce(replies);
+    }
+    let mut errors: Vec<(Reply, Reply)> = Vec::new();
+    for (node, error) in replies.errors() {
+        let node = Reply::from(node.address.to_string());
+        if !errors.iter().any(|(known, _)| *known == node) {
+            errors.push((node, Reply::Error(error.to_line().into())));
+        }
+    }
+    Ok(Reply::Array(vec![reducer.reduce(replies)?, Reply::Map(errors)]))
+}

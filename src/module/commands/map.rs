@@ -1,0 +1,33 @@
+//! `RMR.MAP`: one command a key, each sent to its key's shard.
+
+use super::fanout::reduce_partial;
+use super::{Arg, Call, Kind, Spec, options};
+use crate::engine::{Replies, Step};
+use crate::error::Error;
+use crate::module::client::Work;
+
+pub(super) const SPEC: Spec = Spec {
+    name: c"RMR.MAP",
+    summary: c"Sends a command for each key to the key's shard, and reduces the replies.",
+    complexity: c"O(N) commands where N is the number of keys",
+    arity: -5,
+    flags: c"blocking",
+    acl_categories: "slow blocking",
+    args: &[
+        Arg::new(c"timeout-ms", Kind::Integer).after(c"TIMEOUT").optional(),
+        Arg::word(c"partial", c"PARTIAL").optional(),
+        Arg::one_of(c"reducer", super::fanout::REDUCERS),
+        Arg::new(c"numkeys", Kind::Integer),
+        Arg::new(c"key", Kind::String).multiple(),
+        Arg::new(c"command", Kind::String),
+        Arg::new(c"arg", Kind::String).optional().multiple(),
+    ],
+    run,
+};
+
+fn run(call: &Call<'_>) -> Result<Work, Error> {
+    let typed = options::map(&call.args)?;
+    let (reducer, partial) = (typed.reducer, typed.partial);
+    let map = call.engine()?.map(typed.commands).with_options(typed.options);
+    Ok(map.reduce(move |replies: Replies| reduce_partial(reducer, partial, replies).map(Step::Reply)))
+}

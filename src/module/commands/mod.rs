@@ -1,0 +1,200 @@
+//! The `RMR.*` commands: one file each, and here what they have in common.
+
+mod fanout;
+mod map;
+mod options;
+mod ping;
+mod refresh;
+mod sum;
+mod topology;
+
+use std::ffi::{CStr, CString, c_int};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use redis_module::raw;
+
+use super::api::{Callback, Ctx, ReplyTo};
+use super::client::{self, Work};
+use super::reply::Client;
+use super::{caller_engine, main_thread};
+use crate::engine::Engine;
+use crate::error::Error;
+
+/// All that the server is told about a command, and what it does.
+struct Spec {
+    name: &'static CStr,
+    summary: &'static CStr,
+    complexity: &'static CStr,
+    /// As in `COMMAND INFO`: negative for at least so many.
+    arity: c_int,
+    flags: &'static CStr,
+    acl_categories: &'static str,
+    args: &'static [Arg],
+    run: fn(&Call<'_>) -> Result<Work, Error>,
+}
+
+const COMMANDS: [Spec; 6] = [sum::SPEC, fanout::SPEC, map::SPEC, topology::SPEC, ping::SPEC, refresh::SPEC];
+
+/// A call of a command.
+struct Call<'a> {
+    ctx: Ctx,
+    /// Without the command's own name.
+    args: Vec<&'a [u8]>,
+}
+
+impl Call<'_> {
+    /// The engine, with the caller's rights, database and means to wait.
+    fn engine(&self) -> Result<Engine, Error> {
+        caller_engine(self.ctx)
+    }
+}
+
+/// An argument as `COMMAND DOCS` shows it.
+struct Arg {
+    name: &'static CStr,
+    kind: Kind,
+    token: Option<&'static CStr>,
+    flags: u32,
+    of: &'static [Arg],
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    String,
+    Integer,
+    Token,
+    OneOf,
+}
+
+impl Arg {
+    const fn new(name: &'static CStr, kind: Kind) -> Self {
+        Self { name, kind, token: None, flags: raw::REDISMODULE_CMD_ARG_NONE, of: &[] }
+    }
+
+    /// A word that stands for itself.
+    const fn word(name: &'static CStr, token: &'static CStr) -> Self {
+        Self { token: Some(token), ..Self::new(name, Kind::Token) }
+    }
+
+    const fn one_of(name: &'static CStr, of: &'static [Arg]) -> Self {
+        Self { of, ..Self::new(name, Kind::OneOf) }
+    }
+
+    const fn after(self, token: &'static CStr) -> Self {
+        Self { token: Some(token), ..self }
+    }
+
+    const fn optional(self) -> Self {
+        Self { flags: self.flags | raw::REDISMODULE_CMD_ARG_OPTIONAL, ..self }
+    }
+
+    const fn multiple(self) -> Self {
+        Self { flags: self.flags | raw::REDISMODULE_CMD_ARG_MULTIPLE, ..self }
+    }
+
+    const fn multiple_with_token(self) -> Self {
+        Self { flags: self.flags | raw::REDISMODULE_CMD_ARG_MULTIPLE_TOKEN, ..self.multiple() }
+    }
+
+    /// The argument as the server takes it. Nested lists are put into `lists`, where they must stay until it has.
+    fn to_raw(&self, lists: &mut Vec<Box<[raw::RedisModuleCommandArg]>>) -> raw::RedisModuleCommandArg {
+        let pointer = |text: Option<&'static CStr>| text.map_or(std::ptr::null(), CStr::as_ptr);
+        let kind = match self.kind {
+            Kind::String => raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_STRING,
+            Kind::Integer => raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_INTEGER,
+            Kind::Token => raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_PURE_TOKEN,
+            Kind::OneOf => raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_ONEOF,
+        };
+        raw::RedisModuleCommandArg {
+            name: self.name.as_ptr(),
+            type_: kind,
+            key_spec_index: -1,
+            token: pointer(self.token),
+            summary: std::ptr::null(),
+            since: std::ptr::null(),
+            flags: self.flags as c_int,
+            deprecated_since: std::ptr::null(),
+            subargs: if self.of.is_empty() { std::ptr::null_mut() } else { to_raw_list(self.of, lists) },
+            display_text: std::ptr::null(),
+        }
+    }
+}
+
+/// A list of arguments that ends in one without a name.
+fn to_raw_list(
+    args: &'static [Arg],
+    lists: &mut Vec<Box<[raw::RedisModuleCommandArg]>>,
+) -> *mut raw::RedisModuleCommandArg {
+    // SAFETY: a structure of pointers and numbers, for which zero stands for the end of a list.
+    let end: raw::RedisModuleCommandArg = unsafe { std::mem::zeroed() };
+    let mut list: Box<[_]> = args.iter().map(|arg| arg.to_raw(lists)).chain([end]).collect();
+    let start = list.as_mut_ptr();
+    lists.push(list);
+    start
+}
+
+/// The layout of the structures below. The server's header defines it as a static, which has no symbol to link with.
+const INFO_VERSION: raw::RedisModuleCommandInfoVersion = raw::RedisModuleCommandInfoVersion {
+    version: 1,
+    sizeof_historyentry: size_of::<raw::RedisModuleCommandHistoryEntry>(),
+    sizeof_keyspec: size_of::<raw::RedisModuleCommandKeySpec>(),
+    sizeof_arg: size_of::<raw::RedisModuleCommandArg>(),
+};
+
+/// Registers all commands.
+pub(super) fn register(ctx: Ctx) -> Result<(), String> {
+    let has_category = ctx.add_acl_category(c"rmr");
+    register_one::<0>(ctx, has_category)?;
+    register_one::<1>(ctx, has_category)?;
+    register_one::<2>(ctx, has_category)?;
+    register_one::<3>(ctx, has_category)?;
+    register_one::<4>(ctx, has_category)?;
+    register_one::<5>(ctx, has_category)
+}
+
+fn register_one<const INDEX: usize>(ctx: Ctx, has_category: bool) -> Result<(), String> {
+    let spec = &COMMANDS[INDEX];
+    let refused = || format!("the command {} cannot be registered", spec.name.to_string_lossy());
+    let callback: Callback = handle::<INDEX>;
+    let command = ctx.create_command(spec.name, callback, spec.flags).ok_or_else(refused)?;
+
+    let mut lists = Vec::new();
+    let info = raw::RedisModuleCommandInfo {
+        version: &INFO_VERSION,
+        summary: spec.summary.as_ptr(),
+        complexity: spec.complexity.as_ptr(),
+        since: c"0.1.0".as_ptr(),
+        history: std::ptr::null_mut(),
+        tips: c"nondeterministic_output".as_ptr(),
+        arity: spec.arity,
+        key_specs: std::ptr::null_mut(),
+        args: if spec.args.is_empty() { std::ptr::null_mut() } else { to_raw_list(spec.args, &mut lists) },
+    };
+    if !command.set_info(&info) {
+        return Err(refused());
+    }
+    let own = if has_category { " rmr" } else { "" };
+    let categories = CString::new(format!("{}{own}", spec.acl_categories)).unwrap_or_default();
+    command.set_acl_categories(&categories);
+    Ok(())
+}
+
+unsafe extern "C" fn handle<const INDEX: usize>(
+    ctx: *mut raw::RedisModuleCtx,
+    argv: *mut *mut raw::RedisModuleString,
+    argc: c_int,
+) -> c_int {
+    let ctx = Ctx(ctx);
+    let begun = catch_unwind(AssertUnwindSafe(|| {
+        // SAFETY: the server's own arguments, which live as long as this call.
+        let args = unsafe { client::arguments(argv, argc) }.split_off(1);
+        main_thread::enter(ctx, || (COMMANDS[INDEX].run)(&Call { ctx, args }))
+    }));
+    let refuse = |error| Client { to: ReplyTo(ctx.0), is_resp3: false }.send(&Err(error));
+    match begun {
+        Ok(Ok(work)) => client::serve(ctx, work),
+        Ok(Err(error)) => refuse(error),
+        Err(_) => refuse(Error::Invalid("internal error: the command panicked; see the server's log".into())),
+    }
+    raw::REDISMODULE_OK as c_int
+}

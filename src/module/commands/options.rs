@@ -1,0 +1,242 @@
+//! Reading the options that stand before an inner command.
+
+use std::time::Duration;
+
+use crate::command::{Command, printable};
+use crate::engine::{Options, Targets};
+use crate::error::Error;
+use crate::reduce::Builtin;
+
+/// The longest timeout that is taken: an hour.
+const LONGEST_TIMEOUT_MS: u64 = 3_600_000;
+
+/// A fan-out as it was typed.
+#[derive(Debug)]
+pub(super) struct FanOut {
+    pub(super) targets: Targets,
+    pub(super) options: Options,
+    pub(super) with_nodes: bool,
+    pub(super) reducer: Option<Builtin>,
+    pub(super) command: Command,
+    /// Whether failed nodes may be among the replies.
+    pub(super) partial: bool,
+}
+
+/// A map as it was typed.
+#[derive(Debug)]
+pub(super) struct Map {
+    pub(super) options: Options,
+    pub(super) partial: bool,
+    pub(super) reducer: Builtin,
+    pub(super) commands: Vec<Command>,
+}
+
+/// Walks the arguments.
+struct Cursor<'a> {
+    args: &'a [&'a [u8]],
+}
+
+impl<'a> Cursor<'a> {
+    /// Takes the next argument if it is this word, in any case.
+    fn word(&mut self, word: &str) -> bool {
+        let is_next = self.args.first().is_some_and(|arg| arg.eq_ignore_ascii_case(word.as_bytes()));
+        if is_next {
+            self.args = &self.args[1..];
+        }
+        is_next
+    }
+
+    fn value(&mut self, option: &str, allowed: &str) -> Result<&'a [u8], Error> {
+        let (&first, rest) =
+            self.args.split_first().ok_or_else(|| Error::Invalid(format!("{option} has no value; give {allowed}")))?;
+        self.args = rest;
+        Ok(first)
+    }
+
+    fn timeout(&mut self) -> Result<Duration, Error> {
+        let allowed = format!("milliseconds from 1 to {LONGEST_TIMEOUT_MS}");
+        let given = self.value("TIMEOUT", &allowed)?;
+        let millis = integer(given).filter(|millis| (1..=LONGEST_TIMEOUT_MS).contains(millis));
+        millis.map(Duration::from_millis).ok_or_else(|| wrong("TIMEOUT", given, &allowed))
+    }
+
+    fn reducer(&mut self, option: &str) -> Result<Builtin, Error> {
+        let allowed = format!("one of {}", Builtin::ALL.map(Builtin::name).join(", "));
+        let given = self.value(option, &allowed)?;
+        Builtin::named(given).ok_or_else(|| wrong(option, given, &allowed))
+    }
+}
+
+fn integer(text: &[u8]) -> Option<u64> {
+    std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+fn wrong(option: &str, given: &[u8], allowed: &str) -> Error {
+    Error::Invalid(format!("{option} is '{}'; give {allowed}", printable(given)))
+}
+
+/// `[ON PRIMARIES|REPLICAS|ALL] [NODE id [NODE ...]] [TIMEOUT ms] [PARTIAL] [WITHNODES] [REDUCE reducer] [--] command
+/// [arg ...]`, options in any order.
+pub(super) fn fan_out(args: &[&[u8]]) -> Result<FanOut, Error> {
+    let mut cursor = Cursor { args };
+    let (mut on, mut nodes, mut reducer) = (None, Vec::new(), None);
+    let (mut options, mut with_nodes, mut partial) = (Options::new(), false, false);
+    loop {
+        if cursor.word("ON") {
+            let allowed = "PRIMARIES, REPLICAS or ALL";
+            let given = cursor.value("ON", allowed)?;
+            on = Some(match given.to_ascii_uppercase().as_slice() {
+                b"PRIMARIES" => Targets::Primaries,
+                b"REPLICAS" => Targets::Replicas,
+                b"ALL" => Targets::All,
+                _ => return Err(wrong("ON", given, allowed)),
+            });
+        } else if cursor.word("NODE") {
+            let node = cursor.value("NODE", "a node's id or address")?;
+            nodes.push(String::from_utf8_lossy(node).into_owned());
+        } else if cursor.word("TIMEOUT") {
+            options = options.timeout(cursor.timeout()?);
+        } else if cursor.word("PARTIAL") {
+            partial = true;
+        } else if cursor.word("WITHNODES") {
+            with_nodes = true;
+        } else if cursor.word("REDUCE") {
+            reducer = Some(cursor.reducer("REDUCE")?);
+        } else {
+            cursor.word("--");
+            break;
+        }
+    }
+    let targets = match (on, nodes.is_empty()) {
+        (Some(_), false) => return Err(Error::Invalid("ON and NODE exclude each other; give one of them".into())),
+        (Some(targets), true) => targets,
+        (None, false) => Targets::Nodes(nodes),
+        (None, true) => Targets::default(),
+    };
+    if with_nodes && reducer.is_some() {
+        return Err(Error::Invalid("WITHNODES and REDUCE exclude each other; give one of them".into()));
+    }
+    let command = Command::from_args(cursor.args).ok_or_else(|| {
+        Error::Invalid("there is no command to send; give command [arg ...] after the options".into())
+    })?;
+    Ok(FanOut { targets, options: options.partial(partial), with_nodes, reducer, command, partial })
+}
+
+/// `[TIMEOUT ms] [PARTIAL] reducer numkeys key [key ...] command [arg ...]`
+pub(super) fn map(args: &[&[u8]]) -> Result<Map, Error> {
+    let mut cursor = Cursor { args };
+    let (mut options, mut partial) = (Options::new(), false);
+    loop {
+        if cursor.word("TIMEOUT") {
+            options = options.timeout(cursor.timeout()?);
+        } else if cursor.word("PARTIAL") {
+            partial = true;
+        } else {
+            break;
+        }
+    }
+    let reducer = cursor.reducer("the reducer")?;
+    let allowed = "how many keys follow, 1 or more";
+    let given = cursor.value("numkeys", allowed)?;
+    let count = integer(given).filter(|&count| count > 0).ok_or_else(|| wrong("numkeys", given, allowed))?;
+    let there = cursor.args.len();
+    let count = usize::try_from(count).ok().filter(|&count| count < there).ok_or_else(|| {
+        let given = printable(given);
+        Error::Invalid(format!("numkeys is '{given}', but {there} arguments follow; give the keys, then a command"))
+    })?;
+    let (keys, template) = cursor.args.split_at(count);
+    let commands = keys.iter().map(|key| fill_in(template, key)).collect();
+    Ok(Map { options: options.partial(partial), partial, reducer, commands })
+}
+
+/// The command for one key: each argument `{}` is the key; where there is none, the key follows the command's name.
+fn fill_in(template: &[&[u8]], key: &[u8]) -> Command {
+    const PLACE: &[u8] = b"{}";
+    let (name, args) = template.split_first().map_or((&b""[..], template), |(name, args)| (*name, args));
+    let command = Command::new(name);
+    let command = if args.contains(&PLACE) { command } else { command.key(key) };
+    args.iter().fold(command, |command, &arg| if arg == PLACE { command.key(key) } else { command.arg(arg) })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn words(line: &str) -> Vec<&[u8]> {
+        line.split_whitespace().map(str::as_bytes).collect()
+    }
+
+    fn error<T: std::fmt::Debug>(result: Result<T, Error>) -> String {
+        result.unwrap_err().to_string()
+    }
+
+    #[test]
+    fn options_come_in_any_order_and_case() {
+        let typed = fan_out(&words("partial TIMEOUT 20 node a Node b:1 withnodes CONFIG GET on")).unwrap();
+        assert_eq!(typed.targets, Targets::Nodes(vec!["a".into(), "b:1".into()]));
+        assert!(typed.partial && typed.with_nodes && typed.reducer.is_none());
+        assert_eq!(typed.command.to_string(), "CONFIG GET on");
+        assert_eq!(fan_out(&words("ON replicas REDUCE sum DBSIZE")).unwrap().reducer, Some(Builtin::Sum));
+    }
+
+    #[test]
+    fn two_dashes_end_the_options() {
+        let typed = fan_out(&words("PARTIAL -- NODE x")).unwrap();
+        assert_eq!(typed.command.to_string(), "NODE x");
+        assert_eq!(fan_out(&words("-- -- x")).unwrap().command.to_string(), "-- x");
+    }
+
+    #[test]
+    fn bad_options_say_what_is_allowed() {
+        let fan_out = |line| error(fan_out(&words(line)));
+        assert_eq!(fan_out("ON SHARDS PING"), "ERR ON is 'SHARDS'; give PRIMARIES, REPLICAS or ALL");
+        assert_eq!(fan_out("TIMEOUT 0 PING"), "ERR TIMEOUT is '0'; give milliseconds from 1 to 3600000");
+        assert_eq!(fan_out("TIMEOUT"), "ERR TIMEOUT has no value; give milliseconds from 1 to 3600000");
+        assert!(fan_out("REDUCE median PING").ends_with("give one of LIST, SUM, AVG, MIN, MAX, COUNT, CONCAT, UNION"));
+        assert!(fan_out("PARTIAL").contains("no command"));
+        assert!(fan_out("ON ALL NODE a PING").contains("exclude each other"));
+        assert!(fan_out("WITHNODES REDUCE SUM PING").contains("exclude each other"));
+    }
+
+    #[test]
+    fn a_map_fills_in_its_keys() {
+        let typed = map(&words("SUM 3 cart:1 cart:2 cart:3 HGET {} price")).unwrap();
+        let commands: Vec<String> = typed.commands.iter().map(ToString::to_string).collect();
+        assert_eq!(commands, ["HGET cart:1 price", "HGET cart:2 price", "HGET cart:3 price"]);
+        assert_eq!(typed.commands[1].routing_key(), Some(&b"cart:2"[..]));
+        let typed = map(&words("LIST 1 k GETRANGE 0 3")).unwrap();
+        assert_eq!(typed.commands[0].to_string(), "GETRANGE k 0 3");
+        let typed = map(&words("LIST 1 k COPY {} {} REPLACE")).unwrap();
+        assert_eq!(typed.commands[0].to_string(), "COPY k k REPLACE");
+    }
+
+    #[test]
+    fn a_bad_map_says_what_is_missing() {
+        let map = |line| error(map(&words(line)));
+        assert!(map("MEDIAN 1 k GET").starts_with("ERR the reducer is 'MEDIAN'; give one of LIST"));
+        assert_eq!(map("SUM x k GET"), "ERR numkeys is 'x'; give how many keys follow, 1 or more");
+        assert_eq!(map("SUM 0 k GET"), "ERR numkeys is '0'; give how many keys follow, 1 or more");
+        let short = "ERR numkeys is '2', but 2 arguments follow; give the keys, then a command";
+        assert_eq!(map("SUM 2 k GET"), short);
+        assert!(map("SUM 18446744073709551615 k GET").contains("but 2 arguments follow"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_arguments_are_taken_or_refused(args in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..12), 0..12)) {
+            let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
+            let _ = fan_out(&args);
+            let _ = map(&args);
+        }
+
+        #[test]
+        fn whatever_follows_the_options_is_the_command(args in prop::collection::vec("[A-Za-z0-9{}-]{0,8}", 1..8)) {
+            let line: Vec<&[u8]> = ["PARTIAL", "--"].into_iter().chain(args.iter().map(String::as_str)).map(str::as_bytes).collect();
+            let command = fan_out(&line).unwrap().command;
+            let seen: Vec<String> = command.args().map(|arg| String::from_utf8_lossy(arg).into_owned()).collect();
+            prop_assert_eq!(seen, args);
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! `RMR.SUM key [key ...]`: the sum of what `GET` gives for each key.
+
+use super::{Arg, Call, Kind, Spec};
+use crate::command::Command;
+use crate::engine::{Replies, Step};
+use crate::error::Error;
+use crate::module::client::Work;
+use crate::reduce::Total;
+
+pub(super) const SPEC: Spec = Spec {
+    name: c"RMR.SUM",
+    summary: c"Adds up the numbers that the keys hold, on whatever shards they are.",
+    complexity: c"O(N) where N is the number of keys",
+    arity: -2,
+    flags: c"readonly blocking",
+    acl_categories: "read slow blocking",
+    args: &[Arg::new(c"key", Kind::String).multiple()],
+    run,
+};
+
+fn run(call: &Call<'_>) -> Result<Work, Error> {
+    let gets: Vec<Command> = call.args.iter().map(|key| Command::new("GET").key(key)).collect();
+    Ok(call.engine()?.map(gets).reduce(sum))
+}
+
+/// Missing keys and text that says no number add nothing.
+fn sum(replies: Replies) -> Result<Step, Error> {
+    let mut total = Total::default();
+    replies.numbers().for_each(|number| total.add(number));
+    Ok(Step::reply(total.finish()?))
+}

@@ -1,0 +1,192 @@
+//! The coordinator's own share of the work: commands that run in process, without a socket.
+//!
+//! What fits runs at once, within the command that asked for it. The rest is cut into slices of at most a millisecond,
+//! between which the server takes its other clients.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::api::{self, Ctx};
+use super::{catalog, main_thread};
+use crate::command::Command;
+use crate::error::Error;
+use crate::link::{Batch, Delivery, ELEMENT_COST, Failure, Link, LinkState, NOT_IN_PROCESS, Status, decode};
+use crate::reply::Reply;
+use crate::topology::{Answer, AskCluster, BoxFuture};
+
+/// The longest that the main thread is kept at a time.
+const SLICE: Duration = Duration::from_millis(1);
+
+/// The link to the node that we live in.
+pub(super) struct LocalLink {
+    status: Arc<Status>,
+}
+
+impl Default for LocalLink {
+    fn default() -> Self {
+        let status = Arc::new(Status::default());
+        status.set_state(LinkState::Local);
+        Self { status }
+    }
+}
+
+impl Link for LocalLink {
+    fn send(&self, batch: Batch) -> BoxFuture<'static, Delivery> {
+        let mut share = Share::new(batch);
+        if let Some(ctx) = main_thread::current() {
+            // A caller that cannot wait gets all of it now, as from any command of the server's own.
+            let until = if ctx.flags().deny_blocking() { None } else { Some(Instant::now() + SLICE) };
+            share.run(ctx, until);
+            if share.is_done() {
+                return Box::pin(std::future::ready(share.deliver()));
+            }
+        }
+        Box::pin(async move {
+            while !share.is_done() {
+                let slice = main_thread::run(move |ctx| {
+                    ctx.select_database(share.batch.database);
+                    share.run(ctx, Some(Instant::now() + SLICE));
+                    ctx.select_database(0);
+                    share
+                });
+                share = match slice.await {
+                    Ok(share) => share,
+                    Err(error) => return Delivery::failed(Failure::Lost(error.to_string())),
+                };
+            }
+            share.deliver()
+        })
+    }
+
+    fn status(&self) -> &Status {
+        &self.status
+    }
+}
+
+/// A batch that is being worked off.
+struct Share {
+    batch: Batch,
+    /// How many of the commands have run.
+    done: usize,
+    /// Their replies, as the server encodes them; they are read once all are there.
+    wire: BytesMut,
+    is_too_big: bool,
+}
+
+impl Share {
+    fn new(batch: Batch) -> Self {
+        Self { batch, done: 0, wire: BytesMut::new(), is_too_big: false }
+    }
+
+    fn is_done(&self) -> bool {
+        self.is_too_big || self.done == self.batch.picks.len()
+    }
+
+    /// Runs commands until all are done or time is up.
+    fn run(&mut self, ctx: Ctx, until: Option<Instant>) {
+        /// Looking at the clock costs as much as a part of a command.
+        const BETWEEN_LOOKS: usize = 8;
+        let mut since_look = 0;
+        let writes = Writes::look(ctx);
+        while !self.is_done() {
+            let command = &self.batch.commands[self.batch.picks[self.done] as usize];
+            let start = self.wire.len();
+            match writes.refusal(ctx, command) {
+                Some(refusal) => self.wire.put_slice(refusal),
+                None => ctx.call(command.args(), &mut self.wire),
+            }
+            self.translate(start);
+            self.done += 1;
+            self.is_too_big = !self.batch.budget.take(self.wire.len() - start + ELEMENT_COST);
+            since_look += 1;
+            if since_look == BETWEEN_LOOKS {
+                since_look = 0;
+                if until.is_some_and(|until| Instant::now() >= until) {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// The server refuses keys that are not its own, without saying whose they are.
+    fn translate(&mut self, start: usize) {
+        const REFUSALS: [&[u8]; 2] = [b"-ERR Attempted to access ", b"-ERR Can not execute a "];
+        if REFUSALS.iter().any(|refusal| self.wire[start..].starts_with(refusal)) {
+            self.wire.truncate(start);
+            self.wire.put_u8(b'-');
+            self.wire.put_slice(NOT_IN_PROCESS);
+            self.wire.put_slice(b"\r\n");
+        }
+    }
+
+    fn deliver(self) -> Delivery {
+        let answered = if self.is_too_big { self.done.saturating_sub(1) } else { self.done };
+        let wire = self.wire.freeze();
+        let mut replies = Vec::with_capacity(answered);
+        let mut at = 0;
+        while replies.len() < answered {
+            match decode(&wire, &mut at) {
+                Ok(reply) => replies.push(reply),
+                Err(error) => return Delivery { replies, failure: Some(Failure::Lost(error.to_string())) },
+            }
+        }
+        Delivery { replies, failure: self.is_too_big.then_some(Failure::TooBig) }
+    }
+}
+
+/// Whether this server takes writes now. In-process calls do not ask, so we do.
+struct Writes {
+    is_replica: bool,
+    are_paused: bool,
+}
+
+impl Writes {
+    fn look(ctx: Ctx) -> Self {
+        Self { is_replica: ctx.flags().is_read_only_replica(), are_paused: api::writes_are_paused() }
+    }
+
+    fn refusal(&self, ctx: Ctx, command: &Command) -> Option<&'static [u8]> {
+        if !self.is_replica && !self.are_paused || !catalog::facts(ctx, command).is_write {
+            return None;
+        }
+        Some(if self.is_replica {
+            b"-READONLY You can't write against a read only replica.\r\n"
+        } else {
+            b"-TRYAGAIN writes are paused, as for a failover\r\n"
+        })
+    }
+}
+
+/// Runs one command in process and reads its reply. On the main thread.
+pub(super) fn call(ctx: Ctx, command: &Command) -> Reply {
+    let mut wire = BytesMut::new();
+    ctx.call(command.args(), &mut wire);
+    let failed = |error| Reply::Error(Bytes::from(format!("ERR {error}")));
+    decode(&wire.freeze(), &mut 0).unwrap_or_else(failed)
+}
+
+/// One setting of the server. On the main thread.
+pub(super) fn config_get(ctx: Ctx, name: &str) -> Option<String> {
+    let reply = call(ctx, &Command::new("CONFIG").arg("GET").arg(name));
+    Some(String::from_utf8_lossy(reply.field(name)?.bytes()?).into_owned())
+}
+
+/// Asks the server that we live in about its cluster.
+pub(super) struct InServer;
+
+impl AskCluster for InServer {
+    fn ask(&self, command: Command) -> BoxFuture<'_, Result<Answer, Error>> {
+        Box::pin(async move {
+            match main_thread::run(move |ctx| call(ctx, &command)).await? {
+                Reply::Error(message) => Err(Error::Shard { node: "this node".into(), message, key: None }),
+                reply => Ok(Answer { reply, host: "127.0.0.1".into() }),
+            }
+        })
+    }
+
+    fn own_id(&self) -> Option<String> {
+        main_thread::detached()?.cluster_id()
+    }
+}

@@ -1,0 +1,181 @@
+//! The floor that speaks to `redis-server`: commands, settings, rights, blocked clients.
+//!
+//! A module author calls [`register`] when the module is loaded and [`unregister`] when it is unloaded, and [`map`],
+//! [`fan_out`] or [`run`] in a command. `librmr.so` itself is [`load`] and [`unregister`].
+
+mod acl;
+mod alloc;
+mod api;
+mod catalog;
+mod client;
+mod commands;
+mod config;
+mod credentials;
+mod info;
+mod local;
+mod log;
+mod main_thread;
+mod reply;
+mod setup;
+mod state;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use redis_module::{Context, RedisResult, RedisString, RedisValue, Status, raw};
+
+pub use alloc::ModuleAlloc;
+pub use setup::Setup;
+
+use crate::command::Command;
+use crate::engine::{Engine, Options, Reducer};
+use crate::error::Error;
+use crate::reply::Reply;
+use acl::CallersRights;
+use api::{Ctx, ReplyTo};
+use reply::Client;
+
+/// Makes the engine ready for the commands of an author's module. To be called in the module's `init`.
+///
+/// # Errors
+/// If the server lacks a function that rmr needs (it has all of them from Redis 7.0 on).
+pub fn register(ctx: &Context, setup: Setup) -> Result<(), Error> {
+    if let Some(name) = api::missing() {
+        return Err(Error::Invalid(format!(
+            "this server is too old for rmr: it has no {name}; use Redis 7.0 or newer"
+        )));
+    }
+    let ctx = Ctx(ctx.ctx);
+    let before = main_thread::set_detached(ctx.detached().0);
+    debug_assert!(before.is_null(), "registered twice");
+    log::install();
+    ctx.subscribe(raw::REDISMODULE_EVENT_REPLICATION_ROLE_CHANGED, 1, on_change);
+    ctx.subscribe(raw::REDISMODULE_EVENT_CLUSTER_SLOT_MIGRATION, 1, on_change);
+    state::set_up(setup)
+}
+
+/// Ends the engine and all its threads. To be called in the module's `deinit`; on [`Status::Err`] the module must not
+/// be unloaded, and the server's log says why.
+pub fn unregister(ctx: &Context) -> Status {
+    let log = Ctx(ctx.ctx);
+    let refuse = |why: String| {
+        log.log(c"warning", &format!("not unloaded: {why}"));
+        Status::Err
+    };
+    let in_flight = state::engine_if_started().map_or(0, |engine| engine.stats().in_flight.load(Relaxed));
+    if in_flight > 0 {
+        return refuse(format!("{in_flight} requests are in flight; try again when they are done"));
+    }
+    if let Err(why) = state::stop() {
+        return refuse(why);
+    }
+    if main_thread::outstanding() > 0 {
+        return refuse("work for the main thread is outstanding; try again".into());
+    }
+    catalog::forget();
+    let detached = Ctx(main_thread::set_detached(std::ptr::null_mut()));
+    if !detached.0.is_null() {
+        detached.free_detached();
+    }
+    Status::Ok
+}
+
+/// Everything that `librmr.so` does when it is loaded: settings, commands, `INFO rmr`, engine.
+pub fn load(ctx: &Context, args: &[RedisString]) -> Status {
+    let log = Ctx(ctx.ctx);
+    let args: Vec<&[u8]> = args.iter().map(RedisString::as_slice).collect();
+    let loaded = register(ctx, Setup::new())
+        .map_err(|error| error.to_string())
+        .and_then(|()| config::register(log, &args))
+        .and_then(|()| commands::register(log));
+    match loaded {
+        Ok(()) => {
+            info::register(log);
+            let server = log.server_info(c"server", c"redis_version").unwrap_or_default();
+            let mode = if log.flags().is_cluster() { "cluster" } else { "standalone" };
+            log.log(c"notice", &format!("rmr {} on {server}, {mode}", env!("CARGO_PKG_VERSION")));
+            Status::Ok
+        }
+        Err(why) => {
+            log.log(c"warning", &format!("not loaded: {}", why.trim_start_matches("ERR ")));
+            unregister(ctx);
+            Status::Err
+        }
+    }
+}
+
+/// Sends each command to its shard, reduces the replies, and answers the client of `ctx`, now or later.
+///
+/// The commands are checked against the rights of the calling user. Always `Ok(RedisValue::NoReply)`: the reply, an
+/// error too, goes to the client by itself.
+///
+/// ```no_run
+/// use redis_module::{Context, RedisResult, RedisString};
+/// use rmr::{Command, Replies, Step};
+///
+/// /// SUM key [key ...]
+/// fn sum(ctx: &Context, args: Vec<RedisString>) -> RedisResult {
+///     let gets = args[1..].iter().map(|key| Command::new("GET").key(key));
+///     rmr::map(ctx, gets, |replies: Replies| Ok(Step::reply(replies.integers().sum::<i64>())))
+/// }
+/// ```
+pub fn map(ctx: &Context, commands: impl IntoIterator<Item = Command>, reducer: impl Reducer) -> RedisResult {
+    let commands: Vec<Command> = commands.into_iter().collect();
+    serve(ctx, |engine| engine.map(commands).reduce(reducer))
+}
+
+/// Sends one command to every primary that holds data, reduces the replies, and answers the client of `ctx`.
+pub fn fan_out(ctx: &Context, command: Command, reducer: impl Reducer) -> RedisResult {
+    serve(ctx, |engine| engine.fan_out(command).reduce(reducer))
+}
+
+/// Runs any request of one or more steps, and answers the client of `ctx` with what it gives. All steps together have
+/// one deadline.
+///
+/// ```no_run
+/// use redis_module::{Context, RedisResult, RedisString};
+/// use rmr::{Command, Options, Reply};
+///
+/// /// BIGGEST: the number of keys of the biggest shard
+/// fn biggest(ctx: &Context, _args: Vec<RedisString>) -> RedisResult {
+///     rmr::run(ctx, Options::new(), |engine| async move {
+///         let sizes = engine.fan_out(Command::new("DBSIZE")).await?;
+///         Ok(Reply::from(sizes.integers().max()))
+///     })
+/// }
+/// ```
+pub fn run<F>(ctx: &Context, options: Options, request: impl FnOnce(Engine) -> F) -> RedisResult
+where
+    F: Future<Output = Result<Reply, Error>> + Send + 'static,
+{
+    serve(ctx, |engine| Box::pin(request(engine.with_timeout(options.time_allowed()))))
+}
+
+fn serve(ctx: &Context, request: impl FnOnce(Engine) -> client::Work) -> RedisResult {
+    let ctx = Ctx(ctx.ctx);
+    match main_thread::enter(ctx, || caller_engine(ctx)) {
+        Ok(engine) => client::serve(ctx, request(engine)),
+        Err(error) => Client { to: ReplyTo(ctx.0), is_resp3: false }.send(&Err(error)),
+    }
+    Ok(RedisValue::NoReply)
+}
+
+/// The engine as the caller of a command may use it: within its rights, in its database, and without waiting where it
+/// cannot wait.
+fn caller_engine(ctx: Ctx) -> Result<Engine, Error> {
+    let engine = state::engine()?.with_gate(Arc::new(CallersRights::of(ctx)));
+    let engine = engine.in_database(ctx.selected_database());
+    Ok(if ctx.flags().deny_blocking() { engine.in_process_only(client::CANNOT_WAIT) } else { engine })
+}
+
+/// The node's role has changed, or slots have moved.
+unsafe extern "C" fn on_change(
+    _: *mut raw::RedisModuleCtx,
+    _: raw::RedisModuleEvent,
+    _: u64,
+    _: *mut std::ffi::c_void,
+) {
+    if let Some(engine) = state::engine_if_started() {
+        engine.hint_change();
+    }
+}

@@ -1,0 +1,118 @@
+//! Replies to the server's client, in the types that its protocol has.
+
+use std::ffi::CString;
+
+use super::api::ReplyTo;
+use crate::error::Error;
+use crate::reply::Reply;
+
+/// Where a reply goes, and what the client understands.
+#[derive(Clone, Copy)]
+pub(super) struct Client {
+    pub(super) to: ReplyTo,
+    pub(super) is_resp3: bool,
+}
+
+impl Client {
+    /// Sends a result. Together with all that it nests, it is one reply.
+    pub(super) fn send(self, result: &Result<Reply, Error>) {
+        match result {
+            Ok(reply) => self.reply(reply),
+            Err(error) => self.error(error.to_line()),
+        }
+    }
+
+    fn reply(self, reply: &Reply) {
+        match reply {
+            Reply::Null => self.to.null(),
+            Reply::Integer(integer) => self.to.integer(*integer),
+            Reply::Double(double) => self.double(*double),
+            Reply::Boolean(boolean) => self.to.boolean(*boolean),
+            Reply::Simple(text) => match CString::new(&text[..]) {
+                Ok(text) => self.to.simple(&text),
+                // A zero byte would end the text early; a bulk string carries it.
+                Err(_) => self.to.bulk(text),
+            },
+            Reply::Bulk(bytes) => self.to.bulk(bytes),
+            Reply::Verbatim { format, text } => match CString::new(format) {
+                Ok(format) => self.to.verbatim(text, &format),
+                Err(_) => self.to.bulk(text),
+            },
+            Reply::BigNumber(digits) => self.to.big_number(digits),
+            Reply::Error(message) => self.error(message.to_vec()),
+            Reply::Array(elements) => {
+                self.to.array(elements.len());
+                elements.iter().for_each(|element| self.reply(element));
+            }
+            Reply::Set(elements) => {
+                self.to.set(elements.len());
+                elements.iter().for_each(|element| self.reply(element));
+            }
+            Reply::Map(pairs) => {
+                self.to.map(pairs.len());
+                self.pairs(pairs);
+            }
+            Reply::Attributed { attributes, reply } => {
+                // RESP2 has no attributes: the reply goes without.
+                if self.is_resp3 {
+                    self.to.attribute(attributes.len());
+                    self.pairs(attributes);
+                }
+                self.reply(reply);
+            }
+        }
+    }
+
+    fn pairs(self, pairs: &[(Reply, Reply)]) {
+        for (key, value) in pairs {
+            self.reply(key);
+            self.reply(value);
+        }
+    }
+
+    /// Redis 7.0 prints doubles with 17 digits (0.1 as 0.10000000000000001), and clients of its time cannot read a
+    /// NaN; where a string will do, the shortest one that reads back the same is sent.
+    fn double(self, double: f64) {
+        if self.is_resp3 && !double.is_nan() {
+            self.to.double(double);
+        } else {
+            self.to.bulk(double_text(double).as_bytes());
+        }
+    }
+
+    fn error(self, mut line: Vec<u8>) {
+        line.retain(|byte| *byte != 0);
+        self.to.error(&CString::new(line).unwrap_or_default());
+    }
+}
+
+/// The shortest text that reads back as the same double.
+fn double_text(double: f64) -> String {
+    let magnitude = double.abs();
+    if double.is_finite() && magnitude != 0.0 && !(1e-5..1e17).contains(&magnitude) {
+        format!("{double:e}")
+    } else if double.is_nan() {
+        "nan".into()
+    } else {
+        double.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_double_reads_back_the_same(double in any::<f64>().prop_filter("NaN is not itself", |d| !d.is_nan())) {
+            prop_assert_eq!(double_text(double).parse::<f64>().unwrap(), double);
+        }
+    }
+
+    #[test]
+    fn doubles_are_short() {
+        let texts = [0.1, 3.0, -2.5, 1e300, 1e-7, f64::INFINITY, f64::NAN].map(double_text);
+        assert_eq!(texts, ["0.1", "3", "-2.5", "1e300", "1e-7", "inf", "nan"]);
+    }
+}

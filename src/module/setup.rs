@@ -1,0 +1,173 @@
+//! [`Setup`]: how a module's engine is built: from the configuration, or from what a module author gives.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::config::{self, Provider, ShardBy};
+use super::credentials::ServersOwn;
+use super::local::{InServer, LocalLink};
+use super::{api::Ctx, main_thread};
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::link::LinkOptions;
+use crate::shard::{Crc16Slots, Crc32Partition, Rendezvous, ShardFunc};
+use crate::topology::{Address, BoxFuture, NodeProvider, RedisCluster, Single, StaticList, Topology};
+
+/// How a module's engine is built. All that is left out is as in `librmr.so` with its default configuration.
+///
+/// ```no_run
+/// use rmr::{Crc32Partition, Setup, StaticList};
+///
+/// # fn setup() -> Result<Setup, rmr::Error> {
+/// let nodes = StaticList::parse("10.0.0.1:6379 10.0.0.2:6379")?;
+/// Ok(Setup::new().provider(nodes).shard_func(Crc32Partition))
+/// # }
+/// ```
+#[derive(Clone, Default)]
+pub struct Setup {
+    provider: Option<Arc<dyn NodeProvider>>,
+    shard_func: Option<Arc<dyn ShardFunc>>,
+    threads: Option<usize>,
+}
+
+impl Setup {
+    /// All defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Who is there. Default: `rmr.provider`, which finds out whether the server is a node of a cluster.
+    #[must_use]
+    pub fn provider(mut self, provider: impl NodeProvider) -> Self {
+        self.provider = Some(Arc::new(provider));
+        self
+    }
+
+    /// Which node a command belongs to. Default: `rmr.shard-func`, which is CRC16 slots on a cluster.
+    #[must_use]
+    pub fn shard_func(mut self, shard_func: impl ShardFunc) -> Self {
+        self.shard_func = Some(Arc::new(shard_func));
+        self
+    }
+
+    /// How many threads do the work. Default: `rmr.threads`, 1.
+    #[must_use]
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.threads = Some(threads.max(1));
+        self
+    }
+
+    pub(super) fn worker_threads(&self) -> usize {
+        self.threads.unwrap_or_else(config::threads)
+    }
+
+    /// Builds the engine. On the main thread, within the runtime.
+    pub(super) fn engine(&self) -> Result<Engine, Error> {
+        let ctx = main_thread::detached().ok_or_else(|| Error::Invalid("rmr is not registered".into()))?;
+        let server = Server::describe(ctx);
+        let mut builder = Engine::builder()
+            .links(LinkOptions {
+                connect_timeout: Box::new(config::connect_timeout),
+                credentials: Some(Box::new(ServersOwn)),
+                tls: server.tls.clone().map(|files| -> crate::link::TlsSource {
+                    Box::new(move || files.load().map_err(|error| error.to_string()))
+                }),
+            })
+            .local_link(Arc::new(LocalLink::default()));
+        builder = match &self.provider {
+            Some(provider) => builder.provider(Shared(provider.clone())),
+            None => server.provide(builder)?,
+        };
+        builder = match &self.shard_func {
+            Some(shard_func) => builder.shard_func(SharedFunc(shard_func.clone())),
+            None => match config::shard_by() {
+                ShardBy::Auto => builder,
+                ShardBy::Crc16 => builder.shard_func(Crc16Slots),
+                ShardBy::Crc32 => builder.shard_func(Crc32Partition),
+                ShardBy::Rendezvous => builder.shard_func(Rendezvous),
+            },
+        };
+        let engine = builder.build();
+        config::apply_limits(&engine);
+        Ok(engine)
+    }
+}
+
+/// What the engine has to know of the server that it lives in.
+struct Server {
+    is_cluster: bool,
+    own_addresses: Vec<Address>,
+    tls: Option<crate::link::TlsFiles>,
+}
+
+impl Server {
+    fn describe(ctx: Ctx) -> Self {
+        let text = |name: &str| super::local::config_get(ctx, name).unwrap_or_default();
+        let port = |name: &str| text(name).parse::<u16>().ok().filter(|&port| port != 0);
+        let with_tls = text("tls-cluster") == "yes";
+        let tls_port = port("tls-port");
+        let own_port = if with_tls { tls_port } else { port("port").or(tls_port) };
+        let bound = text("bind");
+        let announced = [text("cluster-announce-ip"), text("replica-announce-ip")];
+        let hosts = ["127.0.0.1", "localhost", "::1"].into_iter();
+        let hosts = hosts.chain(bound.split_whitespace()).chain(announced.iter().map(String::as_str));
+        let hosts =
+            hosts.map(|host| host.trim_start_matches('-')).filter(|host| !matches!(*host, "" | "*" | "0.0.0.0"));
+        let own_addresses = hosts.map(|host| Address::new(host, own_port.unwrap_or(6379))).collect();
+        let file = |names: [&str; 2]| names.map(&text).into_iter().find(|path| !path.is_empty()).map(Into::into);
+        let tls = with_tls.then(|| crate::link::TlsFiles {
+            ca_file: file(["tls-ca-cert-file", "tls-ca-cert-file"]),
+            ca_dir: file(["tls-ca-cert-dir", "tls-ca-cert-dir"]),
+            cert_file: file(["tls-client-cert-file", "tls-cert-file"]),
+            key_file: file(["tls-client-key-file", "tls-key-file"]),
+        });
+        Self { is_cluster: ctx.flags().is_cluster(), own_addresses, tls }
+    }
+
+    fn provide(&self, builder: crate::engine::Builder) -> Result<crate::engine::Builder, Error> {
+        let single = || Single::local(self.own_addresses[0].clone());
+        let cluster = || RedisCluster::new(InServer, config::refresh_every).tls(self.tls.is_some());
+        let list = || Ok::<_, Error>(StaticList::parse(&config::nodes())?.with_local(&self.own_addresses));
+        Ok(match config::provider() {
+            Provider::Single => builder.provider(single()),
+            Provider::Static => builder.provider(list()?),
+            Provider::Cluster if self.is_cluster => builder.provider(cluster()),
+            Provider::Cluster => {
+                return Err(Error::Invalid("rmr.provider is cluster, but cluster-enabled is no".into()));
+            }
+            Provider::Auto if !config::nodes().is_empty() => builder.provider(list()?),
+            Provider::Auto if self.is_cluster => builder.provider(cluster()),
+            Provider::Auto => builder.provider(single()),
+        })
+    }
+}
+
+/// A provider that outlives the engines that it serves.
+struct Shared(Arc<dyn NodeProvider>);
+
+impl NodeProvider for Shared {
+    fn topology(&self) -> BoxFuture<'_, Result<Topology, Error>> {
+        self.0.topology()
+    }
+
+    fn refresh_every(&self) -> Option<Duration> {
+        self.0.refresh_every()
+    }
+
+    fn changed(&self) -> BoxFuture<'_, ()> {
+        self.0.changed()
+    }
+}
+
+/// A shard function that outlives the engines that it serves.
+struct SharedFunc(Arc<dyn ShardFunc>);
+
+impl ShardFunc for SharedFunc {
+    fn node<'t>(
+        &self,
+        topology: &'t Topology,
+        command: &crate::command::Command,
+    ) -> Result<&'t Arc<crate::topology::Node>, Error> {
+        self.0.node(topology, command)
+    }
+}

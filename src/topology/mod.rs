@@ -1,0 +1,344 @@
+//! Who is there and who holds what: an immutable [`Topology`], and the [`NodeProvider`]s that make it.
+//!
+//! A request pins one topology and keeps it to its end. A provider never changes one: it makes a new one, and says how
+//! often it wants to be asked.
+
+mod redis_cluster;
+mod single;
+mod static_list;
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use redis_cluster::{Answer, AskCluster, RedisCluster};
+pub use single::Single;
+pub use static_list::StaticList;
+
+use crate::error::Error;
+
+/// A boxed future, as the object-safe traits of this crate return them.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// How many hash slots a Redis Cluster has.
+pub const SLOT_COUNT: usize = 16384;
+
+/// Where a node listens.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Address {
+    /// A host name or an IP address, without brackets.
+    pub host: String,
+    /// The TCP port.
+    pub port: u16,
+}
+
+impl Address {
+    /// An address from its parts.
+    pub fn new(host: impl Into<String>, port: u16) -> Self {
+        Self { host: host.into(), port }
+    }
+
+    /// Reads `host:port` and `[v6]:port`.
+    ///
+    /// ```
+    /// use rmr::Address;
+    ///
+    /// assert_eq!(Address::parse("[::1]:7001").unwrap(), Address::new("::1", 7001));
+    /// assert!(Address::parse("localhost").is_err());
+    /// ```
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        let wrong = || Error::Invalid(format!("'{}' is no address; give host:port", text.escape_debug()));
+        let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
+        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let port = port.parse().ok().filter(|&port| port != 0).ok_or_else(wrong)?;
+        if host.is_empty() || host.contains(char::is_whitespace) {
+            return Err(wrong());
+        }
+        Ok(Self::new(host, port))
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// What a node is to its shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Takes the writes.
+    Primary,
+    /// Follows a primary.
+    Replica,
+}
+
+impl Role {
+    /// `primary` or `replica`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Primary => "primary",
+            Self::Replica => "replica",
+        }
+    }
+}
+
+/// One server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// Its id in the cluster; its address where nodes have no ids.
+    pub id: String,
+    /// Where it listens.
+    pub address: Address,
+    /// Other names that the cluster may call it by in a redirect.
+    pub hostname: Option<String>,
+    /// What it is to its shard.
+    pub role: Role,
+}
+
+impl Node {
+    /// A primary known by its address alone.
+    pub fn new(address: Address) -> Self {
+        Self { id: address.to_string(), address, hostname: None, role: Role::Primary }
+    }
+
+    /// Whether a user's or a redirect's name means this node: its id, its address, or its host name and port.
+    pub fn is_called(&self, name: &str) -> bool {
+        self.id == name
+            || self.address.to_string() == name
+            || self.hostname.as_ref().is_some_and(|host| Address::new(host, self.address.port).to_string() == name)
+    }
+}
+
+/// The node as errors name it: the first eight letters of its id, and its address.
+impl fmt::Display for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let address = self.address.to_string();
+        if self.id == address {
+            return f.write_str(&address);
+        }
+        let short = self.id.get(..8).unwrap_or(&self.id);
+        write!(f, "{short}@{address}")
+    }
+}
+
+/// Slots from the first to the last, both included.
+pub type SlotRange = (u16, u16);
+
+/// A primary, its replicas and the slots that they hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shard {
+    /// Takes the shard's writes.
+    pub primary: Arc<Node>,
+    /// Hold copies.
+    pub replicas: Vec<Arc<Node>>,
+    /// In ascending order; empty where placement knows no slots.
+    pub slots: Vec<SlotRange>,
+}
+
+/// An immutable picture of all shards.
+#[derive(Debug, Clone)]
+pub struct Topology {
+    source: String,
+    epoch: u64,
+    shards: Vec<Shard>,
+    owners: Option<Box<[u16]>>,
+    local: Option<Arc<Node>>,
+}
+
+const NO_OWNER: u16 = u16::MAX;
+
+impl Topology {
+    /// Shards that own hash slots, put in slot order. A shard without slots is kept as a holder of nodes, last.
+    pub fn with_slots(source: impl Into<String>, mut shards: Vec<Shard>) -> Self {
+        shards.sort_by_key(|shard| {
+            let first = shard.slots.iter().map(|range| range.0).min();
+            (first.is_none(), first, shard.primary.address.clone())
+        });
+        let mut owners = vec![NO_OWNER; SLOT_COUNT].into_boxed_slice();
+        for (index, shard) in shards.iter().enumerate() {
+            for &(first, last) in &shard.slots {
+                let last = usize::from(last).min(SLOT_COUNT - 1);
+                owners[usize::from(first).min(last)..=last].fill(index as u16);
+            }
+        }
+        Self { source: source.into(), epoch: 0, shards, owners: Some(owners), local: None }
+    }
+
+    /// Shards of one node each, in the order given, placed by something else than slots.
+    ///
+    /// ```
+    /// use rmr::{Address, Topology};
+    ///
+    /// let topology = Topology::of_nodes("my list", [Address::new("10.0.0.1", 6379), Address::new("10.0.0.2", 6379)]);
+    /// assert_eq!(topology.shards().len(), 2);
+    /// ```
+    pub fn of_nodes(source: impl Into<String>, addresses: impl IntoIterator<Item = Address>) -> Self {
+        let shard = |address| Shard { primary: Arc::new(Node::new(address)), replicas: Vec::new(), slots: Vec::new() };
+        let shards = addresses.into_iter().map(shard).collect();
+        Self { source: source.into(), epoch: 0, shards, owners: None, local: None }
+    }
+
+    /// Says which node this process itself is: its share is served in process. No node of this id: none is.
+    #[must_use]
+    pub fn with_local(mut self, id: &str) -> Self {
+        let local = self.all_nodes().find(|node| node.id == id).cloned();
+        self.local = local;
+        self
+    }
+
+    /// Numbers the picture; the engine does this when a new one differs from the last.
+    #[must_use]
+    pub(crate) fn with_epoch(mut self, epoch: u64) -> Self {
+        self.epoch = epoch;
+        self
+    }
+
+    /// Whether both show the same nodes with the same slots.
+    pub fn same_as(&self, other: &Self) -> bool {
+        self.shards == other.shards && self.source == other.source && self.local == other.local
+    }
+
+    /// Who made it: `redis-cluster`, `static`, `single`, or a custom provider's name.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// Grows by one with each change that was seen.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// All shards, those with slots first and in slot order.
+    pub fn shards(&self) -> &[Shard] {
+        &self.shards
+    }
+
+    /// The shards that hold data: those that own slots, or all where placement knows none.
+    pub fn data_shards(&self) -> impl Iterator<Item = &Shard> {
+        self.shards.iter().filter(|shard| self.owners.is_none() || !shard.slots.is_empty())
+    }
+
+    /// The node that this process is, if it is one of them.
+    pub fn local(&self) -> Option<&Arc<Node>> {
+        self.local.as_ref()
+    }
+
+    /// Every node, shard by shard, primaries first.
+    pub fn all_nodes(&self) -> impl Iterator<Item = &Arc<Node>> {
+        self.shards.iter().flat_map(|shard| std::iter::once(&shard.primary).chain(&shard.replicas))
+    }
+
+    /// The node of this id or address.
+    pub fn node(&self, name: &str) -> Option<&Arc<Node>> {
+        self.all_nodes().find(|node| node.is_called(name))
+    }
+
+    /// Whether shards own hash slots.
+    pub fn has_slots(&self) -> bool {
+        self.owners.is_some()
+    }
+
+    /// The shard that owns a slot.
+    pub fn owner(&self, slot: u16) -> Option<&Shard> {
+        let index = *self.owners.as_ref()?.get(usize::from(slot))?;
+        self.shards.get(usize::from(index))
+    }
+
+    /// The slots that nobody owns; empty where there are no slots.
+    pub fn uncovered(&self) -> Vec<SlotRange> {
+        let mut gaps: Vec<SlotRange> = Vec::new();
+        let owners = self.owners.iter().flat_map(|owners| owners.iter().enumerate());
+        for (slot, _) in owners.filter(|(_, owner)| **owner == NO_OWNER) {
+            let slot = slot as u16;
+            match gaps.last_mut() {
+                Some((_, last)) if *last + 1 == slot => *last = slot,
+                _ => gaps.push((slot, slot)),
+            }
+        }
+        gaps
+    }
+}
+
+/// Slot ranges as people write them: `0-5460 10923`.
+pub fn slots_text(ranges: &[SlotRange]) -> String {
+    let texts: Vec<String> = ranges
+        .iter()
+        .map(|(first, last)| if first == last { first.to_string() } else { format!("{first}-{last}") })
+        .collect();
+    texts.join(" ")
+}
+
+/// Says who is there. Implement this to bring rmr to nodes that it does not know how to find.
+///
+/// ```
+/// use rmr::{Address, BoxFuture, Error, NodeProvider, Topology};
+///
+/// struct FromEnvironment;
+///
+/// impl NodeProvider for FromEnvironment {
+///     fn topology(&self) -> BoxFuture<'_, Result<Topology, Error>> {
+///         Box::pin(async {
+///             let list = std::env::var("NODES").unwrap_or_default();
+///             let addresses: Result<Vec<Address>, Error> = list.split_whitespace().map(Address::parse).collect();
+///             Ok(Topology::of_nodes("environment", addresses?))
+///         })
+///     }
+/// }
+/// ```
+pub trait NodeProvider: Send + Sync + 'static {
+    /// The whole topology as it is now. Dropped when it takes longer than the engine's timeout; a panic in it counts
+    /// as an error.
+    fn topology(&self) -> BoxFuture<'_, Result<Topology, Error>>;
+
+    /// How long a topology may be used before it is asked for again. `None`, the default, is for a topology that only
+    /// changes by what the engine notices itself: redirects and lost nodes.
+    fn refresh_every(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Completes when the provider has heard of a change. The default never does.
+    fn changed(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::pending())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shard(port: u16, slots: &[SlotRange]) -> Shard {
+        let primary = Arc::new(Node::new(Address::new("127.0.0.1", port)));
+        Shard { primary, replicas: Vec::new(), slots: slots.to_vec() }
+    }
+
+    #[test]
+    fn shards_stand_in_slot_order_and_own_their_slots() {
+        let topology = Topology::with_slots(
+            "test",
+            vec![shard(3, &[(10, 16383)]), shard(9, &[]), shard(1, &[(0, 4), (6, 8)]), shard(2, &[(5, 5)])],
+        );
+        let ports: Vec<u16> = topology.shards().iter().map(|shard| shard.primary.address.port).collect();
+        assert_eq!(ports, [1, 2, 3, 9]);
+        assert_eq!(topology.owner(5).unwrap().primary.address.port, 2);
+        assert_eq!(topology.owner(8).unwrap().primary.address.port, 1);
+        assert!(topology.owner(9).is_none());
+        assert_eq!(slots_text(&topology.uncovered()), "9");
+        assert_eq!(topology.data_shards().count(), 3);
+    }
+
+    #[test]
+    fn addresses_are_checked() {
+        assert_eq!(Address::parse("10.0.0.1:6379").unwrap().to_string(), "10.0.0.1:6379");
+        assert_eq!(Address::parse("[fe80::1]:6379").unwrap().to_string(), "[fe80::1]:6379");
+        for wrong in ["", "host", "host:", ":6379", "host:0", "host:65536", "host:x", "a b:1"] {
+            let error = Address::parse(wrong).unwrap_err().to_string();
+            assert!(error.starts_with("ERR '") && error.ends_with("give host:port"), "{error}");
+        }
+    }
+}

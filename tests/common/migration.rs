@@ -1,0 +1,114 @@
+//! Moving things around: slots from node to node, the role of primary to a replica.
+
+use std::time::Duration;
+
+use super::cluster::Cluster;
+use super::errors::error_text;
+use super::server::Server;
+use super::topology::View;
+use super::wait::{eventually, poll};
+
+/// How many keys one `MIGRATE` takes.
+const KEYS_PER_MIGRATE: &str = "10";
+
+/// How long one `MIGRATE` may take, in milliseconds.
+const MIGRATE_TIMEOUT: &str = "5000";
+
+/// How long a moved slot may take to be seen everywhere.
+const MOVE_LIMIT: Duration = Duration::from_secs(15);
+
+/// How long to wait for one manual failover; servers give up after 5 s.
+const FAILOVER_ATTEMPT: Duration = Duration::from_millis(5500);
+
+/// How long to ask for a failover again and again.
+const FAILOVER_LIMIT: Duration = Duration::from_secs(30);
+
+impl Cluster {
+    /// Moves a slot with its keys from one primary to another, and waits until all nodes know.
+    pub fn move_slot(&self, slot: u16, from: usize, to: usize) {
+        self.begin_move(slot, from, to);
+        self.migrate_keys(slot, from, to);
+        self.finish_move(slot, from, to);
+    }
+
+    /// Opens a slot for its move: from now on `from` answers `ASK` for keys which it does not have.
+    pub fn begin_move(&self, slot: u16, from: usize, to: usize) {
+        let (from, to, slot) = (self.node(from), self.node(to), slot.to_string());
+        to.run::<()>(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &id_of(from)]);
+        from.run::<()>(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &id_of(to)]);
+    }
+
+    /// Moves the keys of an open slot, in batches.
+    pub fn migrate_keys(&self, slot: u16, from: usize, to: usize) {
+        let (from, to, slot) = (self.node(from), self.node(to), slot.to_string());
+        let mut connection = from.connection();
+        loop {
+            let keys: Vec<Vec<u8>> =
+                from.run(&["CLUSTER", "GETKEYSINSLOT", &slot, KEYS_PER_MIGRATE]);
+            if keys.is_empty() {
+                return;
+            }
+            let mut migrate = redis::cmd("MIGRATE");
+            migrate.arg(("127.0.0.1", to.port(), "", 0, MIGRATE_TIMEOUT));
+            if let Some(password) = to.password() {
+                migrate.arg(("AUTH", password));
+            }
+            migrate.arg(("KEYS", keys));
+            if let Err(error) = migrate.exec(&mut connection) {
+                panic!("MIGRATE at {}: {}", from.address(), error_text(&error));
+            }
+        }
+    }
+
+    /// Gives an open slot to its new owner: tells the target, then the source, then the other
+    /// primaries, and waits until all running nodes know.
+    pub fn finish_move(&self, slot: u16, from: usize, to: usize) {
+        let (from, to) = (self.node(from), self.node(to));
+        let id = id_of(to);
+        let words = ["CLUSTER", "SETSLOT", &slot.to_string(), "NODE", &id];
+        let running = || self.nodes().iter().filter(|node| node.running());
+        to.run::<()>(&words);
+        for node in [from].into_iter().chain(running()) {
+            // Replicas refuse, and hear of it from the others. So may a source which has lost its
+            // last slot: servers make a replica of it.
+            if let Err(error) = node.try_run::<()>(&words) {
+                let text = error_text(&error);
+                assert!(text.contains("only with masters"), "{words:?}: {text}");
+            }
+        }
+        eventually(MOVE_LIMIT, "every node knows the slot's new owner", || {
+            running()
+                .all(|node| View::of(node).is_ok_and(|view| view.owner(slot) == Some(to.port())))
+        });
+    }
+
+    /// Makes the node at `index` the primary of its shard, without loss, and waits until all nodes
+    /// agree. Does nothing if it is one already.
+    ///
+    /// Servers are not good at promoting the same replica twice within a few node timeouts: votes
+    /// are refused, or old votes are counted again and the others do not accept the result. So this
+    /// asks until the promotion lasts, which can take some 10 s in that case.
+    pub fn failover(&self, index: usize) {
+        let node = self.node(index);
+        let promoted = poll(FAILOVER_LIMIT, || {
+            if !is_primary(node) {
+                node.run::<()>(&["CLUSTER", "FAILOVER"]);
+            }
+            poll(FAILOVER_ATTEMPT, || is_primary(node).then_some(()))?;
+            self.settle();
+            is_primary(node).then_some(())
+        });
+        assert!(promoted.is_some(), "not promoted: {}", node.address());
+    }
+}
+
+/// The id of a node.
+fn id_of(node: &Server) -> String {
+    node.run(&["CLUSTER", "MYID"])
+}
+
+/// Whether a node is a primary in its own eyes.
+fn is_primary(node: &Server) -> bool {
+    let is_primary = |view: View| !view.members[&node.port()].replica;
+    View::of(node).is_ok_and(is_primary)
+}

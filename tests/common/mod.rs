@@ -1,0 +1,44 @@
+//! The integration-test harness: real servers, real clusters, raw bytes on the wire.
+//!
+//! # Layout
+//!
+//! - [`server`]: one `redis-server` process, from start to clean end.
+//! - [`cluster`]: several of them as one cluster; how it is formed ([`formation`]), what its nodes
+//!   believe ([`topology`]), how slots and roles move ([`migration`]).
+//! - [`slot`]: from a key to its hash slot, computed locally.
+//! - [`wire`]: a RESP client which hands out replies byte for byte.
+//! - [`wait`]: polling with a limit; the only place that sleeps.
+//! - [`artifacts`]: builds and finds `librmr.so` and the examples.
+//! - [`process`], [`ports`], [`scratch`]: the floor below `server`.
+//!
+//! # Environment
+//!
+//! - `REDIS_SERVER`: the server binary; `redis-server` on `PATH` if not set.
+//! - `RMR_MODULE`: a ready module to load; nothing is built then.
+//!
+//! Each test binary includes the whole harness and uses a part of it, hence the `allow` below.
+#![allow(dead_code, unused_imports)]
+
+mod artifacts;
+mod cluster;
+mod errors;
+mod formation;
+mod migration;
+mod ports;
+mod process;
+mod scratch;
+mod server;
+mod slot;
+mod topology;
+mod wait;
+mod wire;
+
+pub use artifacts::{example_bin, example_path, module_path};
+pub use cluster::{Cluster, ClusterBuilder};
+pub use errors::error_text;
+pub use ports::free_port;
+pub use server::{Server, ServerBuilder, StartError};
+pub use slot::{SLOTS, slot_of};
+pub use topology::{SlotRange, View};
+pub use wait::{eventually, poll};
+pub use wire::Wire;

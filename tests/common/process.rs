@@ -1,0 +1,91 @@
+//! A child process which never outlives the tests.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+/// Waits for a line on its standard input. When that ends without one, the parent is gone: kill
+/// process `$0` and remove directory `$1`.
+const WATCHDOG: &str = r#"trap '' HUP INT TERM; read -r _ || { kill -KILL "$0"; rm -rf "$1"; }"#;
+
+/// A running child with a watchdog next to it.
+///
+/// Dropping the value kills the child. The watchdog covers what `drop` cannot: a test process which
+/// is killed, which aborts, or which holds the value in a `static`.
+pub struct Process {
+    child: Child,
+    watchdog: Child,
+    stopped: bool,
+}
+
+impl Process {
+    /// Runs `command`, whose files are all in `dir`.
+    pub fn spawn(command: &mut Command, dir: &Path) -> Self {
+        let child = command
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot run {:?}: {error}", command.get_program()));
+        let watchdog = Command::new("sh")
+            .args(["-c", WATCHDOG, &child.id().to_string()])
+            .arg(dir)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("cannot run sh");
+        Self {
+            child,
+            watchdog,
+            stopped: false,
+        }
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether it still exists, be it stopped or not.
+    pub fn alive(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Whether it was stopped with [`stop`](Self::stop) and not continued since.
+    pub fn stopped(&self) -> bool {
+        self.stopped
+    }
+
+    /// Sends SIGSTOP.
+    pub fn stop(&mut self) {
+        self.signal("STOP");
+        self.stopped = true;
+    }
+
+    /// Sends SIGCONT.
+    pub fn cont(&mut self) {
+        self.signal("CONT");
+        self.stopped = false;
+    }
+
+    /// Sends a signal with the `kill` that every shell has built in.
+    fn signal(&self, name: &str) {
+        let status = Command::new("sh")
+            .args(["-c", r#"kill -s "$0" "$1""#, name, &self.pid().to_string()])
+            .status()
+            .expect("cannot run sh");
+        assert!(status.success(), "cannot send SIG{name}");
+    }
+}
+
+impl Drop for Process {
+    /// SIGKILL ends a stopped process too, so there is no need to continue it first.
+    fn drop(&mut self) {
+        // Errors mean that one of the two has ended already, which is what is wanted.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if let Some(mut stdin) = self.watchdog.stdin.take() {
+            let _ = stdin.write_all(b"\n");
+        }
+        let _ = self.watchdog.wait();
+    }
+}
