@@ -7,6 +7,8 @@
 use std::fmt;
 use std::ops::Range;
 
+use crate::argument::Argument;
+
 /// One Redis command: a name, its arguments, and the key it is routed by.
 ///
 /// ```
@@ -26,14 +28,13 @@ pub struct Command {
 
 impl Command {
     /// A command of this name and, so far, no arguments.
-    pub fn new(name: impl AsRef<[u8]>) -> Self {
-        let name = name.as_ref();
-        let wire = Vec::with_capacity(name.len() + 48);
+    pub fn new(name: impl Argument) -> Self {
+        let wire = Vec::with_capacity(64);
         Self { wire, count: 0, key: None, read_only: false }.arg(name)
     }
 
     /// A command from a whole argument list, its name first. `None` if the list is empty.
-    pub fn from_args<A: AsRef<[u8]>>(args: impl IntoIterator<Item = A>) -> Option<Self> {
+    pub fn from_args<A: Argument>(args: impl IntoIterator<Item = A>) -> Option<Self> {
         let mut args = args.into_iter();
         let name = args.next()?;
         Some(args.fold(Self::new(name), Self::arg))
@@ -41,15 +42,15 @@ impl Command {
 
     /// Adds an argument.
     #[must_use]
-    pub fn arg(mut self, argument: impl AsRef<[u8]>) -> Self {
-        self.push(argument.as_ref());
+    pub fn arg(mut self, argument: impl Argument) -> Self {
+        self.push(&argument.to_argument());
         self
     }
 
     /// Adds an argument that is a key. The first key is the one that the command is routed by.
     #[must_use]
-    pub fn key(mut self, key: impl AsRef<[u8]>) -> Self {
-        let span = self.push(key.as_ref());
+    pub fn key(mut self, key: impl Argument) -> Self {
+        let span = self.push(&key.to_argument());
         self.key.get_or_insert(span);
         self
     }

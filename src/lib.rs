@@ -1,4 +1,69 @@
-//! rmr
+//! Map/reduce inside Redis: commands go to the shards that hold the data, a reducer merges what comes back.
+//!
+//! rmr is three things in one crate. As a loadable module, `librmr.so`, it gives every client of a Redis Cluster, or of
+//! a list of plain servers, commands that answer for all shards: `RMR.SUM`, `RMR.FANOUT`, `RMR.MAP`. To the author of a
+//! Redis module it is the engine behind commands like these. To any tokio program it is a client.
+//!
+//! # Writing a distributed command
+//!
+//! A whole module; `examples/sum.rs` is the same as a file. The reply goes out when the shards have answered, and
+//! nothing blocks the server meanwhile.
+//!
+//! ```no_run
+//! # #[cfg(feature = "module")] {
+//! use redis_module::{Context, RedisResult, RedisString, Status};
+//! use rmr::{Command, Replies, Setup, Step};
+//!
+//! fn init(ctx: &Context, _args: &[RedisString]) -> Status {
+//!     rmr::register(ctx, Setup::new()).map_or(Status::Err, |()| Status::Ok)
+//! }
+//!
+//! /// SUMX.SUM key [key ...]
+//! fn sum(ctx: &Context, args: Vec<RedisString>) -> RedisResult {
+//!     let gets = args.iter().skip(1).map(|key| Command::new("GET").key(key));
+//!     rmr::map(ctx, gets, |replies: Replies| Ok(Step::reply(replies.integers().sum::<i64>())))
+//! }
+//! # }
+//! ```
+//!
+//! # Using it as a client
+//!
+//! Without the feature `module` the crate needs no Redis headers and is an ordinary tokio library.
+//!
+//! ```no_run
+//! use rmr::{Address, Command, Engine};
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), rmr::Error> {
+//!     let engine = Engine::builder().cluster(vec![Address::new("127.0.0.1", 7001)]).build();
+//!     let prices = ["cart:1", "cart:2", "cart:3"].map(|key| Command::new("HGET").key(key).arg("price"));
+//!     let replies = engine.map(prices).await?;
+//!     println!("{}", replies.numbers().map(|price| price.as_f64()).sum::<f64>());
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # What holds for every request
+//!
+//! - **Complete or an error.** A reply that misses a shard is an error, unless partial results were asked for by name.
+//! - **One deadline** for queueing, connecting, sending, waiting and all steps; the error says who did not answer.
+//! - **The topology tracks itself.** `MOVED`, `ASK`, failovers and lost nodes are followed; nobody calls refresh.
+//! - **A write whose outcome is unknown is never sent twice.** Mark what only reads with [`Command::read_only`]; inside
+//!   a server that is known.
+//! - **A panic** in a reducer, a [`ShardFunc`] or a [`NodeProvider`] is an error of the request.
+//!
+//! # Layout
+//!
+//! Floors, each of which knows only those below it:
+//!
+//! - `module`: the server, and the only one that does: commands, settings, rights, blocked clients
+//! - `reduce`: the built-in reducers
+//! - `engine`: map, fan-out, steps, deadlines, redirects
+//! - `link`, `shard`: how to talk to one node; which node a command belongs to
+//! - `topology`: who is there and who holds what
+//! - `command`, `argument`, `reply`, `error`: the words everything is said in
+
+mod argument;
 mod command;
 mod engine;
 mod error;
@@ -10,13 +75,23 @@ mod reply;
 mod shard;
 mod topology;
 
+pub use argument::Argument;
 pub use command::Command;
-pub use engine::*;
+pub use engine::{
+    Builder, Engine, ErrorCounts, FanOut, Gate, Histogram, Map, Options, Reducer, Replies, ShardReply, Stats, Step,
+    Targets,
+};
 pub use error::Error;
-pub use link::*;
+pub use link::{
+    Batch, Budget, CredentialSource, Credentials, Delivery, Failure, Link, LinkOptions, LinkState, Mode, Status,
+    TlsFiles, TlsSource,
+};
 #[cfg(feature = "module")]
 pub use module::{ModuleAlloc, Setup, fan_out, load, map, register, run, unregister};
-pub use reduce::*;
-pub use reply::*;
-pub use shard::*;
-pub use topology::*;
+pub use reduce::{Builtin, Total};
+pub use reply::{Number, Reply};
+pub use shard::{Crc16Slots, Crc32Partition, Rendezvous, ShardFunc, key_slot};
+pub use topology::{
+    Address, Answer, AskCluster, BoxFuture, Node, NodeProvider, RedisCluster, Role, SLOT_COUNT, Shard, Single,
+    SlotRange, StaticList, Topology, slots_text,
+};

@@ -17,7 +17,6 @@ use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 pub use handshake::{CredentialSource, Credentials};
 pub use pool::{LinkOptions, Links, TlsSource};
 pub use resp::{ELEMENT_COST, decode};
-pub use socket::SocketLink;
 pub use tls::TlsFiles;
 
 use crate::command::Command;

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use rustls::ClientConfig;
 
+use super::Link;
 use super::handshake::CredentialSource;
 use super::socket::SocketLink;
-use super::{Link, Status};
 use crate::topology::Address;
 
 /// How links connect.
@@ -62,12 +62,5 @@ impl Links {
     /// The addresses that there are links to.
     pub fn addresses(&self) -> Vec<Address> {
         self.by_address.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
-    }
-
-    /// Calls with the figures of each link.
-    pub fn each_status(&self, mut visit: impl FnMut(&Address, &Status)) {
-        for (address, link) in self.by_address.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            visit(address, link.status());
-        }
     }
 }

@@ -249,11 +249,12 @@ impl Ctx {
         }
     }
 
-    /// Adds a category to `ACL CAT`, from Redis 7.4. `false` where that cannot be done.
-    pub(super) fn add_acl_category(self, name: &CStr) -> bool {
-        // SAFETY: a context of OnLoad.
-        probe!(RedisModule_AddACLCategory)
-            .is_some_and(|add| unsafe { add(self.0, name.as_ptr()) } == raw::REDISMODULE_OK as c_int)
+    /// Adds a category to `ACL CAT`, from Redis 7.4. It outlives the module; adding it again does nothing.
+    pub(super) fn add_acl_category(self, name: &CStr) {
+        if let Some(add) = probe!(RedisModule_AddACLCategory) {
+            // SAFETY: a context of OnLoad.
+            unsafe { add(self.0, name.as_ptr()) };
+        }
     }
 
     /// Calls back when the server says that such an event has happened. Nothing where the server has no such event.
@@ -295,12 +296,11 @@ impl Command {
         unsafe { required!(RedisModule_SetCommandInfo)(self.0.as_ptr(), info) == raw::REDISMODULE_OK as c_int }
     }
 
-    /// Puts the command into ACL categories, from Redis 7.2.
-    pub(super) fn set_acl_categories(&self, categories: &CStr) {
-        if let Some(set) = probe!(RedisModule_SetCommandACLCategories) {
-            // SAFETY: a live command. Categories that a server does not know leave those that its flags give it.
-            unsafe { set(self.0.as_ptr(), categories.as_ptr()) };
-        }
+    /// Puts the command into ACL categories, from Redis 7.2. `false` if the server knows one of them not.
+    pub(super) fn set_acl_categories(&self, categories: &CStr) -> bool {
+        // SAFETY: a live command.
+        probe!(RedisModule_SetCommandACLCategories)
+            .is_some_and(|set| unsafe { set(self.0.as_ptr(), categories.as_ptr()) } == raw::REDISMODULE_OK as c_int)
     }
 }
 

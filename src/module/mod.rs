@@ -19,6 +19,7 @@ mod reply;
 mod setup;
 mod state;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -27,6 +28,7 @@ use redis_module::{Context, RedisResult, RedisString, RedisValue, Status, raw};
 pub use alloc::ModuleAlloc;
 pub use setup::Setup;
 
+use crate::argument::Argument;
 use crate::command::Command;
 use crate::engine::{Engine, Options, Reducer};
 use crate::error::Error;
@@ -34,6 +36,12 @@ use crate::reply::Reply;
 use acl::CallersRights;
 use api::{Ctx, ReplyTo};
 use reply::Client;
+
+impl Argument for RedisString {
+    fn to_argument(&self) -> Cow<'_, [u8]> {
+        Cow::Borrowed(self.as_slice())
+    }
+}
 
 /// Makes the engine ready for the commands of an author's module. To be called in the module's `init`.
 ///

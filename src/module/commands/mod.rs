@@ -143,16 +143,16 @@ const INFO_VERSION: raw::RedisModuleCommandInfoVersion = raw::RedisModuleCommand
 
 /// Registers all commands.
 pub(super) fn register(ctx: Ctx) -> Result<(), String> {
-    let has_category = ctx.add_acl_category(c"rmr");
-    register_one::<0>(ctx, has_category)?;
-    register_one::<1>(ctx, has_category)?;
-    register_one::<2>(ctx, has_category)?;
-    register_one::<3>(ctx, has_category)?;
-    register_one::<4>(ctx, has_category)?;
-    register_one::<5>(ctx, has_category)
+    ctx.add_acl_category(c"rmr");
+    register_one::<0>(ctx)?;
+    register_one::<1>(ctx)?;
+    register_one::<2>(ctx)?;
+    register_one::<3>(ctx)?;
+    register_one::<4>(ctx)?;
+    register_one::<5>(ctx)
 }
 
-fn register_one<const INDEX: usize>(ctx: Ctx, has_category: bool) -> Result<(), String> {
+fn register_one<const INDEX: usize>(ctx: Ctx) -> Result<(), String> {
     let spec = &COMMANDS[INDEX];
     let refused = || format!("the command {} cannot be registered", spec.name.to_string_lossy());
     let callback: Callback = handle::<INDEX>;
@@ -173,9 +173,13 @@ fn register_one<const INDEX: usize>(ctx: Ctx, has_category: bool) -> Result<(), 
     if !command.set_info(&info) {
         return Err(refused());
     }
-    let own = if has_category { " rmr" } else { "" };
-    let categories = CString::new(format!("{}{own}", spec.acl_categories)).unwrap_or_default();
-    command.set_acl_categories(&categories);
+    // The category of our own first; servers before 7.4 have none.
+    for own in [" rmr", ""] {
+        let categories = CString::new(format!("{}{own}", spec.acl_categories)).unwrap_or_default();
+        if command.set_acl_categories(&categories) {
+            break;
+        }
+    }
     Ok(())
 }
 
