@@ -126,11 +126,6 @@ impl Options {
         self
     }
 
-    /// The timeout that was asked for.
-    pub(crate) fn time_allowed(&self) -> Option<Duration> {
-        self.timeout
-    }
-
     /// Whether failures of some nodes are left to the reducer. Default: `false`, and any failure is the request's.
     #[must_use]
     pub fn partial(mut self, partial: bool) -> Self {
@@ -172,8 +167,7 @@ impl Engine {
 
     /// Fetches the topology now. Never needed: the engine does this by itself.
     pub async fn refresh(&self) -> Result<Arc<Topology>, Error> {
-        let timeout = Duration::from_millis(self.shared.limits.timeout_ms.load(Relaxed));
-        let deadline = self.scope.deadline.unwrap_or_else(|| Deadline::after(timeout));
+        let deadline = self.deadline();
         self.shared.views.refresh(deadline, &self.shared.stats).await?;
         self.topology().ok_or_else(|| Error::Topology("the topology is not known yet".into()))
     }
@@ -210,14 +204,19 @@ impl Engine {
         self.shared.limits.max_reply_bytes.store(bytes, Relaxed);
     }
 
-    /// The same engine with one deadline for all that is sent through it: for a request of several steps.
+    /// The same engine with one deadline, and one limit of bytes, for all that is sent through it: for a request of
+    /// several steps.
     #[must_use]
-    pub fn with_timeout(&self, timeout: Option<Duration>) -> Self {
-        let timeout = timeout.unwrap_or(Duration::from_millis(self.shared.limits.timeout_ms.load(Relaxed)));
+    pub fn with_timeout(&self, timeout: Duration) -> Self {
         let mut engine = self.clone();
         engine.scope.deadline = Some(Deadline::after(timeout));
         engine.scope.budget = Some(Arc::new(Budget::new(self.shared.limits.max_reply_bytes.load(Relaxed))));
         engine
+    }
+
+    /// The time that a request has unless it says otherwise.
+    pub fn timeout(&self) -> Duration {
+        Duration::from_millis(self.shared.limits.timeout_ms.load(Relaxed))
     }
 
     /// The same engine behind a gate.
@@ -246,9 +245,11 @@ impl Engine {
 
     /// The view that the request is planned by.
     async fn pinned(&self) -> Result<Arc<View>, Error> {
-        let timeout = Duration::from_millis(self.shared.limits.timeout_ms.load(Relaxed));
-        let deadline = self.scope.deadline.unwrap_or_else(|| Deadline::after(timeout));
-        self.shared.views.pinned(deadline, &self.shared.stats).await
+        self.shared.views.pinned(self.deadline(), &self.shared.stats).await
+    }
+
+    fn deadline(&self) -> Deadline {
+        self.scope.deadline.unwrap_or_else(|| Deadline::after(self.timeout()))
     }
 
     /// Runs a request within the limit of requests in flight, and counts how it ends.
@@ -277,7 +278,7 @@ impl Engine {
     fn scoped(&self, options: &Options) -> Self {
         match self.scope.deadline {
             Some(_) if options.timeout.is_none() => self.clone(),
-            _ => self.with_timeout(options.timeout),
+            _ => self.with_timeout(options.timeout.unwrap_or_else(|| self.timeout())),
         }
     }
 

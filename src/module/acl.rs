@@ -6,7 +6,8 @@
 use std::sync::Arc;
 
 use super::api::{Ctx, OwnedString, Permission, User};
-use super::{catalog, main_thread};
+use super::catalog::{self, Facts};
+use super::main_thread;
 use crate::command::{Command, printable};
 use crate::engine::Gate;
 use crate::error::Error;
@@ -55,40 +56,51 @@ impl Gate for CallersRights {
 
 /// Lets all commands pass or none. Those that only read are marked as such.
 fn check(ctx: Ctx, caller: &Caller, commands: Vec<Command>) -> Result<Vec<Command>, Error> {
-    let user = match caller {
+    let restricted = match caller {
         Caller::Unrestricted => None,
-        Caller::Named(name) => Some((name, User::named(name).ok_or_else(|| gone(name))?)),
+        Caller::Named(name) => Some(Restricted { name, user: User::named(name).ok_or_else(|| gone(name))? }),
     };
     let check_one = |command: Command| {
         let facts = catalog::facts(ctx, &command);
-        let name = || printable(command.name());
         if facts.is_blocking {
+            let name = printable(command.name());
             return Err(Error::Invalid(format!(
-                "'{}' cannot be sent to other nodes: it blocks its connection, which all requests share",
+                "'{name}' cannot be sent to other nodes: it blocks its connection, which all requests share"
+            )));
+        }
+        if let Some(restricted) = &restricted {
+            restricted.check(ctx, &command, facts)?;
+        }
+        Ok(command.read_only(facts.is_read_only))
+    };
+    commands.into_iter().map(check_one).collect()
+}
+
+/// A user who may not do everything.
+struct Restricted<'a> {
+    name: &'a [u8],
+    user: User,
+}
+
+impl Restricted<'_> {
+    fn check(&self, ctx: Ctx, command: &Command, facts: Facts) -> Result<(), Error> {
+        let args: Vec<OwnedString> = command.args().map(OwnedString::new).collect();
+        let (user, name) = (|| printable(self.name), || printable(command.name()));
+        if self.user.may_run(ctx, &args) == Permission::Denied {
+            let key = command.routing_key().map(|key| format!(" with the key '{}'", printable(key)));
+            let key = key.unwrap_or_default();
+            return Err(Error::NoPermission(format!("user {} may not run '{}'{key}", user(), name())));
+        }
+        if facts.is_script || reads_by_pattern(command) {
+            return Err(Error::NoPermission(format!(
+                "user {} may not run '{}' on other nodes: what it touches cannot be checked beforehand, and the user's \
+                 rights are restricted",
+                user(),
                 name()
             )));
         }
-        if let Some((user_name, user)) = &user {
-            let args: Vec<OwnedString> = command.args().map(OwnedString::new).collect();
-            let user_name = || printable(user_name);
-            if user.may_run(ctx, &args) == Permission::Denied {
-                let target = command.routing_key().map(|key| format!(" with the key '{}'", printable(key)));
-                let target = target.unwrap_or_default();
-                return Err(Error::NoPermission(format!("user {} may not run '{}'{target}", user_name(), name())));
-            }
-            if facts.is_script || reads_by_pattern(&command) {
-                return Err(Error::NoPermission(format!(
-                    "user {} may not run '{}' on other nodes: what it touches cannot be checked beforehand, and the \
-                     user's rights are restricted",
-                    user_name(),
-                    name()
-                )));
-            }
-        }
-        let is_read_only = facts.is_read_only;
-        Ok(command.read_only(is_read_only))
-    };
-    commands.into_iter().map(check_one).collect()
+        Ok(())
+    }
 }
 
 fn gone(name: &[u8]) -> Error {

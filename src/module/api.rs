@@ -178,34 +178,6 @@ impl Ctx {
         name.map(|name| name.bytes().to_vec())
     }
 
-    /// Runs a command in process, as the server itself; appends the reply in RESP3 to `out`.
-    pub(super) fn call<'a>(self, mut args: impl Iterator<Item = &'a [u8]>, out: &mut BytesMut) {
-        let name = args.next().unwrap_or_default();
-        let Ok(name) = CString::new(name) else {
-            out.put_slice(b"-ERR unknown command: its name has a zero byte\r\n");
-            return;
-        };
-        let strings: Vec<OwnedString> = args.map(OwnedString::new).collect();
-        let mut pointers: Vec<_> = strings.iter().map(OwnedString::as_ptr).collect();
-        // ! replicate, 3 reply in RESP3, E errors as replies, M mind maxmemory, v a vector of strings.
-        // SAFETY: the format says what follows: a pointer to strings that live until the call returns, and how many.
-        let reply = unsafe {
-            let call = required!(RedisModule_Call);
-            call(self.0, name.as_ptr(), c"!3EMv".as_ptr(), pointers.as_mut_ptr(), pointers.len())
-        };
-        if reply.is_null() {
-            out.put_slice(format!("-ERR the call failed: {}\r\n", errno::errno()).as_bytes());
-            return;
-        }
-        // SAFETY: the reply is ours; its bytes live as long as it does.
-        unsafe {
-            let mut length = 0;
-            let start = required!(RedisModule_CallReplyProto)(reply, &mut length);
-            out.put_slice(std::slice::from_raw_parts(start.cast(), length));
-            required!(RedisModule_FreeCallReply)(reply);
-        }
-    }
-
     /// One field of the server's `INFO`.
     pub(super) fn server_info(self, section: &CStr, field: &CStr) -> Option<String> {
         // SAFETY: a live context, strings that end in zero; the data is freed below.
@@ -280,6 +252,54 @@ impl Ctx {
     pub(super) fn free_detached(self) {
         // SAFETY: on the main thread, with nobody left who uses it.
         unsafe { required!(RedisModule_FreeThreadSafeContext)(self.0) };
+    }
+}
+
+/// Runs commands in process. What it needs for one command serves the next.
+pub(super) struct Caller {
+    ctx: Ctx,
+    name: CString,
+    args: Vec<OwnedString>,
+    pointers: Vec<*mut raw::RedisModuleString>,
+}
+
+impl Caller {
+    pub(super) fn new(ctx: Ctx) -> Self {
+        Self { ctx, name: CString::default(), args: Vec::new(), pointers: Vec::new() }
+    }
+
+    /// Runs a command as the server itself; appends the reply in RESP3 to `out`.
+    pub(super) fn call<'a>(&mut self, mut command: impl Iterator<Item = &'a [u8]>, out: &mut BytesMut) {
+        let name = command.next().unwrap_or_default();
+        if self.name.as_bytes() != name {
+            let Ok(name) = CString::new(name) else {
+                out.put_slice(b"-ERR unknown command: its name has a zero byte\r\n");
+                return;
+            };
+            self.name = name;
+        }
+        self.args.clear();
+        self.args.extend(command.map(OwnedString::new));
+        self.pointers.clear();
+        self.pointers.extend(self.args.iter().map(OwnedString::as_ptr));
+        // ! replicate, 3 reply in RESP3, E errors as replies, M mind maxmemory, v a vector of strings.
+        // SAFETY: the format says what follows: a pointer to strings that live until the call returns, and how many.
+        let reply = unsafe {
+            let call = required!(RedisModule_Call);
+            let count = self.pointers.len();
+            call(self.ctx.0, self.name.as_ptr(), c"!3EMv".as_ptr(), self.pointers.as_mut_ptr(), count)
+        };
+        if reply.is_null() {
+            out.put_slice(format!("-ERR the call failed: {}\r\n", errno::errno()).as_bytes());
+            return;
+        }
+        // SAFETY: the reply is ours; its bytes live as long as it does.
+        unsafe {
+            let mut length = 0;
+            let start = required!(RedisModule_CallReplyProto)(reply, &mut length);
+            out.put_slice(std::slice::from_raw_parts(start.cast(), length));
+            required!(RedisModule_FreeCallReply)(reply);
+        }
     }
 }
 

@@ -27,13 +27,39 @@ pub(super) struct Facts {
 const MOST_NAMES: usize = 4096;
 
 thread_local! {
-    static KNOWN: RefCell<HashMap<Vec<u8>, Facts>> = RefCell::new(HashMap::new());
+    static KNOWN: RefCell<Known> = RefCell::default();
+}
+
+#[derive(Default)]
+struct Known {
+    by_name: HashMap<Vec<u8>, Facts>,
+    /// A map asks for one name a thousand times.
+    last: Option<(Vec<u8>, Facts)>,
+}
+
+impl Known {
+    fn get(&mut self, name: &[u8]) -> Option<Facts> {
+        if let Some((last, facts)) = &self.last
+            && last == name
+        {
+            return Some(*facts);
+        }
+        let facts = *self.by_name.get(name)?;
+        self.last = Some((name.to_vec(), facts));
+        Some(facts)
+    }
+
+    fn insert(&mut self, name: &[u8], facts: Facts) {
+        if self.by_name.len() < MOST_NAMES {
+            self.by_name.insert(name.to_vec(), facts);
+        }
+    }
 }
 
 /// What the server says about this command; for one with subcommands, about the subcommand.
 pub(super) fn facts(ctx: Ctx, command: &Command) -> Facts {
     let name = command.name();
-    if let Some(facts) = KNOWN.with_borrow(|known| known.get(name).copied()) {
+    if let Some(facts) = KNOWN.with_borrow_mut(|known| known.get(name)) {
         return facts;
     }
     let row = local::call(ctx, &Command::new("COMMAND").arg("INFO").arg(name));
@@ -45,11 +71,7 @@ pub(super) fn facts(ctx: Ctx, command: &Command) -> Facts {
     let subcommands = row.get(9).and_then(Reply::elements).unwrap_or_default();
     if subcommands.is_empty() {
         let facts = read(name, row);
-        KNOWN.with_borrow_mut(|known| {
-            if known.len() < MOST_NAMES {
-                known.insert(name.to_vec(), facts);
-            }
-        });
+        KNOWN.with_borrow_mut(|known| known.insert(name, facts));
         return facts;
     }
     let wanted = command.args().nth(1).unwrap_or_default();
@@ -78,5 +100,5 @@ fn read(name: &[u8], row: &[Reply]) -> Facts {
 
 /// Forgets everything, as when the module is unloaded.
 pub(super) fn forget() {
-    KNOWN.with_borrow_mut(HashMap::clear);
+    KNOWN.with_borrow_mut(|known| *known = Known::default());
 }

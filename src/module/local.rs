@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::api::{self, Ctx};
+use super::api::{self, Caller, Ctx};
 use super::{catalog, main_thread};
 use crate::command::Command;
 use crate::error::Error;
@@ -90,12 +90,13 @@ impl Share {
         const BETWEEN_LOOKS: usize = 8;
         let mut since_look = 0;
         let writes = Writes::look(ctx);
+        let mut caller = Caller::new(ctx);
         while !self.is_done() {
             let command = &self.batch.commands[self.batch.picks[self.done] as usize];
             let start = self.wire.len();
             match writes.refusal(ctx, command) {
                 Some(refusal) => self.wire.put_slice(refusal),
-                None => ctx.call(command.args(), &mut self.wire),
+                None => caller.call(command.args(), &mut self.wire),
             }
             self.translate(start);
             self.done += 1;
@@ -162,7 +163,7 @@ impl Writes {
 /// Runs one command in process and reads its reply. On the main thread.
 pub(super) fn call(ctx: Ctx, command: &Command) -> Reply {
     let mut wire = BytesMut::new();
-    ctx.call(command.args(), &mut wire);
+    Caller::new(ctx).call(command.args(), &mut wire);
     let failed = |error| Reply::Error(Bytes::from(format!("ERR {error}")));
     decode(&wire.freeze(), &mut 0).unwrap_or_else(failed)
 }

@@ -30,7 +30,7 @@ pub use setup::Setup;
 
 use crate::argument::Argument;
 use crate::command::Command;
-use crate::engine::{Engine, Options, Reducer};
+use crate::engine::{Engine, Reducer};
 use crate::error::Error;
 use crate::reply::Reply;
 use acl::CallersRights;
@@ -138,25 +138,25 @@ pub fn fan_out(ctx: &Context, command: Command, reducer: impl Reducer) -> RedisR
 }
 
 /// Runs any request of one or more steps, and answers the client of `ctx` with what it gives. All steps together have
-/// one deadline.
+/// one deadline: the default timeout, unless the request takes another with [`Engine::with_timeout`].
 ///
 /// ```no_run
 /// use redis_module::{Context, RedisResult, RedisString};
-/// use rmr::{Command, Options, Reply};
+/// use rmr::{Command, Reply};
 ///
 /// /// BIGGEST: the number of keys of the biggest shard
 /// fn biggest(ctx: &Context, _args: Vec<RedisString>) -> RedisResult {
-///     rmr::run(ctx, Options::new(), |engine| async move {
+///     rmr::run(ctx, |engine| async move {
 ///         let sizes = engine.fan_out(Command::new("DBSIZE")).await?;
 ///         Ok(Reply::from(sizes.integers().max()))
 ///     })
 /// }
 /// ```
-pub fn run<F>(ctx: &Context, options: Options, request: impl FnOnce(Engine) -> F) -> RedisResult
+pub fn run<F>(ctx: &Context, request: impl FnOnce(Engine) -> F) -> RedisResult
 where
     F: Future<Output = Result<Reply, Error>> + Send + 'static,
 {
-    serve(ctx, |engine| Box::pin(request(engine.with_timeout(options.time_allowed()))))
+    serve(ctx, |engine| Box::pin(request(engine.with_timeout(engine.timeout()))))
 }
 
 fn serve(ctx: &Context, request: impl FnOnce(Engine) -> client::Work) -> RedisResult {

@@ -105,12 +105,7 @@ impl ClusterBuilder {
         nodes.iter().for_each(Server::launch);
         nodes.iter().try_for_each(Server::await_ready)?;
         formation.complete();
-        let cluster = Cluster {
-            nodes,
-            shards: self.shards,
-            replicas: self.replicas,
-            server: self.server.clone(),
-        };
+        let cluster = Cluster { nodes, shards: self.shards, replicas: self.replicas, server: self.server.clone() };
         cluster.settle();
         Ok(cluster)
     }
@@ -127,11 +122,7 @@ pub struct Cluster {
 impl Cluster {
     /// What to start, to be filled in.
     pub fn builder() -> ClusterBuilder {
-        let empty = ClusterBuilder {
-            shards: 3,
-            replicas: 0,
-            server: Server::builder(),
-        };
+        let empty = ClusterBuilder { shards: 3, replicas: 0, server: Server::builder() };
         let add = |builder: ClusterBuilder, (name, value)| builder.config(name, value);
         BASE_OPTIONS.into_iter().fold(empty, add)
     }

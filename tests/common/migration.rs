@@ -43,8 +43,7 @@ impl Cluster {
         let (from, to, slot) = (self.node(from), self.node(to), slot.to_string());
         let mut connection = from.connection();
         loop {
-            let keys: Vec<Vec<u8>> =
-                from.run(&["CLUSTER", "GETKEYSINSLOT", &slot, KEYS_PER_MIGRATE]);
+            let keys: Vec<Vec<u8>> = from.run(&["CLUSTER", "GETKEYSINSLOT", &slot, KEYS_PER_MIGRATE]);
             if keys.is_empty() {
                 return;
             }
@@ -77,8 +76,7 @@ impl Cluster {
             }
         }
         eventually(MOVE_LIMIT, "every node knows the slot's new owner", || {
-            running()
-                .all(|node| View::of(node).is_ok_and(|view| view.owner(slot) == Some(to.port())))
+            running().all(|node| View::of(node).is_ok_and(|view| view.owner(slot) == Some(to.port())))
         });
     }
 

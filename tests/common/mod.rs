@@ -7,6 +7,9 @@
 //!   believe ([`topology`]), how slots and roles move ([`migration`]).
 //! - [`slot`]: from a key to its hash slot, computed locally.
 //! - [`wire`]: a RESP client which hands out replies byte for byte.
+//! - [`load`]: work that goes on while something happens; [`constant_total`]: the sum that must stay right meanwhile.
+//! - [`proxy`]: a network with faults between two servers.
+//! - [`figures`]: what `INFO` and `/proc` say about a server.
 //! - [`wait`]: polling with a limit; the only place that sleeps.
 //! - [`artifacts`]: builds and finds `librmr.so` and the examples.
 //! - [`process`], [`ports`], [`scratch`]: the floor below `server`.
@@ -21,13 +24,18 @@
 
 mod artifacts;
 mod cluster;
+mod constant_total;
 mod errors;
+mod figures;
 mod formation;
+mod load;
 mod migration;
 mod ports;
 mod process;
+mod proxy;
 mod scratch;
 mod server;
+mod shown;
 mod slot;
 mod topology;
 mod wait;
@@ -35,9 +43,14 @@ mod wire;
 
 pub use artifacts::{example_bin, example_path, module_path};
 pub use cluster::{Cluster, ClusterBuilder};
+pub use constant_total::{Answers, ConstantTotal};
 pub use errors::error_text;
+pub use figures::text_of;
+pub use load::while_repeating;
 pub use ports::free_port;
+pub use proxy::{Fault, Proxy};
 pub use server::{Server, ServerBuilder, StartError};
+pub use shown::{elements, show};
 pub use slot::{SLOTS, slot_of};
 pub use topology::{SlotRange, View};
 pub use wait::{eventually, poll};

@@ -33,11 +33,7 @@ impl Process {
             .stderr(Stdio::null())
             .spawn()
             .expect("cannot run sh");
-        Self {
-            child,
-            watchdog,
-            stopped: false,
-        }
+        Self { child, watchdog, stopped: false }
     }
 
     /// Its process id.

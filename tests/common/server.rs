@@ -10,8 +10,8 @@ use std::thread;
 use std::time::Duration;
 
 use redis::{
-    Connection, ConnectionAddr, ConnectionInfo, FromRedisValue, IntoConnectionInfo,
-    ProtocolVersion, RedisConnectionInfo, RedisResult,
+    Connection, ConnectionAddr, ConnectionInfo, FromRedisValue, IntoConnectionInfo, ProtocolVersion,
+    RedisConnectionInfo, RedisResult,
 };
 
 use super::artifacts::module_path;
@@ -55,6 +55,7 @@ pub struct ServerBuilder {
     module: bool,
     module_args: Vec<String>,
     args: Vec<String>,
+    config_file: Option<String>,
     password: Option<String>,
 }
 
@@ -88,6 +89,14 @@ impl ServerBuilder {
             self = self.arg("--masterauth").arg(&value);
         }
         self.arg(format!("--{name}")).arg(value)
+    }
+
+    /// Gives the server a configuration file with these lines, which `CONFIG REWRITE` writes back to.
+    ///
+    /// The file outlives a restart; a module that it loads needs no [`module`](Self::module) besides.
+    pub fn config_file(mut self, lines: impl Into<String>) -> Self {
+        self.config_file = Some(lines.into());
+        self
     }
 
     /// Starts the server and waits until it answers.
@@ -129,6 +138,11 @@ impl ServerBuilder {
     /// All arguments of the process.
     fn command_line(&self, port: u16, dir: &Path) -> Vec<OsString> {
         let mut args: Vec<OsString> = Vec::new();
+        if let Some(lines) = &self.config_file {
+            let path = dir.join("redis.conf");
+            fs::write(&path, lines).expect("cannot write redis.conf");
+            args.push(path.into());
+        }
         args.extend(["--port".into(), port.to_string().into()]);
         args.extend(["--dir".into(), dir.into()]);
         args.extend(["--logfile".into(), log_file(dir).into()]);
@@ -182,12 +196,7 @@ pub struct Server {
 impl Server {
     /// What to start, to be filled in.
     pub fn builder() -> ServerBuilder {
-        ServerBuilder {
-            module: true,
-            module_args: Vec::new(),
-            args: Vec::new(),
-            password: None,
-        }
+        ServerBuilder { module: true, module_args: Vec::new(), args: Vec::new(), config_file: None, password: None }
     }
 
     /// A standalone server with the module.
@@ -237,9 +246,7 @@ impl Server {
     /// Whether the process exists and was not stopped with [`stop_signal`](Self::stop_signal).
     pub fn running(&self) -> bool {
         let mut process = self.process();
-        process
-            .as_mut()
-            .is_some_and(|process| process.alive() && !process.stopped())
+        process.as_mut().is_some_and(|process| process.alive() && !process.stopped())
     }
 
     /// Freezes the process: its port still takes connections, but nothing is answered.
@@ -313,25 +320,17 @@ impl Server {
     /// Runs one command on a connection of its own; an error of the server is a result.
     #[track_caller]
     pub fn try_run<T: FromRedisValue>(&self, args: &[&str]) -> RedisResult<T> {
-        redis::cmd(args[0])
-            .arg(&args[1..])
-            .query(&mut self.connection())
+        redis::cmd(args[0]).arg(&args[1..]).query(&mut self.connection())
     }
 
     /// Starts the process.
     pub fn launch(&self) {
         let binary = std::env::var_os("REDIS_SERVER").unwrap_or_else(|| "redis-server".into());
         // Errors in the options and panics of the module go to the standard outputs.
-        let output = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(log_file(self.dir.path()))
-            .expect("cannot open the log");
+        let output =
+            OpenOptions::new().create(true).append(true).open(log_file(self.dir.path())).expect("cannot open the log");
         let mut command = Command::new(binary);
-        command
-            .args(&self.args)
-            .stdout(output.try_clone().expect("cannot share the log"))
-            .stderr(output);
+        command.args(&self.args).stdout(output.try_clone().expect("cannot share the log")).stderr(output);
         *self.process() = Some(Process::spawn(&mut command, self.dir.path()));
     }
 
@@ -366,11 +365,7 @@ impl Server {
     /// Tells a taken port from all other reasons, for which the log must do.
     fn why_exited(&self) -> StartError {
         let log = self.log();
-        if log.contains("Address already in use") {
-            StartError::PortTaken
-        } else {
-            StartError::Exited(log)
-        }
+        if log.contains("Address already in use") { StartError::PortTaken } else { StartError::Exited(log) }
     }
 
     /// Opens a connection whose reads are limited.
@@ -384,11 +379,7 @@ impl Server {
         };
         match open() {
             Ok(connection) => connection,
-            Err(error) => panic!(
-                "cannot connect to {}: {}",
-                self.address(),
-                error_text(&error)
-            ),
+            Err(error) => panic!("cannot connect to {}: {}", self.address(), error_text(&error)),
         }
     }
 

@@ -58,8 +58,7 @@ impl View {
         Ok(Self {
             ok: field(&info, "cluster_state") == "ok",
             epoch: field(&info, "cluster_current_epoch").parse().unwrap_or(0),
-            replicating: field(&replication, "role") == "master"
-                || field(&replication, "master_link_status") == "up",
+            replicating: field(&replication, "role") == "master" || field(&replication, "master_link_status") == "up",
             members: nodes.lines().map(read_member).collect(),
             ranges: ranges?,
         })
@@ -73,11 +72,7 @@ impl View {
 
     /// Whether each replica in service is listed with its slots.
     fn lists_replicas(&self) -> bool {
-        let lists = |port| {
-            self.ranges
-                .iter()
-                .any(|range| range.replicas.contains(port))
-        };
+        let lists = |port| self.ranges.iter().any(|range| range.replicas.contains(port));
         let mut members = self.members.iter();
         members.all(|(port, member)| !member.replica || !member.sound || lists(port))
     }
@@ -129,12 +124,7 @@ fn read_range(row: Vec<Value>) -> RedisResult<SlotRange> {
     let mut slot = || u16::from_redis_value(row.next().unwrap_or(Value::Nil));
     let (first, last) = (slot()?, slot()?);
     let ports: Vec<u16> = row.map(read_port).collect::<RedisResult<_>>()?;
-    Ok(SlotRange {
-        first,
-        last,
-        primary: ports[0],
-        replicas: ports[1..].iter().copied().collect(),
-    })
+    Ok(SlotRange { first, last, primary: ports[0], replicas: ports[1..].iter().copied().collect() })
 }
 
 /// The port of a node in `CLUSTER SLOTS`.
@@ -148,15 +138,10 @@ fn read_port(node: Value) -> RedisResult<u16> {
 fn read_member(line: &str) -> (u16, Member) {
     let words: Vec<&str> = line.split(' ').collect();
     let address = words[1].split('@').next().unwrap_or_default();
-    let port = address
-        .rsplit(':')
-        .next()
-        .and_then(|port| port.parse().ok());
+    let port = address.rsplit(':').next().and_then(|port| port.parse().ok());
     let has = |flag: &str| words[2].split(',').any(|word| word == flag);
     let unsound = ["handshake", "noaddr", "fail", "fail?"];
-    let member = Member {
-        replica: has("slave"),
-        sound: words[7] == "connected" && !unsound.iter().any(|flag| has(flag)),
-    };
+    let member =
+        Member { replica: has("slave"), sound: words[7] == "connected" && !unsound.iter().any(|flag| has(flag)) };
     (port.unwrap_or(0), member)
 }

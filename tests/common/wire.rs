@@ -20,8 +20,7 @@ impl Wire {
 
     /// Connects with another limit for the wait on each read.
     pub fn connect_with_timeout(port: u16, read_timeout: Duration) -> Self {
-        Self::try_connect(port, read_timeout)
-            .unwrap_or_else(|error| panic!("cannot connect to port {port}: {error}"))
+        Self::try_connect(port, read_timeout).unwrap_or_else(|error| panic!("cannot connect to port {port}: {error}"))
     }
 
     /// Connects, or says why not.
@@ -29,9 +28,7 @@ impl Wire {
         let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(read_timeout))?;
-        Ok(Self {
-            stream: BufReader::new(stream),
-        })
+        Ok(Self { stream: BufReader::new(stream) })
     }
 
     /// Sends one command as an array of bulk strings, without waiting for its reply.
@@ -41,8 +38,7 @@ impl Wire {
 
     /// Sends bytes as they are, well-formed or not.
     pub fn send_raw(&mut self, bytes: &[u8]) {
-        self.try_send_raw(bytes)
-            .expect("cannot write to the server");
+        self.try_send_raw(bytes).expect("cannot write to the server");
     }
 
     /// Sends bytes as they are, or says why it cannot.
@@ -53,8 +49,7 @@ impl Wire {
     /// Reads one complete frame: with all its elements, with an attribute in front of it, with each
     /// CRLF.
     pub fn read_frame(&mut self) -> Vec<u8> {
-        self.try_read_frame()
-            .expect("no complete frame from the server")
+        self.try_read_frame().expect("no complete frame from the server")
     }
 
     /// Reads one complete frame, or says why there is none: timed out, connection closed.
@@ -102,10 +97,7 @@ impl Wire {
         let start = frame.len();
         self.stream.read_until(b'\n', frame)?;
         if !frame[start..].ends_with(b"\r\n") {
-            return Err(io::Error::new(
-                io::ErrorKind::UnexpectedEof,
-                "connection closed within a frame",
-            ));
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "connection closed within a frame"));
         }
         Ok(())
     }
@@ -131,14 +123,9 @@ fn encode<A: AsRef<[u8]>>(args: &[A]) -> Vec<u8> {
 
 /// The length or count in the head line of a frame; `None` for the -1 of a null.
 fn announced(line: &[u8]) -> io::Result<Option<usize>> {
-    let number = str::from_utf8(&line[1..])
-        .ok()
-        .and_then(|text| text.trim_end().parse::<i64>().ok());
+    let number = str::from_utf8(&line[1..]).ok().and_then(|text| text.trim_end().parse::<i64>().ok());
     match number {
         Some(number) => Ok(usize::try_from(number).ok()),
-        None => Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            format!("odd head line {line:?}"),
-        )),
+        None => Err(io::Error::new(io::ErrorKind::InvalidData, format!("odd head line {line:?}"))),
     }
 }
