@@ -116,7 +116,7 @@ fn select(topology: &Topology, targets: &Targets, partial: bool) -> Result<Vec<A
     let uncovered = topology.uncovered();
     if !uncovered.is_empty() && !partial {
         let count: u32 = uncovered.iter().map(|&(first, last)| u32::from(last - first) + 1).sum();
-        return Err(Error::Slots(format!("{count} slots have no owner ({})", slots_text(&uncovered))));
+        return Err(Error::Slots(format!("{count} slots have no owner ({})", slots_text(uncovered))));
     }
     let nodes: Vec<Arc<Node>> = match targets {
         Targets::Replicas => topology.data_shards().flat_map(|shard| shard.replicas.iter().cloned()).collect(),

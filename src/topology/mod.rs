@@ -148,6 +148,7 @@ pub struct Topology {
     epoch: u64,
     shards: Vec<Shard>,
     owners: Option<Box<[u16]>>,
+    uncovered: Vec<SlotRange>,
     local: Option<Arc<Node>>,
 }
 
@@ -167,7 +168,8 @@ impl Topology {
                 owners[usize::from(first).min(last)..=last].fill(index as u16);
             }
         }
-        Self { source: source.into(), epoch: 0, shards, owners: Some(owners), local: None }
+        let uncovered = gaps(&owners);
+        Self { source: source.into(), epoch: 0, shards, owners: Some(owners), uncovered, local: None }
     }
 
     /// Shards of one node each, in the order given, placed by something else than slots.
@@ -181,7 +183,7 @@ impl Topology {
     pub fn of_nodes(source: impl Into<String>, addresses: impl IntoIterator<Item = Address>) -> Self {
         let shard = |address| Shard { primary: Arc::new(Node::new(address)), replicas: Vec::new(), slots: Vec::new() };
         let shards = addresses.into_iter().map(shard).collect();
-        Self { source: source.into(), epoch: 0, shards, owners: None, local: None }
+        Self { source: source.into(), epoch: 0, shards, owners: None, uncovered: Vec::new(), local: None }
     }
 
     /// Says which node this process itself is: its share is served in process. No node of this id: none is.
@@ -251,18 +253,21 @@ impl Topology {
     }
 
     /// The slots that nobody owns; empty where there are no slots.
-    pub fn uncovered(&self) -> Vec<SlotRange> {
-        let mut gaps: Vec<SlotRange> = Vec::new();
-        let owners = self.owners.iter().flat_map(|owners| owners.iter().enumerate());
-        for (slot, _) in owners.filter(|(_, owner)| **owner == NO_OWNER) {
-            let slot = slot as u16;
-            match gaps.last_mut() {
-                Some((_, last)) if *last + 1 == slot => *last = slot,
-                _ => gaps.push((slot, slot)),
-            }
-        }
-        gaps
+    pub fn uncovered(&self) -> &[SlotRange] {
+        &self.uncovered
     }
+}
+
+fn gaps(owners: &[u16]) -> Vec<SlotRange> {
+    let mut gaps: Vec<SlotRange> = Vec::new();
+    for (slot, _) in owners.iter().enumerate().filter(|(_, owner)| **owner == NO_OWNER) {
+        let slot = slot as u16;
+        match gaps.last_mut() {
+            Some((_, last)) if *last + 1 == slot => *last = slot,
+            _ => gaps.push((slot, slot)),
+        }
+    }
+    gaps
 }
 
 /// Slot ranges as people write them: `0-5460 10923`.
@@ -328,7 +333,7 @@ mod tests {
         assert_eq!(topology.owner(5).unwrap().primary.address.port, 2);
         assert_eq!(topology.owner(8).unwrap().primary.address.port, 1);
         assert!(topology.owner(9).is_none());
-        assert_eq!(slots_text(&topology.uncovered()), "9");
+        assert_eq!(slots_text(topology.uncovered()), "9");
         assert_eq!(topology.data_shards().count(), 3);
     }
 
