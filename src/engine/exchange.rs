@@ -74,8 +74,11 @@ impl Destination {
 
 /// Finds the way of units: at the start, and again after the topology has changed.
 pub(super) trait Route: Send + Sync {
-    /// Where a unit belongs by this view.
-    fn destination(&self, view: &View, unit: u32, command: &Command) -> Result<Destination, Error>;
+    /// The node that a unit belongs to by this view.
+    fn node<'v>(&self, view: &'v View, unit: u32, command: &Command) -> Result<&'v Arc<Node>, Error>;
+
+    /// How that node is asked.
+    fn mode(&self, view: &View, node: &Node) -> Mode;
 
     /// Which of the commands a unit is.
     fn command(&self, unit: u32) -> u32;
@@ -172,9 +175,19 @@ impl<'a, R: Route> Exchange<'a, R> {
     fn plan(&self, view: &View, units: impl Iterator<Item = u32>) -> Result<Vec<Part>, Error> {
         let mut parts = Vec::new();
         for unit in units {
-            join(&mut parts, self.route.destination(view, unit, self.command(unit))?, unit);
+            self.place(view, unit, &mut parts)?;
         }
         Ok(parts)
+    }
+
+    /// Puts a unit to the part of the node that it belongs to.
+    fn place(&self, view: &View, unit: u32, parts: &mut Vec<Part>) -> Result<(), Error> {
+        let node = self.route.node(view, unit, self.command(unit))?;
+        match parts.iter_mut().find(|(known, _)| Arc::ptr_eq(&known.node, node)) {
+            Some((_, units)) => units.push(unit),
+            None => parts.push((Destination::in_view(view, node, self.route.mode(view, node))?, vec![unit])),
+        }
+        Ok(())
     }
 
     /// Sends all parts, remote ones first so that they travel while the local share is served.
@@ -353,13 +366,15 @@ impl<'a, R: Route> Exchange<'a, R> {
                 *view = fresh;
             }
         }
+        // Apart from those that follow a redirect, which may go to the same node in another mode.
+        let mut placed = Vec::new();
         for unit in waiting {
-            match self.route.destination(view, unit, self.command(unit)) {
-                Ok(destination) => join(&mut parts, destination, unit),
-                // No way by the new topology: what the unit was told before says more.
-                Err(_) => self.settle(vec![unit]),
+            // No way by the new topology: what the unit was told before says more.
+            if self.place(view, unit, &mut placed).is_err() {
+                self.settle(vec![unit]);
             }
         }
+        parts.extend(placed);
         Some(parts)
     }
 

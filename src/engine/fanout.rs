@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::exchange::{Destination, Exchange, Route};
+use super::exchange::{Exchange, Route};
 use super::map::no_shards;
 use super::replies::Replies;
 use super::step::{self, Reducer, Step};
@@ -98,7 +98,9 @@ impl FanOut {
                 };
                 let commands = engine.admit(vec![self.command]).await?;
                 let units = nodes.len();
-                let route = ToNodes { nodes: nodes.into_iter().map(|node| Target::new(&view, node)).collect() };
+                let by_slot = *targets == Targets::Primaries;
+                let route =
+                    ToNodes { nodes: nodes.into_iter().map(|node| Target::new(&view, node, by_slot)).collect() };
                 Exchange::new(&engine, route, commands, units).run(view, options).await
             })
             .await
@@ -137,17 +139,19 @@ fn named(topology: &Topology, name: &str) -> Result<Arc<Node>, Error> {
     })
 }
 
-/// A node, and the first slot of its shard, by which the shard is found again when its primary has changed.
+/// A node; and, where it was not named but is meant as its shard's primary, the shard's first slot, by which the shard
+/// is found again when its primary has changed.
 struct Target {
     node: Arc<Node>,
     first_slot: Option<u16>,
 }
 
 impl Target {
-    fn new(view: &View, node: Arc<Node>) -> Self {
-        let shards = view.topology.shards().iter();
-        let shard = shards.filter(|shard| Arc::ptr_eq(&shard.primary, &node)).find_map(|shard| shard.slots.first());
-        Self { node, first_slot: shard.map(|range| range.0) }
+    fn new(view: &View, node: Arc<Node>, by_slot: bool) -> Self {
+        let mut shards = view.topology.shards().iter();
+        let shard = shards.find(|shard| by_slot && Arc::ptr_eq(&shard.primary, &node));
+        let first_slot = shard.and_then(|shard| shard.slots.first()).map(|range| range.0);
+        Self { node, first_slot }
     }
 }
 
@@ -157,22 +161,17 @@ struct ToNodes {
 }
 
 impl Route for ToNodes {
-    fn destination(&self, view: &View, unit: u32, _command: &Command) -> Result<Destination, Error> {
+    fn node<'v>(&self, view: &'v View, unit: u32, _command: &Command) -> Result<&'v Arc<Node>, Error> {
         let Target { node, first_slot } = &self.nodes[unit as usize];
-        let by_slot = first_slot.and_then(|slot| view.topology.owner(slot)).map(|shard| &shard.primary);
-        let now = match by_slot {
-            Some(primary) => primary,
-            None => view
-                .topology
-                .all_nodes()
-                .find(|known| known.id == node.id)
-                .ok_or_else(|| Error::Topology(format!("the node {node} has left")))?,
-        };
-        let mode = match now.role {
-            Role::Replica if view.topology.has_slots() => Mode::Replica,
-            _ => Mode::Plain,
-        };
-        Destination::in_view(view, now, mode)
+        if let Some(shard) = first_slot.and_then(|slot| view.topology.owner(slot)) {
+            return Ok(&shard.primary);
+        }
+        let same = view.topology.all_nodes().find(|known| known.id == node.id);
+        same.ok_or_else(|| Error::Topology(format!("the node {node} has left")))
+    }
+
+    fn mode(&self, view: &View, node: &Node) -> Mode {
+        if node.role == Role::Replica && view.topology.has_slots() { Mode::Replica } else { Mode::Plain }
     }
 
     fn command(&self, _unit: u32) -> u32 {

@@ -1,9 +1,10 @@
 //! Map: each command to the shard that it belongs to.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::exchange::{Destination, Exchange, Route};
+use super::exchange::{Exchange, Route};
 use super::replies::Replies;
 use super::step::{self, Reducer, Step, panicked};
 use super::view::View;
@@ -12,7 +13,7 @@ use crate::command::Command;
 use crate::error::Error;
 use crate::link::Mode;
 use crate::reply::Reply;
-use crate::topology::BoxFuture;
+use crate::topology::{BoxFuture, Node, Topology};
 
 /// A map that has not been sent yet. `.await` it for the replies, in the order of the commands, or give it a reducer.
 ///
@@ -74,15 +75,16 @@ impl Map {
 struct ByKey<'a>(&'a Engine);
 
 impl Route for ByKey<'_> {
-    fn destination(&self, view: &View, _unit: u32, command: &Command) -> Result<Destination, Error> {
+    fn node<'v>(&self, view: &'v View, _unit: u32, command: &Command) -> Result<&'v Arc<Node>, Error> {
         let topology = &*view.topology;
-        if topology.data_shards().next().is_none() {
-            return Err(no_shards(topology));
-        }
         let shard_func = self.0.shard_func(topology);
         let node = catch_unwind(AssertUnwindSafe(|| shard_func.node(topology, command)))
-            .unwrap_or_else(|panic| Err(panicked("shard function", &*panic)))?;
-        Destination::in_view(view, node, Mode::Plain)
+            .unwrap_or_else(|panic| Err(panicked("shard function", &*panic)));
+        if node.is_err() && topology.data_shards().next().is_none() { Err(no_shards(topology)) } else { node }
+    }
+
+    fn mode(&self, _view: &View, _node: &Node) -> Mode {
+        Mode::Plain
     }
 
     fn command(&self, unit: u32) -> u32 {
@@ -95,7 +97,7 @@ impl Route for ByKey<'_> {
     }
 }
 
-pub(super) fn no_shards(topology: &crate::topology::Topology) -> Error {
+pub(super) fn no_shards(topology: &Topology) -> Error {
     Error::Topology(match topology.all_nodes().count() {
         0 => format!("the provider '{}' knows no node", topology.source()),
         nodes => format!("no slots are assigned yet: none of the {nodes} known nodes owns any (CLUSTER ADDSLOTS)"),
