@@ -85,19 +85,24 @@ struct Restricted<'a> {
 impl Restricted<'_> {
     fn check(&self, ctx: Ctx, command: &Command, facts: Facts) -> Result<(), Error> {
         let args: Vec<OwnedString> = command.args().map(OwnedString::new).collect();
-        let (user, name) = (|| printable(self.name), || printable(command.name()));
-        if self.user.may_run(ctx, &args) == Permission::Denied {
-            let key = command.routing_key().map(|key| format!(" with the key '{}'", printable(key)));
-            let key = key.unwrap_or_default();
-            return Err(Error::NoPermission(format!("user {} may not run '{}'{key}", user(), name())));
+        let (user, name) = (printable(self.name), printable(command.name()));
+        let denied = |why: String| Err(Error::NoPermission(format!("user {user} may not run '{name}'{why}")));
+        match self.user.may_run(ctx, &args) {
+            Permission::Granted => {}
+            Permission::CommandDenied => return denied(String::new()),
+            Permission::KeyDenied(key) => return denied(format!(" with the key '{}'", printable(&key))),
+            Permission::UnknownCommand => {
+                return denied(": this node does not know the command, so the right to it cannot be checked".into());
+            }
+            Permission::WrongArity => {
+                return Err(Error::Invalid(format!("wrong number of arguments for '{}' command", name.to_lowercase())));
+            }
         }
         if facts.is_script || reads_by_pattern(command) {
-            return Err(Error::NoPermission(format!(
-                "user {} may not run '{}' on other nodes: what it touches cannot be checked beforehand, and the user's \
-                 rights are restricted",
-                user(),
-                name()
-            )));
+            return denied(
+                " on other nodes: what it touches cannot be checked beforehand, and the user's rights are restricted"
+                    .into(),
+            );
         }
         Ok(())
     }

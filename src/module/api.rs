@@ -340,12 +340,15 @@ pub(super) fn writes_are_paused() -> bool {
 pub(super) struct User(NonNull<raw::RedisModuleUser>);
 
 /// What the ACL says to a command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Permission {
     Granted,
-    Denied,
-    /// The server does not know the command, or not with so few arguments: it will say so itself.
-    NoSuchCommand,
+    /// The command, or a channel that it names.
+    CommandDenied,
+    KeyDenied(Vec<u8>),
+    /// The server does not know the command.
+    UnknownCommand,
+    WrongArity,
 }
 
 impl User {
@@ -366,36 +369,60 @@ impl User {
     pub(super) fn may_run(&self, ctx: Ctx, args: &[OwnedString]) -> Permission {
         let mut pointers: Vec<_> = args.iter().map(OwnedString::as_ptr).collect();
         let count = pointers.len() as c_int;
-        // Servers before March 2026 read past the arguments of a keyed command that has too few of them; this call
-        // counts them first (redis#14843).
-        errno::set_errno(errno::Errno(0));
-        // SAFETY: a live context, `count` live strings; the array of positions is ours to free.
-        unsafe {
-            let mut key_count = 0;
-            let keys = required!(RedisModule_GetCommandKeysWithFlags)(
-                ctx.0,
-                pointers.as_mut_ptr(),
-                count,
-                &mut key_count,
-                ptr::null_mut(),
-            );
-            if !keys.is_null() {
-                required!(RedisModule_Free)(keys.cast());
-            }
-        }
-        if matches!(errno::errno().0, libc::ENOENT | libc::EINVAL) {
-            return Permission::NoSuchCommand;
-        }
+        // Servers before March 2026 read past the arguments of a keyed command that has too few of them (redis#14843);
+        // looking for its keys counts them first.
+        let keys = match keys(ctx, &mut pointers) {
+            Ok(keys) => keys,
+            Err(refusal) => return refusal,
+        };
         // SAFETY: a live user, `count` live strings.
         let verdict =
             unsafe { required!(RedisModule_ACLCheckCommandPermissions)(self.0.as_ptr(), pointers.as_mut_ptr(), count) };
         if verdict == raw::REDISMODULE_OK as c_int {
             return Permission::Granted;
         }
-        let reason = raw::RedisModuleACLLogEntryReason_REDISMODULE_ACL_LOG_CMD;
+        let is_denied = |&&(position, flags): &&(usize, c_int)| {
+            // SAFETY: a live user and string.
+            let verdict =
+                unsafe { required!(RedisModule_ACLCheckKeyPermissions)(self.0.as_ptr(), pointers[position], flags) };
+            verdict != raw::REDISMODULE_OK as c_int
+        };
+        let denied_key = keys.iter().find(is_denied).map(|&(position, _)| position);
+        let reason = match denied_key {
+            Some(_) => raw::RedisModuleACLLogEntryReason_REDISMODULE_ACL_LOG_KEY,
+            None => raw::RedisModuleACLLogEntryReason_REDISMODULE_ACL_LOG_CMD,
+        };
+        let object = pointers[denied_key.unwrap_or(0)];
         // SAFETY: a live context and user; the server takes a reference to the string.
-        unsafe { required!(RedisModule_ACLAddLogEntry)(ctx.0, self.0.as_ptr(), pointers[0], reason) };
-        Permission::Denied
+        unsafe { required!(RedisModule_ACLAddLogEntry)(ctx.0, self.0.as_ptr(), object, reason) };
+        denied_key.map_or(Permission::CommandDenied, |key| Permission::KeyDenied(args[key].bytes().to_vec()))
+    }
+}
+
+/// Where a command's keys stand, each with what is done to it.
+fn keys(ctx: Ctx, args: &mut [*mut raw::RedisModuleString]) -> Result<Vec<(usize, c_int)>, Permission> {
+    let (mut count, mut flags) = (0, ptr::null_mut());
+    errno::set_errno(errno::Errno(0));
+    // SAFETY: a live context and live strings; both arrays are ours to free.
+    unsafe {
+        let find = required!(RedisModule_GetCommandKeysWithFlags);
+        let positions = find(ctx.0, args.as_mut_ptr(), args.len() as c_int, &mut count, &mut flags);
+        if positions.is_null() {
+            return match errno::errno().0 {
+                libc::ENOENT => Err(Permission::UnknownCommand),
+                libc::EINVAL => Err(Permission::WrongArity),
+                _ => Ok(Vec::new()),
+            };
+        }
+        let count = count as usize;
+        let keys = std::slice::from_raw_parts(positions, count)
+            .iter()
+            .zip(std::slice::from_raw_parts(flags, count))
+            .map(|(&position, &flags)| (position as usize, flags))
+            .collect();
+        required!(RedisModule_Free)(positions.cast());
+        required!(RedisModule_Free)(flags.cast());
+        Ok(keys)
     }
 }
 
