@@ -87,15 +87,18 @@ fn read(name: &[u8], row: &[Reply]) -> Facts {
     let has = |flag: &str| flags.iter().any(|known| known.bytes() == Some(flag.as_bytes()));
     let categories = row.get(6).and_then(Reply::elements).unwrap_or_default();
     let is_scripting = categories.iter().any(|category| category.bytes() == Some(b"@scripting"));
-    let runs_code = [&b"eval"[..], b"fcall"]
-        .iter()
-        .any(|prefix| name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix)));
+    let runs_code = is_one_of(name, &["eval", "eval_ro", "evalsha", "evalsha_ro", "fcall", "fcall_ro"]);
     Facts {
         is_write: has("write") || (is_scripting && !has("readonly")),
         is_read_only: has("readonly"),
-        is_blocking: has("blocking"),
+        // These two block only with an option, which the engine looks for itself.
+        is_blocking: has("blocking") && !is_one_of(name, &["xread", "xreadgroup"]),
         is_script: is_scripting && runs_code,
     }
+}
+
+fn is_one_of(name: &[u8], names: &[&str]) -> bool {
+    names.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
 }
 
 /// Forgets everything, as when the module is unloaded.
