@@ -67,8 +67,9 @@ impl Destination {
         Self { node, link: engine.shared.views.link_to(address), mode, in_process: false }
     }
 
+    /// Whether both are asked by the same link in the same way. A node that only a redirect knows has no other mark.
     fn is_same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.node, &other.node) && self.mode == other.mode && Arc::ptr_eq(&self.link, &other.link)
+        self.mode == other.mode && Arc::ptr_eq(&self.link, &other.link)
     }
 }
 
@@ -114,10 +115,8 @@ type Part = (Destination, Vec<u32>);
 /// What to do about a unit that has no outcome yet.
 enum Next {
     To(Destination),
-    /// Look where it belongs, after a pause; with a fresh topology if need be.
-    Again {
-        refresh: bool,
-    },
+    /// Wherever it belongs by a fresh topology, after a pause.
+    Again,
 }
 
 impl<'a, R: Route> Exchange<'a, R> {
@@ -283,11 +282,11 @@ impl<'a, R: Route> Exchange<'a, R> {
             Verdict::Demoted if follows && tries.failures < MOST_FAILURES => {
                 stats.retries.fetch_add(1, Relaxed);
                 tries.failures += 1;
-                Next::Again { refresh: true }
+                Next::Again
             }
             Verdict::Later => {
                 stats.retries.fetch_add(1, Relaxed);
-                Next::Again { refresh: true }
+                Next::Again
             }
             _ => {
                 self.outcomes[unit as usize] = Some(error);
@@ -312,7 +311,7 @@ impl<'a, R: Route> Exchange<'a, R> {
         if may_retry && tries.failures < MOST_FAILURES {
             self.engine.stats().retries.fetch_add(1, Relaxed);
             tries.last = Some(outcome(at, Err(error)));
-            return Some(Next::Again { refresh: true });
+            return Some(Next::Again);
         }
         self.outcomes[unit as usize] = Some(outcome(at, Err(error)));
         None
@@ -322,15 +321,14 @@ impl<'a, R: Route> Exchange<'a, R> {
     async fn again(&mut self, view: &mut Arc<View>, again: Vec<(u32, Next)>) -> Option<Vec<Part>> {
         let mut parts = Vec::new();
         let mut waiting = Vec::new();
-        let (mut pause, mut refresh) = (Duration::ZERO, false);
+        let mut pause = Duration::ZERO;
         for (unit, next) in again {
             match next {
                 Next::To(destination) => join(&mut parts, destination, unit),
-                Next::Again { refresh: wanted } => {
+                Next::Again => {
                     let tries = self.tries.entry(unit).or_default();
                     pause = pause.max(LONGEST_PAUSE.min(FIRST_PAUSE * (1 << tries.pauses.min(8))));
                     tries.pauses = tries.pauses.saturating_add(1);
-                    refresh |= wanted;
                     waiting.push(unit);
                 }
             }
@@ -358,13 +356,10 @@ impl<'a, R: Route> Exchange<'a, R> {
             return Some(parts).filter(|parts| !parts.is_empty());
         }
         tokio::time::sleep_until(pause_ends.into()).await;
-        if refresh {
-            let stats = self.engine.stats();
-            // Without a fresh topology the old one must do.
-            let _ = self.engine.shared.views.refresh(self.deadline, stats).await;
-            if let Some(fresh) = self.engine.shared.views.current() {
-                *view = fresh;
-            }
+        // Without a fresh topology the old one must do.
+        let _ = self.engine.shared.views.refresh(self.deadline, self.engine.stats()).await;
+        if let Some(fresh) = self.engine.shared.views.current() {
+            *view = fresh;
         }
         // Apart from those that follow a redirect, which may go to the same node in another mode.
         let mut placed = Vec::new();

@@ -62,7 +62,7 @@ pub(super) struct Views {
 
 #[derive(Default)]
 struct RefreshState {
-    /// When the last refresh began and ended.
+    /// When the last refresh that was not given up began and ended.
     began: Option<Instant>,
     ended: Option<Instant>,
     /// When the topology was last fetched.
@@ -147,7 +147,7 @@ impl Views {
         let Some(provider) = &self.provider else {
             return Err(Error::Topology("the engine has no provider of nodes".into()));
         };
-        self.state().began = Some(Instant::now());
+        let began = Instant::now();
         let fetched = AssertUnwindSafe(async { provider.topology().await }).catch_unwind();
         let fetched = tokio::select! {
             biased;
@@ -157,6 +157,7 @@ impl Views {
         stats.refreshes.fetch_add(1, Relaxed);
         let result = fetched.map(|topology| self.install(topology));
         let mut state = self.state();
+        state.began = Some(began);
         state.ended = Some(Instant::now());
         state.error = result.as_ref().err().cloned();
         match &result {
