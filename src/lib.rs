@@ -83,8 +83,8 @@ pub use engine::{
 };
 pub use error::Error;
 pub use link::{
-    Batch, Budget, CredentialSource, Credentials, Delivery, Failure, Link, LinkOptions, LinkState, Mode, Status,
-    TlsFiles, TlsSource,
+    Batch, Budget, CredentialSource, Credentials, Delivery, Failure, Link, LinkOptions, LinkState, Mode, Protocol,
+    Status, TlsFiles, TlsSource,
 };
 #[cfg(feature = "module")]
 pub use module::{ModuleAlloc, Setup, fan_out, load, map, register, run, unregister};

@@ -121,7 +121,7 @@ impl Builtin {
         for mut entry in replies {
             match std::mem::replace(&mut entry.result, Ok(Reply::Null)) {
                 Ok(Reply::Array(elements) | Reply::Set(elements)) => all.extend(elements),
-                Ok(Reply::Null) | Err(_) => {}
+                Ok(Reply::Null | Reply::NullArray) | Err(_) => {}
                 Ok(other) => return Err(self.mixed(&entry, &other)),
             }
         }

@@ -13,8 +13,10 @@ use crate::command::printable;
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Reply {
-    /// No value: RESP3 `_`, RESP2 null bulk string and null array.
+    /// No value: RESP3 `_`, RESP2 `$-1`.
     Null,
+    /// No list: RESP2 `*-1`. RESP3 has one null for all.
+    NullArray,
     /// `:`
     Integer(i64),
     /// `,`
@@ -157,13 +159,13 @@ impl Reply {
 
     /// Whether this is no value.
     pub fn is_null(&self) -> bool {
-        matches!(self, Self::Null)
+        matches!(self, Self::Null | Self::NullArray)
     }
 
     /// The reply's type, for error texts; short strings are shown.
     pub fn describe(&self) -> String {
         let kind = match self {
-            Self::Null => "null",
+            Self::Null | Self::NullArray => "null",
             Self::Integer(_) => "an integer",
             Self::Double(_) => "a double",
             Self::Boolean(_) => "a boolean",
@@ -216,7 +218,7 @@ impl<T: Into<Reply>> From<Option<T>> for Reply {
 impl fmt::Display for Reply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Null => f.write_str("(nil)"),
+            Self::Null | Self::NullArray => f.write_str("(nil)"),
             Self::Integer(integer) => write!(f, "{integer}"),
             Self::Double(double) => write!(f, "{double}"),
             Self::Boolean(boolean) => write!(f, "{boolean}"),

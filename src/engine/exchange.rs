@@ -14,7 +14,7 @@ use futures_util::stream::FuturesUnordered;
 use super::redirect::{Verdict, judge};
 use super::replies::{Replies, ShardReply};
 use super::view::View;
-use super::{Deadline, Engine, Options};
+use super::{Deadline, Engine, Options, Scope};
 use crate::command::{Command, printable};
 use crate::error::Error;
 use crate::link::{Batch, Budget, Delivery, Failure, Link, Mode};
@@ -198,8 +198,8 @@ impl<'a, R: Route> Exchange<'a, R> {
             .map(|(index, (destination, units))| {
                 let picks = units.iter().map(|&unit| self.route.command(unit)).collect();
                 let (commands, budget) = (self.commands.clone(), self.budget.clone());
-                let database = self.engine.scope.database;
-                let batch = Batch { commands, picks, mode: destination.mode, database, budget };
+                let Scope { database, protocol, .. } = self.engine.scope;
+                let batch = Batch { commands, picks, mode: destination.mode, protocol, database, budget };
                 let sent = destination.link.send(batch);
                 async move { (index, sent.await) }
             })
@@ -225,7 +225,8 @@ impl<'a, R: Route> Exchange<'a, R> {
         }
         let mut is_answered = is_answered.into_iter();
         parts.retain(|_| !is_answered.next().unwrap_or(false));
-        parts.iter().for_each(|(destination, _)| destination.link.note_timeout());
+        let protocol = self.engine.scope.protocol;
+        parts.iter().for_each(|(destination, _)| destination.link.note_timeout(protocol));
         unanswered.late = Some(parts);
         unanswered
     }

@@ -23,7 +23,7 @@ pub use step::{Reducer, Step};
 
 use crate::command::Command;
 use crate::error::Error;
-use crate::link::{Budget, Link, LinkOptions, Links};
+use crate::link::{Budget, Link, LinkOptions, Links, Protocol};
 use crate::shard::{Crc16Slots, Crc32Partition, ShardFunc};
 use crate::topology::{Address, BoxFuture, Node, NodeProvider, RedisCluster, Topology};
 use view::{ThroughSeeds, View, Views};
@@ -75,6 +75,8 @@ struct Scope {
     in_process: Option<&'static str>,
     /// The database that the local share is served from.
     database: i32,
+    /// The protocol whose types the replies have.
+    protocol: Protocol,
 }
 
 /// When a request must be done, and how long it had.
@@ -232,6 +234,15 @@ impl Engine {
     pub fn in_database(&self, database: i32) -> Self {
         let mut engine = self.clone();
         engine.scope.database = database;
+        engine
+    }
+
+    /// The same engine, with replies in the types of this protocol. Default: RESP3, which says more; with RESP2 replies
+    /// are what a RESP2 client can be handed on as they are.
+    #[must_use]
+    pub fn in_protocol(&self, protocol: Protocol) -> Self {
+        let mut engine = self.clone();
+        engine.scope.protocol = protocol;
         engine
     }
 

@@ -18,7 +18,7 @@ use super::step::panicked;
 use super::{Deadline, Shared};
 use crate::command::Command;
 use crate::error::Error;
-use crate::link::{Batch, Budget, Link, Links, Mode};
+use crate::link::{Batch, Budget, Link, Links, Mode, Protocol};
 use crate::reply::Reply;
 use crate::topology::{Address, Answer, AskCluster, BoxFuture, Node, NodeProvider, Topology};
 
@@ -230,8 +230,14 @@ impl AskCluster for ThroughSeeds {
             addresses.extend(self.seeds.iter().filter(|seed| !self.links.addresses().contains(seed)).cloned());
             for address in addresses {
                 let budget = Arc::new(Budget::new(DESCRIPTION));
-                let batch =
-                    Batch { commands: commands.clone(), picks: vec![0], mode: Mode::Plain, database: 0, budget };
+                let batch = Batch {
+                    commands: commands.clone(),
+                    picks: vec![0],
+                    mode: Mode::Plain,
+                    protocol: Protocol::Resp3,
+                    database: 0,
+                    budget,
+                };
                 let sent = self.links.get(&address).send(batch);
                 let Ok(delivery) = tokio::time::timeout(PATIENCE, sent).await else {
                     failure = Error::Topology(format!("{address} did not describe the cluster in time"));

@@ -1,8 +1,9 @@
-//! The first words on a new connection: who we are, and that we speak RESP3.
+//! The first words on a new connection: who we are, and which protocol we speak.
 
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use super::Protocol;
 use super::connection::Stream;
 use super::resp::{Scanner, decode};
 use crate::command::Command;
@@ -55,8 +56,12 @@ impl CredentialSource for Credentials {
 /// The name that our connections carry in `CLIENT LIST`.
 const CLIENT_NAME: &str = "rmr";
 
-/// Authenticates and asks for RESP3. A server that knows no `HELLO` is spoken to in RESP2.
-pub(super) async fn greet(stream: &mut dyn Stream, candidates: &[Credentials]) -> Result<(), String> {
+/// Authenticates and chooses the protocol. A server that knows no `HELLO` is spoken to in RESP2.
+pub(super) async fn greet(
+    stream: &mut dyn Stream,
+    candidates: &[Credentials],
+    protocol: Protocol,
+) -> Result<(), String> {
     let mut refusal = None;
     for credentials in candidates {
         let auth = Command::new("AUTH").arg(&credentials.user).arg(&credentials.password);
@@ -72,7 +77,11 @@ pub(super) async fn greet(stream: &mut dyn Stream, candidates: &[Credentials]) -
     if let Some(message) = refusal {
         return Err(String::from_utf8_lossy(&message).into_owned());
     }
-    match call(stream, &Command::new("HELLO").arg("3").arg("SETNAME").arg(CLIENT_NAME)).await? {
+    let version = match protocol {
+        Protocol::Resp2 => "2",
+        Protocol::Resp3 => "3",
+    };
+    match call(stream, &Command::new("HELLO").arg(version).arg("SETNAME").arg(CLIENT_NAME)).await? {
         Reply::Error(message) if message.starts_with(b"NOAUTH") => {
             Err("NOAUTH the node asks for a password, and none is set for links (rmr.password, masterauth)".into())
         }

@@ -32,6 +32,8 @@ pub struct Batch {
     pub picks: Vec<u32>,
     /// How the node is asked.
     pub mode: Mode,
+    /// The protocol whose types the replies are to have.
+    pub protocol: Protocol,
     /// The database to run in, for the node that we live in. Connections are in database 0.
     pub database: i32,
     /// The bytes of replies that the request may still take.
@@ -43,6 +45,17 @@ impl Batch {
     pub fn picked(&self) -> impl ExactSizeIterator<Item = &Command> {
         self.picks.iter().map(|&pick| &self.commands[pick as usize])
     }
+}
+
+/// Whose types replies have. Some commands answer differently in the two: `ZRANGE WITHSCORES` with a flat list, or with
+/// pairs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Protocol {
+    /// What every client understands.
+    Resp2,
+    /// With maps, sets, doubles, booleans.
+    #[default]
+    Resp3,
 }
 
 /// What a connection must be told around a batch. The words go with the batch in one write and are taken back at its
@@ -98,9 +111,9 @@ pub trait Link: Send + Sync {
     /// What there is to tell about the link.
     fn status(&self) -> &Status;
 
-    /// The request's time was over before this node answered. A link that hears this again and again, and nothing from
+    /// A request's time was over before this node answered. A link that hears this again and again, and nothing from
     /// the node meanwhile, should connect anew.
-    fn note_timeout(&self) {}
+    fn note_timeout(&self, _protocol: Protocol) {}
 }
 
 /// A link's figures. Atomics only: they are read by `INFO` and in crash reports.

@@ -206,7 +206,7 @@ impl Reader<'_> {
             },
             b'*' | b'>' => match length(line)? {
                 Some(count) => Reply::Array(self.elements(count, depth)?),
-                None => Reply::Null,
+                None => Reply::NullArray,
             },
             b'~' => Reply::Set(self.elements(length(line)?.unwrap_or(0), depth)?),
             b'%' => Reply::Map(self.pairs(length(line)?.unwrap_or(0), depth)?),

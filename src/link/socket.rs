@@ -17,7 +17,7 @@ use tokio_rustls::TlsConnector;
 use super::connection::{Connection, End, Message, Outgoing, Stream};
 use super::handshake::greet;
 use super::pool::LinkOptions;
-use super::{Batch, Delivery, Failure, Link, LinkState, Status};
+use super::{Batch, Delivery, Failure, Link, LinkState, Protocol, Status};
 use crate::topology::{Address, BoxFuture};
 
 /// After this many requests in a row that ran out of time while the node said nothing, the connection is given up.
@@ -26,23 +26,47 @@ const TIMEOUTS_TO_RESET: u32 = 3;
 /// At most one line in the log for each node and this time.
 const LOG_EVERY: Duration = Duration::from_secs(10);
 
-/// A link over TCP or TLS.
+/// A link over TCP or TLS, with one connection for each protocol that is asked for.
 pub struct SocketLink {
-    outbox: mpsc::UnboundedSender<Message>,
+    resp2: Lane,
+    resp3: Lane,
     status: Arc<Status>,
+}
+
+/// The way to one connection.
+struct Lane {
+    outbox: mpsc::UnboundedSender<Message>,
+    /// Requests in a row that ran out of time; the node's first byte ends the row.
     silence: Arc<AtomicU32>,
 }
 
 impl SocketLink {
     /// A link to this address. Nothing is dialled before something is sent. Must be called within a tokio runtime.
     pub fn new(address: Address, options: Arc<LinkOptions>) -> Self {
-        let (outbox, inbox) = mpsc::unbounded_channel();
         let status = Arc::new(Status::default());
-        let silence = Arc::new(AtomicU32::new(0));
-        let driver =
-            Driver { address, options, inbox, status: status.clone(), silence: silence.clone(), last_logged: None };
-        tokio::spawn(driver.run());
-        Self { outbox, status, silence }
+        let lane = |protocol| {
+            let (outbox, inbox) = mpsc::unbounded_channel();
+            let silence = Arc::new(AtomicU32::new(0));
+            let driver = Driver {
+                address: address.clone(),
+                protocol,
+                options: options.clone(),
+                inbox,
+                status: status.clone(),
+                silence: silence.clone(),
+                last_logged: None,
+            };
+            tokio::spawn(driver.run());
+            Lane { outbox, silence }
+        };
+        Self { resp2: lane(Protocol::Resp2), resp3: lane(Protocol::Resp3), status }
+    }
+
+    fn lane(&self, protocol: Protocol) -> &Lane {
+        match protocol {
+            Protocol::Resp2 => &self.resp2,
+            Protocol::Resp3 => &self.resp3,
+        }
     }
 }
 
@@ -51,7 +75,7 @@ impl Link for SocketLink {
         let (answer, answered) = oneshot::channel();
         let in_flight = InFlight::enter(self.status.clone());
         let message = Message::Send(Outgoing::new(&batch, answer));
-        let is_open = self.outbox.send(message).is_ok();
+        let is_open = self.lane(batch.protocol).outbox.send(message).is_ok();
         Box::pin(async move {
             let _in_flight = in_flight;
             match answered.await {
@@ -66,11 +90,12 @@ impl Link for SocketLink {
         &self.status
     }
 
-    fn note_timeout(&self) {
-        if self.silence.fetch_add(1, Ordering::Relaxed) + 1 >= TIMEOUTS_TO_RESET {
-            self.silence.store(0, Ordering::Relaxed);
+    fn note_timeout(&self, protocol: Protocol) {
+        let lane = self.lane(protocol);
+        if lane.silence.fetch_add(1, Ordering::Relaxed) + 1 >= TIMEOUTS_TO_RESET {
+            lane.silence.store(0, Ordering::Relaxed);
             // A driver that has gone has no connection to give up.
-            let _ = self.outbox.send(Message::Reset);
+            let _ = lane.outbox.send(Message::Reset);
         }
     }
 }
@@ -93,6 +118,7 @@ impl Drop for InFlight {
 
 struct Driver {
     address: Address,
+    protocol: Protocol,
     options: Arc<LinkOptions>,
     inbox: mpsc::UnboundedReceiver<Message>,
     status: Arc<Status>,
@@ -161,7 +187,7 @@ impl Driver {
                 None => Vec::new(),
             };
             let mut stream = self.connect().await?;
-            greet(&mut *stream, &candidates).await?;
+            greet(&mut *stream, &candidates, self.protocol).await?;
             Ok(stream)
         });
         connected.await.unwrap_or_else(|_| Err(format!("no connection within {} ms", limit.as_millis())))

@@ -11,53 +11,86 @@ use super::api::probe;
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ModuleAlloc;
 
-/// Alignment that the server's allocator gives to every size.
-const ALIGNED: usize = 16;
+/// The alignment that every block of the server has. Its bundled jemalloc has size classes of 24, 40 and 56 bytes, and
+/// with another allocator there are 8 bytes of its own before each block.
+const GIVEN: usize = 8;
 
-/// The size to ask for, so that jemalloc's size classes give the alignment too.
-fn size(layout: Layout) -> usize {
-    if layout.align() > ALIGNED { layout.pad_to_align().size() } else { layout.size() }
+/// For a larger alignment a block is asked for that is larger by so much; the server's own pointer to it stands in the
+/// word before the aligned part.
+fn with_room(layout: Layout) -> usize {
+    layout.size() + layout.align()
+}
+
+/// Aligns within a block of [`with_room`].
+///
+/// # Safety
+/// `block` is null or such a block.
+unsafe fn align(block: *mut u8, layout: Layout) -> *mut u8 {
+    if block.is_null() {
+        return block;
+    }
+    // The block is aligned to a word at least, so there is a word before the next larger boundary.
+    let offset = layout.align() - (block as usize & (layout.align() - 1));
+    // SAFETY: at most `align` bytes into a block that is larger by as much.
+    unsafe {
+        let aligned = block.add(offset);
+        aligned.cast::<*mut u8>().sub(1).write(block);
+        aligned
+    }
+}
+
+/// The server's own pointer to what [`align`] gave.
+///
+/// # Safety
+/// `pointer` comes from [`align`].
+unsafe fn block_of(pointer: *mut u8) -> *mut u8 {
+    // SAFETY: `align` has written it there.
+    unsafe { pointer.cast::<*mut u8>().sub(1).read() }
 }
 
 // SAFETY: the server's functions are those of malloc. Its pointers are set before our first allocation in it and never
 // change, so memory goes back to where it came from.
 unsafe impl GlobalAlloc for ModuleAlloc {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        match probe!(RedisModule_Alloc) {
-            // SAFETY: as the trait demands of the caller.
-            Some(alloc) => unsafe { alloc(size(layout)) }.cast(),
-            // SAFETY: as above.
-            None => unsafe { System.alloc(layout) },
+        // SAFETY: as the trait demands of the caller.
+        unsafe {
+            match probe!(RedisModule_Alloc) {
+                Some(alloc) if layout.align() <= GIVEN => alloc(layout.size()).cast(),
+                Some(alloc) => align(alloc(with_room(layout)).cast(), layout),
+                None => System.alloc(layout),
+            }
         }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        match probe!(RedisModule_Free) {
-            // SAFETY: as the trait demands of the caller.
-            Some(free) => unsafe { free(pointer.cast()) },
-            // SAFETY: as above.
-            None => unsafe { System.dealloc(pointer, layout) },
+        // SAFETY: as the trait demands of the caller.
+        unsafe {
+            match probe!(RedisModule_Free) {
+                Some(free) if layout.align() <= GIVEN => free(pointer.cast()),
+                Some(free) => free(block_of(pointer).cast()),
+                None => System.dealloc(pointer, layout),
+            }
         }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        match probe!(RedisModule_Calloc) {
-            // SAFETY: as the trait demands of the caller.
-            Some(calloc) => unsafe { calloc(1, size(layout)) }.cast(),
-            // SAFETY: as above.
-            None => unsafe { System.alloc_zeroed(layout) },
+        // SAFETY: as the trait demands of the caller.
+        unsafe {
+            match probe!(RedisModule_Calloc) {
+                Some(calloc) if layout.align() <= GIVEN => calloc(1, layout.size()).cast(),
+                Some(calloc) => align(calloc(1, with_room(layout)).cast(), layout),
+                None => System.alloc_zeroed(layout),
+            }
         }
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        match probe!(RedisModule_Realloc) {
-            Some(realloc) if layout.align() <= ALIGNED => {
-                // SAFETY: as the trait demands of the caller.
-                unsafe { realloc(pointer.cast(), new_size) }.cast()
-            }
-            Some(_) => {
-                // SAFETY: as the trait demands of the caller; the old and the new block do not overlap.
-                unsafe {
+        // SAFETY: as the trait demands of the caller; an aligned block is copied, since its place in a block that
+        // has moved may be another.
+        unsafe {
+            match probe!(RedisModule_Realloc) {
+                Some(realloc) if layout.align() <= GIVEN => realloc(pointer.cast(), new_size).cast(),
+                Some(_) => {
                     let new = self.alloc(Layout::from_size_align_unchecked(new_size, layout.align()));
                     if !new.is_null() {
                         std::ptr::copy_nonoverlapping(pointer, new, layout.size().min(new_size));
@@ -65,9 +98,8 @@ unsafe impl GlobalAlloc for ModuleAlloc {
                     }
                     new
                 }
+                None => System.realloc(pointer, layout, new_size),
             }
-            // SAFETY: as above.
-            None => unsafe { System.realloc(pointer, layout, new_size) },
         }
     }
 }

@@ -9,6 +9,8 @@ use std::ptr::{self, NonNull};
 use bytes::{BufMut, BytesMut};
 use redis_module::raw;
 
+use crate::link::Protocol;
+
 /// The pointer to an API function, if the server has it.
 macro_rules! probe {
     ($name:ident) => {{
@@ -258,17 +260,18 @@ impl Ctx {
 /// Runs commands in process. What it needs for one command serves the next.
 pub(super) struct Caller {
     ctx: Ctx,
+    protocol: Protocol,
     name: CString,
     args: Vec<OwnedString>,
     pointers: Vec<*mut raw::RedisModuleString>,
 }
 
 impl Caller {
-    pub(super) fn new(ctx: Ctx) -> Self {
-        Self { ctx, name: CString::default(), args: Vec::new(), pointers: Vec::new() }
+    pub(super) fn new(ctx: Ctx, protocol: Protocol) -> Self {
+        Self { ctx, protocol, name: CString::default(), args: Vec::new(), pointers: Vec::new() }
     }
 
-    /// Runs a command as the server itself; appends the reply in RESP3 to `out`.
+    /// Runs a command as the server itself; appends the reply to `out`.
     pub(super) fn call<'a>(&mut self, mut command: impl Iterator<Item = &'a [u8]>, out: &mut BytesMut) {
         let name = command.next().unwrap_or_default();
         if self.name.as_bytes() != name {
@@ -283,11 +286,15 @@ impl Caller {
         self.pointers.clear();
         self.pointers.extend(self.args.iter().map(OwnedString::as_ptr));
         // ! replicate, 3 reply in RESP3, E errors as replies, M mind maxmemory, v a vector of strings.
+        let format = match self.protocol {
+            Protocol::Resp2 => c"!EMv",
+            Protocol::Resp3 => c"!3EMv",
+        };
         // SAFETY: the format says what follows: a pointer to strings that live until the call returns, and how many.
         let reply = unsafe {
             let call = required!(RedisModule_Call);
             let count = self.pointers.len();
-            call(self.ctx.0, self.name.as_ptr(), c"!3EMv".as_ptr(), self.pointers.as_mut_ptr(), count)
+            call(self.ctx.0, self.name.as_ptr(), format.as_ptr(), self.pointers.as_mut_ptr(), count)
         };
         if reply.is_null() {
             out.put_slice(format!("-ERR the call failed: {}\r\n", errno::errno()).as_bytes());
@@ -451,6 +458,7 @@ macro_rules! reply_calls {
 
 reply_calls! {
     null() = RedisModule_ReplyWithNull();
+    null_array() = RedisModule_ReplyWithNullArray();
     integer(value: i64) = RedisModule_ReplyWithLongLong(value as c_longlong);
     double(value: f64) = RedisModule_ReplyWithDouble(value);
     boolean(value: bool) = RedisModule_ReplyWithBool(c_int::from(value));

@@ -12,7 +12,7 @@ use super::api::{self, Caller, Ctx};
 use super::{catalog, main_thread};
 use crate::command::Command;
 use crate::error::Error;
-use crate::link::{Batch, Delivery, ELEMENT_COST, Failure, Link, LinkState, NOT_IN_PROCESS, Status, decode};
+use crate::link::{Batch, Delivery, ELEMENT_COST, Failure, Link, LinkState, NOT_IN_PROCESS, Protocol, Status, decode};
 use crate::reply::Reply;
 use crate::topology::{Answer, AskCluster, BoxFuture};
 
@@ -90,7 +90,7 @@ impl Share {
         const BETWEEN_LOOKS: usize = 8;
         let mut since_look = 0;
         let writes = Writes::look(ctx);
-        let mut caller = Caller::new(ctx);
+        let mut caller = Caller::new(ctx, self.batch.protocol);
         while !self.is_done() {
             let command = &self.batch.commands[self.batch.picks[self.done] as usize];
             let start = self.wire.len();
@@ -163,7 +163,7 @@ impl Writes {
 /// Runs one command in process and reads its reply. On the main thread.
 pub(super) fn call(ctx: Ctx, command: &Command) -> Reply {
     let mut wire = BytesMut::new();
-    Caller::new(ctx).call(command.args(), &mut wire);
+    Caller::new(ctx, Protocol::Resp3).call(command.args(), &mut wire);
     let failed = |error| Reply::Error(Bytes::from(format!("ERR {error}")));
     decode(&wire.freeze(), &mut 0).unwrap_or_else(failed)
 }

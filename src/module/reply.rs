@@ -25,6 +25,7 @@ impl Client {
     fn reply(self, reply: &Reply) {
         match reply {
             Reply::Null => self.to.null(),
+            Reply::NullArray => self.to.null_array(),
             Reply::Integer(integer) => self.to.integer(*integer),
             Reply::Double(double) => self.double(*double),
             Reply::Boolean(boolean) => self.to.boolean(*boolean),

@@ -1,7 +1,7 @@
 //! Redis Cluster: the topology as one of its nodes describes it.
 //!
-//! `CLUSTER SHARDS` (Redis 7.0) names primaries, replicas, ports and slots in one reply; where it is missing,
-//! `CLUSTER SLOTS` does for the shards that own slots.
+//! `CLUSTER SHARDS` (Redis 7.0) names primaries, replicas, ports and slots in one reply. Where it is missing or leaves
+//! something out, `CLUSTER SLOTS` says who owns the slots.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,22 +51,35 @@ impl RedisCluster {
         self
     }
 
-    async fn shards(&self) -> Result<Vec<Shard>, Error> {
-        match self.ask.ask(Command::new("CLUSTER").arg("SHARDS").read_only(true)).await {
-            Ok(answer) => parse_shards(&answer, self.tls),
-            Err(Error::Shard { message, .. }) if message.starts_with(b"ERR") => {
-                let answer = self.ask.ask(Command::new("CLUSTER").arg("SLOTS").read_only(true)).await?;
-                parse_slots(&answer)
+    async fn describe(&self) -> Result<Topology, Error> {
+        let command = |what| Command::new("CLUSTER").arg(what).read_only(true);
+        let topology = |shards| Topology::with_slots("redis-cluster", shards);
+        let own_id = self.ask.own_id();
+        let mut nodes = Vec::new();
+        match self.ask.ask(command("SHARDS")).await {
+            Ok(answer) => {
+                let described = topology(parse_shards(&answer, self.tls)?);
+                let knows_itself = own_id.as_ref().is_none_or(|id| described.node(id).is_some());
+                if knows_itself && described.uncovered().is_empty() {
+                    return Ok(described);
+                }
+                nodes = described.shards().to_vec();
             }
-            Err(error) => Err(error),
+            Err(Error::Shard { message, .. }) if message.starts_with(b"ERR") => {}
+            Err(error) => return Err(error),
         }
+        // Valkey 8.0 may leave the asked node out of CLUSTER SHARDS; CLUSTER SLOTS knows who owns slots, and no others.
+        let owners = parse_slots(&self.ask.ask(command("SLOTS")).await?)?;
+        nodes.retain(|shard| !owners.iter().any(|owner| owner.primary.id == shard.primary.id));
+        nodes.iter_mut().for_each(|shard| shard.slots.clear());
+        Ok(topology(owners.into_iter().chain(nodes).collect()))
     }
 }
 
 impl NodeProvider for RedisCluster {
     fn topology(&self) -> BoxFuture<'_, Result<Topology, Error>> {
         Box::pin(async {
-            let topology = Topology::with_slots("redis-cluster", self.shards().await?);
+            let topology = self.describe().await?;
             Ok(match self.ask.own_id() {
                 Some(id) => topology.with_local(&id),
                 None => topology,

@@ -14,6 +14,7 @@ fn encode(reply: &Reply, out: &mut Vec<u8>) {
     };
     match reply {
         Reply::Null => out.extend_from_slice(b"_\r\n"),
+        Reply::NullArray => out.extend_from_slice(b"*-1\r\n"),
         Reply::Integer(integer) => line(out, b':', integer.to_string().as_bytes()),
         Reply::Double(double) => line(out, b',', double.to_string().as_bytes()),
         Reply::Boolean(boolean) => line(out, b'#', if *boolean { b"t" } else { b"f" }),
@@ -55,6 +56,7 @@ fn any_reply() -> impl Strategy<Value = Reply> {
     };
     let leaf = prop_oneof![
         Just(Reply::Null),
+        Just(Reply::NullArray),
         any::<i64>().prop_map(Reply::Integer),
         any::<f64>().prop_filter("NaN is not itself", |double| !double.is_nan()).prop_map(Reply::Double),
         any::<bool>().prop_map(Reply::Boolean),
@@ -121,7 +123,7 @@ proptest! {
 fn resp2_nulls_are_null() {
     let replies = read(b"$-1\r\n*-1\r\n*2\r\n$-1\r\n:1\r\n", &[3]);
     let replies: Vec<Reply> = replies.into_iter().map(|(reply, _)| reply).collect();
-    assert_eq!(replies, [Reply::Null, Reply::Null, Reply::Array(vec![Reply::Null, Reply::Integer(1)])]);
+    assert_eq!(replies, [Reply::Null, Reply::NullArray, Reply::Array(vec![Reply::Null, Reply::Integer(1)])]);
 }
 
 #[test]

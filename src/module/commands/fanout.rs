@@ -48,7 +48,8 @@ fn run(call: &Call<'_>) -> Result<Work, Error> {
     let typed = options::fan_out(&call.args)?;
     let (with_nodes, partial) = (typed.with_nodes, typed.partial);
     let reducer = typed.reducer.unwrap_or(Builtin::List);
-    let fan_out = call.engine()?.fan_out(typed.command).targets(typed.targets).with_options(typed.options);
+    let fan_out =
+        call.engine_for_handing_on()?.fan_out(typed.command).targets(typed.targets).with_options(typed.options);
     Ok(fan_out.reduce(move |replies: Replies| {
         let reply = if with_nodes { by_node(replies) } else { reduce_partial(reducer, partial, replies)? };
         Ok(Step::Reply(reply))

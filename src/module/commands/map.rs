@@ -28,6 +28,6 @@ pub(super) const SPEC: Spec = Spec {
 fn run(call: &Call<'_>) -> Result<Work, Error> {
     let typed = options::map(&call.args)?;
     let (reducer, partial) = (typed.reducer, typed.partial);
-    let map = call.engine()?.map(typed.commands).with_options(typed.options);
+    let map = call.engine_for_handing_on()?.map(typed.commands).with_options(typed.options);
     Ok(map.reduce(move |replies: Replies| reduce_partial(reducer, partial, replies).map(Step::Reply)))
 }

@@ -19,6 +19,7 @@ use super::reply::Client;
 use super::{caller_engine, main_thread};
 use crate::engine::Engine;
 use crate::error::Error;
+use crate::link::Protocol;
 
 /// All that the server is told about a command, and what it does.
 struct Spec {
@@ -46,6 +47,12 @@ impl Call<'_> {
     /// The engine, with the caller's rights, database and means to wait.
     fn engine(&self) -> Result<Engine, Error> {
         caller_engine(self.ctx)
+    }
+
+    /// The engine, with replies as the shards would give them to the caller's own connection.
+    fn engine_for_handing_on(&self) -> Result<Engine, Error> {
+        let protocol = if self.ctx.flags().is_resp3() { Protocol::Resp3 } else { Protocol::Resp2 };
+        Ok(self.engine()?.in_protocol(protocol))
     }
 }
 
