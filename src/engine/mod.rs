@@ -256,7 +256,8 @@ impl Engine {
 
     /// The view that the request is planned by.
     async fn pinned(&self) -> Result<Arc<View>, Error> {
-        self.shared.views.pinned(self.deadline(), &self.shared.stats).await
+        let can_wait = self.scope.in_process.is_none();
+        self.shared.views.pinned(self.deadline(), can_wait, &self.shared.stats).await
     }
 
     fn deadline(&self) -> Deadline {

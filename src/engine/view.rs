@@ -91,12 +91,17 @@ impl Views {
         self.current.load_full()
     }
 
-    /// The current view; the first request fetches the first one.
-    pub(super) async fn pinned(&self, deadline: Deadline, stats: &Stats) -> Result<Arc<View>, Error> {
+    /// The current view; the first request fetches the first one. A request that cannot wait does so by itself, whoever
+    /// else is about to.
+    pub(super) async fn pinned(&self, deadline: Deadline, can_wait: bool, stats: &Stats) -> Result<Arc<View>, Error> {
         if let Some(view) = self.current() {
             return Ok(view);
         }
-        self.refresh(deadline, stats).await?;
+        if can_wait {
+            self.refresh(deadline, stats).await?;
+        } else {
+            self.fetch(stats).await?;
+        }
         self.current().ok_or_else(|| Error::Topology("the topology is not known yet".into()))
     }
 

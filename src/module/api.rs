@@ -244,6 +244,16 @@ impl Ctx {
         unsafe { required!(RedisModule_Log)(self.0, level.as_ptr(), c"%s".as_ptr(), text.as_ptr()) };
     }
 
+    /// Calls back in this turn of the event loop, or in the next.
+    pub(super) fn create_timer(
+        self,
+        callback: unsafe extern "C" fn(*mut raw::RedisModuleCtx, *mut c_void),
+        data: *mut c_void,
+    ) {
+        // SAFETY: a live context; a module with timers is not unloaded.
+        unsafe { required!(RedisModule_CreateTimer)(self.0, 0, Some(callback), data) };
+    }
+
     /// A context that belongs to no client, for use until the module is unloaded.
     pub(super) fn detached(self) -> Self {
         // SAFETY: a context of OnLoad.

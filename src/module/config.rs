@@ -68,16 +68,17 @@ struct Text {
     name: &'static str,
     flags: u32,
     /// Says what is wrong with a value.
-    check: fn(&str) -> Result<(), String>,
-    value: Mutex<String>,
+    check: fn(&[u8]) -> Result<(), String>,
+    /// Bytes: a password need not be UTF-8.
+    value: Mutex<Vec<u8>>,
 }
 
 impl Text {
-    const fn new(name: &'static str, flags: u32, check: fn(&str) -> Result<(), String>) -> Self {
-        Self { name, flags, check, value: Mutex::new(String::new()) }
+    const fn new(name: &'static str, flags: u32, check: fn(&[u8]) -> Result<(), String>) -> Self {
+        Self { name, flags, check, value: Mutex::new(Vec::new()) }
     }
 
-    fn value(&self) -> MutexGuard<'_, String> {
+    fn value(&self) -> MutexGuard<'_, Vec<u8>> {
         self.value.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -133,7 +134,7 @@ pub(super) fn shard_by() -> ShardBy {
 }
 
 pub(super) fn nodes() -> String {
-    NODES.value().clone()
+    String::from_utf8_lossy(&NODES.value()).into_owned()
 }
 
 pub(super) fn credentials() -> Option<Credentials> {
@@ -142,7 +143,8 @@ pub(super) fn credentials() -> Option<Credentials> {
     if password.is_empty() && user.is_empty() {
         return None;
     }
-    Some(Credentials::new(if user.is_empty() { "default".into() } else { user }, password))
+    let user = if user.is_empty() { "default".into() } else { String::from_utf8_lossy(&user).into_owned() };
+    Some(Credentials::new(user, password))
 }
 
 pub(super) fn connect_timeout() -> Duration {
@@ -164,7 +166,8 @@ pub(super) fn apply_limits(engine: &Engine) {
     engine.set_max_reply_bytes(MAX_REPLY_BYTES.get() as usize);
 }
 
-fn check_nodes(nodes: &str) -> Result<(), String> {
+fn check_nodes(nodes: &[u8]) -> Result<(), String> {
+    let nodes = &String::from_utf8_lossy(nodes);
     if nodes.trim().is_empty() {
         return Ok(());
     }
@@ -212,8 +215,8 @@ fn read_arguments(args: &[&[u8]]) -> Result<(), String> {
     while let Some(name) = args.next() {
         let name = text(name).to_ascii_lowercase();
         let name = name.strip_prefix("rmr.").unwrap_or(&name);
-        let value = args.next().map(|value| text(value));
-        let value = value.ok_or_else(|| format!("the argument '{name}' has no value; give name value"))?;
+        let bytes = args.next().ok_or_else(|| format!("the argument '{name}' has no value; give name value"))?;
+        let value = text(bytes);
         if let Some(number) = NUMBERS.iter().find(|number| number.name == name) {
             let range = || format!("{name} is '{value}'; give a number from {} to {}", number.min, number.max);
             let value = value.parse().ok().filter(|value| (number.min..=number.max).contains(value));
@@ -223,8 +226,8 @@ fn read_arguments(args: &[&[u8]]) -> Result<(), String> {
             let index = index.ok_or_else(|| format!("{name} is '{value}'; give one of {}", choice.words.join(", ")))?;
             choice.value.store(index as i64, Relaxed);
         } else if let Some(setting) = TEXTS.iter().find(|setting| setting.name == name) {
-            (setting.check)(&value).map_err(|error| format!("{name}: {error}"))?;
-            *setting.value() = value;
+            (setting.check)(bytes).map_err(|error| format!("{name}: {error}"))?;
+            *setting.value() = bytes.to_vec();
         } else {
             let names = NUMBERS.iter().map(|number| number.name);
             let names = names.chain(CHOICES.iter().map(|choice| choice.name)).chain(TEXTS.iter().map(|text| text.name));
@@ -293,7 +296,7 @@ fn register_choice(ctx: Ctx, choice: &'static Choice) -> Result<(), String> {
 
 fn register_text(ctx: Ctx, text: &'static Text) -> Result<(), String> {
     let name = CString::new(text.name).unwrap_or_default();
-    let default = CString::new(text.value().as_str()).map_err(|_| format!("{} holds a zero byte", text.name))?;
+    let default = CString::new(text.value().as_slice()).map_err(|_| format!("{} holds a zero byte", text.name))?;
     // SAFETY: as above.
     let status = unsafe {
         required!(RedisModule_RegisterStringConfig)(
@@ -352,7 +355,7 @@ thread_local! {
 unsafe extern "C" fn get_text(_: *const c_char, text: *mut c_void) -> *mut raw::RedisModuleString {
     // SAFETY: the private data of `register_text`.
     let text = unsafe { &*text.cast::<Text>() };
-    let shown = OwnedString::new(text.value().as_bytes());
+    let shown = OwnedString::new(&text.value());
     let pointer = shown.as_ptr();
     SHOWN.with_borrow_mut(|last| *last = Some(shown));
     pointer
@@ -366,10 +369,9 @@ unsafe extern "C" fn set_text(
 ) -> c_int {
     // SAFETY: the private data of `register_text`, and a string that lives for this call.
     let (text, value) = unsafe { (&*text.cast::<Text>(), string_bytes(value)) };
-    let value = String::from_utf8_lossy(value).into_owned();
-    match (text.check)(&value) {
+    match (text.check)(value) {
         Ok(()) => {
-            *text.value() = value;
+            *text.value() = value.to_vec();
             raw::REDISMODULE_OK as c_int
         }
         Err(why) => {
@@ -411,7 +413,7 @@ unsafe fn refuse(error: *mut *mut raw::RedisModuleString, why: &str) -> c_int {
 
 /// What an engine is built from. A change of it means a new engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Fingerprint(Provider, ShardBy, String, String, String);
+pub(super) struct Fingerprint(Provider, ShardBy, String, Vec<u8>, Vec<u8>);
 
 pub(super) fn fingerprint() -> Fingerprint {
     Fingerprint(provider(), shard_by(), nodes(), USER.value().clone(), PASSWORD.value().clone())

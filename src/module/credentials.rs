@@ -27,9 +27,11 @@ fn find(ctx: Ctx) -> Vec<Credentials> {
     if let Some(secret) = ctx.internal_secret() {
         found.push(Credentials::internal(secret));
     }
-    if let Some(password) = local::config_get(ctx, "masterauth").filter(|password| !password.is_empty()) {
-        let user = local::config_get(ctx, "masteruser").filter(|user| !user.is_empty());
-        found.push(Credentials::new(user.unwrap_or_else(|| "default".into()), password));
+    let password = local::config_get(ctx, "masterauth");
+    if !password.is_empty() {
+        let user = local::config_get(ctx, "masteruser");
+        let user = if user.is_empty() { "default".into() } else { String::from_utf8_lossy(&user).into_owned() };
+        found.push(Credentials::new(user, password));
     }
     found
 }

@@ -168,10 +168,10 @@ pub(super) fn call(ctx: Ctx, command: &Command) -> Reply {
     decode(&wire.freeze(), &mut 0).unwrap_or_else(failed)
 }
 
-/// One setting of the server. On the main thread.
-pub(super) fn config_get(ctx: Ctx, name: &str) -> Option<String> {
+/// One setting of the server; empty if it has none of this name. On the main thread.
+pub(super) fn config_get(ctx: Ctx, name: &str) -> Vec<u8> {
     let reply = call(ctx, &Command::new("CONFIG").arg("GET").arg(name));
-    Some(String::from_utf8_lossy(reply.field(name)?.bytes()?).into_owned())
+    reply.field(name).and_then(Reply::bytes).unwrap_or_default().to_vec()
 }
 
 /// Asks the server that we live in about its cluster.

@@ -19,13 +19,13 @@ thread_local! {
     static CURRENT: Cell<*mut RedisModuleCtx> = const { Cell::new(ptr::null_mut()) };
 }
 
-/// The context that jobs run with.
+/// A context that belongs to no client and lasts as long as the module.
 static DETACHED: AtomicPtr<RedisModuleCtx> = AtomicPtr::new(ptr::null_mut());
 
 /// Jobs handed to the event loop and not run yet. The server holds pointers to our code for as long.
 static OUTSTANDING: AtomicUsize = AtomicUsize::new(0);
 
-/// Sets the context that jobs run with; the one before, which is null at first.
+/// Sets the context that belongs to no client; gives the one before, which is null at first.
 pub(super) fn set_detached(ctx: *mut RedisModuleCtx) -> *mut RedisModuleCtx {
     DETACHED.swap(ctx, Ordering::AcqRel)
 }
@@ -80,21 +80,42 @@ type Job = Box<dyn FnOnce(Ctx) + Send>;
 fn post(job: Job) {
     let data = Box::into_raw(Box::new(job));
     OUTSTANDING.fetch_add(1, Ordering::AcqRel);
-    if !api::add_one_shot(run_posted, data.cast()) {
-        OUTSTANDING.fetch_sub(1, Ordering::AcqRel);
-        // SAFETY: the server did not take it, so it is still ours. Dropping it fails the waiting request.
-        drop(unsafe { Box::from_raw(data) });
+    if !api::add_one_shot(arrived, data.cast()) {
+        // SAFETY: the server did not take it, so it is still ours.
+        unsafe { forget(data) };
+    }
+}
+
+/// A job has come to the event loop. It runs in a timer that is due at once, since a timer has a context that ends: Redis
+/// 7.0 replicates what a job has written, or has found expired, only when such a context does.
+///
+/// # Safety
+/// `data` comes from [`post`], and is given here once.
+unsafe extern "C" fn arrived(data: *mut c_void) {
+    match detached() {
+        Some(ctx) => ctx.create_timer(due, data),
+        // SAFETY: see above.
+        None => unsafe { forget(data.cast()) },
     }
 }
 
 /// # Safety
 /// `data` comes from [`post`], and is given here once.
-unsafe extern "C" fn run_posted(data: *mut c_void) {
+unsafe extern "C" fn due(ctx: *mut RedisModuleCtx, data: *mut c_void) {
     // SAFETY: see above.
     let job = *unsafe { Box::from_raw(data.cast::<Job>()) };
-    if let Some(ctx) = detached() {
-        // A panic drops the sender of its result, which fails the waiting request.
-        let _ = catch_unwind(AssertUnwindSafe(|| enter(ctx, || job(ctx))));
-    }
+    let ctx = Ctx(ctx);
+    // A panic drops the sender of its result, which fails the waiting request.
+    let _ = catch_unwind(AssertUnwindSafe(|| enter(ctx, || job(ctx))));
+    OUTSTANDING.fetch_sub(1, Ordering::AcqRel);
+}
+
+/// Drops a job that cannot run, which fails the waiting request.
+///
+/// # Safety
+/// `data` comes from [`post`], and nobody else has it.
+unsafe fn forget(data: *mut Job) {
+    // SAFETY: see above.
+    drop(unsafe { Box::from_raw(data) });
     OUTSTANDING.fetch_sub(1, Ordering::AcqRel);
 }

@@ -102,7 +102,7 @@ struct Server {
 
 impl Server {
     fn describe(ctx: Ctx) -> Self {
-        let text = |name: &str| super::local::config_get(ctx, name).unwrap_or_default();
+        let text = |name: &str| String::from_utf8_lossy(&super::local::config_get(ctx, name)).into_owned();
         let port = |name: &str| text(name).parse::<u16>().ok().filter(|&port| port != 0);
         let with_tls = text("tls-cluster") == "yes";
         let tls_port = port("tls-port");

@@ -1,7 +1,7 @@
 //! Redis Cluster: the topology as one of its nodes describes it.
 //!
-//! `CLUSTER SHARDS` (Redis 7.0) names primaries, replicas, ports and slots in one reply. Where it is missing or leaves
-//! something out, `CLUSTER SLOTS` says who owns the slots.
+//! `CLUSTER SHARDS` (Redis 7.0) names primaries, replicas, ports and slots in one reply. Servers without it have `CLUSTER
+//! SLOTS`. Where it leaves something out, `CLUSTER NODES` has it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,27 +52,21 @@ impl RedisCluster {
     }
 
     async fn describe(&self) -> Result<Topology, Error> {
-        let command = |what| Command::new("CLUSTER").arg(what).read_only(true);
+        let ask = |what| self.ask.ask(Command::new("CLUSTER").arg(what).read_only(true));
         let topology = |shards| Topology::with_slots("redis-cluster", shards);
-        let own_id = self.ask.own_id();
-        let mut nodes = Vec::new();
-        match self.ask.ask(command("SHARDS")).await {
-            Ok(answer) => {
-                let described = topology(parse_shards(&answer, self.tls)?);
-                let knows_itself = own_id.as_ref().is_none_or(|id| described.node(id).is_some());
-                if knows_itself && described.uncovered().is_empty() {
-                    return Ok(described);
-                }
-                nodes = described.shards().to_vec();
+        let described = match ask("SHARDS").await {
+            Ok(answer) => topology(parse_shards(&answer, self.tls)?),
+            Err(Error::Shard { message, .. }) if message.starts_with(b"ERR") => {
+                return Ok(topology(parse_slots(&ask("SLOTS").await?)?));
             }
-            Err(Error::Shard { message, .. }) if message.starts_with(b"ERR") => {}
             Err(error) => return Err(error),
+        };
+        let knows_itself = self.ask.own_id().is_none_or(|id| described.node(&id).is_some());
+        if knows_itself && described.uncovered().is_empty() {
+            return Ok(described);
         }
-        // Valkey 8.0 may leave the asked node out of CLUSTER SHARDS; CLUSTER SLOTS knows who owns slots, and no others.
-        let owners = parse_slots(&self.ask.ask(command("SLOTS")).await?)?;
-        nodes.retain(|shard| !owners.iter().any(|owner| owner.primary.id == shard.primary.id));
-        nodes.iter_mut().for_each(|shard| shard.slots.clear());
-        Ok(topology(owners.into_iter().chain(nodes).collect()))
+        // Valkey 8.0 may leave the asked node out of CLUSTER SHARDS.
+        Ok(topology(parse_nodes(&ask("NODES").await?)?))
     }
 }
 
@@ -182,6 +176,52 @@ fn parse_slots(answer: &Answer) -> Result<Vec<Shard>, Error> {
     Ok(shards)
 }
 
+/// Reads lines of `id host:port@bus,hostname flags primary ping pong epoch state slot...`.
+fn parse_nodes(answer: &Answer) -> Result<Vec<Shard>, Error> {
+    let lines = text(Some(&answer.reply)).ok_or_else(|| unreadable("list"))?;
+    let mut shards: Vec<Shard> = Vec::new();
+    let mut replicas: Vec<(String, Node)> = Vec::new();
+    for line in lines.lines().filter(|line| !line.is_empty()) {
+        let fields: Vec<&str> = line.split(' ').collect();
+        let [id, address, flags, primary, _, _, _, _, slots @ ..] = &*fields else { return Err(unreadable("line")) };
+        let flags: Vec<&str> = flags.split(',').collect();
+        if flags.contains(&"noaddr") || flags.contains(&"handshake") {
+            continue;
+        }
+        let (address, hostname) = address.split_once(',').unwrap_or((address, ""));
+        let (host, port) = address
+            .split('@')
+            .next()
+            .and_then(|address| address.rsplit_once(':'))
+            .and_then(|(host, port)| Some((host, port.parse().ok()?)))
+            .ok_or_else(|| unreadable("address"))?;
+        let host = if host.is_empty() { &answer.host } else { host };
+        let hostname = hostname.split(',').next().filter(|name| !name.is_empty()).map(str::to_owned);
+        let role = if flags.contains(&"slave") { Role::Replica } else { Role::Primary };
+        let node = Node { id: (*id).to_owned(), address: Address::new(host, port), hostname, role };
+        if role == Role::Replica {
+            replicas.push(((*primary).to_owned(), node));
+        } else {
+            let mut slots: Vec<SlotRange> = slots.iter().filter_map(|range| parse_range(range)).collect();
+            slots.sort_unstable();
+            slots.dedup();
+            shards.push(Shard { primary: Arc::new(node), replicas: Vec::new(), slots });
+        }
+    }
+    for (primary, replica) in replicas {
+        if let Some(shard) = shards.iter_mut().find(|shard| shard.primary.id == primary) {
+            shard.replicas.push(Arc::new(replica));
+        }
+    }
+    Ok(shards)
+}
+
+/// `7` or `0-5460`; `None` for the marks of slots that are on the move, such as `[7->-id]`.
+fn parse_range(range: &str) -> Option<SlotRange> {
+    let (first, last) = range.split_once('-').unwrap_or((range, range));
+    Some((first.parse().ok()?, last.parse().ok()?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -238,6 +278,21 @@ mod tests {
         assert_eq!(shards.len(), 1);
         assert_eq!(shards[0].slots, [(0, 10), (20, 30)]);
         assert_eq!(shards[0].replicas[0].id, "b");
+    }
+
+    #[test]
+    fn lines_of_cluster_nodes_are_read() {
+        let lines = "\
+aa :7001@17001 myself,master - 0 0 1 connected 0-10 12 0-10 [11->-bb]\n\
+bb 10.0.0.2:7002@17002,two.example master - 0 1 2 connected 13-16383\n\
+cc 10.0.0.3:7003@17003,,shard-id=x slave bb 0 1 2 connected\n\
+dd :0@0 slave,noaddr bb 0 1 2 disconnected\n";
+        let shards = parse_nodes(&answer(lines.into())).unwrap();
+        assert_eq!(shards[0].slots, [(0, 10), (12, 12)]);
+        assert_eq!(shards[0].primary.to_string(), "aa@127.0.0.1:7001");
+        assert_eq!(shards[1].primary.hostname.as_deref(), Some("two.example"));
+        assert_eq!(shards[1].replicas.len(), 1);
+        assert_eq!(shards[1].replicas[0].to_string(), "cc@10.0.0.3:7003");
     }
 
     #[test]
