@@ -86,6 +86,9 @@ pub(super) trait Route: Send + Sync {
 
     /// Whether `MOVED` and `ASK` are followed.
     fn follows_redirects(&self, view: &View) -> bool;
+
+    /// Whether a unit is for whichever node is its shard's primary.
+    fn follows_primary(&self, view: &View, unit: u32) -> bool;
 }
 
 /// A request under way.
@@ -266,21 +269,22 @@ impl<'a, R: Route> Exchange<'a, R> {
         let key = self.command(unit).routing_key().map(printable);
         let error = outcome(at, Err(Error::Shard { node: at.node.to_string(), message, key }));
         let follows = self.route.follows_redirects(view);
+        let follows_primary = self.route.follows_primary(view, unit);
         let tries = self.tries.entry(unit).or_default();
-        let next = match verdict {
+        let next = match &verdict {
             Verdict::Moved(address) if follows && tries.redirects < MOST_REDIRECTS => {
                 stats.moved.fetch_add(1, Relaxed);
                 tries.redirects += 1;
                 self.engine.hint_change();
-                Next::To(Destination::at(self.engine, view, &address, Mode::Plain))
+                Next::To(Destination::at(self.engine, view, address, Mode::Plain))
             }
             Verdict::Ask(address) if follows && tries.redirects < MOST_REDIRECTS => {
                 stats.ask.fetch_add(1, Relaxed);
                 tries.redirects += 1;
-                Next::To(Destination::at(self.engine, view, &address, Mode::Asking))
+                Next::To(Destination::at(self.engine, view, address, Mode::Asking))
             }
             Verdict::Elsewhere => Next::To(at.over_socket(self.engine)),
-            Verdict::Demoted if follows && tries.failures < MOST_FAILURES => {
+            Verdict::Demoted if follows_primary && tries.failures < MOST_FAILURES => {
                 stats.retries.fetch_add(1, Relaxed);
                 tries.failures += 1;
                 Next::Again
@@ -290,6 +294,9 @@ impl<'a, R: Route> Exchange<'a, R> {
                 Next::Again
             }
             _ => {
+                if verdict != Verdict::Final {
+                    self.engine.hint_change();
+                }
                 self.outcomes[unit as usize] = Some(error);
                 return None;
             }

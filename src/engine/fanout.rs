@@ -181,6 +181,10 @@ impl Route for ToNodes {
     fn follows_redirects(&self, _view: &View) -> bool {
         false
     }
+
+    fn follows_primary(&self, _view: &View, unit: u32) -> bool {
+        self.nodes[unit as usize].first_slot.is_some()
+    }
 }
 
 #[cfg(test)]

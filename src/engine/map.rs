@@ -95,6 +95,10 @@ impl Route for ByKey<'_> {
     fn follows_redirects(&self, view: &View) -> bool {
         view.topology.has_slots()
     }
+
+    fn follows_primary(&self, view: &View, _unit: u32) -> bool {
+        view.topology.has_slots()
+    }
 }
 
 pub(super) fn no_shards(topology: &Topology) -> Error {

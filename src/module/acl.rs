@@ -16,6 +16,8 @@ use crate::topology::BoxFuture;
 /// Lets pass what the caller may do.
 pub(super) struct CallersRights {
     caller: Arc<Caller>,
+    /// A script calls. Whether it may write is not to be found out, so it may not.
+    is_script: bool,
 }
 
 /// Who calls.
@@ -36,7 +38,7 @@ impl CallersRights {
                 _ => Caller::Named(name),
             },
         };
-        Self { caller: Arc::new(caller) }
+        Self { caller: Arc::new(caller), is_script: ctx.flags().is_script() }
     }
 }
 
@@ -49,13 +51,13 @@ fn allow_everything(rules: &[u8]) -> bool {
 
 impl Gate for CallersRights {
     fn admit(&self, commands: Vec<Command>) -> BoxFuture<'_, Result<Vec<Command>, Error>> {
-        let caller = self.caller.clone();
-        Box::pin(async move { main_thread::run(move |ctx| check(ctx, &caller, commands)).await? })
+        let (caller, is_script) = (self.caller.clone(), self.is_script);
+        Box::pin(async move { main_thread::run(move |ctx| check(ctx, &caller, is_script, commands)).await? })
     }
 }
 
 /// Lets all commands pass or none. Those that only read are marked as such.
-fn check(ctx: Ctx, caller: &Caller, commands: Vec<Command>) -> Result<Vec<Command>, Error> {
+fn check(ctx: Ctx, caller: &Caller, is_script: bool, commands: Vec<Command>) -> Result<Vec<Command>, Error> {
     let restricted = match caller {
         Caller::Unrestricted => None,
         Caller::Named(name) => Some(Restricted { name, user: User::named(name).ok_or_else(|| gone(name))? }),
@@ -66,6 +68,12 @@ fn check(ctx: Ctx, caller: &Caller, commands: Vec<Command>) -> Result<Vec<Comman
             let name = printable(command.name());
             return Err(Error::Invalid(format!(
                 "'{name}' cannot be sent to other nodes: it blocks its connection, which all requests share"
+            )));
+        }
+        if is_script && facts.may_replicate {
+            let name = printable(command.name());
+            return Err(Error::Invalid(format!(
+                "'{name}' may change data: scripts write by themselves, not through rmr"
             )));
         }
         if let Some(restricted) = &restricted {

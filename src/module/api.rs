@@ -121,6 +121,10 @@ impl Flags {
         self.0 & denying != 0
     }
 
+    pub(super) fn is_script(self) -> bool {
+        self.0 & raw::REDISMODULE_CTX_FLAGS_LUA != 0
+    }
+
     pub(super) fn is_cluster(self) -> bool {
         self.0 & raw::REDISMODULE_CTX_FLAGS_CLUSTER != 0
     }
@@ -244,14 +248,10 @@ impl Ctx {
         unsafe { required!(RedisModule_Log)(self.0, level.as_ptr(), c"%s".as_ptr(), text.as_ptr()) };
     }
 
-    /// Calls back in this turn of the event loop, or in the next.
-    pub(super) fn create_timer(
-        self,
-        callback: unsafe extern "C" fn(*mut raw::RedisModuleCtx, *mut c_void),
-        data: *mut c_void,
-    ) {
+    /// Calls back in this round of the event loop, or in the next.
+    pub(super) fn create_timer(self, callback: unsafe extern "C" fn(*mut raw::RedisModuleCtx, *mut c_void)) {
         // SAFETY: a live context; a module with timers is not unloaded.
-        unsafe { required!(RedisModule_CreateTimer)(self.0, 0, Some(callback), data) };
+        unsafe { required!(RedisModule_CreateTimer)(self.0, 0, Some(callback), ptr::null_mut()) };
     }
 
     /// A context that belongs to no client, for use until the module is unloaded.
@@ -341,10 +341,12 @@ impl Command {
     }
 }
 
-/// Runs a job on the main thread, in the event loop. From any thread.
-pub(super) fn add_one_shot(callback: unsafe extern "C" fn(*mut c_void), data: *mut c_void) -> bool {
-    // SAFETY: the server guards its list of jobs; callback and data are the caller's.
-    unsafe { required!(RedisModule_EventLoopAddOneShot)(Some(callback), data) == raw::REDISMODULE_OK as c_int }
+/// Calls back on the main thread, from its event loop. `false` if the server cannot. From any thread.
+pub(super) fn add_one_shot(callback: unsafe extern "C" fn(*mut c_void)) -> bool {
+    // SAFETY: the server guards its list of callbacks.
+    unsafe {
+        required!(RedisModule_EventLoopAddOneShot)(Some(callback), ptr::null_mut()) == raw::REDISMODULE_OK as c_int
+    }
 }
 
 /// Whether writes must wait: a failover is under way, or `CLIENT PAUSE`.

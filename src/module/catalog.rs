@@ -15,6 +15,8 @@ use crate::reply::Reply;
 pub(super) struct Facts {
     /// It may change data. So may all that is neither said to read only nor known at all.
     pub(super) is_write: bool,
+    /// It may change data or reach other clients, as scripts that only read may not.
+    pub(super) may_replicate: bool,
     /// It changes nothing, and may be sent twice.
     pub(super) is_read_only: bool,
     /// It may block its client.
@@ -66,7 +68,7 @@ pub(super) fn facts(ctx: Ctx, command: &Command) -> Facts {
     let row = row.elements().and_then(|rows| rows.first());
     let Some(row) = row.and_then(Reply::elements) else {
         // Unknown now; a module that is loaded later may bring it.
-        return Facts { is_write: true, ..Facts::default() };
+        return Facts { is_write: true, may_replicate: true, ..Facts::default() };
     };
     let subcommands = row.get(9).and_then(Reply::elements).unwrap_or_default();
     if subcommands.is_empty() {
@@ -88,8 +90,10 @@ fn read(name: &[u8], row: &[Reply]) -> Facts {
     let categories = row.get(6).and_then(Reply::elements).unwrap_or_default();
     let is_scripting = categories.iter().any(|category| category.bytes() == Some(b"@scripting"));
     let runs_code = is_one_of(name, &["eval", "eval_ro", "evalsha", "evalsha_ro", "fcall", "fcall_ro"]);
+    let is_write = has("write") || (is_scripting && !has("readonly"));
     Facts {
-        is_write: has("write") || (is_scripting && !has("readonly")),
+        is_write,
+        may_replicate: is_write || has("may_replicate"),
         is_read_only: has("readonly"),
         // These two block only with an option, which the engine looks for itself.
         is_blocking: has("blocking") && !is_one_of(name, &["xread", "xreadgroup"]),

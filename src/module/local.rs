@@ -4,7 +4,7 @@
 //! between which the server takes its other clients.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -15,9 +15,6 @@ use crate::error::Error;
 use crate::link::{Batch, Delivery, ELEMENT_COST, Failure, Link, LinkState, NOT_IN_PROCESS, Protocol, Status, decode};
 use crate::reply::Reply;
 use crate::topology::{Answer, AskCluster, BoxFuture};
-
-/// The longest that the main thread is kept at a time.
-const SLICE: Duration = Duration::from_millis(1);
 
 /// The link to the node that we live in.
 pub(super) struct LocalLink {
@@ -37,7 +34,8 @@ impl Link for LocalLink {
         let mut share = Share::new(batch);
         if let Some(ctx) = main_thread::current() {
             // A caller that cannot wait gets all of it now, as from any command of the server's own.
-            let until = if ctx.flags().deny_blocking() { None } else { Some(Instant::now() + SLICE) };
+            let until =
+                if ctx.flags().deny_blocking() { None } else { Some(Instant::now() + main_thread::LONGEST_TURN) };
             share.run(ctx, until);
             if share.is_done() {
                 return Box::pin(std::future::ready(share.deliver()));
@@ -45,10 +43,10 @@ impl Link for LocalLink {
         }
         Box::pin(async move {
             while !share.is_done() {
-                let slice = main_thread::run(move |ctx| {
-                    ctx.select_database(share.batch.database);
-                    share.run(ctx, Some(Instant::now() + SLICE));
-                    ctx.select_database(0);
+                let slice = main_thread::in_turn(move |turn| {
+                    turn.ctx.select_database(share.batch.database);
+                    share.run(turn.ctx, Some(turn.until));
+                    turn.ctx.select_database(0);
                     share
                 });
                 share = match slice.await {

@@ -1,13 +1,17 @@
 //! The server's main thread, seen from the runtime.
 //!
-//! The main thread never waits for us: work for it is handed to its event loop and the result awaited. Code that runs
-//! on the main thread already, in a command or in such a job, does its work at once ([`current`]).
+//! The main thread never waits for us: work for it is queued, its event loop takes it in turns of at most a millisecond,
+//! between which the server's clients are served, and the result is awaited. Code that runs on the main thread already, in
+//! a command or in such a job, does short work at once ([`current`]).
 
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use redis_module::raw::RedisModuleCtx;
 use tokio::sync::oneshot;
@@ -22,8 +26,31 @@ thread_local! {
 /// A context that belongs to no client and lasts as long as the module.
 static DETACHED: AtomicPtr<RedisModuleCtx> = AtomicPtr::new(ptr::null_mut());
 
-/// Jobs handed to the event loop and not run yet. The server holds pointers to our code for as long.
-static OUTSTANDING: AtomicUsize = AtomicUsize::new(0);
+/// What the main thread is to do, in the order in which it was handed over.
+static QUEUE: Mutex<Queue> = Mutex::new(Queue { jobs: VecDeque::new(), is_scheduled: false });
+
+struct Queue {
+    jobs: VecDeque<Job>,
+    /// Whether the server holds a pointer to our code, with which it will come back to the queue.
+    is_scheduled: bool,
+}
+
+type Job = Box<dyn FnOnce(Turn) + Send>;
+
+/// The longest that the main thread is kept at a time, by all requests together.
+pub(super) const LONGEST_TURN: Duration = Duration::from_millis(1);
+
+/// What a job has of the main thread.
+#[derive(Clone, Copy)]
+pub(super) struct Turn {
+    pub(super) ctx: Ctx,
+    /// When the job should leave off, and go on in another turn.
+    pub(super) until: Instant,
+}
+
+fn queue() -> MutexGuard<'static, Queue> {
+    QUEUE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Sets the context that belongs to no client; gives the one before, which is null at first.
 pub(super) fn set_detached(ctx: *mut RedisModuleCtx) -> *mut RedisModuleCtx {
@@ -36,9 +63,9 @@ pub(super) fn detached() -> Option<Ctx> {
     (!ctx.is_null()).then_some(Ctx(ctx))
 }
 
-/// How many jobs the event loop has yet to run.
-pub(super) fn outstanding() -> usize {
-    OUTSTANDING.load(Ordering::Acquire)
+/// Whether the server will come back to our code by itself.
+pub(super) fn is_scheduled() -> bool {
+    queue().is_scheduled
 }
 
 /// Runs `work` as what the main thread does now, with the context of a command or a job.
@@ -67,55 +94,62 @@ pub(super) async fn run<T: Send + 'static>(job: impl FnOnce(Ctx) -> T + Send + '
     if let Some(ctx) = current() {
         return Ok(job(ctx));
     }
+    in_turn(move |turn| job(turn.ctx)).await
+}
+
+/// Runs a job in a turn of its own, with a context of no client, even where this is the main thread.
+///
+/// # Errors
+/// As [`run`].
+pub(super) async fn in_turn<T: Send + 'static>(job: impl FnOnce(Turn) -> T + Send + 'static) -> Result<T, Error> {
     let (sender, receiver) = oneshot::channel();
-    post(Box::new(move |ctx| {
+    post(Box::new(move |turn| {
         // Nobody waits any more: the request was given up.
-        let _ = sender.send(job(ctx));
+        let _ = sender.send(job(turn));
     }));
     receiver.await.map_err(|_| Error::Invalid("internal error on the main thread".into()))
 }
 
-type Job = Box<dyn FnOnce(Ctx) + Send>;
-
 fn post(job: Job) {
-    let data = Box::into_raw(Box::new(job));
-    OUTSTANDING.fetch_add(1, Ordering::AcqRel);
-    if !api::add_one_shot(arrived, data.cast()) {
-        // SAFETY: the server did not take it, so it is still ours.
-        unsafe { forget(data) };
+    let mut queue = queue();
+    queue.jobs.push_back(job);
+    if !queue.is_scheduled {
+        queue.is_scheduled = api::add_one_shot(arrived);
+        if !queue.is_scheduled {
+            // Dropping a job fails the request that waits for it.
+            queue.jobs.clear();
+        }
     }
 }
 
-/// A job has come to the event loop. It runs in a timer that is due at once, since a timer has a context that ends: Redis
-/// 7.0 replicates what a job has written, or has found expired, only when such a context does.
-///
-/// # Safety
-/// `data` comes from [`post`], and is given here once.
-unsafe extern "C" fn arrived(data: *mut c_void) {
+/// The event loop has come to the queue. Jobs run in a timer that is due at once, since a timer has a context that ends:
+/// Redis 7.0 replicates what a job has written, or has found expired, only when such a context does.
+unsafe extern "C" fn arrived(_: *mut c_void) {
     match detached() {
-        Some(ctx) => ctx.create_timer(due, data),
-        // SAFETY: see above.
-        None => unsafe { forget(data.cast()) },
+        Some(ctx) => ctx.create_timer(due),
+        None => {
+            let mut queue = queue();
+            queue.jobs.clear();
+            queue.is_scheduled = false;
+        }
     }
 }
 
-/// # Safety
-/// `data` comes from [`post`], and is given here once.
-unsafe extern "C" fn due(ctx: *mut RedisModuleCtx, data: *mut c_void) {
-    // SAFETY: see above.
-    let job = *unsafe { Box::from_raw(data.cast::<Job>()) };
-    let ctx = Ctx(ctx);
-    // A panic drops the sender of its result, which fails the waiting request.
-    let _ = catch_unwind(AssertUnwindSafe(|| enter(ctx, || job(ctx))));
-    OUTSTANDING.fetch_sub(1, Ordering::AcqRel);
-}
-
-/// Drops a job that cannot run, which fails the waiting request.
-///
-/// # Safety
-/// `data` comes from [`post`], and nobody else has it.
-unsafe fn forget(data: *mut Job) {
-    // SAFETY: see above.
-    drop(unsafe { Box::from_raw(data) });
-    OUTSTANDING.fetch_sub(1, Ordering::AcqRel);
+/// Runs jobs until there are none, or until it is time to let the server's clients in.
+unsafe extern "C" fn due(ctx: *mut RedisModuleCtx, _: *mut c_void) {
+    let turn = Turn { ctx: Ctx(ctx), until: Instant::now() + LONGEST_TURN };
+    loop {
+        let next = {
+            let mut queue = queue();
+            let next = queue.jobs.pop_front();
+            queue.is_scheduled = next.is_some();
+            next
+        };
+        let Some(job) = next else { return };
+        // A panic drops the sender of its result, which fails the waiting request.
+        let _ = catch_unwind(AssertUnwindSafe(|| enter(turn.ctx, || job(turn))));
+        if Instant::now() >= turn.until {
+            return turn.ctx.create_timer(due);
+        }
+    }
 }

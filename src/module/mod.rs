@@ -77,7 +77,7 @@ pub fn unregister(ctx: &Context) -> Status {
     if let Err(why) = state::stop() {
         return refuse(why);
     }
-    if main_thread::outstanding() > 0 {
+    if main_thread::is_scheduled() {
         return refuse("work for the main thread is outstanding; try again".into());
     }
     catalog::forget();
