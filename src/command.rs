@@ -7,6 +7,8 @@
 use std::fmt;
 use std::ops::Range;
 
+use smallvec::SmallVec;
+
 use crate::argument::Argument;
 
 /// One Redis command: a name, its arguments, and the key it is routed by.
@@ -20,7 +22,8 @@ use crate::argument::Argument;
 /// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Command {
-    wire: Vec<u8>,
+    /// Most commands of a map are short: a name and a key need no allocation.
+    wire: SmallVec<[u8; 56]>,
     count: usize,
     key: Option<Range<usize>>,
     read_only: bool,
@@ -29,8 +32,7 @@ pub struct Command {
 impl Command {
     /// A command of this name and, so far, no arguments.
     pub fn new(name: impl Argument) -> Self {
-        let wire = Vec::with_capacity(64);
-        Self { wire, count: 0, key: None, read_only: false }.arg(name)
+        Self { wire: SmallVec::new(), count: 0, key: None, read_only: false }.arg(name)
     }
 
     /// A command from a whole argument list, its name first. `None` if the list is empty.
@@ -90,7 +92,7 @@ impl Command {
 
     /// Appends the command to `out` as a RESP array.
     pub fn write_to(&self, out: &mut Vec<u8>) {
-        write_header(out, b'*', self.count);
+        write_header(b'*', self.count, |bytes| out.extend_from_slice(bytes));
         out.extend_from_slice(&self.wire);
     }
 
@@ -100,7 +102,7 @@ impl Command {
     }
 
     fn push(&mut self, argument: &[u8]) -> Range<usize> {
-        write_header(&mut self.wire, b'$', argument.len());
+        write_header(b'$', argument.len(), |bytes| self.wire.extend_from_slice(bytes));
         let start = self.wire.len();
         self.wire.extend_from_slice(argument);
         self.wire.extend_from_slice(b"\r\n");
@@ -109,10 +111,10 @@ impl Command {
     }
 }
 
-fn write_header(out: &mut Vec<u8>, kind: u8, length: usize) {
-    out.push(kind);
-    out.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
-    out.extend_from_slice(b"\r\n");
+fn write_header(kind: u8, length: usize, mut write: impl FnMut(&[u8])) {
+    write(&[kind]);
+    write(itoa::Buffer::new().format(length).as_bytes());
+    write(b"\r\n");
 }
 
 /// Walks the bulk strings of a command's own buffer.

@@ -132,12 +132,18 @@ impl<'a, R: Route> Exchange<'a, R> {
 
     /// Does it all. One entry a unit; errors only where the whole request cannot be done.
     pub(super) async fn run(mut self, view: Arc<View>, options: &Options) -> Result<Replies, Error> {
-        let units = 0..self.outcomes.len() as u32;
-        let mut parts = self.plan(&view, units)?;
+        let mut view = view;
+        let mut parts = match self.plan(&view) {
+            // A hole in the topology may be one that has just been filled.
+            Err(Error::Slots(_) | Error::Topology(_)) if self.engine.scope.in_process.is_none() => {
+                self.look_again(&mut view).await;
+                self.plan(&view)?
+            }
+            planned => planned?,
+        };
         if let Some((elsewhere, _)) = parts.iter().find(|(destination, _)| !destination.in_process) {
             self.may_leave(elsewhere)?;
         }
-        let mut view = view;
         loop {
             let unanswered = self.send(&view, parts).await;
             if let Some(late) = unanswered.late {
@@ -174,9 +180,17 @@ impl<'a, R: Route> Exchange<'a, R> {
         &self.commands[self.route.command(unit) as usize]
     }
 
-    fn plan(&self, view: &View, units: impl Iterator<Item = u32>) -> Result<Vec<Part>, Error> {
+    /// Waits for a fresh topology. Without one the old one must do.
+    async fn look_again(&self, view: &mut Arc<View>) {
+        let _ = self.engine.shared.views.refresh(self.deadline, self.engine.stats()).await;
+        if let Some(fresh) = self.engine.shared.views.current() {
+            *view = fresh;
+        }
+    }
+
+    fn plan(&self, view: &View) -> Result<Vec<Part>, Error> {
         let mut parts = Vec::new();
-        for unit in units {
+        for unit in 0..self.outcomes.len() as u32 {
             self.place(view, unit, &mut parts)?;
         }
         Ok(parts)
@@ -229,6 +243,7 @@ impl<'a, R: Route> Exchange<'a, R> {
         let mut is_answered = is_answered.into_iter();
         parts.retain(|_| !is_answered.next().unwrap_or(false));
         let protocol = self.engine.scope.protocol;
+        drop(answers);
         parts.iter().for_each(|(destination, _)| destination.link.note_timeout(protocol));
         unanswered.late = Some(parts);
         unanswered
@@ -364,11 +379,7 @@ impl<'a, R: Route> Exchange<'a, R> {
             return Some(parts).filter(|parts| !parts.is_empty());
         }
         tokio::time::sleep_until(pause_ends.into()).await;
-        // Without a fresh topology the old one must do.
-        let _ = self.engine.shared.views.refresh(self.deadline, self.engine.stats()).await;
-        if let Some(fresh) = self.engine.shared.views.current() {
-            *view = fresh;
-        }
+        self.look_again(view).await;
         // Apart from those that follow a redirect, which may go to the same node in another mode.
         let mut placed = Vec::new();
         for unit in waiting {
@@ -421,7 +432,8 @@ impl<'a, R: Route> Exchange<'a, R> {
             }
             self.engine.stats().partial.fetch_add(1, Relaxed);
         }
-        Ok(self.outcomes.into_iter().flatten().collect())
+        // In place: an outcome that is there is as large as one that may be.
+        Ok(self.outcomes.into_iter().filter_map(|outcome| outcome).collect())
     }
 }
 

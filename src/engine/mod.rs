@@ -324,7 +324,7 @@ impl Drop for Flight<'_> {
 /// Sets an [`Engine`] up.
 #[derive(Default)]
 pub struct Builder {
-    provider: Option<Box<dyn NodeProvider>>,
+    provider: Option<Arc<dyn NodeProvider>>,
     seeds: Option<Vec<Address>>,
     shard_func: Option<Box<dyn ShardFunc>>,
     links: LinkOptions,
@@ -336,7 +336,7 @@ impl Builder {
     /// Who is there. Without one, no node is.
     #[must_use]
     pub fn provider(mut self, provider: impl NodeProvider) -> Self {
-        self.provider = Some(Box::new(provider));
+        self.provider = Some(Arc::new(provider));
         self
     }
 
@@ -380,9 +380,9 @@ impl Builder {
         let stats = Arc::new(Stats::default());
         let tls = self.links.tls.is_some();
         let links = Arc::new(Links::new(self.links));
-        let through_seeds = |seeds| -> Box<dyn NodeProvider> {
+        let through_seeds = |seeds| -> Arc<dyn NodeProvider> {
             let ask = ThroughSeeds { links: links.clone(), seeds };
-            Box::new(RedisCluster::new(ask, || REFRESH_EVERY).tls(tls))
+            Arc::new(RedisCluster::new(ask, || REFRESH_EVERY).tls(tls))
         };
         let provider = self.provider.or_else(|| self.seeds.map(through_seeds));
         let shared = Arc::new(Shared {

@@ -51,13 +51,13 @@ impl View {
 }
 
 pub(super) struct Views {
-    provider: Option<Box<dyn NodeProvider>>,
+    provider: Option<Arc<dyn NodeProvider>>,
     links: Arc<Links>,
     local: Option<Arc<dyn Link>>,
     current: ArcSwapOption<View>,
     state: Mutex<RefreshState>,
     turn: tokio::sync::Mutex<()>,
-    hint: Notify,
+    hint: Arc<Notify>,
 }
 
 #[derive(Default)]
@@ -72,7 +72,7 @@ struct RefreshState {
 
 impl Views {
     pub(super) fn new(
-        provider: Option<Box<dyn NodeProvider>>,
+        provider: Option<Arc<dyn NodeProvider>>,
         links: Arc<Links>,
         local: Option<Arc<dyn Link>>,
     ) -> Self {
@@ -83,7 +83,7 @@ impl Views {
             current: ArcSwapOption::empty(),
             state: Mutex::default(),
             turn: tokio::sync::Mutex::new(()),
-            hint: Notify::new(),
+            hint: Arc::default(),
         }
     }
 
@@ -196,20 +196,30 @@ impl Views {
     }
 }
 
-/// Refreshes when it is time, when somebody has seen signs of a change, and when the provider has heard of one.
+/// Ends [`follow`], which waits without holding the engine.
+impl Drop for Views {
+    fn drop(&mut self) {
+        self.hint.notify_one();
+    }
+}
+
+/// Refreshes when it is time, when somebody has seen signs of a change, and when the provider has heard of one. Ends with
+/// the engine.
 pub(super) async fn follow(shared: Weak<Shared>) {
     loop {
-        let Some(strong) = shared.upgrade() else { return };
-        let Some(provider) = &strong.views.provider else { return };
+        let Some(engine) = shared.upgrade() else { return };
+        let Some(provider) = engine.views.provider.clone() else { return };
+        let hint = engine.views.hint.clone();
         // The error is kept in the state, and the next request that needs a topology reports it.
-        let _ = strong.views.refresh(Deadline::after(LONGEST_REFRESH), &strong.stats).await;
-        let every = if strong.views.last_error().is_some() {
+        let _ = engine.views.refresh(Deadline::after(LONGEST_REFRESH), &engine.stats).await;
+        let every = if engine.views.last_error().is_some() {
             Duration::from_millis(200)
         } else {
             provider.refresh_every().unwrap_or(Duration::from_secs(3600))
         };
+        drop(engine);
         tokio::select! {
-            () = strong.views.hint.notified() => {}
+            () = hint.notified() => {}
             () = AssertUnwindSafe(async { provider.changed().await }).catch_unwind().map(|_| ()) => {}
             () = tokio::time::sleep(every) => {}
         }

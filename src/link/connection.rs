@@ -4,11 +4,13 @@
 //! batches that are queued at one moment leave in one write.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::io::IoSlice;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
@@ -70,8 +72,8 @@ impl Outgoing {
 /// What the owner of a link wants of its connection.
 pub(super) enum Message {
     Send(Outgoing),
-    /// Give the connection up: the peer has not said anything for too long.
-    Reset,
+    /// Send on another connection from now on: the peer has not said anything for too long.
+    Replace,
 }
 
 /// A batch that is being answered.
@@ -126,6 +128,8 @@ pub(super) enum End {
     Unused,
     /// It is of no use any more, for this reason.
     Broken(String),
+    /// Another one is to take its place; what was asked may still be answered.
+    Replaced,
 }
 
 pub(super) struct Connection {
@@ -184,16 +188,33 @@ impl Connection {
         context: &mut Context<'_>,
     ) -> Poll<End> {
         let end = ready!(self.poll_end(inbox, context));
-        let cause = match &end {
-            End::Unused => "the link was closed",
-            End::Broken(cause) => cause,
-        };
+        if let End::Broken(cause) = &end {
+            self.fail_pending(cause);
+        }
+        Poll::Ready(end)
+    }
+
+    /// Works on after it has been replaced, for those who still wait for an answer.
+    pub(super) async fn run_out(mut self) {
+        /// How often it is seen whether anybody does.
+        const LOOK: Duration = Duration::from_millis(250);
+        while self.pending.iter().any(|pending| !pending.is_given_up()) {
+            let broken = poll_fn(|context| match self.poll_write(context) {
+                Poll::Ready(Err(error)) => Poll::Ready(error.to_string()),
+                _ => self.poll_read(context),
+            });
+            if let Ok(cause) = tokio::time::timeout(LOOK, broken).await {
+                return self.fail_pending(&cause);
+            }
+        }
+    }
+
+    fn fail_pending(&mut self, cause: &str) {
         for mut pending in self.pending.drain(..) {
             let has_left = pending.start < self.written;
             let failure = if has_left { Failure::Lost(cause.into()) } else { Failure::Unreachable(cause.into()) };
             pending.finish(Some(failure));
         }
-        Poll::Ready(end)
     }
 
     fn poll_end(&mut self, inbox: &mut mpsc::UnboundedReceiver<Message>, context: &mut Context<'_>) -> Poll<End> {
@@ -201,9 +222,7 @@ impl Connection {
         loop {
             match inbox.poll_recv(context) {
                 Poll::Ready(Some(Message::Send(outgoing))) => self.queue(outgoing),
-                Poll::Ready(Some(Message::Reset)) => {
-                    return Poll::Ready(End::Broken("the node has stopped answering".into()));
-                }
+                Poll::Ready(Some(Message::Replace)) => return Poll::Ready(End::Replaced),
                 Poll::Ready(None) => {
                     is_unused = true;
                     break;

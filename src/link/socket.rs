@@ -20,8 +20,9 @@ use super::pool::LinkOptions;
 use super::{Batch, Delivery, Failure, Link, LinkState, Protocol, Status};
 use crate::topology::{Address, BoxFuture};
 
-/// After this many requests in a row that ran out of time while the node said nothing, the connection is given up.
-const TIMEOUTS_TO_RESET: u32 = 3;
+/// After this many requests in a row that ran out of time while the node said nothing, another connection is opened. The
+/// old one stays for those with more patience.
+const TIMEOUTS_TO_REPLACE: u32 = 3;
 
 /// At most one line in the log for each node and this time.
 const LOG_EVERY: Duration = Duration::from_secs(10);
@@ -92,10 +93,10 @@ impl Link for SocketLink {
 
     fn note_timeout(&self, protocol: Protocol) {
         let lane = self.lane(protocol);
-        if lane.silence.fetch_add(1, Ordering::Relaxed) + 1 >= TIMEOUTS_TO_RESET {
+        if lane.silence.fetch_add(1, Ordering::Relaxed) + 1 >= TIMEOUTS_TO_REPLACE {
             lane.silence.store(0, Ordering::Relaxed);
-            // A driver that has gone has no connection to give up.
-            let _ = lane.outbox.send(Message::Reset);
+            // A driver that has gone has no connection to replace.
+            let _ = lane.outbox.send(Message::Replace);
         }
     }
 }
@@ -154,6 +155,12 @@ impl Driver {
         self.status.set_state(LinkState::Idle);
         match end {
             End::Unused => false,
+            End::Replaced => {
+                self.status.failures.fetch_add(1, Ordering::Relaxed);
+                self.log("the node has stopped answering; trying another connection");
+                tokio::spawn(connection.run_out());
+                true
+            }
             End::Broken(cause) => {
                 self.status.failures.fetch_add(1, Ordering::Relaxed);
                 self.log(&cause);
