@@ -23,7 +23,7 @@ use crate::argument::Argument;
 #[derive(Clone, PartialEq, Eq)]
 pub struct Command {
     /// Most commands of a map are short: a name and a key need no allocation.
-    wire: SmallVec<[u8; 56]>,
+    wire: SmallVec<[u8; 64]>,
     count: usize,
     key: Option<Range<usize>>,
     read_only: bool,

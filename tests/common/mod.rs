@@ -38,6 +38,7 @@ mod server;
 mod shown;
 mod slot;
 mod topology;
+mod version;
 mod wait;
 mod wire;
 
