@@ -432,8 +432,9 @@ impl<'a, R: Route> Exchange<'a, R> {
             }
             self.engine.stats().partial.fetch_add(1, Relaxed);
         }
-        // In place: an outcome that is there is as large as one that may be.
-        Ok(self.outcomes.into_iter().filter_map(|outcome| outcome).collect())
+        let mut replies = Vec::with_capacity(self.outcomes.len());
+        replies.extend(self.outcomes.into_iter().flatten());
+        Ok(replies.into_iter().collect())
     }
 }
 

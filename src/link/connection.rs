@@ -143,6 +143,8 @@ pub(super) struct Connection {
     queued: u64,
     written: u64,
     input: BytesMut,
+    /// The largest that `input` has been since it was last made anew.
+    largest: usize,
     scanner: Scanner,
     pending: VecDeque<Pending>,
 }
@@ -158,6 +160,7 @@ impl Connection {
             queued: 0,
             written: 0,
             input: BytesMut::new(),
+            largest: 0,
             scanner: Scanner::default(),
             pending: VecDeque::new(),
         }
@@ -267,18 +270,31 @@ impl Connection {
     /// Reads until nothing more comes. Ready when the connection is of no use any more, with the reason.
     fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<String> {
         const CHUNK: usize = 16 * 1024;
-        const LARGEST_CHUNK: usize = 1024 * 1024;
+        const LARGEST_CHUNK: usize = 64 * 1024 * 1024;
         loop {
             self.input.reserve(self.scanner.missing().clamp(CHUNK, LARGEST_CHUNK));
             let read = pin!(self.stream.read_buf(&mut self.input));
             match ready!(read.poll(context)) {
                 Ok(0) => return Poll::Ready("the node closed the connection".into()),
-                Ok(_) => self.silence.store(0, Ordering::Relaxed),
+                Ok(_) => {
+                    self.silence.store(0, Ordering::Relaxed);
+                    self.largest = self.largest.max(self.input.len());
+                }
                 Err(error) => return Poll::Ready(error.to_string()),
             }
             if let Err(error) = self.take_replies() {
                 return Poll::Ready(error.to_string());
             }
+            self.let_go_of_large_buffer();
+        }
+    }
+
+    /// A buffer that has grown for one reply would otherwise stay for as long as the connection does.
+    fn let_go_of_large_buffer(&mut self) {
+        const LARGE: usize = 1024 * 1024;
+        if self.largest > LARGE && self.input.len() < LARGE {
+            self.largest = 0;
+            self.input = BytesMut::from(&self.input[..]);
         }
     }
 
