@@ -15,9 +15,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
 pub use handshake::{CredentialSource, Credentials};
-pub use pool::{LinkOptions, Links, TlsSource};
+pub use pool::{LinkOptions, Links};
 pub use resp::{ELEMENT_COST, decode};
-pub use tls::TlsFiles;
+pub use tls::{TlsFiles, TlsSource};
 
 use crate::command::Command;
 use crate::reply::Reply;

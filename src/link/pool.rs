@@ -4,11 +4,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rustls::ClientConfig;
-
 use super::Link;
 use super::handshake::CredentialSource;
 use super::socket::SocketLink;
+use super::tls::TlsSource;
 use crate::topology::Address;
 
 /// How links connect.
@@ -17,12 +16,9 @@ pub struct LinkOptions {
     pub connect_timeout: Box<dyn Fn() -> Duration + Send + Sync>,
     /// With what to authenticate; nobody is authenticated without.
     pub credentials: Option<Box<dyn CredentialSource>>,
-    /// Gives the TLS configuration for a new connection; plain TCP without.
-    pub tls: Option<TlsSource>,
+    /// With which certificates to speak TLS; plain TCP without.
+    pub tls: Option<Box<dyn TlsSource>>,
 }
-
-/// Gives the TLS configuration for a new connection, or the reason why there is none.
-pub type TlsSource = Box<dyn Fn() -> Result<Arc<ClientConfig>, String> + Send + Sync>;
 
 impl Default for LinkOptions {
     /// One second, no authentication, no TLS.

@@ -205,8 +205,8 @@ impl Driver {
         let tcp = TcpStream::connect((host.as_str(), *port)).await.map_err(|error| error.to_string())?;
         // Without this, small batches wait for the acknowledgement of the ones before.
         tcp.set_nodelay(true).map_err(|error| error.to_string())?;
-        let Some(config) = &self.options.tls else { return Ok(Box::new(tcp)) };
-        let config = config()?;
+        let Some(source) = &self.options.tls else { return Ok(Box::new(tcp)) };
+        let config = source.files().await.and_then(|files| files.load()).map_err(|error| error.to_string())?;
         let name = ServerName::try_from(host.clone()).map_err(|error| format!("'{host}': {error}"))?;
         let tls = TlsConnector::from(config).connect(name, tcp).await.map_err(|error| format!("TLS: {error}"))?;
         Ok(Box::new(tls))

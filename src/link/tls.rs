@@ -14,6 +14,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
 use crate::error::Error;
+use crate::topology::BoxFuture;
 
 /// The files that a TLS connection needs, in PEM, named as in `redis.conf`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -28,12 +29,25 @@ pub struct TlsFiles {
     pub key_file: Option<PathBuf>,
 }
 
+/// Says which files to use. Asked anew for each connection, so that a renewed certificate needs no restart.
+pub trait TlsSource: Send + Sync + 'static {
+    /// The files for the next connection.
+    fn files(&self) -> BoxFuture<'_, Result<TlsFiles, Error>>;
+}
+
+/// Always the same files.
+impl TlsSource for TlsFiles {
+    fn files(&self) -> BoxFuture<'_, Result<TlsFiles, Error>> {
+        Box::pin(std::future::ready(Ok(self.clone())))
+    }
+}
+
 impl TlsFiles {
     /// Reads the files.
     ///
     /// # Errors
     /// Names the file that cannot be read or used.
-    pub fn load(&self) -> Result<Arc<ClientConfig>, Error> {
+    pub(super) fn load(&self) -> Result<Arc<ClientConfig>, Error> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let roots = Arc::new(self.roots()?);
         let chain = WebPkiServerVerifier::builder_with_provider(roots, provider.clone())

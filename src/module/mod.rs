@@ -10,7 +10,7 @@ mod catalog;
 mod client;
 mod commands;
 mod config;
-mod credentials;
+mod identity;
 mod info;
 mod local;
 mod log;

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::config::{self, Provider, ShardBy};
-use super::credentials::ServersOwn;
+use super::identity::ServersOwn;
 use super::local::{InServer, LocalLink};
 use super::{api::Ctx, main_thread};
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::link::LinkOptions;
+use crate::link::{LinkOptions, TlsSource};
 use crate::shard::{Crc16Slots, Crc32Partition, Rendezvous, ShardFunc};
 use crate::topology::{Address, BoxFuture, NodeProvider, RedisCluster, Single, StaticList, Topology};
 
@@ -69,9 +69,7 @@ impl Setup {
             .links(LinkOptions {
                 connect_timeout: Box::new(config::connect_timeout),
                 credentials: Some(Box::new(ServersOwn)),
-                tls: server.tls.clone().map(|files| -> crate::link::TlsSource {
-                    Box::new(move || files.load().map_err(|error| error.to_string()))
-                }),
+                tls: server.with_tls.then(|| -> Box<dyn TlsSource> { Box::new(ServersOwn) }),
             })
             .local_link(Arc::new(LocalLink::default()));
         builder = match &self.provider {
@@ -97,7 +95,7 @@ impl Setup {
 struct Server {
     is_cluster: bool,
     own_addresses: Vec<Address>,
-    tls: Option<crate::link::TlsFiles>,
+    with_tls: bool,
 }
 
 impl Server {
@@ -114,19 +112,12 @@ impl Server {
         let hosts =
             hosts.map(|host| host.trim_start_matches('-')).filter(|host| !matches!(*host, "" | "*" | "0.0.0.0"));
         let own_addresses = hosts.map(|host| Address::new(host, own_port.unwrap_or(6379))).collect();
-        let file = |names: [&str; 2]| names.map(&text).into_iter().find(|path| !path.is_empty()).map(Into::into);
-        let tls = with_tls.then(|| crate::link::TlsFiles {
-            ca_file: file(["tls-ca-cert-file", "tls-ca-cert-file"]),
-            ca_dir: file(["tls-ca-cert-dir", "tls-ca-cert-dir"]),
-            cert_file: file(["tls-client-cert-file", "tls-cert-file"]),
-            key_file: file(["tls-client-key-file", "tls-key-file"]),
-        });
-        Self { is_cluster: ctx.flags().is_cluster(), own_addresses, tls }
+        Self { is_cluster: ctx.flags().is_cluster(), own_addresses, with_tls }
     }
 
     fn provide(&self, builder: crate::engine::Builder) -> Result<crate::engine::Builder, Error> {
         let single = || Single::local(self.own_addresses[0].clone());
-        let cluster = || RedisCluster::new(InServer, config::refresh_every).tls(self.tls.is_some());
+        let cluster = || RedisCluster::new(InServer, config::refresh_every).tls(self.with_tls);
         let list = || Ok::<_, Error>(StaticList::parse(&config::nodes())?.with_local(&self.own_addresses));
         Ok(match config::provider() {
             Provider::Single => builder.provider(single()),
