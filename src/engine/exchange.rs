@@ -63,8 +63,10 @@ impl Destination {
         {
             return destination;
         }
+        // The redirect may call a known node by a name that only clients can look up.
         let node = known.cloned().unwrap_or_else(|| Arc::new(Node::new(address.clone())));
-        Self { node, link: engine.shared.views.link_to(address), mode, in_process: false }
+        let link = engine.shared.views.link_to(&node.address);
+        Self { node, link, mode, in_process: false }
     }
 
     /// Whether both are asked by the same link in the same way. A node that only a redirect knows has no other mark.

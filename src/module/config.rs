@@ -12,7 +12,7 @@ use std::time::Duration;
 use redis_module::raw;
 
 use super::api::{Ctx, OwnedString, required, string_bytes};
-use super::state;
+use super::{main_thread, state};
 use crate::engine::Engine;
 use crate::link::Credentials;
 use crate::topology::StaticList;
@@ -43,6 +43,27 @@ impl Number {
 
     fn set(&self, value: i64) {
         self.value.store(value, Relaxed);
+    }
+
+    /// Reads a value as `CONFIG SET` does: a size of memory may have a unit.
+    fn parse(&self, text: &str) -> Option<i64> {
+        const UNITS: [(&str, i64); 7] = [
+            ("kb", 1 << 10),
+            ("mb", 1 << 20),
+            ("gb", 1 << 30),
+            ("k", 1000),
+            ("m", 1_000_000),
+            ("g", 1_000_000_000),
+            ("b", 1),
+        ];
+        let text = text.to_ascii_lowercase();
+        let unit = UNITS.iter().find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, *factor)));
+        match unit {
+            Some((digits, factor)) if self.flags & raw::REDISMODULE_CONFIG_MEMORY != 0 => {
+                digits.parse::<i64>().ok()?.checked_mul(factor)
+            }
+            _ => text.parse().ok(),
+        }
     }
 
     fn millis(&self) -> Duration {
@@ -176,10 +197,14 @@ fn check_nodes(nodes: &[u8]) -> Result<(), String> {
 
 /// What does not go together.
 fn check_together() -> Result<(), String> {
-    if provider() == Provider::Static && nodes().trim().is_empty() {
-        return Err("rmr.provider static needs rmr.nodes \"host:port ...\"".into());
+    let is_cluster = main_thread::detached().is_some_and(|ctx| ctx.flags().is_cluster());
+    match provider() {
+        Provider::Static if nodes().trim().is_empty() => {
+            Err("rmr.provider static needs rmr.nodes \"host:port ...\"".into())
+        }
+        Provider::Cluster if !is_cluster => Err("rmr.provider is cluster, but cluster-enabled is no".into()),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// Registers all settings, with what `loadmodule` was given as their values.
@@ -219,7 +244,7 @@ fn read_arguments(args: &[&[u8]]) -> Result<(), String> {
         let value = text(bytes);
         if let Some(number) = NUMBERS.iter().find(|number| number.name == name) {
             let range = || format!("{name} is '{value}'; give a number from {} to {}", number.min, number.max);
-            let value = value.parse().ok().filter(|value| (number.min..=number.max).contains(value));
+            let value = number.parse(&value).filter(|value| (number.min..=number.max).contains(value));
             number.set(value.ok_or_else(range)?);
         } else if let Some(choice) = CHOICES.iter().find(|choice| choice.name == name) {
             let index = choice.words.iter().position(|word| word.eq_ignore_ascii_case(&value));
