@@ -1,0 +1,47 @@
+//! The keys of the benchmark: their names, what they hold, and which shard owns them.
+
+use crate::Failure;
+use crate::common::{Cluster, View, slot_of};
+
+/// How many keys there are in all.
+pub const KEYS: usize = 100_000;
+
+/// The keys, by number.
+pub struct Data {
+    owners: Vec<usize>,
+}
+
+impl Data {
+    /// Sets all keys, and finds out where they are.
+    pub fn fill(cluster: &Cluster) -> Result<Self, Failure> {
+        cluster.fill(KEYS, |number| (key(number), value(number).to_string()));
+        let view = View::of(cluster.node(0))?;
+        let owner = |number| {
+            let port = view.owner(slot_of(key(number)));
+            cluster.primaries().iter().position(|node| Some(node.port()) == port).ok_or("a slot has no owner")
+        };
+        Ok(Self { owners: (0..KEYS).map(owner).collect::<Result<_, _>>()? })
+    }
+
+    /// The index of the primary that holds a key.
+    pub fn owner(&self, number: usize) -> usize {
+        self.owners[number]
+    }
+}
+
+/// The name of a key.
+pub fn key(number: usize) -> String {
+    format!("bench:{number:06}")
+}
+
+/// What a key holds: an integer of six digits.
+pub fn value(number: usize) -> i64 {
+    100_000 + (number as i64 * 7919) % 900_000
+}
+
+/// Numbers of keys, spread over all of them; the same ones for the same seed.
+pub fn pick(seed: usize, count: usize) -> Vec<usize> {
+    /// A prime that is no factor of the number of keys, so that the walk meets every key before it meets one twice.
+    const STRIDE: usize = 61_813;
+    (0..count).map(|step| (seed * 7 + step * STRIDE) % KEYS).collect()
+}

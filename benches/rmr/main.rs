@@ -1,0 +1,107 @@
+//! What a distributed command costs, side by side with what clients can do without it.
+//!
+//! `cargo bench --bench rmr` starts a cluster of three shards with the module and measures, in interleaved rounds, each
+//! case of [`cases`] through each way of having it done:
+//!
+//! - through the module: one command to one node, by the client of [`client`];
+//! - by hand: the same client, with the keys grouped by node beforehand, one connection and one pipelined write a node;
+//! - by the cluster client of the `redis` crate ([`crate_client`]), in the best way that it has.
+//!
+//! Every answer is checked; a wrong one ends the run. What is printed is Markdown: a table of medians over the rounds,
+//! and the targets, met or not.
+//!
+//! # Arguments and environment
+//!
+//! - `--quick`: fewer and shorter rounds.
+//! - `--only-module`: without the others, as for a profile of the module.
+//! - `--list`: the names of the cases.
+//! - any other word: only cases whose name contains it.
+//! - `REDIS_SERVER`: the server binary. `RMR_MODULE`: a module to load in place of the one built here.
+//!
+//! # Layout
+//!
+//! - [`cases`]: what is measured, as a table. New cases are new rows.
+//! - [`data`]: keys and values, and who owns them.
+//! - [`request`]: a request, encoded, with the answer it must get.
+//! - [`client`] on [`wire`] and [`poll`]: the minimal client.
+//! - [`crate_client`]: the `redis` crate.
+//! - [`rounds`], [`cpu`]: measuring. [`report`], [`targets`]: printing.
+
+mod cases;
+mod client;
+mod cpu;
+mod crate_client;
+mod data;
+mod poll;
+mod report;
+mod request;
+mod rounds;
+mod targets;
+mod wire;
+
+#[path = "../../tests/common/mod.rs"]
+mod common;
+
+use std::process::ExitCode;
+
+use cases::Case;
+use common::Cluster;
+use data::Data;
+use rounds::{Effort, Sample};
+
+/// What stopped a run: a broken connection, a wrong answer.
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+fn main() -> ExitCode {
+    let mut effort = Effort::full();
+    let mut filters = Vec::new();
+    for arg in std::env::args().skip(1) {
+        match arg.as_str() {
+            // Cargo adds this one.
+            "--bench" => {}
+            "--quick" => effort = Effort { only_module: effort.only_module, ..Effort::quick() },
+            "--only-module" => effort.only_module = true,
+            "--list" => {
+                cases::all().iter().for_each(|case| println!("{}", case.name()));
+                return ExitCode::SUCCESS;
+            }
+            option if option.starts_with('-') => {
+                eprintln!(
+                    "unknown option {option}; known are --quick, --only-module, --list and parts of names of cases"
+                );
+                return ExitCode::FAILURE;
+            }
+            filter => filters.push(filter.to_uppercase()),
+        }
+    }
+    let is_wanted = |case: &Case| {
+        let name = case.name().to_uppercase();
+        filters.is_empty() || filters.iter().any(|filter| name.contains(filter))
+    };
+    let cases: Vec<Case> = cases::all().into_iter().filter(is_wanted).collect();
+    match run(cases, &effort) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("the benchmark was given up: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cases: Vec<Case>, effort: &Effort) -> Result<(), Failure> {
+    let mut shard_counts: Vec<usize> = cases.iter().map(|case| case.shards).collect();
+    shard_counts.sort_unstable();
+    shard_counts.dedup();
+    let mut measured = Vec::new();
+    for shards in shard_counts {
+        let cluster = Cluster::start(shards);
+        let data = Data::fill(&cluster)?;
+        report::heading(&cluster, effort);
+        let cases: Vec<&Case> = cases.iter().filter(|case| case.shards == shards).collect();
+        let samples: Vec<Sample> = rounds::measure(&cluster, &data, &cases, effort)?;
+        report::table(&samples);
+        measured.extend(samples);
+    }
+    targets::print(&measured);
+    Ok(())
+}

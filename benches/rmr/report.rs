@@ -1,0 +1,74 @@
+//! The table, in Markdown, fit to be pasted into the README.
+
+use std::fs;
+
+use crate::common::Cluster;
+use crate::data::KEYS;
+use crate::rounds::{Effort, Sample, Through};
+
+/// What was measured, and on what.
+pub fn heading(cluster: &Cluster, effort: &Effort) {
+    let info: String = cluster.node(0).run(&["INFO", "server"]);
+    let field = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    let server = match field("valkey_version") {
+        Some(version) => format!("Valkey {version}"),
+        None => format!("Redis {}", field("redis_version").unwrap_or("of an unknown version")),
+    };
+    println!(
+        "{server}, {} shards, {KEYS} keys with integers of six digits; servers and client on {} of one machine.",
+        cluster.primaries().len(),
+        processors(),
+    );
+    println!(
+        "Medians of {} interleaved rounds; a ratio is the median of the ratios within the rounds.\n",
+        effort.rounds
+    );
+}
+
+fn processors() -> String {
+    let count = std::thread::available_parallelism().map_or(0, usize::from);
+    let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    format!("{count} cores ({})", model.map_or("unknown", |(_, model)| model.trim()))
+}
+
+/// One row for each contender of each case, the module first.
+pub fn table(samples: &[Sample]) {
+    println!(
+        "| request | in flight | through | p50 ms | p99 ms | p50 to hand | p50 to module | requests/s | CPU s/1000: client | servers | together | CPU to hand |"
+    );
+    println!("|---|--:|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|");
+    for sample in samples {
+        let of_case = |through| samples.iter().find(|other| other.case == sample.case && other.through == through);
+        let ratio = |other: Option<&Sample>, figure: fn(&crate::rounds::Round) -> f64| match other {
+            Some(other) => format!("{:.2}", sample.ratio(other, figure)),
+            None => String::new(),
+        };
+        let millis = |figure: f64| format!("{:.3}", figure * 1e3);
+        let hand = of_case(Through::Hand);
+        println!(
+            "| {} | {} | {} | {} | {} | {} | {} | {:.0} | {:.3} | {:.3} | {:.3} | {} |",
+            sample.case.command(),
+            sample.case.in_flight,
+            name(sample.through),
+            millis(sample.median(|round| round.p50.as_secs_f64())),
+            millis(sample.median(|round| round.p99.as_secs_f64())),
+            ratio(hand, |round| round.p50.as_secs_f64()),
+            ratio(of_case(Through::Module), |round| round.p50.as_secs_f64()),
+            sample.median(|round| round.rate),
+            sample.median(|round| round.cpu.client.as_secs_f64() * 1e3),
+            sample.median(|round| round.cpu.servers.as_secs_f64() * 1e3),
+            sample.median(|round| round.cpu.together().as_secs_f64() * 1e3),
+            ratio(hand, |round| round.cpu.together().as_secs_f64()),
+        );
+    }
+    println!();
+}
+
+fn name(through: Through) -> String {
+    match through {
+        Through::Module => "**the module**".into(),
+        Through::Hand => "by hand".into(),
+        Through::Crate(way) => way.name(),
+    }
+}

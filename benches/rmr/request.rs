@@ -1,0 +1,76 @@
+//! A request as the minimal client sends it: encoded beforehand, with the answer that it must get.
+
+use crate::cases::Work;
+use crate::data::{Data, KEYS, key, pick, value};
+
+/// How many different requests a case has. They are sent in turn, so that no answer comes from a warm spot.
+const VARIANTS: usize = 64;
+
+/// One request.
+pub struct Request {
+    /// What goes to each node.
+    pub parts: Vec<Part>,
+    /// The sum of all numbers in the replies.
+    pub expected: i64,
+}
+
+/// What goes to one node in one write.
+pub struct Part {
+    /// Which node.
+    pub node: usize,
+    /// The commands.
+    pub wire: Vec<u8>,
+    /// How many replies they get.
+    pub replies: usize,
+}
+
+/// The requests of a case through the module: one command for node 0.
+pub fn through_module(work: Work) -> Vec<Request> {
+    let command = |seed| match work {
+        Work::Sum { keys } => {
+            let args: Vec<String> = pick(seed, keys).into_iter().map(key).collect();
+            encode(["RMR.SUM"].into_iter().chain(args.iter().map(String::as_str)))
+        }
+        Work::DbSize => encode(["RMR.FANOUT", "DBSIZE"]),
+    };
+    let part = |seed| Part { node: 0, wire: command(seed), replies: 1 };
+    (0..VARIANTS).map(|seed| Request { parts: vec![part(seed)], expected: expected(work, seed) }).collect()
+}
+
+/// The requests of a case by hand: one write a node, with the keys grouped by node beforehand.
+pub fn by_hand(work: Work, data: &Data, shards: usize) -> Vec<Request> {
+    let part = |seed, node| match work {
+        Work::Sum { keys } => {
+            let own: Vec<usize> = pick(seed, keys).into_iter().filter(|&number| data.owner(number) == node).collect();
+            let wire = own.iter().flat_map(|&number| encode(["GET", &key(number)])).collect();
+            Part { node, wire, replies: own.len() }
+        }
+        Work::DbSize => Part { node, wire: encode(["DBSIZE"]), replies: 1 },
+    };
+    let parts = |seed| (0..shards).map(|node| part(seed, node)).filter(|part| part.replies > 0).collect();
+    (0..VARIANTS).map(|seed| Request { parts: parts(seed), expected: expected(work, seed) }).collect()
+}
+
+/// What the requests of a case sum up: for each request the numbers of its keys.
+pub fn key_numbers(work: Work) -> Vec<Vec<usize>> {
+    let keys = if let Work::Sum { keys } = work { keys } else { 0 };
+    (0..VARIANTS).map(|seed| pick(seed, keys)).collect()
+}
+
+/// The right answer.
+pub fn expected(work: Work, seed: usize) -> i64 {
+    match work {
+        Work::Sum { keys } => pick(seed, keys).into_iter().map(value).sum(),
+        Work::DbSize => KEYS as i64,
+    }
+}
+
+/// A command as an array of bulk strings.
+fn encode<'a>(args: impl IntoIterator<Item = &'a str>) -> Vec<u8> {
+    let args: Vec<&str> = args.into_iter().collect();
+    let mut wire = format!("*{}\r\n", args.len()).into_bytes();
+    for arg in args {
+        wire.extend_from_slice(format!("${}\r\n{arg}\r\n", arg.len()).as_bytes());
+    }
+    wire
+}

@@ -1,0 +1,216 @@
+//! Rounds: each measures every contender of every case once, one right after the other, so that what disturbs the
+//! machine for a while disturbs them alike. What is reported are medians over the rounds.
+
+use std::time::{Duration, Instant};
+
+use crate::Failure;
+use crate::cases::{Case, Work};
+use crate::client::Client;
+use crate::common::Cluster;
+use crate::cpu::{Meter, Used};
+use crate::crate_client::{CrateClient, Send, Way};
+use crate::data::Data;
+use crate::request::{self, Request};
+
+/// How long and how often to measure.
+pub struct Effort {
+    /// How many rounds.
+    pub rounds: usize,
+    /// How long one contender of one case runs in a round, about.
+    pub turn: Duration,
+    /// How many requests it sends at least, so that a 99th percentile says something.
+    pub fewest: usize,
+    /// Nothing but the module, as for a profile of it.
+    pub only_module: bool,
+}
+
+impl Effort {
+    /// For figures to be quoted.
+    pub fn full() -> Self {
+        Self { rounds: 15, turn: Duration::from_millis(200), fewest: 100, only_module: false }
+    }
+
+    /// For a first look.
+    pub fn quick() -> Self {
+        Self { rounds: 3, turn: Duration::from_millis(100), fewest: 50, only_module: false }
+    }
+}
+
+/// How many times its share of a round a slow contender may take.
+const LONGEST_TURN: f64 = 4.0;
+
+/// What requests are sent through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Through {
+    /// One command to one node.
+    Module,
+    /// Grouped by node beforehand, one write a node.
+    Hand,
+    /// The cluster client of the `redis` crate.
+    Crate(Way),
+}
+
+/// What one contender of one case did in one round.
+#[derive(Debug, Clone, Copy)]
+pub struct Round {
+    /// The median of the times that requests took.
+    pub p50: Duration,
+    /// Their 99th percentile.
+    pub p99: Duration,
+    /// Requests a second.
+    pub rate: f64,
+    /// Processor time of one request, on average.
+    pub cpu: Used,
+}
+
+/// All rounds of one contender of one case.
+pub struct Sample {
+    pub case: Case,
+    pub through: Through,
+    pub rounds: Vec<Round>,
+}
+
+/// Measures the cases on a cluster.
+pub fn measure(cluster: &Cluster, data: &Data, cases: &[&Case], effort: &Effort) -> Result<Vec<Sample>, Failure> {
+    let mut contenders = Vec::new();
+    for case in cases {
+        contenders.extend(contenders_of(cluster, data, **case, effort)?);
+    }
+    let meter = Meter::new(cluster);
+    let samples = contenders.iter().map(|contender| Sample {
+        case: contender.case,
+        through: contender.through(),
+        rounds: Vec::new(),
+    });
+    let mut samples: Vec<Sample> = samples.collect();
+    for _ in 0..effort.rounds {
+        for (contender, sample) in contenders.iter_mut().zip(&mut samples) {
+            sample.rounds.push(contender.round(&meter)?);
+        }
+    }
+    Ok(samples)
+}
+
+/// Connects the contenders of a case, and warms them up.
+fn contenders_of(cluster: &Cluster, data: &Data, case: Case, effort: &Effort) -> Result<Vec<Contender>, Failure> {
+    let warm = |kind| Contender::warmed_up(case, kind, effort);
+    let module = Client::to_one_node(cluster, case.in_flight)?;
+    let mut contenders = vec![warm(Kind::Module(module, request::through_module(case.work)))?];
+    if effort.only_module {
+        return Ok(contenders);
+    }
+    let hand = Client::to_all_nodes(cluster)?;
+    contenders.push(warm(Kind::Hand(hand, request::by_hand(case.work, data, case.shards)))?);
+    let sends: &[&[Send]] = match case.work {
+        // Of the ways in which the crate itself finds the nodes, the fastest one, apart from what is grouped by hand.
+        Work::Sum { .. } => &[&[Send::Gets, Send::Mget], &[Send::Pipelines]],
+        Work::DbSize => &[&[Send::DbSize]],
+    };
+    for sends in sends {
+        let mut best: Option<Contender> = None;
+        for &send in *sends {
+            // One request in flight has nobody to share with.
+            for is_shared in [true, false].into_iter().take(case.in_flight.min(2)) {
+                let client = CrateClient::connect(cluster, data, case, Way { send, is_shared })?;
+                let contender = warm(Kind::Crate(client))?;
+                if best.as_ref().is_none_or(|best| contender.rate > best.rate) {
+                    best = Some(contender);
+                }
+            }
+        }
+        contenders.extend(best);
+    }
+    Ok(contenders)
+}
+
+/// A client, warm, with the requests of one case.
+struct Contender {
+    case: Case,
+    kind: Kind,
+    /// How many requests it does in a second.
+    rate: f64,
+    /// How many requests make a round.
+    count: usize,
+}
+
+enum Kind {
+    Module(Client, Vec<Request>),
+    Hand(Client, Vec<Request>),
+    Crate(CrateClient),
+}
+
+impl Contender {
+    /// Runs for a while, and finds out how many requests fill a turn.
+    fn warmed_up(case: Case, kind: Kind, effort: &Effort) -> Result<Self, Failure> {
+        let mut contender = Self { case, kind, rate: 0.0, count: 0 };
+        let mut latencies = Vec::new();
+        let began = Instant::now();
+        while began.elapsed() < effort.turn {
+            contender.run(case.in_flight * 3, &mut latencies)?;
+        }
+        let rate = latencies.len() as f64 / began.elapsed().as_secs_f64();
+        let in_turn = rate * effort.turn.as_secs_f64();
+        // A slow one gets more time for the fewest requests, within reason.
+        let fewest = (effort.fewest as f64).min(in_turn * LONGEST_TURN);
+        contender.rate = rate;
+        contender.count = (in_turn.max(fewest) as usize).max(case.in_flight * 2);
+        Ok(contender)
+    }
+
+    fn through(&self) -> Through {
+        match &self.kind {
+            Kind::Module(..) => Through::Module,
+            Kind::Hand(..) => Through::Hand,
+            Kind::Crate(client) => Through::Crate(client.way()),
+        }
+    }
+
+    fn run(&mut self, count: usize, latencies: &mut Vec<Duration>) -> Result<(), Failure> {
+        let in_flight = self.case.in_flight;
+        let result = match &mut self.kind {
+            Kind::Module(client, requests) | Kind::Hand(client, requests) => {
+                client.run(requests, count, in_flight, latencies)
+            }
+            Kind::Crate(client) => client.run(count, in_flight, latencies),
+        };
+        result.map_err(|failure| format!("{}, {:?}: {failure}", self.case.name(), self.through()).into())
+    }
+
+    fn round(&mut self, meter: &Meter) -> Result<Round, Failure> {
+        let mut latencies = Vec::with_capacity(self.count);
+        // The one before has left the caches to us as it liked them.
+        self.run(self.case.in_flight * 3, &mut latencies)?;
+        latencies.clear();
+        let (began, used) = (Instant::now(), meter.read()?);
+        self.run(self.count, &mut latencies)?;
+        let (took, used) = (began.elapsed(), meter.read()? - used);
+        latencies.sort_unstable();
+        let percentile = |percent: usize| latencies[(latencies.len() * percent / 100).min(latencies.len() - 1)];
+        let requests = latencies.len() as u32;
+        Ok(Round {
+            p50: percentile(50),
+            p99: percentile(99),
+            rate: f64::from(requests) / took.as_secs_f64(),
+            cpu: Used { client: used.client / requests, servers: used.servers / requests },
+        })
+    }
+}
+
+impl Sample {
+    /// The median over the rounds of what is asked of each.
+    pub fn median(&self, figure: impl Fn(&Round) -> f64) -> f64 {
+        median(self.rounds.iter().map(figure))
+    }
+
+    /// The median over the rounds of this sample's figure divided by the other's in the same round.
+    pub fn ratio(&self, other: &Self, figure: impl Fn(&Round) -> f64) -> f64 {
+        median(self.rounds.iter().zip(&other.rounds).map(|(own, other)| figure(own) / figure(other)))
+    }
+}
+
+fn median(figures: impl Iterator<Item = f64>) -> f64 {
+    let mut figures: Vec<f64> = figures.collect();
+    figures.sort_unstable_by(f64::total_cmp);
+    let middle = figures.len() / 2;
+    if figures.len() % 2 == 1 { figures[middle] } else { (figures[middle - 1] + figures[middle]) / 2.0 }
+}

@@ -1,0 +1,130 @@
+#!/usr/bin/env bash
+# Starts a Redis Cluster of three shards on loopback with the module and sample data, shows what the commands do, and
+# stops it all. With `stay` it shows nothing, and the cluster stays until Ctrl-C.
+# Usage: scripts/demo.sh path/to/librmr.so [stay]
+set -euo pipefail
+
+module=$(realpath "$1")
+server=${REDIS_SERVER:-redis-server}
+work=$(mktemp -d)
+ports=()
+pids=()
+
+cleanup() {
+    local status=$?
+    trap - EXIT INT TERM
+    for pid in "${pids[@]}"; do kill -CONT "$pid" 2>/dev/null || continue; kill "$pid"; done
+    for pid in "${pids[@]}"; do wait "$pid" 2>/dev/null || true; done
+    if [ "$status" != 0 ]; then tail -n 20 "$work"/*.log >&2 2>/dev/null || true; fi
+    rm -rf "$work"
+    exit "$status"
+}
+trap cleanup EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+is_free() {
+    ! (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null
+}
+
+# The next port from the given one on that is free, together with its cluster bus port.
+next_free_port() {
+    local port=$1
+    until is_free "$port" && is_free $((port + 10000)); do port=$((port + 1)); done
+    echo "$port"
+}
+
+# Waits until a command succeeds, for 30 seconds at most, and only as long as all servers run.
+await() {
+    local what=$1 pid
+    shift
+    for _ in $(seq 300); do
+        if "$@" >/dev/null 2>&1; then return; fi
+        for pid in "${pids[@]}"; do kill -0 "$pid" 2>/dev/null || break 2; done
+        sleep 0.1
+    done
+    echo "demo: this did not come true: $what" >&2
+    exit 1
+}
+
+is_up() {
+    [ "$(redis-cli -p "$1" ping)" = PONG ]
+}
+
+is_formed() {
+    redis-cli -p "$1" cluster info | grep -q cluster_state:ok
+}
+
+start_cluster() {
+    local port=7001 addresses=()
+    for _ in 1 2 3; do
+        port=$(next_free_port "$port")
+        mkdir "$work/$port"
+        "$server" --port "$port" --bind 127.0.0.1 --dir "$work/$port" --logfile "$work/$port.log" --save '' \
+            --cluster-enabled yes --cluster-node-timeout 3000 --loadmodule "$module" >"$work/$port.out.log" 2>&1 &
+        pids+=($!)
+        ports+=("$port")
+        addresses+=("127.0.0.1:$port")
+        port=$((port + 1))
+    done
+    for port in "${ports[@]}"; do await "port $port answers" is_up "$port"; done
+    redis-cli --cluster create "${addresses[@]}" --cluster-yes >"$work/create.log"
+    for port in "${ports[@]}"; do await "the node at $port is in the cluster" is_formed "$port"; done
+}
+
+load_sample_data() {
+    # With -c redis-cli goes where each key belongs.
+    redis-cli -c -p "${ports[0]}" <"$(dirname "$0")/sample-data.redis" >/dev/null
+}
+
+title() {
+    printf '\n# %s\n' "$*"
+}
+
+# Shows a command and what redis-cli says to it.
+show() {
+    printf '\n127.0.0.1:%s> %s\n' "${ports[0]}" "$*"
+    reply=$(redis-cli -p "${ports[0]}" -3 --no-raw "$@" | tr -d '\r')
+    echo "$reply"
+    if [[ $reply = "(error)"* && ${expecting:-} != error ]]; then
+        echo "demo: that should have worked" >&2
+        exit 1
+    fi
+}
+
+echo "starting three shards ..."
+start_cluster
+load_sample_data
+
+if [ "${2:-}" = stay ]; then
+    echo "a cluster of three shards is at the ports ${ports[*]}: redis-cli -3 -p ${ports[0]}; Ctrl-C stops it"
+    trap 'exit 0' INT
+    wait
+    exit
+fi
+
+title "The sum of keys on different shards, from one node"
+show RMR.SUM visits:home visits:search visits:about
+
+title "A command for each key, sent to the key's shard, and one answer"
+show RMR.MAP SUM 3 cart:1 cart:2 cart:3 HGET '{}' price
+show RMR.MAP LIST 3 cart:1 cart:2 cart:3 HGET '{}' user
+expecting=error show RMR.SUM visits:home cart:2
+
+title "One command to all shards"
+show RMR.FANOUT DBSIZE
+show RMR.FANOUT REDUCE SUM DBSIZE
+show RMR.FANOUT WITHNODES DBSIZE
+show RMR.FANOUT REDUCE CONCAT KEYS 'cart:*'
+show RMR.FANOUT NODE "127.0.0.1:${ports[1]}" -- CONFIG GET maxmemory
+
+title "A shard that does not answer: an error that names it, or what the others say"
+kill -STOP "${pids[2]}"
+expecting=error show RMR.FANOUT TIMEOUT 200 DBSIZE
+show RMR.FANOUT TIMEOUT 200 PARTIAL DBSIZE
+kill -CONT "${pids[2]}"
+
+title "Who is there"
+show RMR.PING
+show RMR.TOPOLOGY
+show INFO rmr

@@ -1,0 +1,69 @@
+#!/usr/bin/env bash
+# Installs what a Debian or Ubuntu machine with Rust lacks to build and test rmr: a C compiler and libclang, with which
+# redis-module is built, and a Redis server. Does nothing where all of it is there. Called by every make target.
+set -eu
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+has() {
+    command -v "$1" >/dev/null 2>&1
+}
+
+# bindgen wants libclang and the headers of clang; packages with both are called libclang-dev or libclang-14-dev.
+has_libclang() {
+    [ -n "${LIBCLANG_PATH:-}" ] && return
+    if has dpkg-query; then
+        dpkg-query -W -f '${db:Status-Status}\n' 'libclang*-dev' 2>/dev/null | grep -qx installed
+    else
+        has clang || has llvm-config
+    fi
+}
+
+# The package starts a server on the usual port. This keeps it from doing so, unless the machine has a policy already.
+without_services() {
+    local policy=/usr/sbin/policy-rc.d
+    if [ -e "$policy" ]; then
+        "$@"
+        return
+    fi
+    printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
+    as_root chmod +x "$policy"
+    local status=0
+    "$@" || status=$?
+    as_root rm -f "$policy"
+    return "$status"
+}
+
+install_packages() {
+    if ! has apt-get; then
+        echo "setup: please install these, or what your system calls them: $*" >&2
+        exit 1
+    fi
+    if [ "$(id -u)" != 0 ] && ! has sudo; then
+        echo "setup: please install as root: apt-get install $*" >&2
+        exit 1
+    fi
+    echo "setup: installing $*"
+    as_root apt-get update -qq
+    without_services as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@"
+}
+
+if ! has cargo; then
+    echo "setup: there is no cargo; install Rust first (rust-version in Cargo.toml says which)" >&2
+    exit 1
+fi
+
+packages=()
+has cc || packages+=(gcc libc6-dev)
+has_libclang || packages+=(libclang-dev)
+has "${REDIS_SERVER:-redis-server}" || packages+=(redis-server)
+has redis-cli || packages+=(redis-tools)
+[ ${#packages[@]} = 0 ] || install_packages "${packages[@]}"
+
+# A minimal toolchain comes without these two.
+if has rustup; then
+    cargo fmt --version >/dev/null 2>&1 || rustup component add rustfmt
+    cargo clippy --version >/dev/null 2>&1 || rustup component add clippy
+fi

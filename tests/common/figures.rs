@@ -1,0 +1,71 @@
+//! What a server says of itself in `INFO` and in `/proc`, as numbers.
+
+use std::fs;
+
+use super::server::Server;
+use super::wire::Wire;
+
+impl Server {
+    /// A number of `INFO <section>`; 0 where the section has no such field.
+    #[track_caller]
+    pub fn figure(&self, section: &str, name: &str) -> u64 {
+        figure_in(&self.run::<String>(&["INFO", section]), name)
+    }
+
+    /// A number of `INFO rmr`, named without its `rmr_`.
+    #[track_caller]
+    pub fn rmr_figure(&self, name: &str) -> u64 {
+        self.figure("rmr", &format!("rmr_{name}"))
+    }
+
+    /// How often a command was run here, by whomever.
+    pub fn calls_of(&self, command: &str) -> u64 {
+        let stats: String = self.run(&["INFO", "commandstats"]);
+        let prefix = format!("cmdstat_{command}:calls=");
+        let calls = stats.lines().find_map(|line| line.strip_prefix(&prefix)?.split(',').next()?.parse().ok());
+        calls.unwrap_or(0)
+    }
+
+    /// How many threads of rmr the process has.
+    pub fn rmr_threads(&self) -> usize {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.pid())).expect("the threads of the server");
+        let names = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("comm")).ok());
+        names.filter(|name| name.trim_end() == "rmr-io").count()
+    }
+
+    /// The memory that the process really takes, in bytes.
+    pub fn resident_bytes(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("the status of the server");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kilobytes = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+        kilobytes.expect("the resident memory of the server") * 1024
+    }
+
+    /// A raw connection, with the password given if there is one.
+    pub fn wire(&self) -> Wire {
+        let mut wire = Wire::connect(self.port());
+        if let Some(password) = self.password() {
+            assert_eq!(wire.call(&["AUTH", password]), b"+OK\r\n");
+        }
+        wire
+    }
+}
+
+impl Wire {
+    /// Sends a command and reads one frame, as text: its lines are joined by blanks.
+    pub fn ask<A: AsRef<[u8]>>(&mut self, args: &[A]) -> String {
+        text_of(&self.call(args))
+    }
+}
+
+/// A frame as one line of text, for comparisons and messages.
+pub fn text_of(frame: &[u8]) -> String {
+    let text = String::from_utf8_lossy(frame);
+    text.trim_end().replace("\r\n", " ")
+}
+
+/// The number after `name:`.
+fn figure_in(info: &str, name: &str) -> u64 {
+    let value = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    value.and_then(|value| value.trim().parse().ok()).unwrap_or(0)
+}

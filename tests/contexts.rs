@@ -1,0 +1,15 @@
+//! Where commands are called from: transactions, scripts, replicas, other databases, servers short of memory, clusters
+//! that are none yet. Everywhere a command answers, or says what is missing before it has done anything.
+
+mod common;
+
+#[path = "contexts/at_once.rs"]
+mod at_once;
+#[path = "contexts/databases.rs"]
+mod databases;
+#[path = "contexts/forming.rs"]
+mod forming;
+#[path = "contexts/refused.rs"]
+mod refused;
+#[path = "contexts/replication.rs"]
+mod replication;

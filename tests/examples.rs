@@ -1,0 +1,269 @@
+//! The examples as their readers would use them: two modules by other authors, and a program without a module.
+
+mod common;
+
+use std::process::Command;
+use std::time::Duration;
+
+use common::{Cluster, Server, error_text, eventually, example_bin, example_path, slot_of};
+use redis::RedisResult;
+
+/// A cluster whose nodes have this example as their only module.
+fn cluster_with(example: &str, replicas: usize) -> Cluster {
+    let path = example_path(example);
+    let builder = Cluster::builder().module(false).replicas(replicas);
+    builder.arg("--loadmodule").arg(path.to_str().expect("a path in UTF-8")).start()
+}
+
+fn load(node: &Server, example: &str) {
+    let path = example_path(example);
+    node.run::<()>(&["MODULE", "LOAD", path.to_str().expect("a path in UTF-8")]);
+}
+
+fn error_of<T: redis::FromRedisValue + std::fmt::Debug>(result: RedisResult<T>) -> String {
+    error_text(&result.expect_err("an error"))
+}
+
+mod sum {
+    use super::*;
+
+    /// Three keys, one on each shard, with the numbers 1, 2 and 3.
+    fn one_key_a_shard(cluster: &Cluster) -> Vec<String> {
+        let keys: Vec<String> = (0..3).map(|shard| cluster.key_for(shard, "n")).collect();
+        cluster.fill(3, |index| (&keys[index], (index + 1).to_string()));
+        keys
+    }
+
+    fn sum_of(node: &Server, command: &str, keys: &[String]) -> RedisResult<i64> {
+        let args: Vec<&str> = [command].into_iter().chain(keys.iter().map(String::as_str)).collect();
+        node.try_run(&args)
+    }
+
+    #[test]
+    fn it_adds_over_all_shards_from_any_node() {
+        let cluster = cluster_with("sum", 0);
+        let keys = one_key_a_shard(&cluster);
+        for node in cluster.nodes() {
+            assert_eq!(sum_of(node, "SUMX.SUM", &keys).unwrap(), 6);
+        }
+        let text = cluster.key_for(1, "text");
+        cluster.set(&text, "no number");
+        let some = [keys[0].clone(), text, "missing".into(), keys[0].clone()];
+        assert_eq!(sum_of(cluster.node(2), "SUMX.SUM", &some).unwrap(), 2);
+    }
+
+    #[test]
+    fn its_errors_are_those_of_the_shards_and_of_the_engine() {
+        let cluster = cluster_with("sum", 0);
+        let keys = one_key_a_shard(&cluster);
+        let node = cluster.node(0);
+        assert!(error_of(node.try_run::<i64>(&["SUMX.SUM"])).contains("wrong number of arguments"));
+
+        let list = cluster.key_for(1, "list");
+        cluster.node(1).run::<()>(&["RPUSH", &list, "x"]);
+        let wrong_type = error_of(sum_of(node, "SUMX.SUM", &[list.clone()]));
+        assert!(wrong_type.starts_with("RMRSHARD") && wrong_type.contains("WRONGTYPE"), "{wrong_type}");
+        assert!(wrong_type.contains(&list), "{wrong_type}");
+
+        let mut transaction = redis::pipe();
+        transaction.atomic().cmd("SUMX.SUM").arg(&keys);
+        let in_multi = error_of(transaction.query::<Vec<i64>>(&mut node.connection()));
+        assert!(in_multi.contains("in MULTI"), "{in_multi}");
+    }
+
+    #[test]
+    fn it_lives_beside_librmr_and_either_may_go_and_come_back() {
+        let cluster = Cluster::start(3);
+        let keys = one_key_a_shard(&cluster);
+        let node = cluster.node(0);
+        let both = |expected: i64| {
+            assert_eq!(sum_of(node, "RMR.SUM", &keys).unwrap(), expected);
+            assert_eq!(sum_of(node, "SUMX.SUM", &keys).unwrap(), expected);
+        };
+        load(node, "sum");
+        both(6);
+
+        unload(node, "rmr");
+        assert_eq!(sum_of(node, "SUMX.SUM", &keys).unwrap(), 6);
+        assert!(error_of(sum_of(node, "RMR.SUM", &keys)).contains("unknown command"));
+        node.run::<()>(&["MODULE", "LOAD", common::module_path().to_str().unwrap()]);
+        both(6);
+
+        unload(node, "sumx");
+        assert_eq!(sum_of(node, "RMR.SUM", &keys).unwrap(), 6);
+        load(node, "sum");
+        cluster.set(&keys[1], "40");
+        both(44);
+    }
+
+    /// A request is answered a moment before it counts as done, so an unload right after one may be refused.
+    fn unload(node: &Server, name: &str) {
+        eventually(Duration::from_secs(5), "the module is unloaded", || {
+            node.try_run::<()>(&["MODULE", "UNLOAD", name]).is_ok()
+        });
+    }
+}
+
+mod search {
+    use super::*;
+
+    /// Key, score, and the field `text`.
+    type Hit = (String, i64, String);
+
+    /// What a query gives, in RESP3.
+    fn query(node: &Server, count: usize, words: &str) -> Vec<Hit> {
+        let mut query = redis::cmd("SEARCH.QUERY");
+        query.arg(count).arg(words.split(' ').collect::<Vec<_>>());
+        let rows: Vec<(String, i64, std::collections::HashMap<String, String>)> =
+            query.query(&mut node.connection3()).unwrap_or_else(|error| panic!("{}", error_text(&error)));
+        rows.into_iter().map(|(key, score, fields)| (key, score, fields["text"].clone())).collect()
+    }
+
+    fn keys_found(node: &Server, words: &str) -> Vec<String> {
+        query(node, 100, words).into_iter().map(|(key, ..)| key).collect()
+    }
+
+    /// Writes a document where it belongs.
+    fn write(cluster: &Cluster, key: &str, text: &str) {
+        cluster.node(cluster.owner_of(slot_of(key))).run::<()>(&["HSET", key, "text", text]);
+    }
+
+    /// A document on each shard.
+    fn documents(cluster: &Cluster) -> [String; 3] {
+        let keys = [0, 1, 2].map(|shard| cluster.key_for(shard, "doc"));
+        let texts = ["The sea, the wind.", "Wind, wind and more WIND", "a calm sea; no breeze"];
+        keys.iter().zip(texts).for_each(|(key, text)| write(cluster, key, text));
+        keys
+    }
+
+    #[test]
+    fn the_best_of_all_shards_come_first_with_their_fields() {
+        let cluster = cluster_with("search", 0);
+        let [both, windy, calm] = documents(&cluster);
+        for node in cluster.nodes() {
+            let hits = query(node, 2, "sea wind");
+            assert_eq!(hits[0], (windy.clone(), 3, "Wind, wind and more WIND".into()));
+            assert_eq!(hits[1], (both.clone(), 2, "The sea, the wind.".into()));
+            assert_eq!(hits.len(), 2);
+            assert_eq!(keys_found(node, "calm unheard"), [calm.clone()]);
+            assert_eq!(keys_found(node, "unheard"), [""; 0]);
+        }
+    }
+
+    #[test]
+    fn the_index_follows_the_documents() {
+        let cluster = cluster_with("search", 0);
+        let [both, windy, calm] = documents(&cluster);
+        let node = cluster.node(0);
+
+        write(&cluster, &windy, "hardly any air moves");
+        assert_eq!(keys_found(node, "wind"), [both.clone()]);
+        assert_eq!(keys_found(node, "air"), [windy.clone()]);
+
+        cluster.node(0).run::<()>(&["DEL", &both]);
+        assert_eq!(keys_found(node, "wind sea"), [calm.clone()]);
+
+        cluster.node(2).run::<()>(&["PEXPIRE", &calm, "1"]);
+        eventually(Duration::from_secs(5), "the document expires", || keys_found(node, "sea").is_empty());
+
+        cluster.node(1).run::<()>(&["FLUSHALL"]);
+        assert_eq!(keys_found(node, "air"), [""; 0]);
+        write(&cluster, &windy, "air again");
+        assert_eq!(keys_found(node, "air"), [windy]);
+    }
+
+    #[test]
+    fn a_document_is_found_once_while_its_slot_moves_and_after() {
+        let cluster = cluster_with("search", 0);
+        let [both, windy, _] = documents(&cluster);
+        let slot = slot_of(&both);
+        cluster.begin_move(slot, 0, 2);
+        assert_eq!(keys_found(cluster.node(1), "wind"), [windy.clone(), both.clone()]);
+        cluster.migrate_keys(slot, 0, 2);
+        assert_eq!(keys_found(cluster.node(1), "wind"), [windy.clone(), both.clone()]);
+        cluster.finish_move(slot, 0, 2);
+        for node in cluster.nodes() {
+            assert_eq!(keys_found(node, "wind"), [windy.clone(), both.clone()]);
+        }
+    }
+
+    #[test]
+    fn a_promoted_replica_has_the_index() {
+        let cluster = cluster_with("search", 1);
+        let [both, windy, _] = documents(&cluster);
+        cluster.failover(cluster.replicas_of(0).start);
+        eventually(Duration::from_secs(5), "the query finds the new primary's document", || {
+            keys_found(cluster.node(1), "wind") == [windy.clone(), both.clone()]
+        });
+    }
+
+    #[test]
+    fn what_is_there_when_the_module_comes_is_indexed() {
+        let server = Server::builder().module(false).start();
+        server.run::<()>(&["HSET", "doc:1", "text", "early"]);
+        server.run::<()>(&["HSET", "other:1", "text", "early"]);
+        server.run::<()>(&["SET", "doc:2", "early"]);
+        load(&server, "search");
+        assert_eq!(keys_found(&server, "early"), ["doc:1"]);
+
+        // As after a restart: the keys are emptied, then loaded from the file.
+        server.run::<()>(&["SAVE"]);
+        server.run::<()>(&["DEBUG", "RELOAD"]);
+        assert_eq!(keys_found(&server, "early"), ["doc:1"]);
+    }
+
+    #[test]
+    fn bad_queries_are_refused_and_binary_ones_taken() {
+        let server = Server::builder().module(false).start();
+        load(&server, "search");
+        assert!(error_of(server.try_run::<()>(&["SEARCH.QUERY", "3"])).contains("wrong number of arguments"));
+        for count in ["0", "-1", "1001", "many"] {
+            let refusal = error_of(server.try_run::<()>(&["SEARCH.QUERY", count, "word"]));
+            assert_eq!(refusal, "ERR count is a number from 1 to 1000");
+        }
+        let mut connection = server.connection();
+        let mut write = redis::cmd("HSET");
+        write.arg(b"doc:\xff\r\n").arg("text").arg(b"caf\xc3\x89 \xff\0 tail");
+        write.exec(&mut connection).unwrap();
+        let found: Vec<(Vec<u8>, i64, Vec<Vec<u8>>)> =
+            redis::cmd("SEARCH.QUERY").arg(1).arg("caf\u{e9}").query(&mut connection).unwrap();
+        assert_eq!(found[0].0, b"doc:\xff\r\n");
+        assert_eq!(found[0].2[1], b"caf\xc3\x89 \xff\0 tail");
+    }
+}
+
+mod client {
+    use super::*;
+
+    #[test]
+    fn a_program_maps_and_reduces_over_plain_servers() {
+        let servers: Vec<Server> = (0..3).map(|_| Server::builder().module(false).start()).collect();
+        let output = Command::new(example_bin("client")).args(servers.iter().map(Server::address)).output().unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{errors}");
+        let printed = String::from_utf8(output.stdout).unwrap();
+        let [a, b, c] = [0, 1, 2].map(|index: usize| servers[index].address());
+        let expected = format!(
+            "in stock: 30\n{a} holds 2 keys\n{b} holds 2 keys\n{c} holds 1 keys\n\
+             in stock of what was scarce, after ordering: 26\n"
+        );
+        assert_eq!(printed, expected);
+        assert_eq!(servers[0].run::<i64>(&["GET", "bananas"]), 12);
+        assert_eq!(servers[1].run::<i64>(&["GET", "melons"]), 12);
+        assert_eq!(servers[2].run::<i64>(&["GET", "zucchini"]), 14);
+    }
+
+    #[test]
+    fn it_says_what_is_wrong() {
+        let fails = |args: &[&str]| {
+            let output = Command::new(example_bin("client")).args(args).output().unwrap();
+            assert!(!output.status.success());
+            String::from_utf8_lossy(&output.stderr).into_owned()
+        };
+        assert!(fails(&[]).contains("usage: client host:port"));
+        assert!(fails(&["nowhere"]).contains("give host:port"));
+        let nobody = format!("127.0.0.1:{}", common::free_port());
+        let unreachable = fails(&[&nobody]);
+        assert!(unreachable.starts_with(&format!("RMRNODE {nobody}: ")), "{unreachable}");
+    }
+}

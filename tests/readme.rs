@@ -1,0 +1,217 @@
+//! Keeps README.md honest: it names every command, setting and error, and no others; its tour is run, and what stands
+//! there is what comes out; its Rust code is code that is compiled elsewhere.
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use common::{Cluster, Server, error_text, eventually, slot_of};
+use redis::Value;
+
+const README: &str = include_str!("../README.md");
+
+/// All words of the text that begin so, in the letters that such names have.
+fn words(text: &str, prefix: &str) -> BTreeSet<String> {
+    let is_part = |letter: char| letter.is_ascii_alphanumeric() || letter == '.' || letter == '-';
+    let words = text.split(|letter: char| !is_part(letter)).map(|word| word.trim_end_matches(['.', '-']));
+    words.filter(|word| word.starts_with(prefix) && word.len() > prefix.len()).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_command_is_described_and_no_other() {
+    let server = Server::start();
+    let known: Vec<String> = server.run(&["COMMAND", "LIST", "FILTERBY", "MODULE", "rmr"]);
+    let known: BTreeSet<String> = known.iter().map(|name| name.to_uppercase()).collect();
+    assert_eq!(words(README, "RMR."), known);
+
+    let rows: BTreeSet<String> = README.lines().filter_map(|line| line.strip_prefix("| `RMR.")).map(name_of).collect();
+    assert_eq!(rows, known, "the table of commands");
+}
+
+fn name_of(rest_of_row: &str) -> String {
+    let end = rest_of_row.find([' ', '`']).expect("the end of a name");
+    format!("RMR.{}", &rest_of_row[..end])
+}
+
+/// The words that `COMMAND DOCS` shows for the options of a command stand in its row.
+#[test]
+fn the_options_of_the_commands_are_described() {
+    let server = Server::start();
+    for name in ["RMR.FANOUT", "RMR.MAP"] {
+        let row = README.lines().find(|line| line.starts_with(&format!("| `{name} "))).expect("a row");
+        let docs: Value = server.run(&["COMMAND", "DOCS", name]);
+        let mut tokens = Vec::new();
+        find_tokens(&docs, &mut tokens);
+        assert!(tokens.len() > 8, "{tokens:?}");
+        for token in tokens {
+            assert!(row.contains(&token) || README.contains(&format!("`{token}`")), "{name} takes {token}");
+        }
+    }
+}
+
+/// The value after each `token` in the nested lists of `COMMAND DOCS`.
+fn find_tokens(docs: &Value, tokens: &mut Vec<String>) {
+    let Value::Array(elements) = docs else { return };
+    for pair in elements.windows(2) {
+        if let [Value::BulkString(name), Value::BulkString(token)] = pair
+            && name == b"token"
+        {
+            tokens.push(String::from_utf8_lossy(token).into_owned());
+        }
+    }
+    elements.iter().for_each(|element| find_tokens(element, tokens));
+}
+
+#[test]
+fn every_setting_stands_there_with_its_default_and_its_range() {
+    let server = Server::start();
+    let pairs: Vec<(String, String)> = server.run(&["CONFIG", "GET", "rmr.*"]);
+    let known: BTreeSet<String> = pairs.iter().map(|(name, _)| name.clone()).collect();
+    assert_eq!(words(README, "rmr."), known);
+
+    let rows: Vec<Vec<&str>> = README.lines().filter(|line| line.starts_with("| `rmr.")).map(cells).collect();
+    for (name, default) in &pairs {
+        let row = rows.iter().find(|row| row[0].contains(&format!("`{name}`")));
+        let [_, shown, allowed, ..] = row.unwrap_or_else(|| panic!("{name} has no row"))[..] else { panic!("{name}") };
+        let default = if default.is_empty() { "empty".to_owned() } else { format!("`{default}`") };
+        assert_eq!(shown, default, "the default of {name}");
+        check_range(&server, name, allowed);
+    }
+}
+
+fn cells(row: &str) -> Vec<&str> {
+    row.trim_matches('|').split(" | ").map(str::trim).collect()
+}
+
+/// What the table allows is taken, and the number before and after it is not.
+fn check_range(server: &Server, name: &str, allowed: &str) {
+    let takes = |value: &str| server.try_run::<()>(&["CONFIG", "SET", name, value]).is_ok();
+    let numbers: Vec<i64> = allowed.split(' ').filter_map(|word| word.parse().ok()).collect();
+    match numbers[..] {
+        _ if name == "rmr.threads" => assert!(!takes("2"), "it is for load time only"),
+        [least] => assert!(takes(&least.to_string()) && !takes(&(least - 1).to_string()), "{name}"),
+        [least, most] => {
+            assert!(takes(&least.to_string()) && !takes(&(least - 1).to_string()), "{name}");
+            assert!(takes(&most.to_string()) && !takes(&(most + 1).to_string()), "{name}");
+        }
+        _ if allowed.starts_with("`auto`") => {
+            let refusal = server.try_run::<()>(&["CONFIG", "SET", name, "bogus"]).expect_err("no such word");
+            assert!(error_text(&refusal).contains(&allowed.replace('`', "")), "{}", error_text(&refusal));
+        }
+        _ => {}
+    }
+}
+
+/// The table of errors is that of the crate's documentation.
+#[test]
+fn every_error_prefix_stands_there_and_no_other() {
+    let documented = |text: &str| -> BTreeSet<String> {
+        let rows = text.lines().filter_map(|line| line.trim_start_matches("//! ").strip_prefix("| `"));
+        let prefixes = rows.filter_map(|row| row.split('`').next()).filter(|prefix| !prefix.contains(['.', ' ']));
+        prefixes.filter(|prefix| prefix.chars().all(|letter| letter.is_ascii_uppercase())).map(str::to_owned).collect()
+    };
+    let table = README.split("## Errors").nth(1).and_then(|rest| rest.split("\n## ").next()).expect("a section");
+    assert_eq!(documented(table), documented(include_str!("../src/error.rs")));
+}
+
+#[test]
+fn its_rust_code_is_the_code_of_the_examples_and_the_documentation() {
+    let blocks: Vec<&str> = README.split("```rust\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    let [module, client] = blocks[..] else { panic!("two blocks of Rust, not {}", blocks.len()) };
+    assert!(include_str!("../examples/sum.rs").ends_with(module), "the module is not examples/sum.rs");
+    let as_doc: String = client.lines().map(|line| format!("//! {line}").trim_end().to_owned() + "\n").collect();
+    assert!(include_str!("../src/lib.rs").contains(&as_doc), "the client is not that of src/lib.rs");
+}
+
+/// One thing of the tour: a line that was typed, and what came out.
+struct Typed {
+    line: String,
+    output: Vec<String>,
+}
+
+fn tour() -> Vec<Typed> {
+    let mut typed: Vec<Typed> = Vec::new();
+    let blocks = README.split("```console\n").skip(1).filter_map(|rest| rest.split("```").next());
+    for line in blocks.flat_map(str::lines) {
+        if line.starts_with("127.0.0.1:7001> ") || line.starts_with("$ ") {
+            typed.push(Typed { line: line.to_owned(), output: Vec::new() });
+        } else {
+            typed.last_mut().expect("a prompt first").output.push(line.to_owned());
+        }
+    }
+    typed
+}
+
+#[test]
+fn the_tour_is_true() {
+    let cluster = Cluster::start(3);
+    // Where redis-cli draws the line between the second and the third shard.
+    cluster.move_slot(10922, 2, 1);
+    for line in include_str!("../scripts/sample-data.redis").lines() {
+        let words: Vec<&str> = line.split(' ').collect();
+        cluster.node(cluster.owner_of(slot_of(words[1]))).run::<()>(&words);
+    }
+    let typed = tour();
+    assert!(typed.len() > 10, "no tour was found");
+    for Typed { line, output } in typed {
+        if let Some(command) = line.strip_prefix("127.0.0.1:7001> ") {
+            let got = redis_cli(&cluster, command);
+            let got: Vec<String> = got.lines().map(|line| without_chance(line.trim_end())).collect();
+            let shown: Vec<String> = output.iter().map(|line| without_chance(line)).collect();
+            assert_eq!(got, shown, "{line}");
+        } else {
+            run_shell(&cluster, &line);
+            assert!(output.is_empty(), "{line} prints nothing");
+        }
+    }
+}
+
+/// The shell lines of the tour: the cluster has other ports here, and its processes are stopped by their ids.
+fn run_shell(cluster: &Cluster, line: &str) {
+    let node = |address: &str| &cluster.nodes()[usize::from(address.as_bytes()[address.len() - 1] - b'1')];
+    if let Some(address) = line.strip_prefix("$ pkill -STOP -f ") {
+        node(address).stop_signal();
+    } else if let Some(address) = line.strip_prefix("$ pkill -CONT -f ") {
+        node(address).cont_signal();
+        eventually(std::time::Duration::from_secs(5), "the node answers again", || {
+            node(address).try_run::<()>(&["PING"]).is_ok()
+        });
+    } else {
+        assert_eq!(line, "$ redis-cli -3 -p 7001");
+    }
+}
+
+/// Types a line into redis-cli; the ports 7001 to 7003 are those of the cluster.
+fn redis_cli(cluster: &Cluster, line: &str) -> String {
+    let ports: Vec<(String, String)> = cluster.nodes().iter().enumerate().map(port_pair).collect();
+    let line = ports.iter().fold(line.to_owned(), |line, (shown, real)| line.replace(shown, real));
+    let mut cli = Command::new("redis-cli")
+        .args(["-3", "--no-raw", "-p", &cluster.node(0).port().to_string()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("redis-cli, which comes with the server");
+    cli.stdin.take().expect("its input").write_all(line.as_bytes()).expect("redis-cli reads");
+    let output = cli.wait_with_output().expect("redis-cli ends");
+    let output = String::from_utf8(output.stdout).expect("text");
+    ports.iter().fold(output, |output, (shown, real)| output.replace(real, shown)).trim_end().to_owned()
+}
+
+fn port_pair((index, node): (usize, &Server)) -> (String, String) {
+    (format!("127.0.0.1:{}", 7001 + index), node.address())
+}
+
+/// The line without what differs from cluster to cluster and from moment to moment: ids and ages.
+fn without_chance(line: &str) -> String {
+    const AGE: &str = "\"age-ms\" => (integer) ";
+    if let Some((before, _)) = line.split_once(AGE) {
+        return format!("{before}{AGE}(some)");
+    }
+    let is_id = |word: &str| matches!(word.len(), 8 | 40) && word.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let words: Vec<&str> = line.split_inclusive(['"', '@', ' ']).collect();
+    let cut =
+        |word: &&str| if is_id(word.trim_end_matches(['"', '@'])) { "(id)".to_owned() } else { (*word).to_owned() };
+    words.iter().map(cut).collect()
+}

@@ -1,0 +1,248 @@
+//! Links over TLS, with the server's own certificates: alone, beside plain ports, and against peers that are not to be
+//! trusted.
+//!
+//! A server that was built without TLS cannot show any of this; the tests then say so and end.
+
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use common::{SLOTS, Server, ServerBuilder, StartError, Wire, eventually, free_port, module_path, slot_of};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+
+const SOON: Duration = Duration::from_secs(3);
+
+/// How long nodes that meet may take to form a cluster.
+const FORMATION: Duration = Duration::from_secs(30);
+
+/// A certificate authority, and a directory with the files of what it signed.
+struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    dir: PathBuf,
+}
+
+impl Authority {
+    /// A new one, whose files go to a directory of a server that lives as long as they are needed.
+    fn new(dir: &Path, name: &str) -> Self {
+        let dir = dir.join(name);
+        fs::create_dir(&dir).expect("a directory for certificates");
+        let key = KeyPair::generate().expect("a key");
+        let mut params = CertificateParams::new(Vec::new()).expect("parameters");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, format!("the {name} authority"));
+        let certificate = params.self_signed(&key).expect("a certificate");
+        fs::write(dir.join("ca.crt"), certificate.pem()).expect("a file");
+        let authority = Self { issuer: Issuer::new(params, key), dir };
+        authority.sign("node");
+        authority
+    }
+
+    /// Makes `<name>.crt` and `<name>.key`.
+    fn sign(&self, name: &str) {
+        let key = KeyPair::generate().expect("a key");
+        // The name is none that nodes are reached by: they are known by their addresses.
+        let mut params = CertificateParams::new(vec![format!("{name}.example")]).expect("parameters");
+        params.distinguished_name.push(DnType::CommonName, format!("{name}.example"));
+        let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
+        fs::write(self.file(name, "crt"), certificate.pem()).expect("a file");
+        fs::write(self.file(name, "key"), key.serialize_pem()).expect("a file");
+    }
+
+    fn file(&self, name: &str, kind: &str) -> String {
+        self.dir.join(format!("{name}.{kind}")).to_str().expect("a path that is text").to_owned()
+    }
+
+    /// A server with a TLS port, which believes this authority and shows a certificate of it.
+    fn server(&self, tls_port: u16) -> ServerBuilder {
+        Server::builder()
+            .config("tls-port", tls_port.to_string())
+            .config("tls-ca-cert-file", self.file("ca", "crt"))
+            .config("tls-cert-file", self.file("node", "crt"))
+            .config("tls-key-file", self.file("node", "key"))
+            .config("tls-cluster", "yes")
+    }
+}
+
+/// Somewhere to keep certificates, unless this server knows no TLS: then there is nothing to test, which is said.
+fn with_tls() -> Option<(Server, Authority)> {
+    let keeper = Server::builder().module(false).start();
+    let authority = Authority::new(keeper.dir(), "trusted");
+    match authority.server(free_port()).module(false).try_start() {
+        Ok(_) => Some((keeper, authority)),
+        Err(StartError::Exited(log)) => {
+            let reason = log.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
+            println!("not tested: this server was built without TLS ({reason})");
+            None
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// Three nodes that speak TLS among each other, and an open plain connection to each.
+struct TlsCluster {
+    nodes: Vec<Server>,
+    tls_ports: Vec<u16>,
+    wires: Vec<Wire>,
+}
+
+impl TlsCluster {
+    fn start(authority: &Authority) -> Self {
+        let tls_ports: Vec<u16> = (0..3).map(|_| free_port()).collect();
+        let start = |&port: &u16| {
+            let node = authority.server(port).module(false).config("cluster-enabled", "yes");
+            node.config("cluster-node-timeout", "2000").start()
+        };
+        let nodes: Vec<Server> = tls_ports.iter().map(start).collect();
+        let mut wires: Vec<Wire> = nodes.iter().map(Server::wire).collect();
+        for (index, wire) in wires.iter_mut().enumerate() {
+            let (first, last) = (first_slot(index), first_slot(index + 1) - 1);
+            let range = [first.to_string(), last.to_string()];
+            assert_eq!(wire.ask(&["CLUSTER", "ADDSLOTSRANGE", &range[0], &range[1]]), "+OK");
+            assert_eq!(wire.ask(&["CLUSTER", "SET-CONFIG-EPOCH", &(index + 1).to_string()]), "+OK");
+            assert_eq!(wire.ask(&["CLUSTER", "MEET", "127.0.0.1", &tls_ports[0].to_string()]), "+OK");
+        }
+        eventually(FORMATION, "the cluster is formed", || {
+            wires.iter_mut().all(|wire| {
+                let info = wire.ask(&["CLUSTER", "INFO"]);
+                info.contains("cluster_state:ok") && info.contains("cluster_known_nodes:3")
+            })
+        });
+        Self { nodes, tls_ports, wires }
+    }
+
+    fn load_module(&mut self) {
+        let path = module_path();
+        let path = path.to_str().expect("a path that is text");
+        for wire in &mut self.wires {
+            assert_eq!(wire.ask(&["MODULE", "LOAD", path]), "+OK");
+        }
+    }
+
+    /// Puts some numbers all over it, and checks that each node adds them up over TLS.
+    fn check(&mut self) {
+        let keys: Vec<String> = (0..60).map(|number| format!("number:{number}")).collect();
+        for key in &keys {
+            let owner = (0..3).rfind(|&node| first_slot(node) <= u32::from(slot_of(key))).expect("an owner");
+            assert_eq!(self.wires[owner].ask(&["SET", key, "2"]), "+OK");
+        }
+        let mut sum = vec!["RMR.SUM"];
+        sum.extend(keys.iter().map(String::as_str));
+        for wire in &mut self.wires {
+            assert_eq!(wire.ask(&sum), ":120");
+            assert_eq!(wire.ask(&["RMR.FANOUT", "REDUCE", "SUM", "DBSIZE"]), ":60");
+            assert_eq!(wire.ask(&["RMR.FANOUT", "ECHO", "x"]), "*3 $1 x $1 x $1 x");
+        }
+        // Larger than one record of TLS, many times over, in both directions.
+        let big = "x".repeat(3 << 20);
+        let set = self.wires[0].ask(&["RMR.MAP", "LIST", "3", &keys[0], &keys[1], &keys[2], "SET", "{}", &big]);
+        assert_eq!(set, "*3 +OK +OK +OK");
+        let lengths = self.wires[1].ask(&["RMR.MAP", "SUM", "3", &keys[0], &keys[1], &keys[2], "STRLEN"]);
+        assert_eq!(lengths, format!(":{}", 9 << 20));
+        let values = self.wires[2].ask(&["RMR.MAP", "LIST", "3", &keys[0], &keys[1], &keys[2], "GET"]);
+        assert!(values.len() > 9 << 20);
+    }
+
+    /// The addresses that requests are sent to, as a node tells them.
+    fn topology(&mut self) -> String {
+        self.wires[0].ask(&["RMR.REFRESH"])
+    }
+}
+
+fn first_slot(index: usize) -> u32 {
+    u32::from(SLOTS) * index as u32 / 3
+}
+
+#[test]
+fn links_use_the_tls_ports_beside_plain_ones() {
+    let Some((_keeper, authority)) = with_tls() else { return };
+    let mut cluster = TlsCluster::start(&authority);
+    cluster.load_module();
+    cluster.check();
+    let topology = cluster.topology();
+    for port in cluster.tls_ports.clone() {
+        assert!(topology.contains(&format!("127.0.0.1:{port}")), "{topology}");
+    }
+}
+
+#[test]
+fn links_work_where_there_are_no_plain_ports() {
+    let Some((_keeper, authority)) = with_tls() else { return };
+    let mut cluster = TlsCluster::start(&authority);
+    for (wire, node) in cluster.wires.iter_mut().zip(&cluster.nodes) {
+        // The connection that is open stays.
+        assert_eq!(wire.ask(&["CONFIG", "SET", "port", "0"]), "+OK");
+        assert!(Wire::try_connect(node.port(), SOON).is_err(), "the plain port is closed");
+    }
+    cluster.load_module();
+    cluster.check();
+}
+
+/// A coordinator of these servers, over TLS.
+fn coordinator(authority: &Authority, ports: &[u16]) -> Server {
+    let nodes: Vec<String> = ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
+    authority.server(free_port()).module_args(["nodes", &nodes.join(" ")]).start()
+}
+
+#[test]
+fn a_peer_of_another_authority_is_refused_and_named() {
+    let Some((keeper, authority)) = with_tls() else { return };
+    let stranger = Authority::new(keeper.dir(), "stranger");
+    let (trusted, strange) = (free_port(), free_port());
+    let _trusted = authority.server(trusted).module(false).start();
+    let shard = stranger.server(strange).module(false).config("tls-auth-clients", "no").start();
+    let coordinator = coordinator(&authority, &[trusted, strange]);
+    let mut wire = coordinator.wire();
+    let reply = wire.ask(&["RMR.FANOUT", "PING"]);
+    assert!(reply.starts_with(&format!("-RMRNODE 127.0.0.1:{strange}: TLS: ")), "{reply}");
+    assert!(reply.contains("certificate"), "{reply}");
+    let partial = wire.ask(&["RMR.FANOUT", "PARTIAL", "PING"]);
+    assert!(partial.starts_with("*2 +PONG -RMRNODE "), "{partial}");
+    assert_eq!(shard.calls_of("ping"), 1, "only the harness has asked it");
+}
+
+#[test]
+fn a_peer_that_does_not_trust_us_is_named() {
+    let Some((keeper, authority)) = with_tls() else { return };
+    let other = Authority::new(keeper.dir(), "other");
+    let port = free_port();
+    // It shows a certificate that we trust, and wants one of an authority that has not signed ours.
+    let shard = authority.server(port).module(false).config("tls-ca-cert-file", other.file("ca", "crt")).start();
+    let coordinator = coordinator(&authority, &[port]);
+    let reply = coordinator.wire().ask(&["RMR.MAP", "LIST", "1", "counter", "INCR"]);
+    assert!(reply.starts_with(&format!("-RMRNODE 127.0.0.1:{port}: ")), "{reply}");
+    assert!(!reply.contains("outcome"), "nothing was ever taken: {reply}");
+    assert_eq!(shard.run::<u64>(&["EXISTS", "counter"]), 0);
+}
+
+#[test]
+fn a_plain_port_where_tls_was_expected_is_named_in_time() {
+    let Some((_keeper, authority)) = with_tls() else { return };
+    let plain = Server::builder().module(false).start();
+    let coordinator = coordinator(&authority, &[plain.port()]);
+    let mut wire = coordinator.wire();
+    let reply = wire.ask(&["RMR.FANOUT", "TIMEOUT", "5000", "PING"]);
+    assert!(reply.starts_with(&format!("-RMRNODE 127.0.0.1:{}: ", plain.port())), "{reply}");
+    assert_eq!(wire.ask(&["PING"]), "+PONG");
+}
+
+#[test]
+fn certificates_that_are_renewed_are_used_by_new_connections() {
+    let Some((keeper, authority)) = with_tls() else { return };
+    let port = free_port();
+    let shard = authority.server(port).module(false).start();
+    let coordinator = coordinator(&authority, &[port]);
+    let mut wire = coordinator.wire();
+    assert_eq!(wire.ask(&["RMR.FANOUT", "PING"]), "*1 +PONG");
+    // Another authority takes over, by the settings of both servers.
+    let successor = Authority::new(keeper.dir(), "successor");
+    for server in [&shard, &coordinator] {
+        let (ca, certificate, key) =
+            (successor.file("ca", "crt"), successor.file("node", "crt"), successor.file("node", "key"));
+        let renewed = ["CONFIG", "SET", "tls-ca-cert-file", &ca, "tls-cert-file", &certificate, "tls-key-file", &key];
+        server.run::<()>(&renewed);
+    }
+    shard.run::<()>(&["CLIENT", "KILL", "TYPE", "normal"]);
+    eventually(SOON, "a new connection works", || wire.ask(&["RMR.FANOUT", "PING"]) == "*1 +PONG");
+}
