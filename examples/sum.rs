@@ -24,13 +24,8 @@ fn sum(ctx: &Context, args: Vec<RedisString>) -> RedisResult {
 }
 
 fn init(ctx: &Context, _args: &[RedisString]) -> Status {
-    rmr::register(ctx, Setup::new()).map_or_else(
-        |error| {
-            ctx.log_warning(&error.to_string());
-            Status::Err
-        },
-        |()| Status::Ok,
-    )
+    let registered = rmr::register(ctx, Setup::new());
+    registered.inspect_err(|error| ctx.log_warning(&error.to_string())).map_or(Status::Err, |()| Status::Ok)
 }
 
 redis_module! {

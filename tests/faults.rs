@@ -3,9 +3,10 @@
 
 mod common;
 
+use std::sync::Mutex;
 use std::time::Duration;
 
-use common::{Fault, Proxy, Server, Wire, eventually};
+use common::{Fault, Proxy, Server, Wire, eventually, while_repeating};
 
 const SOON: Duration = Duration::from_secs(2);
 
@@ -113,6 +114,46 @@ fn of_a_lost_batch_no_write_is_repeated() {
     for key in &keys {
         assert!(scene.held(key).unwrap_or(0) <= 1, "{key} was incremented twice");
     }
+}
+
+#[test]
+fn increments_are_never_repeated_while_connections_are_cut_all_the_time() {
+    let scene = Scene::new();
+    // For each client, how often its counter was incremented for sure, and how often perhaps.
+    let tally: Vec<Mutex<(u64, u64)>> = (0..4).map(|_| Mutex::default()).collect();
+    let clients: Vec<usize> = (0..4).collect();
+    let increment = |&client: &usize| {
+        let mut wire = scene.wire();
+        let (scene, tally) = (&scene, &tally[client]);
+        let key = format!("counter:{client}");
+        move || {
+            let reply = wire.ask(&["RMR.MAP", "LIST", "1", &key, "INCR"]);
+            let mut tally = tally.lock().expect("no thread has failed");
+            if reply.starts_with("*1 :") {
+                tally.0 += 1;
+            } else {
+                scene.assert_names_the_node(&reply);
+                tally.1 += u64::from(reply.ends_with(UNKNOWN));
+            }
+        }
+    };
+    while_repeating(&clients, increment, || {
+        let mut cuts = 0;
+        eventually(Duration::from_secs(20), "a few hundred cuts", || {
+            scene.proxy.cut_all();
+            cuts += 1;
+            cuts == 300
+        });
+    });
+    let mut lost = 0;
+    for (client, tally) in tally.into_iter().enumerate() {
+        let (sure, perhaps) = tally.into_inner().expect("no thread has failed");
+        let held = scene.held(&format!("counter:{client}")).unwrap_or(0);
+        assert!((sure..=sure + perhaps).contains(&held), "{held} after {sure} to {}", sure + perhaps);
+        assert!(sure > 0, "the counter was never incremented");
+        lost += perhaps;
+    }
+    assert!(lost > 0, "no request was ever cut");
 }
 
 #[test]

@@ -91,6 +91,24 @@ fn a_stopped_node_does_not_gather_memory_in_the_coordinator() {
 }
 
 #[test]
+fn a_node_that_stops_again_and_again_has_no_more_links_than_before() {
+    let cluster = Cluster::builder().node_timeout(Duration::from_secs(30)).start();
+    let mut wire = cluster.node(0).wire();
+    let links = || cluster.node(1).run::<String>(&["CLIENT", "LIST"]).matches(" name=rmr ").count();
+    for _ in 0..5 {
+        assert_eq!(wire.ask(&["RMR.PING"]), "+OK");
+        assert_eq!(wire.ask(&["RMR.FANOUT", "PING"]), "*3 +PONG +PONG +PONG");
+        cluster.node(1).stop_signal();
+        for _ in 0..10 {
+            assert!(wire.ask(&["RMR.FANOUT", "TIMEOUT", "10", "PING"]).starts_with("-RMRTIMEOUT 10 ms"));
+        }
+        cluster.node(1).cont_signal();
+        eventually(SOON, "it answers", || wire.ask(&["RMR.PING"]) == "+OK");
+    }
+    eventually(SOON, "there are two links, one for each protocol", || links() <= 2);
+}
+
+#[test]
 fn changing_the_settings_under_load_leaves_no_links_behind() {
     let shards: Vec<Server> = (0..2).map(|_| Server::builder().module(false).start()).collect();
     let both = format!("{} {}", shards[0].address(), shards[1].address());

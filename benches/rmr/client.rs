@@ -116,24 +116,24 @@ impl Client {
                     let flight = &mut flights[first.slot];
                     flight.sum += first.progress.sum;
                     flight.parts_left -= 1;
-                    if flight.parts_left == 0 {
-                        flight.ended = true;
-                    }
                     awaited[index].pop_front();
                 }
             }
-            for slot in 0..flights.len() {
-                if !std::mem::take(&mut flights[slot].ended) {
+            for (slot, flight) in flights.iter_mut().enumerate() {
+                if !flight.has_ended() {
                     continue;
                 }
-                latencies.push(flights[slot].began.elapsed());
-                check(flights[slot].request, flights[slot].sum)?;
+                latencies.push(flight.began.elapsed());
+                check(flight.request, flight.sum)?;
                 match requests.next() {
                     Some(request) => {
-                        flights[slot] = Flight::begin(request);
+                        *flight = Flight::begin(request);
                         self.queue(slot, request, &mut awaited);
                     }
-                    None => under_way -= 1,
+                    None => {
+                        flight.is_counted = true;
+                        under_way -= 1;
+                    }
                 }
             }
             self.flush()?;
@@ -160,12 +160,17 @@ struct Flight<'r> {
     began: Instant,
     parts_left: usize,
     sum: i64,
-    ended: bool,
+    /// Whether its end has been seen to, with nothing to follow it.
+    is_counted: bool,
 }
 
 impl<'r> Flight<'r> {
     fn begin(request: &'r Request) -> Self {
-        Self { request, began: Instant::now(), parts_left: request.parts.len(), sum: 0, ended: false }
+        Self { request, began: Instant::now(), parts_left: request.parts.len(), sum: 0, is_counted: false }
+    }
+
+    fn has_ended(&self) -> bool {
+        self.parts_left == 0 && !self.is_counted
     }
 }
 

@@ -41,7 +41,7 @@ pub fn value(number: usize) -> i64 {
 
 /// Numbers of keys, spread over all of them; the same ones for the same seed.
 pub fn pick(seed: usize, count: usize) -> Vec<usize> {
-    /// A prime that is no factor of the number of keys, so that the walk meets every key before it meets one twice.
+    /// It has no factor in common with the number of keys: the walk meets every key before it meets one twice.
     const STRIDE: usize = 61_813;
     (0..count).map(|step| (seed * 7 + step * STRIDE) % KEYS).collect()
 }

@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::common::Cluster;
 use crate::data::KEYS;
-use crate::rounds::{Effort, Sample, Through};
+use crate::rounds::{Effort, Round, Sample, Through};
 
 /// What was measured, and on what.
 pub fn heading(cluster: &Cluster, effort: &Effort) {
@@ -34,13 +34,25 @@ fn processors() -> String {
 
 /// One row for each contender of each case, the module first.
 pub fn table(samples: &[Sample]) {
-    println!(
-        "| request | in flight | through | p50 ms | p99 ms | p50 to hand | p50 to module | requests/s | CPU s/1000: client | servers | together | CPU to hand |"
-    );
-    println!("|---|--:|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|");
+    const COLUMNS: [&str; 12] = [
+        "request",
+        "in flight",
+        "through",
+        "p50 ms",
+        "p99 ms",
+        "p50 ÷ by hand",
+        "p50 ÷ module",
+        "requests/s",
+        "CPU s/1000: client",
+        "servers",
+        "together",
+        "CPU ÷ by hand",
+    ];
+    println!("| {} |", COLUMNS.join(" | "));
+    println!("|---|--:|---|{}", "--:|".repeat(COLUMNS.len() - 3));
     for sample in samples {
         let of_case = |through| samples.iter().find(|other| other.case == sample.case && other.through == through);
-        let ratio = |other: Option<&Sample>, figure: fn(&crate::rounds::Round) -> f64| match other {
+        let ratio = |other: Option<&Sample>, figure: fn(&Round) -> f64| match other {
             Some(other) => format!("{:.2}", sample.ratio(other, figure)),
             None => String::new(),
         };

@@ -76,10 +76,8 @@ pub(super) enum Message {
     Replace,
 }
 
-/// A batch that is being answered.
+/// A batch that is on its way, or being answered.
 struct Pending {
-    /// Where its bytes begin in the stream of all bytes written.
-    start: u64,
     /// How many replies have been read, those to our own words around the batch included.
     read: usize,
     commands: usize,
@@ -137,15 +135,16 @@ pub(super) struct Connection {
     status: Arc<Status>,
     /// Requests in a row that ran out of time; the node's first byte ends the row.
     silence: Arc<AtomicU32>,
-    /// What is to be written; of the first, `written_of_first` bytes have been.
-    output: VecDeque<Vec<u8>>,
-    written_of_first: usize,
-    queued: u64,
-    written: u64,
+    /// Batches of which nothing has left. Those that are given up by now never do.
+    waiting: VecDeque<(Vec<u8>, Pending)>,
+    /// What is left to write of a batch that has left in part, and how much of it has.
+    begun: Vec<u8>,
+    begun_written: usize,
     input: BytesMut,
     /// The largest that `input` has been since it was last made anew.
     largest: usize,
     scanner: Scanner,
+    /// Batches that have left, wholly or in part, in the order in which they are answered.
     pending: VecDeque<Pending>,
 }
 
@@ -155,10 +154,9 @@ impl Connection {
             stream,
             status,
             silence,
-            output: VecDeque::new(),
-            written_of_first: 0,
-            queued: 0,
-            written: 0,
+            waiting: VecDeque::new(),
+            begun: Vec::new(),
+            begun_written: 0,
             input: BytesMut::new(),
             largest: 0,
             scanner: Scanner::default(),
@@ -166,22 +164,17 @@ impl Connection {
         }
     }
 
-    /// Queues a batch, unless its requester has given it up.
+    /// Queues a batch.
     pub(super) fn queue(&mut self, outgoing: Outgoing) {
-        if outgoing.is_given_up() {
-            return;
-        }
-        self.pending.push_back(Pending {
-            start: self.queued,
+        let pending = Pending {
             read: 0,
             commands: outgoing.commands,
             mode: outgoing.mode,
             replies: Vec::with_capacity(outgoing.commands),
             budget: outgoing.budget,
             answer: Some(outgoing.answer),
-        });
-        self.queued += outgoing.wire.len() as u64;
-        self.output.push_back(outgoing.wire);
+        };
+        self.waiting.push_back((outgoing.wire, pending));
     }
 
     /// Works until the connection ends. What was asked and not answered is then failed.
@@ -201,7 +194,7 @@ impl Connection {
     pub(super) async fn run_out(mut self) {
         /// How often it is seen whether anybody does.
         const LOOK: Duration = Duration::from_millis(250);
-        while self.pending.iter().any(|pending| !pending.is_given_up()) {
+        while self.has_requesters() {
             let broken = poll_fn(|context| match self.poll_write(context) {
                 Poll::Ready(Err(error)) => Poll::Ready(error.to_string()),
                 _ => self.poll_read(context),
@@ -212,11 +205,17 @@ impl Connection {
         }
     }
 
+    fn has_requesters(&self) -> bool {
+        let waiting = self.waiting.iter().map(|(_, pending)| pending);
+        self.pending.iter().chain(waiting).any(|pending| !pending.is_given_up())
+    }
+
     fn fail_pending(&mut self, cause: &str) {
         for mut pending in self.pending.drain(..) {
-            let has_left = pending.start < self.written;
-            let failure = if has_left { Failure::Lost(cause.into()) } else { Failure::Unreachable(cause.into()) };
-            pending.finish(Some(failure));
+            pending.finish(Some(Failure::Lost(cause.into())));
+        }
+        for (_, mut pending) in self.waiting.drain(..) {
+            pending.finish(Some(Failure::Unreachable(cause.into())));
         }
     }
 
@@ -237,7 +236,7 @@ impl Connection {
             return Poll::Ready(End::Broken(error.to_string()));
         }
         let read = self.poll_read(context);
-        if is_unused && self.pending.is_empty() {
+        if is_unused && self.pending.is_empty() && self.waiting.is_empty() {
             return Poll::Ready(End::Unused);
         }
         read.map(End::Broken)
@@ -246,25 +245,44 @@ impl Connection {
     fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         /// More than this many pieces do not get faster.
         const PIECES: usize = 64;
-        while !self.output.is_empty() {
+        loop {
+            self.waiting.retain(|(_, pending)| !pending.is_given_up());
             let mut slices = [IoSlice::new(&[]); PIECES];
+            let rest = std::iter::once(&self.begun[self.begun_written..]).filter(|rest| !rest.is_empty());
+            let pieces = rest.chain(self.waiting.iter().map(|(wire, _)| wire.as_slice()));
             let mut count = 0;
-            for (slice, bytes) in slices.iter_mut().zip(&self.output) {
-                let skip = if count == 0 { self.written_of_first } else { 0 };
-                *slice = IoSlice::new(&bytes[skip..]);
+            for (slice, piece) in slices.iter_mut().zip(pieces) {
+                *slice = IoSlice::new(piece);
                 count += 1;
             }
-            let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(context, &slices[..count]))?;
-            if written == 0 {
-                return Poll::Ready(Err(std::io::ErrorKind::WriteZero.into()));
+            if count == 0 {
+                return Pin::new(&mut self.stream).poll_flush(context);
             }
-            self.written += written as u64;
-            self.written_of_first += written;
-            while self.output.front().is_some_and(|first| first.len() <= self.written_of_first) {
-                self.written_of_first -= self.output.pop_front().map_or(0, |first| first.len());
+            match ready!(Pin::new(&mut self.stream).poll_write_vectored(context, &slices[..count]))? {
+                0 => return Poll::Ready(Err(std::io::ErrorKind::WriteZero.into())),
+                written => self.has_left(written),
             }
         }
-        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    /// So many bytes have left: moves the batches that they belong to.
+    fn has_left(&mut self, mut written: usize) {
+        loop {
+            let rest = self.begun.len() - self.begun_written;
+            if written < rest {
+                self.begun_written += written;
+                return;
+            }
+            written -= rest;
+            self.begun_written = 0;
+            self.begun.clear();
+            if written == 0 {
+                return;
+            }
+            let Some((wire, pending)) = self.waiting.pop_front() else { return };
+            self.begun = wire;
+            self.pending.push_back(pending);
+        }
     }
 
     /// Reads until nothing more comes. Ready when the connection is of no use any more, with the reason.

@@ -3,6 +3,7 @@
 //! A task owns the connection: it dials when there is something to send, and anew after a connection has broken. The
 //! link ends when its last handle is dropped and what was asked has been answered.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -41,6 +42,19 @@ struct Lane {
     silence: Arc<AtomicU32>,
 }
 
+impl Lane {
+    /// `false` if nobody serves the connection any more.
+    fn send(&self, message: Message) -> bool {
+        CORKED.with_borrow_mut(|corked| match corked {
+            Some(corked) => {
+                corked.push((self.outbox.clone(), message));
+                true
+            }
+            None => self.outbox.send(message).is_ok(),
+        })
+    }
+}
+
 impl SocketLink {
     /// A link to this address. Nothing is dialled before something is sent. Must be called within a tokio runtime.
     pub fn new(address: Address, options: Arc<LinkOptions>) -> Self {
@@ -76,7 +90,7 @@ impl Link for SocketLink {
         let (answer, answered) = oneshot::channel();
         let in_flight = InFlight::enter(self.status.clone());
         let message = Message::Send(Outgoing::new(&batch, answer));
-        let is_open = self.lane(batch.protocol).outbox.send(message).is_ok();
+        let is_open = self.lane(batch.protocol).send(message);
         Box::pin(async move {
             let _in_flight = in_flight;
             match answered.await {
@@ -98,6 +112,31 @@ impl Link for SocketLink {
             // A driver that has gone has no connection to replace.
             let _ = lane.outbox.send(Message::Replace);
         }
+    }
+}
+
+/// Messages that are kept, each with where it goes.
+type Corked = Vec<(mpsc::UnboundedSender<Message>, Message)>;
+
+thread_local! {
+    static CORKED: RefCell<Option<Corked>> = const { RefCell::new(None) };
+}
+
+/// Keeps what this thread sends until [`uncork`]. A server that takes many commands in one round of its event loop so
+/// hands all of them over at once: one wake-up of the runtime, and one write a node.
+#[cfg_attr(not(feature = "module"), expect(dead_code, reason = "only a server has such rounds"))]
+pub(crate) fn cork() {
+    CORKED.with_borrow_mut(|corked| {
+        corked.get_or_insert_default();
+    });
+}
+
+/// Sends what [`cork`] has kept.
+#[cfg_attr(not(feature = "module"), expect(dead_code, reason = "only a server has such rounds"))]
+pub(crate) fn uncork() {
+    for (outbox, message) in CORKED.take().into_iter().flatten() {
+        // A driver that has gone drops the message, which its requester hears.
+        let _ = outbox.send(message);
     }
 }
 

@@ -235,11 +235,12 @@ impl Ctx {
         }
     }
 
-    /// Calls back when the server says that such an event has happened. Nothing where the server has no such event.
-    pub(super) fn subscribe(self, event: u64, version: u64, callback: EventCallback) {
+    /// Calls back when the server says that such an event has happened. `false` if the server has no such event.
+    pub(super) fn subscribe(self, event: u64, version: u64, callback: EventCallback) -> bool {
         let event = raw::RedisModuleEvent { id: event, dataver: version };
         // SAFETY: a context of OnLoad; the callback lives until the module is unloaded.
-        unsafe { required!(RedisModule_SubscribeToServerEvent)(self.0, event, Some(callback)) };
+        let status = unsafe { required!(RedisModule_SubscribeToServerEvent)(self.0, event, Some(callback)) };
+        status == raw::REDISMODULE_OK as c_int
     }
 
     pub(super) fn log(self, level: &CStr, text: &str) {

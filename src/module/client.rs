@@ -4,6 +4,7 @@
 //! once; only a request that must wait blocks its client. [`Blocked`] then owns the client: dropped without an answer,
 //! as by a task that panics or is cancelled, it replies an error. A client that disconnects cancels its request.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ffi::c_int;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -19,6 +20,7 @@ use super::api::{Ctx, ReplyTo, required};
 use super::reply::Client;
 use super::{main_thread, state};
 use crate::error::Error;
+use crate::link;
 use crate::reply::Reply;
 
 /// What a command comes to.
@@ -31,6 +33,7 @@ pub(super) fn serve(ctx: Ctx, mut work: Work) {
         Ok(runtime) => runtime,
         Err(error) => return client.send(&Err(error)),
     };
+    link::cork();
     let first_poll = {
         let _entered = runtime.enter();
         let mut context = Context::from_waker(Waker::noop());
@@ -42,15 +45,40 @@ pub(super) fn serve(ctx: Ctx, mut work: Work) {
         Ok(Poll::Pending) if ctx.flags().deny_blocking() => client.send(&Err(Error::Invalid(CANNOT_WAIT.into()))),
         Ok(Poll::Pending) => {
             let (blocked, cancelled) = Blocked::block(ctx);
-            runtime.spawn(async move {
-                let result = tokio::select! {
-                    biased;
-                    result = AssertUnwindSafe(work).catch_unwind() => result.unwrap_or_else(|_| Err(internal_error())),
-                    _ = cancelled => return,
-                };
-                blocked.answer(&result);
-            });
+            BEGUN.with_borrow_mut(|begun| begun.push(Begun { work, blocked, cancelled }));
         }
+    }
+}
+
+/// A request that has been begun in this round of the event loop.
+struct Begun {
+    work: Work,
+    blocked: Blocked,
+    cancelled: oneshot::Receiver<()>,
+}
+
+thread_local! {
+    static BEGUN: RefCell<Vec<Begun>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The server has taken all commands of this round: hands what they have begun to the runtime.
+pub(super) fn hand_over() {
+    link::uncork();
+    let begun = BEGUN.take();
+    if begun.is_empty() {
+        return;
+    }
+    // Without a runtime each is dropped, which answers its client with an error.
+    let Ok(runtime) = state::runtime() else { return };
+    for Begun { work, blocked, cancelled } in begun {
+        runtime.spawn(async move {
+            let result = tokio::select! {
+                biased;
+                result = AssertUnwindSafe(work).catch_unwind() => result.unwrap_or_else(|_| Err(internal_error())),
+                _ = cancelled => return,
+            };
+            blocked.answer(&result);
+        });
     }
 }
 

@@ -59,6 +59,9 @@ pub fn register(ctx: &Context, setup: Setup) -> Result<(), Error> {
     log::install();
     ctx.subscribe(raw::REDISMODULE_EVENT_REPLICATION_ROLE_CHANGED, 1, on_change);
     ctx.subscribe(raw::REDISMODULE_EVENT_CLUSTER_SLOT_MIGRATION, 1, on_change);
+    if !ctx.subscribe(raw::REDISMODULE_EVENT_EVENTLOOP, 1, on_event_loop) {
+        return Err(Error::Invalid("this server is too old for rmr: it does not tell of its event loop".into()));
+    }
     state::set_up(setup)
 }
 
@@ -174,6 +177,19 @@ fn caller_engine(ctx: Ctx) -> Result<Engine, Error> {
     let engine = state::engine()?.with_gate(Arc::new(CallersRights::of(ctx)));
     let engine = engine.in_database(ctx.selected_database());
     Ok(if ctx.flags().deny_blocking() { engine.in_process_only(client::CANNOT_WAIT) } else { engine })
+}
+
+/// The event loop is about to sleep, or has slept.
+unsafe extern "C" fn on_event_loop(
+    _: *mut raw::RedisModuleCtx,
+    _: raw::RedisModuleEvent,
+    subevent: u64,
+    _: *mut std::ffi::c_void,
+) {
+    if subevent == raw::REDISMODULE_SUBEVENT_EVENTLOOP_BEFORE_SLEEP {
+        // A panic is one of a request: those not handed over yet are dropped, which answers their clients.
+        let _ = std::panic::catch_unwind(client::hand_over);
+    }
 }
 
 /// The node's role has changed, or slots have moved.

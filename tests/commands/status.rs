@@ -55,7 +55,7 @@ fn topology_shows_each_node_in_full() {
     };
     let (idle, connected) = (shown("idle"), shown("connected"));
     assert_eq!(field(cluster.node(0), "nodes"), idle);
-    cluster.node(0).reply("RMR.PING");
+    assert_eq!(cluster.node(0).reply("RMR.FANOUT DBSIZE"), "[0, 0]");
     assert_eq!(field(cluster.node(0), "nodes"), connected);
 
     cluster.node(1).stop_signal();

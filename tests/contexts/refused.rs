@@ -92,7 +92,7 @@ fn they_are_refused_with_the_reason_and_harm_nothing() {
         assert!(map == expected || map.contains(": ERR ") || name.eq_ignore_ascii_case("CLIENT"), "{line}: {map}");
         assert_eq!(wire.reply("RMR.PING"), "+OK", "after {line}");
     }
-    assert_eq!(node.rmr_figure("connects"), 1);
+    assert_eq!(node.rmr_figure("connects"), 2, "one for each protocol");
     for node in cluster.nodes() {
         assert_eq!(node.reply("MODULE LIST").matches("\"rmr\"").count(), 1);
     }
