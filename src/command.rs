@@ -61,8 +61,13 @@ impl Command {
     /// Default: `false`, and a command whose answer was lost ends in an error.
     #[must_use]
     pub fn read_only(mut self, read_only: bool) -> Self {
-        self.read_only = read_only;
+        self.set_read_only(read_only);
         self
+    }
+
+    /// The same, in place.
+    pub fn set_read_only(&mut self, read_only: bool) {
+        self.read_only = read_only;
     }
 
     /// Whether the command may safely be sent twice.
@@ -92,7 +97,8 @@ impl Command {
 
     /// Appends the command to `out` as a RESP array.
     pub fn write_to(&self, out: &mut Vec<u8>) {
-        write_header(b'*', self.count, |bytes| out.extend_from_slice(bytes));
+        let (header, length) = header(b'*', self.count);
+        out.extend_from_slice(&header[..length]);
         out.extend_from_slice(&self.wire);
     }
 
@@ -102,7 +108,8 @@ impl Command {
     }
 
     fn push(&mut self, argument: &[u8]) -> Range<usize> {
-        write_header(b'$', argument.len(), |bytes| self.wire.extend_from_slice(bytes));
+        let (header, length) = header(b'$', argument.len());
+        self.wire.extend_from_slice(&header[..length]);
         let start = self.wire.len();
         self.wire.extend_from_slice(argument);
         self.wire.extend_from_slice(b"\r\n");
@@ -111,10 +118,14 @@ impl Command {
     }
 }
 
-fn write_header(kind: u8, length: usize, mut write: impl FnMut(&[u8])) {
-    write(&[kind]);
-    write(itoa::Buffer::new().format(length).as_bytes());
-    write(b"\r\n");
+/// A type, a length and a line end, and how many bytes they are.
+fn header(kind: u8, length: usize) -> ([u8; 24], usize) {
+    let mut digits = itoa::Buffer::new();
+    let digits = digits.format(length).as_bytes();
+    let mut header = [kind; 24];
+    header[1..=digits.len()].copy_from_slice(digits);
+    header[digits.len() + 1..digits.len() + 3].copy_from_slice(b"\r\n");
+    (header, digits.len() + 3)
 }
 
 /// Walks the bulk strings of a command's own buffer.

@@ -97,7 +97,7 @@ pub(super) trait Route: Send + Sync {
 pub(super) struct Exchange<'a, R> {
     engine: &'a Engine,
     route: R,
-    commands: Arc<[Command]>,
+    commands: Arc<Vec<Command>>,
     deadline: Deadline,
     budget: Arc<Budget>,
     outcomes: Vec<Option<ShardReply>>,
@@ -129,7 +129,7 @@ impl<'a, R: Route> Exchange<'a, R> {
         let deadline = engine.scope.deadline.unwrap_or_else(|| Deadline::after(Duration::ZERO));
         let budget = engine.scope.budget.clone().unwrap_or_else(|| Arc::new(Budget::new(usize::MAX)));
         let outcomes = vec![None; units];
-        Self { engine, route, commands: commands.into(), deadline, budget, outcomes, tries: BTreeMap::new() }
+        Self { engine, route, commands: Arc::new(commands), deadline, budget, outcomes, tries: BTreeMap::new() }
     }
 
     /// Does it all. One entry a unit; errors only where the whole request cannot be done.

@@ -239,7 +239,7 @@ impl AskCluster for ThroughSeeds {
         /// Room for the description of a thousand nodes.
         const DESCRIPTION: usize = 64 << 20;
         Box::pin(async move {
-            let commands: Arc<[Command]> = [command].into();
+            let commands = Arc::new(vec![command]);
             let mut failure = Error::Topology("no seed node was given".into());
             let mut addresses = self.links.addresses();
             addresses.extend(self.seeds.iter().filter(|seed| !self.links.addresses().contains(seed)).cloned());

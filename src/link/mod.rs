@@ -29,7 +29,7 @@ use crate::topology::BoxFuture;
 #[derive(Debug, Clone)]
 pub struct Batch {
     /// The commands of the whole request.
-    pub commands: Arc<[Command]>,
+    pub commands: Arc<Vec<Command>>,
     /// Which of them are for this node, in the order in which they run.
     pub picks: Vec<u32>,
     /// How the node is asked.

@@ -57,13 +57,13 @@ impl Gate for CallersRights {
 }
 
 /// Lets all commands pass or none. Those that only read are marked as such.
-fn check(ctx: Ctx, caller: &Caller, is_script: bool, commands: Vec<Command>) -> Result<Vec<Command>, Error> {
+fn check(ctx: Ctx, caller: &Caller, is_script: bool, mut commands: Vec<Command>) -> Result<Vec<Command>, Error> {
     let restricted = match caller {
         Caller::Unrestricted => None,
         Caller::Named(name) => Some(Restricted { name, user: User::named(name).ok_or_else(|| gone(name))? }),
     };
-    let check_one = |command: Command| {
-        let facts = catalog::facts(ctx, &command);
+    for command in &mut commands {
+        let facts = catalog::facts(ctx, command);
         if facts.is_blocking {
             let name = printable(command.name());
             return Err(Error::Invalid(format!(
@@ -77,11 +77,11 @@ fn check(ctx: Ctx, caller: &Caller, is_script: bool, commands: Vec<Command>) -> 
             )));
         }
         if let Some(restricted) = &restricted {
-            restricted.check(ctx, &command, facts)?;
+            restricted.check(ctx, command, facts)?;
         }
-        Ok(command.read_only(facts.is_read_only))
-    };
-    commands.into_iter().map(check_one).collect()
+        command.set_read_only(facts.is_read_only);
+    }
+    Ok(commands)
 }
 
 /// A user who may not do everything.

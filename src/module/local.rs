@@ -12,7 +12,9 @@ use super::api::{self, Caller, Ctx};
 use super::{catalog, main_thread};
 use crate::command::Command;
 use crate::error::Error;
-use crate::link::{Batch, Delivery, ELEMENT_COST, Failure, Link, LinkState, NOT_IN_PROCESS, Protocol, Status, decode};
+use crate::link::{
+    self, Batch, Delivery, ELEMENT_COST, Failure, Link, LinkState, NOT_IN_PROCESS, Protocol, Status, decode,
+};
 use crate::reply::Reply;
 use crate::topology::{Answer, AskCluster, BoxFuture};
 
@@ -31,8 +33,14 @@ impl Default for LocalLink {
 
 impl Link for LocalLink {
     fn send(&self, batch: Batch) -> BoxFuture<'static, Delivery> {
+        /// A share of more commands than this takes longer than waking the runtime.
+        const SHORT: usize = 8;
         let mut share = Share::new(batch);
         if let Some(ctx) = main_thread::current() {
+            if share.batch.picks.len() > SHORT {
+                // What is for other nodes travels meanwhile.
+                link::uncork();
+            }
             // A caller that cannot wait gets all of it now, as from any command of the server's own.
             let until =
                 if ctx.flags().deny_blocking() { None } else { Some(Instant::now() + main_thread::LONGEST_TURN) };
