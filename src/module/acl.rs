@@ -70,14 +70,14 @@ fn check(ctx: Ctx, caller: &Caller, is_script: bool, mut commands: Vec<Command>)
                 "'{name}' cannot be sent to other nodes: it blocks its connection, which all requests share"
             )));
         }
+        if let Some(restricted) = &restricted {
+            restricted.check(ctx, command, facts)?;
+        }
         if is_script && facts.may_replicate {
             let name = printable(command.name());
             return Err(Error::Invalid(format!(
                 "'{name}' may change data: scripts write by themselves, not through rmr"
             )));
-        }
-        if let Some(restricted) = &restricted {
-            restricted.check(ctx, command, facts)?;
         }
         command.set_read_only(facts.is_read_only);
     }
