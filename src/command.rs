@@ -7,9 +7,8 @@
 use std::fmt;
 use std::ops::Range;
 
-use smallvec::SmallVec;
-
 use crate::argument::Argument;
+use crate::wire::Wire;
 
 /// One Redis command: a name, its arguments, and the key it is routed by.
 ///
@@ -22,8 +21,8 @@ use crate::argument::Argument;
 /// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Command {
-    /// Most commands of a map are short: a name and a key need no allocation.
-    wire: SmallVec<[u8; 64]>,
+    wire: Wire,
+    name: Range<usize>,
     count: usize,
     key: Option<Range<usize>>,
     read_only: bool,
@@ -32,7 +31,9 @@ pub struct Command {
 impl Command {
     /// A command of this name and, so far, no arguments.
     pub fn new(name: impl Argument) -> Self {
-        Self { wire: SmallVec::new(), count: 0, key: None, read_only: false }.arg(name)
+        let mut command = Self { wire: Wire::EMPTY, name: 0..0, count: 0, key: None, read_only: false };
+        command.name = command.push(&name.to_argument());
+        command
     }
 
     /// A command from a whole argument list, its name first. `None` if the list is empty.
@@ -77,17 +78,17 @@ impl Command {
 
     /// The command's name, as it was given.
     pub fn name(&self) -> &[u8] {
-        self.args().next().unwrap_or_default()
+        &self.wire.bytes()[self.name.clone()]
     }
 
     /// The key that the command is routed by.
     pub fn routing_key(&self) -> Option<&[u8]> {
-        self.key.clone().map(|span| &self.wire[span])
+        self.key.clone().map(|span| &self.wire.bytes()[span])
     }
 
     /// Name and arguments, in order.
     pub fn args(&self) -> impl Iterator<Item = &[u8]> {
-        Args { wire: &self.wire }
+        Args { wire: self.wire.bytes() }
     }
 
     /// How many arguments there are, the name included.
@@ -97,35 +98,24 @@ impl Command {
 
     /// Appends the command to `out` as a RESP array.
     pub fn write_to(&self, out: &mut Vec<u8>) {
-        let (header, length) = header(b'*', self.count);
-        out.extend_from_slice(&header[..length]);
-        out.extend_from_slice(&self.wire);
+        out.push(b'*');
+        out.extend_from_slice(itoa::Buffer::new().format(self.count).as_bytes());
+        out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(self.wire.bytes());
     }
 
     /// How many bytes [`write_to`](Self::write_to) adds, or a few less.
     pub(crate) fn wire_len(&self) -> usize {
-        self.wire.len() + 8
+        self.wire.bytes().len() + 8
     }
 
     fn push(&mut self, argument: &[u8]) -> Range<usize> {
-        let (header, length) = header(b'$', argument.len());
-        self.wire.extend_from_slice(&header[..length]);
-        let start = self.wire.len();
-        self.wire.extend_from_slice(argument);
-        self.wire.extend_from_slice(b"\r\n");
+        let mut digits = itoa::Buffer::new();
+        let digits = digits.format(argument.len()).as_bytes();
+        let end = self.wire.append([b"$", digits, b"\r\n", argument, b"\r\n"]) - 2;
         self.count += 1;
-        start..start + argument.len()
+        end - argument.len()..end
     }
-}
-
-/// A type, a length and a line end, and how many bytes they are.
-fn header(kind: u8, length: usize) -> ([u8; 24], usize) {
-    let mut digits = itoa::Buffer::new();
-    let digits = digits.format(length).as_bytes();
-    let mut header = [kind; 24];
-    header[1..=digits.len()].copy_from_slice(digits);
-    header[digits.len() + 1..digits.len() + 3].copy_from_slice(b"\r\n");
-    (header, digits.len() + 3)
 }
 
 /// Walks the bulk strings of a command's own buffer.

@@ -74,6 +74,7 @@ mod reduce;
 mod reply;
 mod shard;
 mod topology;
+mod wire;
 
 pub use argument::Argument;
 pub use command::Command;

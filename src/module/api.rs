@@ -292,20 +292,27 @@ impl Caller {
             };
             self.name = name;
         }
-        self.args.clear();
-        self.args.extend(command.map(OwnedString::new));
-        self.pointers.clear();
-        self.pointers.extend(self.args.iter().map(OwnedString::as_ptr));
-        // ! replicate, 3 reply in RESP3, E errors as replies, M mind maxmemory, v a vector of strings.
-        let format = match self.protocol {
-            Protocol::Resp2 => c"!EMv",
-            Protocol::Resp3 => c"!3EMv",
+        let first = command.next();
+        let second = command.next();
+        // ! replicate, 3 reply in RESP3, E errors as replies, M mind maxmemory; then b one string, or v a vector of them.
+        let (one, many) = match self.protocol {
+            Protocol::Resp2 => (c"!EMb", c"!EMv"),
+            Protocol::Resp3 => (c"!3EMb", c"!3EMv"),
         };
-        // SAFETY: the format says what follows: a pointer to strings that live until the call returns, and how many.
-        let reply = unsafe {
-            let call = required!(RedisModule_Call);
-            let count = self.pointers.len();
-            call(self.ctx.0, self.name.as_ptr(), format.as_ptr(), self.pointers.as_mut_ptr(), count)
+        let (call, ctx, name) = (required!(RedisModule_Call), self.ctx.0, self.name.as_ptr());
+        let reply = match (first, second) {
+            // SAFETY: the format says what follows: the bytes of one string, and how many they are.
+            (Some(only), None) => unsafe { call(ctx, name, one.as_ptr(), only.as_ptr(), only.len()) },
+            _ => {
+                self.args.clear();
+                self.args.extend(first.into_iter().chain(second).chain(command).map(OwnedString::new));
+                self.pointers.clear();
+                self.pointers.extend(self.args.iter().map(OwnedString::as_ptr));
+                let (pointers, count) = (self.pointers.as_mut_ptr(), self.pointers.len());
+                // SAFETY: the format says what follows: pointers to strings that live until the call returns, and how
+                // many they are.
+                unsafe { call(ctx, name, many.as_ptr(), pointers, count) }
+            }
         };
         if reply.is_null() {
             out.put_slice(format!("-ERR the call failed: {}\r\n", errno::errno()).as_bytes());
