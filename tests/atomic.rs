@@ -63,13 +63,13 @@ fn a_replica_that_loads_anew_gives_the_true_sum_or_an_error() {
         sum.push(format!("key:{number}"));
     }
     assert_eq!(primary.wire().ask(&set), "+OK");
-    let follow = || {
-        replica.run::<()>(&["REPLICAOF", "127.0.0.1", &primary.port().to_string()]);
+    let in_sync = || {
         eventually(SOON, "the replica is in sync", || {
             replica.try_run::<String>(&["INFO", "replication"]).is_ok_and(|info| info.contains("master_link_status:up"))
         });
     };
-    follow();
+    replica.run::<()>(&["REPLICAOF", "127.0.0.1", &primary.port().to_string()]);
+    in_sync();
     let truth = format!(":{KEYS}");
     let ask = |_: &usize| {
         let mut wire = replica.wire();
@@ -86,7 +86,7 @@ fn a_replica_that_loads_anew_gives_the_true_sum_or_an_error() {
             let synced = primary.figure("stats", "sync_full");
             primary.run::<()>(&["CLIENT", "KILL", "TYPE", "replica"]);
             eventually(SOON, "it is sent anew", || primary.figure("stats", "sync_full") > synced);
-            follow();
+            in_sync();
         }
     });
     assert_eq!(replica.wire().ask(&sum), truth);
