@@ -35,7 +35,7 @@ setup:
 lint: setup
 	cargo fmt --all -- --check
 	cargo clippy --workspace --all-targets -- -D warnings
-	cargo clippy --no-default-features --lib --example client -- -D warnings
+	cargo clippy --package rmr --no-default-features --lib --example client -- -D warnings
 
 # The tests load what this builds; RMR_MODULE says that they need not build it themselves.
 build: setup

@@ -2,7 +2,7 @@
 //! other or of rmr. Who they are and which keys each of them holds is decided here.
 //!
 //! ```text
-//! cargo run --no-default-features --example client 127.0.0.1:7001 127.0.0.1:7002 127.0.0.1:7003
+//! cargo run --package rmr --no-default-features --example client 127.0.0.1:7001 127.0.0.1:7002 127.0.0.1:7003
 //! ```
 
 use std::process::ExitCode;

@@ -1,5 +1,5 @@
 //! Where commands are called from: transactions, scripts, replicas, other databases, servers short of memory, clusters
-//! that are none yet. Everywhere a command answers, or says what is missing before it has done anything.
+//! that are none yet; and what a write has to do besides writing. Everywhere a command answers, or says what is missing before it has done anything.
 
 mod common;
 
@@ -7,6 +7,8 @@ mod common;
 mod at_once;
 #[path = "contexts/databases.rs"]
 mod databases;
+#[path = "contexts/effects.rs"]
+mod effects;
 #[path = "contexts/forming.rs"]
 mod forming;
 #[path = "contexts/refused.rs"]

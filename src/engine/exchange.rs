@@ -19,6 +19,7 @@ use crate::command::{Command, printable};
 use crate::error::Error;
 use crate::link::{Batch, Budget, Delivery, Failure, Link, Mode};
 use crate::reply::Reply;
+use crate::shard::key_slot;
 use crate::topology::{Address, Node};
 
 /// How often one unit may be sent elsewhere by redirects: twice what a sound cluster ever needs.
@@ -282,7 +283,8 @@ impl<'a, R: Route> Exchange<'a, R> {
     /// A node has answered with an error: an outcome, or a reason to go elsewhere.
     fn refused(&mut self, view: &View, at: &Destination, unit: u32, message: bytes::Bytes) -> Option<Next> {
         let stats = self.engine.stats();
-        let verdict = judge(&message, &at.node.address.host);
+        let slot = self.command(unit).routing_key().map(key_slot);
+        let verdict = judge(&message, &at.node.address.host, slot);
         let key = self.command(unit).routing_key().map(printable);
         let error = outcome(at, Err(Error::Shard { node: at.node.to_string(), message, key }));
         let follows = self.route.follows_redirects(view);
@@ -300,7 +302,7 @@ impl<'a, R: Route> Exchange<'a, R> {
                 tries.redirects += 1;
                 Next::To(Destination::at(self.engine, view, address, Mode::Asking))
             }
-            Verdict::Elsewhere => Next::To(at.over_socket(self.engine)),
+            Verdict::Elsewhere if at.in_process => Next::To(at.over_socket(self.engine)),
             Verdict::Demoted if follows_primary && tries.failures < MOST_FAILURES => {
                 stats.retries.fetch_add(1, Relaxed);
                 tries.failures += 1;

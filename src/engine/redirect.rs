@@ -23,23 +23,46 @@ pub(super) enum Verdict {
     Elsewhere,
 }
 
-/// Reads an error line of a node reached at `host`, which stands in where a redirect names no host.
-pub(super) fn judge(error: &[u8], host: &str) -> Verdict {
-    let Some(prefix) = error.split(|&byte| byte == b' ').next() else { return Verdict::Final };
-    match prefix {
-        b"MOVED" => target(error, host).map_or(Verdict::Final, Verdict::Moved),
-        b"ASK" => target(error, host).map_or(Verdict::Final, Verdict::Ask),
-        b"TRYAGAIN" | b"CLUSTERDOWN" | b"LOADING" | b"MASTERDOWN" => Verdict::Later,
-        b"READONLY" => Verdict::Demoted,
-        NOT_IN_PROCESS => Verdict::Elsewhere,
-        _ => Verdict::Final,
+/// The words with which servers refuse a command before they run it. A script may end in an error of its own that begins
+/// alike, and must not run again for it.
+const NOT_NOW: [&[u8]; 8] = [
+    b"TRYAGAIN Multiple keys request",
+    b"TRYAGAIN writes are paused",
+    b"CLUSTERDOWN Hash slot not served",
+    b"CLUSTERDOWN The cluster is down",
+    b"LOADING Redis is loading",
+    b"LOADING Valkey is loading",
+    b"MASTERDOWN Link with MASTER is down",
+    b"MASTERDOWN Link with PRIMARY is down",
+];
+
+/// Reads an error line of a node reached at `host`, which stands in where a redirect names no host. A redirect counts
+/// for the slot of the command only.
+pub(super) fn judge(error: &[u8], host: &str, slot: Option<u16>) -> Verdict {
+    let redirect = |rest| target(rest, host, slot);
+    if let Some(address) = error.strip_prefix(b"MOVED ").and_then(redirect) {
+        Verdict::Moved(address)
+    } else if let Some(address) = error.strip_prefix(b"ASK ").and_then(redirect) {
+        Verdict::Ask(address)
+    } else if NOT_NOW.iter().any(|words| error.starts_with(words)) {
+        Verdict::Later
+    } else if error.starts_with(b"READONLY You can't write against") {
+        Verdict::Demoted
+    } else if error == NOT_IN_PROCESS {
+        Verdict::Elsewhere
+    } else {
+        Verdict::Final
     }
 }
 
-/// The address in `MOVED 3999 127.0.0.1:6381`; the host may be empty.
-fn target(error: &[u8], host: &str) -> Option<Address> {
-    let text = std::str::from_utf8(error).ok()?;
-    let (named, port) = text.split(' ').nth(2)?.rsplit_once(':')?;
+/// The address in `3999 127.0.0.1:6381`; the host may be empty.
+fn target(redirect: &[u8], host: &str, slot: Option<u16>) -> Option<Address> {
+    let (of_slot, address) = std::str::from_utf8(redirect).ok()?.split_once(' ')?;
+    let of_slot: u16 = of_slot.parse().ok()?;
+    if slot.is_some_and(|slot| slot != of_slot) {
+        return None;
+    }
+    let (named, port) = address.rsplit_once(':')?;
     // Unlike everywhere else, an IPv6 address stands here without brackets.
     let named = named.trim_matches(['[', ']']);
     let host = if matches!(named, "" | "?") { host } else { named };
@@ -52,7 +75,7 @@ mod tests {
 
     #[test]
     fn redirects_are_read() {
-        let judge = |error: &str| judge(error.as_bytes(), "10.0.0.1");
+        let judge = |error: &str| judge(error.as_bytes(), "10.0.0.1", None);
         assert_eq!(judge("MOVED 3999 127.0.0.1:6381"), Verdict::Moved(Address::new("127.0.0.1", 6381)));
         assert_eq!(judge("MOVED 3999 :6381"), Verdict::Moved(Address::new("10.0.0.1", 6381)));
         assert_eq!(judge("ASK 1 ::1:6381"), Verdict::Ask(Address::new("::1", 6381)));
@@ -60,6 +83,9 @@ mod tests {
         assert_eq!(judge("MOVED 3999"), Verdict::Final);
         assert_eq!(judge("TRYAGAIN Multiple keys request during rehashing of slot"), Verdict::Later);
         assert_eq!(judge("READONLY You can't write against a read only replica."), Verdict::Demoted);
+        assert_eq!(judge("TRYAGAIN of mine"), Verdict::Final);
+        assert_eq!(judge("LOADING Redis is loading the dataset in memory"), Verdict::Later);
+        assert_eq!(super::judge(b"MOVED 3999 127.0.0.1:6381", "", Some(3998)), Verdict::Final);
         assert_eq!(judge("MOVEDX 1 a:1"), Verdict::Final);
         assert_eq!(judge("ERR no such key"), Verdict::Final);
     }

@@ -73,13 +73,13 @@ fn check(ctx: Ctx, caller: &Caller, is_script: bool, mut commands: Vec<Command>)
         if let Some(restricted) = &restricted {
             restricted.check(ctx, command, facts)?;
         }
-        if is_script && facts.may_replicate {
-            let name = printable(command.name());
-            return Err(Error::Invalid(format!(
-                "'{name}' may change data: scripts write by themselves, not through rmr"
-            )));
-        }
         command.set_read_only(facts.is_read_only);
+    }
+    // Rights come first: they say more, and a refusal stands in the log.
+    let mut writes = commands.iter().filter(|command| is_script && catalog::facts(ctx, command).may_replicate);
+    if let Some(command) = writes.next() {
+        let name = printable(command.name());
+        return Err(Error::Invalid(format!("'{name}' may change data: scripts write by themselves, not through rmr")));
     }
     Ok(commands)
 }

@@ -283,12 +283,12 @@ impl Caller {
     }
 
     /// Runs a command as the server itself; appends the reply to `out`.
-    pub(super) fn call<'a>(&mut self, mut command: impl Iterator<Item = &'a [u8]>, out: &mut BytesMut) {
+    pub(super) fn call<'a>(&mut self, mut command: impl Iterator<Item = &'a [u8]>, out: &mut BytesMut) -> Called {
         let name = command.next().unwrap_or_default();
         if self.name.as_bytes() != name {
             let Ok(name) = CString::new(name) else {
                 out.put_slice(b"-ERR unknown command: its name has a zero byte\r\n");
-                return;
+                return Called::Done;
             };
             self.name = name;
         }
@@ -300,6 +300,7 @@ impl Caller {
             Protocol::Resp3 => (c"!3EMb", c"!3EMv"),
         };
         let (call, ctx, name) = (required!(RedisModule_Call), self.ctx.0, self.name.as_ptr());
+        errno::set_errno(errno::Errno(0));
         let reply = match (first, second) {
             // SAFETY: the format says what follows: the bytes of one string, and how many they are.
             (Some(only), None) => unsafe { call(ctx, name, one.as_ptr(), only.as_ptr(), only.len()) },
@@ -314,9 +315,10 @@ impl Caller {
                 unsafe { call(ctx, name, many.as_ptr(), pointers, count) }
             }
         };
+        let errno = errno::errno();
         if reply.is_null() {
-            out.put_slice(format!("-ERR the call failed: {}\r\n", errno::errno()).as_bytes());
-            return;
+            out.put_slice(format!("-ERR the call failed: {errno}\r\n").as_bytes());
+            return Called::Done;
         }
         // SAFETY: the reply is ours; its bytes live as long as it does.
         unsafe {
@@ -325,7 +327,17 @@ impl Caller {
             out.put_slice(std::slice::from_raw_parts(start.cast(), length));
             required!(RedisModule_FreeCallReply)(reply);
         }
+        if matches!(errno.0, libc::EPERM | libc::ENETDOWN | libc::EROFS) { Called::NotHere } else { Called::Done }
     }
+}
+
+/// What became of a command that was run in process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Called {
+    /// It ran, or was refused for what it is.
+    Done,
+    /// It did not run, if its error says so too: its keys are not this node's, or the cluster is down.
+    NotHere,
 }
 
 pub(super) type Callback =

@@ -93,7 +93,8 @@ fn read(name: &[u8], row: &[Reply]) -> Facts {
     let is_write = has("write") || (is_scripting && !has("readonly"));
     Facts {
         is_write,
-        may_replicate: is_write || has("may_replicate"),
+        // The flag is not among those that the server shows.
+        may_replicate: is_write || is_one_of(name, &["publish", "spublish"]),
         is_read_only: has("readonly"),
         // These two block only with an option, which the engine looks for itself.
         is_blocking: has("blocking") && !is_one_of(name, &["xread", "xreadgroup"]),

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::api::{self, Caller, Ctx};
+use super::api::{self, Called, Caller, Ctx};
 use super::{catalog, main_thread};
 use crate::command::Command;
 use crate::error::Error;
@@ -41,6 +41,15 @@ impl Link for LocalLink {
                 // What is for other nodes travels meanwhile.
                 link::uncork();
             }
+            let in_turn = share.batch.picked().any(needs_own_turn);
+            if in_turn && ctx.flags().deny_blocking() {
+                let refusal = Bytes::from_static(b"ERR CLIENT KILL is not possible in MULTI, scripts and nested calls");
+                let replies = share.batch.picks.iter().map(|_| Reply::Error(refusal.clone())).collect();
+                return Box::pin(std::future::ready(Delivery { replies, failure: None }));
+            }
+            if in_turn {
+                return Box::pin(share.work_off());
+            }
             // A caller that cannot wait gets all of it now, as from any command of the server's own.
             let until =
                 if ctx.flags().deny_blocking() { None } else { Some(Instant::now() + main_thread::LONGEST_TURN) };
@@ -49,21 +58,7 @@ impl Link for LocalLink {
                 return Box::pin(std::future::ready(share.deliver()));
             }
         }
-        Box::pin(async move {
-            while !share.is_done() {
-                let slice = main_thread::in_turn(move |turn| {
-                    turn.ctx.select_database(share.batch.database);
-                    share.run(turn.ctx, Some(turn.until));
-                    turn.ctx.select_database(0);
-                    share
-                });
-                share = match slice.await {
-                    Ok(share) => share,
-                    Err(error) => return Delivery::failed(Failure::Lost(error.to_string())),
-                };
-            }
-            share.deliver()
-        })
+        Box::pin(share.work_off())
     }
 
     fn status(&self) -> &Status {
@@ -86,6 +81,23 @@ impl Share {
         Self { batch, done: 0, wire: BytesMut::new(), is_too_big: false }
     }
 
+    /// Runs in turns on the main thread until all is done.
+    async fn work_off(mut self) -> Delivery {
+        while !self.is_done() {
+            let turn = main_thread::in_turn(move |turn| {
+                turn.ctx.select_database(self.batch.database);
+                self.run(turn.ctx, Some(turn.until));
+                turn.ctx.select_database(0);
+                self
+            });
+            self = match turn.await {
+                Ok(share) => share,
+                Err(error) => return Delivery::failed(Failure::Lost(error.to_string())),
+            };
+        }
+        self.deliver()
+    }
+
     fn is_done(&self) -> bool {
         self.is_too_big || self.done == self.batch.picks.len()
     }
@@ -102,9 +114,9 @@ impl Share {
             let start = self.wire.len();
             match writes.refusal(ctx, command) {
                 Some(refusal) => self.wire.put_slice(refusal),
-                None => caller.call(command.args(), &mut self.wire),
+                None if caller.call(command.args(), &mut self.wire) == Called::NotHere => self.translate(start),
+                None => {}
             }
-            self.translate(start);
             self.done += 1;
             self.is_too_big = !self.batch.budget.take(self.wire.len() - start + ELEMENT_COST);
             since_look += 1;
@@ -141,6 +153,12 @@ impl Share {
         }
         Delivery { replies, failure: self.is_too_big.then_some(Failure::TooBig) }
     }
+}
+
+/// Whether a command must not run within another: the server would free the client whose command is running.
+fn needs_own_turn(command: &Command) -> bool {
+    command.name().eq_ignore_ascii_case(b"CLIENT")
+        && command.args().nth(1).is_some_and(|argument| argument.eq_ignore_ascii_case(b"KILL"))
 }
 
 /// Whether this server takes writes now. In-process calls do not ask, so we do.

@@ -104,8 +104,10 @@ pub(super) async fn run<T: Send + 'static>(job: impl FnOnce(Ctx) -> T + Send + '
 pub(super) async fn in_turn<T: Send + 'static>(job: impl FnOnce(Turn) -> T + Send + 'static) -> Result<T, Error> {
     let (sender, receiver) = oneshot::channel();
     post(Box::new(move |turn| {
-        // Nobody waits any more: the request was given up.
-        let _ = sender.send(job(turn));
+        if !sender.is_closed() {
+            // The request may be given up while the job runs.
+            let _ = sender.send(job(turn));
+        }
     }));
     receiver.await.map_err(|_| Error::Invalid("internal error on the main thread".into()))
 }

@@ -170,3 +170,17 @@ fn info_counts_requests_and_errors_by_kind() {
     assert!(node.rmr_figure("largest_reply_bytes") > 0);
     assert!(node.rmr_figure("p99_usec") >= node.rmr_figure("p50_usec") && node.rmr_figure("p50_usec") > 0);
 }
+
+#[test]
+fn a_crash_report_has_the_figures_and_comes_to_its_end() {
+    let cluster = Cluster::start(2);
+    let node = cluster.node(0);
+    assert_eq!(node.reply("RMR.PING"), "+OK");
+    node.run::<()>(&["CONFIG", "SET", "crash-memcheck-enabled", "no"]);
+    let crash = node.wire().try_call(&["DEBUG", "SEGFAULT"]);
+    assert!(crash.is_err(), "the server is gone");
+    eventually(Duration::from_secs(20), "the process has ended", || !node.alive());
+    let log = node.log();
+    assert!(log.contains("# rmr_requests") && log.contains("rmr_total:1"), "{log}");
+    assert!(log.contains("BUG REPORT END"), "{log}");
+}

@@ -30,7 +30,8 @@ fn without_slots_every_command_says_so() {
     assert_eq!(node.reply("RMR.SUM a b"), NO_SLOTS, "this one has nothing to wait for");
     let shown = node.reply3("RMR.TOPOLOGY");
     assert!(shown.contains("\"source\": \"redis-cluster\"") && shown.contains("\"slots\": []"), "{shown}");
-    assert!(node.reply3("RMR.REFRESH").contains("\"slots\": []"));
+    let shown = node.reply3("RMR.REFRESH");
+    assert!(shown.contains("\"slots\": []") || shown == DOWN, "{shown}");
     let own = format!("RMR.FANOUT NODE {} DBSIZE", node.address());
     assert_eq!(node.reply(&own), "[0]", "a node that is named needs no slots");
     assert_eq!(node.wire().reply_to(&["EVAL", "return redis.pcall('RMR.SUM', 'a')", "0"]), NO_SLOTS);
