@@ -3,9 +3,11 @@
 
 mod common;
 
+use std::io::Read;
+use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use common::{Cluster, Server, Wire, eventually, while_repeating};
+use common::{Cluster, Server, Wire, eventually, slot_of, while_repeating};
 
 const SOON: Duration = Duration::from_secs(3);
 
@@ -21,8 +23,12 @@ fn a_script_that_fails_with_words_of_the_cluster_is_not_run_again_and_again() {
     let mut wire = cluster.node(0).wire();
     let errors = [
         "RMRNOTINPROCESS of mine",
+        "RMRNOTINPROCESS",
         "MOVED 0 127.0.0.1:1",
         "ASK 0 127.0.0.1:1",
+        "MOVED {slot}",
+        "ASK {slot}",
+        "MOVED {slot} somewhere:else",
         "TRYAGAIN of mine",
         "CLUSTERDOWN of mine",
         "LOADING of mine",
@@ -34,6 +40,7 @@ fn a_script_that_fails_with_words_of_the_cluster_is_not_run_again_and_again() {
     for shard in [0, 1] {
         for (number, error) in errors.iter().enumerate() {
             let counter = cluster.key_for(shard, &format!("{number}"));
+            let error = &error.replace("{slot}", &slot_of(&counter).to_string());
             let reply = run_failing_script(&mut wire, &counter, error);
             assert!(reply.starts_with('-'), "{error}: {reply}");
             let ran: u64 = cluster.node(shard).run(&["GET", &counter]);
@@ -43,6 +50,29 @@ fn a_script_that_fails_with_words_of_the_cluster_is_not_run_again_and_again() {
         }
     }
     assert!(repeated.is_empty(), "{repeated:#?}");
+}
+
+#[test]
+fn a_script_cannot_make_us_give_our_password_to_strangers() {
+    let cluster = Cluster::builder().module_args(["user", "default", "password", "secret"]).start();
+    let stranger = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    stranger.set_nonblocking(true).expect("a socket option");
+    let address = stranger.local_addr().expect("its address");
+    let mut wire = cluster.node(0).wire();
+    for shard in [0, 1] {
+        let counter = cluster.key_for(shard, "counter");
+        for redirect in ["MOVED", "ASK"] {
+            let reply = run_failing_script(&mut wire, &counter, &format!("{redirect} {} {address}", slot_of(&counter)));
+            assert!(reply.starts_with('-'), "{reply}");
+            let heard = stranger.accept().ok().map(|(mut client, _)| {
+                client.set_nonblocking(false).expect("a socket option");
+                let mut words = [0; 1024];
+                let length = client.read(&mut words).unwrap_or(0);
+                String::from_utf8_lossy(&words[..length]).into_owned()
+            });
+            assert_eq!(heard, None, "{redirect} on shard {shard}: a node was connected that is none of the cluster");
+        }
+    }
 }
 
 #[test]

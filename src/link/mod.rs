@@ -16,7 +16,8 @@ use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
 pub use handshake::{CredentialSource, Credentials};
 pub use pool::{LinkOptions, Links};
-pub use resp::{ELEMENT_COST, decode};
+#[cfg(feature = "module")]
+pub(crate) use resp::{ELEMENT_COST, decode};
 #[cfg(feature = "module")]
 pub(crate) use socket::{cork, uncork};
 pub use tls::{TlsFiles, TlsSource};
