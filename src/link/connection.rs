@@ -290,7 +290,10 @@ impl Connection {
         const CHUNK: usize = 16 * 1024;
         const LARGEST_CHUNK: usize = 64 * 1024 * 1024;
         loop {
-            self.input.reserve(self.scanner.missing().clamp(CHUNK, LARGEST_CHUNK));
+            // What is passed over needs no room of its own.
+            let is_wanted = self.pending.front().is_some_and(|first| !first.is_given_up());
+            let missing = if is_wanted { self.scanner.missing() } else { 0 };
+            self.input.reserve(missing.clamp(CHUNK, LARGEST_CHUNK));
             let read = pin!(self.stream.read_buf(&mut self.input));
             match ready!(read.poll(context)) {
                 Ok(0) => return Poll::Ready("the node closed the connection".into()),
