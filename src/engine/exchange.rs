@@ -54,20 +54,18 @@ impl Destination {
         Self { node: self.node.clone(), link, mode: self.mode, in_process: false }
     }
 
-    /// Wherever a redirect points.
-    fn at(engine: &Engine, view: &View, address: &Address, mode: Mode) -> Self {
+    /// Wherever a redirect points. `None` if that is no node of the topology: nobody else is connected to, since a script
+    /// may make up a redirect, and a link says our password. A node that has just come is known after a refresh.
+    fn at(engine: &Engine, view: &View, address: &Address, mode: Mode) -> Option<Self> {
         let name = address.to_string();
-        let known = view.topology.all_nodes().find(|node| node.is_called(&name));
+        let node = view.topology.all_nodes().find(|node| node.is_called(&name))?;
         // A node that we live in is asked in process, except for what it may only serve under `ASKING`.
-        if let (Some(node), Mode::Plain) = (known, mode)
-            && let Ok(destination) = Self::in_view(view, node, mode)
-        {
-            return destination;
+        if mode == Mode::Plain {
+            return Self::in_view(view, node, mode).ok();
         }
-        // The redirect may call a known node by a name that only clients can look up.
-        let node = known.cloned().unwrap_or_else(|| Arc::new(Node::new(address.clone())));
+        // The redirect may call the node by a name that only clients can look up.
         let link = engine.shared.views.link_to(&node.address);
-        Self { node, link, mode, in_process: false }
+        Some(Self { node: node.clone(), link, mode, in_process: false })
     }
 
     /// Whether both are asked by the same link in the same way. A node that only a redirect knows has no other mark.
@@ -295,12 +293,12 @@ impl<'a, R: Route> Exchange<'a, R> {
                 stats.moved.fetch_add(1, Relaxed);
                 tries.redirects += 1;
                 self.engine.hint_change();
-                Next::To(Destination::at(self.engine, view, address, Mode::Plain))
+                Destination::at(self.engine, view, address, Mode::Plain).map_or(Next::Again, Next::To)
             }
             Verdict::Ask(address) if follows && tries.redirects < MOST_REDIRECTS => {
                 stats.ask.fetch_add(1, Relaxed);
                 tries.redirects += 1;
-                Next::To(Destination::at(self.engine, view, address, Mode::Asking))
+                Destination::at(self.engine, view, address, Mode::Asking).map_or(Next::Again, Next::To)
             }
             Verdict::Elsewhere if at.in_process => Next::To(at.over_socket(self.engine)),
             Verdict::Demoted if follows_primary && tries.failures < MOST_FAILURES => {

@@ -4,7 +4,6 @@
 //! link ends when its last handle is dropped and what was asked has been answered.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -63,9 +62,7 @@ impl SocketLink {
             let (outbox, inbox) = mpsc::unbounded_channel();
             let silence = Arc::new(AtomicU32::new(0));
             let driver = Driver {
-                address: address.clone(),
-                protocol,
-                options: options.clone(),
+                dialler: Dialler { address: address.clone(), protocol, options: options.clone() },
                 inbox,
                 status: status.clone(),
                 silence: silence.clone(),
@@ -156,10 +153,16 @@ impl Drop for InFlight {
     }
 }
 
-struct Driver {
+/// What it takes to connect.
+#[derive(Clone)]
+struct Dialler {
     address: Address,
     protocol: Protocol,
     options: Arc<LinkOptions>,
+}
+
+struct Driver {
+    dialler: Dialler,
     inbox: mpsc::UnboundedReceiver<Message>,
     status: Arc<Status>,
     silence: Arc<AtomicU32>,
@@ -173,23 +176,24 @@ impl Driver {
             if first.is_given_up() {
                 continue;
             }
-            match self.dial().await {
+            let mut queued = vec![first];
+            match self.dial(&mut queued).await {
                 Ok(stream) => {
-                    if !self.serve(stream, first).await {
+                    if !self.serve(stream, queued).await {
                         return;
                     }
                 }
-                Err(cause) => self.fail_queued(first, &cause),
+                Err(cause) => self.fail_queued(queued, &cause),
             }
         }
     }
 
     /// Runs one connection to its end. `false` when the link is not used any more.
-    async fn serve(&mut self, stream: Box<dyn Stream>, first: Outgoing) -> bool {
+    async fn serve(&mut self, stream: Box<dyn Stream>, queued: Vec<Outgoing>) -> bool {
         self.status.connects.fetch_add(1, Ordering::Relaxed);
         self.status.set_state(LinkState::Connected);
         let mut connection = Connection::new(stream, self.status.clone(), self.silence.clone());
-        connection.queue(first);
+        queued.into_iter().for_each(|outgoing| connection.queue(outgoing));
         let end = poll_fn(|context| connection.poll_run(&mut self.inbox, context)).await;
         self.status.set_state(LinkState::Idle);
         match end {
@@ -209,14 +213,13 @@ impl Driver {
     }
 
     /// Nobody who waits by now is kept waiting for another attempt: the engine decides who tries again, and where.
-    fn fail_queued(&mut self, first: Outgoing, cause: &str) {
+    fn fail_queued(&mut self, mut queued: Vec<Outgoing>, cause: &str) {
         self.status.failures.fetch_add(1, Ordering::Relaxed);
         self.status.set_state(LinkState::Failed);
         self.log(cause);
-        let mut queued = VecDeque::from([first]);
         while let Ok(message) = self.inbox.try_recv() {
             if let Message::Send(outgoing) = message {
-                queued.push_back(outgoing);
+                queued.push(outgoing);
             }
         }
         for outgoing in queued {
@@ -224,8 +227,36 @@ impl Driver {
         }
     }
 
-    async fn dial(&self) -> Result<Box<dyn Stream>, String> {
-        self.status.set_state(LinkState::Connecting);
+    /// Dials, and meanwhile takes what comes, so that what is given up by then takes no memory.
+    async fn dial(&mut self, queued: &mut Vec<Outgoing>) -> Result<Box<dyn Stream>, String> {
+        let dialler = self.dialler.clone();
+        let dial = dialler.dial(&self.status);
+        tokio::pin!(dial);
+        loop {
+            tokio::select! {
+                biased;
+                dialled = &mut dial => return dialled,
+                Some(message) = self.inbox.recv() => {
+                    queued.retain(|outgoing| !outgoing.is_given_up());
+                    if let Message::Send(outgoing) = message {
+                        queued.push(outgoing);
+                    }
+                }
+            }
+        }
+    }
+
+    fn log(&mut self, cause: &str) {
+        if self.last_logged.is_none_or(|last| last.elapsed() >= LOG_EVERY) {
+            self.last_logged = Some(Instant::now());
+            log::warn!("link to {}: {cause}", self.dialler.address);
+        }
+    }
+}
+
+impl Dialler {
+    async fn dial(&self, status: &Status) -> Result<Box<dyn Stream>, String> {
+        status.set_state(LinkState::Connecting);
         let limit = (self.options.connect_timeout)();
         let connected = tokio::time::timeout(limit, async {
             let candidates = match &self.options.credentials {
@@ -249,12 +280,5 @@ impl Driver {
         let name = ServerName::try_from(host.clone()).map_err(|error| format!("'{host}': {error}"))?;
         let tls = TlsConnector::from(config).connect(name, tcp).await.map_err(|error| format!("TLS: {error}"))?;
         Ok(Box::new(tls))
-    }
-
-    fn log(&mut self, cause: &str) {
-        if self.last_logged.is_none_or(|last| last.elapsed() >= LOG_EVERY) {
-            self.last_logged = Some(Instant::now());
-            log::warn!("link to {}: {cause}", self.address);
-        }
     }
 }

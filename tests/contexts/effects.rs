@@ -86,7 +86,8 @@ fn writes_wait_where_writes_are_paused() {
     server.run::<()>(&["CLIENT", "PAUSE", "60000", "WRITE"]);
     assert_eq!(server.reply("RMR.SUM n"), "1", "reads do not");
     let late = server.reply("RMR.MAP TIMEOUT 200 LIST 1 n SET {} 2");
-    assert!(late.contains("TRYAGAIN writes are paused"), "{late}");
+    // Time may run out between two attempts, or within one.
+    assert!(late.contains("TRYAGAIN writes are paused") || late.starts_with("-RMRTIMEOUT 200 ms"), "{late}");
     assert_eq!(server.run::<String>(&["GET", "n"]), "1");
     let mut waiting = server.wire();
     waiting.send(&["RMR.MAP", "TIMEOUT", "30000", "LIST", "1", "n", "SET", "{}", "3"]);
