@@ -26,6 +26,8 @@ fn a_script_that_fails_with_words_of_the_cluster_is_not_run_again_and_again() {
         "RMRNOTINPROCESS",
         "MOVED 0 127.0.0.1:1",
         "ASK 0 127.0.0.1:1",
+        "MOVED {slot} 127.0.0.1:1",
+        "ASK {slot} 127.0.0.1:1",
         "MOVED {slot}",
         "ASK {slot}",
         "MOVED {slot} somewhere:else",

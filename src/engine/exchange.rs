@@ -119,8 +119,19 @@ type Part = (Destination, Vec<u32>);
 /// What to do about a unit that has no outcome yet.
 enum Next {
     To(Destination),
+    /// To a node that the topology does not know, if a fresh one does.
+    Follow(Address, Mode),
     /// Wherever it belongs by a fresh topology, after a pause.
     Again,
+}
+
+impl Next {
+    fn follow(engine: &Engine, view: &View, address: &Address, mode: Mode) -> Self {
+        match Destination::at(engine, view, address, mode) {
+            Some(destination) => Next::To(destination),
+            None => Next::Follow(address.clone(), mode),
+        }
+    }
 }
 
 impl<'a, R: Route> Exchange<'a, R> {
@@ -293,12 +304,12 @@ impl<'a, R: Route> Exchange<'a, R> {
                 stats.moved.fetch_add(1, Relaxed);
                 tries.redirects += 1;
                 self.engine.hint_change();
-                Destination::at(self.engine, view, address, Mode::Plain).map_or(Next::Again, Next::To)
+                Next::follow(self.engine, view, address, Mode::Plain)
             }
             Verdict::Ask(address) if follows && tries.redirects < MOST_REDIRECTS => {
                 stats.ask.fetch_add(1, Relaxed);
                 tries.redirects += 1;
-                Destination::at(self.engine, view, address, Mode::Asking).map_or(Next::Again, Next::To)
+                Next::follow(self.engine, view, address, Mode::Asking)
             }
             Verdict::Elsewhere if at.in_process => Next::To(at.over_socket(self.engine)),
             Verdict::Demoted if follows_primary && tries.failures < MOST_FAILURES => {
@@ -345,11 +356,13 @@ impl<'a, R: Route> Exchange<'a, R> {
     /// Finds the way of units that did not succeed, after a pause where one is due. `None` when time is up.
     async fn again(&mut self, view: &mut Arc<View>, again: Vec<(u32, Next)>) -> Option<Vec<Part>> {
         let mut parts = Vec::new();
+        let mut following = Vec::new();
         let mut waiting = Vec::new();
         let mut pause = Duration::ZERO;
         for (unit, next) in again {
             match next {
                 Next::To(destination) => join(&mut parts, destination, unit),
+                Next::Follow(address, mode) => following.push((unit, address, mode)),
                 Next::Again => {
                     let tries = self.tries.entry(unit).or_default();
                     pause = pause.max(LONGEST_PAUSE.min(FIRST_PAUSE * (1 << tries.pauses.min(8))));
@@ -369,25 +382,31 @@ impl<'a, R: Route> Exchange<'a, R> {
         });
         if self.engine.scope.in_process.is_some() {
             // Nothing can be waited for: what there is, is the outcome.
-            self.settle(waiting);
+            self.settle(following.into_iter().map(|(unit, ..)| unit).chain(waiting));
             return None;
         }
-        if waiting.is_empty() {
+        if waiting.is_empty() && following.is_empty() {
             return Some(parts);
         }
         let pause_ends = Instant::now() + pause;
         if pause_ends >= self.deadline.at {
-            self.settle(waiting);
+            self.settle(following.into_iter().map(|(unit, ..)| unit).chain(waiting));
             return Some(parts).filter(|parts| !parts.is_empty());
         }
         tokio::time::sleep_until(pause_ends.into()).await;
         self.look_again(view).await;
+        for (unit, address, mode) in following {
+            match Destination::at(self.engine, view, &address, mode) {
+                Some(destination) => join(&mut parts, destination, unit),
+                None => self.settle([unit]),
+            }
+        }
         // Apart from those that follow a redirect, which may go to the same node in another mode.
         let mut placed = Vec::new();
         for unit in waiting {
             // No way by the new topology: what the unit was told before says more.
             if self.place(view, unit, &mut placed).is_err() {
-                self.settle(vec![unit]);
+                self.settle([unit]);
             }
         }
         parts.extend(placed);
@@ -395,7 +414,7 @@ impl<'a, R: Route> Exchange<'a, R> {
     }
 
     /// Makes the last thing that units were told their outcome.
-    fn settle(&mut self, units: Vec<u32>) {
+    fn settle(&mut self, units: impl IntoIterator<Item = u32>) {
         for unit in units {
             self.outcomes[unit as usize] = self.tries.get_mut(&unit).and_then(|tries| tries.last.take());
         }
