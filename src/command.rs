@@ -24,8 +24,17 @@ pub struct Command {
     wire: Wire,
     name: Range<usize>,
     count: usize,
-    key: Option<Range<usize>>,
+    key: Option<Key>,
     read_only: bool,
+}
+
+/// What a command is routed by.
+#[derive(Clone, PartialEq, Eq)]
+enum Key {
+    /// One of its arguments.
+    Argument(Range<usize>),
+    /// A key that it does not name.
+    Apart(Box<[u8]>),
 }
 
 impl Command {
@@ -54,7 +63,21 @@ impl Command {
     #[must_use]
     pub fn key(mut self, key: impl Argument) -> Self {
         let span = self.push(&key.to_argument());
-        self.key.get_or_insert(span);
+        self.key.get_or_insert(Key::Argument(span));
+        self
+    }
+
+    /// Routes the command by a key that is none of its arguments.
+    ///
+    /// ```
+    /// use rmr::Command;
+    ///
+    /// let count = Command::new("CLUSTER").arg("COUNTKEYSINSLOT").arg(12739).routed_by("123456789");
+    /// assert_eq!(count.routing_key(), Some(&b"123456789"[..]));
+    /// ```
+    #[must_use]
+    pub fn routed_by(mut self, key: impl Argument) -> Self {
+        self.key = Some(Key::Apart(key.to_argument().into()));
         self
     }
 
@@ -83,7 +106,10 @@ impl Command {
 
     /// The key that the command is routed by.
     pub fn routing_key(&self) -> Option<&[u8]> {
-        self.key.clone().map(|span| &self.wire.bytes()[span])
+        self.key.as_ref().map(|key| match key {
+            Key::Argument(span) => &self.wire.bytes()[span.clone()],
+            Key::Apart(key) => key,
+        })
     }
 
     /// Name and arguments, in order.

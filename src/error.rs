@@ -12,6 +12,7 @@
 //! | `RMRTOOBIG` | the replies of one request grew past the limit |
 //! | `RMRMIXED` | a reply of a type that the reducer cannot take |
 //! | `RMRBUSY` | too many requests in flight |
+//! | `CROSSSLOT` | a command that must not be split, with keys of several slots |
 //! | `UNROUTABLE` | a command that belongs to no single shard |
 //! | `NOPERM` | the caller may not run this command or touch this key |
 //! | `ERR` | everything else, bad arguments above all |
@@ -94,6 +95,21 @@ pub enum Error {
     #[error("UNROUTABLE {0}")]
     Unroutable(String),
 
+    /// Keys of several slots in a command that must not be split.
+    #[error("CROSSSLOT {0}")]
+    CrossSlot(String),
+
+    /// A command that was sent in parts has failed in some of them.
+    #[error("{cause}; {done} of {asked} parts were done")]
+    Incomplete {
+        /// The first failure.
+        cause: Box<Error>,
+        /// How many parts have succeeded.
+        done: usize,
+        /// How many there were.
+        asked: usize,
+    },
+
     /// The caller's rights do not reach.
     #[error("NOPERM {0}")]
     NoPermission(String),
@@ -121,6 +137,11 @@ impl Error {
                 let mut line = format!("RMRSHARD {node}: ").into_bytes();
                 line.extend_from_slice(message);
                 line.extend_from_slice(key_note(key).as_bytes());
+                line
+            }
+            Self::Incomplete { cause, done, asked } => {
+                let mut line = cause.to_line();
+                line.extend_from_slice(format!("; {done} of {asked} parts were done").as_bytes());
                 line
             }
             other => other.to_string().into_bytes(),

@@ -57,6 +57,7 @@
 //! Floors, each of which knows only those below it:
 //!
 //! - `module`: the server, and the only one that does: commands, settings, rights, blocked clients
+//! - `exec`: any Redis command, by what the server says about it
 //! - `reduce`: the built-in reducers
 //! - `engine`: map, fan-out, steps, deadlines, redirects
 //! - `link`, `shard`: how to talk to one node; which node a command belongs to
@@ -67,6 +68,8 @@ mod argument;
 mod command;
 mod engine;
 mod error;
+#[cfg(feature = "module")]
+mod exec;
 mod link;
 #[cfg(feature = "module")]
 mod module;

@@ -99,6 +99,8 @@ pub(super) struct Exchange<'a, R> {
     commands: Arc<Vec<Command>>,
     deadline: Deadline,
     budget: Arc<Budget>,
+    /// `TRYAGAIN` is an outcome.
+    hands_back_tryagain: bool,
     outcomes: Vec<Option<ShardReply>>,
     /// What has been tried of the units that did not succeed at once.
     tries: BTreeMap<u32, Tries>,
@@ -139,12 +141,14 @@ impl<'a, R: Route> Exchange<'a, R> {
         let deadline = engine.scope.deadline.unwrap_or_else(|| Deadline::after(Duration::ZERO));
         let budget = engine.scope.budget.clone().unwrap_or_else(|| Arc::new(Budget::new(usize::MAX)));
         let outcomes = vec![None; units];
-        Self { engine, route, commands: Arc::new(commands), deadline, budget, outcomes, tries: BTreeMap::new() }
+        let (commands, tries) = (Arc::new(commands), BTreeMap::new());
+        Self { engine, route, commands, deadline, budget, hands_back_tryagain: false, outcomes, tries }
     }
 
     /// Does it all. One entry a unit; errors only where the whole request cannot be done.
     pub(super) async fn run(mut self, view: Arc<View>, options: &Options) -> Result<Replies, Error> {
         let mut view = view;
+        self.hands_back_tryagain = options.hands_back_tryagain;
         let mut parts = match self.plan(&view) {
             // A hole in the topology may be one that has just been filled.
             Err(Error::Slots(_) | Error::Topology(_)) if self.engine.scope.in_process.is_none() => {
@@ -294,6 +298,7 @@ impl<'a, R: Route> Exchange<'a, R> {
         let stats = self.engine.stats();
         let slot = self.command(unit).routing_key().map(key_slot);
         let verdict = judge(&message, &at.node.address.host, slot);
+        let message_is_tryagain = message.starts_with(b"TRYAGAIN");
         let key = self.command(unit).routing_key().map(printable);
         let error = outcome(at, Err(Error::Shard { node: at.node.to_string(), message, key }));
         let follows = self.route.follows_redirects(view);
@@ -317,7 +322,7 @@ impl<'a, R: Route> Exchange<'a, R> {
                 tries.failures += 1;
                 Next::Again
             }
-            Verdict::Later => {
+            Verdict::Later if !(self.hands_back_tryagain && message_is_tryagain) => {
                 stats.retries.fetch_add(1, Relaxed);
                 Next::Again
             }
@@ -448,10 +453,11 @@ impl<'a, R: Route> Exchange<'a, R> {
         self.engine.stats().largest_replies.fetch_max(self.budget.used(), Relaxed);
         let mut failures = self.outcomes.iter().flatten().filter_map(|outcome| outcome.result.as_ref().err());
         if let Some(first) = failures.next() {
-            if !options.partial {
+            if options.partial {
+                self.engine.stats().partial.fetch_add(1, Relaxed);
+            } else if !options.keeps_failures {
                 return Err(first.clone());
             }
-            self.engine.stats().partial.fetch_add(1, Relaxed);
         }
         let mut replies = Vec::with_capacity(self.outcomes.len());
         replies.extend(self.outcomes.into_iter().flatten());

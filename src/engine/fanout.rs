@@ -108,7 +108,7 @@ impl FanOut {
 }
 
 /// The nodes that a fan-out goes to.
-fn select(topology: &Topology, targets: &Targets, partial: bool) -> Result<Vec<Arc<Node>>, Error> {
+pub(super) fn select(topology: &Topology, targets: &Targets, partial: bool) -> Result<Vec<Arc<Node>>, Error> {
     if let Targets::Nodes(names) = targets {
         return names.iter().map(|name| named(topology, name)).collect();
     }

@@ -76,11 +76,7 @@ struct ByKey<'a>(&'a Engine);
 
 impl Route for ByKey<'_> {
     fn node<'v>(&self, view: &'v View, _unit: u32, command: &Command) -> Result<&'v Arc<Node>, Error> {
-        let topology = &*view.topology;
-        let shard_func = self.0.shard_func(topology);
-        let node = catch_unwind(AssertUnwindSafe(|| shard_func.node(topology, command)))
-            .unwrap_or_else(|panic| Err(panicked("shard function", &*panic)));
-        if node.is_err() && topology.data_shards().next().is_none() { Err(no_shards(topology)) } else { node }
+        place(self.0, &view.topology, command)
     }
 
     fn mode(&self, _view: &View, _node: &Node) -> Mode {
@@ -99,6 +95,14 @@ impl Route for ByKey<'_> {
     fn follows_primary(&self, view: &View, _unit: u32) -> bool {
         view.topology.has_slots()
     }
+}
+
+/// Where the shard function places a command.
+pub(super) fn place<'t>(engine: &Engine, topology: &'t Topology, command: &Command) -> Result<&'t Arc<Node>, Error> {
+    let shard_func = engine.shard_func(topology);
+    let node = catch_unwind(AssertUnwindSafe(|| shard_func.node(topology, command)))
+        .unwrap_or_else(|panic| Err(panicked("shard function", &*panic)));
+    if node.is_err() && topology.data_shards().next().is_none() { Err(no_shards(topology)) } else { node }
 }
 
 pub(super) fn no_shards(topology: &Topology) -> Error {

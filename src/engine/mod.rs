@@ -21,9 +21,13 @@ pub use replies::{Replies, ShardReply};
 pub use stats::{ErrorCounts, Histogram, Stats};
 pub use step::{Reducer, Step};
 
+use bytes::Bytes;
+
 use crate::command::Command;
 use crate::error::Error;
 use crate::link::{Budget, Link, LinkOptions, Links, Protocol};
+#[cfg(feature = "module")]
+use crate::shard::key_slot;
 use crate::shard::{Crc16Slots, Crc32Partition, ShardFunc};
 use crate::topology::{Address, BoxFuture, Node, NodeProvider, RedisCluster, Topology};
 use view::{ThroughSeeds, View, Views};
@@ -104,6 +108,11 @@ impl Deadline {
 pub trait Gate: Send + Sync + 'static {
     /// Lets the commands pass, or says why not. It may mark those that change nothing as such.
     fn admit(&self, commands: Vec<Command>) -> BoxFuture<'_, Result<Vec<Command>, Error>>;
+
+    /// Which of these keys may be shown to the caller; `None`, the default, if all may.
+    fn may_read(&self, _keys: Vec<Bytes>) -> BoxFuture<'_, Result<Option<Vec<bool>>, Error>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
 }
 
 /// How a request is carried out.
@@ -112,6 +121,10 @@ pub trait Gate: Send + Sync + 'static {
 pub struct Options {
     timeout: Option<Duration>,
     partial: bool,
+    /// Whoever reads the replies looks after the failures, and decides whether the request has failed.
+    keeps_failures: bool,
+    /// `TRYAGAIN` is such a failure too, instead of a reason to wait.
+    hands_back_tryagain: bool,
 }
 
 impl Options {
@@ -126,6 +139,10 @@ impl Options {
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
+    }
+
+    pub(crate) fn keeping_failures(hands_back_tryagain: bool) -> Self {
+        Self { keeps_failures: true, hands_back_tryagain, ..Self::default() }
     }
 
     /// Whether failures of some nodes are left to the reducer. Default: `false`, and any failure is the request's.
@@ -229,6 +246,14 @@ impl Engine {
         engine
     }
 
+    /// The same engine behind no gate, for what a command does on its own account.
+    #[cfg(feature = "module")]
+    pub(crate) fn without_gate(&self) -> Self {
+        let mut engine = self.clone();
+        engine.scope.gate = None;
+        engine
+    }
+
     /// The same engine, with the local share served from this database. Other nodes are reached in database 0 only.
     #[must_use]
     pub fn in_database(&self, database: i32) -> Self {
@@ -258,6 +283,50 @@ impl Engine {
     async fn pinned(&self) -> Result<Arc<View>, Error> {
         let can_wait = self.scope.in_process.is_none();
         self.shared.views.pinned(self.deadline(), can_wait, &self.shared.stats).await
+    }
+
+    /// The topology that a request would be planned by.
+    #[cfg(feature = "module")]
+    pub(crate) async fn pinned_topology(&self) -> Result<Arc<Topology>, Error> {
+        Ok(self.pinned().await?.topology.clone())
+    }
+
+    /// What keys must share to stand in one command: their slot, or where there are no slots their node.
+    #[cfg(feature = "module")]
+    pub(crate) fn key_group(&self, topology: &Topology, key: &[u8]) -> Result<usize, Error> {
+        if topology.has_slots() {
+            return Ok(usize::from(key_slot(key)));
+        }
+        let node = map::place(self, topology, &Command::new("GET").key(key))?;
+        let is_it = |shard: &crate::topology::Shard| Arc::ptr_eq(&shard.primary, node);
+        Ok(topology.shards().iter().position(is_it).unwrap_or_default())
+    }
+
+    /// The node that a command belongs to.
+    #[cfg(feature = "module")]
+    pub(crate) fn owner<'t>(&self, topology: &'t Topology, command: &Command) -> Result<&'t Arc<Node>, Error> {
+        map::place(self, topology, command)
+    }
+
+    /// The nodes of a fan-out.
+    #[cfg(feature = "module")]
+    pub(crate) fn targeted(topology: &Topology, targets: &Targets) -> Result<Vec<Arc<Node>>, Error> {
+        fanout::select(topology, targets, false)
+    }
+
+    /// Whether the caller may send this.
+    #[cfg(feature = "module")]
+    pub(crate) async fn check(&self, command: Command) -> Result<(), Error> {
+        self.admit(vec![command]).await.map(drop)
+    }
+
+    /// Which of these keys may be shown to the caller; `None` if all may.
+    #[cfg(feature = "module")]
+    pub(crate) async fn may_read(&self, keys: Vec<Bytes>) -> Result<Option<Vec<bool>>, Error> {
+        match &self.scope.gate {
+            Some(gate) => gate.may_read(keys).await,
+            None => Ok(None),
+        }
     }
 
     fn deadline(&self) -> Deadline {

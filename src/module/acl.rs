@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::api::{Ctx, OwnedString, Permission, User};
 use super::catalog::{self, Facts};
 use super::main_thread;
@@ -53,6 +55,24 @@ impl Gate for CallersRights {
     fn admit(&self, commands: Vec<Command>) -> BoxFuture<'_, Result<Vec<Command>, Error>> {
         let (caller, is_script) = (self.caller.clone(), self.is_script);
         Box::pin(async move { main_thread::run(move |ctx| check(ctx, &caller, is_script, commands)).await? })
+    }
+
+    fn may_read(&self, keys: Vec<Bytes>) -> BoxFuture<'_, Result<Option<Vec<bool>>, Error>> {
+        /// So many take a small part of a turn.
+        const AT_ONCE: usize = 256;
+        Box::pin(async move {
+            let Caller::Named(name) = &*self.caller else { return Ok(None) };
+            let mut verdicts = Vec::with_capacity(keys.len());
+            for keys in keys.chunks(AT_ONCE) {
+                let (name, keys) = (name.clone(), keys.to_vec());
+                let look = move |_| {
+                    let user = User::named(&name).ok_or_else(|| gone(&name))?;
+                    Ok::<_, Error>(keys.iter().map(|key| user.may_read(key)).collect::<Vec<bool>>())
+                };
+                verdicts.extend(main_thread::run(look).await??);
+            }
+            Ok(Some(verdicts))
+        })
     }
 }
 

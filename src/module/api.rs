@@ -404,6 +404,15 @@ impl User {
         OwnedString::from_raw(unsafe { rules(self.0.as_ptr()) }).map(|rules| rules.bytes().to_vec())
     }
 
+    /// Whether the user may read this key.
+    pub(super) fn may_read(&self, key: &[u8]) -> bool {
+        let key = OwnedString::new(key);
+        let flags = raw::REDISMODULE_CMD_KEY_ACCESS as c_int;
+        // SAFETY: a live user and string.
+        let verdict = unsafe { required!(RedisModule_ACLCheckKeyPermissions)(self.0.as_ptr(), key.as_ptr(), flags) };
+        verdict == raw::REDISMODULE_OK as c_int
+    }
+
     /// Whether the user may run this command with these keys and channels; a refusal goes to `ACL LOG`.
     pub(super) fn may_run(&self, ctx: Ctx, args: &[OwnedString]) -> Permission {
         let mut pointers: Vec<_> = args.iter().map(OwnedString::as_ptr).collect();
@@ -436,6 +445,15 @@ impl User {
         unsafe { required!(RedisModule_ACLAddLogEntry)(ctx.0, self.0.as_ptr(), object, reason) };
         denied_key.map_or(Permission::CommandDenied, |key| Permission::KeyDenied(args[key].bytes().to_vec()))
     }
+}
+
+/// Where a command's keys stand; none if the server cannot say, as with a bad count of keys.
+///
+/// # Safety
+/// All of `args` are live strings.
+pub(super) unsafe fn key_positions(ctx: Ctx, args: &[*mut raw::RedisModuleString]) -> Vec<usize> {
+    let found = keys(ctx, &mut args.to_vec()).unwrap_or_default();
+    found.into_iter().map(|(position, _)| position).collect()
 }
 
 /// Where a command's keys stand, each with what is done to it.

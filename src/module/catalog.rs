@@ -1,14 +1,15 @@
-//! What the server says about its commands, as far as it matters here: does a command write, does it block?
+//! What the server says about its commands: does one write, does it block, where are its keys?
 //!
 //! Asked once for each name with `COMMAND INFO`, and kept. On the main thread only.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::api::Ctx;
 use super::local;
 use crate::command::Command;
-use crate::reply::Reply;
+use crate::exec::Description;
 
 /// What matters of a command's flags.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -34,61 +35,59 @@ thread_local! {
 
 #[derive(Default)]
 struct Known {
-    by_name: HashMap<Vec<u8>, Facts>,
+    by_name: HashMap<Vec<u8>, Arc<Description>>,
     /// A map asks for one name a thousand times.
     last: Option<(Vec<u8>, Facts)>,
 }
 
-impl Known {
-    fn get(&mut self, name: &[u8]) -> Option<Facts> {
-        if let Some((last, facts)) = &self.last
-            && last == name
-        {
-            return Some(*facts);
-        }
-        let facts = *self.by_name.get(name)?;
-        self.last = Some((name.to_vec(), facts));
-        Some(facts)
-    }
-
-    fn insert(&mut self, name: &[u8], facts: Facts) {
-        if self.by_name.len() < MOST_NAMES {
-            self.by_name.insert(name.to_vec(), facts);
-        }
+/// What the server says about this command; for one with subcommands, about the subcommand. `None` if it knows no such
+/// command.
+pub(super) fn description(ctx: Ctx, command: &Command) -> Option<Arc<Description>> {
+    let whole = of_name(ctx, command.name())?;
+    match command.args().nth(1) {
+        Some(subcommand) if !whole.subcommands.is_empty() => whole.subcommand(subcommand).cloned(),
+        _ => Some(whole),
     }
 }
 
-/// What the server says about this command; for one with subcommands, about the subcommand.
+fn of_name(ctx: Ctx, name: &[u8]) -> Option<Arc<Description>> {
+    if let Some(known) = KNOWN.with_borrow(|known| known.by_name.get(name).cloned()) {
+        return Some(known);
+    }
+    let rows = local::call(ctx, &Command::new("COMMAND").arg("INFO").arg(name));
+    // What is unknown now, a module that is loaded later may bring.
+    let description = Arc::new(Description::parse(rows.elements()?.first()?)?);
+    KNOWN.with_borrow_mut(|known| {
+        if known.by_name.len() < MOST_NAMES {
+            known.by_name.insert(name.to_vec(), description.clone());
+        }
+    });
+    Some(description)
+}
+
+/// The flags of this command; for one with subcommands, of the subcommand.
 pub(super) fn facts(ctx: Ctx, command: &Command) -> Facts {
     let name = command.name();
-    if let Some(facts) = KNOWN.with_borrow_mut(|known| known.get(name)) {
+    let last = KNOWN.with_borrow(|known| known.last.as_ref().filter(|(last, _)| last == name).map(|(_, facts)| *facts));
+    if let Some(facts) = last {
         return facts;
     }
-    let row = local::call(ctx, &Command::new("COMMAND").arg("INFO").arg(name));
-    let row = row.elements().and_then(|rows| rows.first());
-    let Some(row) = row.and_then(Reply::elements) else {
-        // Unknown now; a module that is loaded later may bring it.
+    let Some(whole) = of_name(ctx, name) else {
         return Facts { is_write: true, may_replicate: true, ..Facts::default() };
     };
-    let subcommands = row.get(9).and_then(Reply::elements).unwrap_or_default();
-    if subcommands.is_empty() {
-        let facts = read(name, row);
-        KNOWN.with_borrow_mut(|known| known.insert(name, facts));
+    if whole.subcommands.is_empty() {
+        let facts = read(&whole);
+        KNOWN.with_borrow_mut(|known| known.last = Some((name.to_vec(), facts)));
         return facts;
     }
-    let wanted = command.args().nth(1).unwrap_or_default();
-    let subcommand = subcommands.iter().filter_map(Reply::elements).find(|row| {
-        let full = row.first().and_then(Reply::bytes).unwrap_or_default();
-        full.rsplit(|&byte| byte == b'|').next().is_some_and(|own| own.eq_ignore_ascii_case(wanted))
-    });
-    read(name, subcommand.unwrap_or(row))
+    let subcommand = command.args().nth(1).and_then(|subcommand| whole.subcommand(subcommand));
+    read(subcommand.unwrap_or(&whole))
 }
 
-fn read(name: &[u8], row: &[Reply]) -> Facts {
-    let flags = row.get(2).and_then(Reply::elements).unwrap_or_default();
-    let has = |flag: &str| flags.iter().any(|known| known.bytes() == Some(flag.as_bytes()));
-    let categories = row.get(6).and_then(Reply::elements).unwrap_or_default();
-    let is_scripting = categories.iter().any(|category| category.bytes() == Some(b"@scripting"));
+fn read(description: &Description) -> Facts {
+    let name = description.name.as_bytes();
+    let has = |flag: &str| description.has_flag(flag);
+    let is_scripting = description.categories.iter().any(|category| category == "@scripting");
     let runs_code = is_one_of(name, &["eval", "eval_ro", "evalsha", "evalsha_ro", "fcall", "fcall_ro"]);
     let is_write = has("write") || (is_scripting && !has("readonly"));
     Facts {
@@ -106,7 +105,7 @@ fn is_one_of(name: &[u8], names: &[&str]) -> bool {
     names.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
 }
 
-/// Forgets everything, as when the module is unloaded.
+/// Forgets everything: this module is unloaded, or others with their commands have come or gone.
 pub(super) fn forget() {
     KNOWN.with_borrow_mut(|known| *known = Known::default());
 }

@@ -6,14 +6,16 @@
 use std::ffi::{CString, c_char, c_int, c_longlong, c_uint, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use redis_module::raw;
 
 use super::api::{Ctx, OwnedString, required, string_bytes};
 use super::{main_thread, state};
 use crate::engine::Engine;
+use crate::exec::Overrides;
 use crate::link::Credentials;
 use crate::topology::StaticList;
 
@@ -126,7 +128,12 @@ static NODES: Text = Text::new("nodes", raw::REDISMODULE_CONFIG_DEFAULT, check_n
 static USER: Text = Text::new("user", raw::REDISMODULE_CONFIG_DEFAULT, |_| Ok(()));
 static PASSWORD: Text = Text::new("password", raw::REDISMODULE_CONFIG_SENSITIVE, |_| Ok(()));
 
-static TEXTS: [&Text; 3] = [&NODES, &USER, &PASSWORD];
+static POLICY_OVERRIDES: Text = Text::new("policy-overrides", raw::REDISMODULE_CONFIG_DEFAULT, check_overrides);
+
+static TEXTS: [&Text; 4] = [&NODES, &USER, &PASSWORD, &POLICY_OVERRIDES];
+
+/// What the text of [`POLICY_OVERRIDES`] says.
+static OVERRIDES: ArcSwapOption<Overrides> = ArcSwapOption::const_empty();
 
 /// `rmr.provider`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -180,6 +187,21 @@ pub(super) fn threads() -> usize {
     THREADS.get() as usize
 }
 
+/// `rmr.policy-overrides`
+pub(super) fn overrides() -> Arc<Overrides> {
+    OVERRIDES.load_full().unwrap_or_default()
+}
+
+fn check_overrides(text: &[u8]) -> Result<(), String> {
+    Overrides::parse(&String::from_utf8_lossy(text)).map(drop)
+}
+
+fn read_overrides() -> Result<(), String> {
+    let overrides = Overrides::parse(&String::from_utf8_lossy(&POLICY_OVERRIDES.value()))?;
+    OVERRIDES.store(Some(Arc::new(overrides)));
+    Ok(())
+}
+
 /// Hands the limits to an engine.
 pub(super) fn apply_limits(engine: &Engine) {
     engine.set_timeout(TIMEOUT.millis());
@@ -224,7 +246,8 @@ pub(super) fn register(ctx: Ctx, args: &[&[u8]]) -> Result<(), String> {
     if unsafe { required!(RedisModule_LoadConfigs)(ctx.0) } != raw::REDISMODULE_OK as c_int {
         return Err("the settings in the configuration are not accepted".into());
     }
-    check_together()
+    check_together()?;
+    read_overrides()
 }
 
 /// A library that stays mapped after it was unloaded keeps its values; a new load begins anew.
@@ -414,6 +437,7 @@ unsafe extern "C" fn apply(
 ) -> c_int {
     let applied = catch_unwind(AssertUnwindSafe(|| {
         check_together()?;
+        read_overrides()?;
         if let Some(engine) = state::engine_if_started() {
             apply_limits(&engine);
         }

@@ -59,6 +59,7 @@ pub fn register(ctx: &Context, setup: Setup) -> Result<(), Error> {
     log::install();
     ctx.subscribe(raw::REDISMODULE_EVENT_REPLICATION_ROLE_CHANGED, 1, on_change);
     ctx.subscribe(raw::REDISMODULE_EVENT_CLUSTER_SLOT_MIGRATION, 1, on_change);
+    ctx.subscribe(raw::REDISMODULE_EVENT_MODULE_CHANGE, 1, on_module_change);
     if !ctx.subscribe(raw::REDISMODULE_EVENT_EVENTLOOP, 1, on_event_loop) {
         return Err(Error::Invalid("this server is too old for rmr: it does not tell of its event loop".into()));
     }
@@ -202,4 +203,14 @@ unsafe extern "C" fn on_change(
     if let Some(engine) = state::engine_if_started() {
         engine.hint_change();
     }
+}
+
+/// A module has come or gone, and its commands with it.
+unsafe extern "C" fn on_module_change(
+    _: *mut raw::RedisModuleCtx,
+    _: raw::RedisModuleEvent,
+    _: u64,
+    _: *mut std::ffi::c_void,
+) {
+    catalog::forget();
 }

@@ -1,7 +1,8 @@
 //! `RMR.FANOUT`: one command to all shards.
 
 use super::{Arg, Call, Kind, Spec, options};
-use crate::engine::{Replies, Step};
+use crate::command::Command;
+use crate::engine::{Options, Replies, Step};
 use crate::error::Error;
 use crate::module::client::Work;
 use crate::reduce::{Builtin, in_place};
@@ -48,8 +49,10 @@ fn run(call: &Call<'_>) -> Result<Work, Error> {
     let typed = options::fan_out(&call.args)?;
     let (with_nodes, partial) = (typed.with_nodes, typed.partial);
     let reducer = typed.reducer.unwrap_or(Builtin::List);
-    let fan_out =
-        call.engine_for_handing_on()?.fan_out(typed.command).targets(typed.targets).with_options(typed.options);
+    let command = typed.args[1..].iter().fold(Command::new(typed.args[0]), Command::arg);
+    let options = typed.timeout.into_iter().fold(Options::new().partial(partial), Options::timeout);
+    let targets = typed.targets.unwrap_or_default();
+    let fan_out = call.engine_for_handing_on()?.fan_out(command).targets(targets).with_options(options);
     Ok(fan_out.reduce(move |replies: Replies| {
         let reply = if with_nodes { by_node(replies) } else { reduce_partial(reducer, partial, replies)? };
         Ok(Step::Reply(reply))

@@ -1,10 +1,13 @@
 //! The `RMR.*` commands: one file each, and here what they have in common.
 
+mod exec;
+mod explain;
 mod fanout;
 mod map;
 mod options;
 mod ping;
 mod refresh;
+mod scan;
 mod sum;
 mod topology;
 
@@ -34,13 +37,25 @@ struct Spec {
     run: fn(&Call<'_>) -> Result<Work, Error>,
 }
 
-const COMMANDS: [Spec; 6] = [sum::SPEC, fanout::SPEC, map::SPEC, topology::SPEC, ping::SPEC, refresh::SPEC];
+const COMMANDS: [Spec; 9] = [
+    sum::SPEC,
+    fanout::SPEC,
+    map::SPEC,
+    exec::SPEC,
+    scan::SPEC,
+    explain::SPEC,
+    topology::SPEC,
+    ping::SPEC,
+    refresh::SPEC,
+];
 
 /// A call of a command.
 struct Call<'a> {
     ctx: Ctx,
     /// Without the command's own name.
     args: Vec<&'a [u8]>,
+    /// The same, as the server has them.
+    argv: &'a [*mut raw::RedisModuleString],
 }
 
 impl Call<'_> {
@@ -156,7 +171,10 @@ pub(super) fn register(ctx: Ctx) -> Result<(), String> {
     register_one::<2>(ctx)?;
     register_one::<3>(ctx)?;
     register_one::<4>(ctx)?;
-    register_one::<5>(ctx)
+    register_one::<5>(ctx)?;
+    register_one::<6>(ctx)?;
+    register_one::<7>(ctx)?;
+    register_one::<8>(ctx)
 }
 
 fn register_one<const INDEX: usize>(ctx: Ctx) -> Result<(), String> {
@@ -197,9 +215,11 @@ unsafe extern "C" fn handle<const INDEX: usize>(
 ) -> c_int {
     let ctx = Ctx(ctx);
     let begun = catch_unwind(AssertUnwindSafe(|| {
-        // SAFETY: the server's own arguments, which live as long as this call.
-        let args = unsafe { client::arguments(argv, argc) }.split_off(1);
-        main_thread::enter(ctx, || (COMMANDS[INDEX].run)(&Call { ctx, args }))
+        // SAFETY: the server's own arguments, of which there is at least the name; they live as long as this call.
+        let (args, argv) = unsafe {
+            (client::arguments(argv, argc).split_off(1), std::slice::from_raw_parts(argv.add(1), argc as usize - 1))
+        };
+        main_thread::enter(ctx, || (COMMANDS[INDEX].run)(&Call { ctx, args, argv }))
     }));
     let refuse = |error| Client { to: ReplyTo(ctx.0), is_resp3: false }.send(&Err(error));
     match begun {

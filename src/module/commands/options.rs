@@ -10,18 +10,6 @@ use crate::reduce::Builtin;
 /// The longest timeout that is taken: an hour.
 const LONGEST_TIMEOUT_MS: u64 = 3_600_000;
 
-/// A fan-out as it was typed.
-#[derive(Debug)]
-pub(super) struct FanOut {
-    pub(super) targets: Targets,
-    pub(super) options: Options,
-    pub(super) with_nodes: bool,
-    pub(super) reducer: Option<Builtin>,
-    pub(super) command: Command,
-    /// Whether failed nodes may be among the replies.
-    pub(super) partial: bool,
-}
-
 /// A map as it was typed.
 #[derive(Debug)]
 pub(super) struct Map {
@@ -75,12 +63,49 @@ fn wrong(option: &str, given: &[u8], allowed: &str) -> Error {
     Error::Invalid(format!("{option} is '{}'; give {allowed}", printable(given)))
 }
 
+/// What stands before an inner command, and that command.
+#[derive(Debug, Default)]
+pub(super) struct Inner<'a> {
+    pub(super) targets: Option<Targets>,
+    pub(super) timeout: Option<Duration>,
+    pub(super) partial: bool,
+    pub(super) with_nodes: bool,
+    pub(super) reducer: Option<Builtin>,
+    pub(super) nonatomic: bool,
+    /// The inner command; never empty.
+    pub(super) args: &'a [&'a [u8]],
+}
+
 /// `[ON PRIMARIES|REPLICAS|ALL] [NODE id [NODE ...]] [TIMEOUT ms] [PARTIAL] [WITHNODES] [REDUCE reducer] [--] command
 /// [arg ...]`, options in any order.
-pub(super) fn fan_out(args: &[&[u8]]) -> Result<FanOut, Error> {
+pub(super) fn fan_out<'a>(args: &'a [&'a [u8]]) -> Result<Inner<'a>, Error> {
+    inner(args, |cursor, typed| {
+        let is_known = cursor.word("REDUCE");
+        if is_known {
+            typed.reducer = Some(cursor.reducer("REDUCE")?);
+        }
+        Ok(is_known)
+    })
+}
+
+/// `[ON PRIMARIES|REPLICAS|ALL] [NODE id [NODE ...]] [TIMEOUT ms] [PARTIAL] [WITHNODES] [NONATOMIC] [--] command
+/// [arg ...]`, options in any order.
+pub(super) fn exec<'a>(args: &'a [&'a [u8]]) -> Result<Inner<'a>, Error> {
+    inner(args, |cursor, typed| {
+        let is_known = cursor.word("NONATOMIC");
+        typed.nonatomic |= is_known;
+        Ok(is_known)
+    })
+}
+
+/// Reads the options that all have in common, and what `more` knows besides.
+fn inner<'a>(
+    args: &'a [&'a [u8]],
+    more: impl Fn(&mut Cursor<'a>, &mut Inner<'a>) -> Result<bool, Error>,
+) -> Result<Inner<'a>, Error> {
     let mut cursor = Cursor { args };
-    let (mut on, mut nodes, mut reducer) = (None, Vec::new(), None);
-    let (mut options, mut with_nodes, mut partial) = (Options::new(), false, false);
+    let mut typed = Inner::default();
+    let (mut on, mut nodes) = (None, Vec::new());
     loop {
         if cursor.word("ON") {
             let allowed = "PRIMARIES, REPLICAS or ALL";
@@ -95,31 +120,29 @@ pub(super) fn fan_out(args: &[&[u8]]) -> Result<FanOut, Error> {
             let node = cursor.value("NODE", "a node's id or address")?;
             nodes.push(String::from_utf8_lossy(node).into_owned());
         } else if cursor.word("TIMEOUT") {
-            options = options.timeout(cursor.timeout()?);
+            typed.timeout = Some(cursor.timeout()?);
         } else if cursor.word("PARTIAL") {
-            partial = true;
+            typed.partial = true;
         } else if cursor.word("WITHNODES") {
-            with_nodes = true;
-        } else if cursor.word("REDUCE") {
-            reducer = Some(cursor.reducer("REDUCE")?);
-        } else {
+            typed.with_nodes = true;
+        } else if !more(&mut cursor, &mut typed)? {
             cursor.word("--");
             break;
         }
     }
-    let targets = match (on, nodes.is_empty()) {
+    typed.targets = match (on, nodes.is_empty()) {
         (Some(_), false) => return Err(Error::Invalid("ON and NODE exclude each other; give one of them".into())),
-        (Some(targets), true) => targets,
-        (None, false) => Targets::Nodes(nodes),
-        (None, true) => Targets::default(),
+        (on, true) => on,
+        (None, false) => Some(Targets::Nodes(nodes)),
     };
-    if with_nodes && reducer.is_some() {
+    if typed.with_nodes && typed.reducer.is_some() {
         return Err(Error::Invalid("WITHNODES and REDUCE exclude each other; give one of them".into()));
     }
-    let command = Command::from_args(cursor.args).ok_or_else(|| {
-        Error::Invalid("there is no command to send; give command [arg ...] after the options".into())
-    })?;
-    Ok(FanOut { targets, options: options.partial(partial), with_nodes, reducer, command, partial })
+    typed.args = cursor.args;
+    if typed.args.is_empty() {
+        return Err(Error::Invalid("there is no command to send; give command [arg ...] after the options".into()));
+    }
+    Ok(typed)
 }
 
 /// `[TIMEOUT ms] [PARTIAL] reducer numkeys key [key ...] command [arg ...]`
@@ -174,18 +197,20 @@ mod tests {
 
     #[test]
     fn options_come_in_any_order_and_case() {
-        let typed = fan_out(&words("partial TIMEOUT 20 node a Node b:1 withnodes CONFIG GET on")).unwrap();
-        assert_eq!(typed.targets, Targets::Nodes(vec!["a".into(), "b:1".into()]));
+        let line = words("partial TIMEOUT 20 node a Node b:1 withnodes CONFIG GET on");
+        let typed = fan_out(&line).unwrap();
+        assert_eq!(typed.targets, Some(Targets::Nodes(vec!["a".into(), "b:1".into()])));
         assert!(typed.partial && typed.with_nodes && typed.reducer.is_none());
-        assert_eq!(typed.command.to_string(), "CONFIG GET on");
+        assert_eq!(typed.args, words("CONFIG GET on"));
         assert_eq!(fan_out(&words("ON replicas REDUCE sum DBSIZE")).unwrap().reducer, Some(Builtin::Sum));
     }
 
     #[test]
     fn two_dashes_end_the_options() {
-        let typed = fan_out(&words("PARTIAL -- NODE x")).unwrap();
-        assert_eq!(typed.command.to_string(), "NODE x");
-        assert_eq!(fan_out(&words("-- -- x")).unwrap().command.to_string(), "-- x");
+        let line = words("PARTIAL -- NODE x");
+        let typed = fan_out(&line).unwrap();
+        assert_eq!(typed.args, words("NODE x"));
+        assert_eq!(fan_out(&words("-- -- x")).unwrap().args, words("-- x"));
     }
 
     #[test]
@@ -234,9 +259,7 @@ mod tests {
         #[test]
         fn whatever_follows_the_options_is_the_command(args in prop::collection::vec("[A-Za-z0-9{}-]{0,8}", 1..8)) {
             let line: Vec<&[u8]> = ["PARTIAL", "--"].into_iter().chain(args.iter().map(String::as_str)).map(str::as_bytes).collect();
-            let command = fan_out(&line).unwrap().command;
-            let seen: Vec<String> = command.args().map(|arg| String::from_utf8_lossy(arg).into_owned()).collect();
-            prop_assert_eq!(seen, args);
+            prop_assert_eq!(fan_out(&line).unwrap().args, &line[2..]);
         }
     }
 }

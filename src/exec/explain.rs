@@ -1,0 +1,91 @@
+//! What would be done for a command, and why. Nothing is sent.
+
+use super::plan::{self, Plan};
+use super::policy::{Policy, RequestPolicy, ResponsePolicy};
+use super::{How, Request};
+use crate::engine::{Engine, Targets};
+use crate::error::Error;
+use crate::reply::Reply;
+
+/// A map of what is known, what follows from it, and which node would get what.
+pub(crate) async fn explain(engine: Engine, request: Request, how: How) -> Result<Reply, Error> {
+    let topology = engine.pinned_topology().await?;
+    let policy = Policy::of(&request.description, &how.overrides);
+    let mut lines: Vec<(Reply, Reply)> = vec![
+        ("command".into(), request.description.name.as_str().into()),
+        ("request-policy".into(), policy.request.as_str().into()),
+        ("response-policy".into(), policy.response.as_str().into()),
+        ("policy-from".into(), policy.source.as_str().into()),
+        ("keys".into(), (request.keys.len() as i64).into()),
+    ];
+    match plan::plan(&engine, &topology, &request, &how) {
+        Err(error) => lines.push(("refused".into(), Reply::Error(error.to_line().into()))),
+        Ok((plan, policy)) => {
+            let parts = match &plan {
+                Plan::Keyed(parts) => {
+                    let owner = |part: &super::Part| engine.owner(&topology, &part.command).cloned();
+                    let placed = parts.iter().map(|part| Ok((owner(part)?, &part.command)));
+                    placed.collect::<Result<Vec<_>, Error>>()?
+                }
+                Plan::Everywhere(targets) => {
+                    let nodes = Engine::targeted(&topology, targets)?;
+                    nodes.into_iter().map(|node| (node, &request.command)).collect()
+                }
+                Plan::One(node) => {
+                    let nodes = Engine::targeted(&topology, &Targets::Nodes(vec![node.clone()]))?;
+                    nodes.into_iter().map(|node| (node, &request.command)).collect()
+                }
+                Plan::Scan | Plan::RandomKey => Vec::new(),
+            };
+            lines.push(("plan".into(), way(&plan).into()));
+            lines.push(("merge".into(), merge(&plan, policy, &how).into()));
+            let parts = parts.into_iter();
+            let parts = parts.map(|(node, part)| vec![node.to_string().into(), Reply::from(part.to_string())].into());
+            lines.push(("parts".into(), parts.collect::<Vec<Reply>>().into()));
+        }
+    }
+    Ok(Reply::Map(lines))
+}
+
+fn way(plan: &Plan) -> String {
+    match plan {
+        Plan::Keyed(parts) if parts.len() == 1 => "unsplit, to the shard of its keys".into(),
+        Plan::Keyed(parts) => {
+            format!("split by slot into {} parts; each part is atomic, the whole is not", parts.len())
+        }
+        Plan::Everywhere(Targets::All) => "to all nodes".into(),
+        Plan::Everywhere(Targets::Primaries) => "to the primary of every shard that holds data".into(),
+        Plan::Everywhere(Targets::Replicas) => "to the replicas of every shard that holds data".into(),
+        Plan::Everywhere(Targets::Nodes(_)) => "to the nodes that are named".into(),
+        Plan::One(_) => "to one node; any can answer".into(),
+        Plan::Scan => "a part of the slots at a time, by a cursor that any node can go on with".into(),
+        Plan::RandomKey => "to a shard that is drawn by its number of keys (DBSIZE), then RANDOMKEY there".into(),
+    }
+}
+
+fn merge(plan: &Plan, policy: Policy, how: &How) -> String {
+    let split = matches!(plan, Plan::Keyed(parts) if parts.len() > 1);
+    let everywhere = matches!(plan, Plan::Everywhere(_));
+    if how.with_nodes {
+        return "a map of node to reply".into();
+    }
+    if !split && !everywhere {
+        return "the node's reply as it is".into();
+    }
+    match policy.response {
+        ResponsePolicy::Default if everywhere && how.targets.is_some() && policy.is_silent() => {
+            "a map of node to reply"
+        }
+        ResponsePolicy::AllSucceeded => "any error, else one of the replies",
+        ResponsePolicy::OneSucceeded => "any success, else an error",
+        ResponsePolicy::AggSum => "the sum",
+        ResponsePolicy::AggMin => "the smallest",
+        ResponsePolicy::AggMax => "the largest",
+        ResponsePolicy::AggLogicalAnd => "whether all are true",
+        ResponsePolicy::AggLogicalOr => "whether any is true",
+        ResponsePolicy::Special if policy.request != RequestPolicy::MultiShard => "a map of node to reply",
+        ResponsePolicy::Default | ResponsePolicy::Special if split => "each element in the place of its key",
+        ResponsePolicy::Default | ResponsePolicy::Special => "all elements in one list",
+    }
+    .into()
+}

@@ -1,0 +1,67 @@
+//! `RANDOMKEY` over all shards, each key as likely as any other.
+//!
+//! A shard's own pick will not do: with one key on one shard and a million on another, half of the answers would be that
+//! one key. Shards are chosen by their number of keys.
+
+use std::hash::{BuildHasher, RandomState};
+
+use super::readable;
+use crate::command::Command;
+use crate::engine::{Engine, Targets};
+use crate::error::Error;
+use crate::reply::Reply;
+
+/// How often a key is drawn that the caller may not read, before none is said to be there.
+const MOST_DRAWS: usize = 100;
+
+pub(super) async fn random_key(engine: Engine) -> Result<Reply, Error> {
+    let sizes = engine.fan_out(Command::new("DBSIZE").read_only(true)).await?;
+    let mut shards: Vec<(String, u64)> = Vec::new();
+    for entry in sizes {
+        let keys = entry.result?.integer().unwrap_or(0).unsigned_abs();
+        shards.push((entry.node.id.clone(), keys));
+    }
+    for _ in 0..MOST_DRAWS {
+        let Some(shard) = draw(&shards) else { return Ok(Reply::Null) };
+        let targets = Targets::Nodes(vec![shards[shard].0.clone()]);
+        let mut picked =
+            engine.fan_out(Command::new("RANDOMKEY").read_only(true)).targets(targets).await?.into_all()?;
+        picked.retain(|key| !key.is_null());
+        if picked.is_empty() {
+            // Its keys have gone in the meantime.
+            shards[shard].1 = 0;
+        }
+        if let Some(key) = readable(&engine, picked).await?.pop() {
+            return Ok(key);
+        }
+    }
+    Ok(Reply::Null)
+}
+
+/// A shard, with a chance in proportion to its keys. `None` if there are no keys.
+fn draw(shards: &[(String, u64)]) -> Option<usize> {
+    let total = shards.iter().map(|shard| shard.1).sum::<u64>();
+    // The standard library's source of random keys for its hash tables.
+    let mut left = RandomState::new().hash_one(()).checked_rem(total)?;
+    shards.iter().position(|&(_, keys)| {
+        let is_it = left < keys;
+        left = left.saturating_sub(keys);
+        is_it
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shard_is_drawn_as_often_as_it_has_keys() {
+        let shards = [("a".to_owned(), 1), ("empty".to_owned(), 0), ("b".to_owned(), 9)];
+        let mut drawn = [0; 3];
+        (0..2000).for_each(|_| drawn[draw(&shards).unwrap()] += 1);
+        assert_eq!(drawn[1], 0);
+        assert!((100..320).contains(&drawn[0]), "{drawn:?}");
+        assert_eq!(draw(&[]), None);
+        assert_eq!(draw(&shards[1..2]), None);
+    }
+}

@@ -1,0 +1,248 @@
+//! A cursor over the keys of the whole cluster, which any node can go on with.
+//!
+//! Where there are slots, the cursor is the next slot: nothing is kept between two calls, and slots may move meanwhile.
+//! A slot is read as a whole, at a moment when all its keys are known to be where they are read. That is found out by a
+//! probe before and after: a command for a key that does not exist is answered by the slot's owner while the slot is
+//! stable, and by the node that it moves to while it moves. In that case the old owner is read first and then the new
+//! one, since keys only go that way; a slot whose way changes in between is read again.
+//!
+//! Without slots the cursor is that of one node after the other.
+
+use std::collections::HashSet;
+use std::ops::Range;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{glob, readable};
+use crate::command::{Command, printable};
+use crate::engine::{Engine, ShardReply, Targets};
+use crate::error::Error;
+use crate::reply::Reply;
+use crate::shard::key_slot;
+use crate::topology::{SLOT_COUNT, Topology};
+
+/// How many slots one call looks at if it finds no keys.
+const MOST_SLOTS: usize = 2048;
+
+/// How many of them are asked for at a time.
+const MOST_SLOTS_AT_ONCE: usize = 512;
+
+/// Before a slot that has just changed hands is read again.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// What was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Scan {
+    cursor: u64,
+    pattern: Option<Vec<u8>>,
+    count: usize,
+    kind: Option<Vec<u8>>,
+}
+
+impl Scan {
+    /// Reads `SCAN cursor [MATCH pattern] [COUNT count] [TYPE type]`. The errors are in the words of the server.
+    pub(crate) fn parse(command: &Command) -> Result<Self, Error> {
+        let refuse = |why: &str| Err(Error::Invalid(why.into()));
+        let number = |text: &[u8]| std::str::from_utf8(text).ok()?.parse::<u64>().ok();
+        let mut args = command.args().skip(1);
+        let Some(cursor) = args.next().and_then(number) else { return refuse("invalid cursor") };
+        let mut scan = Self { cursor, pattern: None, count: 10, kind: None };
+        while let Some(option) = args.next() {
+            let Some(value) = args.next() else { return refuse("syntax error") };
+            match option.to_ascii_uppercase().as_slice() {
+                b"MATCH" => scan.pattern = Some(value.to_vec()),
+                b"TYPE" => scan.kind = Some(value.to_vec()),
+                b"COUNT" => match number(value) {
+                    Some(0) => return refuse("syntax error"),
+                    Some(count) => scan.count = count as usize,
+                    None => return refuse("value is not an integer or out of range"),
+                },
+                _ => return refuse("syntax error"),
+            }
+        }
+        Ok(scan)
+    }
+
+    fn wants(&self, key: &[u8]) -> bool {
+        self.pattern.as_ref().is_none_or(|pattern| glob::matches(pattern, key))
+    }
+}
+
+/// Goes on from the cursor: an array of the next cursor, 0 at the end, and keys.
+pub(crate) async fn scan(engine: Engine, scan: Scan) -> Result<Reply, Error> {
+    // The caller needs the right to SCAN, and not to what it takes here.
+    engine.check(Command::new("SCAN").arg(scan.cursor)).await?;
+    let inner = engine.without_gate();
+    let topology = inner.pinned_topology().await?;
+    let (next, keys) =
+        if topology.has_slots() { by_slot(&inner, &scan).await? } else { by_node(&inner, &topology, &scan).await? };
+    let keys = readable(&engine, keys).await?;
+    Ok(Reply::Array(vec![next.to_string().into(), keys.into()]))
+}
+
+async fn by_slot(engine: &Engine, scan: &Scan) -> Result<(u64, Vec<Reply>), Error> {
+    let first = usize::try_from(scan.cursor).ok().filter(|&slot| slot < SLOT_COUNT);
+    let mut slot = first.ok_or_else(|| Error::Invalid("invalid cursor".into()))?;
+    let last = SLOT_COUNT.min(slot + MOST_SLOTS);
+    let mut found = Vec::new();
+    let mut at_once = 1;
+    while slot < last && found.len() < scan.count {
+        let end = last.min(slot + at_once);
+        let mut keys = in_slots(engine, slot..end).await?;
+        keys.retain(|key| scan.wants(key));
+        found.extend(of_kind(engine, scan, keys).await?);
+        slot = end;
+        at_once = MOST_SLOTS_AT_ONCE.min(2 * at_once);
+    }
+    Ok((if slot == SLOT_COUNT { 0 } else { slot as u64 }, found))
+}
+
+/// All keys of some slots.
+async fn in_slots(engine: &Engine, slots: Range<usize>) -> Result<Vec<Bytes>, Error> {
+    let mut keys = Vec::new();
+    let mut left: Vec<usize> = slots.collect();
+    loop {
+        let commands = left.iter().flat_map(|&slot| [probe(slot), list(slot).routed_by(probe_key(slot)), probe(slot)]);
+        let replies: Vec<ShardReply> = engine.map(commands.collect::<Vec<_>>()).await?.into_iter().collect();
+        let mut again = Vec::new();
+        for (entries, &slot) in replies.chunks_exact(3).zip(&left) {
+            let [before, listed, after] = entries else { continue };
+            if before.node.id != after.node.id {
+                again.push(slot);
+            } else if listed.node.id == after.node.id {
+                keys.extend(strings(&listed.result));
+            } else if let Some(others) = in_new_owner(engine, slot, &after.node.id).await? {
+                let mut seen: HashSet<Bytes> = strings(&listed.result).collect();
+                seen.extend(others);
+                keys.extend(seen);
+            } else {
+                again.push(slot);
+            }
+        }
+        if again.is_empty() {
+            return Ok(keys);
+        }
+        left = again;
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// The keys of a moving slot that are with its new owner. `None` if it is not moving there any more.
+async fn in_new_owner(engine: &Engine, slot: usize, node: &str) -> Result<Option<Vec<Bytes>>, Error> {
+    let listed = engine.fan_out(list(slot)).targets(Targets::Nodes(vec![node.to_owned()])).await?;
+    let keys = listed.iter().flat_map(|entry| strings(&entry.result)).collect();
+    let after = engine.map([probe(slot)]).await?;
+    Ok(after.iter().all(|entry| entry.node.id == node).then_some(keys))
+}
+
+fn strings(result: &Result<Reply, Error>) -> impl Iterator<Item = Bytes> {
+    let elements = result.as_ref().ok().and_then(Reply::elements).unwrap_or_default();
+    elements.iter().filter_map(Reply::bytes).map(Bytes::copy_from_slice)
+}
+
+fn list(slot: usize) -> Command {
+    Command::new("CLUSTER").arg("GETKEYSINSLOT").arg(slot as u64).arg(i32::MAX as u64).read_only(true)
+}
+
+/// A command that finds out who answers for a slot.
+fn probe(slot: usize) -> Command {
+    Command::new("EXISTS").key(probe_key(slot)).read_only(true)
+}
+
+/// A key of this slot that nobody has.
+fn probe_key(slot: usize) -> String {
+    /// For each slot a number whose text is of that slot.
+    static TAGS: LazyLock<Vec<u32>> = LazyLock::new(|| {
+        let mut tags = vec![None; SLOT_COUNT];
+        let mut missing = SLOT_COUNT;
+        for number in 0u32.. {
+            let tag = &mut tags[usize::from(key_slot(number.to_string().as_bytes()))];
+            if tag.is_none() {
+                *tag = Some(number);
+                missing -= 1;
+            }
+            if missing == 0 {
+                break;
+            }
+        }
+        tags.into_iter().flatten().collect()
+    });
+    format!("rmr:nobody-has-this-key:{{{}}}", TAGS[slot])
+}
+
+/// Leaves the keys of the type that was asked for.
+async fn of_kind(engine: &Engine, scan: &Scan, keys: Vec<Bytes>) -> Result<Vec<Reply>, Error> {
+    let keys = keys.into_iter().map(Reply::Bulk);
+    let Some(kind) = &scan.kind else { return Ok(keys.collect()) };
+    let keys: Vec<Reply> = keys.collect();
+    let types = keys.iter().filter_map(Reply::bytes).map(|key| Command::new("TYPE").key(key).read_only(true));
+    let types = engine.map(types.collect::<Vec<_>>()).await?.into_all()?;
+    let is_wanted = |found: &Reply| found.bytes().is_some_and(|found| found.eq_ignore_ascii_case(kind));
+    Ok(keys.into_iter().zip(types).filter_map(|(key, found)| is_wanted(&found).then_some(key)).collect())
+}
+
+/// One node after the other. The cursor is the node's own, times the number of nodes, plus the node's place in the list.
+async fn by_node(engine: &Engine, topology: &Topology, scan: &Scan) -> Result<(u64, Vec<Reply>), Error> {
+    let nodes = topology.shards().len() as u64;
+    let Some(at) = scan.cursor.checked_rem(nodes) else {
+        return Err(Error::Topology(format!("the provider '{}' knows no node", topology.source())));
+    };
+    let node = &topology.shards()[at as usize].primary;
+    let command = Command::new("SCAN").arg(scan.cursor / nodes);
+    let command = scan.pattern.iter().fold(command, |command, pattern| command.arg("MATCH").arg(pattern));
+    let command = scan.kind.iter().fold(command, |command, kind| command.arg("TYPE").arg(kind));
+    let command = command.arg("COUNT").arg(scan.count as u64).read_only(true);
+    let mut replies = engine.fan_out(command).targets(Targets::Nodes(vec![node.id.clone()])).await?.into_all()?;
+    let Some(Reply::Array(answer)) = replies.pop() else {
+        return Err(Error::Invalid(format!("{node} did not answer SCAN with a cursor and keys")));
+    };
+    let [cursor, Reply::Array(keys)] = <[Reply; 2]>::try_from(answer).unwrap_or([Reply::Null, Reply::Null]) else {
+        return Err(Error::Invalid(format!("{node} did not answer SCAN with a cursor and keys")));
+    };
+    let next = match cursor.bytes().and_then(|text| std::str::from_utf8(text).ok()?.parse::<u64>().ok()) {
+        Some(0) if at + 1 == nodes => Some(0),
+        Some(0) => Some(at + 1),
+        Some(cursor) => cursor.checked_mul(nodes).and_then(|cursor| cursor.checked_add(at)),
+        None => None,
+    };
+    let too_big = || Error::Invalid(format!("{node} has a cursor that {nodes} nodes cannot share: {}", shown(&cursor)));
+    Ok((next.ok_or_else(too_big)?, keys))
+}
+
+fn shown(cursor: &Reply) -> String {
+    cursor.bytes().map(printable).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Scan, String> {
+        Scan::parse(&Command::from_args(line.split(' ')).unwrap()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn options_are_read_as_the_server_reads_them() {
+        let scan = parse("SCAN 17 match a* COUNT 5 Type zset").unwrap();
+        let (pattern, kind) = (Some(b"a*".to_vec()), Some(b"zset".to_vec()));
+        assert_eq!(scan, Scan { cursor: 17, pattern, count: 5, kind });
+        for (line, error) in [
+            ("SCAN x", "ERR invalid cursor"),
+            ("SCAN 0 MATCH", "ERR syntax error"),
+            ("SCAN 0 COUNT 0", "ERR syntax error"),
+            ("SCAN 0 COUNT x", "ERR value is not an integer or out of range"),
+            ("SCAN 0 LIMIT 5", "ERR syntax error"),
+        ] {
+            assert_eq!(parse(line).unwrap_err(), error, "{line}");
+        }
+    }
+
+    #[test]
+    fn every_slot_has_a_key_to_probe_it_with() {
+        for slot in 0..SLOT_COUNT {
+            assert_eq!(usize::from(key_slot(probe_key(slot).as_bytes())), slot);
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! `RMR.EXEC`: any Redis command, as on a single server.
+
+use std::sync::Arc;
+
+use super::options::{self, Inner};
+use super::{Arg, Call, Kind, Spec};
+use crate::command::Command;
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::exec::{self, How, Request};
+use crate::module::client::Work;
+use crate::module::{api, catalog, config, local};
+use crate::reply::Reply;
+
+pub(super) const SPEC: Spec = Spec {
+    name: c"RMR.EXEC",
+    summary: c"Runs any Redis command cluster-wide: routed, split, sent and merged by what the server says about it.",
+    complexity: c"That of the command, plus O(N) where N is the number of nodes or keys it is for",
+    arity: -2,
+    flags: c"blocking",
+    acl_categories: "slow blocking",
+    args: ARGS,
+    run,
+};
+
+pub(super) const ARGS: &[Arg] = &[
+    Arg::one_of(
+        c"targets",
+        &[Arg::word(c"primaries", c"PRIMARIES"), Arg::word(c"replicas", c"REPLICAS"), Arg::word(c"all", c"ALL")],
+    )
+    .after(c"ON")
+    .optional(),
+    Arg::new(c"id-or-address", Kind::String).after(c"NODE").optional().multiple_with_token(),
+    Arg::new(c"timeout-ms", Kind::Integer).after(c"TIMEOUT").optional(),
+    Arg::word(c"partial", c"PARTIAL").optional(),
+    Arg::word(c"withnodes", c"WITHNODES").optional(),
+    Arg::word(c"nonatomic", c"NONATOMIC").optional(),
+    Arg::word(c"end-of-options", c"--").optional(),
+    Arg::new(c"command", Kind::String),
+    Arg::new(c"arg", Kind::String).optional().multiple(),
+];
+
+fn run(call: &Call<'_>) -> Result<Work, Error> {
+    let inner = options::exec(&call.args)?;
+    let engine = call.engine_for_handing_on()?;
+    Ok(match request(call, &inner) {
+        Ok(request) => Box::pin(exec::exec(timed(engine, &inner), request, how(inner))),
+        Err(refusal) => Box::pin(std::future::ready(Ok(refusal))),
+    })
+}
+
+/// The engine, with one deadline for all that the command takes.
+pub(super) fn timed(engine: Engine, inner: &Inner<'_>) -> Engine {
+    engine.with_timeout(inner.timeout.unwrap_or_else(|| engine.timeout()))
+}
+
+pub(super) fn how(inner: Inner<'_>) -> How {
+    How {
+        targets: inner.targets,
+        partial: inner.partial,
+        with_nodes: inner.with_nodes,
+        nonatomic: inner.nonatomic,
+        overrides: config::overrides(),
+    }
+}
+
+/// The inner command with what the server says of it. What it does not know, or knows to be incomplete, it refuses in
+/// its own words.
+pub(super) fn request(call: &Call<'_>, inner: &Inner<'_>) -> Result<Request, Reply> {
+    let args = inner.args;
+    let command = args[1..].iter().fold(Command::new(args[0]), Command::arg);
+    let description = catalog::description(call.ctx, &command).filter(|known| known.takes(args.len()));
+    let Some(description) = description else { return Err(local::call(call.ctx, &command)) };
+    let argv = &call.argv[call.argv.len() - args.len()..];
+    // SAFETY: the arguments of the call that is being served.
+    let mut keys = unsafe { api::key_positions(call.ctx, argv) };
+    keys.sort_unstable();
+    keys.dedup();
+    keys.extend(description.channel.filter(|&at| keys.is_empty() && at < args.len()));
+    let command = match keys.first() {
+        Some(&first) => {
+            let mark = |command: Command, (at, arg): (usize, &&[u8])| {
+                if at == first { command.key(arg) } else { command.arg(arg) }
+            };
+            args.iter().enumerate().skip(1).fold(Command::new(args[0]), mark)
+        }
+        None => command,
+    };
+    Ok(Request { command, description: Arc::clone(&description), keys })
+}

@@ -1,0 +1,27 @@
+//! `RMR.EXPLAIN`: what `RMR.EXEC` would do, and why.
+
+use super::exec::{ARGS, how, request, timed};
+use super::{Call, Spec, options};
+use crate::error::Error;
+use crate::exec;
+use crate::module::client::Work;
+
+pub(super) const SPEC: Spec = Spec {
+    name: c"RMR.EXPLAIN",
+    summary: c"Shows what RMR.EXEC would do with a command and why, and sends nothing.",
+    complexity: c"O(N) where N is the number of nodes or keys that the command is for",
+    arity: -2,
+    flags: c"readonly",
+    acl_categories: "read slow",
+    args: ARGS,
+    run,
+};
+
+fn run(call: &Call<'_>) -> Result<Work, Error> {
+    let inner = options::exec(&call.args)?;
+    let engine = call.engine()?;
+    Ok(match request(call, &inner) {
+        Ok(request) => Box::pin(exec::explain(timed(engine, &inner), request, how(inner))),
+        Err(refusal) => Box::pin(std::future::ready(Ok(refusal))),
+    })
+}

@@ -1,0 +1,30 @@
+//! `RMR.SCAN`: a cursor over the keys of all shards.
+
+use super::{Arg, Call, Kind, Spec};
+use crate::command::Command;
+use crate::error::Error;
+use crate::exec::{self, Scan};
+use crate::module::client::Work;
+
+pub(super) const SPEC: Spec = Spec {
+    name: c"RMR.SCAN",
+    summary: c"Iterates over the keys of all shards; any node can go on with the cursor.",
+    complexity: c"O(1) for every call, O(N) for a complete iteration, where N is the number of keys and slots",
+    arity: -2,
+    flags: c"readonly blocking",
+    acl_categories: "keyspace read slow blocking",
+    args: &[
+        Arg::new(c"cursor", Kind::Integer),
+        Arg::new(c"pattern", Kind::String).after(c"MATCH").optional(),
+        Arg::new(c"count", Kind::Integer).after(c"COUNT").optional(),
+        Arg::new(c"type", Kind::String).after(c"TYPE").optional(),
+    ],
+    run,
+};
+
+fn run(call: &Call<'_>) -> Result<Work, Error> {
+    let typed = call.args.iter().fold(Command::new("SCAN"), Command::arg);
+    let scan = Scan::parse(&typed)?;
+    let engine = call.engine()?;
+    Ok(Box::pin(exec::scan(engine.with_timeout(engine.timeout()), scan)))
+}
