@@ -7,6 +7,23 @@ pub enum Work {
     Sum { keys: usize },
     /// The number of keys of each shard.
     DbSize,
+    /// The values of so many keys, by a command that is split.
+    ExecMget { keys: usize },
+    /// The value of one key, wherever it is.
+    ExecGet,
+    /// The number of all keys.
+    ExecDbSize,
+}
+
+impl Work {
+    /// How many keys a request names.
+    pub fn keys(self) -> usize {
+        match self {
+            Self::Sum { keys } | Self::ExecMget { keys } => keys,
+            Self::ExecGet => 1,
+            Self::DbSize | Self::ExecDbSize => 0,
+        }
+    }
 }
 
 /// One row of the table.
@@ -26,6 +43,9 @@ impl Case {
         match self.work {
             Work::Sum { keys } => format!("RMR.SUM of {keys} keys"),
             Work::DbSize => "RMR.FANOUT DBSIZE".to_owned(),
+            Work::ExecMget { keys } => format!("RMR.EXEC MGET of {keys} keys"),
+            Work::ExecGet => "RMR.EXEC GET".to_owned(),
+            Work::ExecDbSize => "RMR.EXEC DBSIZE".to_owned(),
         }
     }
 
@@ -37,11 +57,14 @@ impl Case {
 
 /// The table. A sum of very many keys, other numbers of shards and other commands are further rows.
 pub fn all() -> Vec<Case> {
-    const TABLE: [(usize, Work, &[usize]); 4] = [
+    const TABLE: [(usize, Work, &[usize]); 7] = [
         (3, Work::Sum { keys: 10 }, &[1, 16]),
         (3, Work::Sum { keys: 100 }, &[1, 16]),
         (3, Work::Sum { keys: 1000 }, &[1, 16]),
         (3, Work::DbSize, &[1, 16, 50]),
+        (3, Work::ExecMget { keys: 100 }, &[1, 16]),
+        (3, Work::ExecGet, &[1, 16]),
+        (3, Work::ExecDbSize, &[1, 16]),
     ];
     let rows = TABLE.into_iter();
     rows.flat_map(|(shards, work, depths)| depths.iter().map(move |&in_flight| Case { shards, work, in_flight }))

@@ -26,12 +26,16 @@ pub struct Part {
 
 /// The requests of a case through the module: one command for node 0.
 pub fn through_module(work: Work) -> Vec<Request> {
-    let command = |seed| match work {
-        Work::Sum { keys } => {
-            let args: Vec<String> = pick(seed, keys).into_iter().map(key).collect();
-            encode(["RMR.SUM"].into_iter().chain(args.iter().map(String::as_str)))
-        }
-        Work::DbSize => encode(["RMR.FANOUT", "DBSIZE"]),
+    let name: &[&str] = match work {
+        Work::Sum { .. } => &["RMR.SUM"],
+        Work::DbSize => &["RMR.FANOUT", "DBSIZE"],
+        Work::ExecMget { .. } => &["RMR.EXEC", "MGET"],
+        Work::ExecGet => &["RMR.EXEC", "GET"],
+        Work::ExecDbSize => &["RMR.EXEC", "DBSIZE"],
+    };
+    let command = |seed| {
+        let keys: Vec<String> = pick(seed, work.keys()).into_iter().map(key).collect();
+        encode(name.iter().copied().chain(keys.iter().map(String::as_str)))
     };
     let part = |seed| Part { node: 0, wire: command(seed), replies: 1 };
     (0..VARIANTS).map(|seed| Request { parts: vec![part(seed)], expected: expected(work, seed) }).collect()
@@ -39,13 +43,13 @@ pub fn through_module(work: Work) -> Vec<Request> {
 
 /// The requests of a case by hand: one write a node, with the keys grouped by node beforehand.
 pub fn by_hand(work: Work, data: &Data, shards: usize) -> Vec<Request> {
-    let part = |seed, node| match work {
-        Work::Sum { keys } => {
+    let part = |seed, node| match work.keys() {
+        0 => Part { node, wire: encode(["DBSIZE"]), replies: 1 },
+        keys => {
             let own: Vec<usize> = pick(seed, keys).into_iter().filter(|&number| data.owner(number) == node).collect();
             let wire = own.iter().flat_map(|&number| encode(["GET", &key(number)])).collect();
             Part { node, wire, replies: own.len() }
         }
-        Work::DbSize => Part { node, wire: encode(["DBSIZE"]), replies: 1 },
     };
     let parts = |seed| (0..shards).map(|node| part(seed, node)).filter(|part| part.replies > 0).collect();
     (0..VARIANTS).map(|seed| Request { parts: parts(seed), expected: expected(work, seed) }).collect()
@@ -53,15 +57,14 @@ pub fn by_hand(work: Work, data: &Data, shards: usize) -> Vec<Request> {
 
 /// What the requests of a case sum up: for each request the numbers of its keys.
 pub fn key_numbers(work: Work) -> Vec<Vec<usize>> {
-    let keys = if let Work::Sum { keys } = work { keys } else { 0 };
-    (0..VARIANTS).map(|seed| pick(seed, keys)).collect()
+    (0..VARIANTS).map(|seed| pick(seed, work.keys())).collect()
 }
 
 /// The right answer.
 pub fn expected(work: Work, seed: usize) -> i64 {
-    match work {
-        Work::Sum { keys } => pick(seed, keys).into_iter().map(value).sum(),
-        Work::DbSize => KEYS as i64,
+    match work.keys() {
+        0 => KEYS as i64,
+        keys => pick(seed, keys).into_iter().map(value).sum(),
     }
 }
 

@@ -104,7 +104,9 @@ fn contenders_of(cluster: &Cluster, data: &Data, case: Case, effort: &Effort) ->
     let sends: &[&[Send]] = match case.work {
         // Of the ways in which the crate itself finds the nodes, the fastest one, apart from what is grouped by hand.
         Work::Sum { .. } => &[&[Send::Gets, Send::Mget], &[Send::Pipelines]],
-        Work::DbSize => &[&[Send::DbSize]],
+        Work::ExecMget { .. } => &[&[Send::Gets, Send::Mget]],
+        Work::ExecGet => &[&[Send::Gets]],
+        Work::DbSize | Work::ExecDbSize => &[&[Send::DbSize]],
     };
     for sends in sends {
         let mut best: Option<Contender> = None;

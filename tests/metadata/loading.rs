@@ -13,6 +13,11 @@ fn get(server: &Server, name: &str) -> String {
     pair[1].clone()
 }
 
+/// Servers may bring modules of their own.
+fn is_loaded(server: &Server) -> bool {
+    server.reply("MODULE LIST").contains("\"rmr\"")
+}
+
 /// Good arguments: each is the value of its setting afterwards.
 const GOOD: [(&str, &str); 11] = [
     ("timeout-ms", "1234"),
@@ -97,7 +102,7 @@ fn bad_arguments_are_refused_at_run_time_and_good_ones_work_after_them() {
             "{args:?}: {}",
             server.log()
         );
-        assert_eq!(server.reply("MODULE LIST"), "[]", "{args:?}");
+        assert!(!is_loaded(&server), "{args:?}");
         assert_eq!(server.reply("CONFIG GET rmr.*"), "[]", "{args:?}");
         assert!(server.reply("RMR.PING").starts_with("-ERR unknown command"), "{args:?}");
     }
@@ -147,7 +152,7 @@ fn loadex_refuses_bad_settings_and_loads_after_them() {
     ] {
         let reply = server.wire().reply_to(&[&["MODULE", "LOADEX", &path()][..], config].concat());
         assert!(reply.starts_with("-ERR Error loading the extension"), "{config:?}: {reply}");
-        assert_eq!(server.reply("MODULE LIST"), "[]", "{config:?}");
+        assert!(!is_loaded(&server), "{config:?}");
     }
     let reply = server.wire().reply_to(&["MODULE", "LOADEX", &path(), "CONFIG", "rmr.timeout-ms", "321"]);
     assert_eq!(reply, "+OK", "{}", server.log());
