@@ -76,6 +76,11 @@ impl Number {
         if !matches!(text.first(), Some(b'0'..=b'9' | b'-' | b'+' | b'.')) {
             return None;
         }
+        /// So many digits cannot overflow; nearly all numbers are among these.
+        const SURELY_FIT: usize = 18;
+        if text.len() <= SURELY_FIT && text.iter().all(u8::is_ascii_digit) {
+            return Some(Self::Integer(text.iter().fold(0, |number, digit| number * 10 + i64::from(digit - b'0'))));
+        }
         let text = std::str::from_utf8(text).ok()?;
         if let Ok(integer) = text.parse() {
             return Some(Self::Integer(integer));

@@ -459,9 +459,7 @@ impl<'a, R: Route> Exchange<'a, R> {
                 return Err(first.clone());
             }
         }
-        let mut replies = Vec::with_capacity(self.outcomes.len());
-        replies.extend(self.outcomes.into_iter().flatten());
-        Ok(replies.into_iter().collect())
+        Ok(self.outcomes.into_iter().flatten().collect())
     }
 }
 
