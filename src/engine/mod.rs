@@ -291,10 +291,10 @@ impl Engine {
         Ok(self.pinned().await?.topology.clone())
     }
 
-    /// What keys must share to stand in one command: their slot, or where there are no slots their node.
+    /// What keys must share to stand in one command: their slot, or where slots do not matter their node.
     #[cfg(feature = "module")]
     pub(crate) fn key_group(&self, topology: &Topology, key: &[u8]) -> Result<usize, Error> {
-        if topology.has_slots() {
+        if topology.parts_slots() {
             return Ok(usize::from(key_slot(key)));
         }
         let node = map::place(self, topology, &Command::new("GET").key(key))?;

@@ -77,7 +77,7 @@ pub(crate) async fn scan(engine: Engine, scan: Scan) -> Result<Reply, Error> {
     let inner = engine.without_gate();
     let topology = inner.pinned_topology().await?;
     let (next, keys) =
-        if topology.has_slots() { by_slot(&inner, &scan).await? } else { by_node(&inner, &topology, &scan).await? };
+        if topology.parts_slots() { by_slot(&inner, &scan).await? } else { by_node(&inner, &topology, &scan).await? };
     let keys = readable(&engine, keys).await?;
     Ok(Reply::Array(vec![next.to_string().into(), keys.into()]))
 }

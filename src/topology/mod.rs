@@ -148,6 +148,8 @@ pub struct Topology {
     epoch: u64,
     shards: Vec<Shard>,
     owners: Option<Box<[u16]>>,
+    /// A command may name keys of one slot only.
+    parts_slots: bool,
     uncovered: Vec<SlotRange>,
     local: Option<Arc<Node>>,
 }
@@ -169,7 +171,15 @@ impl Topology {
             }
         }
         let uncovered = gaps(&owners);
-        Self { source: source.into(), epoch: 0, shards, owners: Some(owners), uncovered, local: None }
+        Self {
+            source: source.into(),
+            epoch: 0,
+            shards,
+            owners: Some(owners),
+            parts_slots: true,
+            uncovered,
+            local: None,
+        }
     }
 
     /// Shards of one node each, in the order given, placed by something else than slots.
@@ -183,7 +193,8 @@ impl Topology {
     pub fn of_nodes(source: impl Into<String>, addresses: impl IntoIterator<Item = Address>) -> Self {
         let shard = |address| Shard { primary: Arc::new(Node::new(address)), replicas: Vec::new(), slots: Vec::new() };
         let shards = addresses.into_iter().map(shard).collect();
-        Self { source: source.into(), epoch: 0, shards, owners: None, uncovered: Vec::new(), local: None }
+        let uncovered = Vec::new();
+        Self { source: source.into(), epoch: 0, shards, owners: None, parts_slots: false, uncovered, local: None }
     }
 
     /// Says which node this process itself is: its share is served in process. No node of this id: none is.
@@ -191,6 +202,13 @@ impl Topology {
     pub fn with_local(mut self, id: &str) -> Self {
         let local = self.all_nodes().find(|node| node.id == id).cloned();
         self.local = local;
+        self
+    }
+
+    /// Says that the servers know nothing of slots, and take commands with keys of several.
+    #[must_use]
+    pub fn with_plain_servers(mut self) -> Self {
+        self.parts_slots = false;
         self
     }
 
@@ -244,6 +262,11 @@ impl Topology {
     /// Whether shards own hash slots.
     pub fn has_slots(&self) -> bool {
         self.owners.is_some()
+    }
+
+    /// Whether a command may name keys of one slot only, as in a Redis Cluster.
+    pub fn parts_slots(&self) -> bool {
+        self.parts_slots
     }
 
     /// The shard that owns a slot.

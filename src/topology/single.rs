@@ -11,17 +11,26 @@ use std::sync::Arc;
 pub struct Single {
     address: Address,
     is_local: bool,
+    is_plain: bool,
 }
 
 impl Single {
     /// The server at this address.
     pub fn new(address: Address) -> Self {
-        Self { address, is_local: false }
+        Self { address, is_local: false, is_plain: true }
     }
 
     /// The server that this process is.
     pub fn local(address: Address) -> Self {
-        Self { address, is_local: true }
+        Self { address, is_local: true, is_plain: true }
+    }
+
+    /// Whether the server has `cluster-enabled yes`, so that it takes only commands whose keys share a slot. Default:
+    /// `false`.
+    #[must_use]
+    pub fn cluster_enabled(mut self, is_enabled: bool) -> Self {
+        self.is_plain = !is_enabled;
+        self
     }
 }
 
@@ -31,6 +40,7 @@ impl NodeProvider for Single {
         let id = primary.id.clone();
         let shard = Shard { primary, replicas: Vec::new(), slots: vec![(0, 16383)] };
         let topology = Topology::with_slots("single", vec![shard]);
+        let topology = if self.is_plain { topology.with_plain_servers() } else { topology };
         let topology = if self.is_local { topology.with_local(&id) } else { topology };
         Box::pin(std::future::ready(Ok(topology)))
     }

@@ -3,10 +3,13 @@
 use crate::common::{Server, elements, show};
 
 /// Name, arity, and flags that must and must not be there.
-const COMMANDS: [(&str, &str, &[&str]); 6] = [
+const COMMANDS: [(&str, &str, &[&str]); 9] = [
     ("rmr.sum", "-2", &["readonly", "blocking"]),
     ("rmr.fanout", "-2", &["blocking"]),
     ("rmr.map", "-5", &["blocking"]),
+    ("rmr.exec", "-2", &["blocking"]),
+    ("rmr.scan", "-2", &["readonly", "blocking"]),
+    ("rmr.explain", "-2", &["readonly"]),
     ("rmr.topology", "1", &["readonly"]),
     ("rmr.ping", "1", &["readonly", "blocking"]),
     ("rmr.refresh", "1", &["readonly", "blocking"]),
@@ -57,6 +60,12 @@ fn arguments_are_those_that_are_taken() {
         has(&fan_out, &[&format!("\"{reducer}\"")]);
         has(&map, &[&format!("\"{reducer}\"")]);
     }
+    for name in ["rmr.exec", "rmr.explain"] {
+        let exec = shown(name);
+        has(&exec, &["\"ON\"", "\"NODE\"", "\"TIMEOUT\"", "\"PARTIAL\"", "\"WITHNODES\"", "\"NONATOMIC\"", "\"--\""]);
+        has(&exec, &["\"name\": \"command\"", "\"name\": \"arg\""]);
+    }
+    has(&shown("rmr.scan"), &["\"name\": \"cursor\"", "\"MATCH\"", "\"COUNT\"", "\"TYPE\""]);
     for name in ["rmr.topology", "rmr.ping", "rmr.refresh"] {
         assert!(!docs(&server, name).iter().any(|(field, _)| field == "arguments"), "{name} takes none");
     }

@@ -1,14 +1,17 @@
 //! `CONFIG GET` and `CONFIG SET`: what is there, what is taken, and what is refused as a whole.
 
-use crate::common::{Cluster, Server};
+use std::time::Duration;
+
+use crate::common::{Cluster, Server, eventually};
 
 /// Every setting with its default.
-const DEFAULTS: [(&str, &str); 11] = [
+const DEFAULTS: [(&str, &str); 12] = [
     ("rmr.connect-timeout-ms", "1000"),
     ("rmr.max-inflight", "10000"),
     ("rmr.max-reply-bytes", "1073741824"),
     ("rmr.nodes", ""),
     ("rmr.password", ""),
+    ("rmr.policy-overrides", ""),
     ("rmr.provider", "auto"),
     ("rmr.shard-func", "auto"),
     ("rmr.threads", "1"),
@@ -91,7 +94,7 @@ fn what_is_fixed_at_the_start_stays() {
     let error = set(&server, &["rmr.threads", "2"]);
     assert!(error.starts_with("-ERR CONFIG SET failed") && error.contains("immutable"), "{error}");
     assert_eq!(server.reply("RMR.PING"), "+OK");
-    assert!(server.rmr_threads() >= 3);
+    eventually(Duration::from_secs(5), "its threads have begun", || server.rmr_threads() >= 3);
 }
 
 #[test]

@@ -15,7 +15,7 @@ use crate::reply::Reply;
 pub(super) const SPEC: Spec = Spec {
     name: c"RMR.EXEC",
     summary: c"Runs any Redis command cluster-wide: routed, split, sent and merged by what the server says about it.",
-    complexity: c"That of the command, plus O(N) where N is the number of nodes or keys it is for",
+    complexity: c"O(N) where N is the number of nodes or keys it is for, besides what the command itself takes",
     arity: -2,
     flags: c"blocking",
     acl_categories: "slow blocking",
