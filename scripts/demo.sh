@@ -106,6 +106,14 @@ fi
 title "The sum of keys on different shards, from one node"
 show RMR.SUM visits:home visits:search visits:about
 
+title "Any command, as on a single server"
+show RMR.EXEC MGET visits:home visits:search visits:nothing visits:about
+show RMR.EXEC DBSIZE
+show RMR.EXEC CONFIG SET slowlog-log-slower-than 5000
+expecting=error show RMR.EXEC MSET visits:home 0 visits:search 0
+show RMR.EXPLAIN EXISTS visits:search visits:about
+show RMR.SCAN 0 COUNT 1000
+
 title "A command for each key, sent to the key's shard, and one answer"
 show RMR.MAP SUM 3 cart:1 cart:2 cart:3 HGET '{}' price
 show RMR.MAP LIST 3 cart:1 cart:2 cart:3 HGET '{}' user

@@ -39,12 +39,12 @@ fn name_of(rest_of_row: &str) -> String {
 #[test]
 fn the_options_of_the_commands_are_described() {
     let server = Server::start();
-    for name in ["RMR.FANOUT", "RMR.MAP"] {
+    for name in ["RMR.FANOUT", "RMR.MAP", "RMR.EXEC", "RMR.SCAN"] {
         let row = README.lines().find(|line| line.starts_with(&format!("| `{name} "))).expect("a row");
         let docs: Value = server.run(&["COMMAND", "DOCS", name]);
         let mut tokens = Vec::new();
         find_tokens(&docs, &mut tokens);
-        assert!(tokens.len() > 8, "{tokens:?}");
+        assert!(tokens.len() > 2, "{tokens:?}");
         for token in tokens {
             assert!(row.contains(&token) || README.contains(&format!("`{token}`")), "{name} takes {token}");
         }
