@@ -118,7 +118,7 @@ impl Step {
                 Err(format!("wrongly: {error}"))
             };
         }
-        let is_listed = differences::find(CLUSTER_ONLY, name).is_some_and(|entry| error.contains(entry.what));
+        let is_listed = CLUSTER_ONLY.iter().any(|entry| entry.commands.contains(&name) && error.contains(entry.what));
         Ok(is_listed.then_some(Outcome::ClusterOnly))
     }
 
@@ -167,6 +167,11 @@ pub fn play(world: &mut World, steps: &[Step], tally: &mut Tally) -> Result<(), 
     world.compare().map_err(|error| (steps.len() - 1, format!("the data differs afterwards: {error}")))
 }
 
+/// Steps as one would type them, a line each.
+pub fn shown_all(steps: &[Step]) -> String {
+    steps.iter().map(Step::shown).collect::<Vec<_>>().join("\n")
+}
+
 /// The same failure with fewer steps, as text.
 pub fn shrunk(world: &mut World, steps: &[Step], failure: (usize, String)) -> String {
     let (last, mut error) = failure;
@@ -187,6 +192,5 @@ pub fn shrunk(world: &mut World, steps: &[Step], failure: (usize, String)) -> St
         }
         chunk /= 2;
     }
-    let steps: Vec<String> = kept.iter().map(Step::shown).collect();
-    format!("{}\n  {error}", steps.join("\n"))
+    format!("{}\n  {error}", shown_all(&kept))
 }

@@ -1,7 +1,8 @@
 //! Scripts and libraries, and other words that have to be made from a server first: digests, dumps.
 //!
 //! What `EVAL` runs and what `SCRIPT LOAD` loads are different scripts: `EVAL` leaves its script behind on the one
-//! node where it ran.
+//! node where it ran. And none hands `nil` to a command: Redis 8.2 dies of that at the next `FUNCTION FLUSH` or
+//! `SCRIPT FLUSH`, with or without rmr.
 
 use crate::common::Server;
 
@@ -10,27 +11,27 @@ use super::reply::Reply;
 
 /// Run by `EVAL` only.
 pub const EVALUATED: [(&str, &str); 9] = [
-    ("big-set", "for i = 1, 200 do redis.call('SADD', KEYS[1], 'member' .. i) end return 200"),
-    ("big-hash", "for i = 1, 200 do redis.call('HSET', KEYS[1], 'field' .. i, i) end return 200"),
-    ("set", "return redis.call('SET', KEYS[1], ARGV[1] or 'none')"),
-    ("get", "return redis.call('GET', KEYS[1])"),
-    ("both", "return {redis.call('TYPE', KEYS[1]), #KEYS, ARGV[1] or 'none', false, 1.5}"),
+    ("big-set", "for i = 1, KEYS[1] and 200 or 0 do redis.call('SADD', KEYS[1], 'member' .. i) end return 200"),
+    ("big-hash", "for i = 1, KEYS[1] and 200 or 0 do redis.call('HSET', KEYS[1], 'field' .. i, i) end return 200"),
+    ("set", "return KEYS[1] and redis.call('SET', KEYS[1], ARGV[1] or 'none')"),
+    ("get", "return KEYS[1] and redis.call('GET', KEYS[1])"),
+    ("both", "return {KEYS[1] and redis.call('TYPE', KEYS[1]), #KEYS, ARGV[1] or 'none', false, 1.5}"),
     ("map", "redis.setresp(3) return {map={a=1}, 1}"),
     ("own-error", "return redis.error_reply('MINE own words')"),
-    ("raise", "return redis.call('INCR', KEYS[1])"),
-    ("undeclared", "return redis.call('GET', '{' .. ARGV[1] .. '}str1')"),
+    ("raise", "return KEYS[1] and redis.call('INCR', KEYS[1])"),
+    ("undeclared", "return redis.call('GET', '{' .. (ARGV[1] or 'b') .. '}str1')"),
 ];
 
 /// Loaded before each sequence.
 pub const LOADED: [&str; 3] = [
-    "return redis.call('GET', KEYS[1])--loaded",
-    "return redis.call('APPEND', KEYS[1], 'more')--loaded",
+    "return KEYS[1] and redis.call('GET', KEYS[1])--loaded",
+    "return KEYS[1] and redis.call('APPEND', KEYS[1], 'more')--loaded",
     "return {KEYS, ARGV}--loaded",
 ];
 
 /// Loaded before each sequence.
 pub const LIBRARY: &str = "#!lua name=lib1\n\
-    redis.register_function('append', function(keys, args) return redis.call('APPEND', keys[1], 'more') end)\n\
+    redis.register_function('append', function(keys, args) return keys[1] and redis.call('APPEND', keys[1], 'more') end)\n\
     redis.register_function{function_name='read', callback=function(keys, args) return #keys end, flags={'no-writes'}}";
 
 const OTHER_LIBRARY: &str =

@@ -63,6 +63,11 @@ impl World {
         &self.server
     }
 
+    /// Whether all servers are there still.
+    pub fn is_alive(&self) -> bool {
+        self.cluster.nodes().iter().chain([&self.server]).all(Server::alive)
+    }
+
     /// Both sides as they are at the beginning of a sequence.
     pub fn begin(&mut self) {
         let setup: Vec<Argv> =
