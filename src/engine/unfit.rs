@@ -22,7 +22,7 @@ pub(super) fn check(commands: &[Command]) -> Result<(), Error> {
     Ok(())
 }
 
-const HAS_SUBCOMMANDS: [&[u8]; 4] = [b"CLIENT", b"MODULE", b"XREAD", b"XREADGROUP"];
+const HAS_SUBCOMMANDS: [&[u8]; 5] = [b"CLIENT", b"MODULE", b"SCRIPT", b"XREAD", b"XREADGROUP"];
 
 const CONNECTION: &str = "it changes the state of its connection, which all requests share";
 const BLOCKING: &str = "it blocks its connection, which all requests share";
@@ -40,11 +40,11 @@ fn reason(command: &Command) -> Option<&'static str> {
             Some(CONNECTION)
         }
         b"CLIENT" => match argument().as_slice() {
-            b"REPLY" | b"TRACKING" | b"CACHING" | b"NO-EVICT" | b"NO-TOUCH" | b"SETNAME" | b"SETINFO" => {
-                Some(CONNECTION)
-            }
+            b"REPLY" | b"TRACKING" | b"CACHING" | b"NO-EVICT" | b"NO-TOUCH" | b"SETNAME" | b"SETINFO" | b"CAPA"
+            | b"IMPORT-SOURCE" => Some(CONNECTION),
             _ => None,
         },
+        b"SCRIPT" => (argument() == b"DEBUG").then_some(CONNECTION),
         b"MULTI" | b"EXEC" | b"DISCARD" | b"WATCH" | b"UNWATCH" => Some(TRANSACTION),
         b"SUBSCRIBE" | b"PSUBSCRIBE" | b"SSUBSCRIBE" | b"UNSUBSCRIBE" | b"PUNSUBSCRIBE" | b"SUNSUBSCRIBE"
         | b"MONITOR" | b"SYNC" | b"PSYNC" | b"REPLCONF" => Some(STREAMING),
@@ -82,6 +82,8 @@ mod tests {
             "BLPOP k 0",
             "XREAD COUNT 1 BLOCK 0 STREAMS s $",
             "client reply off",
+            "CLIENT CAPA redirect",
+            "script debug yes",
             "WAIT 1 0",
             "SHUTDOWN",
             "MODULE UNLOAD rmr",
@@ -99,6 +101,7 @@ mod tests {
             "GET k",
             "DBSIZE",
             "CLIENT LIST",
+            "SCRIPT LOAD x",
             "XREAD STREAMS BLOCK 0",
             "MODULE LIST",
             "CONFIG GET *",

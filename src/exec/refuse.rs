@@ -9,6 +9,9 @@ pub(super) fn reason(command: &Description) -> Option<&'static str> {
     Some(match command.name.as_str() {
         "wait" | "waitaof" => "it counts the writes of its own connection, which has none of the caller's",
         "replicaof" | "slaveof" | "failover" => ALONE,
+        "acl|whoami" | "client|getname" | "client|getredir" | "client|id" | "client|info" | "client|trackinginfo" => {
+            "it is about its own connection, which would be none of the caller's; send it as it is"
+        }
         name if name.starts_with("cluster|") && command.has_flag("admin") => ALONE,
         name if name.starts_with("hotkeys|") || name.starts_with("ft.cursor") => {
             "it belongs to one node; name that with NODE"

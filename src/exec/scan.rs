@@ -54,8 +54,8 @@ impl Scan {
             match option.to_ascii_uppercase().as_slice() {
                 b"MATCH" => scan.pattern = Some(value.to_vec()),
                 b"TYPE" => scan.kind = Some(value.to_vec()),
-                b"COUNT" => match number(value) {
-                    Some(0) => return refuse("syntax error"),
+                b"COUNT" => match std::str::from_utf8(value).ok().and_then(|text| text.parse::<i64>().ok()) {
+                    Some(count) if count < 1 => return refuse("syntax error"),
                     Some(count) => scan.count = count as usize,
                     None => return refuse("value is not an integer or out of range"),
                 },
@@ -76,10 +76,26 @@ pub(crate) async fn scan(engine: Engine, scan: Scan) -> Result<Reply, Error> {
     engine.check(Command::new("SCAN").arg(scan.cursor)).await?;
     let inner = engine.without_gate();
     let topology = inner.pinned_topology().await?;
+    if let Some(refusal) = refused_kind(&inner, &topology, &scan).await? {
+        return Ok(refusal);
+    }
     let (next, keys) =
         if topology.parts_slots() { by_slot(&inner, &scan).await? } else { by_node(&inner, &topology, &scan).await? };
     let keys = readable(&engine, keys).await?;
     Ok(Reply::Array(vec![next.to_string().into(), keys.into()]))
+}
+
+/// What a server has against the type: some refuse those that they do not know, others find no keys of them.
+async fn refused_kind(engine: &Engine, topology: &Topology, scan: &Scan) -> Result<Option<Reply>, Error> {
+    let Some(kind) = &scan.kind else { return Ok(None) };
+    let first = || topology.data_shards().next().map(|shard| &shard.primary);
+    let Some(node) = topology.local().or_else(first) else { return Ok(None) };
+    let command = Command::new("SCAN").arg("0").arg("COUNT").arg("1").arg("TYPE").arg(kind).read_only(true);
+    let asked = engine.fan_out(command).targets(Targets::Nodes(vec![node.id.clone()])).partial(true).await?;
+    Ok(asked.into_iter().find_map(|entry| match entry.result {
+        Err(Error::Shard { message, .. }) => Some(Reply::Error(message)),
+        _ => None,
+    }))
 }
 
 async fn by_slot(engine: &Engine, scan: &Scan) -> Result<(u64, Vec<Reply>), Error> {
@@ -232,6 +248,7 @@ mod tests {
             ("SCAN x", "ERR invalid cursor"),
             ("SCAN 0 MATCH", "ERR syntax error"),
             ("SCAN 0 COUNT 0", "ERR syntax error"),
+            ("SCAN 0 COUNT -1", "ERR syntax error"),
             ("SCAN 0 COUNT x", "ERR value is not an integer or out of range"),
             ("SCAN 0 LIMIT 5", "ERR syntax error"),
         ] {

@@ -24,6 +24,8 @@ pub(super) struct Facts {
     pub(super) is_blocking: bool,
     /// It runs code that may call any other command.
     pub(super) is_script: bool,
+    /// Another module runs it, and may block its client unasked.
+    pub(super) is_of_module: bool,
 }
 
 /// Names beyond this many are asked for again and again; the server has some 400.
@@ -98,6 +100,7 @@ fn read(description: &Description) -> Facts {
         // These two block only with an option, which the engine looks for itself.
         is_blocking: has("blocking") && !is_one_of(name, &["xread", "xreadgroup"]),
         is_script: is_scripting && runs_code,
+        is_of_module: has("module"),
     }
 }
 

@@ -114,6 +114,9 @@ impl Share {
             let start = self.wire.len();
             match writes.refusal(ctx, command) {
                 Some(refusal) => self.wire.put_slice(refusal),
+                // Not all modules ask whether their client can be blocked, and a server aborts where one in process is:
+                // `VSIM` does so to Redis 8.2.
+                None if catalog::facts(ctx, command).is_of_module => self.hand_back(),
                 None if caller.call(command.args(), &mut self.wire) == Called::NotHere => self.translate(start),
                 None => {}
             }
@@ -134,10 +137,15 @@ impl Share {
         const REFUSALS: [&[u8]; 2] = [b"-ERR Attempted to access ", b"-ERR Can not execute a "];
         if REFUSALS.iter().any(|refusal| self.wire[start..].starts_with(refusal)) {
             self.wire.truncate(start);
-            self.wire.put_u8(b'-');
-            self.wire.put_slice(NOT_IN_PROCESS);
-            self.wire.put_slice(b"\r\n");
+            self.hand_back();
         }
+    }
+
+    /// Answers that the command has to go over a socket.
+    fn hand_back(&mut self) {
+        self.wire.put_u8(b'-');
+        self.wire.put_slice(NOT_IN_PROCESS);
+        self.wire.put_slice(b"\r\n");
     }
 
     fn deliver(self) -> Delivery {

@@ -1,0 +1,179 @@
+//! The law of `RMR.EXEC`: a command on a cluster answers as the same command on a single server with the same data, and
+//! leaves the same data behind. For errors too; up to the differences that the tables name, each with its reason.
+//!
+//! The commands are those that the server lists, with the arguments that it documents: none can be forgotten. They are
+//! played in sequences on both sides in lock-step. A failure prints the seed and the shortest sequence that was found.
+//!
+//! - `RMR_LAW_SEED`: another course of events.
+//! - `RMR_LAW_ROUNDS`: how often each command is played at least.
+
+mod common;
+
+#[path = "law/dice.rs"]
+mod dice;
+#[path = "law/differences.rs"]
+mod differences;
+#[path = "law/forms.rs"]
+mod forms;
+#[path = "law/generate.rs"]
+mod generate;
+#[path = "law/keys.rs"]
+mod keys;
+#[path = "law/listed.rs"]
+mod listed;
+#[path = "law/play.rs"]
+mod play;
+#[path = "law/reply.rs"]
+mod reply;
+#[path = "law/scripts.rs"]
+mod scripts;
+#[path = "law/words.rs"]
+mod words;
+#[path = "law/world.rs"]
+mod world;
+
+use std::collections::BTreeMap;
+use std::env;
+
+use common::Server;
+use dice::Dice;
+use differences::{NOT_EVERYWHERE, ONLY_ERRORS, REFUSED, SKIPPED, find, means};
+use listed::Listed;
+use play::{Outcome, Step, Tally, play, shown_all, shrunk};
+use world::World;
+
+/// How many commands that break the law are reported; each once.
+const MOST_BROKEN: usize = 20;
+
+/// How many commands a sequence has.
+const LENGTH: usize = 100;
+
+/// How often what never succeeded is tried in addition.
+const MORE_ROUNDS: usize = 40;
+
+fn number_of(variable: &str, default: u64) -> u64 {
+    match env::var(variable) {
+        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{variable} is '{text}'; give a number")),
+        Err(_) => default,
+    }
+}
+
+/// What was played, and what came of it.
+#[derive(Default)]
+struct Played {
+    tally: Tally,
+    /// By command, how the law was broken.
+    broken: BTreeMap<String, String>,
+}
+
+impl Played {
+    fn came_out(&self, name: &str, outcome: Outcome) -> bool {
+        self.tally.get(name).is_some_and(|known| known.contains_key(&outcome))
+    }
+
+    /// Whether the command has been seen to do what the tables say, or else to succeed.
+    fn has_shown(&self, command: &Listed) -> bool {
+        let name = &command.name;
+        if find(REFUSED, name).is_some() {
+            self.came_out(name, Outcome::Refused)
+        } else if command.is_container || find(ONLY_ERRORS, name).is_some() {
+            self.came_out(name, Outcome::Error) || self.came_out(name, Outcome::ClusterOnly)
+        } else {
+            self.came_out(name, Outcome::Success)
+        }
+    }
+}
+
+/// Plays each of these commands once, in any order.
+fn round(world: &mut World, commands: &[&Listed], dice: &mut Dice, played: &mut Played) {
+    let mut order = commands.to_vec();
+    dice.shuffle(&mut order);
+    for sequence in order.chunks(LENGTH) {
+        let steps: Vec<Step> = sequence.iter().map(|command| Step::draw(command, world, dice)).collect();
+        let mut left = &steps[..];
+        while !left.is_empty()
+            && let Err((last, error)) = play(world, left, &mut played.tally)
+        {
+            assert!(world.is_alive(), "a server has died of the last of these:\n{}", shown_all(&left[..=last]));
+            let name = left[last].name().to_owned();
+            if !played.broken.contains_key(&name) && played.broken.len() < MOST_BROKEN {
+                played.broken.insert(name, shrunk(world, left, (last, error)));
+            }
+            left = &left[last + 1..];
+        }
+    }
+}
+
+#[test]
+fn a_cluster_answers_as_one_server_does() {
+    let seed = number_of("RMR_LAW_SEED", 1);
+    let rounds = number_of("RMR_LAW_ROUNDS", 12);
+    eprintln!("RMR_LAW_SEED={seed} RMR_LAW_ROUNDS={rounds}");
+    let mut dice = Dice::new(seed);
+    let mut world = World::start();
+    world.compare().expect("the same data on both sides");
+    let mut listed = listed::commands(world.server());
+    listed.retain(|command| {
+        let skipped = find(SKIPPED, &command.name);
+        skipped.is_none_or(|entry| entry.what.is_some_and(|where_| !where_.includes(world.server())))
+    });
+    let mut played = Played::default();
+    let all: Vec<&Listed> = listed.iter().collect();
+    for _ in 0..rounds {
+        round(&mut world, &all, &mut dice, &mut played);
+    }
+    for _ in 0..MORE_ROUNDS {
+        let unseen: Vec<&Listed> = all.iter().copied().filter(|command| !played.has_shown(command)).collect();
+        let often: Vec<&Listed> = unseen.iter().copied().cycle().take(4 * unseen.len()).collect();
+        round(&mut world, &often, &mut dice, &mut played);
+    }
+
+    let broken: Vec<&str> = played.broken.values().map(String::as_str).collect();
+    assert!(broken.is_empty(), "the law is broken, RMR_LAW_SEED={seed}:\n{}", broken.join("\n\n"));
+    let unseen: Vec<&str> =
+        all.iter().filter(|command| !played.has_shown(command)).map(|command| command.name.as_str()).collect();
+    assert!(unseen.is_empty(), "never seen to do what the tables say, or to succeed: {unseen:?}");
+    for entry in ONLY_ERRORS {
+        let succeeded = |name: &&&str| played.came_out(name, Outcome::Success);
+        let stale: Vec<&&str> = entry.commands.iter().filter(succeeded).collect();
+        assert!(stale.is_empty(), "these succeed, although '{}': {stale:?}", entry.because);
+    }
+}
+
+#[test]
+fn the_tables_speak_of_commands_that_servers_have() {
+    let server = Server::start();
+    let listed = listed::commands(&server);
+    for name in differences::mentioned() {
+        let is_there = listed.iter().any(|command| means(name, &command.name));
+        let since = NOT_EVERYWHERE.iter().find(|(known, _)| *known == name).map(|(_, since)| *since);
+        let is_expected = since.is_none_or(|since| since.includes(&server));
+        assert_eq!(is_there, is_expected, "'{name}' stands in a table; is it on this server?");
+    }
+}
+
+#[test]
+fn what_no_server_knows_is_refused_in_its_own_words() {
+    let mut world = World::start();
+    let long = "x".repeat(300);
+    let lines: [&[&str]; 9] = [
+        &["NOSUCH"],
+        &["nosuch", "with", "arguments", ""],
+        &["nosuch", &long, "and more"],
+        &[&long],
+        &[""],
+        &["two\r\nlines", "and\r\nmore"],
+        &["CONFIG", "nosuch"],
+        &["CONFIG"],
+        &["get", "too", "many"],
+    ];
+    for line in lines {
+        let argv: Vec<Vec<u8>> = line.iter().map(|word| word.as_bytes().to_vec()).collect();
+        let exec: Vec<Vec<u8>> = std::iter::once(b"RMR.EXEC".to_vec()).chain(argv.iter().cloned()).collect();
+        for is_resp3 in [false, true] {
+            let alone = world.alone.call(is_resp3, &argv).expect("a reply").to_string();
+            let cluster = world.nodes[1].call(is_resp3, &exec).expect("a reply").to_string();
+            assert_eq!(cluster, alone, "{line:?}");
+        }
+    }
+}

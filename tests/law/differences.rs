@@ -1,0 +1,239 @@
+//! Where the law does not hold, each with its reason: the documented differences between `RMR.EXEC` on a cluster and
+//! the same command on a single server.
+
+use std::collections::BTreeSet;
+
+use crate::common::Server;
+
+use super::forms::FORMS;
+use super::listed::Listed;
+use super::reply::Alike;
+
+/// Some commands, and what is to be said of them.
+pub struct Entry<T> {
+    pub commands: &'static [&'static str],
+    pub what: T,
+    pub because: &'static str,
+}
+
+const fn entry<T>(commands: &'static [&'static str], what: T, because: &'static str) -> Entry<T> {
+    Entry { commands, what, because }
+}
+
+/// Refused with the reason, whatever their arguments.
+pub const REFUSED: &[Entry<()>] = &[
+    entry(
+        &[
+            "asking",
+            "auth",
+            "hello",
+            "quit",
+            "readonly",
+            "readwrite",
+            "reset",
+            "select",
+            "client|caching",
+            "client|capa",
+            "client|no-evict",
+            "client|no-touch",
+            "client|reply",
+            "client|setinfo",
+            "client|setname",
+            "client|tracking",
+            "script|debug",
+        ],
+        (),
+        "they change the connection that they arrive on, and the connections between nodes are shared by all requests",
+    ),
+    entry(
+        &["blmove", "blmpop", "blpop", "brpop", "brpoplpush", "bzmpop", "bzpopmax", "bzpopmin"],
+        (),
+        "they may block the connection that they arrive on, and the connections between nodes are shared by all requests",
+    ),
+    entry(&["discard", "exec", "multi", "unwatch", "watch"], (), "a transaction does not reach over several nodes"),
+    entry(
+        &[
+            "monitor",
+            "psubscribe",
+            "psync",
+            "punsubscribe",
+            "replconf",
+            "ssubscribe",
+            "subscribe",
+            "sunsubscribe",
+            "sync",
+            "unsubscribe",
+        ],
+        (),
+        "they turn their connection into a stream; subscribe at any node directly",
+    ),
+    entry(&["wait", "waitaof"], (), "they count the writes of their own connection, and the caller's went other ways"),
+    entry(
+        &["debug", "module|load", "module|loadex", "module|unload", "shutdown"],
+        (),
+        "they stop, reload or endanger the server that serves the request",
+    ),
+    entry(
+        &["acl|whoami", "client|getname", "client|getredir", "client|id", "client|info", "client|trackinginfo"],
+        (),
+        "they are about the connection that they arrive on, which would not be the caller's; send them without RMR.EXEC",
+    ),
+    entry(&["failover", "replicaof", "slaveof"], (), "they decide about one node, which has to be named"),
+];
+
+/// Never sent by the test; everywhere, or to some servers.
+pub const SKIPPED: &[Entry<Option<Since>>] = &[
+    entry(&["cluster|*"], None, "they are about the cluster, and a single server has none"),
+    entry(
+        &["bgrewriteaof", "bgsave", "save"],
+        None,
+        "they write the file of one node, and whether another such write is still going on decides the reply",
+    ),
+    entry(&["pfselftest"], None, "it touches no data, and keeps a server busy for seconds"),
+    entry(
+        &["spublish"],
+        Some(Since::Valkey),
+        "Valkey 8.0 aborts at it on a node that began as a replica without a shard id, as the test's nodes did, with or \
+         without rmr",
+    ),
+];
+
+/// Replies that are compared in another way than the command's tips say.
+pub const COMPARED: &[Entry<Alike>] = &[
+    entry(
+        &[
+            "function|stats",
+            "info",
+            "latency|doctor",
+            "latency|graph",
+            "latency|histogram",
+            "latency|history",
+            "latency|latest",
+            "memory|doctor",
+            "memory|malloc-stats",
+            "memory|stats",
+            "slowlog|get",
+        ],
+        Alike::ByNode,
+        "what is said of each node by itself cannot be merged: the reply is a map of node to the reply of that node",
+    ),
+    entry(
+        &["expiretime", "pexpiretime", "hexpiretime", "hpexpiretime", "xinfo|stream"],
+        Alike::InTime,
+        "two servers that run a command after each other read different clocks",
+    ),
+    entry(
+        &["acl|cat", "config|get"],
+        Alike::InAnyOrder,
+        "commands and settings are kept in a hash table, whose order is each server's own",
+    ),
+    entry(&["vinfo"], Alike::InShape, "each server numbers its vector sets"),
+    entry(&["memory|usage"], Alike::InShape, "memory is counted by each server's allocator"),
+    entry(&["acl|genpass", "lolwut", "vlinks", "vrandmember"], Alike::InKind, "the reply is made by chance"),
+    entry(&["function|dump"], Alike::InKind, "libraries are kept in a hash table, whose order is each server's own"),
+];
+
+/// Errors that a cluster gives where a single server would not.
+pub const CLUSTER_ONLY: &[Entry<&str>] = &[
+    entry(&["copy", "move", "swapdb"], " not allowed in cluster mode", "a cluster has one database"),
+    entry(&["copy"], "ERR DB index is out of range", "a cluster has one database"),
+    entry(
+        &["sort", "sort_ro"],
+        " option of SORT denied in ",
+        "the keys that BY and GET make up may lie on other shards, so the servers refuse them in a cluster",
+    ),
+    entry(&["scan"], "ERR invalid cursor", "cursors are those that the cluster's SCAN gave, not any number"),
+    entry(
+        &["eval", "eval_ro"],
+        "Script attempted to access a non local key",
+        "a script runs on the shard of the keys that it declares, and reaches no others",
+    ),
+];
+
+/// What the test keeps apart, since the answer would depend on the node.
+pub const KEPT_APART: &[Entry<()>] = &[entry(
+    &["evalsha", "evalsha_ro", "script|exists", "script|show"],
+    (),
+    "EVAL leaves its script behind on the one node where it ran; SCRIPT LOAD loads it everywhere",
+)];
+
+/// Commands that never succeed here.
+pub const ONLY_ERRORS: &[Entry<()>] = &[
+    entry(&["acl|load", "acl|save"], (), "the servers of the test have no ACL file"),
+    entry(&["client|pause"], (), "the test gives it wrong arguments only: it would halt the servers"),
+    entry(&["config|rewrite"], (), "the servers of the test have no configuration file"),
+    entry(&["function|kill", "script|kill"], (), "no script is running at that time"),
+    entry(&["latency|graph"], (), "nothing was slow"),
+    entry(&["move", "swapdb"], (), "a cluster has one database"),
+];
+
+/// Commands that not all servers have, and who has them.
+pub const NOT_EVERYWHERE: &[(&str, Since)] = &[
+    ("client|capa", Since::Valkey),
+    ("client|no-touch", Since::Redis(7, 2)),
+    ("client|setinfo", Since::Redis(7, 2)),
+    ("hexpiretime", Since::Redis(7, 4)),
+    ("hpexpiretime", Since::Redis(7, 4)),
+    ("script|show", Since::Valkey),
+    ("vadd", Since::Redis(8, 0)),
+    ("vcard", Since::Redis(8, 0)),
+    ("vdim", Since::Redis(8, 0)),
+    ("vemb", Since::Redis(8, 0)),
+    ("vgetattr", Since::Redis(8, 0)),
+    ("vinfo", Since::Redis(8, 0)),
+    ("vismember", Since::Redis(8, 2)),
+    ("vlinks", Since::Redis(8, 0)),
+    ("vrandmember", Since::Redis(8, 0)),
+    ("vrem", Since::Redis(8, 0)),
+    ("vsetattr", Since::Redis(8, 0)),
+    ("vsim", Since::Redis(8, 0)),
+    ("waitaof", Since::Redis(7, 2)),
+    ("xackdel", Since::Redis(8, 2)),
+];
+
+/// Who has a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Since {
+    /// Redis from this version on, and what is compatible with that.
+    Redis(u32, u32),
+    Valkey,
+}
+
+impl Since {
+    /// Whether this server has such commands.
+    pub fn includes(self, server: &Server) -> bool {
+        match self {
+            Self::Redis(major, minor) => server.redis_version() >= (major, minor),
+            Self::Valkey => server.run::<String>(&["INFO", "server"]).contains("valkey_version:"),
+        }
+    }
+}
+
+/// All names that the tables mention.
+pub fn mentioned() -> BTreeSet<&'static str> {
+    let plain = [REFUSED, ONLY_ERRORS, KEPT_APART].into_iter().flatten().flat_map(|entry| entry.commands);
+    let plain = plain.chain(SKIPPED.iter().flat_map(|entry| entry.commands));
+    let others = COMPARED.iter().flat_map(|entry| entry.commands);
+    let errors = CLUSTER_ONLY.iter().flat_map(|entry| entry.commands);
+    plain.chain(others).chain(errors).copied().chain(FORMS.iter().map(|form| form.name)).collect()
+}
+
+/// The entry of a command in a table.
+pub fn find<T>(table: &'static [Entry<T>], name: &str) -> Option<&'static Entry<T>> {
+    table.iter().find(|entry| entry.commands.iter().any(|listed| means(listed, name)))
+}
+
+/// Whether a name of the tables is that of a command; `cluster|*` is that of all its subcommands.
+pub fn means(listed: &str, name: &str) -> bool {
+    listed.strip_suffix('*').map_or(listed == name, |prefix| name.starts_with(prefix))
+}
+
+/// How alike the replies to a command have to be: as the tables say, else as the server's own tips.
+pub fn how_alike(command: &Listed) -> Alike {
+    match find(COMPARED, &command.name) {
+        Some(entry) => entry.what,
+        None if command.has_tip("nondeterministic_output") => Alike::InShape,
+        None if command.has_tip("nondeterministic_output_order") => Alike::InAnyOrder,
+        None => Alike::Exactly,
+    }
+}

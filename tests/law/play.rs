@@ -1,0 +1,196 @@
+//! Sequences of commands, played on both sides in lock-step.
+
+use std::collections::BTreeMap;
+
+use super::dice::Dice;
+use super::differences::{self, CLUSTER_ONLY, REFUSED};
+use super::generate::{Argv, generate};
+use super::listed::Listed;
+use super::reply::{Alike, Reply, are_alike};
+use super::world::{World, shown};
+use crate::common::slot_of;
+
+/// One command, and how it is sent.
+#[derive(Clone)]
+pub struct Step {
+    command: Listed,
+    argv: Argv,
+    is_nonatomic: bool,
+    is_resp3: bool,
+    node: usize,
+}
+
+/// What came of a step that the law allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Outcome {
+    /// The same success on both sides.
+    Success,
+    /// The same error on both sides.
+    Error,
+    /// Refused by rmr, for a command that the tables name.
+    Refused,
+    /// Keys of several slots, in a command that cannot be split.
+    CrossSlot,
+    /// An error that only a cluster gives, and that the tables name.
+    ClusterOnly,
+}
+
+/// How often a command came out how.
+pub type Tally = BTreeMap<String, BTreeMap<Outcome, usize>>;
+
+impl Step {
+    /// A command with arguments, by chance.
+    pub fn draw(command: &Listed, world: &World, dice: &mut Dice) -> Self {
+        let argv = generate(command, &world.stock, dice);
+        let may_split = command.has_tip("request_policy:multi_shard") && command.has_flag("write");
+        let is_nonatomic = dice.chance(if may_split { 60 } else { 5 });
+        let (is_resp3, node) = (dice.chance(50), dice.below(world.nodes.len()));
+        Self { command: command.clone(), argv, is_nonatomic, is_resp3, node }
+    }
+
+    /// The command's name.
+    pub fn name(&self) -> &str {
+        &self.command.name
+    }
+
+    /// As one would type it.
+    pub fn shown(&self) -> String {
+        let nonatomic = if self.is_nonatomic { "NONATOMIC " } else { "" };
+        let protocol = if self.is_resp3 { 3 } else { 2 };
+        format!("node {} RESP{protocol}: RMR.EXEC {nonatomic}{}", self.node, shown(&self.argv))
+    }
+
+    /// Sends it to both sides.
+    ///
+    /// # Errors
+    /// How the law is broken.
+    pub fn play(&self, world: &mut World) -> Result<Outcome, String> {
+        let cluster = self.call_cluster(world, &self.argv)?;
+        if let Some(error) = cluster.error()
+            && let Some(outcome) = self.excuse(world, &error)?
+        {
+            return Ok(outcome);
+        }
+        let alone = world.alone.call(self.is_resp3, &self.argv)?;
+        let (cluster, alone, how) = self.whole_scans(world, cluster, alone)?;
+        if !are_alike(&cluster, &alone, how) {
+            return Err(format!("not alike ({how:?})\n  cluster: {cluster}\n  alone:   {alone}"));
+        }
+        if self.command.has_flag("write") && cluster != alone {
+            // Chance was at work. What follows needs the same data again.
+            world.keys(&self.argv).iter().for_each(|key| world.copy(key));
+        }
+        if ["flushall", "flushdb"].contains(&&*self.command.name) && alone.error().is_none() {
+            world.compare()?;
+            world.begin();
+        }
+        Ok(if cluster.error().is_some() { Outcome::Error } else { Outcome::Success })
+    }
+
+    fn call_cluster(&self, world: &mut World, argv: &Argv) -> Result<Reply, String> {
+        let mut request = vec![b"RMR.EXEC".to_vec()];
+        request.extend(self.is_nonatomic.then(|| b"NONATOMIC".to_vec()));
+        request.extend(argv.iter().cloned());
+        world.nodes[self.node].call(self.is_resp3, &request).map_err(|error| format!("{error}, from the cluster"))
+    }
+
+    /// Why the single server is not asked at all.
+    fn excuse(&self, world: &mut World, error: &str) -> Result<Option<Outcome>, String> {
+        let name = self.command.name.as_str();
+        if ["cannot be sent to other nodes: ", "is not run cluster-wide: ", "there is no generic way to run"]
+            .iter()
+            .any(|words| error.contains(words))
+        {
+            let blocks = name.starts_with("xread") && self.argv.iter().any(|arg| arg.eq_ignore_ascii_case(b"BLOCK"));
+            let is_listed = blocks || differences::find(REFUSED, name).is_some();
+            return if is_listed { Ok(Some(Outcome::Refused)) } else { Err(format!("refused: {error}")) };
+        }
+        if error.starts_with("CROSSSLOT ") {
+            let keys = world.keys(&self.argv);
+            let slots: Vec<u16> = keys.iter().map(slot_of).collect();
+            let is_split = self.command.has_tip("request_policy:multi_shard")
+                && name != "msetnx"
+                && (self.is_nonatomic || name != "mset");
+            let is_spread = slots.iter().any(|slot| *slot != slots[0]);
+            return if is_spread && !is_split {
+                Ok(Some(Outcome::CrossSlot))
+            } else {
+                Err(format!("wrongly: {error}"))
+            };
+        }
+        let is_listed = CLUSTER_ONLY.iter().any(|entry| entry.commands.contains(&name) && error.contains(entry.what));
+        Ok(is_listed.then_some(Outcome::ClusterOnly))
+    }
+
+    /// Cursors differ, and so does what comes first: scans are compared once they have been played to their end.
+    fn whole_scans(&self, world: &mut World, cluster: Reply, alone: Reply) -> Result<(Reply, Reply, Alike), String> {
+        let cursor_at = match self.command.name.as_str() {
+            "scan" => 1,
+            "sscan" | "hscan" | "zscan" => 2,
+            _ => return Ok((cluster, alone, differences::how_alike(&self.command))),
+        };
+        if self.argv.get(cursor_at).is_none_or(|cursor| cursor != b"0") {
+            return Ok((cluster, alone, Alike::InKind));
+        }
+        let whole = |first: Reply, call: &mut dyn FnMut(&Argv) -> Result<Reply, String>| {
+            let mut reply = first;
+            let mut found = Vec::new();
+            loop {
+                let [cursor, elements] = reply.elements() else { return Ok::<Reply, String>(reply) };
+                found.extend(elements.elements().iter().cloned());
+                if cursor.bytes() == b"0" {
+                    found.sort();
+                    found.dedup();
+                    return Ok(Reply::List(b'*', found));
+                }
+                let mut argv = self.argv.clone();
+                argv[cursor_at] = cursor.bytes().to_vec();
+                reply = call(&argv)?;
+            }
+        };
+        let alone = whole(alone, &mut |argv| world.alone.call(self.is_resp3, argv))?;
+        let cluster = whole(cluster, &mut |argv| self.call_cluster(world, argv))?;
+        Ok((cluster, alone, Alike::Exactly))
+    }
+}
+
+/// Plays a sequence from its beginning and compares the data at its end.
+///
+/// # Errors
+/// How the law is broken, and at which step.
+pub fn play(world: &mut World, steps: &[Step], tally: &mut Tally) -> Result<(), (usize, String)> {
+    world.begin();
+    for (index, step) in steps.iter().enumerate() {
+        let outcome = step.play(world).map_err(|error| (index, error))?;
+        *tally.entry(step.command.name.clone()).or_default().entry(outcome).or_default() += 1;
+    }
+    world.compare().map_err(|error| (steps.len() - 1, format!("the data differs afterwards: {error}")))
+}
+
+/// Steps as one would type them, a line each.
+pub fn shown_all(steps: &[Step]) -> String {
+    steps.iter().map(Step::shown).collect::<Vec<_>>().join("\n")
+}
+
+/// The same failure with fewer steps, as text.
+pub fn shrunk(world: &mut World, steps: &[Step], failure: (usize, String)) -> String {
+    let (last, mut error) = failure;
+    let mut kept = steps[..=last].to_vec();
+    let mut chunk = kept.len() / 2;
+    while chunk > 0 {
+        let mut start = 0;
+        while start < kept.len() && kept.len() > chunk {
+            let mut fewer = kept.clone();
+            fewer.drain(start..(start + chunk).min(kept.len()));
+            match play(world, &fewer, &mut Tally::new()) {
+                Err((last, again)) => {
+                    fewer.truncate(last + 1);
+                    (kept, error) = (fewer, again);
+                }
+                Ok(()) => start += chunk,
+            }
+        }
+        chunk /= 2;
+    }
+    format!("{}\n  {error}", shown_all(&kept))
+}

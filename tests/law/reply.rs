@@ -1,0 +1,189 @@
+//! Replies as trees, and the ways in which two of them are the same.
+
+use std::fmt;
+
+/// One reply of either protocol, with its type.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reply {
+    /// What stands in one line: a status, an integer, an error, a null; its first byte and the rest.
+    Line(u8, Vec<u8>),
+    /// A string of any kind: its first byte and its bytes.
+    Text(u8, Vec<u8>),
+    /// An array, set, map or push: its first byte and its elements, of a map keys and values in turn.
+    List(u8, Vec<Reply>),
+}
+
+/// How alike two replies have to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Alike {
+    /// Byte for byte; doubles by their value.
+    Exactly,
+    /// The elements of lists in any order.
+    InAnyOrder,
+    /// Exactly, but for moments in time, which may be a little apart.
+    InTime,
+    /// Types and lengths; of numbers only whether they are negative.
+    InShape,
+    /// The type of the whole.
+    InKind,
+    /// The cluster gives a map of node to reply, each as the single server's in kind.
+    ByNode,
+}
+
+/// How far two moments may be apart, in seconds.
+const APART: f64 = 60.0;
+
+impl Reply {
+    /// Reads a whole frame.
+    pub fn parse(frame: &[u8]) -> Self {
+        let (reply, rest) = read(frame);
+        assert!(rest.is_empty(), "more than one frame");
+        reply
+    }
+
+    /// The text of an error.
+    pub fn error(&self) -> Option<String> {
+        match self {
+            Self::Line(b'-', text) | Self::Text(b'!', text) => Some(String::from_utf8_lossy(text).into_owned()),
+            _ => None,
+        }
+    }
+
+    /// The elements of a list.
+    pub fn elements(&self) -> &[Reply] {
+        match self {
+            Self::List(_, elements) => elements,
+            _ => &[],
+        }
+    }
+
+    /// The bytes of a string.
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Line(_, bytes) | Self::Text(_, bytes) => bytes,
+            Self::List(..) => &[],
+        }
+    }
+
+    /// The bytes of a string, as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(self.bytes()).into_owned()
+    }
+
+    /// Its type.
+    fn kind(&self) -> u8 {
+        match self {
+            Self::Line(kind, _) | Self::Text(kind, _) | Self::List(kind, _) => *kind,
+        }
+    }
+
+    /// The value of a field, in a map or in the flat array that RESP2 has for it.
+    pub fn field(&self, name: &str) -> Option<&Reply> {
+        self.elements().chunks_exact(2).find(|pair| pair[0].bytes() == name.as_bytes()).map(|pair| &pair[1])
+    }
+
+    /// With all lists in one order.
+    fn sorted(&self) -> Self {
+        let Self::List(kind, elements) = self else { return self.clone() };
+        let mut elements: Vec<Reply> = elements.iter().map(Self::sorted).collect();
+        if *kind == b'%' {
+            let mut pairs: Vec<&[Reply]> = elements.chunks(2).collect();
+            pairs.sort();
+            elements = pairs.concat();
+        } else {
+            elements.sort();
+        }
+        Self::List(*kind, elements)
+    }
+}
+
+/// As in the protocol, without lengths.
+impl fmt::Display for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Line(kind, text) => write!(f, "{}{}", char::from(*kind), text.escape_ascii()),
+            Self::Text(kind, text) => write!(f, "{}\"{}\"", char::from(*kind), text.escape_ascii()),
+            Self::List(kind, elements) => {
+                write!(f, "{}[", char::from(*kind))?;
+                for (index, element) in elements.iter().enumerate() {
+                    write!(f, "{}{element}", if index > 0 { ", " } else { "" })?;
+                }
+                f.write_str("]")
+            }
+        }
+    }
+}
+
+/// Whether the cluster's reply is as the single server's.
+pub fn are_alike(cluster: &Reply, alone: &Reply, how: Alike) -> bool {
+    let all = |how: Alike| {
+        let (here, there) = (cluster.elements(), alone.elements());
+        here.len() == there.len() && here.iter().zip(there).all(|(here, there)| are_alike(here, there, how))
+    };
+    let same_kind = cluster.kind() == alone.kind();
+    match (how, cluster, alone) {
+        (Alike::ByNode, ..) => match alone.error() {
+            Some(_) => cluster == alone,
+            None => {
+                let by_node = cluster.elements();
+                matches!(cluster.kind(), b'%' | b'*')
+                    && !by_node.is_empty()
+                    && by_node.chunks(2).all(|pair| are_alike(&pair[1], alone, Alike::InKind))
+            }
+        },
+        (_, Reply::Line(b'-', here), Reply::Line(b'-', there)) => here == there,
+        (Alike::InKind, ..) => same_kind,
+        (Alike::InAnyOrder, ..) => are_alike(&cluster.sorted(), &alone.sorted(), Alike::Exactly),
+        (_, Reply::List(..), Reply::List(..)) => same_kind && all(how),
+        (Alike::InShape, Reply::Line(b':', here), Reply::Line(b':', there)) => {
+            !(here.starts_with(b"-") || there.starts_with(b"-")) || here == there
+        }
+        (Alike::InShape, Reply::Line(b'$' | b'*' | b'_' | b'+', here), Reply::Line(_, there)) => {
+            same_kind && here == there
+        }
+        (Alike::InShape, Reply::Line(..), Reply::Line(..)) => same_kind,
+        (Alike::InShape, Reply::Text(..), Reply::Text(..)) => same_kind,
+        (Alike::InTime, Reply::Line(b':', here), Reply::Line(b':', there)) => here == there || are_near(here, there),
+        (_, Reply::Line(b',', here), Reply::Line(b',', there)) => here == there || number(here) == number(there),
+        _ => cluster == alone,
+    }
+}
+
+/// Whether these are two moments, in seconds or milliseconds, that are not far apart.
+fn are_near(here: &[u8], there: &[u8]) -> bool {
+    let (Some(here), Some(there)) = (number(here), number(there)) else { return false };
+    let apart = (here - there).abs();
+    (here > 1e12 && apart < APART * 1000.0) || (here > 1e9 && here < 1e11 && apart < APART)
+}
+
+fn number(text: &[u8]) -> Option<f64> {
+    std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+/// The first reply of these bytes, and the bytes behind it.
+fn read(bytes: &[u8]) -> (Reply, &[u8]) {
+    let end = bytes.windows(2).position(|pair| pair == b"\r\n").expect("a line");
+    let (kind, line, rest) = (bytes[0], &bytes[1..end], &bytes[end + 2..]);
+    let length = || number(line).filter(|length| *length >= 0.0).map(|length| length as usize);
+    let count = match kind {
+        b'*' | b'~' | b'>' => length(),
+        b'%' => length().map(|pairs| 2 * pairs),
+        b'|' => length().map(|pairs| 2 * pairs + 1),
+        b'$' | b'=' | b'!' => {
+            return match length() {
+                Some(length) => (Reply::Text(kind, rest[..length].to_vec()), &rest[length + 2..]),
+                None => (Reply::Line(kind, line.to_vec()), rest),
+            };
+        }
+        _ => None,
+    };
+    let Some(count) = count else { return (Reply::Line(kind, line.to_vec()), rest) };
+    let mut rest = rest;
+    let mut elements = Vec::with_capacity(count);
+    for _ in 0..count {
+        let (element, after) = read(rest);
+        elements.push(element);
+        rest = after;
+    }
+    (Reply::List(kind, elements), rest)
+}
