@@ -2,7 +2,6 @@
 
 mod common;
 
-use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -14,43 +13,10 @@ const RIGHT_AGAIN: Duration = Duration::from_secs(2);
 /// How long slots are moved about in one test.
 const CHURN: Duration = Duration::from_secs(6);
 
-/// How many keys share a slot, so that a slot is half moved for a while.
-const KEYS_A_SLOT: usize = 8;
-
-/// Keys of `slots` slots, which primary `shard` owns at the start.
-fn crowded_slots(cluster: &Cluster, shard: usize, slots: usize) -> Vec<Vec<String>> {
-    let mut seen = BTreeSet::new();
-    let tags = cluster.keys_for(shard, "tag").filter(|tag| seen.insert(slot_of(tag)));
-    tags.take(slots).map(|tag| (0..KEYS_A_SLOT).map(|number| format!("{{{tag}}}:{number}")).collect()).collect()
-}
-
-/// Moves one key of an open slot.
-fn migrate_key(cluster: &Cluster, key: &str, from: usize, to: usize) {
-    let port = cluster.node(to).port().to_string();
-    cluster.node(from).run::<()>(&["MIGRATE", "127.0.0.1", &port, key, "0", "5000"]);
-}
-
-/// Moves a slot to another node key by key, so that there is time to ask in between.
-fn move_slot_slowly(cluster: &Cluster, keys: &[String], from: usize, to: usize) {
-    let slot = slot_of(&keys[0]);
-    cluster.begin_move(slot, from, to);
-    keys.iter().for_each(|key| migrate_key(cluster, key, from, to));
-    cluster.finish_move(slot, from, to);
-}
-
-/// Moves slots of shard 0 to the others, back and on, until time is up. They end anywhere; gives the number of moves.
+/// Moves slots of shard 0 about until time is up; gives the number of moves.
 fn churn(cluster: &Cluster, slots: &[Vec<String>]) -> usize {
     let until = Instant::now() + CHURN;
-    let mut moves = 0;
-    let mut ways = [(0, 1), (1, 0), (0, 2), (2, 1), (1, 0)].into_iter().cycle();
-    while Instant::now() < until {
-        let (from, to) = ways.next().expect("an endless way");
-        for keys in slots {
-            move_slot_slowly(cluster, keys, from, to);
-            moves += 1;
-        }
-    }
-    moves
+    cluster.churn(slots, || Instant::now() >= until)
 }
 
 fn sum_of(nodes: &[Server], figure: &str) -> u64 {
@@ -60,7 +26,7 @@ fn sum_of(nodes: &[Server], figure: &str) -> u64 {
 #[test]
 fn the_sum_stays_true_while_slots_move_back_and_forth() {
     let cluster = Cluster::start(3);
-    let slots = crowded_slots(&cluster, 0, 3);
+    let slots = cluster.crowded_slots(0, 3);
     let still = (0..200).map(|number| format!("still:{number}"));
     let total = ConstantTotal::fill_keys(&cluster, slots.iter().flatten().cloned().chain(still).collect());
     let nodes: Vec<&Server> = cluster.nodes().iter().chain(cluster.nodes()).collect();
@@ -84,7 +50,7 @@ fn the_sum_stays_true_while_slots_move_back_and_forth() {
 #[test]
 fn a_half_moved_slot_is_read_in_both_places_by_every_coordinator() {
     let cluster = Cluster::start(3);
-    let keys = crowded_slots(&cluster, 0, 1).remove(0);
+    let keys = cluster.crowded_slots(0, 1).remove(0);
     let slot = slot_of(&keys[0]);
     let total = ConstantTotal::fill_keys(&cluster, keys.clone());
     let missing = format!("{{{}}}:missing", &keys[0][1..keys[0].find('}').expect("a hash tag")]);
@@ -100,7 +66,7 @@ fn a_half_moved_slot_is_read_in_both_places_by_every_coordinator() {
             let reply = node.wire().ask(&["RMR.MAP", "LIST", "2", &missing, &keys[0], "EXISTS"]);
             assert_eq!(reply, "*2 :0 :1", "asked {}", node.address());
         }
-        migrate_key(&cluster, key, 0, 1);
+        cluster.migrate_key(key, 0, 1);
     }
     cluster.finish_move(slot, 0, 1);
     for node in cluster.nodes() {
@@ -111,7 +77,7 @@ fn a_half_moved_slot_is_read_in_both_places_by_every_coordinator() {
 #[test]
 fn increments_under_migration_are_applied_exactly_once() {
     let cluster = Cluster::start(3);
-    let slots = crowded_slots(&cluster, 0, 3);
+    let slots = cluster.crowded_slots(0, 3);
     let mut counters: Vec<String> = slots.iter().flatten().cloned().collect();
     counters.extend((0..8).map(|number| format!("still:{number}")));
     cluster.fill(counters.len(), |index| (counters[index].clone(), "0"));

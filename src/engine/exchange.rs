@@ -82,6 +82,11 @@ pub(super) trait Route: Send + Sync {
     /// How that node is asked.
     fn mode(&self, view: &View, node: &Node) -> Mode;
 
+    /// Whether the node that we live in is asked over a socket too.
+    fn by_socket(&self) -> bool {
+        false
+    }
+
     /// Which of the commands a unit is.
     fn command(&self, unit: u32) -> u32;
 
@@ -101,6 +106,8 @@ pub(super) struct Exchange<'a, R> {
     budget: Arc<Budget>,
     /// `TRYAGAIN` is an outcome.
     hands_back_tryagain: bool,
+    /// Whatever a node says is an outcome.
+    tries_once: bool,
     outcomes: Vec<Option<ShardReply>>,
     /// What has been tried of the units that did not succeed at once.
     tries: BTreeMap<u32, Tries>,
@@ -142,13 +149,15 @@ impl<'a, R: Route> Exchange<'a, R> {
         let budget = engine.scope.budget.clone().unwrap_or_else(|| Arc::new(Budget::new(usize::MAX)));
         let outcomes = vec![None; units];
         let (commands, tries) = (Arc::new(commands), BTreeMap::new());
-        Self { engine, route, commands, deadline, budget, hands_back_tryagain: false, outcomes, tries }
+        let (hands_back_tryagain, tries_once) = (false, false);
+        Self { engine, route, commands, deadline, budget, hands_back_tryagain, tries_once, outcomes, tries }
     }
 
     /// Does it all. One entry a unit; errors only where the whole request cannot be done.
     pub(super) async fn run(mut self, view: Arc<View>, options: &Options) -> Result<Replies, Error> {
         let mut view = view;
         self.hands_back_tryagain = options.hands_back_tryagain;
+        self.tries_once = options.tries_once;
         let mut parts = match self.plan(&view) {
             // A hole in the topology may be one that has just been filled.
             Err(Error::Slots(_) | Error::Topology(_)) if self.engine.scope.in_process.is_none() => {
@@ -217,7 +226,11 @@ impl<'a, R: Route> Exchange<'a, R> {
         let node = self.route.node(view, unit, self.command(unit))?;
         match parts.iter_mut().find(|(known, _)| Arc::ptr_eq(&known.node, node)) {
             Some((_, units)) => units.push(unit),
-            None => parts.push((Destination::in_view(view, node, self.route.mode(view, node))?, vec![unit])),
+            None => {
+                let destination = Destination::in_view(view, node, self.route.mode(view, node))?;
+                let by_socket = destination.in_process && self.route.by_socket();
+                parts.push((if by_socket { destination.over_socket(self.engine) } else { destination }, vec![unit]));
+            }
         }
         Ok(())
     }
@@ -305,6 +318,10 @@ impl<'a, R: Route> Exchange<'a, R> {
         let follows_primary = self.route.follows_primary(view, unit);
         let tries = self.tries.entry(unit).or_default();
         let next = match &verdict {
+            _ if self.tries_once => {
+                self.outcomes[unit as usize] = Some(error);
+                return None;
+            }
             Verdict::Moved(address) if follows && tries.redirects < MOST_REDIRECTS => {
                 stats.moved.fetch_add(1, Relaxed);
                 tries.redirects += 1;
@@ -349,7 +366,7 @@ impl<'a, R: Route> Exchange<'a, R> {
         };
         let tries = self.tries.entry(unit).or_default();
         tries.failures += 1;
-        if may_retry && tries.failures < MOST_FAILURES {
+        if may_retry && !self.tries_once && tries.failures < MOST_FAILURES {
             self.engine.stats().retries.fetch_add(1, Relaxed);
             tries.last = Some(outcome(at, Err(error)));
             return Some(Next::Again);

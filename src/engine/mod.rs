@@ -1,5 +1,7 @@
 //! The heart: [`Engine`] sends commands to the shards that hold the data, and reduces what comes back.
 
+#[cfg(feature = "module")]
+mod at_nodes;
 mod exchange;
 mod fanout;
 mod map;
@@ -15,6 +17,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+#[cfg(feature = "module")]
+pub(crate) use at_nodes::Said;
 pub use fanout::{FanOut, Targets};
 pub use map::Map;
 pub use replies::{Replies, ShardReply};
@@ -125,6 +129,8 @@ pub struct Options {
     keeps_failures: bool,
     /// `TRYAGAIN` is such a failure too, instead of a reason to wait.
     hands_back_tryagain: bool,
+    /// Whatever a node says is left to the reader, redirects too; nothing is sent again.
+    tries_once: bool,
 }
 
 impl Options {
@@ -327,6 +333,12 @@ impl Engine {
             Some(gate) => gate.may_read(keys).await,
             None => Ok(None),
         }
+    }
+
+    /// The time that is left of a request with a deadline.
+    #[cfg(feature = "module")]
+    pub(crate) fn time_left(&self) -> Duration {
+        self.deadline().at.saturating_duration_since(Instant::now())
     }
 
     fn deadline(&self) -> Deadline {

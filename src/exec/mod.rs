@@ -14,6 +14,7 @@ mod policy;
 mod random_key;
 mod refuse;
 mod scan;
+mod slots;
 
 use std::sync::Arc;
 

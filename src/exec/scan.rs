@@ -1,26 +1,17 @@
 //! A cursor over the keys of the whole cluster, which any node can go on with.
 //!
 //! Where there are slots, the cursor is the next slot: nothing is kept between two calls, and slots may move meanwhile.
-//! A slot is read as a whole, at a moment when all its keys are known to be where they are read. That is found out by a
-//! probe before and after: a command for a key that does not exist is answered by the slot's owner while the slot is
-//! stable, and by the node that it moves to while it moves. In that case the old owner is read first and then the new
-//! one, since keys only go that way; a slot whose way changes in between is read again.
+//! A slot is read as a whole, wherever it is; see [`slots`](super::slots).
 //!
 //! Without slots the cursor is that of one node after the other.
 
-use std::collections::HashSet;
-use std::ops::Range;
-use std::sync::LazyLock;
-use std::time::Duration;
-
 use bytes::Bytes;
 
-use super::{glob, readable};
+use super::{glob, readable, slots};
 use crate::command::{Command, printable};
-use crate::engine::{Engine, ShardReply, Targets};
+use crate::engine::{Engine, Targets};
 use crate::error::Error;
 use crate::reply::Reply;
-use crate::shard::key_slot;
 use crate::topology::{SLOT_COUNT, Topology};
 
 /// How many slots one call looks at if it finds no keys.
@@ -28,9 +19,6 @@ const MOST_SLOTS: usize = 2048;
 
 /// How many of them are asked for at a time.
 const MOST_SLOTS_AT_ONCE: usize = 512;
-
-/// Before a slot that has just changed hands is read again.
-const PAUSE: Duration = Duration::from_millis(10);
 
 /// What was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,86 +94,13 @@ async fn by_slot(engine: &Engine, scan: &Scan) -> Result<(u64, Vec<Reply>), Erro
     let mut at_once = 1;
     while slot < last && found.len() < scan.count {
         let end = last.min(slot + at_once);
-        let mut keys = in_slots(engine, slot..end).await?;
+        let mut keys = slots::keys_in(engine, slot..end).await?;
         keys.retain(|key| scan.wants(key));
         found.extend(of_kind(engine, scan, keys).await?);
         slot = end;
         at_once = MOST_SLOTS_AT_ONCE.min(2 * at_once);
     }
     Ok((if slot == SLOT_COUNT { 0 } else { slot as u64 }, found))
-}
-
-/// All keys of some slots.
-async fn in_slots(engine: &Engine, slots: Range<usize>) -> Result<Vec<Bytes>, Error> {
-    let mut keys = Vec::new();
-    let mut left: Vec<usize> = slots.collect();
-    loop {
-        let commands = left.iter().flat_map(|&slot| [probe(slot), list(slot).routed_by(probe_key(slot)), probe(slot)]);
-        let replies: Vec<ShardReply> = engine.map(commands.collect::<Vec<_>>()).await?.into_iter().collect();
-        let mut again = Vec::new();
-        for (entries, &slot) in replies.chunks_exact(3).zip(&left) {
-            let [before, listed, after] = entries else { continue };
-            if before.node.id != after.node.id {
-                again.push(slot);
-            } else if listed.node.id == after.node.id {
-                keys.extend(strings(&listed.result));
-            } else if let Some(others) = in_new_owner(engine, slot, &after.node.id).await? {
-                let mut seen: HashSet<Bytes> = strings(&listed.result).collect();
-                seen.extend(others);
-                keys.extend(seen);
-            } else {
-                again.push(slot);
-            }
-        }
-        if again.is_empty() {
-            return Ok(keys);
-        }
-        left = again;
-        tokio::time::sleep(PAUSE).await;
-    }
-}
-
-/// The keys of a moving slot that are with its new owner. `None` if it is not moving there any more.
-async fn in_new_owner(engine: &Engine, slot: usize, node: &str) -> Result<Option<Vec<Bytes>>, Error> {
-    let listed = engine.fan_out(list(slot)).targets(Targets::Nodes(vec![node.to_owned()])).await?;
-    let keys = listed.iter().flat_map(|entry| strings(&entry.result)).collect();
-    let after = engine.map([probe(slot)]).await?;
-    Ok(after.iter().all(|entry| entry.node.id == node).then_some(keys))
-}
-
-fn strings(result: &Result<Reply, Error>) -> impl Iterator<Item = Bytes> {
-    let elements = result.as_ref().ok().and_then(Reply::elements).unwrap_or_default();
-    elements.iter().filter_map(Reply::bytes).map(Bytes::copy_from_slice)
-}
-
-fn list(slot: usize) -> Command {
-    Command::new("CLUSTER").arg("GETKEYSINSLOT").arg(slot as u64).arg(i32::MAX as u64).read_only(true)
-}
-
-/// A command that finds out who answers for a slot.
-fn probe(slot: usize) -> Command {
-    Command::new("EXISTS").key(probe_key(slot)).read_only(true)
-}
-
-/// A key of this slot that nobody has.
-fn probe_key(slot: usize) -> String {
-    /// For each slot a number whose text is of that slot.
-    static TAGS: LazyLock<Vec<u32>> = LazyLock::new(|| {
-        let mut tags = vec![None; SLOT_COUNT];
-        let mut missing = SLOT_COUNT;
-        for number in 0u32.. {
-            let tag = &mut tags[usize::from(key_slot(number.to_string().as_bytes()))];
-            if tag.is_none() {
-                *tag = Some(number);
-                missing -= 1;
-            }
-            if missing == 0 {
-                break;
-            }
-        }
-        tags.into_iter().flatten().collect()
-    });
-    format!("rmr:nobody-has-this-key:{{{}}}", TAGS[slot])
 }
 
 /// Leaves the keys of the type that was asked for.
@@ -253,13 +168,6 @@ mod tests {
             ("SCAN 0 LIMIT 5", "ERR syntax error"),
         ] {
             assert_eq!(parse(line).unwrap_err(), error, "{line}");
-        }
-    }
-
-    #[test]
-    fn every_slot_has_a_key_to_probe_it_with() {
-        for slot in 0..SLOT_COUNT {
-            assert_eq!(usize::from(key_slot(probe_key(slot).as_bytes())), slot);
         }
     }
 }

@@ -203,7 +203,7 @@ impl Cluster {
                 batch.clear();
             }
         }
-        for (owner, batch) in &batches {
+        for (owner, batch) in batches.iter().filter(|(_, batch)| !batch.is_empty()) {
             self.send(*owner, batch);
         }
     }

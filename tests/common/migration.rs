@@ -61,6 +61,9 @@ impl Cluster {
 
     /// Gives an open slot to its new owner: tells the target, then the source, then the other
     /// primaries, and waits until all running nodes know.
+    ///
+    /// They must know the new config epoch too. Where the next owner of the slot does not, it takes the slot with an
+    /// epoch that is not the highest, loses it again to a late message of the owner before, and drops the keys.
     pub fn finish_move(&self, slot: u16, from: usize, to: usize) {
         let (from, to) = (self.node(from), self.node(to));
         let id = id_of(to);
@@ -76,7 +79,9 @@ impl Cluster {
             }
         }
         eventually(MOVE_LIMIT, "every node knows the slot's new owner", || {
-            running().all(|node| View::of(node).is_ok_and(|view| view.owner(slot) == Some(to.port())))
+            let epoch = View::of(to).map_or(0, |view| view.epoch);
+            let knows = |view: View| view.owner(slot) == Some(to.port()) && view.epoch >= epoch;
+            running().all(|node| View::of(node).is_ok_and(knows))
         });
     }
 

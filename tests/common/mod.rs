@@ -4,7 +4,7 @@
 //!
 //! - [`server`]: one `redis-server` process, from start to clean end.
 //! - [`cluster`]: several of them as one cluster; how it is formed ([`formation`]), what its nodes
-//!   believe ([`topology`]), how slots and roles move ([`migration`]).
+//!   believe ([`topology`]), how slots and roles move ([`migration`], [`crowded`]).
 //! - [`slot`]: from a key to its hash slot, computed locally.
 //! - [`wire`]: a RESP client which hands out replies byte for byte.
 //! - [`load`]: work that goes on while something happens; [`constant_total`]: the sum that must stay right meanwhile.
@@ -25,6 +25,7 @@
 mod artifacts;
 mod cluster;
 mod constant_total;
+mod crowded;
 mod errors;
 mod figures;
 mod formation;

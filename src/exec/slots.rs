@@ -1,0 +1,294 @@
+//! The keys of slots, each slot read as a whole while slots may move.
+//!
+//! `CLUSTER GETKEYSINSLOT` lists what a node has of a slot, whoever owns it. Whether that is all of it is told by a probe
+//! before and after, in the same write: a command for a key that nobody has.
+//!
+//! - A node that runs both probes owned the slot, and did not move it, when it listed it: all keys were there.
+//! - A node that sends both on with `ASK` owned the slot too, and was moving it. Keys leave it for the other node and never
+//!   come back, so it is listed first and the other node then; a key that the first list does not have had moved before,
+//!   and is in the second. At the end the first node is asked once more: if it still sends on to the other one, nobody
+//!   else had the slot meanwhile. That it had not gone and come back in between is seen by the node's config epoch, which
+//!   a node that takes a slot over raises.
+//! - A node that sends on with `MOVED` does not own it: the slot is looked for where the node says it is.
+//!
+//! In all other cases the slot is read again.
+
+use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher, RandomState};
+use std::ops::Range;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::command::Command;
+use crate::engine::{Engine, Said};
+use crate::error::Error;
+use crate::reply::Reply;
+use crate::shard::key_slot;
+use crate::topology::{Node, SLOT_COUNT};
+
+/// Before a slot that has just changed hands is read again.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// In how many rounds nodes may be out of reach.
+const MOST_FAILURES: usize = 3;
+
+/// A slot, and the node where it is looked for.
+type Place = (usize, Arc<Node>);
+
+/// All keys of some slots.
+///
+/// # Errors
+/// Why a slot cannot be read as a whole, if that lasts.
+pub(super) async fn keys_in(engine: &Engine, slots: Range<usize>) -> Result<Vec<Bytes>, Error> {
+    let mut search = Search {
+        engine,
+        salt: RandomState::new().hash_one(()),
+        found: Vec::new(),
+        again: Vec::new(),
+        lost: Vec::new(),
+        last: None,
+        is_out_of_reach: false,
+    };
+    search.lost.extend(slots);
+    let (mut is_first, mut failures) = (true, 0);
+    loop {
+        let places = search.places(is_first).await?;
+        let moving = search.look(places).await?;
+        if !moving.is_empty() {
+            search.look_in_both(moving).await?;
+        }
+        if search.again.is_empty() && search.lost.is_empty() {
+            return Ok(search.found);
+        }
+        failures += usize::from(std::mem::take(&mut search.is_out_of_reach));
+        if engine.time_left() <= PAUSE || failures == MOST_FAILURES {
+            let slot = search.again.first().map(|place| place.0).or(search.lost.first().copied()).unwrap_or_default();
+            let moving = || Error::Slots(format!("slot {slot} keeps changing hands; go on with the same cursor"));
+            return Err(search.last.unwrap_or_else(moving));
+        }
+        if !is_first {
+            tokio::time::sleep(PAUSE).await;
+        }
+        is_first = false;
+    }
+}
+
+struct Search<'a> {
+    engine: &'a Engine,
+    /// Makes the probes' keys such that nobody has them.
+    salt: u64,
+    found: Vec<Bytes>,
+    /// Slots that are to be looked for at a node.
+    again: Vec<Place>,
+    /// Slots that are to be looked for where a topology has them: a fresh one, but at the start.
+    lost: Vec<usize>,
+    /// The last thing that was in the way.
+    last: Option<Error>,
+    /// Whether a node was out of reach in this round.
+    is_out_of_reach: bool,
+}
+
+impl Search<'_> {
+    /// Where slots are looked for now.
+    async fn places(&mut self, is_first: bool) -> Result<Vec<Place>, Error> {
+        let mut places = std::mem::take(&mut self.again);
+        let lost = std::mem::take(&mut self.lost);
+        if lost.is_empty() {
+            return Ok(places);
+        }
+        if !is_first {
+            self.engine.refresh().await?;
+        }
+        match self.placed(&lost).await {
+            Ok(placed) => places.extend(placed),
+            // A hole in the topology may be one that has just been filled.
+            Err(_) if is_first => {
+                self.engine.refresh().await?;
+                places.extend(self.placed(&lost).await?);
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(places)
+    }
+
+    async fn placed(&self, slots: &[usize]) -> Result<Vec<Place>, Error> {
+        let topology = self.engine.pinned_topology().await?;
+        let place = |&slot: &usize| Ok((slot, self.engine.owner(&topology, &self.probe(slot))?.clone()));
+        slots.iter().map(place).collect()
+    }
+
+    /// Reads slots that are at one node each. Gives those that are on the move, or may be.
+    async fn look(&mut self, places: Vec<Place>) -> Result<Vec<Place>, Error> {
+        let commands = places.iter().flat_map(|(slot, node)| {
+            [self.probe(*slot), list(*slot), self.probe(*slot)].map(|command| (node.clone(), command))
+        });
+        let said = self.engine.at_nodes(commands.collect(), false).await?;
+        let mut moving = Vec::new();
+        for (said, place) in said.chunks_exact(3).zip(places) {
+            let [before, listed, after] = said else { continue };
+            match (before, listed, after) {
+                (Said::Reply(_), Said::Reply(keys), Said::Reply(_)) => self.found.extend(strings(keys)),
+                (
+                    Said::Reply(_) | Said::Ask(_) | Said::InProcessNo,
+                    Said::Reply(_),
+                    Said::Ask(_) | Said::InProcessNo,
+                ) => {
+                    moving.push(place);
+                }
+                _ => self.sent_on(place, [before, listed, after])?,
+            }
+        }
+        Ok(moving)
+    }
+
+    /// Reads slots that move from one node to another.
+    async fn look_in_both(&mut self, places: Vec<Place>) -> Result<(), Error> {
+        let commands = places.iter().flat_map(|(slot, node)| {
+            [epoch(), self.probe(*slot), list(*slot), self.probe(*slot)].map(|command| (node.clone(), command))
+        });
+        let said = self.engine.at_nodes(commands.collect(), true).await?;
+        let mut moving = Vec::new();
+        for (said, place) in said.chunks_exact(4).zip(places) {
+            let [Said::Reply(began), before, listed, after] = said else {
+                self.sent_on(place, said)?;
+                continue;
+            };
+            match (before, listed, after) {
+                (Said::Reply(_), Said::Reply(keys), Said::Reply(_)) => self.found.extend(strings(keys)),
+                (Said::Ask(Some(first)), Said::Reply(keys), Said::Ask(Some(to))) if first.id == to.id => {
+                    let keys: HashSet<Bytes> = strings(keys).collect();
+                    moving.push(Moving { place, to: to.clone(), began: began.clone(), keys });
+                }
+                _ => self.sent_on(place, [before, listed, after])?,
+            }
+        }
+
+        let commands = moving.iter().map(|slot| (slot.to.clone(), list(slot.place.0)));
+        let said = self.engine.at_nodes(commands.collect(), false).await?;
+        let mut listed = Vec::new();
+        for (said, mut slot) in said.into_iter().zip(moving) {
+            match &said {
+                Said::Reply(keys) => {
+                    slot.keys.extend(strings(keys));
+                    listed.push(slot);
+                }
+                _ => self.sent_on(slot.place, [&said])?,
+            }
+        }
+
+        let commands = listed.iter().flat_map(|slot| {
+            let (number, node) = &slot.place;
+            [self.probe(*number), epoch()].map(|command| (node.clone(), command))
+        });
+        let said = self.engine.at_nodes(commands.collect(), true).await?;
+        for (said, slot) in said.chunks_exact(2).zip(listed) {
+            match said {
+                [Said::Ask(Some(to)), Said::Reply(ended)]
+                    if to.id == slot.to.id
+                        && own_epoch(ended).is_some_and(|own| own_epoch(&slot.began) == Some(own)) =>
+                {
+                    self.found.extend(slot.keys);
+                }
+                said => self.sent_on(slot.place, said)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Decides where a slot is looked for next that could not be read.
+    fn sent_on<'s>(&mut self, place: Place, said: impl IntoIterator<Item = &'s Said>) -> Result<(), Error> {
+        let (slot, mut node) = place;
+        let mut is_lost = false;
+        for said in said {
+            match said {
+                Said::Failed(error) => return Err(error.clone()),
+                Said::NotNow(error) => {
+                    self.is_out_of_reach |= matches!(error, Error::Node { .. });
+                    self.last = Some(error.clone());
+                    is_lost = true;
+                }
+                Said::Moved(Some(owner)) => {
+                    self.engine.hint_change();
+                    node = owner.clone();
+                }
+                Said::Moved(None) | Said::Ask(None) => is_lost = true,
+                Said::Reply(_) | Said::Ask(Some(_)) | Said::InProcessNo => {}
+            }
+        }
+        if is_lost {
+            self.lost.push(slot);
+        } else {
+            self.again.push((slot, node));
+        }
+        Ok(())
+    }
+
+    /// A command that finds out who answers for a slot.
+    fn probe(&self, slot: usize) -> Command {
+        let key = format!("rmr:{:016x}:{{{}}}", self.salt, tag(slot));
+        Command::new("EXISTS").key(key).read_only(true)
+    }
+}
+
+/// A slot that is read at the node that it leaves, and then at the one that it goes to.
+struct Moving {
+    place: Place,
+    to: Arc<Node>,
+    began: Reply,
+    keys: HashSet<Bytes>,
+}
+
+fn list(slot: usize) -> Command {
+    Command::new("CLUSTER").arg("GETKEYSINSLOT").arg(slot as u64).arg(i32::MAX as u64).read_only(true)
+}
+
+fn epoch() -> Command {
+    Command::new("CLUSTER").arg("INFO").read_only(true)
+}
+
+/// A node's own config epoch in its `CLUSTER INFO`.
+fn own_epoch(info: &Reply) -> Option<&[u8]> {
+    let mut lines = info.bytes()?.split(|&byte| byte == b'\n');
+    lines.find_map(|line| line.strip_prefix(b"cluster_my_epoch:"))
+}
+
+fn strings(list: &Reply) -> impl Iterator<Item = Bytes> {
+    list.elements().unwrap_or_default().iter().filter_map(Reply::bytes).map(Bytes::copy_from_slice)
+}
+
+/// A text of this slot.
+fn tag(slot: usize) -> u32 {
+    /// For each slot the first number whose text is of that slot.
+    static TAGS: LazyLock<Vec<u32>> = LazyLock::new(|| {
+        let mut tags = HashMap::with_capacity(SLOT_COUNT);
+        for number in 0u32.. {
+            tags.entry(key_slot(number.to_string().as_bytes())).or_insert(number);
+            if tags.len() == SLOT_COUNT {
+                break;
+            }
+        }
+        (0..SLOT_COUNT).map(|slot| tags[&(slot as u16)]).collect()
+    });
+    TAGS[slot]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_slot_has_a_text() {
+        for slot in 0..SLOT_COUNT {
+            assert_eq!(usize::from(key_slot(tag(slot).to_string().as_bytes())), slot);
+        }
+    }
+
+    #[test]
+    fn the_epoch_is_found() {
+        let info = Reply::from("cluster_current_epoch:7\r\ncluster_my_epoch:3\r\ncluster_stats:1\r\n");
+        assert_eq!(own_epoch(&info), Some(&b"3\r"[..]));
+        assert_eq!(own_epoch(&Reply::Null), None);
+    }
+}
