@@ -15,8 +15,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::api::Ctx;
-use super::filter::{self, Filter, Filtered};
 use super::config::{self, Placement};
+use super::filter::{self, Filter, Filtered};
 use super::{catalog, main_thread};
 use crate::command::Command;
 use crate::error::Error;
@@ -100,15 +100,17 @@ pub(super) fn check(mode: Mode) -> Result<(), String> {
     }
     if let Some(missing) = filter::missing() {
         return Err(format!(
-            "this server does not tell modules whose command they see (it has no {missing}), so replication, scripts \
-             and links between nodes could not be told from clients; it takes Redis 7.2 or Valkey. RMR.EXEC works here"
+            "rmr.proxy-mode takes Redis 7.2 or Valkey. This server does not tell modules whose command they see (it has \
+             no {missing}), so replication, scripts and links between nodes could not be told from clients. RMR.EXEC \
+             works here"
         ));
     }
     // A link of ours is known by the name that it gives itself with this command.
     let knows_hello =
         main_thread::detached().is_some_and(|ctx| catalog::description(ctx, &Command::new("HELLO")).is_some());
     if !knows_hello {
-        return Err("the command HELLO is renamed, so links between nodes could not be told from clients".into());
+        return Err("rmr.proxy-mode takes a server with the command HELLO, which is renamed here: links between nodes could not be \
+                    told from clients".into());
     }
     Ok(())
 }
@@ -206,11 +208,16 @@ fn see(filtered: &mut Filtered) {
         return;
     }
     let reach = reach(ctx, &known, filtered);
-    if reach == Reach::ThisNode || ctx.flags().is_busy() || is_in_multi(id, client) {
+    if reach == Reach::ThisNode || is_in_multi(id, client) {
         return;
     }
-    let all_is_here = reach == Reach::ItsKeys && placement == Placement::Server;
-    if all_is_here && filtered.is_for_this_node(ctx, &known.name) {
+    let is_ours = match (ctx.flags().is_busy(), reach, placement) {
+        // What ends a script that runs for too long has to get through. Keys are refused, wherever they are.
+        (true, reach, _) => reach == Reach::AllNodes,
+        (false, Reach::ItsKeys, Placement::Server) => filtered.is_for_this_node(ctx, &known.name),
+        _ => false,
+    };
+    if is_ours {
         return;
     }
     filtered.put_in_front(&[b"RMR.EXEC", b"--"]);
