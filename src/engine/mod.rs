@@ -24,6 +24,8 @@ pub use map::Map;
 pub use replies::{Replies, ShardReply};
 pub use stats::{ErrorCounts, Histogram, Stats};
 pub use step::{Reducer, Step};
+#[cfg(feature = "module")]
+pub(crate) use unfit::why_unfit;
 
 use bytes::Bytes;
 

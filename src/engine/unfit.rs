@@ -14,7 +14,7 @@ pub(super) fn check(commands: &[Command]) -> Result<(), Error> {
         if name == last && !HAS_SUBCOMMANDS.iter().any(|container| name.eq_ignore_ascii_case(container)) {
             continue;
         }
-        if let Some(reason) = reason(command) {
+        if let Some(reason) = why_unfit(command) {
             return Err(Error::Invalid(format!("'{}' cannot be sent to other nodes: {reason}", printable(name))));
         }
         last = name;
@@ -32,7 +32,8 @@ const PROCESS: &str = "it stops, reloads or endangers the server that serves the
 const RECURSION: &str = "a distributed command cannot be the share of another";
 const CLIENTS_OWN_WRITES: &str = "it counts the writes of its own connection, which has none of the caller's";
 
-fn reason(command: &Command) -> Option<&'static str> {
+/// Why a command is unfit; `None` if it is not.
+pub(crate) fn why_unfit(command: &Command) -> Option<&'static str> {
     let name = command.name().to_ascii_uppercase();
     let argument = || command.args().nth(1).unwrap_or_default().to_ascii_uppercase();
     match name.as_slice() {

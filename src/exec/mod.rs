@@ -12,6 +12,7 @@ mod merge;
 mod plan;
 mod policy;
 mod random_key;
+mod reach;
 mod refuse;
 mod scan;
 mod slots;
@@ -23,6 +24,7 @@ use bytes::Bytes;
 pub(crate) use describe::Description;
 pub(crate) use explain::explain;
 pub(crate) use policy::Overrides;
+pub(crate) use reach::{Reach, may_block};
 pub(crate) use scan::{Scan, scan};
 
 use crate::command::Command;

@@ -117,7 +117,7 @@ pub(super) fn may_cut<'a>(
     let cutter = Cutter::of(request, args)?;
     let is_write = request.description.has_flag("write");
     if is_write && !how.nonatomic && !SAFE_TO_SPLIT.contains(&&*request.description.name) {
-        return Err(cross_slot(request, "over several slots is not atomic; give NONATOMIC if that is meant"));
+        return Err(cross_slot(request, "over several slots is not atomic; RMR.EXEC NONATOMIC runs it in parts"));
     }
     Ok(cutter)
 }

@@ -54,7 +54,7 @@ impl CredentialSource for Credentials {
 }
 
 /// The name that our connections carry in `CLIENT LIST`.
-const CLIENT_NAME: &str = "rmr";
+pub(crate) const CLIENT_NAME: &str = "rmr";
 
 /// Authenticates and chooses the protocol. A server that knows no `HELLO` is spoken to in RESP2.
 pub(super) async fn greet(

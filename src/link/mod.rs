@@ -14,6 +14,8 @@ mod tls;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
+#[cfg(feature = "module")]
+pub(crate) use handshake::CLIENT_NAME;
 pub use handshake::{CredentialSource, Credentials};
 pub use pool::{LinkOptions, Links};
 #[cfg(feature = "module")]

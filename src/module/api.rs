@@ -125,6 +125,14 @@ impl Flags {
         self.0 & raw::REDISMODULE_CTX_FLAGS_LUA != 0
     }
 
+    /// The server is in the middle of a script, or of loading its data.
+    pub(super) fn is_busy(self) -> bool {
+        let busy = raw::REDISMODULE_CTX_FLAGS_LUA
+            | raw::REDISMODULE_CTX_FLAGS_LOADING
+            | raw::REDISMODULE_CTX_FLAGS_ASYNC_LOADING;
+        self.0 & busy != 0
+    }
+
     pub(super) fn is_cluster(self) -> bool {
         self.0 & raw::REDISMODULE_CTX_FLAGS_CLUSTER != 0
     }
@@ -155,14 +163,15 @@ impl Ctx {
         unsafe { required!(RedisModule_SelectDb)(self.0, database) };
     }
 
+    /// The client that the command of this context runs on.
+    pub(super) fn client_id(self) -> u64 {
+        // SAFETY: a live context.
+        unsafe { required!(RedisModule_GetClientId)(self.0) }
+    }
+
     /// The user who calls. `Ok(None)`: nobody in particular, as on the links of the server itself.
     pub(super) fn user_name(self) -> Option<Vec<u8>> {
-        // SAFETY: a live context; the name is ours to free.
-        let name = unsafe {
-            let id = required!(RedisModule_GetClientId)(self.0);
-            OwnedString::from_raw(required!(RedisModule_GetClientUserNameById)(self.0, id))
-        };
-        if let Some(name) = name {
+        if let Some(name) = client_user_name(self, self.client_id()) {
             return Some(name.bytes().to_vec());
         }
         // No client of that id: a script, or a call from another module. Both run on a client of their own, which may
@@ -241,6 +250,13 @@ impl Ctx {
         // SAFETY: a context of OnLoad; the callback lives until the module is unloaded.
         let status = unsafe { required!(RedisModule_SubscribeToServerEvent)(self.0, event, Some(callback)) };
         status == raw::REDISMODULE_OK as c_int
+    }
+
+    /// Ends a subscription to such events.
+    pub(super) fn unsubscribe(self, event: u64, version: u64) {
+        let event = raw::RedisModuleEvent { id: event, dataver: version };
+        // SAFETY: a context of this module. Without a callback it ends a subscription, if there is one.
+        unsafe { required!(RedisModule_SubscribeToServerEvent)(self.0, event, None) };
     }
 
     pub(super) fn log(self, level: &CStr, text: &str) {
@@ -373,6 +389,19 @@ pub(super) fn add_one_shot(callback: unsafe extern "C" fn(*mut c_void)) -> bool 
 pub(super) fn writes_are_paused() -> bool {
     // SAFETY: no arguments.
     unsafe { required!(RedisModule_AvoidReplicaTraffic)() != 0 }
+}
+
+/// The name of the user that a client is; `None` if there is no such client, or it is nobody in particular.
+pub(super) fn client_user_name(ctx: Ctx, id: u64) -> Option<OwnedString> {
+    // SAFETY: a live context; the name is ours to free.
+    OwnedString::from_raw(unsafe { required!(RedisModule_GetClientUserNameById)(ctx.0, id) })
+}
+
+/// The name that a client has given itself, from Redis 7.0.3.
+pub(super) fn client_name(ctx: Ctx, id: u64) -> Option<OwnedString> {
+    let name = probe!(RedisModule_GetClientNameById)?;
+    // SAFETY: a live context; the name is ours to free.
+    OwnedString::from_raw(unsafe { name(ctx.0, id) })
 }
 
 /// A user as the ACL functions want it; freed with this.

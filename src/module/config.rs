@@ -13,6 +13,7 @@ use arc_swap::ArcSwapOption;
 use redis_module::raw;
 
 use super::api::{Ctx, OwnedString, required, string_bytes};
+use super::proxy::{self, Mode};
 use super::{main_thread, state};
 use crate::engine::Engine;
 use crate::exec::Overrides;
@@ -122,7 +123,9 @@ static NUMBERS: [&Number; 6] =
 static PROVIDER: Choice = Choice::new("provider", &["auto", "single", "static", "cluster"]);
 static SHARD_FUNC: Choice = Choice::new("shard-func", &["auto", "crc16", "crc32", "rendezvous"]);
 
-static CHOICES: [&Choice; 2] = [&PROVIDER, &SHARD_FUNC];
+static PROXY_MODE: Choice = Choice::new("proxy-mode", &["off", "opt-in", "on"]);
+
+static CHOICES: [&Choice; 3] = [&PROVIDER, &SHARD_FUNC, &PROXY_MODE];
 
 static NODES: Text = Text::new("nodes", raw::REDISMODULE_CONFIG_DEFAULT, check_nodes);
 static USER: Text = Text::new("user", raw::REDISMODULE_CONFIG_DEFAULT, |_| Ok(()));
@@ -159,6 +162,36 @@ pub(super) fn provider() -> Provider {
 
 pub(super) fn shard_by() -> ShardBy {
     [ShardBy::Auto, ShardBy::Crc16, ShardBy::Crc32, ShardBy::Rendezvous][SHARD_FUNC.value.load(Relaxed) as usize]
+}
+
+/// `rmr.proxy-mode`
+pub(super) fn proxy_mode() -> Mode {
+    [Mode::Off, Mode::OptIn, Mode::On][PROXY_MODE.value.load(Relaxed) as usize]
+}
+
+/// Who knows where keys are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Placement {
+    /// All of them are on this node.
+    Alone,
+    /// The server knows, as they are where its cluster has them.
+    Server,
+    /// Only the engine does.
+    Engine,
+}
+
+/// Who knows where keys are, on a server that is or is not in a cluster.
+pub(super) fn placement(is_cluster: bool) -> Placement {
+    match provider() {
+        Provider::Single => Placement::Alone,
+        Provider::Auto if nodes().is_empty() && !is_cluster => Placement::Alone,
+        Provider::Auto if !nodes().is_empty() => Placement::Engine,
+        Provider::Static => Placement::Engine,
+        Provider::Auto | Provider::Cluster => match shard_by() {
+            ShardBy::Auto | ShardBy::Crc16 => Placement::Server,
+            ShardBy::Crc32 | ShardBy::Rendezvous => Placement::Engine,
+        },
+    }
 }
 
 pub(super) fn nodes() -> String {
@@ -225,7 +258,7 @@ fn check_together() -> Result<(), String> {
             Err("rmr.provider static needs rmr.nodes \"host:port ...\"".into())
         }
         Provider::Cluster if !is_cluster => Err("rmr.provider is cluster, but cluster-enabled is no".into()),
-        _ => Ok(()),
+        _ => proxy::check(proxy_mode()),
     }
 }
 
@@ -247,7 +280,8 @@ pub(super) fn register(ctx: Ctx, args: &[&[u8]]) -> Result<(), String> {
         return Err("the settings in the configuration are not accepted".into());
     }
     check_together()?;
-    read_overrides()
+    read_overrides()?;
+    proxy::enter(proxy_mode())
 }
 
 /// A library that stays mapped after it was unloaded keeps its values; a new load begins anew.
@@ -441,7 +475,8 @@ unsafe extern "C" fn apply(
         if let Some(engine) = state::engine_if_started() {
             apply_limits(&engine);
         }
-        state::rebuild_if_changed().map_err(|error| error.to_string())
+        state::rebuild_if_changed().map_err(|error| error.to_string())?;
+        proxy::enter(proxy_mode())
     }));
     match applied.unwrap_or_else(|_| Err("internal error".into())) {
         Ok(()) => raw::REDISMODULE_OK as c_int,

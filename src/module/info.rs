@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use redis_module::raw;
 
 use super::api::{Ctx, required};
-use super::state;
+use super::{proxy, state};
 use crate::engine::Engine;
 use crate::link::LinkState;
 
@@ -64,6 +64,7 @@ impl Sections {
             let version = CString::new(env!("CARGO_PKG_VERSION")).unwrap_or_default();
             self.text(c"version", &version);
             self.text(c"state", state);
+            self.number(c"proxied_commands", proxy::REWRITTEN.load(Relaxed));
         }
     }
 

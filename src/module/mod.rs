@@ -10,11 +10,13 @@ mod catalog;
 mod client;
 mod commands;
 mod config;
+mod filter;
 mod identity;
 mod info;
 mod local;
 mod log;
 mod main_thread;
+mod proxy;
 mod reply;
 mod setup;
 mod state;
@@ -84,6 +86,7 @@ pub fn unregister(ctx: &Context) -> Status {
     if main_thread::is_scheduled() {
         return refuse("work for the main thread is outstanding; try again".into());
     }
+    proxy::leave(log);
     catalog::forget();
     let detached = Ctx(main_thread::set_detached(std::ptr::null_mut()));
     if !detached.0.is_null() {
@@ -213,4 +216,5 @@ unsafe extern "C" fn on_module_change(
     _: *mut std::ffi::c_void,
 ) {
     catalog::forget();
+    proxy::forget_commands();
 }

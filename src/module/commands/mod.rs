@@ -6,6 +6,7 @@ mod fanout;
 mod map;
 mod options;
 mod ping;
+mod proxy;
 mod refresh;
 mod scan;
 mod sum;
@@ -37,7 +38,7 @@ struct Spec {
     run: fn(&Call<'_>) -> Result<Work, Error>,
 }
 
-const COMMANDS: [Spec; 9] = [
+const COMMANDS: [Spec; 10] = [
     sum::SPEC,
     fanout::SPEC,
     map::SPEC,
@@ -47,6 +48,7 @@ const COMMANDS: [Spec; 9] = [
     topology::SPEC,
     ping::SPEC,
     refresh::SPEC,
+    proxy::SPEC,
 ];
 
 /// A call of a command.
@@ -174,7 +176,8 @@ pub(super) fn register(ctx: Ctx) -> Result<(), String> {
     register_one::<5>(ctx)?;
     register_one::<6>(ctx)?;
     register_one::<7>(ctx)?;
-    register_one::<8>(ctx)
+    register_one::<8>(ctx)?;
+    register_one::<9>(ctx)
 }
 
 fn register_one<const INDEX: usize>(ctx: Ctx) -> Result<(), String> {

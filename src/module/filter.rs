@@ -1,0 +1,174 @@
+//! The server's command filter: sees each command before the server looks at it, and may put arguments in front of it.
+//!
+//! As far as [`proxy`](super::proxy) uses it, one small safe function for each call, with what the server says about the
+//! client behind a command. All of it is for the main thread.
+
+use std::cell::Cell;
+use std::ffi::{CStr, c_int, c_void};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr::NonNull;
+
+use redis_module::raw;
+
+use super::api::{Ctx, OwnedString, required, string_bytes};
+use super::api::{client_name, client_user_name, probe};
+
+/// A filter that is in place until it is removed.
+pub(super) struct Filter(NonNull<raw::RedisModuleCommandFilter>);
+
+/// What the server lacks for telling whose command a filter sees.
+pub(super) fn missing() -> Option<&'static str> {
+    probe!(RedisModule_CommandFilterGetClientId).is_none().then_some("RedisModule_CommandFilterGetClientId")
+}
+
+thread_local! {
+    /// The server gives a filter no data of ours.
+    static SEEN_BY: Cell<Option<fn(&mut Filtered)>> = const { Cell::new(None) };
+    static GONE: Cell<Option<fn(u64)>> = const { Cell::new(None) };
+}
+
+impl Filter {
+    /// Shows every command that is not called by this module to `see`, and every client that leaves to `gone`.
+    pub(super) fn register(ctx: Ctx, see: fn(&mut Filtered), gone: fn(u64)) -> Option<Self> {
+        SEEN_BY.set(Some(see));
+        GONE.set(Some(gone));
+        let flags = raw::REDISMODULE_CMDFILTER_NOSELF as c_int;
+        // SAFETY: a context of this module; the callback lives until the module is unloaded, and is removed before.
+        let filter = unsafe { required!(RedisModule_RegisterCommandFilter)(ctx.0, Some(on_command), flags) };
+        let filter = NonNull::new(filter).map(Self)?;
+        ctx.subscribe(raw::REDISMODULE_EVENT_CLIENT_CHANGE, 1, on_client_change);
+        Some(filter)
+    }
+
+    /// Ends that. Not from within a filter.
+    pub(super) fn remove(self, ctx: Ctx) {
+        ctx.unsubscribe(raw::REDISMODULE_EVENT_CLIENT_CHANGE, 1);
+        // SAFETY: a context of this module, and a filter of its own that is in place.
+        unsafe { required!(RedisModule_UnregisterCommandFilter)(ctx.0, self.0.as_ptr()) };
+        SEEN_BY.set(None);
+        GONE.set(None);
+    }
+}
+
+/// A command on its way to the server.
+pub(super) struct Filtered(*mut raw::RedisModuleCommandFilterCtx);
+
+impl Filtered {
+    /// The client that sent it, or that it runs on.
+    pub(super) fn client(&self) -> u64 {
+        // SAFETY: the context of this call of the filter.
+        unsafe { required!(RedisModule_CommandFilterGetClientId)(self.0) }
+    }
+
+    /// How many words it has; at least its name.
+    pub(super) fn len(&self) -> usize {
+        // SAFETY: as above.
+        unsafe { required!(RedisModule_CommandFilterArgsCount)(self.0) as usize }
+    }
+
+    fn string(&self, at: usize) -> *mut raw::RedisModuleString {
+        // SAFETY: as above; past the end the server gives null.
+        unsafe { required!(RedisModule_CommandFilterArgGet)(self.0, at as c_int) }
+    }
+
+    /// One of its words; empty past the end.
+    pub(super) fn word(&self, at: usize) -> &[u8] {
+        let string = self.string(at);
+        // SAFETY: a string of the command, which stays as it is while `self` is borrowed.
+        if string.is_null() { &[] } else { unsafe { string_bytes(string) } }
+    }
+
+    /// Puts words in front of it.
+    pub(super) fn put_in_front(&mut self, words: &[&[u8]]) {
+        for (at, word) in words.iter().enumerate() {
+            // A string of its own each time: the server may free it on another thread.
+            let word = OwnedString::new(word).into_raw();
+            // SAFETY: as above; the string is handed over.
+            unsafe { required!(RedisModule_CommandFilterArgInsert)(self.0, at as c_int, word) };
+        }
+    }
+
+    /// Whether this node would run the command, as far as its keys go: by the server's own look at whose they are and
+    /// what is moving, which it takes again in a moment, with nothing happening in between.
+    pub(super) fn is_for_this_node(&self, ctx: Ctx, name: &CStr) -> bool {
+        let mut args: Vec<_> = (1..self.len()).map(|at| self.string(at)).collect();
+        errno::set_errno(errno::Errno(0));
+        // SAFETY: the format says what follows: pointers to live strings, and how many they are. D: the command is only
+        // checked. The reply, which stands for an error, is ours.
+        unsafe {
+            let check = required!(RedisModule_Call);
+            let reply = check(ctx.0, name.as_ptr(), c"Dv".as_ptr(), args.as_mut_ptr(), args.len());
+            if reply.is_null() {
+                return true;
+            }
+            let errno = errno::errno();
+            required!(RedisModule_FreeCallReply)(reply);
+            // The rest are mistakes that the server finds by itself.
+            !matches!(errno.0, libc::EPERM | libc::ENETDOWN | libc::EROFS)
+        }
+    }
+}
+
+/// What the server says about a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Seen {
+    /// It came to a port of the server and is some user, unlike the server's own links and those of modules that share
+    /// the server's secret.
+    pub(super) is_user: bool,
+    pub(super) is_in_multi: bool,
+    /// It keeps copies of what it reads, and is told when that changes.
+    pub(super) is_tracking: bool,
+}
+
+/// What the server says about the client of this id; `None` for what has no connection: scripts, modules, the append
+/// only file.
+pub(super) fn look(ctx: Ctx, id: u64) -> Option<Seen> {
+    let flags = flags(id)?;
+    let has = |flag: u32| flags & u64::from(flag) != 0;
+    Some(Seen {
+        is_user: client_user_name(ctx, id).is_some(),
+        is_in_multi: has(raw::REDISMODULE_CLIENTINFO_FLAG_MULTI),
+        is_tracking: has(raw::REDISMODULE_CLIENTINFO_FLAG_TRACKING),
+    })
+}
+
+/// Whether the client has this name.
+pub(super) fn is_named(ctx: Ctx, id: u64, name: &str) -> bool {
+    client_name(ctx, id).is_some_and(|known| known.bytes() == name.as_bytes())
+}
+
+/// Whether the client has said `MULTI`, and not yet `EXEC`.
+pub(super) fn is_in_multi(id: u64) -> bool {
+    flags(id).is_some_and(|flags| flags & u64::from(raw::REDISMODULE_CLIENTINFO_FLAG_MULTI) != 0)
+}
+
+fn flags(id: u64) -> Option<u64> {
+    let version = u64::from(raw::REDISMODULE_CLIENTINFO_VERSION);
+    let mut info = raw::RedisModuleClientInfo { version, flags: 0, id: 0, addr: [0; 46], port: 0, db: 0 };
+    // SAFETY: a structure of the version that it says it is.
+    let status = unsafe { required!(RedisModule_GetClientInfoById)((&raw mut info).cast::<c_void>(), id) };
+    (status == raw::REDISMODULE_OK as c_int).then_some(info.flags)
+}
+
+unsafe extern "C" fn on_command(filtered: *mut raw::RedisModuleCommandFilterCtx) {
+    // Other threads, on which other modules call commands, have none.
+    if let Some(see) = SEEN_BY.get() {
+        // After a panic the command goes on as it is.
+        let _ = catch_unwind(AssertUnwindSafe(|| see(&mut Filtered(filtered))));
+    }
+}
+
+unsafe extern "C" fn on_client_change(
+    _: *mut raw::RedisModuleCtx,
+    _: raw::RedisModuleEvent,
+    subevent: u64,
+    client: *mut c_void,
+) {
+    if subevent == raw::REDISMODULE_SUBEVENT_CLIENT_CHANGE_DISCONNECTED
+        && let Some(gone) = GONE.get()
+    {
+        // SAFETY: with this event comes such a structure.
+        let id = unsafe { (*client.cast::<raw::RedisModuleClientInfo>()).id };
+        let _ = catch_unwind(AssertUnwindSafe(|| gone(id)));
+    }
+}

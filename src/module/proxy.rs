@@ -1,0 +1,346 @@
+//! Proxy mode: plain commands of plain clients are answered for the whole cluster, as by `RMR.EXEC`.
+//!
+//! A filter sees each command before the server does. Where the node cannot answer as a single server would, the words
+//! `RMR.EXEC --` are put in front; everything else goes on as it is, and costs a look. Off, there is no filter.
+//!
+//! What must never be rewritten is what expects a node to speak for itself: the links of this module, or a request would
+//! go round in circles; replication; scripts and calls of modules, which cannot wait; transactions; clients that know of
+//! clusters. A client is known by its id. Ids that the server knows no connection of belong to scripts and modules, and
+//! a connection without a user is the server's own.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::ffi::CString;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use super::api::Ctx;
+use super::config::{self, Placement};
+use super::filter::{self, Filter, Filtered};
+use super::{catalog, main_thread};
+use crate::command::Command;
+use crate::error::Error;
+use crate::exec::{Reach, may_block};
+use crate::link::CLIENT_NAME;
+
+/// `rmr.proxy-mode`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// Nobody's commands are rewritten.
+    Off,
+    /// Those of connections that have said `RMR.PROXY ON`.
+    OptIn,
+    /// Those of all plain clients.
+    On,
+}
+
+/// How many commands have been rewritten.
+pub(super) static REWRITTEN: AtomicU64 = AtomicU64::new(0);
+
+thread_local! {
+    /// What there is while the mode is not off. On the main thread only.
+    static PROXY: RefCell<Option<Proxy>> = const { RefCell::new(None) };
+}
+
+struct Proxy {
+    mode: Mode,
+    placement: Placement,
+    filter: Filter,
+    clients: HashMap<u64, Client>,
+    /// By name, in the letters that it was typed in.
+    known: HashMap<Vec<u8>, Arc<Known>>,
+}
+
+/// What is kept of a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Client {
+    /// What it has said it wants.
+    wish: Option<bool>,
+    /// It is some user's, and none of our links; not known before it was looked at.
+    is_plain: Option<bool>,
+    /// It has said `MULTI`. The server is asked whether that still holds.
+    may_be_in_multi: bool,
+}
+
+/// What is to be done about all commands of a name.
+#[derive(Debug)]
+struct Known {
+    kind: Kind,
+    /// The name, as calls want it.
+    name: CString,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Reaches(Reach),
+    /// Each subcommand has a reach of its own.
+    Container,
+    /// Reaches its keys, unless an option makes it block.
+    MayBlock,
+    /// Begins a transaction.
+    Multi,
+    /// What only clients say that know of clusters: they ask for a redirect to be answered here.
+    KnowsClusters,
+    /// `CLUSTER`, with which clients may ask who has which slots.
+    Cluster,
+    /// `CLIENT`, with which they may ask to be told of changes of what they have read.
+    Client,
+    /// `CONFIG`: the settings of this module are this node's.
+    Config,
+    /// Changes who the client is.
+    Identity,
+    /// Makes a new client of it.
+    Reset,
+}
+
+/// Whether this server can be in that mode.
+pub(super) fn check(mode: Mode) -> Result<(), String> {
+    if mode == Mode::Off {
+        return Ok(());
+    }
+    if let Some(missing) = filter::missing() {
+        return Err(format!(
+            "rmr.proxy-mode takes Redis 7.2 or Valkey. This server does not tell modules whose command they see (it has \
+             no {missing}), so replication, scripts and links between nodes could not be told from clients. RMR.EXEC \
+             works here"
+        ));
+    }
+    // A link of ours is known by the name that it gives itself with this command.
+    let knows_hello =
+        main_thread::detached().is_some_and(|ctx| catalog::description(ctx, &Command::new("HELLO")).is_some());
+    if !knows_hello {
+        return Err("rmr.proxy-mode takes a server with the command HELLO, which is renamed here: links between nodes could not be \
+                    told from clients".into());
+    }
+    Ok(())
+}
+
+/// Enters a mode that [`check`] allows, or leaves all.
+///
+/// # Errors
+/// If the server refuses the filter.
+pub(super) fn enter(mode: Mode) -> Result<(), String> {
+    let Some(ctx) = main_thread::detached() else { return Ok(()) };
+    if mode == Mode::Off {
+        leave(ctx);
+        return Ok(());
+    }
+    let placement = config::placement(ctx.flags().is_cluster());
+    PROXY.with_borrow_mut(|proxy| {
+        if let Some(proxy) = proxy {
+            proxy.mode = mode;
+            proxy.placement = placement;
+            proxy.known.clear();
+            return Ok(());
+        }
+        let filter = Filter::register(ctx, see, forget_client).ok_or("the server refuses a command filter")?;
+        let (clients, known) = (HashMap::new(), HashMap::new());
+        *proxy = Some(Proxy { mode, placement, filter, clients, known });
+        Ok(())
+    })
+}
+
+/// Ends the mode, and forgets what clients have said.
+pub(super) fn leave(ctx: Ctx) {
+    if let Some(proxy) = PROXY.take() {
+        proxy.filter.remove(ctx);
+    }
+}
+
+/// Changes what is kept, if the mode is not off.
+fn edit(change: impl FnOnce(&mut Proxy)) {
+    PROXY.with_borrow_mut(|proxy| {
+        if let Some(proxy) = proxy {
+            change(proxy);
+        }
+    });
+}
+
+/// What is known about commands may be wrong now.
+pub(super) fn forget_commands() {
+    edit(|proxy| proxy.known.clear());
+}
+
+fn forget_client(id: u64) {
+    edit(|proxy| {
+        proxy.clients.remove(&id);
+    });
+}
+
+/// What the client of this context wants from now on.
+///
+/// # Errors
+/// If it cannot have it, with the reason.
+pub(super) fn wish(ctx: Ctx, wants: bool) -> Result<(), Error> {
+    let refuse = |why: &str| Err(Error::Invalid(why.into()));
+    let id = ctx.client_id();
+    PROXY.with_borrow_mut(|proxy| match (proxy, filter::look(ctx, id)) {
+        (None, _) if wants => refuse("rmr.proxy-mode is off on this node; opt-in or on allows RMR.PROXY ON"),
+        // There is nothing to opt out of.
+        (None, _) => Ok(()),
+        (_, Some(seen)) if wants && seen.is_tracking => refuse(
+            "this connection uses CLIENT TRACKING, which knows only the keys of this node; RMR.PROXY ON excludes it",
+        ),
+        (Some(proxy), Some(seen)) if seen.is_user => {
+            let client = proxy.clients.entry(id).or_default();
+            *client = Client { wish: Some(wants), may_be_in_multi: true, ..*client };
+            Ok(())
+        }
+        _ => refuse("RMR.PROXY is for the connections of clients"),
+    })
+}
+
+/// Looks at a command, and has it run by `RMR.EXEC` if need be.
+fn see(filtered: &mut Filtered) {
+    let Some(ctx) = main_thread::detached() else { return };
+    let id = filtered.client();
+    let Some((mut client, mode, placement)) = client(ctx, id) else { return };
+    let Some(known) = known(ctx, filtered.word(0)) else { return };
+    if known.kind == Kind::Reset {
+        return forget_client(id);
+    }
+    let before = client;
+    client.hear(known.kind, filtered);
+    if client != before {
+        keep(id, client);
+    }
+    if !client.is_served(mode) {
+        return;
+    }
+    let reach = reach(ctx, &known, filtered);
+    if reach == Reach::ThisNode || is_in_multi(id, client) {
+        return;
+    }
+    let is_ours = match (ctx.flags().is_busy(), reach, placement) {
+        // What ends a script that runs for too long has to get through. Keys are refused, wherever they are.
+        (true, reach, _) => reach == Reach::AllNodes,
+        (false, Reach::ItsKeys, Placement::Server) => filtered.is_for_this_node(ctx, &known.name),
+        _ => false,
+    };
+    if is_ours {
+        return;
+    }
+    filtered.put_in_front(&[b"RMR.EXEC", b"--"]);
+    REWRITTEN.fetch_add(1, Relaxed);
+}
+
+/// The client of this id, if its commands may be of interest, and what holds for all.
+fn client(ctx: Ctx, id: u64) -> Option<(Client, Mode, Placement)> {
+    let (kept, mode, placement) = PROXY.with_borrow(|proxy| {
+        let proxy = proxy.as_ref().filter(|proxy| proxy.placement != Placement::Alone)?;
+        Some((proxy.clients.get(&id).copied(), proxy.mode, proxy.placement))
+    })?;
+    let is_looked_at = kept.is_some_and(|client| client.is_plain.is_some());
+    if is_looked_at || (mode == Mode::OptIn) {
+        return Some((kept?, mode, placement));
+    }
+    let seen = filter::look(ctx, id)?;
+    let is_plain = seen.is_user && !seen.is_tracking && !filter::is_named(ctx, id, CLIENT_NAME);
+    let kept = kept.unwrap_or_default();
+    let may_be_in_multi = kept.may_be_in_multi || seen.is_in_multi;
+    let client = Client { is_plain: Some(is_plain), may_be_in_multi, ..kept };
+    keep(id, client);
+    Some((client, mode, placement))
+}
+
+fn keep(id: u64, client: Client) {
+    edit(|proxy| {
+        proxy.clients.insert(id, client);
+    });
+}
+
+impl Client {
+    /// Learns from what the client says.
+    fn hear(&mut self, kind: Kind, command: &Filtered) {
+        let is_next = |words: &[&str]| words.iter().any(|word| command.word(1).eq_ignore_ascii_case(word.as_bytes()));
+        match kind {
+            Kind::Multi => self.may_be_in_multi = true,
+            Kind::KnowsClusters => self.wish = Some(false),
+            Kind::Client if is_next(&["TRACKING"]) => self.wish = Some(false),
+            // One that has said `RMR.PROXY ON` may be curious.
+            Kind::Cluster if is_next(&["SLOTS", "SHARDS", "NODES"]) => self.wish = self.wish.or(Some(false)),
+            Kind::Identity => self.is_plain = None,
+            _ => {}
+        }
+    }
+
+    fn is_served(self, mode: Mode) -> bool {
+        match mode {
+            Mode::Off => false,
+            Mode::OptIn => self.wish == Some(true),
+            Mode::On => self.wish.unwrap_or(self.is_plain == Some(true)),
+        }
+    }
+}
+
+/// Whether the client's commands are kept for `EXEC`.
+fn is_in_multi(id: u64, client: Client) -> bool {
+    let is_in_multi = client.may_be_in_multi && filter::is_in_multi(id);
+    if client.may_be_in_multi && !is_in_multi {
+        keep(id, Client { may_be_in_multi: false, ..client });
+    }
+    is_in_multi
+}
+
+/// What is to be done about commands of this name; `None` if the server knows none.
+fn known(ctx: Ctx, name: &[u8]) -> Option<Arc<Known>> {
+    /// Names beyond this many are looked at again and again.
+    const MOST_NAMES: usize = 4096;
+    let kept = PROXY.with_borrow(|proxy| proxy.as_ref()?.known.get(name).cloned());
+    if kept.is_some() {
+        return kept;
+    }
+    let kind = if ctx.flags().is_busy() { None } else { kind(ctx, name) }?;
+    let known = Arc::new(Known { kind, name: CString::new(name).ok()? });
+    edit(|proxy| {
+        if proxy.known.len() < MOST_NAMES {
+            proxy.known.insert(name.to_vec(), known.clone());
+        }
+    });
+    Some(known)
+}
+
+fn kind(ctx: Ctx, name: &[u8]) -> Option<Kind> {
+    let name = name.to_ascii_lowercase();
+    Some(match name.as_slice() {
+        b"multi" => Kind::Multi,
+        b"asking" | b"readonly" => Kind::KnowsClusters,
+        b"cluster" => Kind::Cluster,
+        b"client" => Kind::Client,
+        b"config" => Kind::Config,
+        b"auth" | b"hello" => Kind::Identity,
+        b"reset" => Kind::Reset,
+        _ => {
+            let description = catalog::description(ctx, &Command::new(&name[..]))?;
+            if !description.subcommands.is_empty() {
+                Kind::Container
+            } else if may_block(&description.name) {
+                Kind::MayBlock
+            } else {
+                Kind::Reaches(Reach::of(&description, &config::overrides()))
+            }
+        }
+    })
+}
+
+/// How far a command of this name reaches.
+fn reach(ctx: Ctx, known: &Known, command: &Filtered) -> Reach {
+    match known.kind {
+        Kind::Reaches(reach) => reach,
+        Kind::Config if command.word(2).get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"rmr.")) => {
+            Reach::ThisNode
+        }
+        Kind::Container | Kind::Config if !ctx.flags().is_busy() => {
+            let whole = Command::new(command.word(0)).arg(command.word(1));
+            let description = catalog::description(ctx, &whole);
+            description.map_or(Reach::ThisNode, |description| Reach::of(&description, &config::overrides()))
+        }
+        Kind::MayBlock => {
+            let options = (1..command.len()).map(|at| command.word(at));
+            let mut options = options.take_while(|word| !word.eq_ignore_ascii_case(b"STREAMS"));
+            let blocks = options.any(|word| word.eq_ignore_ascii_case(b"BLOCK"));
+            if blocks { Reach::ThisNode } else { Reach::ItsKeys }
+        }
+        _ => Reach::ThisNode,
+    }
+}

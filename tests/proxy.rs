@@ -1,0 +1,57 @@
+//! `rmr.proxy-mode`: plain commands of plain clients, answered by any node for the whole cluster.
+//!
+//! Redis 7.0 refuses the mode, as it does not tell modules whose command they see. Every test here finds out from the
+//! server what it is, and checks the refusal there.
+
+mod common;
+
+#[path = "proxy/answers.rs"]
+mod answers;
+#[path = "proxy/exempt.rs"]
+mod exempt;
+#[path = "proxy/life.rs"]
+mod life;
+#[path = "proxy/modes.rs"]
+mod modes;
+#[path = "proxy/moving.rs"]
+mod moving;
+#[path = "proxy/rights.rs"]
+mod rights;
+
+use common::{Cluster, Server, error_text};
+
+/// Whether the server tells modules whose command they see.
+fn is_possible(node: &Server) -> bool {
+    node.redis_version() >= (7, 2)
+}
+
+/// Sets the mode on one node. `false` where the server cannot have it, which it must then have said.
+fn set(node: &Server, mode: &str) -> bool {
+    let set = node.try_run::<String>(&["CONFIG", "SET", "rmr.proxy-mode", mode]);
+    if is_possible(node) {
+        assert_eq!(set.expect("a mode that this server can have"), "OK");
+        return true;
+    }
+    let refusal = error_text(&set.expect_err("a mode that this server cannot have"));
+    for part in ["does not tell modules whose command they see", "rmr.proxy-mode takes Redis 7.2 or Valkey"] {
+        assert!(refusal.contains(part), "{refusal}");
+    }
+    assert_eq!(node.reply("CONFIG GET rmr.proxy-mode"), "[\"rmr.proxy-mode\", \"off\"]");
+    false
+}
+
+/// Sets the mode on all nodes.
+fn set_all(cluster: &Cluster, mode: &str) -> bool {
+    cluster.nodes().iter().map(|node| set(node, mode)).fold(true, |all, one| all && one)
+}
+
+/// A cluster of three shards in the mode `on`; `None` where the server cannot have it.
+fn proxied() -> Option<Cluster> {
+    let cluster = Cluster::start(3);
+    set_all(&cluster, "on").then_some(cluster)
+}
+
+/// How many commands a node has rewritten. The question is one for the node itself.
+fn rewritten(node: &Server) -> u64 {
+    node.rmr_figure("proxied_commands")
+}
