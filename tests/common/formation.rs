@@ -21,6 +21,7 @@ use super::scratch::random;
 use super::server::Server;
 use super::slot::even_share;
 use super::topology::View;
+use super::version::knows_shard_ids;
 use super::wait::eventually;
 
 /// How long each step may take.
@@ -76,15 +77,22 @@ impl<'a> Formation<'a> {
             let myself = if other == index { "myself," } else { "" };
             let (id, port, bus) = (&self.ids[other], node.port(), node.bus_port());
             let primary = &self.placeholders[self.shard_of(other)];
-            format!("{id} 127.0.0.1:{port}@{bus} {myself}slave {primary} 0 0 0 connected\n")
+            let shard_id = self.shard_id(self.shard_of(other));
+            format!("{id} 127.0.0.1:{port}@{bus}{shard_id} {myself}slave {primary} 0 0 0 connected\n")
         });
         let placeholders = self.placeholders.iter().enumerate().map(|(shard, id)| {
             let slots = even_share(shard, self.shards);
             let (first, last) = (slots.start(), slots.end());
-            format!("{id} {NOWHERE} master - 0 0 0 connected {first}-{last}\n")
+            let shard_id = self.shard_id(shard);
+            format!("{id} {NOWHERE}{shard_id} master - 0 0 0 connected {first}-{last}\n")
         });
         let epochs = "vars currentEpoch 0 lastVoteEpoch 0\n".to_owned();
         nodes.chain(placeholders).chain([epochs]).collect()
+    }
+
+    /// What follows an address: nodes of one shard must agree on its id, or some commands crash the server.
+    fn shard_id(&self, shard: usize) -> String {
+        if knows_shard_ids() { format!(",,tls-port=0,shard-id={}", self.placeholders[shard]) } else { String::new() }
     }
 
     /// The shard a node is made for.

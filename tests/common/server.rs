@@ -325,7 +325,7 @@ impl Server {
 
     /// Starts the process.
     pub fn launch(&self) {
-        let binary = std::env::var_os("REDIS_SERVER").unwrap_or_else(|| "redis-server".into());
+        let binary = binary();
         // Errors in the options and panics of the module go to the standard outputs.
         let output =
             OpenOptions::new().create(true).append(true).open(log_file(self.dir.path())).expect("cannot open the log");
@@ -404,4 +404,9 @@ impl Drop for Server {
 /// The log of a server which runs in `dir`.
 fn log_file(dir: &Path) -> PathBuf {
     dir.join("redis.log")
+}
+
+/// The server that the tests run on.
+pub fn binary() -> OsString {
+    std::env::var_os("REDIS_SERVER").unwrap_or_else(|| "redis-server".into())
 }

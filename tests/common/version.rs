@@ -1,6 +1,18 @@
 //! Which server the tests run on, for the few things that only some servers have.
 
-use super::server::Server;
+use std::process::Command;
+use std::sync::LazyLock;
+
+use super::server::{Server, binary};
+
+/// Whether nodes of a cluster know the ids of their shards, from Redis 7.2 on. Asked without starting a server.
+pub fn knows_shard_ids() -> bool {
+    static VERSION: LazyLock<String> = LazyLock::new(|| {
+        let output = Command::new(binary()).arg("--version").output().expect("the server says its version");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    });
+    !VERSION.contains(" v=7.0.")
+}
 
 impl Server {
     /// Major and minor version of Redis, or of the Redis that Valkey says it is compatible with.

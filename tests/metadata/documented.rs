@@ -3,13 +3,14 @@
 use crate::common::{Server, elements, show};
 
 /// Name, arity, and flags that must and must not be there.
-const COMMANDS: [(&str, &str, &[&str]); 9] = [
+const COMMANDS: [(&str, &str, &[&str]); 10] = [
     ("rmr.sum", "-2", &["readonly", "blocking"]),
     ("rmr.fanout", "-2", &["blocking"]),
     ("rmr.map", "-5", &["blocking"]),
     ("rmr.exec", "-2", &["blocking"]),
     ("rmr.scan", "-2", &["readonly", "blocking"]),
     ("rmr.explain", "-2", &["readonly"]),
+    ("rmr.proxy", "2", &["fast", "noscript"]),
     ("rmr.topology", "1", &["readonly"]),
     ("rmr.ping", "1", &["readonly", "blocking"]),
     ("rmr.refresh", "1", &["readonly", "blocking"]),
@@ -105,11 +106,11 @@ fn acl_categories_are_told_where_modules_can() {
     }
     for (name, _, flags) in COMMANDS {
         let categories = &info(&server, name)[6];
-        assert!(categories.contains("+@slow"), "{name}: {categories}");
-        for (flag, category) in [("readonly", "+@read"), ("blocking", "+@blocking")] {
+        assert_eq!(categories.contains("+@slow"), !flags.contains(&"fast"), "{name}: {categories}");
+        for (flag, category) in [("readonly", "+@read"), ("blocking", "+@blocking"), ("fast", "+@fast")] {
             assert_eq!(categories.contains(category), flags.contains(&flag), "{name}: {category} in {categories}");
         }
-        for category in ["+@write", "+@fast", "+@admin", "+@dangerous"] {
+        for category in ["+@write", "+@admin", "+@dangerous"] {
             assert!(!categories.contains(category), "{name}: {categories}");
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::common::{Cluster, Server, eventually};
 
 /// Every setting with its default.
-const DEFAULTS: [(&str, &str); 12] = [
+const DEFAULTS: [(&str, &str); 13] = [
     ("rmr.connect-timeout-ms", "1000"),
     ("rmr.max-inflight", "10000"),
     ("rmr.max-reply-bytes", "1073741824"),
@@ -13,6 +13,7 @@ const DEFAULTS: [(&str, &str); 12] = [
     ("rmr.password", ""),
     ("rmr.policy-overrides", ""),
     ("rmr.provider", "auto"),
+    ("rmr.proxy-mode", "off"),
     ("rmr.shard-func", "auto"),
     ("rmr.threads", "1"),
     ("rmr.timeout-ms", "5000"),
