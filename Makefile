@@ -10,7 +10,7 @@ SHELL := /bin/bash
 export PATH := $(PATH):$(HOME)/.cargo/bin
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 
-.PHONY: help run cluster test bench setup build lint unit doc servers test-all
+.PHONY: help run cluster test bench setup setup-test build lint unit doc servers test-all
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -32,6 +32,9 @@ bench: setup
 setup:
 	@scripts/setup.sh
 
+setup-test:
+	@scripts/setup.sh test
+
 lint: setup
 	cargo fmt --all -- --check
 	cargo clippy --workspace --all-targets -- -D warnings
@@ -41,7 +44,7 @@ lint: setup
 build: setup
 	cargo build --workspace --lib --bins --examples
 
-unit: build
+unit: setup-test build
 	RMR_MODULE=$(CARGO_TARGET_DIR)/debug/librmr.so cargo test --workspace
 
 doc: setup

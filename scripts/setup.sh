@@ -1,7 +1,10 @@
 #!/usr/bin/env bash
 # Installs what a Debian or Ubuntu machine with Rust lacks to build and test rmr: a C compiler and libclang, with which
-# redis-module is built, and a Redis server. Does nothing where all of it is there. Called by every make target.
+# redis-module is built, and a Redis server. Does nothing where all of it is there. Called by every make target; with
+# the argument test by those that test: then also Python with a Redis client, for the tests with real programs.
 set -eu
+
+cd "$(dirname "$0")/.."
 
 as_root() {
     if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
@@ -60,6 +63,11 @@ has cc || packages+=(gcc libc6-dev)
 has_libclang || packages+=(libclang-dev)
 has "${REDIS_SERVER:-redis-server}" || packages+=(redis-server)
 has redis-cli || packages+=(redis-tools)
+if [ "${1:-}" = test ]; then
+    has python3 || packages+=(python3)
+    # Debian has the one without the other.
+    python3 -c 'import venv, ensurepip' 2>/dev/null || packages+=(python3-venv)
+fi
 [ ${#packages[@]} = 0 ] || install_packages "${packages[@]}"
 
 # A minimal toolchain comes without these two.
@@ -67,3 +75,5 @@ if has rustup; then
     cargo fmt --version >/dev/null 2>&1 || rustup component add rustfmt
     cargo clippy --version >/dev/null 2>&1 || rustup component add clippy
 fi
+
+[ "${1:-}" != test ] || scripts/python.sh "${CARGO_TARGET_DIR:-target}/python"

@@ -57,6 +57,11 @@ fn profile_dir() -> PathBuf {
     dir.expect("a test below the target directory").to_owned()
 }
 
+/// Where everything that is built stands: `target`, unless told otherwise.
+pub fn target_dir() -> PathBuf {
+    profile_dir().parent().expect("a profile below the target directory").to_owned()
+}
+
 /// Builds what the tests need, with the profile that belongs to `profile_dir`.
 fn build(profile_dir: &Path) {
     let profile = match profile_dir.file_name().and_then(|name| name.to_str()) {

@@ -9,6 +9,7 @@
 //! - [`wire`]: a RESP client which hands out replies byte for byte.
 //! - [`load`]: work that goes on while something happens; [`constant_total`]: the sum that must stay right meanwhile.
 //! - [`proxy`]: a network with faults between two servers.
+//! - [`python`]: programs that use the Redis client of real programs.
 //! - [`figures`]: what `INFO` and `/proc` say about a server.
 //! - [`wait`]: polling with a limit; the only place that sleeps.
 //! - [`artifacts`]: builds and finds `librmr.so` and the examples.
@@ -34,6 +35,7 @@ mod migration;
 mod ports;
 mod process;
 mod proxy;
+mod python;
 mod scratch;
 mod server;
 mod shown;
@@ -51,6 +53,7 @@ pub use figures::text_of;
 pub use load::while_repeating;
 pub use ports::free_port;
 pub use proxy::{Fault, Proxy};
+pub use python::run_python;
 pub use server::{Server, ServerBuilder, StartError};
 pub use shown::{elements, show};
 pub use slot::{SLOTS, slot_of};

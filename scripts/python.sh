@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Makes a Python of the tests' own, with the Redis client that real programs use: the directory given gets bin/python3.
+# Does nothing if it is there. Needs python3 with venv, which scripts/setup.sh installs, and a package index to ask once.
+# Usage: scripts/python.sh directory
+set -eu
+
+package=redis==6.4.0
+dir=$1
+done_with=$dir/.made-with
+[ "$(cat "$done_with" 2>/dev/null)" = "$package" ] && exit 0
+
+fail() {
+    echo "python: $*" >&2
+    exit 1
+}
+command -v python3 >/dev/null 2>&1 || fail "there is no python3; make setup-test, or install python3 and python3-venv"
+python3 -c 'import venv, ensurepip' 2>/dev/null || fail "python3 has no venv; make setup-test, or install python3-venv"
+
+# Two may come at the same time: each makes its own, and the first to be ready is kept.
+mkdir -p "$(dirname "$dir")"
+work=$(mktemp -d "$dir.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+python3 -m venv "$work" || fail "python3 -m venv failed"
+"$work/bin/python3" -m pip install --quiet --disable-pip-version-check "$package" ||
+    fail "the package $package cannot be had; a package index has to be in reach once"
+printf '%s' "$package" >"$work/.made-with"
+[ "$(cat "$done_with" 2>/dev/null)" = "$package" ] && exit 0
+rm -rf "$dir"
+mv -T "$work" "$dir"
