@@ -73,13 +73,11 @@ impl Number {
 
     /// Reads a number as Redis writes them. `None` for anything else, infinities and NaN included.
     fn parse(text: &[u8]) -> Option<Self> {
+        if let Some(integer) = few_digits(text) {
+            return Some(Self::Integer(integer));
+        }
         if !matches!(text.first(), Some(b'0'..=b'9' | b'-' | b'+' | b'.')) {
             return None;
-        }
-        /// So many digits cannot overflow; nearly all numbers are among these.
-        const SURELY_FIT: usize = 18;
-        if text.len() <= SURELY_FIT && text.iter().all(u8::is_ascii_digit) {
-            return Some(Self::Integer(text.iter().fold(0, |number, digit| number * 10 + i64::from(digit - b'0'))));
         }
         let text = std::str::from_utf8(text).ok()?;
         if let Ok(integer) = text.parse() {
@@ -87,6 +85,18 @@ impl Number {
         }
         text.parse().ok().filter(|double: &f64| double.is_finite()).map(Self::Double)
     }
+}
+
+/// Reads digits that are too few to overflow, as nearly all numbers are.
+fn few_digits(text: &[u8]) -> Option<i64> {
+    const SURELY_FIT: usize = 18;
+    if text.is_empty() || text.len() > SURELY_FIT {
+        return None;
+    }
+    text.iter().try_fold(0, |number, digit| {
+        let digit = digit.wrapping_sub(b'0');
+        (digit < 10).then(|| number * 10 + i64::from(digit))
+    })
 }
 
 impl From<Number> for Reply {

@@ -42,7 +42,9 @@ fn set(node: &Server, mode: &str) -> bool {
 
 /// Sets the mode on all nodes.
 fn set_all(cluster: &Cluster, mode: &str) -> bool {
-    cluster.nodes().iter().map(|node| set(node, mode)).fold(true, |all, one| all && one)
+    // All are told, also after one has refused.
+    let set: Vec<bool> = cluster.nodes().iter().map(|node| set(node, mode)).collect();
+    set.into_iter().all(|set| set)
 }
 
 /// A cluster of three shards in the mode `on`; `None` where the server cannot have it.

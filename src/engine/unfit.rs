@@ -7,17 +7,17 @@ use crate::error::Error;
 
 /// Refuses the first unfit command, with the reason.
 pub(super) fn check(commands: &[Command]) -> Result<(), Error> {
-    let mut last: &[u8] = &[];
+    // A map has one name for all its commands; only the few with subcommands differ by their arguments.
+    let mut last: Option<&[u8]> = None;
     for command in commands {
         let name = command.name();
-        // A map has one name for all its commands; only the few with subcommands differ by their arguments.
-        if name == last && !HAS_SUBCOMMANDS.iter().any(|container| name.eq_ignore_ascii_case(container)) {
+        if last == Some(name) {
             continue;
         }
         if let Some(reason) = why_unfit(command) {
             return Err(Error::Invalid(format!("'{}' cannot be sent to other nodes: {reason}", printable(name))));
         }
-        last = name;
+        last = Some(name).filter(|name| !HAS_SUBCOMMANDS.iter().any(|other| name.eq_ignore_ascii_case(other)));
     }
     Ok(())
 }

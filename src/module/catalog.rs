@@ -24,6 +24,8 @@ pub(super) struct Facts {
     pub(super) is_blocking: bool,
     /// It runs code that may call any other command.
     pub(super) is_script: bool,
+    /// All of this is said of a subcommand; others of the same command differ.
+    pub(super) is_of_subcommand: bool,
     /// Another module runs it, and may block its client unasked.
     pub(super) is_of_module: bool,
 }
@@ -32,14 +34,7 @@ pub(super) struct Facts {
 const MOST_NAMES: usize = 4096;
 
 thread_local! {
-    static KNOWN: RefCell<Known> = RefCell::default();
-}
-
-#[derive(Default)]
-struct Known {
-    by_name: HashMap<Vec<u8>, Arc<Description>>,
-    /// A map asks for one name a thousand times.
-    last: Option<(Vec<u8>, Facts)>,
+    static KNOWN: RefCell<HashMap<Vec<u8>, Arc<Description>>> = RefCell::default();
 }
 
 /// What the server says about this command; for one with subcommands, about the subcommand. `None` if it knows no such
@@ -53,15 +48,15 @@ pub(super) fn description(ctx: Ctx, command: &Command) -> Option<Arc<Description
 }
 
 fn of_name(ctx: Ctx, name: &[u8]) -> Option<Arc<Description>> {
-    if let Some(known) = KNOWN.with_borrow(|known| known.by_name.get(name).cloned()) {
+    if let Some(known) = KNOWN.with_borrow(|known| known.get(name).cloned()) {
         return Some(known);
     }
     let rows = local::call(ctx, &Command::new("COMMAND").arg("INFO").arg(name));
     // What is unknown now, a module that is loaded later may bring.
     let description = Arc::new(Description::parse(rows.elements()?.first()?)?);
     KNOWN.with_borrow_mut(|known| {
-        if known.by_name.len() < MOST_NAMES {
-            known.by_name.insert(name.to_vec(), description.clone());
+        if known.len() < MOST_NAMES {
+            known.insert(name.to_vec(), description.clone());
         }
     });
     Some(description)
@@ -69,21 +64,14 @@ fn of_name(ctx: Ctx, name: &[u8]) -> Option<Arc<Description>> {
 
 /// The flags of this command; for one with subcommands, of the subcommand.
 pub(super) fn facts(ctx: Ctx, command: &Command) -> Facts {
-    let name = command.name();
-    let last = KNOWN.with_borrow(|known| known.last.as_ref().filter(|(last, _)| last == name).map(|(_, facts)| *facts));
-    if let Some(facts) = last {
-        return facts;
-    }
-    let Some(whole) = of_name(ctx, name) else {
+    let Some(whole) = of_name(ctx, command.name()) else {
         return Facts { is_write: true, may_replicate: true, ..Facts::default() };
     };
     if whole.subcommands.is_empty() {
-        let facts = read(&whole);
-        KNOWN.with_borrow_mut(|known| known.last = Some((name.to_vec(), facts)));
-        return facts;
+        return read(&whole);
     }
     let subcommand = command.args().nth(1).and_then(|subcommand| whole.subcommand(subcommand));
-    read(subcommand.unwrap_or(&whole))
+    Facts { is_of_subcommand: true, ..read(subcommand.unwrap_or(&whole)) }
 }
 
 fn read(description: &Description) -> Facts {
@@ -100,6 +88,7 @@ fn read(description: &Description) -> Facts {
         // These two block only with an option, which the engine looks for itself.
         is_blocking: has("blocking") && !is_one_of(name, &["xread", "xreadgroup"]),
         is_script: is_scripting && runs_code,
+        is_of_subcommand: false,
         is_of_module: has("module"),
     }
 }
@@ -110,5 +99,5 @@ fn is_one_of(name: &[u8], names: &[&str]) -> bool {
 
 /// Forgets everything: this module is unloaded, or others with their commands have come or gone.
 pub(super) fn forget() {
-    KNOWN.with_borrow_mut(|known| *known = Known::default());
+    KNOWN.with_borrow_mut(HashMap::clear);
 }

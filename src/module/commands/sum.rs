@@ -19,7 +19,8 @@ pub(super) const SPEC: Spec = Spec {
 };
 
 fn run(call: &Call<'_>) -> Result<Work, Error> {
-    let gets: Vec<Command> = call.args.iter().map(|key| Command::new("GET").key(key)).collect();
+    let get = Command::new("GET");
+    let gets: Vec<Command> = call.args.iter().map(|key| get.clone().key(key)).collect();
     Ok(call.engine()?.map(gets).reduce(sum))
 }
 
