@@ -28,7 +28,10 @@ pub enum Error {
     Topology(String),
 
     /// The deadline passed before everybody had answered.
-    #[error("RMRTIMEOUT {timeout_ms} ms: {answered}/{asked} nodes replied; waiting on {waiting_on}")]
+    #[error(
+        "RMRTIMEOUT {timeout_ms} ms: {answered}/{asked} nodes replied; waiting on {waiting_on}{}",
+        unknown_note(.outcome_unknown)
+    )]
     Timeout {
         /// The time that the request had, in milliseconds.
         timeout_ms: u64,
@@ -38,10 +41,12 @@ pub enum Error {
         asked: usize,
         /// The nodes that were still to answer.
         waiting_on: String,
+        /// The command may write and had left: it may or may not have run, or may run yet.
+        outcome_unknown: bool,
     },
 
     /// A node could not be reached, or the connection to it was lost.
-    #[error("RMRNODE {node}: {cause}{}", if *.outcome_unknown { "; the command was sent, its outcome is unknown" } else { "" })]
+    #[error("RMRNODE {node}: {cause}{}", unknown_note(.outcome_unknown))]
     Node {
         /// The node, as `id@host:port`.
         node: String,
@@ -119,11 +124,24 @@ pub enum Error {
     Invalid(String),
 }
 
+fn unknown_note(outcome_unknown: &bool) -> &'static str {
+    if *outcome_unknown { "; the command was sent, its outcome is unknown" } else { "" }
+}
+
 fn key_note(key: &Option<String>) -> String {
     key.as_ref().map(|key| format!(" (key '{key}')")).unwrap_or_default()
 }
 
 impl Error {
+    /// Whether a command had left that may write, and nobody knows whether it has run.
+    pub fn is_outcome_unknown(&self) -> bool {
+        match self {
+            Self::Node { outcome_unknown, .. } | Self::Timeout { outcome_unknown, .. } => *outcome_unknown,
+            Self::Incomplete { cause, .. } => cause.is_outcome_unknown(),
+            _ => false,
+        }
+    }
+
     /// The error as one RESP error line without its leading `-`: no byte that would end the line early, and a shard's
     /// message byte for byte as it came.
     ///

@@ -5,7 +5,15 @@
 
 mod common;
 
+#[path = "exec_chaos/clients.rs"]
+mod clients;
 #[path = "exec_chaos/cursor.rs"]
 mod cursor;
+#[path = "exec_chaos/half_moved.rs"]
+mod half_moved;
+#[path = "exec_chaos/load.rs"]
+mod load;
+#[path = "exec_chaos/moving.rs"]
+mod moving;
 #[path = "exec_chaos/scan.rs"]
 mod scan;

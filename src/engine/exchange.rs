@@ -32,6 +32,9 @@ const MOST_FAILURES: u8 = 3;
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
+/// With less time left nothing is tried again.
+const SHORTEST_TRY: Duration = Duration::from_millis(10);
+
 /// Where a unit is sent.
 #[derive(Clone)]
 pub(super) struct Destination {
@@ -172,7 +175,7 @@ impl<'a, R: Route> Exchange<'a, R> {
         loop {
             let unanswered = self.send(&view, parts).await;
             if let Some(late) = unanswered.late {
-                self.give_up(late);
+                self.give_up(late, Late::Sent);
                 break;
             }
             if unanswered.again.is_empty() {
@@ -411,12 +414,18 @@ impl<'a, R: Route> Exchange<'a, R> {
             return Some(parts);
         }
         let pause_ends = Instant::now() + pause;
-        if pause_ends >= self.deadline.at {
+        if pause_ends + SHORTEST_TRY >= self.deadline.at {
             self.settle(following.into_iter().map(|(unit, ..)| unit).chain(waiting));
             return Some(parts).filter(|parts| !parts.is_empty());
         }
         tokio::time::sleep_until(pause_ends.into()).await;
         self.look_again(view).await;
+        if Instant::now() + SHORTEST_TRY >= self.deadline.at {
+            // What is sent now is answered too late, and may run all the same.
+            self.settle(following.into_iter().map(|(unit, ..)| unit).chain(waiting));
+            self.give_up(parts, Late::Unsent);
+            return None;
+        }
         for (unit, address, mode) in following {
             match Destination::at(self.engine, view, &address, mode) {
                 Some(destination) => join(&mut parts, destination, unit),
@@ -443,21 +452,20 @@ impl<'a, R: Route> Exchange<'a, R> {
     }
 
     /// The deadline has passed: names the nodes that have not answered.
-    fn give_up(&mut self, late: Vec<Part>) {
+    fn give_up(&mut self, late: Vec<Part>, how: Late) {
         let waiting_on: Vec<String> = late.iter().map(|(destination, _)| destination.node.to_string()).collect();
         let mut answered: Vec<&Arc<Node>> = self.outcomes.iter().flatten().map(|outcome| &outcome.node).collect();
         answered.sort_by_key(|node| Arc::as_ptr(node));
         answered.dedup_by(|a, b| Arc::ptr_eq(a, b));
         let answered = answered.iter().filter(|node| !late.iter().any(|(at, _)| Arc::ptr_eq(&at.node, node))).count();
-        let error = Error::Timeout {
-            timeout_ms: self.deadline.timeout.as_millis() as u64,
-            answered,
-            asked: answered + late.len(),
-            waiting_on: waiting_on.join(", "),
-        };
+        let (timeout_ms, asked) = (self.deadline.timeout.as_millis() as u64, answered + late.len());
+        let waiting_on = waiting_on.join(", ");
         for (destination, units) in late {
             for unit in units {
-                self.outcomes[unit as usize] = Some(outcome(&destination, Err(error.clone())));
+                let outcome_unknown = how == Late::Sent && !self.command(unit).is_read_only();
+                let waiting_on = waiting_on.clone();
+                let error = Error::Timeout { timeout_ms, answered, asked, waiting_on, outcome_unknown };
+                self.outcomes[unit as usize] = Some(outcome(&destination, Err(error)));
             }
         }
     }
@@ -478,6 +486,13 @@ impl<'a, R: Route> Exchange<'a, R> {
         }
         Ok(self.outcomes.into_iter().flatten().collect())
     }
+}
+
+/// Whether what came too late has left.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Late {
+    Sent,
+    Unsent,
 }
 
 /// What of a round is not done.

@@ -35,7 +35,8 @@ pub(super) fn by_node(replies: Replies) -> Reply {
     Reply::Map(replies.into_iter().map(by_node).collect())
 }
 
-/// As [`by_node`], with what the policy makes of a node's several replies.
+/// As [`by_node`], with what the policy makes of a node's several replies. A failure among them is all that is shown of
+/// the node: it must not vanish in a sum of the rest.
 pub(super) fn parts_by_node(policy: Policy, replies: Replies) -> Result<Reply, Error> {
     let mut nodes: Vec<(Reply, Vec<ShardReply>)> = Vec::new();
     for entry in replies {
@@ -46,8 +47,16 @@ pub(super) fn parts_by_node(policy: Policy, replies: Replies) -> Result<Reply, E
         }
     }
     let merged = nodes.into_iter().map(|(address, mut entries)| {
-        let one = if entries.len() == 1 { entries.pop() } else { None };
-        Ok((address, one.map_or_else(|| of_nodes(policy, entries.into_iter().collect()), |entry| Ok(in_place(entry)))?))
+        let (done, asked) = (entries.iter().filter(|entry| entry.result.is_ok()).count(), entries.len());
+        let failed = entries.iter().find_map(|entry| entry.result.as_ref().err().cloned());
+        let reply = match (failed, entries.pop()) {
+            (Some(cause), Some(_)) if asked > 1 => {
+                Reply::Error(Error::Incomplete { cause: Box::new(cause), done, asked }.to_line().into())
+            }
+            (_, Some(last)) if asked == 1 => in_place(last),
+            (_, last) => of_nodes(policy, entries.into_iter().chain(last).collect())?,
+        };
+        Ok((address, reply))
     });
     merged.collect::<Result<_, Error>>().map(Reply::Map)
 }

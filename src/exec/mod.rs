@@ -32,7 +32,7 @@ use crate::engine::{Engine, Options, Replies, ShardReply, Targets};
 use crate::error::Error;
 use crate::reply::Reply;
 use plan::{Part, Plan, may_cut};
-use policy::{Policy, ResponsePolicy};
+use policy::{Policy, RequestPolicy, ResponsePolicy};
 
 /// A command, and what is known of it.
 #[derive(Debug, Clone)]
@@ -111,21 +111,22 @@ async fn keyed(
         entries.extend(engine.map(commands).with_options(Options::keeping_failures(false)).await?);
         cut.extend(single);
         (replies, parts) = (entries.into_iter().collect(), cut);
-        if whole && !how.with_nodes {
-            return merged(how, &parts, policy, replies);
-        }
-    } else if whole {
+    } else if whole && !(how.partial && policy.request == RequestPolicy::MultiShard) {
+        // With PARTIAL the reply must look the same wherever the keys are.
         return one(how, replies);
     }
     if how.with_nodes {
         return incomplete(how, &replies).map_or_else(|| merge::parts_by_node(policy, replies), Err);
     }
-    merged(how, &parts, policy, replies)
+    merged(request, how, &parts, policy, replies)
 }
 
-fn merged(how: &How, parts: &[Part], policy: Policy, replies: Replies) -> Result<Reply, Error> {
+fn merged(request: &Request, how: &How, parts: &[Part], policy: Policy, replies: Replies) -> Result<Reply, Error> {
     if !how.partial {
-        if let Some(refusal) = first_refusal(&replies) {
+        // A write that was done in part must say so, and one that may have been done.
+        let changes = request.description.has_flag("write") && replies.ok().next().is_some();
+        let is_unknown = replies.errors().any(|(_, error)| error.is_outcome_unknown());
+        if let Some(refusal) = first_refusal(&replies).filter(|_| !changes && !is_unknown) {
             return Ok(refusal);
         }
         if let Some(error) = incomplete(how, &replies) {
@@ -198,14 +199,19 @@ fn first_refusal(replies: &Replies) -> Option<Reply> {
     })
 }
 
-/// The first failure, unless failures are allowed; it says how much was done all the same.
+/// The first failure, unless failures are allowed; it says how much was done all the same. One that leaves open what was
+/// done says more than one that does not.
 fn incomplete(how: &How, replies: &Replies) -> Option<Error> {
     if how.partial {
         return None;
     }
-    let first = replies.errors().next()?.1.clone();
-    let done = replies.ok().count();
-    Some(if done == 0 { first } else { Error::Incomplete { cause: Box::new(first), done, asked: replies.len() } })
+    let mut errors = replies.errors().map(|(_, error)| error);
+    let first = errors.next()?;
+    let cause =
+        if first.is_outcome_unknown() { first } else { errors.find(|e| e.is_outcome_unknown()).unwrap_or(first) };
+    let (cause, done, asked) = (cause.clone(), replies.ok().count(), replies.len());
+    let says_all = done == 0 && (asked == 1 || !cause.is_outcome_unknown());
+    Some(if says_all { cause } else { Error::Incomplete { cause: Box::new(cause), done, asked } })
 }
 
 fn is_tryagain(error: &Error) -> bool {
