@@ -149,6 +149,7 @@ impl Options {
         self
     }
 
+    #[cfg(feature = "module")]
     pub(crate) fn keeping_failures(hands_back_tryagain: bool) -> Self {
         Self { keeps_failures: true, hands_back_tryagain, ..Self::default() }
     }

@@ -101,11 +101,11 @@ fn what_cannot_be_cut_needs_a_common_slot() {
 fn types_are_those_of_the_callers_protocol() {
     let cluster = Cluster::start(3);
     let node = cluster.node(0);
+    let alone = Server::start();
     for line in ["HSET h f v", "SADD s m", "ZADD z 1.5 m"] {
         assert_eq!(node.reply(&format!("RMR.EXEC {line}")), "1");
+        assert_eq!(alone.reply(line), "1");
     }
-    let alone = Server::start();
-    ["HSET h f v", "SADD s m", "ZADD z 1.5 m"].map(|line| alone.reply(line));
     for node in cluster.nodes() {
         for line in
             ["HGETALL h", "SMEMBERS s", "ZSCORE z m", "ZRANGE z 0 -1 WITHSCORES", "GET nothing", "MGET h nothing"]
