@@ -53,7 +53,7 @@ def types_of_the_protocol():
 
 
 def scans():
-    found = scan("COUNT", 5)
+    found = scan("COUNT", 30)
     check(len(found), run("DBSIZE"))
     check(sorted(found), sorted(run("KEYS", "*")))
     check(sorted(scan("MATCH", "key:9*", "TYPE", "string")), sorted(f"key:9{number}" for number in range(10)))
