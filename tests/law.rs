@@ -71,7 +71,7 @@ impl Played {
         self.tally.get(name).is_some_and(|known| known.contains_key(&outcome))
     }
 
-    /// Whether the command has been seen to do what the tables say, or else to succeed.
+    /// Whether the command has been seen to do what the tables say, or else to succeed, in parts too if it can be split.
     fn has_shown(&self, command: &Listed) -> bool {
         let name = &command.name;
         if find(REFUSED, name).is_some() {
@@ -79,7 +79,7 @@ impl Played {
         } else if command.is_container || find(ONLY_ERRORS, name).is_some() {
             self.came_out(name, Outcome::Error) || self.came_out(name, Outcome::ClusterOnly)
         } else {
-            self.came_out(name, Outcome::Success)
+            self.came_out(name, Outcome::Success) && (self.came_out(name, Outcome::Split) || !command.is_split())
         }
     }
 }

@@ -22,7 +22,7 @@ pub(super) fn check(commands: &[Command]) -> Result<(), Error> {
     Ok(())
 }
 
-const HAS_SUBCOMMANDS: [&[u8]; 5] = [b"CLIENT", b"MODULE", b"SCRIPT", b"XREAD", b"XREADGROUP"];
+const HAS_SUBCOMMANDS: [&[u8]; 6] = [b"CLIENT", b"FUNCTION", b"MODULE", b"SCRIPT", b"XREAD", b"XREADGROUP"];
 
 const CONNECTION: &str = "it changes the state of its connection, which all requests share";
 const BLOCKING: &str = "it blocks its connection, which all requests share";
@@ -30,6 +30,7 @@ const TRANSACTION: &str = "transactions do not reach over connections that all r
 const STREAMING: &str = "it turns its connection into a stream";
 const PROCESS: &str = "it stops, reloads or endangers the server that serves the request";
 const RECURSION: &str = "a distributed command cannot be the share of another";
+const SPLITS_REPLIES: &str = "servers repeat its line breaks in an error, which would pass for the replies to others";
 const CLIENTS_OWN_WRITES: &str = "it counts the writes of its own connection, which has none of the caller's";
 
 /// Why a command is unfit; `None` if it is not.
@@ -45,6 +46,11 @@ pub(crate) fn why_unfit(command: &Command) -> Option<&'static str> {
             | b"IMPORT-SOURCE" => Some(CONNECTION),
             _ => None,
         },
+        // Redis 8 and Valkey 8 say "Unknown argument", and the argument as it came.
+        b"FUNCTION" => {
+            let breaks = |arg: &[u8]| arg.iter().any(|byte| matches!(byte, b'\r' | b'\n'));
+            (argument() == b"LIST" && command.args().skip(2).any(breaks)).then_some(SPLITS_REPLIES)
+        }
         b"SCRIPT" => (argument() == b"DEBUG").then_some(CONNECTION),
         b"MULTI" | b"EXEC" | b"DISCARD" | b"WATCH" | b"UNWATCH" => Some(TRANSACTION),
         b"SUBSCRIBE" | b"PSUBSCRIBE" | b"SSUBSCRIBE" | b"UNSUBSCRIBE" | b"PUNSUBSCRIBE" | b"SUNSUBSCRIBE"
@@ -85,6 +91,7 @@ mod tests {
             "client reply off",
             "CLIENT CAPA redirect",
             "script debug yes",
+            "function list x\r\n:1",
             "WAIT 1 0",
             "SHUTDOWN",
             "MODULE UNLOAD rmr",
@@ -103,6 +110,8 @@ mod tests {
             "DBSIZE",
             "CLIENT LIST",
             "SCRIPT LOAD x",
+            "FUNCTION LIST x",
+            "FUNCTION LOAD x\ny",
             "XREAD STREAMS BLOCK 0",
             "MODULE LIST",
             "CONFIG GET *",

@@ -10,7 +10,7 @@ const PROCESS: &str = "it stops, reloads or endangers the server that serves the
 const RECURSION: &str = "a distributed command cannot be the share of another";
 const OWN_WRITES: &str = "it counts the writes of its own connection, which has none of the caller's";
 
-const REFUSED: [(&str, &str); 62] = [
+const REFUSED: [(&str, &str); 66] = [
     ("AUTH x", CONNECTION),
     ("HELLO 3", CONNECTION),
     ("RESET", CONNECTION),
@@ -27,6 +27,10 @@ const REFUSED: [(&str, &str); 62] = [
     ("CLIENT NO-TOUCH ON", CONNECTION),
     ("CLIENT SETNAME x", CONNECTION),
     ("CLIENT SETINFO LIB-NAME x", CONNECTION),
+    ("CLIENT CAPA redirect", CONNECTION),
+    ("CLIENT IMPORT-SOURCE ON", CONNECTION),
+    ("SCRIPT DEBUG YES", CONNECTION),
+    ("script debug sync", CONNECTION),
     ("MULTI", TRANSACTION),
     ("EXEC", TRANSACTION),
     ("DISCARD", TRANSACTION),
@@ -95,6 +99,19 @@ fn they_are_refused_with_the_reason_and_harm_nothing() {
     assert_eq!(node.rmr_figure("connects"), 2, "one for each protocol");
     for node in cluster.nodes() {
         assert_eq!(node.reply("MODULE LIST").matches("\"rmr\"").count(), 1);
+    }
+}
+
+/// Some servers repeat the argument in their error as it came: whoever reads replies in order would take what follows
+/// the line break for the reply to the next command, which may be another client's.
+#[test]
+fn a_line_break_in_an_argument_makes_no_second_reply() {
+    let cluster = Cluster::start(2);
+    let mut wire = cluster.node(0).wire();
+    for argument in ["x\r\n:77", "x\n:77", "x\r"] {
+        let reply = wire.reply_to(&["RMR.FANOUT", "PARTIAL", "FUNCTION", "LIST", argument]);
+        assert!(reply.starts_with("-ERR 'FUNCTION' cannot be sent to other nodes: "), "{reply}");
+        assert_eq!(wire.reply("RMR.FANOUT ECHO next"), "[\"next\", \"next\"]");
     }
 }
 

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use crate::common::Server;
 
 use super::forms::FORMS;
+use super::generate::Argv;
 use super::listed::Listed;
 use super::reply::Alike;
 
@@ -81,6 +82,20 @@ pub const REFUSED: &[Entry<()>] = &[
     entry(&["failover", "replicaof", "slaveof"], (), "they decide about one node, which has to be named"),
 ];
 
+/// Refused with the reason where one of the arguments contains this, in any case.
+pub const REFUSED_WITH: &[Entry<&str>] = &[
+    entry(
+        &["xread", "xreadgroup"],
+        "BLOCK",
+        "they may block the connection that they arrive on, and the connections between nodes are shared by all requests",
+    ),
+    entry(
+        &["function|list"],
+        "\r\n",
+        "Redis 8 and Valkey 8 repeat the line break in their error, where it would pass for the end of the reply",
+    ),
+];
+
 /// Never sent by the test; everywhere, or to some servers.
 pub const SKIPPED: &[Entry<Option<Since>>] = &[
     entry(&["cluster|*"], None, "they are about the cluster, and a single server has none"),
@@ -127,11 +142,23 @@ pub const COMPARED: &[Entry<Alike>] = &[
         Alike::InAnyOrder,
         "commands and settings are kept in a hash table, whose order is each server's own",
     ),
+    entry(
+        &["vsim"],
+        Alike::InShape,
+        "the search is approximate, and what is equally similar comes in an order that is made by chance",
+    ),
     entry(&["vinfo"], Alike::InShape, "each server numbers its vector sets"),
     entry(&["memory|usage"], Alike::InShape, "memory is counted by each server's allocator"),
     entry(&["acl|genpass", "lolwut", "vlinks", "vrandmember"], Alike::InKind, "the reply is made by chance"),
     entry(&["function|dump"], Alike::InKind, "libraries are kept in a hash table, whose order is each server's own"),
 ];
+
+/// The same, for commands with this argument only.
+pub const COMPARED_WITH: &[Entry<(&str, Alike)>] = &[entry(
+    &["sort", "sort_ro"],
+    ("nosort", Alike::InShape),
+    "a set that is not sorted has an order of each server's own",
+)];
 
 /// Errors that a cluster gives where a single server would not.
 pub const CLUSTER_ONLY: &[Entry<&str>] = &[
@@ -213,7 +240,9 @@ impl Since {
 pub fn mentioned() -> BTreeSet<&'static str> {
     let plain = [REFUSED, ONLY_ERRORS, KEPT_APART].into_iter().flatten().flat_map(|entry| entry.commands);
     let plain = plain.chain(SKIPPED.iter().flat_map(|entry| entry.commands));
+    let plain = plain.chain(REFUSED_WITH.iter().flat_map(|entry| entry.commands));
     let others = COMPARED.iter().flat_map(|entry| entry.commands);
+    let others = others.chain(COMPARED_WITH.iter().flat_map(|entry| entry.commands));
     let errors = CLUSTER_ONLY.iter().flat_map(|entry| entry.commands);
     plain.chain(others).chain(errors).copied().chain(FORMS.iter().map(|form| form.name)).collect()
 }
@@ -228,8 +257,20 @@ pub fn means(listed: &str, name: &str) -> bool {
     listed.strip_suffix('*').map_or(listed == name, |prefix| name.starts_with(prefix))
 }
 
+/// Whether the tables let a command be refused.
+pub fn may_be_refused(command: &Listed, argv: &Argv) -> bool {
+    let has = |what: &str| argv.iter().any(|arg| String::from_utf8_lossy(arg).to_uppercase().contains(what));
+    find(REFUSED, &command.name).is_some() || find(REFUSED_WITH, &command.name).is_some_and(|entry| has(entry.what))
+}
+
 /// How alike the replies to a command have to be: as the tables say, else as the server's own tips.
-pub fn how_alike(command: &Listed) -> Alike {
+pub fn how_alike(command: &Listed, argv: &Argv) -> Alike {
+    let with = find(COMPARED_WITH, &command.name).map(|entry| entry.what);
+    if let Some((argument, how)) = with
+        && argv.iter().any(|arg| arg == argument.as_bytes())
+    {
+        return how;
+    }
     match find(COMPARED, &command.name) {
         Some(entry) => entry.what,
         None if command.has_tip("nondeterministic_output") => Alike::InShape,

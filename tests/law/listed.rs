@@ -39,6 +39,11 @@ impl Listed {
         self.tips.iter().any(|known| known == tip)
     }
 
+    /// Whether it is cut where its keys lie in several slots. Redis 7.0 says so of `MSETNX`, wrongly.
+    pub fn is_split(&self) -> bool {
+        self.has_tip("request_policy:multi_shard") && self.name != "msetnx"
+    }
+
     /// The words that it is called by.
     pub fn words(&self) -> impl Iterator<Item = Vec<u8>> + '_ {
         self.name.split('|').map(|word| word.as_bytes().to_vec())

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::dice::Dice;
-use super::differences::{self, CLUSTER_ONLY, REFUSED};
+use super::differences::{self, CLUSTER_ONLY};
 use super::generate::{Argv, generate};
 use super::listed::Listed;
 use super::reply::{Alike, Reply, are_alike};
@@ -25,6 +25,8 @@ pub struct Step {
 pub enum Outcome {
     /// The same success on both sides.
     Success,
+    /// The same success, of a command that was split.
+    Split,
     /// The same error on both sides.
     Error,
     /// Refused by rmr, for a command that the tables name.
@@ -42,7 +44,7 @@ impl Step {
     /// A command with arguments, by chance.
     pub fn draw(command: &Listed, world: &World, dice: &mut Dice) -> Self {
         let argv = generate(command, &world.stock, dice);
-        let may_split = command.has_tip("request_policy:multi_shard") && command.has_flag("write");
+        let may_split = command.is_split() && command.has_flag("write");
         let is_nonatomic = dice.chance(if may_split { 60 } else { 5 });
         let (is_resp3, node) = (dice.chance(50), dice.below(world.nodes.len()));
         Self { command: command.clone(), argv, is_nonatomic, is_resp3, node }
@@ -84,7 +86,11 @@ impl Step {
             world.compare()?;
             world.begin();
         }
-        Ok(if cluster.error().is_some() { Outcome::Error } else { Outcome::Success })
+        Ok(match cluster.error() {
+            Some(_) => Outcome::Error,
+            None if self.command.is_split() && self.is_spread(world) => Outcome::Split,
+            None => Outcome::Success,
+        })
     }
 
     fn call_cluster(&self, world: &mut World, argv: &Argv) -> Result<Reply, String> {
@@ -101,18 +107,12 @@ impl Step {
             .iter()
             .any(|words| error.contains(words))
         {
-            let blocks = name.starts_with("xread") && self.argv.iter().any(|arg| arg.eq_ignore_ascii_case(b"BLOCK"));
-            let is_listed = blocks || differences::find(REFUSED, name).is_some();
-            return if is_listed { Ok(Some(Outcome::Refused)) } else { Err(format!("refused: {error}")) };
+            let may_be = differences::may_be_refused(&self.command, &self.argv);
+            return if may_be { Ok(Some(Outcome::Refused)) } else { Err(format!("refused: {error}")) };
         }
         if error.starts_with("CROSSSLOT ") {
-            let keys = world.keys(&self.argv);
-            let slots: Vec<u16> = keys.iter().map(slot_of).collect();
-            let is_split = self.command.has_tip("request_policy:multi_shard")
-                && name != "msetnx"
-                && (self.is_nonatomic || name != "mset");
-            let is_spread = slots.iter().any(|slot| *slot != slots[0]);
-            return if is_spread && !is_split {
+            let is_split = self.command.is_split() && (self.is_nonatomic || name != "mset");
+            return if self.is_spread(world) && !is_split {
                 Ok(Some(Outcome::CrossSlot))
             } else {
                 Err(format!("wrongly: {error}"))
@@ -122,12 +122,18 @@ impl Step {
         Ok(is_listed.then_some(Outcome::ClusterOnly))
     }
 
+    /// Whether the keys lie in several slots.
+    fn is_spread(&self, world: &mut World) -> bool {
+        let slots: Vec<u16> = world.keys(&self.argv).iter().map(slot_of).collect();
+        slots.iter().any(|slot| *slot != slots[0])
+    }
+
     /// Cursors differ, and so does what comes first: scans are compared once they have been played to their end.
     fn whole_scans(&self, world: &mut World, cluster: Reply, alone: Reply) -> Result<(Reply, Reply, Alike), String> {
         let cursor_at = match self.command.name.as_str() {
             "scan" => 1,
             "sscan" | "hscan" | "zscan" => 2,
-            _ => return Ok((cluster, alone, differences::how_alike(&self.command))),
+            _ => return Ok((cluster, alone, differences::how_alike(&self.command, &self.argv))),
         };
         if self.argv.get(cursor_at).is_none_or(|cursor| cursor != b"0") {
             return Ok((cluster, alone, Alike::InKind));

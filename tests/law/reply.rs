@@ -163,6 +163,7 @@ fn number(text: &[u8]) -> Option<f64> {
 /// The first reply of these bytes, and the bytes behind it.
 fn read(bytes: &[u8]) -> (Reply, &[u8]) {
     let end = bytes.windows(2).position(|pair| pair == b"\r\n").expect("a line");
+    assert!(end > 0, "a line without a type: the server has split a reply in two");
     let (kind, line, rest) = (bytes[0], &bytes[1..end], &bytes[end + 2..]);
     let length = || number(line).filter(|length| *length >= 0.0).map(|length| length as usize);
     let count = match kind {

@@ -36,6 +36,9 @@ pub fn word(command: &Listed, arg: &Arg, stock: &Stock, dice: &mut Dice) -> Vec<
         ("radius" | "width" | "height", _) => &["100", "500", "5000", "1.5", "0"],
         ("milliseconds" | "ms", _) => &["1000000", "5000000", "99999999", "-1"],
         ("seconds", _) => &["1000", "5000", "100000", "-1"],
+        // `SET` makes keys that are over, and DBSIZE counts them for a while.
+        (_, "unix-time") if command.name == "set" && name.contains("milli") => &["4102444800000", "4102444801000"],
+        (_, "unix-time") if command.name == "set" => &["4102444800", "4102444801"],
         (_, "unix-time") if name.contains("milli") => &["4102444800000", "4102444801000", "1"],
         (_, "unix-time") => &["4102444800", "4102444801", "1"],
         ("min-idle-time", _) => &["0", "3600000"],
