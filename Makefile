@@ -1,6 +1,7 @@
 # make run      builds the module, starts a cluster of three shards, shows the commands at work, and stops it all again
 # make cluster  the same cluster, to play with until Ctrl-C
 # make test     everything that is checked: format, lints, unit, doc and integration tests, documentation
+# make soak     the chaos tests, with 10,000 commands of each kind (RMR_SOAK=... for another number)
 # make bench    the figures of README.md, measured here
 #
 # All of them first install what is missing (scripts/setup.sh). REDIS_SERVER=/path/to/redis-server chooses another
@@ -10,7 +11,7 @@ SHELL := /bin/bash
 export PATH := $(PATH):$(HOME)/.cargo/bin
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 
-.PHONY: help run cluster test bench setup setup-test build lint unit doc servers test-all
+.PHONY: help run cluster test soak bench setup setup-test build lint unit doc servers test-all
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -24,6 +25,12 @@ cluster: setup
 	scripts/demo.sh $(CARGO_TARGET_DIR)/release/librmr.so stay
 
 test: lint unit doc
+
+# The module as it is shipped; of the tests only those that are a loop are long.
+soak: export RMR_SOAK ?= 10000
+soak: setup
+	cargo build --release --package rmr-module
+	RMR_MODULE=$(CARGO_TARGET_DIR)/release/librmr.so cargo test --test exec_chaos -- --nocapture --test-threads 1
 
 bench: setup
 	cargo build --release --package rmr-module

@@ -17,3 +17,5 @@ mod load;
 mod moving;
 #[path = "exec_chaos/scan.rs"]
 mod scan;
+#[path = "exec_chaos/unsteady.rs"]
+mod unsteady;

@@ -13,10 +13,10 @@
 //!
 //! In all other cases the slot is read again.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 use std::ops::Range;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -25,7 +25,6 @@ use crate::command::Command;
 use crate::engine::{Engine, Said};
 use crate::error::Error;
 use crate::reply::Reply;
-use crate::shard::key_slot;
 use crate::topology::{Node, SLOT_COUNT};
 
 /// Before a slot that has just changed hands is read again.
@@ -64,9 +63,7 @@ pub(super) async fn keys_in(engine: &Engine, slots: Range<usize>) -> Result<Vec<
         }
         failures += usize::from(std::mem::take(&mut search.is_out_of_reach));
         if engine.time_left() <= PAUSE || failures == MOST_FAILURES {
-            let slot = search.again.first().map(|place| place.0).or(search.lost.first().copied()).unwrap_or_default();
-            let moving = || Error::Slots(format!("slot {slot} keeps changing hands; go on with the same cursor"));
-            return Err(search.last.unwrap_or_else(moving));
+            return Err(search.in_the_way());
         }
         if !is_first {
             tokio::time::sleep(PAUSE).await;
@@ -225,9 +222,19 @@ impl Search<'_> {
         Ok(())
     }
 
+    /// Why the rest is not found.
+    fn in_the_way(self) -> Error {
+        let unsettled = || match (self.again.first(), self.lost.first()) {
+            (Some((slot, node)), _) => format!("slot {slot} keeps changing hands; it was last looked for at {node}"),
+            (None, slot) => format!("slot {} is with a node that is not known", slot.copied().unwrap_or_default()),
+        };
+        self.last.clone().unwrap_or_else(|| Error::Slots(unsettled()))
+    }
+
     /// A command that finds out who answers for a slot.
     fn probe(&self, slot: usize) -> Command {
-        let key = format!("rmr:{:016x}:{{{}}}", self.salt, tag(slot));
+        let [first, second] = tag(slot);
+        let key = [format!("rmr:{:016x}:{{", self.salt).as_bytes(), &[first, second], b"}"].concat();
         Command::new("EXISTS").key(key).read_only(true)
     }
 }
@@ -258,30 +265,26 @@ fn strings(list: &Reply) -> impl Iterator<Item = Bytes> {
     list.elements().unwrap_or_default().iter().filter_map(Reply::bytes).map(Bytes::copy_from_slice)
 }
 
-/// A text of this slot.
-fn tag(slot: usize) -> u32 {
-    /// For each slot the first number whose text is of that slot.
-    static TAGS: LazyLock<Vec<u32>> = LazyLock::new(|| {
-        let mut tags = HashMap::with_capacity(SLOT_COUNT);
-        for number in 0u32.. {
-            tags.entry(key_slot(number.to_string().as_bytes())).or_insert(number);
-            if tags.len() == SLOT_COUNT {
-                break;
-            }
-        }
-        (0..SLOT_COUNT).map(|slot| tags[&(slot as u16)]).collect()
-    });
-    TAGS[slot]
+/// Two bytes of this slot, none of which is a brace.
+fn tag(slot: usize) -> [u8; 2] {
+    // Of two bytes CRC16 is that number times x^16, modulo its polynomial: dividing by x sixteen times gives them back.
+    let divided = |crc: u16, _| if crc & 1 == 0 { crc >> 1 } else { (crc ^ 0x1021) >> 1 | 0x8000 };
+    let bytes_of = |crc: usize| (0..16).fold(crc as u16, divided).to_be_bytes();
+    // A slot is a checksum modulo their number, so that there are four to choose from.
+    let mut choice = (slot..).step_by(SLOT_COUNT).map(bytes_of);
+    choice.find(|bytes| !bytes.contains(&b'}') && !bytes.contains(&b'{')).unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shard::key_slot;
 
     #[test]
-    fn every_slot_has_a_text() {
+    fn every_slot_has_a_tag() {
         for slot in 0..SLOT_COUNT {
-            assert_eq!(usize::from(key_slot(tag(slot).to_string().as_bytes())), slot);
+            let [first, second] = tag(slot);
+            assert_eq!(usize::from(key_slot(&[b'k', b'{', first, second, b'}'])), slot);
         }
     }
 

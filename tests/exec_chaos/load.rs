@@ -12,9 +12,12 @@ use crate::common::{Cluster, Server, Wire, show, slot_of, while_repeating};
 /// How many clients do the same.
 const CLIENTS_A_KIND: usize = 3;
 
-/// What a request may take beyond its time: 100 ms are promised, the rest is for a machine with more servers and builds on
-/// it than cores.
-const GRACE: Duration = Duration::from_millis(400);
+/// What a request may take beyond its time: 100 ms are promised, the rest is for a machine that has more to do than it can
+/// here. Tests with one request at a time hold it to its word.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Loops take all that the machine has, so there is one at a time.
+static TURN: Mutex<()> = Mutex::new(());
 
 /// How long a client waits for an answer before it calls that one missing.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -170,6 +173,7 @@ pub fn run<R>(
     timeout: Duration,
     meanwhile: impl FnOnce(&Tally) -> R,
 ) -> (R, Notes) {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let began = Instant::now();
     let gets = keys.named("get");
     cluster.fill(gets.len(), |index| (gets[index].clone(), format!("of {}", gets[index])));

@@ -16,16 +16,27 @@ fn fill(cluster: &Cluster, keys: &[String]) {
     cluster.fill(keys.len(), |index| (keys[index].clone(), "x"));
 }
 
+/// Which of the keys of one slot a node does not show. The cursor is a slot, so that this reads no other.
+#[track_caller]
+fn missed_in_slot<'k>(node: &Server, keys: &'k [String]) -> Vec<&'k String> {
+    let reply = node.reply(&format!("RMR.SCAN {} COUNT 1", slot_of(&keys[0])));
+    assert!(reply.starts_with("[\""), "asked {}: {reply}", node.address());
+    keys.iter().filter(|key| !reply.contains(*key)).collect()
+}
+
 #[test]
 fn a_half_moved_slot_is_read_in_both_places_by_every_coordinator() {
     let cluster = Cluster::start(3);
     let keys = cluster.crowded_slots(0, 1).remove(0);
     fill(&cluster, &keys);
     cluster.begin_move(slot_of(&keys[0]), 0, 1);
-    for key in &keys {
+    for (moved, key) in keys.iter().enumerate() {
         for node in cluster.nodes() {
-            assert_eq!(missed([node], "COUNT 1000", &keys), [""; 0], "asked {}", node.address());
-            assert_eq!(missed([node], "COUNT 1000 TYPE string", &keys), [""; 0], "asked {}", node.address());
+            assert_eq!(missed_in_slot(node, &keys), [""; 0], "{moved} moved, asked {}", node.address());
+        }
+        if moved == 4 {
+            assert_eq!(missed(cluster.nodes(), "", &keys), [""; 0], "a whole pass");
+            assert_eq!(missed(cluster.nodes(), "COUNT 1000 TYPE string", &keys), [""; 0], "with a type");
         }
         cluster.migrate_key(key, 0, 1);
     }
@@ -41,13 +52,13 @@ fn a_slot_that_moves_on_from_where_a_coordinator_does_not_know_it_to_be_is_read_
     let slot = slot_of(&keys[0]);
     fill(&cluster, &keys);
     // All know now that the slot is with the first node.
-    cluster.nodes().iter().for_each(|node| assert_eq!(missed([node], "", &keys), [""; 0]));
+    cluster.nodes().iter().for_each(|node| assert_eq!(missed_in_slot(node, &keys), [""; 0]));
 
     cluster.move_slot(slot, 0, 1);
     cluster.begin_move(slot, 1, 2);
     keys[..3].iter().for_each(|key| cluster.migrate_key(key, 1, 2));
     for node in cluster.nodes() {
-        assert_eq!(missed([node], "", &keys), [""; 0], "asked {}", node.address());
+        assert_eq!(missed_in_slot(node, &keys), [""; 0], "asked {}", node.address());
     }
 }
 
@@ -64,17 +75,17 @@ fn keys_that_are_taken_back_from_an_open_slot_are_seen() {
     cluster.begin_move(slot, 0, 1);
     for moved in 1..keys.len() {
         keys[..moved].iter().for_each(|key| cluster.migrate_key(key, 0, 1));
-        cluster.nodes().iter().for_each(|node| assert_eq!(missed([node], "", &keys), [""; 0], "{moved} keys away"));
+        cluster.nodes().iter().for_each(|node| assert_eq!(missed_in_slot(node, &keys), [""; 0], "{moved} keys away"));
         // The owner takes keys back only while it does not move the slot.
         set(&["STABLE"]);
         keys[..moved].iter().for_each(|key| cluster.migrate_key(key, 1, 0));
-        cluster.nodes().iter().for_each(|node| assert_eq!(missed([node], "", &keys), [""; 0], "{moved} keys back"));
+        cluster.nodes().iter().for_each(|node| assert_eq!(missed_in_slot(node, &keys), [""; 0], "{moved} keys back"));
         set(&["MIGRATING", &other]);
-        cluster.nodes().iter().for_each(|node| assert_eq!(missed([node], "", &keys), [""; 0], "open again"));
+        cluster.nodes().iter().for_each(|node| assert_eq!(missed_in_slot(node, &keys), [""; 0], "open again"));
     }
     cluster.node(1).run::<()>(&["CLUSTER", "SETSLOT", &slot.to_string(), "STABLE"]);
     set(&["STABLE"]);
-    cluster.nodes().iter().for_each(|node| assert_eq!(missed([node], "", &keys), [""; 0], "the move is given up"));
+    cluster.nodes().iter().for_each(|node| assert_eq!(missed_in_slot(node, &keys), [""; 0], "the move is given up"));
 }
 
 #[test]
@@ -98,7 +109,7 @@ fn keys_of_a_slot_that_goes_to_and_fro_are_seen_by_every_look() {
     let until = Instant::now() + Duration::from_secs(4);
     let moves = while_repeating(cluster.nodes(), scan, || cluster.churn(&slots, || Instant::now() >= until));
     println!("{moves} moves, {} looks", looks.load(Ordering::Relaxed));
-    assert!(moves > 10 && looks.into_inner() > 100, "{moves} moves");
+    assert!(moves > 2 && looks.into_inner() > 100, "{moves} moves");
 }
 
 #[test]
@@ -151,7 +162,7 @@ fn each_key_comes_once_while_nothing_moves_whatever_the_options() {
 
 #[test]
 fn a_slot_of_many_keys_is_shown_whole_and_keeps_nobody_waiting() {
-    const COUNT: usize = 100_000;
+    const COUNT: usize = 20_000;
     let cluster = Cluster::start(3);
     let tag = cluster.key_for(0, "tag");
     cluster.fill(COUNT, |number| (format!("{{{tag}}}:{number}"), "x"));
