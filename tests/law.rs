@@ -107,7 +107,7 @@ fn round(world: &mut World, commands: &[&Listed], dice: &mut Dice, played: &mut 
 #[test]
 fn a_cluster_answers_as_one_server_does() {
     let seed = number_of("RMR_LAW_SEED", 1);
-    let rounds = number_of("RMR_LAW_ROUNDS", 12);
+    let rounds = number_of("RMR_LAW_ROUNDS", 10);
     eprintln!("RMR_LAW_SEED={seed} RMR_LAW_ROUNDS={rounds}");
     let mut dice = Dice::new(seed);
     let mut world = World::start();

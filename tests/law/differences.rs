@@ -21,6 +21,10 @@ const fn entry<T>(commands: &'static [&'static str], what: T, because: &'static 
     Entry { commands, what, because }
 }
 
+/// What is true of all commands with several keys.
+pub const CROSS_SLOT: &str = "only a command whose keys lie in several slots, and that means something else when it is \
+    done key by key, answers CROSSSLOT; MSET is split where NONATOMIC says that it may be";
+
 /// Refused with the reason, whatever their arguments.
 pub const REFUSED: &[Entry<()>] = &[
     entry(
@@ -156,8 +160,8 @@ pub const COMPARED: &[Entry<Alike>] = &[
 /// The same, for commands with this argument only.
 pub const COMPARED_WITH: &[Entry<(&str, Alike)>] = &[entry(
     &["sort", "sort_ro"],
-    ("nosort", Alike::InShape),
-    "a set that is not sorted has an order of each server's own",
+    ("BY", Alike::InShape),
+    "BY a pattern without * does not sort, and an unsorted set has an order of each server's own",
 )];
 
 /// Errors that a cluster gives where a single server would not.
@@ -267,7 +271,7 @@ pub fn may_be_refused(command: &Listed, argv: &Argv) -> bool {
 pub fn how_alike(command: &Listed, argv: &Argv) -> Alike {
     let with = find(COMPARED_WITH, &command.name).map(|entry| entry.what);
     if let Some((argument, how)) = with
-        && argv.iter().any(|arg| arg == argument.as_bytes())
+        && argv.iter().any(|arg| arg.eq_ignore_ascii_case(argument.as_bytes()))
     {
         return how;
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::dice::Dice;
-use super::differences::{self, CLUSTER_ONLY};
+use super::differences::{self, CLUSTER_ONLY, CROSS_SLOT};
 use super::generate::{Argv, generate};
 use super::listed::Listed;
 use super::reply::{Alike, Reply, are_alike};
@@ -115,7 +115,7 @@ impl Step {
             return if self.is_spread(world) && !is_split {
                 Ok(Some(Outcome::CrossSlot))
             } else {
-                Err(format!("wrongly: {error}"))
+                Err(format!("{error}\n  but {CROSS_SLOT}"))
             };
         }
         let is_listed = CLUSTER_ONLY.iter().any(|entry| entry.commands.contains(&name) && error.contains(entry.what));
