@@ -56,6 +56,8 @@ pub(crate) struct How {
     pub(crate) with_nodes: bool,
     /// A write may be cut, and is then not atomic.
     pub(crate) nonatomic: bool,
+    /// The command changes nothing: it is all the same how much of it was done. Known from its description.
+    pub(crate) is_read: bool,
     /// The operator's word about policies.
     pub(crate) overrides: Arc<Overrides>,
 }
@@ -63,6 +65,7 @@ pub(crate) struct How {
 /// Carries a command out. The deadline is that of the engine.
 pub(crate) async fn exec(engine: Engine, request: Request, how: How) -> Result<Reply, Error> {
     let topology = engine.pinned_topology().await?;
+    let how = How { is_read: request.description.has_flag("readonly"), ..how };
     let (plan, policy) = plan::plan(&engine, &topology, &request, &how)?;
     match plan {
         Plan::Keyed(parts) => keyed(&engine, &request, &how, policy, parts).await,
@@ -207,6 +210,9 @@ fn incomplete(how: &How, replies: &Replies) -> Option<Error> {
     }
     let mut errors = replies.errors().map(|(_, error)| error);
     let first = errors.next()?;
+    if how.is_read {
+        return Some(first.clone());
+    }
     let cause =
         if first.is_outcome_unknown() { first } else { errors.find(|e| e.is_outcome_unknown()).unwrap_or(first) };
     let (cause, done, asked) = (cause.clone(), replies.ok().count(), replies.len());

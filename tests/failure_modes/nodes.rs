@@ -40,7 +40,7 @@ fn f02_a_stopped_shard_costs_the_timeout_and_is_named() {
         format!("GET {there}"),
         format!("MGET a b c {there}"),
         "KEYS *".into(),
-        "SCAN 0 COUNT 100000".into(),
+        "SCAN 6000 COUNT 100000".into(),
     ];
     for line in &lines {
         assert!(!wire.reply(&format!("RMR.EXEC {line}")).starts_with('-'), "{line}");
@@ -64,6 +64,7 @@ fn f03_a_timeout_raced_by_the_reply_gives_one_answer() {
     let cluster = Cluster::start(3);
     let node = cluster.node(0);
     let mut wire = node.wire();
+    assert_eq!(wire.reply("RMR.EXEC DBSIZE"), "0");
     for turn in 0..300 {
         let marker = turn.to_string();
         wire.send(&["RMR.EXEC", "TIMEOUT", "1", "DBSIZE"]);

@@ -60,6 +60,7 @@ pub(super) fn how(inner: Inner<'_>) -> How {
         partial: inner.partial,
         with_nodes: inner.with_nodes,
         nonatomic: inner.nonatomic,
+        is_read: false,
         overrides: config::overrides(),
     }
 }
