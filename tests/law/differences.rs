@@ -100,21 +100,15 @@ pub const REFUSED_WITH: &[Entry<&str>] = &[
     ),
 ];
 
-/// Never sent by the test; everywhere, or to some servers.
-pub const SKIPPED: &[Entry<Option<Since>>] = &[
-    entry(&["cluster|*"], None, "they are about the cluster, and a single server has none"),
+/// Never sent by the test.
+pub const SKIPPED: &[Entry<()>] = &[
+    entry(&["cluster|*"], (), "they are about the cluster, and a single server has none"),
     entry(
         &["bgrewriteaof", "bgsave", "save"],
-        None,
+        (),
         "they write the file of one node, and whether another such write is still going on decides the reply",
     ),
-    entry(&["pfselftest"], None, "it touches no data, and keeps a server busy for seconds"),
-    entry(
-        &["spublish"],
-        Some(Since::Valkey),
-        "Valkey 8.0 aborts at it on a node that began as a replica without a shard id, as the test's nodes did, with or \
-         without rmr",
-    ),
+    entry(&["pfselftest"], (), "it touches no data, and keeps a server busy for seconds"),
 ];
 
 /// Replies that are compared in another way than the command's tips say.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::options::{self, Inner};
-use super::{Arg, Call, Kind, Spec};
+use super::{Arg, Call, Spec};
 use crate::command::Command;
 use crate::engine::Engine;
 use crate::error::Error;
@@ -24,20 +24,15 @@ pub(super) const SPEC: Spec = Spec {
 };
 
 pub(super) const ARGS: &[Arg] = &[
-    Arg::one_of(
-        c"targets",
-        &[Arg::word(c"primaries", c"PRIMARIES"), Arg::word(c"replicas", c"REPLICAS"), Arg::word(c"all", c"ALL")],
-    )
-    .after(c"ON")
-    .optional(),
-    Arg::new(c"id-or-address", Kind::String).after(c"NODE").optional().multiple_with_token(),
-    Arg::new(c"timeout-ms", Kind::Integer).after(c"TIMEOUT").optional(),
-    Arg::word(c"partial", c"PARTIAL").optional(),
-    Arg::word(c"withnodes", c"WITHNODES").optional(),
+    super::ON,
+    super::NODE,
+    super::TIMEOUT,
+    super::PARTIAL,
+    super::WITHNODES,
     Arg::word(c"nonatomic", c"NONATOMIC").optional(),
-    Arg::word(c"end-of-options", c"--").optional(),
-    Arg::new(c"command", Kind::String),
-    Arg::new(c"arg", Kind::String).optional().multiple(),
+    super::END_OF_OPTIONS,
+    super::COMMAND,
+    super::ARGS,
 ];
 
 fn run(call: &Call<'_>) -> Result<Work, Error> {

@@ -1,6 +1,6 @@
 //! `RMR.FANOUT`: one command to all shards.
 
-use super::{Arg, Call, Kind, Spec, options};
+use super::{Arg, Call, Spec, options};
 use crate::command::Command;
 use crate::engine::{Options, Replies, Step};
 use crate::error::Error;
@@ -16,20 +16,15 @@ pub(super) const SPEC: Spec = Spec {
     flags: c"blocking",
     acl_categories: "slow blocking",
     args: &[
-        Arg::one_of(
-            c"targets",
-            &[Arg::word(c"primaries", c"PRIMARIES"), Arg::word(c"replicas", c"REPLICAS"), Arg::word(c"all", c"ALL")],
-        )
-        .after(c"ON")
-        .optional(),
-        Arg::new(c"id-or-address", Kind::String).after(c"NODE").optional().multiple_with_token(),
-        Arg::new(c"timeout-ms", Kind::Integer).after(c"TIMEOUT").optional(),
-        Arg::word(c"partial", c"PARTIAL").optional(),
-        Arg::word(c"withnodes", c"WITHNODES").optional(),
+        super::ON,
+        super::NODE,
+        super::TIMEOUT,
+        super::PARTIAL,
+        super::WITHNODES,
         Arg::one_of(c"reducer", REDUCERS).after(c"REDUCE").optional(),
-        Arg::word(c"end-of-options", c"--").optional(),
-        Arg::new(c"command", Kind::String),
-        Arg::new(c"arg", Kind::String).optional().multiple(),
+        super::END_OF_OPTIONS,
+        super::COMMAND,
+        super::ARGS,
     ],
     run,
 };

@@ -14,13 +14,13 @@ pub(super) const SPEC: Spec = Spec {
     flags: c"blocking",
     acl_categories: "slow blocking",
     args: &[
-        Arg::new(c"timeout-ms", Kind::Integer).after(c"TIMEOUT").optional(),
-        Arg::word(c"partial", c"PARTIAL").optional(),
+        super::TIMEOUT,
+        super::PARTIAL,
         Arg::one_of(c"reducer", super::fanout::REDUCERS),
         Arg::new(c"numkeys", Kind::Integer),
         Arg::new(c"key", Kind::String).multiple(),
-        Arg::new(c"command", Kind::String),
-        Arg::new(c"arg", Kind::String).optional().multiple(),
+        super::COMMAND,
+        super::ARGS,
     ],
     run,
 };

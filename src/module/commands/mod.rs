@@ -144,6 +144,21 @@ impl Arg {
     }
 }
 
+/// What stands before an inner command that may go to several nodes, and that command.
+const ON: Arg = Arg::one_of(
+    c"targets",
+    &[Arg::word(c"primaries", c"PRIMARIES"), Arg::word(c"replicas", c"REPLICAS"), Arg::word(c"all", c"ALL")],
+)
+.after(c"ON")
+.optional();
+const NODE: Arg = Arg::new(c"id-or-address", Kind::String).after(c"NODE").optional().multiple_with_token();
+const TIMEOUT: Arg = Arg::new(c"timeout-ms", Kind::Integer).after(c"TIMEOUT").optional();
+const PARTIAL: Arg = Arg::word(c"partial", c"PARTIAL").optional();
+const WITHNODES: Arg = Arg::word(c"withnodes", c"WITHNODES").optional();
+const END_OF_OPTIONS: Arg = Arg::word(c"end-of-options", c"--").optional();
+const COMMAND: Arg = Arg::new(c"command", Kind::String);
+const ARGS: Arg = Arg::new(c"arg", Kind::String).optional().multiple();
+
 /// A list of arguments that ends in one without a name.
 fn to_raw_list(
     args: &'static [Arg],
