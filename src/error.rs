@@ -30,7 +30,7 @@ pub enum Error {
     /// The deadline passed before everybody had answered.
     #[error(
         "RMRTIMEOUT {timeout_ms} ms: {answered}/{asked} nodes replied; waiting on {waiting_on}{}",
-        unknown_note(.outcome_unknown)
+        if *.outcome_unknown { "; the command may have been sent, its outcome is unknown" } else { "" }
     )]
     Timeout {
         /// The time that the request had, in milliseconds.
@@ -41,7 +41,7 @@ pub enum Error {
         asked: usize,
         /// The nodes that were still to answer.
         waiting_on: String,
-        /// The command may write and had left: it may or may not have run, or may run yet.
+        /// The command may write and was on its way: it may or may not have run, or may run yet.
         outcome_unknown: bool,
     },
 

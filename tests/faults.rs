@@ -202,7 +202,7 @@ fn a_peer_that_went_away_without_a_word_costs_the_timeout_until_it_is_given_up()
     scene.proxy.set(Fault::HalfOpen);
     for _ in 0..3 {
         let reply = scene.wire().ask(&["RMR.FANOUT", "TIMEOUT", "60", "PING"]);
-        assert!(reply.starts_with("-RMRTIMEOUT 60 ms") && reply.ends_with(&scene.proxy.address()), "{reply}");
+        assert!(reply.starts_with("-RMRTIMEOUT 60 ms") && reply.contains(&scene.proxy.address()), "{reply}");
     }
     // Only the old connection is dead.
     scene.proxy.set(Fault::Pass);

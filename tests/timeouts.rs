@@ -74,7 +74,7 @@ fn a_stopped_shard_costs_the_timeout_and_is_named() {
     let reply = takes(&mut wire, Duration::from_millis(400), &["RMR.SUM", &keys[2], &keys[0]]);
     assert!(reply.starts_with("-RMRTIMEOUT 400 ms: 1/2 ") && reply.ends_with(&named), "{reply}");
     let reply = takes(&mut wire, Duration::from_millis(400), &["RMR.PING"]);
-    assert!(reply.starts_with("-RMRTIMEOUT 400 ms: 2/3 ") && reply.ends_with(&named), "{reply}");
+    assert!(reply.starts_with("-RMRTIMEOUT 400 ms: 2/3 ") && reply.contains(&named), "{reply}");
     // The other shards do not wait for it.
     let asked = Instant::now();
     assert_eq!(wire.ask(&["RMR.SUM", &keys[0], &keys[1]]), ":10");
@@ -153,7 +153,7 @@ fn check_black_hole(hole: &str) {
     for _ in 0..2 {
         let timeout = Duration::from_millis(300);
         let reply = takes(&mut wire, timeout, &["RMR.FANOUT", "TIMEOUT", "300", "PING"]);
-        assert!(reply.starts_with("-RMRTIMEOUT 300 ms: 1/2 ") && reply.ends_with(hole), "{reply}");
+        assert!(reply.starts_with("-RMRTIMEOUT 300 ms: 1/2 ") && reply.contains(hole), "{reply}");
         let reply = takes(&mut wire, timeout, &["RMR.FANOUT", "TIMEOUT", "300", "PARTIAL", "PING"]);
         assert!(reply.starts_with("*2 -RMRTIMEOUT ") && reply.ends_with(" +PONG"), "{reply}");
     }

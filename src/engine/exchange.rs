@@ -22,8 +22,8 @@ use crate::reply::Reply;
 use crate::shard::key_slot;
 use crate::topology::{Address, Node};
 
-/// How often one unit may be sent elsewhere by redirects: twice what a sound cluster ever needs.
-const MOST_REDIRECTS: u8 = 6;
+/// How often one unit may be sent elsewhere by redirects: more than a sound cluster ever needs.
+const MOST_REDIRECTS: u8 = 8;
 
 /// How often one unit is tried when its node cannot be reached, or is lost before a read was answered.
 const MOST_FAILURES: u8 = 3;
@@ -131,7 +131,7 @@ type Part = (Destination, Vec<u32>);
 /// What to do about a unit that has no outcome yet.
 enum Next {
     To(Destination),
-    /// To a node that the topology does not know, if a fresh one does.
+    /// To a node, if a fresh topology knows it, after a pause.
     Follow(Address, Mode),
     /// Wherever it belongs by a fresh topology, after a pause.
     Again,
@@ -329,7 +329,11 @@ impl<'a, R: Route> Exchange<'a, R> {
                 stats.moved.fetch_add(1, Relaxed);
                 tries.redirects += 1;
                 self.engine.hint_change();
-                Next::follow(self.engine, view, address, Mode::Plain)
+                // Nodes that send to each other do not agree yet.
+                match tries.redirects {
+                    1 => Next::follow(self.engine, view, address, Mode::Plain),
+                    _ => Next::Follow(address.clone(), Mode::Plain),
+                }
             }
             Verdict::Ask(address) if follows && tries.redirects < MOST_REDIRECTS => {
                 stats.ask.fetch_add(1, Relaxed);
@@ -385,15 +389,15 @@ impl<'a, R: Route> Exchange<'a, R> {
         let mut waiting = Vec::new();
         let mut pause = Duration::ZERO;
         for (unit, next) in again {
+            if !matches!(next, Next::To(_)) {
+                let tries = self.tries.entry(unit).or_default();
+                pause = pause.max(LONGEST_PAUSE.min(FIRST_PAUSE * (1 << tries.pauses.min(8))));
+                tries.pauses = tries.pauses.saturating_add(1);
+            }
             match next {
                 Next::To(destination) => join(&mut parts, destination, unit),
                 Next::Follow(address, mode) => following.push((unit, address, mode)),
-                Next::Again => {
-                    let tries = self.tries.entry(unit).or_default();
-                    pause = pause.max(LONGEST_PAUSE.min(FIRST_PAUSE * (1 << tries.pauses.min(8))));
-                    tries.pauses = tries.pauses.saturating_add(1);
-                    waiting.push(unit);
-                }
+                Next::Again => waiting.push(unit),
             }
         }
         parts.retain(|(destination, units)| {

@@ -188,18 +188,25 @@ fn one(how: &How, replies: Replies) -> Result<Reply, Error> {
         return incomplete(how, &replies).map_or_else(|| Ok(merge::by_node(replies)), Err);
     }
     match replies.into_iter().next().map(|entry| entry.result) {
-        Some(Err(Error::Shard { message, .. })) => Ok(Reply::Error(message)),
-        Some(result) => result,
+        Some(Err(error)) => refusal(&error).ok_or(error),
+        Some(Ok(reply)) => Ok(reply),
         None => Err(Error::Topology("no node was asked".into())),
     }
 }
 
 /// The first error that a server has given to a part of a command, in its own words.
 fn first_refusal(replies: &Replies) -> Option<Reply> {
-    replies.errors().find_map(|(_, error)| match error {
-        Error::Shard { message, .. } => Some(Reply::Error(message.clone())),
+    replies.errors().find_map(|(_, error)| refusal(error))
+}
+
+/// A server's own words, but for those that would send the caller to another node.
+fn refusal(error: &Error) -> Option<Reply> {
+    match error {
+        Error::Shard { message, .. } if !message.starts_with(b"MOVED ") && !message.starts_with(b"ASK ") => {
+            Some(Reply::Error(message.clone()))
+        }
         _ => None,
-    })
+    }
 }
 
 /// The first failure, unless failures are allowed; it says how much was done all the same. One that leaves open what was

@@ -96,7 +96,11 @@ impl Search<'_> {
             return Ok(places);
         }
         if !is_first {
-            self.engine.refresh().await?;
+            if let Err(error) = self.engine.refresh().await {
+                self.last.get_or_insert(error);
+                self.lost = lost;
+                return Ok(places);
+            }
         }
         match self.placed(&lost).await {
             Ok(placed) => places.extend(placed),
