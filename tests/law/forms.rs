@@ -170,7 +170,8 @@ pub const FORMS: &[Form] = &[
     also("sort_ro", &["@list ALPHA", "@list BY w_*", "@list ALPHA GET # GET w_*"]),
     also("spop", &["@set", "@set 2"]),
     also("substr", &["@str 0 2"]),
-    also(
+    // Redis 8.2 dies of a number of dimensions that no vector has, with or without rmr.
+    only(
         "vadd",
         &[
             "@vec VALUES 3 1 1 0 m4",
@@ -189,7 +190,7 @@ pub const FORMS: &[Form] = &[
     also("vrandmember", &["@vec", "@vec 2"]),
     also("vrem", &["@vec m1", "@vec nosuch"]),
     also("vsetattr", &["@vec m1 {\"b\":2}", "@vec nosuch {}"]),
-    also("vsim", &["@vec ELE m1 COUNT 2", "@vec VALUES 3 1 0 0 WITHSCORES", "@vec ELE nosuch"]),
+    only("vsim", &["@vec ELE m1 COUNT 2", "@vec VALUES 3 1 0 0 WITHSCORES", "@vec ELE nosuch"]),
     also("xack", &["@stream g1 1-1", "@stream g1 1-1 2-1"]),
     also("xackdel", &["@stream g1 IDS 1 1-1", "@stream g1 DELREF IDS 2 1-1 2-1"]),
     also("xadd", &["@stream * f1 v", "@stream 100-* f1 v", "@new 5-5 f1 v", "@stream MAXLEN 2 * f1 v"]),
