@@ -95,12 +95,10 @@ impl Search<'_> {
         if lost.is_empty() {
             return Ok(places);
         }
-        if !is_first {
-            if let Err(error) = self.engine.refresh().await {
-                self.last.get_or_insert(error);
-                self.lost = lost;
-                return Ok(places);
-            }
+        if !is_first && let Err(error) = self.engine.refresh().await {
+            self.last.get_or_insert(error);
+            self.lost = lost;
+            return Ok(places);
         }
         match self.placed(&lost).await {
             Ok(placed) => places.extend(placed),
