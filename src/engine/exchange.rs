@@ -22,8 +22,11 @@ use crate::reply::Reply;
 use crate::shard::key_slot;
 use crate::topology::{Address, Node};
 
-/// How often one unit may be sent elsewhere by redirects: more than a sound cluster ever needs.
-const MOST_REDIRECTS: u8 = 8;
+/// How many redirects of one unit are followed at once: twice what a sound cluster ever needs.
+const QUICK_REDIRECTS: u8 = 6;
+
+/// How often one unit may be sent elsewhere by redirects in all; after the quick ones it waits for a fresh topology.
+const MOST_REDIRECTS: u8 = 16;
 
 /// How often one unit is tried when its node cannot be reached, or is lost before a read was answered.
 const MOST_FAILURES: u8 = 3;
@@ -131,7 +134,7 @@ type Part = (Destination, Vec<u32>);
 /// What to do about a unit that has no outcome yet.
 enum Next {
     To(Destination),
-    /// To a node, if a fresh topology knows it, after a pause.
+    /// To a node that the topology does not know, if a fresh one does, after a pause.
     Follow(Address, Mode),
     /// Wherever it belongs by a fresh topology, after a pause.
     Again,
@@ -329,10 +332,10 @@ impl<'a, R: Route> Exchange<'a, R> {
                 stats.moved.fetch_add(1, Relaxed);
                 tries.redirects += 1;
                 self.engine.hint_change();
-                // Nodes that send to each other do not agree yet.
+                // Nodes that go on sending to each other do not agree yet.
                 match tries.redirects {
-                    1 => Next::follow(self.engine, view, address, Mode::Plain),
-                    _ => Next::Follow(address.clone(), Mode::Plain),
+                    ..=QUICK_REDIRECTS => Next::follow(self.engine, view, address, Mode::Plain),
+                    _ => Next::Again,
                 }
             }
             Verdict::Ask(address) if follows && tries.redirects < MOST_REDIRECTS => {
