@@ -29,8 +29,8 @@ pub(super) fn of_parts(policy: Policy, parts: &[Part], replies: Replies) -> Resu
     }
 }
 
-/// Each node's reply under its address. A node that had several parts has their replies merged.
-pub(super) fn by_node(replies: Replies) -> Reply {
+/// Each node's reply under its address.
+pub(crate) fn by_node(replies: Replies) -> Reply {
     let by_node = |entry: ShardReply| (entry.node.address.to_string().into(), in_place(entry));
     Reply::Map(replies.into_iter().map(by_node).collect())
 }
@@ -62,7 +62,7 @@ pub(super) fn parts_by_node(policy: Policy, replies: Replies) -> Result<Reply, E
 }
 
 /// The failures by node, each node once.
-pub(super) fn failures(replies: &Replies) -> Reply {
+pub(crate) fn failures(replies: &Replies) -> Reply {
     let mut failures: Vec<(Reply, Reply)> = Vec::new();
     for (node, error) in replies.errors() {
         let node = Reply::from(node.address.to_string());

@@ -23,6 +23,7 @@ use bytes::Bytes;
 
 pub(crate) use describe::Description;
 pub(crate) use explain::explain;
+pub(crate) use merge::{by_node, failures};
 pub(crate) use policy::Overrides;
 pub(crate) use reach::{Reach, may_block};
 pub(crate) use scan::{Scan, scan};

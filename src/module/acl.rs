@@ -82,15 +82,9 @@ fn check(ctx: Ctx, caller: &Caller, is_script: bool, mut commands: Vec<Command>)
         Caller::Unrestricted => None,
         Caller::Named(name) => Some(Restricted { name, user: User::named(name).ok_or_else(|| gone(name))? }),
     };
-    // A map asks for one name a thousand times.
-    let mut last: Option<(Vec<u8>, Facts)> = None;
+    let mut known = catalog::InTurn::default();
     for command in &mut commands {
-        let known = last.as_ref().filter(|(name, _)| name == command.name()).map(|(_, facts)| *facts);
-        let facts = known.unwrap_or_else(|| {
-            let facts = catalog::facts(ctx, command);
-            last = (!facts.is_of_subcommand).then(|| (command.name().to_vec(), facts));
-            facts
-        });
+        let facts = known.facts(ctx, command);
         if facts.is_blocking {
             let name = printable(command.name());
             return Err(Error::Invalid(format!(

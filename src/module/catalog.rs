@@ -74,6 +74,25 @@ pub(super) fn facts(ctx: Ctx, command: &Command) -> Facts {
     Facts { is_of_subcommand: true, ..read(subcommand.unwrap_or(&whole)) }
 }
 
+/// Facts about one command after the other. A map has one name for all of its commands, which is looked up once.
+#[derive(Default)]
+pub(super) struct InTurn {
+    last: Option<(Vec<u8>, Facts)>,
+}
+
+impl InTurn {
+    pub(super) fn facts(&mut self, ctx: Ctx, command: &Command) -> Facts {
+        if let Some((name, facts)) = &self.last
+            && name == command.name()
+        {
+            return *facts;
+        }
+        let facts = facts(ctx, command);
+        self.last = (!facts.is_of_subcommand).then(|| (command.name().to_vec(), facts));
+        facts
+    }
+}
+
 fn read(description: &Description) -> Facts {
     let name = description.name.as_bytes();
     let has = |flag: &str| description.has_flag(flag);

@@ -9,7 +9,8 @@ use std::time::Instant;
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::api::{self, Called, Caller, Ctx};
-use super::{catalog, main_thread};
+use super::catalog::{self, Facts};
+use super::main_thread;
 use crate::command::Command;
 use crate::error::Error;
 use crate::link::{
@@ -108,15 +109,17 @@ impl Share {
         const BETWEEN_LOOKS: usize = 8;
         let mut since_look = 0;
         let writes = Writes::look(ctx);
+        let mut known = catalog::InTurn::default();
         let mut caller = Caller::new(ctx, self.batch.protocol);
         while !self.is_done() {
             let command = &self.batch.commands[self.batch.picks[self.done] as usize];
             let start = self.wire.len();
-            match writes.refusal(ctx, command) {
+            let facts = known.facts(ctx, command);
+            match writes.refusal(facts) {
                 Some(refusal) => self.wire.put_slice(refusal),
                 // Not all modules ask whether their client can be blocked, and a server aborts where one in process is:
                 // `VSIM` does so to Redis 8.2.
-                None if catalog::facts(ctx, command).is_of_module => self.hand_back(),
+                None if facts.is_of_module => self.hand_back(),
                 None if caller.call(command.args(), &mut self.wire) == Called::NotHere => self.translate(start),
                 None => {}
             }
@@ -180,8 +183,8 @@ impl Writes {
         Self { is_replica: ctx.flags().is_read_only_replica(), are_paused: api::writes_are_paused() }
     }
 
-    fn refusal(&self, ctx: Ctx, command: &Command) -> Option<&'static [u8]> {
-        if !self.is_replica && !self.are_paused || !catalog::facts(ctx, command).is_write {
+    fn refusal(&self, facts: Facts) -> Option<&'static [u8]> {
+        if !self.is_replica && !self.are_paused || !facts.is_write {
             return None;
         }
         Some(if self.is_replica {

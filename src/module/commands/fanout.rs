@@ -4,8 +4,9 @@ use super::{Arg, Call, Spec, options};
 use crate::command::Command;
 use crate::engine::{Options, Replies, Step};
 use crate::error::Error;
+use crate::exec::{by_node, failures};
 use crate::module::client::Work;
-use crate::reduce::{Builtin, in_place};
+use crate::reduce::Builtin;
 use crate::reply::Reply;
 
 pub(super) const SPEC: Spec = Spec {
@@ -54,23 +55,12 @@ fn run(call: &Call<'_>) -> Result<Work, Error> {
     }))
 }
 
-fn by_node(replies: Replies) -> Reply {
-    let by_node = |entry: crate::engine::ShardReply| (entry.node.address.to_string().into(), in_place(entry));
-    Reply::Map(replies.into_iter().map(by_node).collect())
-}
-
 /// Reduces. Where failures are allowed, and the reducer has no places to hold them, they stand beside its result: an
 /// array of the value and a map of node to error, which is empty when nothing is missing.
 pub(super) fn reduce_partial(reducer: Builtin, partial: bool, replies: Replies) -> Result<Reply, Error> {
     if !partial || reducer == Builtin::List {
         return reducer.reduce(replies);
     }
-    let mut errors: Vec<(Reply, Reply)> = Vec::new();
-    for (node, error) in replies.errors() {
-        let node = Reply::from(node.address.to_string());
-        if !errors.iter().any(|(known, _)| *known == node) {
-            errors.push((node, Reply::Error(error.to_line().into())));
-        }
-    }
-    Ok(Reply::Array(vec![reducer.reduce(replies)?, Reply::Map(errors)]))
+    let failures = failures(&replies);
+    Ok(Reply::Array(vec![reducer.reduce(replies)?, failures]))
 }
