@@ -122,6 +122,14 @@ impl Command {
         self.count
     }
 
+    /// The command taken apart at the key that it is routed by; `None` if that is none of its arguments.
+    pub(crate) fn around_key(&self) -> Option<AroundKey<'_>> {
+        let Some(Key::Argument(span)) = &self.key else { return None };
+        let wire = self.wire.bytes();
+        let head = wire[..span.start].iter().rposition(|&byte| byte == b'$')?;
+        Some(AroundKey { before: &wire[..head], key: &wire[span.clone()], after: &wire[span.end + 2..] })
+    }
+
     /// Appends the command to `out` as a RESP array.
     pub fn write_to(&self, out: &mut Vec<u8>) {
         out.push(b'*');
@@ -141,6 +149,24 @@ impl Command {
         let end = self.wire.append([b"$", digits, b"\r\n", argument, b"\r\n"]) - 2;
         self.count += 1;
         end - argument.len()..end
+    }
+}
+
+/// A command, taken apart at its key. Before and after stand arguments as they travel.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct AroundKey<'a> {
+    pub(crate) before: &'a [u8],
+    pub(crate) key: &'a [u8],
+    pub(crate) after: &'a [u8],
+}
+
+impl<'a> AroundKey<'a> {
+    pub(crate) fn args_before(&self) -> impl Iterator<Item = &'a [u8]> {
+        Args { wire: self.before }
+    }
+
+    pub(crate) fn args_after(&self) -> impl Iterator<Item = &'a [u8]> {
+        Args { wire: self.after }
     }
 }
 

@@ -62,9 +62,10 @@
 //! - `engine`: map, fan-out, steps, deadlines, redirects
 //! - `link`, `shard`: how to talk to one node; which node a command belongs to
 //! - `topology`: who is there and who holds what
-//! - `command`, `argument`, `reply`, `error`: the words everything is said in
+//! - `command`, `argument`, `reply`, `combine`, `error`: the words everything is said in
 
 mod argument;
+mod combine;
 mod command;
 mod engine;
 mod error;
@@ -80,6 +81,7 @@ mod topology;
 mod wire;
 
 pub use argument::Argument;
+pub use combine::Combine;
 pub use command::Command;
 pub use engine::{
     Builder, Engine, ErrorCounts, FanOut, Gate, Histogram, Map, Options, Reducer, Replies, ShardReply, Stats, Step,

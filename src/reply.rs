@@ -6,6 +6,7 @@
 use std::fmt;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::command::printable;
 
@@ -54,7 +55,7 @@ pub enum Reply {
 }
 
 /// A number as Redis has them: integers are exact, everything else is a double.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub enum Number {
     /// A 64 bit integer.
     Integer(i64),
@@ -177,6 +178,39 @@ impl Reply {
         matches!(self, Self::Null | Self::NullArray)
     }
 
+    /// Appends the reply as RESP3.
+    pub(crate) fn write_to(&self, out: &mut Vec<u8>) {
+        let mut line = |kind: u8, text: &[u8]| out.extend([&[kind][..], text, b"\r\n"].into_iter().flatten());
+        let mut digits = itoa::Buffer::new();
+        match self {
+            Self::Null => line(b'_', b""),
+            Self::NullArray => line(b'*', b"-1"),
+            Self::Integer(integer) => line(b':', digits.format(*integer).as_bytes()),
+            Self::Double(double) if double.is_nan() => line(b',', b"nan"),
+            Self::Double(double) => line(b',', double.to_string().as_bytes()),
+            Self::Boolean(boolean) => line(b'#', if *boolean { b"t" } else { b"f" }),
+            Self::BigNumber(number) => line(b'(', number),
+            Self::Simple(text) if !text.contains(&b'\n') && !text.contains(&b'\r') => line(b'+', text),
+            Self::Simple(text) | Self::Bulk(text) => write_body(out, b'$', [text, &[][..]]),
+            Self::Error(text) => write_body(out, b'!', [text, &[][..]]),
+            Self::Verbatim { format, text } => write_body(out, b'=', [&[format[0], format[1], format[2], b':'], text]),
+            Self::Array(elements) | Self::Set(elements) => {
+                let kind = if matches!(self, Self::Set(_)) { b'~' } else { b'*' };
+                line(kind, digits.format(elements.len()).as_bytes());
+                elements.iter().for_each(|element| element.write_to(out));
+            }
+            Self::Map(pairs) => {
+                line(b'%', digits.format(pairs.len()).as_bytes());
+                write_pairs(out, pairs);
+            }
+            Self::Attributed { attributes, reply } => {
+                line(b'|', digits.format(attributes.len()).as_bytes());
+                write_pairs(out, attributes);
+                reply.write_to(out);
+            }
+        }
+    }
+
     /// The reply's type, for error texts; short strings are shown.
     pub fn describe(&self) -> String {
         let kind = match self {
@@ -197,6 +231,20 @@ impl Reply {
             Some(bytes) if bytes.len() <= 32 => format!("{kind} ('{}')", printable(bytes)),
             _ => kind.to_owned(),
         }
+    }
+}
+
+/// Appends a string that says its length.
+fn write_body(out: &mut Vec<u8>, kind: u8, parts: [&[u8]; 2]) {
+    out.push(kind);
+    out.extend_from_slice(itoa::Buffer::new().format(parts[0].len() + parts[1].len()).as_bytes());
+    out.extend([b"\r\n", parts[0], parts[1], b"\r\n"].into_iter().flatten());
+}
+
+fn write_pairs(out: &mut Vec<u8>, pairs: &[(Reply, Reply)]) {
+    for (key, value) in pairs {
+        key.write_to(out);
+        value.write_to(out);
     }
 }
 

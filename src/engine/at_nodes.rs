@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use super::outcomes::Outcomes;
 use super::exchange::{Exchange, Route};
 use super::redirect::{Verdict, judge};
 use super::replies::ShardReply;
@@ -53,8 +54,8 @@ impl Engine {
                 let (nodes, commands): (Vec<_>, Vec<_>) = commands.into_iter().unzip();
                 let route = AtNodes { nodes, by_socket };
                 let options = Options { keeps_failures: true, tries_once: true, ..Options::default() };
-                let exchange = Exchange::new(&engine, route, commands, slots.len());
-                let replies = exchange.run(view, &options).await?;
+                let exchange = Exchange::new(&engine, route, commands, Outcomes::of(slots.len(), None));
+                let (replies, _) = exchange.run(view, &options).await?;
                 Ok(replies.into_iter().zip(slots).map(|(entry, slot)| engine.said(entry, slot)).collect())
             })
             .await

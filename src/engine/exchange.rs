@@ -11,13 +11,14 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
+use super::outcomes::{Gathered, Outcomes};
 use super::redirect::{Verdict, judge};
-use super::replies::{Replies, ShardReply};
+use super::replies::ShardReply;
 use super::view::View;
 use super::{Deadline, Engine, Options, Scope};
 use crate::command::{Command, printable};
 use crate::error::Error;
-use crate::link::{Batch, Budget, Delivery, Failure, Link, Mode};
+use crate::link::{Batch, Budget, Delivery, Failure, Link, Mode, Partial, Reduction};
 use crate::reply::Reply;
 use crate::shard::key_slot;
 use crate::topology::{Address, Node};
@@ -45,19 +46,27 @@ pub(super) struct Destination {
     pub(super) link: Arc<dyn Link>,
     pub(super) mode: Mode,
     pub(super) in_process: bool,
+    /// The node may be asked to reduce its share.
+    pub(super) reduces: bool,
 }
 
 impl Destination {
     /// A node of the view.
     pub(super) fn in_view(view: &View, node: &Arc<Node>, mode: Mode) -> Result<Self, Error> {
         let link = view.link(node).ok_or_else(|| Error::Topology(format!("the topology has no node {node}")))?;
-        Ok(Self { node: node.clone(), link: link.clone(), mode, in_process: view.is_in_process(node) })
+        let (in_process, reduces) = (view.is_in_process(node), mode == Mode::Plain && link.reduces());
+        Ok(Self { node: node.clone(), link: link.clone(), mode, in_process, reduces })
     }
 
     /// The same node, over a socket even where it is the one that we live in.
     fn over_socket(&self, engine: &Engine) -> Self {
         let link = engine.shared.views.link_to(&self.node.address);
-        Self { node: self.node.clone(), link, mode: self.mode, in_process: false }
+        Self { link, in_process: false, ..self.plain() }
+    }
+
+    /// The same node, for replies as they are.
+    fn plain(&self) -> Self {
+        Self { reduces: false, ..self.clone() }
     }
 
     /// Wherever a redirect points. `None` if that is no node of the topology: nobody else is connected to, since a script
@@ -71,12 +80,12 @@ impl Destination {
         }
         // The redirect may call the node by a name that only clients can look up.
         let link = engine.shared.views.link_to(&node.address);
-        Some(Self { node: node.clone(), link, mode, in_process: false })
+        Some(Self { node: node.clone(), link, mode, in_process: false, reduces: false })
     }
 
     /// Whether both are asked by the same link in the same way. A node that only a redirect knows has no other mark.
     fn is_same(&self, other: &Self) -> bool {
-        self.mode == other.mode && Arc::ptr_eq(&self.link, &other.link)
+        self.mode == other.mode && self.reduces == other.reduces && Arc::ptr_eq(&self.link, &other.link)
     }
 }
 
@@ -114,7 +123,7 @@ pub(super) struct Exchange<'a, R> {
     hands_back_tryagain: bool,
     /// Whatever a node says is an outcome.
     tries_once: bool,
-    outcomes: Vec<Option<ShardReply>>,
+    outcomes: Outcomes,
     /// What has been tried of the units that did not succeed at once.
     tries: BTreeMap<u32, Tries>,
 }
@@ -150,17 +159,17 @@ impl Next {
 }
 
 impl<'a, R: Route> Exchange<'a, R> {
-    pub(super) fn new(engine: &'a Engine, route: R, commands: Vec<Command>, units: usize) -> Self {
+    pub(super) fn new(engine: &'a Engine, route: R, commands: Vec<Command>, outcomes: Outcomes) -> Self {
         let deadline = engine.scope.deadline.unwrap_or_else(|| Deadline::after(Duration::ZERO));
         let budget = engine.scope.budget.clone().unwrap_or_else(|| Arc::new(Budget::new(usize::MAX)));
-        let outcomes = vec![None; units];
         let (commands, tries) = (Arc::new(commands), BTreeMap::new());
         let (hands_back_tryagain, tries_once) = (false, false);
         Self { engine, route, commands, deadline, budget, hands_back_tryagain, tries_once, outcomes, tries }
     }
 
-    /// Does it all. One entry a unit; errors only where the whole request cannot be done.
-    pub(super) async fn run(mut self, view: Arc<View>, options: &Options) -> Result<Replies, Error> {
+    /// Does it all. Gives one entry a unit, or what the replies come to and the failures. Errors only where the whole
+    /// request cannot be done.
+    pub(super) async fn run(mut self, view: Arc<View>, options: &Options) -> Result<Gathered, Error> {
         let mut view = view;
         self.hands_back_tryagain = options.hands_back_tryagain;
         self.tries_once = options.tries_once;
@@ -251,7 +260,8 @@ impl<'a, R: Route> Exchange<'a, R> {
                 let picks = units.iter().map(|&unit| self.route.command(unit)).collect();
                 let (commands, budget) = (self.commands.clone(), self.budget.clone());
                 let Scope { database, protocol, .. } = self.engine.scope;
-                let batch = Batch { commands, picks, mode: destination.mode, protocol, database, budget };
+                let reduction = self.reduction(destination, units);
+                let batch = Batch { commands, picks, mode: destination.mode, protocol, database, budget, reduction };
                 let sent = destination.link.send(batch);
                 async move { (index, sent.await) }
             })
@@ -284,6 +294,14 @@ impl<'a, R: Route> Exchange<'a, R> {
         unanswered
     }
 
+    /// What a node is to make of its share.
+    fn reduction(&self, destination: &Destination, units: &[u32]) -> Option<Reduction> {
+        let combine = self.outcomes.combine().filter(|_| destination.reduces)?.clone();
+        self.engine.stats().inner.fetch_add(u64::from(!destination.in_process), Relaxed);
+        let time_left = self.deadline.at.saturating_duration_since(Instant::now());
+        Some(Reduction { combine, places: units.to_vec(), time_left })
+    }
+
     /// Sorts one node's delivery: outcomes here, the rest into `again`.
     fn sort(
         &mut self,
@@ -293,6 +311,21 @@ impl<'a, R: Route> Exchange<'a, R> {
         delivery: Delivery,
         again: &mut Vec<(u32, Next)>,
     ) {
+        if let Some(mut partial) = delivery.partial {
+            let refused = std::mem::take(&mut partial.refused);
+            let marks = refused.iter().map(|(at, _)| (*at, bytes::Bytes::new())).collect();
+            self.outcomes.put_partial(&destination.node, units, Partial { refused: marks, ..partial });
+            for (at, message) in refused {
+                let unit = units[at as usize];
+                again.extend(self.refused(view, destination, unit, message).map(|next| (unit, next)));
+            }
+            return;
+        }
+        if matches!(delivery.failure, Some(Failure::Declined)) {
+            self.engine.stats().inner_declined.fetch_add(1, Relaxed);
+            again.extend(units.iter().map(|&unit| (unit, Next::To(destination.plain()))));
+            return;
+        }
         let mut units = units.iter().copied();
         for (reply, unit) in delivery.replies.into_iter().zip(&mut units) {
             match reply {
@@ -301,7 +334,7 @@ impl<'a, R: Route> Exchange<'a, R> {
                         again.push((unit, next));
                     }
                 }
-                reply => self.outcomes[unit as usize] = Some(outcome(destination, Ok(reply))),
+                reply => self.outcomes.put(unit, outcome(destination, Ok(reply))),
             }
         }
         for unit in units {
@@ -325,7 +358,7 @@ impl<'a, R: Route> Exchange<'a, R> {
         let tries = self.tries.entry(unit).or_default();
         let next = match &verdict {
             _ if self.tries_once => {
-                self.outcomes[unit as usize] = Some(error);
+                self.outcomes.put(unit, error);
                 return None;
             }
             Verdict::Moved(address) if follows && tries.redirects < MOST_REDIRECTS => {
@@ -344,6 +377,7 @@ impl<'a, R: Route> Exchange<'a, R> {
                 Next::follow(self.engine, view, address, Mode::Asking)
             }
             Verdict::Elsewhere if at.in_process => Next::To(at.over_socket(self.engine)),
+            Verdict::Elsewhere if at.reduces => Next::To(at.plain()),
             Verdict::Demoted if follows_primary && tries.failures < MOST_FAILURES => {
                 stats.retries.fetch_add(1, Relaxed);
                 tries.failures += 1;
@@ -357,7 +391,7 @@ impl<'a, R: Route> Exchange<'a, R> {
                 if verdict != Verdict::Final {
                     self.engine.hint_change();
                 }
-                self.outcomes[unit as usize] = Some(error);
+                self.outcomes.put(unit, error);
                 return None;
             }
         };
@@ -373,6 +407,7 @@ impl<'a, R: Route> Exchange<'a, R> {
             Failure::TooBig => (Error::TooBig { limit: self.budget.limit() }, false),
             Failure::Unreachable(cause) => (node_error(cause, false), true),
             Failure::Lost(cause) => (node_error(cause, !is_read), is_read),
+            Failure::Declined => (node_error("it declined to reduce its share".into(), false), true),
         };
         let tries = self.tries.entry(unit).or_default();
         tries.failures += 1;
@@ -381,7 +416,7 @@ impl<'a, R: Route> Exchange<'a, R> {
             tries.last = Some(outcome(at, Err(error)));
             return Some(Next::Again);
         }
-        self.outcomes[unit as usize] = Some(outcome(at, Err(error)));
+        self.outcomes.put(unit, outcome(at, Err(error)));
         None
     }
 
@@ -407,7 +442,7 @@ impl<'a, R: Route> Exchange<'a, R> {
             let verdict = self.may_leave(destination);
             if let Err(error) = &verdict {
                 for &unit in units {
-                    self.outcomes[unit as usize] = Some(outcome(destination, Err(error.clone())));
+                    self.outcomes.put(unit, outcome(destination, Err(error.clone())));
                 }
             }
             verdict.is_ok()
@@ -454,16 +489,16 @@ impl<'a, R: Route> Exchange<'a, R> {
     /// Makes the last thing that units were told their outcome.
     fn settle(&mut self, units: impl IntoIterator<Item = u32>) {
         for unit in units {
-            self.outcomes[unit as usize] = self.tries.get_mut(&unit).and_then(|tries| tries.last.take());
+            if let Some(last) = self.tries.get_mut(&unit).and_then(|tries| tries.last.take()) {
+                self.outcomes.put(unit, last);
+            }
         }
     }
 
     /// The deadline has passed: names the nodes that have not answered.
     fn give_up(&mut self, late: Vec<Part>, how: Late) {
         let waiting_on: Vec<String> = late.iter().map(|(destination, _)| destination.node.to_string()).collect();
-        let mut answered: Vec<&Arc<Node>> = self.outcomes.iter().flatten().map(|outcome| &outcome.node).collect();
-        answered.sort_by_key(|node| Arc::as_ptr(node));
-        answered.dedup_by(|a, b| Arc::ptr_eq(a, b));
+        let answered = self.outcomes.nodes();
         let answered = answered.iter().filter(|node| !late.iter().any(|(at, _)| Arc::ptr_eq(&at.node, node))).count();
         let (timeout_ms, asked) = (self.deadline.timeout.as_millis() as u64, answered + late.len());
         let waiting_on = waiting_on.join(", ");
@@ -472,26 +507,23 @@ impl<'a, R: Route> Exchange<'a, R> {
                 let outcome_unknown = how == Late::Sent && !self.command(unit).is_read_only();
                 let waiting_on = waiting_on.clone();
                 let error = Error::Timeout { timeout_ms, answered, asked, waiting_on, outcome_unknown };
-                self.outcomes[unit as usize] = Some(outcome(&destination, Err(error)));
+                self.outcomes.put(unit, outcome(&destination, Err(error)));
             }
         }
     }
 
-    fn finish(mut self, options: &Options) -> Result<Replies, Error> {
+    fn finish(mut self, options: &Options) -> Result<Gathered, Error> {
         // Units that were waiting for another try when time ran out.
-        let open: Vec<u32> =
-            (0..self.outcomes.len() as u32).filter(|&unit| self.outcomes[unit as usize].is_none()).collect();
-        self.settle(open);
+        self.settle(self.outcomes.open());
         self.engine.stats().largest_replies.fetch_max(self.budget.used(), Relaxed);
-        let mut failures = self.outcomes.iter().flatten().filter_map(|outcome| outcome.result.as_ref().err());
-        if let Some(first) = failures.next() {
+        if let Some(first) = self.outcomes.first_failure() {
             if options.partial {
                 self.engine.stats().partial.fetch_add(1, Relaxed);
             } else if !options.keeps_failures {
                 return Err(first.clone());
             }
         }
-        Ok(self.outcomes.into_iter().flatten().collect())
+        self.outcomes.finish()
     }
 }
 

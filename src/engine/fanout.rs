@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::exchange::{Exchange, Route};
+use super::outcomes::{Gathered, Outcomes};
 use super::map::no_shards;
 use super::replies::Replies;
 use super::step::{self, Reducer, Step};
 use super::view::View;
 use super::{Engine, Options};
+use crate::combine::{AnyCombine, Combine};
 use crate::command::{Command, printable};
 use crate::error::Error;
 use crate::link::Mode;
@@ -80,7 +82,30 @@ impl FanOut {
         Box::pin(step::run(engine, step, options))
     }
 
+    /// Reduces the replies where they are: each node its own, where it runs the same module, and here the rest. The place
+    /// of a reply is that of its node.
+    ///
+    /// # Errors
+    /// As of the fan-out; [`Error::Mixed`] for a reply that the reducer cannot take. With partial results allowed,
+    /// failures are left out.
+    pub fn combine<C: Combine>(self, combine: C) -> BoxFuture<'static, Result<C::Output, Error>> {
+        Box::pin(async move { self.combine_beside_failures(combine).await.map(|(output, _)| output) })
+    }
+
+    /// The same, with the failures that partial results leave out.
+    ///
+    /// # Errors
+    /// As of [`combine`](Self::combine).
+    pub async fn combine_beside_failures<C: Combine>(self, combine: C) -> Result<(C::Output, Replies), Error> {
+        let combine = Arc::new(combine);
+        step::combined(&*combine, self.gather(Some(combine.clone()))).await
+    }
+
     pub(super) async fn run(self) -> Result<Replies, Error> {
+        Ok(self.gather(None).await?.0)
+    }
+
+    async fn gather(self, combine: Option<Arc<dyn AnyCombine>>) -> Result<Gathered, Error> {
         let engine = self.engine.scoped(&self.options);
         let (options, targets) = (&self.options, &self.targets);
         engine
@@ -97,11 +122,11 @@ impl FanOut {
                     Err(error) => return Err(error),
                 };
                 let commands = engine.admit(vec![self.command]).await?;
-                let units = nodes.len();
+                let outcomes = Outcomes::of(nodes.len(), combine);
                 let by_slot = *targets == Targets::Primaries;
                 let route =
                     ToNodes { nodes: nodes.into_iter().map(|node| Target::new(&view, node, by_slot)).collect() };
-                Exchange::new(&engine, route, commands, units).run(view, options).await
+                Exchange::new(&engine, route, commands, outcomes).run(view, options).await
             })
             .await
     }

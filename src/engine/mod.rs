@@ -5,6 +5,7 @@ mod at_nodes;
 mod exchange;
 mod fanout;
 mod map;
+mod outcomes;
 mod redirect;
 mod replies;
 mod stats;

@@ -22,6 +22,10 @@ pub struct Stats {
     pub ask: AtomicU64,
     /// Commands sent again, for every other reason.
     pub retries: AtomicU64,
+    /// Shares that other nodes were asked to reduce.
+    pub inner: AtomicU64,
+    /// Of these, how many were declined and sent as plain commands.
+    pub inner_declined: AtomicU64,
     /// Topologies fetched.
     pub refreshes: AtomicU64,
     /// Attempts to fetch one that failed.

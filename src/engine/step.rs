@@ -2,9 +2,13 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use futures_util::FutureExt;
+
 use super::fanout::Targets;
+use super::outcomes::Gathered;
 use super::replies::Replies;
 use super::{Engine, Options};
+use crate::combine::{self, Combine};
 use crate::command::Command;
 use crate::error::Error;
 use crate::reply::Reply;
@@ -89,6 +93,19 @@ pub(super) async fn run(engine: Engine, mut step: Step, options: Options) -> Res
         step = catch_unwind(AssertUnwindSafe(|| reducer.reduce(replies)))
             .unwrap_or_else(|panic| Err(panicked("reducer", &*panic)))?;
     }
+}
+
+/// What a request with a reducer that can be split comes to, beside its failures.
+pub(super) async fn combined<C: Combine>(
+    combine: &C,
+    gathering: impl Future<Output = Result<Gathered, Error>>,
+) -> Result<(C::Output, Replies), Error> {
+    let finished = AssertUnwindSafe(async {
+        let (failures, partial) = gathering.await?;
+        let nothing = || Error::Invalid("internal error: nothing was reduced".into());
+        Ok((combine::finish(combine, partial.ok_or_else(nothing)?)?, failures))
+    });
+    finished.catch_unwind().await.unwrap_or_else(|panic| Err(panicked("reducer", &*panic)))
 }
 
 /// What a panic of somebody else's code is to the request.

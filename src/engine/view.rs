@@ -252,6 +252,7 @@ impl AskCluster for ThroughSeeds {
                     protocol: Protocol::Resp3,
                     database: 0,
                     budget,
+                    reduction: None,
                 };
                 let sent = self.links.get(&address).send(batch);
                 let Ok(delivery) = tokio::time::timeout(PATIENCE, sent).await else {

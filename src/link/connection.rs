@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::resp::{ProtocolError, Scanner, decode};
 use super::{Batch, Budget, Delivery, Failure, Mode, Status};
+use crate::command::Command;
 use crate::reply::Reply;
 
 /// What a connection runs over: TCP, or TLS over it.
@@ -30,7 +31,8 @@ pub(super) struct Outgoing {
     commands: usize,
     mode: Mode,
     budget: Arc<Budget>,
-    answer: oneshot::Sender<Delivery>,
+    /// Nobody: it leaves all the same, and the replies are passed over.
+    answer: Option<oneshot::Sender<Delivery>>,
 }
 
 impl Outgoing {
@@ -54,18 +56,31 @@ impl Outgoing {
         if batch.mode == Mode::Replica {
             wire.extend_from_slice(READWRITE);
         }
-        Self { wire, commands, mode: batch.mode, budget: batch.budget.clone(), answer }
+        Self { wire, commands, mode: batch.mode, budget: batch.budget.clone(), answer: Some(answer) }
+    }
+
+    /// One command of our own.
+    pub(super) fn one(
+        command: &Command,
+        budget: Arc<Budget>,
+        answer: Option<oneshot::Sender<Delivery>>,
+    ) -> Self {
+        let mut wire = Vec::with_capacity(command.wire_len());
+        command.write_to(&mut wire);
+        Self { wire, commands: 1, mode: Mode::Plain, budget, answer }
     }
 
     /// Whether nobody waits for the answer any more.
     pub(super) fn is_given_up(&self) -> bool {
-        self.answer.is_closed()
+        self.answer.as_ref().is_some_and(oneshot::Sender::is_closed)
     }
 
     /// Ends the batch without having sent it.
     pub(super) fn fail(self, failure: Failure) {
-        // A requester that has gone needs no answer.
-        let _ = self.answer.send(Delivery::failed(failure));
+        if let Some(answer) = self.answer {
+            // A requester that has gone needs no answer.
+            let _ = answer.send(Delivery::failed(failure));
+        }
     }
 }
 
@@ -84,6 +99,8 @@ struct Pending {
     mode: Mode,
     replies: Vec<Reply>,
     budget: Arc<Budget>,
+    /// Leaves whether or not anybody waits for the answer.
+    is_unanswered: bool,
     /// Taken once answered; the rest of the replies is then passed over.
     answer: Option<oneshot::Sender<Delivery>>,
 }
@@ -115,7 +132,7 @@ impl Pending {
         if let Some(answer) = self.answer.take() {
             let replies = std::mem::take(&mut self.replies);
             // A requester that has gone needs no answer.
-            let _ = answer.send(Delivery { replies, failure });
+            let _ = answer.send(Delivery { replies, failure, partial: None });
         }
     }
 }
@@ -172,7 +189,8 @@ impl Connection {
             mode: outgoing.mode,
             replies: Vec::with_capacity(outgoing.commands),
             budget: outgoing.budget,
-            answer: Some(outgoing.answer),
+            is_unanswered: outgoing.answer.is_none(),
+            answer: outgoing.answer,
         };
         self.waiting.push_back((outgoing.wire, pending));
     }
@@ -246,7 +264,7 @@ impl Connection {
         /// More than this many pieces do not get faster.
         const PIECES: usize = 64;
         loop {
-            self.waiting.retain(|(_, pending)| !pending.is_given_up());
+            self.waiting.retain(|(_, pending)| pending.is_unanswered || !pending.is_given_up());
             let mut slices = [IoSlice::new(&[]); PIECES];
             let rest = std::iter::once(&self.begun[self.begun_written..]).filter(|rest| !rest.is_empty());
             let pieces = rest.chain(self.waiting.iter().map(|(wire, _)| wire.as_slice()));

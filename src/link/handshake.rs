@@ -5,6 +5,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::Protocol;
 use super::connection::Stream;
+use super::inner::VERSION;
 use super::resp::{Scanner, decode};
 use crate::command::Command;
 use crate::reply::Reply;
@@ -90,6 +91,12 @@ pub(super) async fn greet(
         }
         _ => Ok(()),
     }
+}
+
+/// Whether the node knows our inner command, in our version: asked without a request, it says its own.
+pub(super) async fn knows_inner(stream: &mut dyn Stream, inner_command: &str) -> Result<bool, String> {
+    let version = call(stream, &Command::new(inner_command)).await?;
+    Ok(version.integer() == Some(i64::from(VERSION)))
 }
 
 async fn call(stream: &mut dyn Stream, command: &Command) -> Result<Reply, String> {

@@ -6,6 +6,7 @@
 
 mod connection;
 mod handshake;
+mod inner;
 mod pool;
 mod resp;
 mod socket;
@@ -13,17 +14,24 @@ mod tls;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
 
 #[cfg(feature = "module")]
 pub(crate) use handshake::CLIENT_NAME;
 pub use handshake::{CredentialSource, Credentials};
+#[cfg(feature = "module")]
+pub(crate) use inner::{Answer as InnerAnswer, DECLINED, Request as InnerRequest, VERSION as INNER_VERSION};
 pub use pool::{LinkOptions, Links};
+pub(crate) use resp::decode_whole;
 #[cfg(feature = "module")]
 pub(crate) use resp::{ELEMENT_COST, decode};
 #[cfg(feature = "module")]
 pub(crate) use socket::{cork, uncork};
 pub use tls::{TlsFiles, TlsSource};
 
+use crate::combine::{AnyCombine, AnyPartial};
 use crate::command::Command;
 use crate::reply::Reply;
 use crate::topology::BoxFuture;
@@ -43,12 +51,54 @@ pub struct Batch {
     pub database: i32,
     /// The bytes of replies that the request may still take.
     pub budget: Arc<Budget>,
+    /// What the replies are to come to, if the node itself may reduce them. A link that cannot have that done gives the
+    /// replies.
+    pub reduction: Option<Reduction>,
 }
 
 impl Batch {
     /// The commands for this node, in order.
     pub fn picked(&self) -> impl ExactSizeIterator<Item = &Command> {
         self.picks.iter().map(|&pick| &self.commands[pick as usize])
+    }
+}
+
+/// A reducer for a node's share of the replies.
+#[derive(Clone)]
+pub struct Reduction {
+    pub(crate) combine: Arc<dyn AnyCombine>,
+    /// The place of each of the batch's commands in the whole request.
+    pub(crate) places: Vec<u32>,
+    /// After this nobody waits for the answer any more.
+    pub(crate) time_left: Duration,
+}
+
+impl Reduction {
+    /// The name of the reducer.
+    pub fn name(&self) -> &'static str {
+        self.combine.name()
+    }
+}
+
+impl std::fmt::Debug for Reduction {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Reduction").field(&self.name()).finish()
+    }
+}
+
+/// What a node has reduced its share to.
+pub struct Partial {
+    pub(crate) reduced: Box<dyn AnyPartial>,
+    /// Commands that were answered with an error: their number in the batch, in ascending order, and the error.
+    pub(crate) refused: Vec<(u32, Bytes)>,
+    /// The first command whose reply the reducer cannot take, and what that was.
+    pub(crate) untaken: Option<(u32, String)>,
+}
+
+impl std::fmt::Debug for Partial {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { refused, untaken, .. } = self;
+        f.debug_struct("Partial").field("refused", refused).field("untaken", untaken).finish_non_exhaustive()
     }
 }
 
@@ -83,12 +133,19 @@ pub struct Delivery {
     pub replies: Vec<Reply>,
     /// Why the rest was not answered.
     pub failure: Option<Failure>,
+    /// In place of all replies: what the node has reduced them to.
+    pub partial: Option<Partial>,
 }
 
 impl Delivery {
     /// Nothing but a failure.
     pub fn failed(failure: Failure) -> Self {
-        Self { replies: Vec::new(), failure: Some(failure) }
+        Self { failure: Some(failure), ..Self::default() }
+    }
+
+    /// What the node has reduced its share to.
+    pub fn reduced(partial: Partial) -> Self {
+        Self { partial: Some(partial), ..Self::default() }
     }
 }
 
@@ -101,6 +158,8 @@ pub enum Failure {
     Lost(String),
     /// The replies grew past the request's budget.
     TooBig,
+    /// The node does not reduce, or not now; nothing has run.
+    Declined,
 }
 
 /// The prefix of the error with which the link to the node that we live in hands a command back, to be sent over a
@@ -112,6 +171,11 @@ pub trait Link: Send + Sync {
     /// Sends a batch. It is on its way when this returns, before the future is polled. Dropping the future gives the
     /// request up: what has not left is not sent, a late reply is dropped.
     fn send(&self, batch: Batch) -> BoxFuture<'static, Delivery>;
+
+    /// Whether the node is to be asked to reduce its share. It may decline.
+    fn reduces(&self) -> bool {
+        false
+    }
 
     /// What there is to tell about the link.
     fn status(&self) -> &Status;
@@ -208,6 +272,11 @@ impl Budget {
     /// The bytes that there was room for at first.
     pub fn limit(&self) -> usize {
         self.limit
+    }
+
+    /// The bytes that there is room for still.
+    pub fn left(&self) -> usize {
+        self.limit.saturating_sub(self.used())
     }
 
     /// The bytes taken so far.

@@ -18,12 +18,19 @@ pub struct LinkOptions {
     pub credentials: Option<Box<dyn CredentialSource>>,
     /// With which certificates to speak TLS; plain TCP without.
     pub tls: Option<Box<dyn TlsSource>>,
+    /// The inner command by which nodes with the same module reduce their own share; nobody is asked to without.
+    pub inner_command: Option<String>,
 }
 
 impl Default for LinkOptions {
-    /// One second, no authentication, no TLS.
+    /// One second, no authentication, no TLS, no inner command.
     fn default() -> Self {
-        Self { connect_timeout: Box::new(|| Duration::from_secs(1)), credentials: None, tls: None }
+        Self {
+            connect_timeout: Box::new(|| Duration::from_secs(1)),
+            credentials: None,
+            tls: None,
+            inner_command: None,
+        }
     }
 }
 

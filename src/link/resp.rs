@@ -157,6 +157,17 @@ fn length(digits: &[u8]) -> Result<Option<usize>, ProtocolError> {
     if length > LONGEST { Err(ProtocolError("a bad length")) } else { Ok(Some(length)) }
 }
 
+/// Builds the one reply that these bytes are, which nobody has scanned before.
+///
+/// # Errors
+/// If they are no reply, or none that is whole.
+pub fn decode_whole(bytes: &Bytes) -> Result<Reply, ProtocolError> {
+    match Scanner::default().scan(bytes)? {
+        true => decode(bytes, &mut 0),
+        false => Err(ProtocolError("a reply that ends too soon")),
+    }
+}
+
 /// Builds the reply that starts at `*at` in bytes that a [`Scanner`] has found whole; moves `*at` behind it.
 pub fn decode(bytes: &Bytes, at: &mut usize) -> Result<Reply, ProtocolError> {
     let mut reader = Reader { bytes, at: *at, too_deep: false };

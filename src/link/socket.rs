@@ -5,8 +5,9 @@
 
 use std::cell::RefCell;
 use std::future::poll_fn;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::hash::BuildHasher;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use rustls::pki_types::ServerName;
@@ -15,9 +16,12 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_rustls::TlsConnector;
 
 use super::connection::{Connection, End, Message, Outgoing, Stream};
-use super::handshake::greet;
+use super::handshake::{greet, knows_inner};
+use super::inner::{Answer, Request};
 use super::pool::LinkOptions;
-use super::{Batch, Delivery, Failure, Link, LinkState, Protocol, Status};
+use super::{Batch, Budget, Delivery, Failure, Link, LinkState, Protocol, Reduction, Status};
+use crate::command::Command;
+use crate::reply::Reply;
 use crate::topology::{Address, BoxFuture};
 
 /// After this many requests in a row that ran out of time while the node said nothing, another connection is opened. The
@@ -31,7 +35,36 @@ const LOG_EVERY: Duration = Duration::from_secs(10);
 pub struct SocketLink {
     resp2: Lane,
     resp3: Lane,
+    inner: Arc<Inner>,
     status: Arc<Status>,
+}
+
+/// Whether the node takes inner commands. Not to be asked while it is known that it does not; what it did not know, a
+/// module that is loaded later may bring.
+struct Inner {
+    options: Arc<LinkOptions>,
+    /// Milliseconds of the link's life until which it is not asked.
+    declined_until: AtomicU64,
+    began: Instant,
+}
+
+impl Inner {
+    /// How long a node that has declined is not asked.
+    const PAUSE: Duration = Duration::from_secs(5);
+
+    fn is_offered(&self) -> bool {
+        let until = self.declined_until.load(Ordering::Relaxed);
+        self.options.inner_command.is_some() && (until == 0 || self.age() >= until)
+    }
+
+    fn learn(&self, is_offered: bool) {
+        let until = if is_offered { 0 } else { self.age() + Self::PAUSE.as_millis() as u64 };
+        self.declined_until.store(until, Ordering::Relaxed);
+    }
+
+    fn age(&self) -> u64 {
+        self.began.elapsed().as_millis() as u64
+    }
 }
 
 /// The way to one connection.
@@ -58,11 +91,13 @@ impl SocketLink {
     /// A link to this address. Nothing is dialled before something is sent. Must be called within a tokio runtime.
     pub fn new(address: Address, options: Arc<LinkOptions>) -> Self {
         let status = Arc::new(Status::default());
+        let inner =
+            Arc::new(Inner { options: options.clone(), declined_until: AtomicU64::new(0), began: Instant::now() });
         let lane = |protocol| {
             let (outbox, inbox) = mpsc::unbounded_channel();
             let silence = Arc::new(AtomicU32::new(0));
             let driver = Driver {
-                dialler: Dialler { address: address.clone(), protocol, options: options.clone() },
+                dialler: Dialler { address: address.clone(), protocol, options: options.clone(), inner: inner.clone() },
                 inbox,
                 status: status.clone(),
                 silence: silence.clone(),
@@ -71,7 +106,7 @@ impl SocketLink {
             tokio::spawn(driver.run());
             Lane { outbox, silence }
         };
-        Self { resp2: lane(Protocol::Resp2), resp3: lane(Protocol::Resp3), status }
+        Self { resp2: lane(Protocol::Resp2), resp3: lane(Protocol::Resp3), inner, status }
     }
 
     fn lane(&self, protocol: Protocol) -> &Lane {
@@ -82,20 +117,117 @@ impl SocketLink {
     }
 }
 
-impl Link for SocketLink {
-    fn send(&self, batch: Batch) -> BoxFuture<'static, Delivery> {
-        let (answer, answered) = oneshot::channel();
+impl SocketLink {
+    /// Hands a message to the connection for the protocol. What comes back counts as in flight until then.
+    fn hand_over(
+        &self,
+        protocol: Protocol,
+        outgoing: Outgoing,
+        answered: oneshot::Receiver<Delivery>,
+    ) -> impl Future<Output = Delivery> + Send + use<> {
         let in_flight = InFlight::enter(self.status.clone());
-        let message = Message::Send(Outgoing::new(&batch, answer));
-        let is_open = self.lane(batch.protocol).send(message);
-        Box::pin(async move {
+        let is_open = self.lane(protocol).send(Message::Send(outgoing));
+        async move {
             let _in_flight = in_flight;
             match answered.await {
                 Ok(delivery) => delivery,
                 Err(_) if is_open => Delivery::failed(Failure::Lost("the link was shut down".into())),
                 Err(_) => Delivery::failed(Failure::Unreachable("the link was shut down".into())),
             }
+        }
+    }
+
+    /// Has the node reduce its share.
+    fn send_inner(&self, name: &str, batch: &Batch, reduction: Reduction) -> BoxFuture<'static, Delivery> {
+        let id = next_id();
+        let Ok(request) = Request::of(batch, &reduction, id).encode() else {
+            return Box::pin(std::future::ready(Delivery::failed(Failure::Declined)));
+        };
+        let (answer, answered) = oneshot::channel();
+        let outgoing = Outgoing::one(&Command::new(name).arg(&request), batch.budget.clone(), Some(answer));
+        let answered = self.hand_over(batch.protocol, outgoing, answered);
+        // The connection of the request itself is not read before that is answered.
+        let other = match batch.protocol {
+            Protocol::Resp2 => &self.resp3,
+            Protocol::Resp3 => &self.resp2,
+        };
+        let (outbox, give_up) = (other.outbox.clone(), Command::new(name).arg("GIVEUP").arg(id));
+        let mut until_answered = GiveUp { outbox, command: (batch.picks.len() > WORTH_GIVING_UP).then_some(give_up) };
+        let inner = self.inner.clone();
+        Box::pin(async move {
+            let Delivery { mut replies, failure, .. } = answered.await;
+            until_answered.is_over();
+            match replies.pop() {
+                Some(Reply::Bulk(answer)) => match Answer::decode(&answer, &reduction) {
+                    Ok(partial) => Delivery::reduced(partial),
+                    Err(why) => Delivery::failed(Failure::Lost(why.into())),
+                },
+                Some(Reply::Error(message)) if has_begun(&message) => {
+                    Delivery::failed(Failure::Lost(String::from_utf8_lossy(&message).into_owned()))
+                }
+                Some(Reply::Error(message)) if message.starts_with(b"RMRTOOBIG") => Delivery::failed(Failure::TooBig),
+                Some(_) => {
+                    inner.learn(false);
+                    Delivery::failed(Failure::Declined)
+                }
+                None => Delivery { failure, ..Delivery::default() },
+            }
         })
+    }
+}
+
+/// Whether the error of an inner command leaves open how much of it was done. All others are given instead of it, by our
+/// module or, in its own words, by the server.
+fn has_begun(error: &[u8]) -> bool {
+    error.starts_with(b"RMRINNER") || error.starts_with(b"ERR") && !error.starts_with(b"ERR unknown command")
+}
+
+/// A share of so few commands is done before it could be given up.
+const WORTH_GIVING_UP: usize = 256;
+
+/// Tells the node that nobody waits for its answer any more, unless it has come.
+struct GiveUp {
+    outbox: mpsc::UnboundedSender<Message>,
+    command: Option<Command>,
+}
+
+impl GiveUp {
+    fn is_over(&mut self) {
+        self.command = None;
+    }
+}
+
+impl Drop for GiveUp {
+    fn drop(&mut self) {
+        if let Some(command) = self.command.take() {
+            let outgoing = Outgoing::one(&command, Arc::new(Budget::new(usize::MAX)), None);
+            // A driver that has gone has nobody to tell.
+            let _ = self.outbox.send(Message::Send(outgoing));
+        }
+    }
+}
+
+/// An id that no other request has, here or, as good as surely, on another node.
+fn next_id() -> u64 {
+    static FIRST: LazyLock<u64> = LazyLock::new(|| std::hash::RandomState::new().hash_one(std::process::id()));
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    FIRST.wrapping_add(COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
+impl Link for SocketLink {
+    fn send(&self, mut batch: Batch) -> BoxFuture<'static, Delivery> {
+        if let Some(reduction) = batch.reduction.take()
+            && let Some(name) = &self.inner.options.inner_command
+        {
+            return self.send_inner(name, &batch, reduction);
+        }
+        let (answer, answered) = oneshot::channel();
+        let outgoing = Outgoing::new(&batch, answer);
+        Box::pin(self.hand_over(batch.protocol, outgoing, answered))
+    }
+
+    fn reduces(&self) -> bool {
+        self.inner.is_offered()
     }
 
     fn status(&self) -> &Status {
@@ -159,6 +291,7 @@ struct Dialler {
     address: Address,
     protocol: Protocol,
     options: Arc<LinkOptions>,
+    inner: Arc<Inner>,
 }
 
 struct Driver {
@@ -265,6 +398,9 @@ impl Dialler {
             };
             let mut stream = self.connect().await?;
             greet(&mut *stream, &candidates, self.protocol).await?;
+            if let Some(inner_command) = &self.options.inner_command {
+                self.inner.learn(knows_inner(&mut *stream, inner_command).await?);
+            }
             Ok(stream)
         });
         connected.await.unwrap_or_else(|_| Err(format!("no connection within {} ms", limit.as_millis())))

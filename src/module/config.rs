@@ -125,7 +125,10 @@ static SHARD_FUNC: Choice = Choice::new("shard-func", &["auto", "crc16", "crc32"
 
 static PROXY_MODE: Choice = Choice::new("proxy-mode", &["off", "opt-in", "on"]);
 
-static CHOICES: [&Choice; 3] = [&PROVIDER, &SHARD_FUNC, &PROXY_MODE];
+/// Words in this order so that the default comes first.
+static PUSHDOWN: Choice = Choice::new("pushdown", &["on", "off"]);
+
+static CHOICES: [&Choice; 4] = [&PROVIDER, &SHARD_FUNC, &PROXY_MODE, &PUSHDOWN];
 
 static NODES: Text = Text::new("nodes", raw::REDISMODULE_CONFIG_DEFAULT, check_nodes);
 static USER: Text = Text::new("user", raw::REDISMODULE_CONFIG_DEFAULT, |_| Ok(()));
@@ -167,6 +170,11 @@ pub(super) fn shard_by() -> ShardBy {
 /// `rmr.proxy-mode`
 pub(super) fn proxy_mode() -> Mode {
     [Mode::Off, Mode::OptIn, Mode::On][PROXY_MODE.value.load(Relaxed) as usize]
+}
+
+/// `rmr.pushdown`: whether nodes reduce their own share.
+pub(super) fn pushdown() -> bool {
+    PUSHDOWN.value.load(Relaxed) == 0
 }
 
 /// Who knows where keys are.
@@ -497,8 +505,8 @@ unsafe fn refuse(error: *mut *mut raw::RedisModuleString, why: &str) -> c_int {
 
 /// What an engine is built from. A change of it means a new engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Fingerprint(Provider, ShardBy, String, Vec<u8>, Vec<u8>);
+pub(super) struct Fingerprint(Provider, ShardBy, String, Vec<u8>, Vec<u8>, bool);
 
 pub(super) fn fingerprint() -> Fingerprint {
-    Fingerprint(provider(), shard_by(), nodes(), USER.value().clone(), PASSWORD.value().clone())
+    Fingerprint(provider(), shard_by(), nodes(), USER.value().clone(), PASSWORD.value().clone(), pushdown())
 }

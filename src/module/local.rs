@@ -14,7 +14,8 @@ use super::main_thread;
 use crate::command::Command;
 use crate::error::Error;
 use crate::link::{
-    self, Batch, Delivery, ELEMENT_COST, Failure, Link, LinkState, NOT_IN_PROCESS, Protocol, Status, decode,
+    self, Batch, Delivery, ELEMENT_COST, Failure, Link, LinkState, NOT_IN_PROCESS, Partial, Protocol, Reduction, Status,
+    decode,
 };
 use crate::reply::Reply;
 use crate::topology::{Answer, AskCluster, BoxFuture};
@@ -46,7 +47,7 @@ impl Link for LocalLink {
             if in_turn && ctx.flags().deny_blocking() {
                 let refusal = Bytes::from_static(b"ERR CLIENT KILL is not possible in MULTI, scripts and nested calls");
                 let replies = share.batch.picks.iter().map(|_| Reply::Error(refusal.clone())).collect();
-                return Box::pin(std::future::ready(Delivery { replies, failure: None }));
+                return Box::pin(std::future::ready(Delivery { replies, ..Delivery::default() }));
             }
             if in_turn {
                 return Box::pin(share.work_off());
@@ -62,6 +63,10 @@ impl Link for LocalLink {
         Box::pin(share.work_off())
     }
 
+    fn reduces(&self) -> bool {
+        true
+    }
+
     fn status(&self) -> &Status {
         &self.status
     }
@@ -72,14 +77,29 @@ struct Share {
     batch: Batch,
     /// How many of the commands have run.
     done: usize,
-    /// Their replies, as the server encodes them; they are read once all are there.
+    /// Their replies, as the server encodes them; they are read once all are there, or once a turn if they are reduced.
     wire: BytesMut,
     is_too_big: bool,
+    reducing: Option<Reducing>,
+}
+
+/// What the replies have been reduced to.
+struct Reducing {
+    places: Vec<u32>,
+    /// How many replies have been taken.
+    taken: usize,
+    so_far: Partial,
 }
 
 impl Share {
-    fn new(batch: Batch) -> Self {
-        Self { batch, done: 0, wire: BytesMut::new(), is_too_big: false }
+    fn new(mut batch: Batch) -> Self {
+        let begin = |reduction: Reduction| Reducing {
+            places: reduction.places,
+            taken: 0,
+            so_far: Partial { reduced: reduction.combine.open(), refused: Vec::new(), untaken: None },
+        };
+        let reducing = batch.reduction.take().map(begin);
+        Self { batch, done: 0, wire: BytesMut::new(), is_too_big: false, reducing }
     }
 
     /// Runs in turns on the main thread until all is done.
@@ -103,8 +123,15 @@ impl Share {
         self.is_too_big || self.done == self.batch.picks.len()
     }
 
-    /// Runs commands until all are done or time is up.
+    /// Runs commands until all are done or time is up, and reduces what they have answered.
     fn run(&mut self, ctx: Ctx, until: Option<Instant>) {
+        self.run_commands(ctx, until);
+        if let Some(reducing) = &mut self.reducing {
+            reducing.take_all(self.wire.split().freeze());
+        }
+    }
+
+    fn run_commands(&mut self, ctx: Ctx, until: Option<Instant>) {
         /// Looking at the clock costs as much as a part of a command.
         const BETWEEN_LOOKS: usize = 8;
         let mut since_look = 0;
@@ -152,6 +179,11 @@ impl Share {
     }
 
     fn deliver(self) -> Delivery {
+        match self.reducing {
+            Some(_) if self.is_too_big => return Delivery::failed(Failure::TooBig),
+            Some(reducing) => return Delivery::reduced(reducing.so_far),
+            None => {}
+        }
         let answered = if self.is_too_big { self.done.saturating_sub(1) } else { self.done };
         let wire = self.wire.freeze();
         let mut replies = Vec::with_capacity(answered);
@@ -159,10 +191,37 @@ impl Share {
         while replies.len() < answered {
             match decode(&wire, &mut at) {
                 Ok(reply) => replies.push(reply),
-                Err(error) => return Delivery { replies, failure: Some(Failure::Lost(error.to_string())) },
+                Err(error) => {
+                    return Delivery { replies, failure: Some(Failure::Lost(error.to_string())), partial: None };
+                }
             }
         }
-        Delivery { replies, failure: self.is_too_big.then_some(Failure::TooBig) }
+        Delivery { replies, failure: self.is_too_big.then_some(Failure::TooBig), partial: None }
+    }
+}
+
+impl Reducing {
+    /// Takes the replies that these bytes hold.
+    fn take_all(&mut self, wire: Bytes) {
+        let mut at = 0;
+        while at < wire.len() {
+            let number = self.taken as u32;
+            self.taken += 1;
+            match decode(&wire, &mut at) {
+                Ok(Reply::Error(message)) => self.so_far.refused.push((number, message)),
+                Ok(reply) => {
+                    let taken = self.so_far.reduced.take(self.places[number as usize], reply);
+                    if let Err(found) = taken {
+                        self.so_far.untaken.get_or_insert((number, found));
+                    }
+                }
+                Err(error) => {
+                    let message = Bytes::from(format!("ERR {error}"));
+                    self.so_far.refused.push((number, message));
+                    return;
+                }
+            }
+        }
     }
 }
 

@@ -13,6 +13,7 @@ mod config;
 mod filter;
 mod identity;
 mod info;
+mod inner;
 mod local;
 mod log;
 mod main_thread;
@@ -65,6 +66,9 @@ pub fn register(ctx: &Context, setup: Setup) -> Result<(), Error> {
     if !ctx.subscribe(raw::REDISMODULE_EVENT_EVENTLOOP, 1, on_event_loop) {
         return Err(Error::Invalid("this server is too old for rmr: it does not tell of its event loop".into()));
     }
+    if let Some(name) = setup.name_of_inner() {
+        inner::register(ctx, name).map_err(Error::Invalid)?;
+    }
     state::set_up(setup)
 }
 
@@ -99,7 +103,7 @@ pub fn unregister(ctx: &Context) -> Status {
 pub fn load(ctx: &Context, args: &[RedisString]) -> Status {
     let log = Ctx(ctx.ctx);
     let args: Vec<&[u8]> = args.iter().map(RedisString::as_slice).collect();
-    let loaded = register(ctx, Setup::new())
+    let loaded = register(ctx, Setup::new().inner_command("RMR.INNER"))
         .map_err(|error| error.to_string())
         .and_then(|()| config::register(log, &args))
         .and_then(|()| commands::register(log));

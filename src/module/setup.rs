@@ -1,5 +1,6 @@
 //! [`Setup`]: how a module's engine is built: from the configuration, or from what a module author gives.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,9 +8,11 @@ use super::config::{self, Provider, ShardBy};
 use super::identity::ServersOwn;
 use super::local::{InServer, LocalLink};
 use super::{api::Ctx, main_thread};
+use crate::combine::{AnyCombine, Combine};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::link::{LinkOptions, TlsSource};
+use crate::reduce;
 use crate::shard::{Crc16Slots, Crc32Partition, Rendezvous, ShardFunc};
 use crate::topology::{Address, BoxFuture, NodeProvider, RedisCluster, Single, StaticList, Topology};
 
@@ -28,6 +31,8 @@ pub struct Setup {
     provider: Option<Arc<dyn NodeProvider>>,
     shard_func: Option<Arc<dyn ShardFunc>>,
     threads: Option<usize>,
+    reducers: HashMap<&'static str, Arc<dyn AnyCombine>>,
+    inner_command: Option<String>,
 }
 
 impl Setup {
@@ -57,6 +62,29 @@ impl Setup {
         self
     }
 
+    /// A reducer that nodes with the same module run on their own share, known to them by its name.
+    #[must_use]
+    pub fn reducer(mut self, reducer: impl Combine) -> Self {
+        self.reducers.insert(Combine::name(&reducer), Arc::new(reducer));
+        self
+    }
+
+    /// The command by which nodes with the same module are asked to reduce their share, such as `MYMODULE.INNER`; it is
+    /// registered with the server. Default: none, and all replies come to the node that was asked.
+    #[must_use]
+    pub fn inner_command(mut self, name: impl Into<String>) -> Self {
+        self.inner_command = Some(name.into());
+        self
+    }
+
+    pub(super) fn reducer_named(&self, name: &str) -> Option<Arc<dyn AnyCombine>> {
+        self.reducers.get(name).cloned().or_else(|| reduce::of_all_modules(name))
+    }
+
+    pub(super) fn name_of_inner(&self) -> Option<&str> {
+        self.inner_command.as_deref()
+    }
+
     pub(super) fn worker_threads(&self) -> usize {
         self.threads.unwrap_or_else(config::threads)
     }
@@ -70,6 +98,7 @@ impl Setup {
                 connect_timeout: Box::new(config::connect_timeout),
                 credentials: Some(Box::new(ServersOwn)),
                 tls: server.with_tls.then(|| -> Box<dyn TlsSource> { Box::new(ServersOwn) }),
+                inner_command: self.inner_command.clone().filter(|_| config::pushdown()),
             })
             .local_link(Arc::new(LocalLink::default()));
         builder = match &self.provider {

@@ -12,6 +12,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 
 use super::config::{self, Fingerprint};
 use super::setup::Setup;
+use crate::combine::AnyCombine;
 use crate::engine::Engine;
 use crate::error::Error;
 
@@ -60,6 +61,11 @@ pub(super) fn engine() -> Result<Engine, Error> {
 /// The engine if it has been started; from any thread, and without a lock.
 pub(super) fn engine_if_started() -> Option<Engine> {
     RUNNING.load().as_ref().map(|running| running.engine.clone())
+}
+
+/// The reducer of this name: the module's own, or one of those that all have.
+pub(super) fn reducer(name: &str) -> Option<Arc<dyn AnyCombine>> {
+    lock(&SETUP).as_ref()?.reducer_named(name)
 }
 
 fn running() -> Result<Arc<Running>, Error> {

@@ -49,18 +49,17 @@ fn run(call: &Call<'_>) -> Result<Work, Error> {
     let options = typed.timeout.into_iter().fold(Options::new().partial(partial), Options::timeout);
     let targets = typed.targets.unwrap_or_default();
     let fan_out = call.engine_for_handing_on()?.fan_out(command).targets(targets).with_options(options);
-    Ok(fan_out.reduce(move |replies: Replies| {
-        let reply = if with_nodes { by_node(replies) } else { reduce_partial(reducer, partial, replies)? };
-        Ok(Step::Reply(reply))
-    }))
+    Ok(match reducer {
+        _ if with_nodes => fan_out.reduce(|replies: Replies| Ok(Step::Reply(by_node(replies)))),
+        Builtin::List => fan_out.reduce(move |replies: Replies| Ok(Step::Reply(reducer.reduce(replies)?))),
+        _ => Box::pin(async move {
+            fan_out.combine_beside_failures(reducer).await.map(|reduced| beside_failures(partial, reduced))
+        }),
+    })
 }
 
-/// Reduces. Where failures are allowed, and the reducer has no places to hold them, they stand beside its result: an
-/// array of the value and a map of node to error, which is empty when nothing is missing.
-pub(super) fn reduce_partial(reducer: Builtin, partial: bool, replies: Replies) -> Result<Reply, Error> {
-    if !partial || reducer == Builtin::List {
-        return reducer.reduce(replies);
-    }
-    let failures = failures(&replies);
-    Ok(Reply::Array(vec![reducer.reduce(replies)?, failures]))
+/// Where failures are allowed they stand beside what the rest comes to: an array of the value and a map of node to error,
+/// which is empty when nothing is missing.
+pub(super) fn beside_failures(partial: bool, (value, missing): (Reply, Replies)) -> Reply {
+    if partial { Reply::Array(vec![value, failures(&missing)]) } else { value }
 }

@@ -1,10 +1,11 @@
 //! `RMR.MAP`: one command a key, each sent to its key's shard.
 
-use super::fanout::reduce_partial;
+use super::fanout::beside_failures;
 use super::{Arg, Call, Kind, Spec, options};
 use crate::engine::{Replies, Step};
 use crate::error::Error;
 use crate::module::client::Work;
+use crate::reduce::Builtin;
 
 pub(super) const SPEC: Spec = Spec {
     name: c"RMR.MAP",
@@ -29,5 +30,8 @@ fn run(call: &Call<'_>) -> Result<Work, Error> {
     let typed = options::map(&call.args)?;
     let (reducer, partial) = (typed.reducer, typed.partial);
     let map = call.engine_for_handing_on()?.map(typed.commands).with_options(typed.options);
-    Ok(map.reduce(move |replies: Replies| reduce_partial(reducer, partial, replies).map(Step::Reply)))
+    Ok(match reducer {
+        Builtin::List => map.reduce(move |replies: Replies| Ok(Step::Reply(reducer.reduce(replies)?))),
+        _ => Box::pin(async move { map.combine_beside_failures(reducer).await.map(|reduced| beside_failures(partial, reduced)) }),
+    })
 }

@@ -26,17 +26,20 @@ use crate::error::Error;
 use crate::link::Protocol;
 
 /// All that the server is told about a command, and what it does.
-struct Spec {
-    name: &'static CStr,
-    summary: &'static CStr,
-    complexity: &'static CStr,
+pub(super) struct Spec {
+    pub(super) name: &'static CStr,
+    pub(super) summary: &'static CStr,
+    pub(super) complexity: &'static CStr,
     /// As in `COMMAND INFO`: negative for at least so many.
-    arity: c_int,
-    flags: &'static CStr,
-    acl_categories: &'static str,
-    args: &'static [Arg],
-    run: fn(&Call<'_>) -> Result<Work, Error>,
+    pub(super) arity: c_int,
+    pub(super) flags: &'static CStr,
+    pub(super) acl_categories: &'static str,
+    pub(super) args: &'static [Arg],
+    pub(super) run: Run,
 }
+
+/// Begins what a command does.
+type Run = fn(&Call<'_>) -> Result<Work, Error>;
 
 const COMMANDS: [Spec; 10] = [
     sum::SPEC,
@@ -52,10 +55,10 @@ const COMMANDS: [Spec; 10] = [
 ];
 
 /// A call of a command.
-struct Call<'a> {
-    ctx: Ctx,
+pub(super) struct Call<'a> {
+    pub(super) ctx: Ctx,
     /// Without the command's own name.
-    args: Vec<&'a [u8]>,
+    pub(super) args: Vec<&'a [u8]>,
     /// The same, as the server has them.
     argv: &'a [*mut raw::RedisModuleString],
 }
@@ -74,7 +77,7 @@ impl Call<'_> {
 }
 
 /// An argument as `COMMAND DOCS` shows it.
-struct Arg {
+pub(super) struct Arg {
     name: &'static CStr,
     kind: Kind,
     token: Option<&'static CStr>,
@@ -83,7 +86,7 @@ struct Arg {
 }
 
 #[derive(Clone, Copy)]
-enum Kind {
+pub(super) enum Kind {
     String,
     Integer,
     Token,
@@ -91,7 +94,7 @@ enum Kind {
 }
 
 impl Arg {
-    const fn new(name: &'static CStr, kind: Kind) -> Self {
+    pub(super) const fn new(name: &'static CStr, kind: Kind) -> Self {
         Self { name, kind, token: None, flags: raw::REDISMODULE_CMD_ARG_NONE, of: &[] }
     }
 
@@ -104,11 +107,11 @@ impl Arg {
         Self { of, ..Self::new(name, Kind::OneOf) }
     }
 
-    const fn after(self, token: &'static CStr) -> Self {
+    pub(super) const fn after(self, token: &'static CStr) -> Self {
         Self { token: Some(token), ..self }
     }
 
-    const fn optional(self) -> Self {
+    pub(super) const fn optional(self) -> Self {
         Self { flags: self.flags | raw::REDISMODULE_CMD_ARG_OPTIONAL, ..self }
     }
 
@@ -197,9 +200,13 @@ pub(super) fn register(ctx: Ctx) -> Result<(), String> {
 
 fn register_one<const INDEX: usize>(ctx: Ctx) -> Result<(), String> {
     let spec = &COMMANDS[INDEX];
-    let refused = || format!("the command {} cannot be registered", spec.name.to_string_lossy());
-    let callback: Callback = handle::<INDEX>;
-    let command = ctx.create_command(spec.name, callback, spec.flags).ok_or_else(refused)?;
+    register_spec(ctx, spec, spec.name, handle::<INDEX>)
+}
+
+/// Registers a command under a name that may differ from the one it was described by.
+pub(super) fn register_spec(ctx: Ctx, spec: &Spec, name: &CStr, callback: Callback) -> Result<(), String> {
+    let refused = || format!("the command {} cannot be registered", name.to_string_lossy());
+    let command = ctx.create_command(name, callback, spec.flags).ok_or_else(refused)?;
 
     let mut lists = Vec::new();
     let info = raw::RedisModuleCommandInfo {
@@ -231,13 +238,27 @@ unsafe extern "C" fn handle<const INDEX: usize>(
     argv: *mut *mut raw::RedisModuleString,
     argc: c_int,
 ) -> c_int {
+    // SAFETY: the server's own arguments.
+    unsafe { handle_with(COMMANDS[INDEX].run, ctx, argv, argc) }
+}
+
+/// Begins a command and serves its client. No panic gets out of here.
+///
+/// # Safety
+/// Context and arguments are those that the server has just called a command with.
+pub(super) unsafe fn handle_with(
+    run: Run,
+    ctx: *mut raw::RedisModuleCtx,
+    argv: *mut *mut raw::RedisModuleString,
+    argc: c_int,
+) -> c_int {
     let ctx = Ctx(ctx);
     let begun = catch_unwind(AssertUnwindSafe(|| {
         // SAFETY: the server's own arguments, of which there is at least the name; they live as long as this call.
         let (args, argv) = unsafe {
             (client::arguments(argv, argc).split_off(1), std::slice::from_raw_parts(argv.add(1), argc as usize - 1))
         };
-        main_thread::enter(ctx, || (COMMANDS[INDEX].run)(&Call { ctx, args, argv }))
+        main_thread::enter(ctx, || run(&Call { ctx, args, argv }))
     }));
     let refuse = |error| Client { to: ReplyTo(ctx.0), is_resp3: false }.send(&Err(error));
     match begun {

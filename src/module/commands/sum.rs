@@ -2,10 +2,9 @@
 
 use super::{Arg, Call, Kind, Spec};
 use crate::command::Command;
-use crate::engine::{Replies, Step};
 use crate::error::Error;
 use crate::module::client::Work;
-use crate::reduce::Total;
+use crate::reduce::SumOfNumbers;
 
 pub(super) const SPEC: Spec = Spec {
     name: c"RMR.SUM",
@@ -21,12 +20,5 @@ pub(super) const SPEC: Spec = Spec {
 fn run(call: &Call<'_>) -> Result<Work, Error> {
     let get = Command::new("GET");
     let gets: Vec<Command> = call.args.iter().map(|key| get.clone().key(key)).collect();
-    Ok(call.engine()?.map(gets).reduce(sum))
-}
-
-/// Missing keys and text that says no number add nothing.
-fn sum(replies: Replies) -> Result<Step, Error> {
-    let mut total = Total::default();
-    replies.numbers().for_each(|number| total.add(number));
-    Ok(Step::reply(total.finish()?))
+    Ok(call.engine()?.map(gets).combine(SumOfNumbers))
 }

@@ -1,0 +1,159 @@
+//! [`Combine`]: a reducer whose work can be split, so that each node reduces its own share of the replies.
+//!
+//! Where a node runs the same module, one inner command carries the commands and the reducer's name to it, and one
+//! partial result comes back. Everywhere else the replies come here and are taken one by one. Both ways call the same
+//! [`take`](Combine::take), so the answer is the same.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::Error;
+use crate::reply::Reply;
+
+/// A reducer that can be split. Both sides know it by its name: an author's module gives it to its
+/// [`Setup`](crate::Setup), and maps with it by [`Map::combine`](crate::Map::combine).
+///
+/// Shares come in any order, so what is made of them must not depend on it; where order matters, keep the places.
+///
+/// ```
+/// use rmr::{Combine, Error, Reply};
+///
+/// /// The longest string.
+/// struct Longest;
+///
+/// impl Combine for Longest {
+///     type Partial = Vec<u8>;
+///     type Output = Reply;
+///
+///     fn name(&self) -> &'static str {
+///         "LONGEST"
+///     }
+///
+///     fn take(&self, longest: &mut Vec<u8>, _place: u32, reply: Reply) -> Result<(), String> {
+///         match reply.bytes() {
+///             Some(text) if text.len() > longest.len() => *longest = text.to_vec(),
+///             Some(_) => {}
+///             None if reply.is_null() => {}
+///             None => return Err(reply.describe()),
+///         }
+///         Ok(())
+///     }
+///
+///     fn combine(&self, longest: &mut Vec<u8>, other: Vec<u8>) {
+///         if other.len() > longest.len() {
+///             *longest = other;
+///         }
+///     }
+///
+///     fn finish(&self, longest: Vec<u8>) -> Result<Reply, Error> {
+///         Ok(Reply::Bulk(longest.into()))
+///     }
+/// }
+/// ```
+///
+/// (Of two strings of one length this keeps whichever comes first; a sound reducer would keep its place too.)
+pub trait Combine: Send + Sync + 'static {
+    /// What a part of the replies comes to; it travels between nodes.
+    type Partial: Default + Serialize + DeserializeOwned + Send + Sync + 'static;
+
+    /// What all of them come to.
+    type Output: Send + 'static;
+
+    /// The name by which the nodes know the reducer. Change it with the meaning or the shape of what it gives.
+    fn name(&self) -> &'static str;
+
+    /// Takes one reply, which is never an error. `place` is that of its command in the whole request: from 0 on in a map,
+    /// and in a fan-out that of the node.
+    ///
+    /// # Errors
+    /// What it cannot take, as [`Reply::describe`] says it: the request then ends in [`Error::Mixed`].
+    fn take(&self, partial: &mut Self::Partial, place: u32, reply: Reply) -> Result<(), String>;
+
+    /// Adds what another part of the replies came to.
+    fn combine(&self, partial: &mut Self::Partial, other: Self::Partial);
+
+    /// Makes the result.
+    ///
+    /// # Errors
+    /// The request ends in the error that this returns.
+    fn finish(&self, partial: Self::Partial) -> Result<Self::Output, Error>;
+}
+
+/// A [`Combine`] of whatever types.
+pub(crate) trait AnyCombine: Send + Sync {
+    fn name(&self) -> &'static str;
+
+    /// Begins with nothing.
+    fn open(self: Arc<Self>) -> Box<dyn AnyPartial>;
+}
+
+/// What a part of the replies has come to so far.
+pub(crate) trait AnyPartial: Send + Sync {
+    fn take(&mut self, place: u32, reply: Reply) -> Result<(), String>;
+
+    /// Adds another part of the same reducer.
+    fn combine(&mut self, other: Box<dyn AnyPartial>);
+
+    /// As it travels.
+    fn encode(&self) -> Result<Vec<u8>, postcard::Error>;
+
+    /// Adds what another node has encoded.
+    fn combine_encoded(&mut self, encoded: &[u8]) -> Result<(), postcard::Error>;
+
+    fn into_any(self: Box<Self>) -> Box<dyn Any>;
+}
+
+impl<C: Combine> AnyCombine for C {
+    fn name(&self) -> &'static str {
+        Combine::name(self)
+    }
+
+    fn open(self: Arc<Self>) -> Box<dyn AnyPartial> {
+        Box::new(Open { combine: self, partial: C::Partial::default() })
+    }
+}
+
+struct Open<C: Combine> {
+    combine: Arc<C>,
+    partial: C::Partial,
+}
+
+impl<C: Combine> AnyPartial for Open<C> {
+    fn take(&mut self, place: u32, reply: Reply) -> Result<(), String> {
+        self.combine.take(&mut self.partial, place, reply)
+    }
+
+    fn combine(&mut self, other: Box<dyn AnyPartial>) {
+        if let Ok(other) = other.into_any().downcast::<Self>() {
+            self.combine.combine(&mut self.partial, other.partial);
+        }
+    }
+
+    fn encode(&self) -> Result<Vec<u8>, postcard::Error> {
+        postcard::to_stdvec(&self.partial)
+    }
+
+    fn combine_encoded(&mut self, encoded: &[u8]) -> Result<(), postcard::Error> {
+        let (other, rest) = postcard::take_from_bytes(encoded)?;
+        if !rest.is_empty() {
+            return Err(postcard::Error::DeserializeBadEncoding);
+        }
+        self.combine.combine(&mut self.partial, other);
+        Ok(())
+    }
+
+    fn into_any(self: Box<Self>) -> Box<dyn Any> {
+        self
+    }
+}
+
+/// What `partial` comes to. It is of this reducer, as [`AnyCombine::open`] made it.
+pub(crate) fn finish<C: Combine>(combine: &C, partial: Box<dyn AnyPartial>) -> Result<C::Output, Error> {
+    match partial.into_any().downcast::<Open<C>>() {
+        Ok(open) => combine.finish(open.partial),
+        Err(_) => Err(Error::Invalid("internal error: a partial result of another reducer".into())),
+    }
+}

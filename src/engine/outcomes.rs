@@ -1,0 +1,160 @@
+//! What has become of the units of a request: each reply kept, or all of them reduced as they come.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::replies::{Replies, ShardReply};
+use crate::combine::{AnyCombine, AnyPartial};
+use crate::error::Error;
+use crate::link::Partial;
+use crate::topology::Node;
+
+/// The outcomes of units. A unit has one at most; one without is still open.
+pub(super) enum Outcomes {
+    /// Each stands in its place.
+    Kept(Vec<Option<ShardReply>>),
+    /// Of those that succeeded only what they come to is kept.
+    Reduced(Reduced),
+}
+
+/// All replies, or the failures alone with what the replies come to.
+pub(super) type Gathered = (Replies, Option<Box<dyn AnyPartial>>);
+
+/// Outcomes that are reduced as they come.
+pub(super) struct Reduced {
+    combine: Arc<dyn AnyCombine>,
+    so_far: Box<dyn AnyPartial>,
+    is_settled: Vec<bool>,
+    failed: BTreeMap<u32, ShardReply>,
+    /// The first unit whose reply the reducer cannot take, with the error that this is.
+    untaken: Option<(u32, Error)>,
+    /// Who has answered.
+    nodes: Vec<Arc<Node>>,
+}
+
+impl Outcomes {
+    /// Of so many units, kept or reduced.
+    pub(super) fn of(units: usize, combine: Option<Arc<dyn AnyCombine>>) -> Self {
+        match combine {
+            None => Self::Kept(vec![None; units]),
+            Some(combine) => Self::Reduced(Reduced {
+                so_far: combine.clone().open(),
+                combine,
+                is_settled: vec![false; units],
+                failed: BTreeMap::new(),
+                untaken: None,
+                nodes: Vec::new(),
+            }),
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Kept(outcomes) => outcomes.len(),
+            Self::Reduced(reduced) => reduced.is_settled.len(),
+        }
+    }
+
+    /// The reducer for shares of the units.
+    pub(super) fn combine(&self) -> Option<&Arc<dyn AnyCombine>> {
+        match self {
+            Self::Kept(_) => None,
+            Self::Reduced(reduced) => Some(&reduced.combine),
+        }
+    }
+
+    pub(super) fn put(&mut self, unit: u32, outcome: ShardReply) {
+        match self {
+            Self::Kept(outcomes) => outcomes[unit as usize] = Some(outcome),
+            Self::Reduced(reduced) => reduced.put(unit, outcome),
+        }
+    }
+
+    /// Takes what a node has reduced. Its refusals are the caller's to look after.
+    pub(super) fn put_partial(&mut self, node: &Arc<Node>, units: &[u32], partial: Partial) {
+        let Self::Reduced(reduced) = self else { return };
+        let mut refused = partial.refused.iter().map(|(at, _)| *at).peekable();
+        for (at, &unit) in units.iter().enumerate() {
+            if refused.next_if_eq(&(at as u32)).is_none() {
+                reduced.is_settled[unit as usize] = true;
+            }
+        }
+        reduced.so_far.combine(partial.reduced);
+        reduced.has_answered(node);
+        if let Some((at, found)) = partial.untaken {
+            reduced.cannot_take(units[at as usize], node, found);
+        }
+    }
+
+    /// The units without an outcome.
+    pub(super) fn open(&self) -> Vec<u32> {
+        let is_open = |unit: &u32| match self {
+            Self::Kept(outcomes) => outcomes[*unit as usize].is_none(),
+            Self::Reduced(reduced) => !reduced.is_settled[*unit as usize],
+        };
+        (0..self.len() as u32).filter(is_open).collect()
+    }
+
+    /// The nodes that have answered, each once.
+    pub(super) fn nodes(&self) -> Vec<Arc<Node>> {
+        match self {
+            Self::Kept(outcomes) => {
+                let mut nodes: Vec<Arc<Node>> = outcomes.iter().flatten().map(|outcome| outcome.node.clone()).collect();
+                nodes.sort_by_key(Arc::as_ptr);
+                nodes.dedup_by(|a, b| Arc::ptr_eq(a, b));
+                nodes
+            }
+            Self::Reduced(reduced) => reduced.nodes.clone(),
+        }
+    }
+
+    /// The failure of the first unit that has failed.
+    pub(super) fn first_failure(&self) -> Option<&Error> {
+        match self {
+            Self::Kept(outcomes) => outcomes.iter().flatten().find_map(|outcome| outcome.result.as_ref().err()),
+            Self::Reduced(reduced) => reduced.failed.values().find_map(|outcome| outcome.result.as_ref().err()),
+        }
+    }
+
+    /// All replies; or the failures alone, with what the others come to.
+    ///
+    /// # Errors
+    /// [`Error::Mixed`] if the reducer could not take a reply.
+    pub(super) fn finish(self) -> Result<Gathered, Error> {
+        match self {
+            Self::Kept(outcomes) => Ok((outcomes.into_iter().flatten().collect(), None)),
+            Self::Reduced(Reduced { untaken: Some((_, error)), .. }) => Err(error),
+            Self::Reduced(reduced) => Ok((reduced.failed.into_values().collect(), Some(reduced.so_far))),
+        }
+    }
+}
+
+impl Reduced {
+    fn put(&mut self, unit: u32, ShardReply { node, result }: ShardReply) {
+        self.is_settled[unit as usize] = true;
+        self.has_answered(&node);
+        match result {
+            Ok(reply) => {
+                if let Err(found) = self.so_far.take(unit, reply) {
+                    self.cannot_take(unit, &node, found);
+                }
+            }
+            Err(error) => {
+                self.failed.insert(unit, ShardReply { node, result: Err(error) });
+            }
+        }
+    }
+
+    fn cannot_take(&mut self, unit: u32, node: &Arc<Node>, found: String) {
+        if self.untaken.as_ref().is_none_or(|(first, _)| unit < *first) {
+            let error = Error::Mixed { reducer: self.combine.name(), found, node: node.to_string() };
+            self.untaken = Some((unit, error));
+        }
+    }
+
+    fn has_answered(&mut self, node: &Arc<Node>) {
+        if !self.nodes.iter().any(|known| Arc::ptr_eq(known, node)) {
+            self.nodes.push(node.clone());
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! Inner commands: what one node asks of another that runs the same module, and what that answers.
+//!
+//! `RMR.INNER request` carries the commands of one node's share and the name of a reducer; the answer is what the share
+//! comes to. Request and answer are a byte for the version, and a struct in the [postcard] format. All of it is read from
+//! somebody else, so that nothing is taken for granted: what is not well-formed is an error.
+//!
+//! A refusal before anything has run begins with `RMRDECLINED`: the share is then sent as plain commands.
+//!
+//! [postcard]: https://postcard.jamesmunns.com/
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::{Batch, Partial, Protocol, Reduction};
+use crate::command::Command;
+
+/// The version of requests and answers. A node that has another declines.
+pub(crate) const VERSION: u8 = 1;
+
+/// The prefix with which an inner command is refused before anything of it has run.
+pub(crate) const DECLINED: &str = "RMRDECLINED";
+
+/// One node's share of a request.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Request<'a> {
+    /// By which it can be given up, from another connection.
+    pub(crate) id: u64,
+    /// The reducer.
+    pub(crate) reducer: &'a str,
+    /// Whose types the replies have that the reducer sees.
+    is_resp3: bool,
+    /// Milliseconds after which nobody waits for the answer any more.
+    pub(crate) time_left: u64,
+    /// The most memory that replies may take on the way, in bytes.
+    pub(crate) reply_bytes: u64,
+    #[serde(borrow)]
+    runs: Vec<Run<'a>>,
+    /// The places of the commands in the whole request: each as its distance from the one before, which begins at 0.
+    places: Vec<u32>,
+}
+
+/// Commands that differ in their keys only, as those of a map do.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Run<'a> {
+    /// Name and arguments, without the key.
+    #[serde(borrow)]
+    args: Vec<&'a serde_bytes::Bytes>,
+    /// Where the key stands; 0 for one command without.
+    key_at: u32,
+    read_only: bool,
+    #[serde(borrow)]
+    keys: Vec<&'a serde_bytes::Bytes>,
+}
+
+/// A request that is not one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Malformed {
+    #[error("{DECLINED} the request has version {0}, this node has {VERSION}")]
+    Version(u8),
+    #[error("{DECLINED} the request is malformed: {0}")]
+    Format(&'static str),
+}
+
+impl<'a> Request<'a> {
+    /// The share of a batch that is to be reduced.
+    pub(crate) fn of(batch: &'a Batch, reduction: &'a Reduction, id: u64) -> Self {
+        let mut before = 0;
+        let distance = |place: &u32| place.wrapping_sub(std::mem::replace(&mut before, *place));
+        Self {
+            id,
+            reducer: reduction.name(),
+            is_resp3: batch.protocol == Protocol::Resp3,
+            time_left: reduction.time_left.as_millis().try_into().unwrap_or(u64::MAX),
+            reply_bytes: batch.budget.left() as u64,
+            places: reduction.places.iter().map(distance).collect(),
+            runs: runs(batch),
+        }
+    }
+
+    /// As it travels.
+    pub(crate) fn encode(&self) -> Result<Vec<u8>, postcard::Error> {
+        postcard::to_extend(self, vec![VERSION])
+    }
+
+    /// Reads what another node has sent.
+    pub(crate) fn decode(bytes: &'a [u8]) -> Result<Self, Malformed> {
+        let Some((&version, rest)) = bytes.split_first() else { return Err(Malformed::Format("it is empty")) };
+        if version != VERSION {
+            return Err(Malformed::Version(version));
+        }
+        let (request, rest): (Self, _) =
+            postcard::take_from_bytes(rest).map_err(|_| Malformed::Format("it is damaged"))?;
+        if !rest.is_empty() {
+            return Err(Malformed::Format("there is more than the request"));
+        }
+        if request.commands_len() != request.places.len() {
+            return Err(Malformed::Format("it has not one place a command"));
+        }
+        let has_keys = |run: &Run<'_>| (run.key_at == 0) == run.keys.is_empty();
+        let is_sound = |run: &Run<'_>| !run.args.is_empty() && run.key_at as usize <= run.args.len() && has_keys(run);
+        if !request.runs.iter().all(is_sound) {
+            return Err(Malformed::Format("a command has no name, or its key no place"));
+        }
+        Ok(request)
+    }
+
+    pub(crate) fn protocol(&self) -> Protocol {
+        if self.is_resp3 { Protocol::Resp3 } else { Protocol::Resp2 }
+    }
+
+    /// The commands.
+    pub(crate) fn commands(&self) -> Vec<Command> {
+        let mut commands = Vec::with_capacity(self.places.len());
+        let with_args = |command: Command, args: &[&serde_bytes::Bytes]| {
+            args.iter().fold(command, |command, arg| command.arg(&arg[..])).read_only(false)
+        };
+        for run in &self.runs {
+            // A command without a key has all arguments before where it would stand.
+            let key_at = if run.key_at == 0 { run.args.len() } else { run.key_at as usize };
+            let (before, after) = run.args.split_at(key_at);
+            let head = with_args(Command::new(&before[0][..]), &before[1..]).read_only(run.read_only);
+            let with_key = |key: &&serde_bytes::Bytes| {
+                after.iter().fold(head.clone().key(&key[..]), |command, arg| command.arg(&arg[..]))
+            };
+            match run.key_at {
+                0 => commands.push(head),
+                _ => commands.extend(run.keys.iter().map(with_key)),
+            }
+        }
+        commands
+    }
+
+    /// The place of each command in the whole request.
+    pub(crate) fn places(&self) -> Vec<u32> {
+        let mut place = 0_u32;
+        let next = |distance: &u32| {
+            place = place.wrapping_add(*distance);
+            place
+        };
+        self.places.iter().map(next).collect()
+    }
+
+    fn commands_len(&self) -> usize {
+        self.runs.iter().map(|run| if run.key_at == 0 { 1 } else { run.keys.len() }).sum()
+    }
+}
+
+/// The commands of a batch, those that differ in their keys only together.
+fn runs(batch: &Batch) -> Vec<Run<'_>> {
+    let mut runs: Vec<Run<'_>> = Vec::new();
+    let mut shape = None;
+    for command in batch.picked() {
+        let Some(keyed) = command.around_key() else {
+            let args = command.args().map(serde_bytes::Bytes::new).collect();
+            runs.push(Run { args, key_at: 0, read_only: command.is_read_only(), keys: Vec::new() });
+            shape = None;
+            continue;
+        };
+        let key = serde_bytes::Bytes::new(keyed.key);
+        let own = (keyed.before, keyed.after, command.is_read_only());
+        match runs.last_mut() {
+            Some(run) if shape == Some(own) => run.keys.push(key),
+            _ => {
+                let before: Vec<_> = keyed.args_before().map(serde_bytes::Bytes::new).collect();
+                let key_at = before.len() as u32;
+                let args = before.into_iter().chain(keyed.args_after().map(serde_bytes::Bytes::new)).collect();
+                runs.push(Run { args, key_at, read_only: command.is_read_only(), keys: vec![key] });
+                shape = Some(own);
+            }
+        }
+    }
+    runs
+}
+
+/// What a share comes to.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Answer<'a> {
+    /// What the replies were reduced to, as its reducer encodes it.
+    #[serde(borrow)]
+    reduced: &'a serde_bytes::Bytes,
+    /// Errors, each with the number of its command in the request, in ascending order.
+    #[serde(borrow)]
+    refused: Vec<(u32, &'a serde_bytes::Bytes)>,
+    /// The number of the first command whose reply the reducer cannot take, and what that was.
+    untaken: Option<(u32, &'a str)>,
+}
+
+impl<'a> Answer<'a> {
+    /// As it travels.
+    pub(crate) fn encode(partial: &Partial) -> Result<Vec<u8>, postcard::Error> {
+        let reduced = partial.reduced.encode()?;
+        let answer = Answer {
+            reduced: serde_bytes::Bytes::new(&reduced),
+            refused: partial.refused.iter().map(|(at, error)| (*at, serde_bytes::Bytes::new(error))).collect(),
+            untaken: partial.untaken.as_ref().map(|(at, found)| (*at, found.as_str())),
+        };
+        postcard::to_extend(&answer, vec![VERSION])
+    }
+
+    /// Reads what another node has sent about so many commands.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(crate) fn decode(bytes: &'a Bytes, reduction: &Reduction) -> Result<Partial, &'static str> {
+        let rest = bytes.strip_prefix(&[VERSION]).ok_or("the answer to an inner command has another version")?;
+        let damaged = |_| "the answer to an inner command is damaged";
+        let (answer, rest): (Answer<'_>, _) = postcard::take_from_bytes(rest).map_err(damaged)?;
+        let count = reduction.places.len();
+        let is_ascending = answer.refused.windows(2).all(|pair| pair[0].0 < pair[1].0);
+        let ats = answer.refused.iter().map(|(at, _)| at).chain(answer.untaken.iter().map(|(at, _)| at));
+        if !rest.is_empty() || !is_ascending || !ats.into_iter().all(|&at| (at as usize) < count) {
+            return Err("the answer to an inner command is damaged");
+        }
+        let mut reduced = reduction.combine.clone().open();
+        reduced.combine_encoded(answer.reduced).map_err(damaged)?;
+        Ok(Partial {
+            reduced,
+            refused: answer.refused.iter().map(|(at, error)| (*at, bytes.slice_ref(error))).collect(),
+            untaken: answer.untaken.map(|(at, found)| (at, found.to_owned())),
+        })
+    }
+}

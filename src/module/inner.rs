@@ -1,0 +1,160 @@
+//! The inner command: another node that runs this module asks for its share of a request to be reduced here.
+//!
+//! Without arguments it says its version. With a request ([`crate::link`] knows its form) it runs the commands in process,
+//! in slices as all that is long, and answers what their replies come to. `GIVEUP id` ends a request whose coordinator
+//! does not wait any more. The user of the connection may do here what it may do without, and no more: each command is
+//! checked as any other of its own would be.
+//!
+//! A module has an inner command of its own name, since its reducers are its own code.
+
+use std::collections::HashMap;
+use std::ffi::{CStr, CString, c_int};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use redis_module::raw;
+use tokio::sync::oneshot;
+
+use super::acl::CallersRights;
+use super::api::Ctx;
+use super::client::Work;
+use super::commands::{self, Arg, Call, Kind, Spec};
+use super::local::LocalLink;
+use super::state;
+use crate::engine::{Gate, why_unfit};
+use crate::error::Error;
+use crate::link::{
+    Batch, Budget, DECLINED, Delivery, Failure, INNER_VERSION, InnerAnswer, InnerRequest, Link, Mode, Reduction,
+};
+use crate::reply::Reply;
+
+const SPEC: Spec = Spec {
+    name: c"RMR.INNER",
+    summary: c"For the nodes themselves: runs one node's share of a request, and reduces it.",
+    complexity: c"O(N) where N is the number of commands in the request",
+    arity: -1,
+    flags: c"blocking",
+    acl_categories: "admin dangerous slow blocking",
+    args: &[Arg::new(c"request", Kind::String).optional(), Arg::new(c"id", Kind::Integer).after(c"GIVEUP").optional()],
+    run,
+};
+
+/// Registers the inner command under this name. In a cluster whose nodes share a secret, only they know it.
+pub(super) fn register(ctx: Ctx, name: &str) -> Result<(), String> {
+    let name = CString::new(name).map_err(|_| "the name of the inner command has a zero byte".to_owned())?;
+    let flags: &CStr = if ctx.internal_secret().is_some() { c"blocking internal" } else { SPEC.flags };
+    commands::register_spec(ctx, &Spec { flags, ..SPEC }, &name, handle)
+}
+
+unsafe extern "C" fn handle(
+    ctx: *mut raw::RedisModuleCtx,
+    argv: *mut *mut raw::RedisModuleString,
+    argc: c_int,
+) -> c_int {
+    // SAFETY: the server's own arguments.
+    unsafe { commands::handle_with(run, ctx, argv, argc) }
+}
+
+fn run(call: &Call<'_>) -> Result<Work, Error> {
+    let at_once = |reply| -> Work { Box::pin(std::future::ready(Ok(reply))) };
+    match call.args[..] {
+        [] => Ok(at_once(Reply::Integer(i64::from(INNER_VERSION)))),
+        [request] => Ok(share(call, request).unwrap_or_else(|why| at_once(declined(&why)))),
+        [word, id] if word.eq_ignore_ascii_case(b"GIVEUP") => {
+            let id = std::str::from_utf8(id).ok().and_then(|id| id.parse().ok());
+            let id: u64 = id.ok_or_else(|| Error::Invalid("GIVEUP needs the id of a request, a number".into()))?;
+            let is_known = running().remove(&id).is_some_and(|given_up| given_up.send(()).is_ok());
+            Ok(at_once(Reply::Integer(i64::from(is_known))))
+        }
+        _ => Err(Error::Invalid("give no argument, a request, or GIVEUP and the id of one".into())),
+    }
+}
+
+fn declined(why: &str) -> Reply {
+    let prefix = if why.starts_with(DECLINED) { "" } else { DECLINED };
+    Reply::Error(format!("{prefix} {why}").trim_start().to_owned().into())
+}
+
+/// Begins a request. The error says why nothing of it is done.
+fn share(call: &Call<'_>, request: &[u8]) -> Result<Work, String> {
+    if call.ctx.flags().deny_blocking() {
+        return Err("not in MULTI, scripts and calls from other modules".into());
+    }
+    let request = InnerRequest::decode(request).map_err(|malformed| malformed.to_string())?;
+    let combine = state::reducer(request.reducer)
+        .ok_or_else(|| format!("this node has no reducer '{}'", request.reducer.escape_debug()))?;
+    let commands = request.commands();
+    if let Some(why) = commands.iter().find_map(why_unfit) {
+        return Err(why.to_string());
+    }
+    let time_left = Duration::from_millis(request.time_left);
+    let budget = Arc::new(Budget::new(usize::try_from(request.reply_bytes).unwrap_or(usize::MAX)));
+    let (id, protocol) = (request.id, request.protocol());
+    let reduction = Reduction { combine, places: request.places(), time_left };
+    let rights = CallersRights::of(call.ctx);
+    let database = call.ctx.selected_database();
+    Ok(Box::pin(async move {
+        let commands = match rights.admit(commands).await {
+            Ok(commands) => Arc::new(commands),
+            Err(error) => return Ok(declined(&error.to_string())),
+        };
+        let picks = (0..commands.len() as u32).collect();
+        let reduction = Some(reduction);
+        let batch = Batch { commands, picks, mode: Mode::Plain, protocol, database, budget, reduction };
+        Ok(answer(work_off(id, batch, time_left).await))
+    }))
+}
+
+/// Runs a share until it is done, or until nobody waits for it any more: what has not run by then never does.
+async fn work_off(id: u64, batch: Batch, time_left: Duration) -> Delivery {
+    static LINK: LazyLock<LocalLink> = LazyLock::new(LocalLink::default);
+    let mut sent = LINK.send(batch);
+    if let Some(delivery) = (&mut sent).now_or_never() {
+        return delivery;
+    }
+    let (_running, given_up) = Running::begin(id);
+    tokio::select! {
+        biased;
+        delivery = sent => delivery,
+        _ = given_up => Delivery::failed(Failure::Lost("the request was given up".into())),
+        () = tokio::time::sleep(time_left) => Delivery::failed(Failure::Lost("the request ran out of time".into())),
+    }
+}
+
+fn answer(delivery: Delivery) -> Reply {
+    let failed = |why: &str| Reply::Error(format!("RMRINNER {why}").into());
+    match delivery {
+        Delivery { partial: Some(partial), .. } => match InnerAnswer::encode(&partial) {
+            Ok(answer) => Reply::Bulk(answer.into()),
+            Err(error) => failed(&format!("the result cannot be encoded: {error}")),
+        },
+        Delivery { failure: Some(Failure::TooBig), .. } => Reply::Error("RMRTOOBIG the replies grew too big".into()),
+        Delivery { failure: Some(Failure::Lost(why) | Failure::Unreachable(why)), .. } => failed(&why),
+        _ => failed("nothing was reduced"),
+    }
+}
+
+/// Requests that are not done, with how to end them. From any thread.
+static RUNNING: LazyLock<Mutex<HashMap<u64, oneshot::Sender<()>>>> = LazyLock::new(Mutex::default);
+
+fn running() -> MutexGuard<'static, HashMap<u64, oneshot::Sender<()>>> {
+    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A request that can be given up while this lives.
+struct Running(u64);
+
+impl Running {
+    fn begin(id: u64) -> (Self, oneshot::Receiver<()>) {
+        let (give_up, given_up) = oneshot::channel();
+        running().insert(id, give_up);
+        (Self(id), given_up)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        running().remove(&self.0);
+    }
+}
