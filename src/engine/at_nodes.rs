@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
-use super::outcomes::Outcomes;
 use super::exchange::{Exchange, Route};
+use super::outcomes::Outcomes;
 use super::redirect::{Verdict, judge};
 use super::replies::ShardReply;
 use super::view::View;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::exchange::{Exchange, Route};
-use super::outcomes::{Gathered, Outcomes};
 use super::map::no_shards;
+use super::outcomes::{Gathered, Outcomes};
 use super::replies::Replies;
 use super::step::{self, Reducer, Step};
 use super::view::View;

@@ -60,11 +60,7 @@ impl Outgoing {
     }
 
     /// One command of our own.
-    pub(super) fn one(
-        command: &Command,
-        budget: Arc<Budget>,
-        answer: Option<oneshot::Sender<Delivery>>,
-    ) -> Self {
+    pub(super) fn one(command: &Command, budget: Arc<Budget>, answer: Option<oneshot::Sender<Delivery>>) -> Self {
         let mut wire = Vec::with_capacity(command.wire_len());
         command.write_to(&mut wire);
         Self { wire, commands: 1, mode: Mode::Plain, budget, answer }

@@ -25,12 +25,7 @@ pub struct LinkOptions {
 impl Default for LinkOptions {
     /// One second, no authentication, no TLS, no inner command.
     fn default() -> Self {
-        Self {
-            connect_timeout: Box::new(|| Duration::from_secs(1)),
-            credentials: None,
-            tls: None,
-            inner_command: None,
-        }
+        Self { connect_timeout: Box::new(|| Duration::from_secs(1)), credentials: None, tls: None, inner_command: None }
     }
 }
 

@@ -14,8 +14,8 @@ use super::main_thread;
 use crate::command::Command;
 use crate::error::Error;
 use crate::link::{
-    self, Batch, Delivery, ELEMENT_COST, Failure, Link, LinkState, NOT_IN_PROCESS, Partial, Protocol, Reduction, Status,
-    decode,
+    self, Batch, Delivery, ELEMENT_COST, Failure, Link, LinkState, NOT_IN_PROCESS, Partial, Protocol, Reduction,
+    Status, decode,
 };
 use crate::reply::Reply;
 use crate::topology::{Answer, AskCluster, BoxFuture};

@@ -151,7 +151,8 @@ mod tests {
     #[test]
     fn integers_are_added_exactly() {
         let mut sum = ExactSum::default();
-        for integer in [i128::from(i64::MAX), i128::MAX, -i128::MAX, -i128::from(i64::MAX), 7, i128::MIN, i128::MIN + 1] {
+        for integer in [i128::from(i64::MAX), i128::MAX, -i128::MAX, -i128::from(i64::MAX), 7, i128::MIN, i128::MIN + 1]
+        {
             sum.add_integer(integer);
         }
         sum.add_integer(i128::MAX);

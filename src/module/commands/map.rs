@@ -32,6 +32,8 @@ fn run(call: &Call<'_>) -> Result<Work, Error> {
     let map = call.engine_for_handing_on()?.map(typed.commands).with_options(typed.options);
     Ok(match reducer {
         Builtin::List => map.reduce(move |replies: Replies| Ok(Step::Reply(reducer.reduce(replies)?))),
-        _ => Box::pin(async move { map.combine_beside_failures(reducer).await.map(|reduced| beside_failures(partial, reduced)) }),
+        _ => Box::pin(async move {
+            map.combine_beside_failures(reducer).await.map(|reduced| beside_failures(partial, reduced))
+        }),
     })
 }
