@@ -142,6 +142,10 @@ impl Flags {
         self.0 & both == both
     }
 
+    pub(super) fn is_primary(self) -> bool {
+        self.0 & raw::REDISMODULE_CTX_FLAGS_MASTER != 0
+    }
+
     pub(super) fn is_resp3(self) -> bool {
         self.0 & raw::REDISMODULE_CTX_FLAGS_RESP3 != 0
     }
@@ -345,6 +349,46 @@ impl Caller {
         }
         if matches!(errno.0, libc::EPERM | libc::ENETDOWN | libc::EROFS) { Called::NotHere } else { Called::Done }
     }
+}
+
+/// A string that is read in place.
+pub(super) struct StringKey(NonNull<raw::RedisModuleKey>);
+
+impl StringKey {
+    /// Looks a key up as a command that reads it does: it counts as used, and is gone if it has expired. `None` if there
+    /// is none, or one of another type.
+    pub(super) fn open(ctx: Ctx, name: &[u8]) -> Option<Self> {
+        let name = OwnedString::new(name);
+        // SAFETY: a live context and a live string, of which the server keeps a reference of its own.
+        let key = unsafe { required!(RedisModule_OpenKey)(ctx.0, name.as_ptr(), raw::REDISMODULE_READ as c_int) };
+        let key = Self(NonNull::new(key)?);
+        // SAFETY: the key is open.
+        let kind = unsafe { required!(RedisModule_KeyType)(key.0.as_ptr()) };
+        (kind == raw::REDISMODULE_KEYTYPE_STRING as c_int).then_some(key)
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        let mut length = 0;
+        // SAFETY: the key is open and holds a string; its bytes stay where they are until something is written, and
+        // while this is borrowed nothing is.
+        unsafe {
+            let start = required!(RedisModule_StringDMA)(self.0.as_ptr(), &mut length, raw::REDISMODULE_READ as c_int);
+            std::slice::from_raw_parts(start.cast(), length)
+        }
+    }
+}
+
+impl Drop for StringKey {
+    fn drop(&mut self) {
+        // SAFETY: the key is open, and not used any more.
+        unsafe { required!(RedisModule_CloseKey)(self.0.as_ptr()) };
+    }
+}
+
+/// The server's version: a byte each for the major, minor and patch number.
+pub(super) fn server_version() -> u32 {
+    // SAFETY: takes nothing, and only reads.
+    probe!(RedisModule_GetServerVersion).map_or(0, |version| unsafe { version() } as u32)
 }
 
 /// What became of a command that was run in process.

@@ -14,7 +14,7 @@ use redis_module::raw;
 
 use super::api::{Ctx, OwnedString, required, string_bytes};
 use super::proxy::{self, Mode};
-use super::{main_thread, state};
+use super::{direct, main_thread, state};
 use crate::engine::Engine;
 use crate::exec::Overrides;
 use crate::link::Credentials;
@@ -125,10 +125,10 @@ static SHARD_FUNC: Choice = Choice::new("shard-func", &["auto", "crc16", "crc32"
 
 static PROXY_MODE: Choice = Choice::new("proxy-mode", &["off", "opt-in", "on"]);
 
-/// Words in this order so that the default comes first.
 static PUSHDOWN: Choice = Choice::new("pushdown", &["on", "off"]);
+static DIRECT_READS: Choice = Choice::new("direct-reads", &["off", "on"]);
 
-static CHOICES: [&Choice; 4] = [&PROVIDER, &SHARD_FUNC, &PROXY_MODE, &PUSHDOWN];
+static CHOICES: [&Choice; 5] = [&PROVIDER, &SHARD_FUNC, &PROXY_MODE, &PUSHDOWN, &DIRECT_READS];
 
 static NODES: Text = Text::new("nodes", raw::REDISMODULE_CONFIG_DEFAULT, check_nodes);
 static USER: Text = Text::new("user", raw::REDISMODULE_CONFIG_DEFAULT, |_| Ok(()));
@@ -175,6 +175,11 @@ pub(super) fn proxy_mode() -> Mode {
 /// `rmr.pushdown`: whether nodes reduce their own share.
 pub(super) fn pushdown() -> bool {
     PUSHDOWN.value.load(Relaxed) == 0
+}
+
+/// `rmr.direct-reads`: whether strings are read in place.
+pub(super) fn direct_reads() -> bool {
+    DIRECT_READS.value.load(Relaxed) == 1
 }
 
 /// Who knows where keys are.
@@ -266,6 +271,9 @@ fn check_together() -> Result<(), String> {
             Err("rmr.provider static needs rmr.nodes \"host:port ...\"".into())
         }
         Provider::Cluster if !is_cluster => Err("rmr.provider is cluster, but cluster-enabled is no".into()),
+        _ if direct_reads() => {
+            direct::why_not(is_cluster).map_or_else(|| proxy::check(proxy_mode()), |why| Err(why.to_owned()))
+        }
         _ => proxy::check(proxy_mode()),
     }
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use redis_module::raw;
 
 use super::api::{Ctx, required};
-use super::{proxy, state};
+use super::{inner, proxy, state};
 use crate::engine::Engine;
 use crate::link::LinkState;
 
@@ -132,7 +132,10 @@ impl Sections {
                 (c"retries_moved", &stats.moved),
                 (c"retries_ask", &stats.ask),
                 (c"retries_other", &stats.retries),
+                (c"inner_shares", &stats.inner),
+                (c"inner_declined", &stats.inner_declined),
             ]);
+            self.number(c"inner_running", inner::UNDER_WAY.load(Relaxed) as u64);
             self.number(c"inflight", stats.in_flight.load(Relaxed) as u64);
         }
         let errors = &stats.errors;

@@ -9,6 +9,7 @@
 
 use std::collections::HashMap;
 use std::ffi::{CStr, CString, c_int};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -142,6 +143,9 @@ fn running() -> MutexGuard<'static, HashMap<u64, oneshot::Sender<()>>> {
     RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// How many there are, for `INFO`, which takes no lock.
+pub(super) static UNDER_WAY: AtomicUsize = AtomicUsize::new(0);
+
 /// A request that can be given up while this lives.
 struct Running(u64);
 
@@ -149,6 +153,7 @@ impl Running {
     fn begin(id: u64) -> (Self, oneshot::Receiver<()>) {
         let (give_up, given_up) = oneshot::channel();
         running().insert(id, give_up);
+        UNDER_WAY.fetch_add(1, Relaxed);
         (Self(id), given_up)
     }
 }
@@ -156,5 +161,6 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         running().remove(&self.0);
+        UNDER_WAY.fetch_sub(1, Relaxed);
     }
 }

@@ -10,6 +10,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use super::api::{self, Called, Caller, Ctx};
 use super::catalog::{self, Facts};
+use super::direct::Direct;
 use super::main_thread;
 use crate::command::Command;
 use crate::error::Error;
@@ -138,17 +139,20 @@ impl Share {
         let writes = Writes::look(ctx);
         let mut known = catalog::InTurn::default();
         let mut caller = Caller::new(ctx, self.batch.protocol);
+        let mut direct = Direct::begin(ctx);
         while !self.is_done() {
             let command = &self.batch.commands[self.batch.picks[self.done] as usize];
             let start = self.wire.len();
             let facts = known.facts(ctx, command);
+            let reads = direct.as_ref().filter(|_| facts.is_read_only);
             match writes.refusal(facts) {
+                None if reads.is_some_and(|direct| direct.read(command, &mut self.wire)) => {}
                 Some(refusal) => self.wire.put_slice(refusal),
                 // Not all modules ask whether their client can be blocked, and a server aborts where one in process is:
                 // `VSIM` does so to Redis 8.2.
                 None if facts.is_of_module => self.hand_back(),
                 None if caller.call(command.args(), &mut self.wire) == Called::NotHere => self.translate(start),
-                None => {}
+                None => direct.iter_mut().for_each(Direct::has_served),
             }
             self.done += 1;
             self.is_too_big = !self.batch.budget.take(self.wire.len() - start + ELEMENT_COST);

@@ -10,6 +10,7 @@ mod catalog;
 mod client;
 mod commands;
 mod config;
+mod direct;
 mod filter;
 mod identity;
 mod info;

@@ -20,7 +20,8 @@ impl Server {
 
     /// How often a command was run here, by whomever.
     pub fn calls_of(&self, command: &str) -> u64 {
-        let stats: String = self.run(&["INFO", "commandstats"]);
+        // Redis 7.0 spells the names of modules' commands as the module did.
+        let stats = self.run::<String>(&["INFO", "commandstats"]).to_ascii_lowercase();
         let prefix = format!("cmdstat_{command}:calls=");
         let calls = stats.lines().find_map(|line| line.strip_prefix(&prefix)?.split(',').next()?.parse().ok());
         calls.unwrap_or(0)

@@ -3,7 +3,7 @@
 use crate::common::{Server, elements, show};
 
 /// Name, arity, and flags that must and must not be there.
-const COMMANDS: [(&str, &str, &[&str]); 10] = [
+const COMMANDS: [(&str, &str, &[&str]); 11] = [
     ("rmr.sum", "-2", &["readonly", "blocking"]),
     ("rmr.fanout", "-2", &["blocking"]),
     ("rmr.map", "-5", &["blocking"]),
@@ -14,6 +14,7 @@ const COMMANDS: [(&str, &str, &[&str]); 10] = [
     ("rmr.topology", "1", &["readonly"]),
     ("rmr.ping", "1", &["readonly", "blocking"]),
     ("rmr.refresh", "1", &["readonly", "blocking"]),
+    ("rmr.inner", "-1", &["blocking"]),
 ];
 
 /// The documentation of a command: names and shown values, in order.

@@ -5,8 +5,9 @@ use std::time::Duration;
 use crate::common::{Cluster, Server, eventually};
 
 /// Every setting with its default.
-const DEFAULTS: [(&str, &str); 13] = [
+const DEFAULTS: [(&str, &str); 15] = [
     ("rmr.connect-timeout-ms", "1000"),
+    ("rmr.direct-reads", "off"),
     ("rmr.max-inflight", "10000"),
     ("rmr.max-reply-bytes", "1073741824"),
     ("rmr.nodes", ""),
@@ -14,6 +15,7 @@ const DEFAULTS: [(&str, &str); 13] = [
     ("rmr.policy-overrides", ""),
     ("rmr.provider", "auto"),
     ("rmr.proxy-mode", "off"),
+    ("rmr.pushdown", "on"),
     ("rmr.shard-func", "auto"),
     ("rmr.threads", "1"),
     ("rmr.timeout-ms", "5000"),

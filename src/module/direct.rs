@@ -1,0 +1,67 @@
+//! `GET` without a command: a third of the cost, for the many keys of a share (`rmr.direct-reads`).
+//!
+//! The module API gives a string's bytes in place, but for short ones and integers only after the server has unpacked
+//! them, and unpacked they stay: `OBJECT ENCODING` then says `raw`, and an integer takes some 16 bytes more. This is why it
+//! is the operator's choice.
+//!
+//! A command would also be refused for a slot that is not this node's. Here a key that is there is taken to be this
+//! node's: up to Redis 8.2 and Valkey 8, a primary that loses a slot deletes its keys in the same moment. A key that is
+//! not there may be on another node, and is left to a command; so is the first of each turn, which finds out whether the
+//! cluster serves anybody at all.
+
+use bytes::{BufMut, BytesMut};
+
+use super::api::{self, Ctx, StringKey};
+use super::config;
+use crate::command::Command;
+
+/// From Redis 8.4 and Valkey 9 on slots move as a whole, and keys that have gone are deleted in the background.
+const MOVES_WHOLE_SLOTS: u32 = 0x0008_0400;
+
+/// Why strings cannot be read in place here; `None` if they can.
+pub(super) fn why_not(is_cluster: bool) -> Option<&'static str> {
+    (is_cluster && api::server_version() >= MOVES_WHOLE_SLOTS).then_some(
+        "rmr.direct-reads cannot be on here: in a cluster of this server, keys outlive the move of their slot",
+    )
+}
+
+/// Reads keys for one turn of a share.
+pub(super) struct Direct {
+    ctx: Ctx,
+    /// A node of a cluster serves the keys that it has only while the cluster is up.
+    is_serving: bool,
+}
+
+impl Direct {
+    /// `None` where strings are not read in place.
+    pub(super) fn begin(ctx: Ctx) -> Option<Self> {
+        let is_cluster = ctx.flags().is_cluster();
+        let may = config::direct_reads() && ctx.flags().is_primary() && why_not(is_cluster).is_none();
+        may.then_some(Self { ctx, is_serving: !is_cluster })
+    }
+
+    /// The server has run a command.
+    pub(super) fn has_served(&mut self) {
+        self.is_serving = true;
+    }
+
+    /// Appends the reply to a `GET` of a string that is there. `false` if the server has to run the command.
+    pub(super) fn read(&self, command: &Command, out: &mut BytesMut) -> bool {
+        let Some(key) = key_of_get(command).filter(|_| self.is_serving) else { return false };
+        let Some(string) = StringKey::open(self.ctx, key) else { return false };
+        let bytes = string.bytes();
+        out.put_u8(b'$');
+        out.put_slice(itoa::Buffer::new().format(bytes.len()).as_bytes());
+        out.put_slice(b"\r\n");
+        out.put_slice(bytes);
+        out.put_slice(b"\r\n");
+        true
+    }
+}
+
+fn key_of_get(command: &Command) -> Option<&[u8]> {
+    if command.arg_count() != 2 || !command.name().eq_ignore_ascii_case(b"GET") {
+        return None;
+    }
+    command.args().nth(1)
+}
