@@ -8,7 +8,8 @@ use std::time::Instant;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::api::{self, Called, Caller, Ctx};
+use super::api::{self, Ctx};
+use super::call::{Called, Caller};
 use super::catalog::{self, Facts};
 use super::main_thread;
 use crate::command::Command;

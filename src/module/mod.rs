@@ -6,6 +6,7 @@
 mod acl;
 mod alloc;
 mod api;
+mod call;
 mod catalog;
 mod client;
 mod commands;
@@ -20,6 +21,7 @@ mod proxy;
 mod reply;
 mod setup;
 mod state;
+mod user;
 
 use std::borrow::Cow;
 use std::sync::Arc;
