@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
-use super::redirect::{Verdict, judge};
+use super::redirect::{Verdict, judge, pointed_at};
 use super::replies::{Replies, ShardReply};
 use super::view::View;
 use super::{Deadline, Engine, Options, Scope};
@@ -60,11 +60,9 @@ impl Destination {
         Self { node: self.node.clone(), link, mode: self.mode, in_process: false }
     }
 
-    /// Wherever a redirect points. `None` if that is no node of the topology: nobody else is connected to, since a script
-    /// may make up a redirect, and a link says our password. A node that has just come is known after a refresh.
+    /// Wherever a redirect points, as far as the topology knows that.
     fn at(engine: &Engine, view: &View, address: &Address, mode: Mode) -> Option<Self> {
-        let name = address.to_string();
-        let node = view.topology.all_nodes().find(|node| node.is_called(&name))?;
+        let node = pointed_at(&view.topology, address)?;
         // A node that we live in is asked in process, except for what it may only serve under `ASKING`.
         if mode == Mode::Plain {
             return Self::in_view(view, node, mode).ok();
@@ -110,10 +108,7 @@ pub(super) struct Exchange<'a, R> {
     commands: Arc<Vec<Command>>,
     deadline: Deadline,
     budget: Arc<Budget>,
-    /// `TRYAGAIN` is an outcome.
-    hands_back_tryagain: bool,
-    /// Whatever a node says is an outcome.
-    tries_once: bool,
+    options: &'a Options,
     outcomes: Vec<Option<ShardReply>>,
     /// What has been tried of the units that did not succeed at once.
     tries: BTreeMap<u32, Tries>,
@@ -150,20 +145,23 @@ impl Next {
 }
 
 impl<'a, R: Route> Exchange<'a, R> {
-    pub(super) fn new(engine: &'a Engine, route: R, commands: Vec<Command>, units: usize) -> Self {
+    pub(super) fn new(
+        engine: &'a Engine,
+        route: R,
+        commands: Vec<Command>,
+        units: usize,
+        options: &'a Options,
+    ) -> Self {
         let deadline = engine.scope.deadline.unwrap_or_else(|| Deadline::after(Duration::ZERO));
         let budget = engine.scope.budget.clone().unwrap_or_else(|| Arc::new(Budget::new(usize::MAX)));
         let outcomes = vec![None; units];
         let (commands, tries) = (Arc::new(commands), BTreeMap::new());
-        let (hands_back_tryagain, tries_once) = (false, false);
-        Self { engine, route, commands, deadline, budget, hands_back_tryagain, tries_once, outcomes, tries }
+        Self { engine, route, commands, deadline, budget, options, outcomes, tries }
     }
 
     /// Does it all. One entry a unit; errors only where the whole request cannot be done.
-    pub(super) async fn run(mut self, view: Arc<View>, options: &Options) -> Result<Replies, Error> {
+    pub(super) async fn run(mut self, view: Arc<View>) -> Result<Replies, Error> {
         let mut view = view;
-        self.hands_back_tryagain = options.hands_back_tryagain;
-        self.tries_once = options.tries_once;
         let mut parts = match self.plan(&view) {
             // A hole in the topology may be one that has just been filled.
             Err(Error::Slots(_) | Error::Topology(_)) if self.engine.scope.in_process.is_none() => {
@@ -189,7 +187,7 @@ impl<'a, R: Route> Exchange<'a, R> {
                 None => break,
             };
         }
-        self.finish(options)
+        self.finish()
     }
 
     /// Whether something may be sent to another process.
@@ -324,7 +322,7 @@ impl<'a, R: Route> Exchange<'a, R> {
         let follows_primary = self.route.follows_primary(view, unit);
         let tries = self.tries.entry(unit).or_default();
         let next = match &verdict {
-            _ if self.tries_once => {
+            _ if self.options.tries_once => {
                 self.outcomes[unit as usize] = Some(error);
                 return None;
             }
@@ -349,7 +347,7 @@ impl<'a, R: Route> Exchange<'a, R> {
                 tries.failures += 1;
                 Next::Again
             }
-            Verdict::Later if !(self.hands_back_tryagain && message_is_tryagain) => {
+            Verdict::Later if !(self.options.hands_back_tryagain && message_is_tryagain) => {
                 stats.retries.fetch_add(1, Relaxed);
                 Next::Again
             }
@@ -376,7 +374,7 @@ impl<'a, R: Route> Exchange<'a, R> {
         };
         let tries = self.tries.entry(unit).or_default();
         tries.failures += 1;
-        if may_retry && !self.tries_once && tries.failures < MOST_FAILURES {
+        if may_retry && !self.options.tries_once && tries.failures < MOST_FAILURES {
             self.engine.stats().retries.fetch_add(1, Relaxed);
             tries.last = Some(outcome(at, Err(error)));
             return Some(Next::Again);
@@ -477,7 +475,7 @@ impl<'a, R: Route> Exchange<'a, R> {
         }
     }
 
-    fn finish(mut self, options: &Options) -> Result<Replies, Error> {
+    fn finish(mut self) -> Result<Replies, Error> {
         // Units that were waiting for another try when time ran out.
         let open: Vec<u32> =
             (0..self.outcomes.len() as u32).filter(|&unit| self.outcomes[unit as usize].is_none()).collect();
@@ -485,9 +483,9 @@ impl<'a, R: Route> Exchange<'a, R> {
         self.engine.stats().largest_replies.fetch_max(self.budget.used(), Relaxed);
         let mut failures = self.outcomes.iter().flatten().filter_map(|outcome| outcome.result.as_ref().err());
         if let Some(first) = failures.next() {
-            if options.partial {
+            if self.options.partial {
                 self.engine.stats().partial.fetch_add(1, Relaxed);
-            } else if !options.keeps_failures {
+            } else if !self.options.keeps_failures {
                 return Err(first.clone());
             }
         }

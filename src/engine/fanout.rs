@@ -101,7 +101,7 @@ impl FanOut {
                 let by_slot = *targets == Targets::Primaries;
                 let route =
                     ToNodes { nodes: nodes.into_iter().map(|node| Target::new(&view, node, by_slot)).collect() };
-                Exchange::new(&engine, route, commands, units).run(view, options).await
+                Exchange::new(&engine, route, commands, units, options).run(view).await
             })
             .await
     }

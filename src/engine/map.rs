@@ -65,7 +65,7 @@ impl Map {
                 let view = engine.pinned().await?;
                 let commands = engine.admit(self.commands).await?;
                 let units = commands.len();
-                Exchange::new(&engine, ByKey(&engine), commands, units).run(view, options).await
+                Exchange::new(&engine, ByKey(&engine), commands, units, options).run(view).await
             })
             .await
     }
