@@ -3,6 +3,8 @@
 //! `CLUSTER SHARDS` (Redis 7.0) names primaries, replicas, ports and slots in one reply. Servers without it have `CLUSTER
 //! SLOTS`. Where it leaves something out, `CLUSTER NODES` has it.
 
+use std::collections::HashMap;
+use std::iter::successors;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,18 +57,18 @@ impl RedisCluster {
         let ask = |what| self.ask.ask(Command::new("CLUSTER").arg(what).read_only(true));
         let topology = |shards| Topology::with_slots("redis-cluster", shards);
         let described = match ask("SHARDS").await {
-            Ok(answer) => topology(parse_shards(&answer, self.tls)?),
+            Ok(answer) => parse_shards(&answer, self.tls)?.map(topology),
             Err(Error::Shard { message, .. }) if message.starts_with(b"ERR") => {
                 return Ok(topology(parse_slots(&ask("SLOTS").await?)?));
             }
             Err(error) => return Err(error),
         };
-        let knows_itself = self.ask.own_id().is_none_or(|id| described.node(&id).is_some());
-        if knows_itself && described.uncovered().is_empty() {
-            return Ok(described);
-        }
         // Valkey 8.0 may leave the asked node out of CLUSTER SHARDS.
-        Ok(topology(parse_nodes(&ask("NODES").await?)?))
+        let knows_itself = |found: &Topology| self.ask.own_id().is_none_or(|id| found.node(&id).is_some());
+        match described.filter(|found| found.uncovered().is_empty() && knows_itself(found)) {
+            Some(described) => Ok(described),
+            None => Ok(topology(parse_nodes(&ask("NODES").await?)?)),
+        }
     }
 }
 
@@ -96,8 +98,9 @@ fn text(reply: Option<&Reply>) -> Option<String> {
 }
 
 /// Reads one shard after another. A shard whose primary failed over and that has none now is left out: its slots are
-/// then uncovered, which requests say.
-fn parse_shards(answer: &Answer, tls: bool) -> Result<Vec<Shard>, Error> {
+/// then uncovered, which requests say. `None` where a shard has several primaries, as for up to a second after one has taken
+/// over from another: it is not said then which of them the slots are with.
+fn parse_shards(answer: &Answer, tls: bool) -> Result<Option<Vec<Shard>>, Error> {
     let shards = answer.reply.elements().ok_or_else(|| unreadable("list"))?;
     let mut parsed = Vec::with_capacity(shards.len());
     for shard in shards {
@@ -118,17 +121,18 @@ fn parse_shards(answer: &Answer, tls: bool) -> Result<Vec<Shard>, Error> {
             let (node, online) = parse_node(description, &answer.host, tls)?;
             match node.role {
                 Role::Replica => replicas.push(Arc::new(node)),
-                Role::Primary if primary.as_ref().is_none_or(|(is_online, _)| !is_online && online) => {
-                    primary = Some((online, Arc::new(node)));
-                }
-                Role::Primary => {}
+                Role::Primary => match &primary {
+                    Some((true, _)) if online => return Ok(None),
+                    Some(_) if !online => {}
+                    _ => primary = Some((online, Arc::new(node))),
+                },
             }
         }
         if let Some((_, primary)) = primary {
             parsed.push(Shard { primary, replicas, slots });
         }
     }
-    Ok(parsed)
+    Ok(Some(parsed))
 }
 
 fn parse_node(description: &Reply, host: &str, tls: bool) -> Result<(Node, bool), Error> {
@@ -208,8 +212,13 @@ fn parse_nodes(answer: &Answer) -> Result<Vec<Shard>, Error> {
             shards.push(Shard { primary: Arc::new(node), replicas: Vec::new(), slots });
         }
     }
+    let follows: HashMap<String, String> =
+        replicas.iter().map(|(primary, replica)| (replica.id.clone(), primary.clone())).collect();
     for (primary, replica) in replicas {
-        if let Some(shard) = shards.iter_mut().find(|shard| shard.primary.id == primary) {
+        // Who follows a node that has just become a replica itself is on its way to that one's primary.
+        let chain = successors(Some(&primary), |id| follows.get(*id)).take(follows.len() + 1);
+        let root = chain.last().unwrap_or(&primary);
+        if let Some(shard) = shards.iter_mut().find(|shard| shard.primary.id == *root) {
             shard.replicas.push(Arc::new(replica));
         }
     }
@@ -257,11 +266,22 @@ mod tests {
                 node("copy", "10.0.0.2", 6380, "replica", "online"),
             ],
         )]);
-        let shards = parse_shards(&answer(reply.clone()), false).unwrap();
+        let shards = parse_shards(&answer(reply.clone()), false).unwrap().unwrap();
         assert_eq!(shards[0].slots, [(0, 100), (200, 200)]);
         assert_eq!(shards[0].primary.to_string(), "new@127.0.0.1:6379");
         assert_eq!(shards[0].replicas[0].role, Role::Replica);
-        assert_eq!(parse_shards(&answer(reply), true).unwrap()[0].primary.address.port, 6380);
+        assert_eq!(parse_shards(&answer(reply), true).unwrap().unwrap()[0].primary.address.port, 6380);
+    }
+
+    #[test]
+    fn a_shard_of_two_primaries_does_not_say_whose_the_slots_are() {
+        let nodes = |health| {
+            let old = node("old", "10.0.0.1", 6379, "master", health);
+            vec![old, node("new", "10.0.0.2", 6379, "master", "online")]
+        };
+        let parse = |health| parse_shards(&answer(vec![shard(&[0, 100], nodes(health))].into()), false).unwrap();
+        assert_eq!(parse("online"), None);
+        assert_eq!(parse("fail").unwrap()[0].primary.id, "new");
     }
 
     #[test]
@@ -285,14 +305,18 @@ mod tests {
         let lines = "\
 aa :7001@17001 myself,master - 0 0 1 connected 0-10 12 0-10 [11->-bb]\n\
 bb 10.0.0.2:7002@17002,two.example master - 0 1 2 connected 13-16383\n\
-cc 10.0.0.3:7003@17003,,shard-id=x slave bb 0 1 2 connected\n\
-dd :0@0 slave,noaddr bb 0 1 2 disconnected\n";
+cc 10.0.0.3:7003@17003,,shard-id=x slave ee 0 1 2 connected\n\
+dd :0@0 slave,noaddr bb 0 1 2 disconnected\n\
+ee 10.0.0.5:7005@17005 slave bb 0 1 2 connected\n\
+ff 10.0.0.6:7006@17006 slave gg 0 1 2 connected\n\
+gg 10.0.0.7:7007@17007 slave ff 0 1 2 connected\n";
         let shards = parse_nodes(&answer(lines.into())).unwrap();
         assert_eq!(shards[0].slots, [(0, 10), (12, 12)]);
         assert_eq!(shards[0].primary.to_string(), "aa@127.0.0.1:7001");
         assert_eq!(shards[1].primary.hostname.as_deref(), Some("two.example"));
-        assert_eq!(shards[1].replicas.len(), 1);
-        assert_eq!(shards[1].replicas[0].to_string(), "cc@10.0.0.3:7003");
+        assert_eq!(shards.len(), 2, "two that follow each other belong nowhere");
+        assert_eq!(shards[1].replicas.len(), 2);
+        assert_eq!(shards[1].replicas[0].to_string(), "cc@10.0.0.3:7003", "by way of another replica");
     }
 
     #[test]
