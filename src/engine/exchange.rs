@@ -14,6 +14,7 @@ use futures_util::stream::FuturesUnordered;
 use super::redirect::{Verdict, judge, pointed_at};
 use super::replies::{Replies, ShardReply};
 use super::view::View;
+use super::way::TRANSIT;
 use super::{Deadline, Engine, Options, Scope};
 use crate::command::{Command, printable};
 use crate::error::Error;
@@ -112,6 +113,8 @@ pub(super) struct Exchange<'a, R> {
     outcomes: Vec<Option<ShardReply>>,
     /// What has been tried of the units that did not succeed at once.
     tries: BTreeMap<u32, Tries>,
+    /// Units for which the last topology has shown no way, and the next one may.
+    adrift: Vec<(u32, Next)>,
 }
 
 #[derive(Default)]
@@ -119,6 +122,8 @@ struct Tries {
     redirects: u8,
     failures: u8,
     pauses: u8,
+    /// Since when the unit waits for the node that it was sent to to be known.
+    stranded: Option<Instant>,
     /// What the unit ends in when time is up.
     last: Option<ShardReply>,
 }
@@ -156,29 +161,23 @@ impl<'a, R: Route> Exchange<'a, R> {
         let budget = engine.scope.budget.clone().unwrap_or_else(|| Arc::new(Budget::new(usize::MAX)));
         let outcomes = vec![None; units];
         let (commands, tries) = (Arc::new(commands), BTreeMap::new());
-        Self { engine, route, commands, deadline, budget, options, outcomes, tries }
+        Self { engine, route, commands, deadline, budget, options, outcomes, tries, adrift: Vec::new() }
     }
 
     /// Does it all. One entry a unit; errors only where the whole request cannot be done.
     pub(super) async fn run(mut self, view: Arc<View>) -> Result<Replies, Error> {
         let mut view = view;
-        let mut parts = match self.plan(&view) {
-            // A hole in the topology may be one that has just been filled.
-            Err(Error::Slots(_) | Error::Topology(_)) if self.engine.scope.in_process.is_none() => {
-                self.look_again(&mut view).await;
-                self.plan(&view)?
-            }
-            planned => planned?,
-        };
+        let mut parts = self.engine.way(&mut view, |view| self.plan(view)).await?;
         if let Some((elsewhere, _)) = parts.iter().find(|(destination, _)| !destination.in_process) {
             self.may_leave(elsewhere)?;
         }
         loop {
-            let unanswered = self.send(&view, parts).await;
+            let mut unanswered = self.send(&view, parts).await;
             if let Some(late) = unanswered.late {
                 self.give_up(late, Late::Sent);
                 break;
             }
+            unanswered.again.append(&mut self.adrift);
             if unanswered.again.is_empty() {
                 break;
             }
@@ -207,14 +206,6 @@ impl<'a, R: Route> Exchange<'a, R> {
 
     fn command(&self, unit: u32) -> &Command {
         &self.commands[self.route.command(unit) as usize]
-    }
-
-    /// Waits for a fresh topology. Without one the old one must do.
-    async fn look_again(&self, view: &mut Arc<View>) {
-        let _ = self.engine.shared.views.refresh(self.deadline, self.engine.stats()).await;
-        if let Some(fresh) = self.engine.shared.views.current() {
-            *view = fresh;
-        }
     }
 
     fn plan(&self, view: &View) -> Result<Vec<Part>, Error> {
@@ -424,7 +415,7 @@ impl<'a, R: Route> Exchange<'a, R> {
             return Some(parts).filter(|parts| !parts.is_empty());
         }
         tokio::time::sleep_until(pause_ends.into()).await;
-        self.look_again(view).await;
+        self.engine.look_again(view).await;
         if Instant::now() + SHORTEST_TRY >= self.deadline.at {
             // What is sent now is answered too late, and may run all the same.
             self.settle(following.into_iter().map(|(unit, ..)| unit).chain(waiting));
@@ -432,17 +423,26 @@ impl<'a, R: Route> Exchange<'a, R> {
             return None;
         }
         for (unit, address, mode) in following {
+            let tries = self.tries.entry(unit).or_default();
             match Destination::at(self.engine, view, &address, mode) {
-                Some(destination) => join(&mut parts, destination, unit),
+                Some(destination) => {
+                    tries.stranded = None;
+                    join(&mut parts, destination, unit);
+                }
+                None if tries.stranded.get_or_insert_with(Instant::now).elapsed() < TRANSIT => {
+                    self.adrift.push((unit, Next::Follow(address, mode)));
+                }
                 None => self.settle([unit]),
             }
         }
         // Apart from those that follow a redirect, which may go to the same node in another mode.
         let mut placed = Vec::new();
         for unit in waiting {
-            // No way by the new topology: what the unit was told before says more.
-            if self.place(view, unit, &mut placed).is_err() {
-                self.settle([unit]);
+            match self.place(view, unit, &mut placed) {
+                Ok(()) => {}
+                Err(_) if view.is_in_transit() => self.adrift.push((unit, Next::Again)),
+                // No way by the new topology: what the unit was told before says more.
+                Err(_) => self.settle([unit]),
             }
         }
         parts.extend(placed);

@@ -86,16 +86,7 @@ impl FanOut {
         engine
             .counted(async {
                 let mut view = engine.pinned().await?;
-                let nodes = match select(&view.topology, targets, options.partial) {
-                    Ok(nodes) => nodes,
-                    // It may have changed a moment ago: an operator names a node that has just come.
-                    Err(_) if engine.scope.in_process.is_none() => {
-                        engine.refresh().await?;
-                        view = engine.pinned().await?;
-                        select(&view.topology, targets, options.partial)?
-                    }
-                    Err(error) => return Err(error),
-                };
+                let nodes = engine.way(&mut view, |view| select(&view.topology, targets, options.partial)).await?;
                 let commands = engine.admit(vec![self.command]).await?;
                 let units = nodes.len();
                 let by_slot = *targets == Targets::Primaries;

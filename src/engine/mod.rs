@@ -11,6 +11,7 @@ mod stats;
 mod step;
 mod unfit;
 mod view;
+mod way;
 
 use std::future::IntoFuture;
 use std::sync::Arc;
