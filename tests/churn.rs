@@ -167,6 +167,44 @@ fn a_slot_that_had_no_owner_is_served_as_soon_as_it_has_one() {
     eventually(SOON, "all slots are covered", || coordinator.wire().ask(&["RMR.FANOUT", "PING"]).starts_with("*3 "));
 }
 
+#[test]
+fn a_slot_that_has_just_lost_its_owner_is_waited_for_by_every_command() {
+    let cluster = Cluster::builder().config("cluster-require-full-coverage", "no").start();
+    let key = cluster.key_for(0, "key");
+    let slot = slot_of(&key).to_string();
+    let [owner, coordinator, other] = [0, 1, 2].map(|node| cluster.node(node));
+    coordinator.run::<()>(&["RMR.REFRESH"]);
+    // Twice, since what a node has said before its turn may come after the turn of another.
+    for node in cluster.nodes().iter().chain(cluster.nodes()) {
+        let _ = node.try_run::<()>(&["CLUSTER", "DELSLOTS", &slot]);
+    }
+    coordinator.run::<()>(&["RMR.REFRESH"]);
+    let (size, scan) = (["RMR.FANOUT", "DBSIZE"], ["RMR.SCAN", &slot, "COUNT", "1"]);
+    let lines: [(&[&str], &str); 5] = [
+        (&["RMR.SUM", &key], ":0"),
+        (&["RMR.EXEC", "EXISTS", &key], ":0"),
+        (&["RMR.EXEC", "DBSIZE"], ":0"),
+        (&size, "*3 :0 :0 :0"),
+        (&scan, "*2 "),
+    ];
+    let mut wires = lines.map(|(line, _)| {
+        let mut wire = coordinator.wire();
+        wire.send(line);
+        wire
+    });
+    eventually(SOON, "all wait", || coordinator.figure("clients", "blocked_clients") == lines.len() as u64);
+    // The first look at the cluster does not help them, nor does the second.
+    let seen = coordinator.rmr_figure("refreshes");
+    eventually(SOON, "the hole is seen again", || coordinator.rmr_figure("refreshes") >= seen + 3);
+    owner.run::<()>(&["CLUSTER", "ADDSLOTS", &slot]);
+    let id: String = owner.run(&["CLUSTER", "MYID"]);
+    [coordinator, other].iter().for_each(|node| node.run::<()>(&["CLUSTER", "SETSLOT", &slot, "NODE", &id]));
+    for (wire, (line, expected)) in wires.iter_mut().zip(lines) {
+        let reply = text_of(&wire.read_frame());
+        assert!(reply.starts_with(expected), "{line:?}: {reply}");
+    }
+}
+
 /// Lets a coordinator see that the key's slot belongs to nobody.
 fn acquaint_with_hole(coordinator: &Server, key: &str) {
     let sum = coordinator.wire().ask(&["RMR.SUM", key]);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::exchange::{Exchange, Route};
 use super::outcomes::Outcomes;
-use super::redirect::{Verdict, judge};
+use super::redirect::{Verdict, judge, pointed_at};
 use super::replies::ShardReply;
 use super::view::View;
 use super::{Engine, Options};
@@ -54,8 +54,8 @@ impl Engine {
                 let (nodes, commands): (Vec<_>, Vec<_>) = commands.into_iter().unzip();
                 let route = AtNodes { nodes, by_socket };
                 let options = Options { keeps_failures: true, tries_once: true, ..Options::default() };
-                let exchange = Exchange::new(&engine, route, commands, Outcomes::of(slots.len(), None));
-                let (replies, _) = exchange.run(view, &options).await?;
+                let outcomes = Outcomes::of(slots.len(), None);
+                let (replies, _) = Exchange::new(&engine, route, commands, outcomes, &options).run(view).await?;
                 Ok(replies.into_iter().zip(slots).map(|(entry, slot)| engine.said(entry, slot)).collect())
             })
             .await
@@ -64,10 +64,7 @@ impl Engine {
     /// Reads one outcome.
     fn said(&self, entry: ShardReply, slot: Option<u16>) -> Said {
         let ShardReply { node, result } = entry;
-        let known = |address: Address| {
-            let name = address.to_string();
-            self.topology()?.all_nodes().find(|node| node.is_called(&name)).cloned()
-        };
+        let known = |address: Address| pointed_at(&*self.topology()?, &address).cloned();
         let error = match result {
             Ok(reply) => return Said::Reply(reply),
             Err(error) => error,

@@ -12,9 +12,10 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
 use super::outcomes::{Gathered, Outcomes};
-use super::redirect::{Verdict, judge};
+use super::redirect::{Verdict, judge, pointed_at};
 use super::replies::ShardReply;
 use super::view::View;
+use super::way::TRANSIT;
 use super::{Deadline, Engine, Options, Scope};
 use crate::command::{Command, printable};
 use crate::error::Error;
@@ -69,11 +70,9 @@ impl Destination {
         Self { reduces: false, ..self.clone() }
     }
 
-    /// Wherever a redirect points. `None` if that is no node of the topology: nobody else is connected to, since a script
-    /// may make up a redirect, and a link says our password. A node that has just come is known after a refresh.
+    /// Wherever a redirect points, as far as the topology knows that.
     fn at(engine: &Engine, view: &View, address: &Address, mode: Mode) -> Option<Self> {
-        let name = address.to_string();
-        let node = view.topology.all_nodes().find(|node| node.is_called(&name))?;
+        let node = pointed_at(&view.topology, address)?;
         // A node that we live in is asked in process, except for what it may only serve under `ASKING`.
         if mode == Mode::Plain {
             return Self::in_view(view, node, mode).ok();
@@ -119,13 +118,12 @@ pub(super) struct Exchange<'a, R> {
     commands: Arc<Vec<Command>>,
     deadline: Deadline,
     budget: Arc<Budget>,
-    /// `TRYAGAIN` is an outcome.
-    hands_back_tryagain: bool,
-    /// Whatever a node says is an outcome.
-    tries_once: bool,
+    options: &'a Options,
     outcomes: Outcomes,
     /// What has been tried of the units that did not succeed at once.
     tries: BTreeMap<u32, Tries>,
+    /// Units for which the last topology has shown no way, and the next one may.
+    adrift: Vec<(u32, Next)>,
 }
 
 #[derive(Default)]
@@ -133,6 +131,8 @@ struct Tries {
     redirects: u8,
     failures: u8,
     pauses: u8,
+    /// Since when the unit waits for the node that it was sent to to be known.
+    stranded: Option<Instant>,
     /// What the unit ends in when time is up.
     last: Option<ShardReply>,
 }
@@ -159,37 +159,34 @@ impl Next {
 }
 
 impl<'a, R: Route> Exchange<'a, R> {
-    pub(super) fn new(engine: &'a Engine, route: R, commands: Vec<Command>, outcomes: Outcomes) -> Self {
+    pub(super) fn new(
+        engine: &'a Engine,
+        route: R,
+        commands: Vec<Command>,
+        outcomes: Outcomes,
+        options: &'a Options,
+    ) -> Self {
         let deadline = engine.scope.deadline.unwrap_or_else(|| Deadline::after(Duration::ZERO));
         let budget = engine.scope.budget.clone().unwrap_or_else(|| Arc::new(Budget::new(usize::MAX)));
         let (commands, tries) = (Arc::new(commands), BTreeMap::new());
-        let (hands_back_tryagain, tries_once) = (false, false);
-        Self { engine, route, commands, deadline, budget, hands_back_tryagain, tries_once, outcomes, tries }
+        Self { engine, route, commands, deadline, budget, options, outcomes, tries, adrift: Vec::new() }
     }
 
     /// Does it all. Gives one entry a unit, or what the replies come to and the failures. Errors only where the whole
     /// request cannot be done.
-    pub(super) async fn run(mut self, view: Arc<View>, options: &Options) -> Result<Gathered, Error> {
+    pub(super) async fn run(mut self, view: Arc<View>) -> Result<Gathered, Error> {
         let mut view = view;
-        self.hands_back_tryagain = options.hands_back_tryagain;
-        self.tries_once = options.tries_once;
-        let mut parts = match self.plan(&view) {
-            // A hole in the topology may be one that has just been filled.
-            Err(Error::Slots(_) | Error::Topology(_)) if self.engine.scope.in_process.is_none() => {
-                self.look_again(&mut view).await;
-                self.plan(&view)?
-            }
-            planned => planned?,
-        };
+        let mut parts = self.engine.way(&mut view, |view| self.plan(view)).await?;
         if let Some((elsewhere, _)) = parts.iter().find(|(destination, _)| !destination.in_process) {
             self.may_leave(elsewhere)?;
         }
         loop {
-            let unanswered = self.send(&view, parts).await;
+            let mut unanswered = self.send(&view, parts).await;
             if let Some(late) = unanswered.late {
                 self.give_up(late, Late::Sent);
                 break;
             }
+            unanswered.again.append(&mut self.adrift);
             if unanswered.again.is_empty() {
                 break;
             }
@@ -198,7 +195,7 @@ impl<'a, R: Route> Exchange<'a, R> {
                 None => break,
             };
         }
-        self.finish(options)
+        self.finish()
     }
 
     /// Whether something may be sent to another process.
@@ -218,14 +215,6 @@ impl<'a, R: Route> Exchange<'a, R> {
 
     fn command(&self, unit: u32) -> &Command {
         &self.commands[self.route.command(unit) as usize]
-    }
-
-    /// Waits for a fresh topology. Without one the old one must do.
-    async fn look_again(&self, view: &mut Arc<View>) {
-        let _ = self.engine.shared.views.refresh(self.deadline, self.engine.stats()).await;
-        if let Some(fresh) = self.engine.shared.views.current() {
-            *view = fresh;
-        }
     }
 
     fn plan(&self, view: &View) -> Result<Vec<Part>, Error> {
@@ -357,7 +346,7 @@ impl<'a, R: Route> Exchange<'a, R> {
         let follows_primary = self.route.follows_primary(view, unit);
         let tries = self.tries.entry(unit).or_default();
         let next = match &verdict {
-            _ if self.tries_once => {
+            _ if self.options.tries_once => {
                 self.outcomes.put(unit, error);
                 return None;
             }
@@ -383,7 +372,7 @@ impl<'a, R: Route> Exchange<'a, R> {
                 tries.failures += 1;
                 Next::Again
             }
-            Verdict::Later if !(self.hands_back_tryagain && message_is_tryagain) => {
+            Verdict::Later if !(self.options.hands_back_tryagain && message_is_tryagain) => {
                 stats.retries.fetch_add(1, Relaxed);
                 Next::Again
             }
@@ -411,7 +400,7 @@ impl<'a, R: Route> Exchange<'a, R> {
         };
         let tries = self.tries.entry(unit).or_default();
         tries.failures += 1;
-        if may_retry && !self.tries_once && tries.failures < MOST_FAILURES {
+        if may_retry && !self.options.tries_once && tries.failures < MOST_FAILURES {
             self.engine.stats().retries.fetch_add(1, Relaxed);
             tries.last = Some(outcome(at, Err(error)));
             return Some(Next::Again);
@@ -461,7 +450,7 @@ impl<'a, R: Route> Exchange<'a, R> {
             return Some(parts).filter(|parts| !parts.is_empty());
         }
         tokio::time::sleep_until(pause_ends.into()).await;
-        self.look_again(view).await;
+        self.engine.look_again(view).await;
         if Instant::now() + SHORTEST_TRY >= self.deadline.at {
             // What is sent now is answered too late, and may run all the same.
             self.settle(following.into_iter().map(|(unit, ..)| unit).chain(waiting));
@@ -469,17 +458,26 @@ impl<'a, R: Route> Exchange<'a, R> {
             return None;
         }
         for (unit, address, mode) in following {
+            let tries = self.tries.entry(unit).or_default();
             match Destination::at(self.engine, view, &address, mode) {
-                Some(destination) => join(&mut parts, destination, unit),
+                Some(destination) => {
+                    tries.stranded = None;
+                    join(&mut parts, destination, unit);
+                }
+                None if tries.stranded.get_or_insert_with(Instant::now).elapsed() < TRANSIT => {
+                    self.adrift.push((unit, Next::Follow(address, mode)));
+                }
                 None => self.settle([unit]),
             }
         }
         // Apart from those that follow a redirect, which may go to the same node in another mode.
         let mut placed = Vec::new();
         for unit in waiting {
-            // No way by the new topology: what the unit was told before says more.
-            if self.place(view, unit, &mut placed).is_err() {
-                self.settle([unit]);
+            match self.place(view, unit, &mut placed) {
+                Ok(()) => {}
+                Err(_) if view.is_in_transit() => self.adrift.push((unit, Next::Again)),
+                // No way by the new topology: what the unit was told before says more.
+                Err(_) => self.settle([unit]),
             }
         }
         parts.extend(placed);
@@ -512,14 +510,14 @@ impl<'a, R: Route> Exchange<'a, R> {
         }
     }
 
-    fn finish(mut self, options: &Options) -> Result<Gathered, Error> {
+    fn finish(mut self) -> Result<Gathered, Error> {
         // Units that were waiting for another try when time ran out.
         self.settle(self.outcomes.open());
         self.engine.stats().largest_replies.fetch_max(self.budget.used(), Relaxed);
         if let Some(first) = self.outcomes.first_failure() {
-            if options.partial {
+            if self.options.partial {
                 self.engine.stats().partial.fetch_add(1, Relaxed);
-            } else if !options.keeps_failures {
+            } else if !self.options.keeps_failures {
                 return Err(first.clone());
             }
         }

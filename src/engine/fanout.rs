@@ -111,22 +111,13 @@ impl FanOut {
         engine
             .counted(async {
                 let mut view = engine.pinned().await?;
-                let nodes = match select(&view.topology, targets, options.partial) {
-                    Ok(nodes) => nodes,
-                    // It may have changed a moment ago: an operator names a node that has just come.
-                    Err(_) if engine.scope.in_process.is_none() => {
-                        engine.refresh().await?;
-                        view = engine.pinned().await?;
-                        select(&view.topology, targets, options.partial)?
-                    }
-                    Err(error) => return Err(error),
-                };
+                let nodes = engine.way(&mut view, |view| select(&view.topology, targets, options.partial)).await?;
                 let commands = engine.admit(vec![self.command]).await?;
                 let outcomes = Outcomes::of(nodes.len(), combine);
                 let by_slot = *targets == Targets::Primaries;
                 let route =
                     ToNodes { nodes: nodes.into_iter().map(|node| Target::new(&view, node, by_slot)).collect() };
-                Exchange::new(&engine, route, commands, outcomes).run(view, options).await
+                Exchange::new(&engine, route, commands, outcomes, options).run(view).await
             })
             .await
     }

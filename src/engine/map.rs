@@ -89,7 +89,7 @@ impl Map {
                 let view = engine.pinned().await?;
                 let commands = engine.admit(self.commands).await?;
                 let outcomes = Outcomes::of(commands.len(), combine);
-                Exchange::new(&engine, ByKey(&engine), commands, outcomes).run(view, options).await
+                Exchange::new(&engine, ByKey(&engine), commands, outcomes, options).run(view).await
             })
             .await
     }

@@ -12,6 +12,7 @@ mod stats;
 mod step;
 mod unfit;
 mod view;
+mod way;
 
 use std::future::IntoFuture;
 use std::sync::Arc;
@@ -463,11 +464,10 @@ impl Builder {
     /// The engine. Must be called within a tokio runtime: the topology is followed from now on.
     pub fn build(self) -> Engine {
         let stats = Arc::new(Stats::default());
-        let tls = self.links.tls.is_some();
         let links = Arc::new(Links::new(self.links));
         let through_seeds = |seeds| -> Arc<dyn NodeProvider> {
             let ask = ThroughSeeds { links: links.clone(), seeds };
-            Arc::new(RedisCluster::new(ask, || REFRESH_EVERY).tls(tls))
+            Arc::new(RedisCluster::new(ask, || REFRESH_EVERY))
         };
         let provider = self.provider.or_else(|| self.seeds.map(through_seeds));
         let shared = Arc::new(Shared {

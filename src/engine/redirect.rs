@@ -3,8 +3,10 @@
 //! Each kind of refusal is handled as itself. All of them are sent by a node *instead of* running the command, so a
 //! write may be sent again after any of them.
 
+use std::sync::Arc;
+
 use crate::link::NOT_IN_PROCESS;
-use crate::topology::Address;
+use crate::topology::{Address, Node, Topology};
 
 /// What to do about a reply.
 #[derive(Debug, PartialEq, Eq)]
@@ -53,6 +55,12 @@ pub(super) fn judge(error: &[u8], host: &str, slot: Option<u16>) -> Verdict {
     } else {
         Verdict::Final
     }
+}
+
+/// The node that a redirect points to. `None` if that is no node of the topology: nobody else is connected to, since a
+/// script may make up a redirect, and a link says our password. A node that has just come is known after a refresh.
+pub(super) fn pointed_at<'t>(topology: &'t Topology, address: &Address) -> Option<&'t Arc<Node>> {
+    topology.node(&address.to_string())
 }
 
 /// The address in `3999 127.0.0.1:6381`; the host may be empty.

@@ -32,6 +32,8 @@ const LONGEST_REFRESH: Duration = Duration::from_secs(5);
 pub(super) struct View {
     pub(super) topology: Arc<Topology>,
     links: Vec<(Arc<Node>, Arc<dyn Link>)>,
+    /// When slots were last seen to lose their owner; `None` if all have one, or none had any before.
+    lost_slots: Option<Instant>,
 }
 
 impl View {
@@ -42,6 +44,11 @@ impl View {
 
     pub(super) fn links(&self) -> impl Iterator<Item = (&Arc<Node>, &Arc<dyn Link>)> {
         self.links.iter().map(|(node, link)| (node, link))
+    }
+
+    /// For how long slots have had no owner that had one before.
+    pub(super) fn has_lost_slots_for(&self) -> Option<Duration> {
+        self.lost_slots.map(|lost| lost.elapsed())
     }
 
     /// Whether this node is the process that we run in, and served by it.
@@ -180,10 +187,16 @@ impl Views {
         if current.as_ref().is_some_and(|view| view.topology.same_as(&topology)) {
             return;
         }
-        let epoch = current.map_or(0, |view| view.topology.epoch()) + 1;
+        let before = current.as_deref();
+        let lost_slots = match before {
+            _ if topology.uncovered().is_empty() => None,
+            Some(before) if topology.has_lost_slots_of(&before.topology) => Some(Instant::now()),
+            before => before.and_then(|before| before.lost_slots),
+        };
+        let epoch = before.map_or(0, |view| view.topology.epoch()) + 1;
         let topology = Arc::new(topology.with_epoch(epoch));
         let links = topology.all_nodes().map(|node| (node.clone(), self.link_for(&topology, node))).collect();
-        self.current.store(Some(Arc::new(View { topology: topology.clone(), links })));
+        self.current.store(Some(Arc::new(View { topology: topology.clone(), links, lost_slots })));
         let known: HashSet<&Address> = topology.all_nodes().map(|node| &node.address).collect();
         self.links.retain(|address| known.contains(address));
     }

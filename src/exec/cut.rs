@@ -70,3 +70,122 @@ impl<'a> Cutter<'a> {
         Part { command: self.args[self.end..].iter().fold(command, Command::arg), places }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::exec::describe::Description;
+    use crate::reply::Reply;
+
+    /// A request for a command of which `COMMAND INFO` says that its keys begin at `begin` and stand as `kind` does.
+    fn request(line: &str, begin: i64, kind: &str, numbers: &[(&str, i64)], flags: &[&str], keys: &[usize]) -> Request {
+        let map = |pairs: &[(&str, Reply)]| {
+            Reply::Map(pairs.iter().map(|(name, value)| (Reply::from(*name), value.clone())).collect())
+        };
+        let list = |words: &[&str]| Reply::from(words.iter().map(|word| Reply::from(*word)).collect::<Vec<_>>());
+        let numbers: Vec<(&str, Reply)> = numbers.iter().map(|&(name, value)| (name, value.into())).collect();
+        let spec = map(&[
+            ("flags", list(flags)),
+            ("begin_search", map(&[("type", "index".into()), ("spec", map(&[("index", begin.into())]))])),
+            ("find_keys", map(&[("type", kind.into()), ("spec", map(&numbers))])),
+        ]);
+        let command = Command::from_args(line.split(' ')).unwrap();
+        let row = Reply::Array(vec![
+            line.split(' ').next().unwrap_or_default().into(),
+            (-4).into(),
+            list(&["write", "movablekeys"]),
+            begin.into(),
+            (-1).into(),
+            1.into(),
+            list(&["@write"]),
+            list(&["request_policy:multi_shard", "response_policy:all_succeeded"]),
+            vec![spec].into(),
+            Reply::Array(vec![]),
+        ]);
+        let description = Arc::new(Description::parse(&row).unwrap());
+        Request { command, description, keys: keys.to_vec() }
+    }
+
+    /// `MSETEX numkeys key value [key value ...] [NX | XX] [EX seconds ...]`, as Redis 8.4 describes it.
+    fn msetex(line: &str, keys: &[usize]) -> Request {
+        request(line, 1, "keynum", &[("keynumidx", 0), ("firstkey", 1), ("keystep", 2)], &["OW", "UPDATE"], keys)
+    }
+
+    /// The command for each of these groups of keys.
+    fn cut(request: &Request, groups: &[&[usize]]) -> Result<Vec<String>, String> {
+        let args: Vec<&[u8]> = request.command.args().collect();
+        let cutter = Cutter::of(request, &args).map_err(|error| error.to_string())?;
+        let parts = groups.iter().map(|group| cutter.part(group.to_vec()));
+        let shown = parts.zip(groups).map(|(part, group)| {
+            assert_eq!(part.places, *group);
+            let first = request.keys[group[0]];
+            assert_eq!(part.command.routing_key(), Some(args[first]), "a part is routed by its first key");
+            part.command.to_string()
+        });
+        Ok(shown.collect())
+    }
+
+    #[test]
+    fn a_count_of_keys_is_written_anew_and_options_go_to_every_part() {
+        let three = msetex("MSETEX 3 a 1 b 2 c 3 EX 10", &[2, 4, 6]);
+        let parts = cut(&three, &[&[0, 2], &[1]]).unwrap();
+        assert_eq!(parts, ["MSETEX 2 a 1 c 3 EX 10", "MSETEX 1 b 2 EX 10"]);
+        let none = msetex("msetex 2 a 1 b 2", &[2, 4]);
+        assert_eq!(cut(&none, &[&[1], &[0]]).unwrap(), ["msetex 1 b 2", "msetex 1 a 1"]);
+        let kept = msetex("MSETEX 2 a 1 b 2 KEEPTTL", &[2, 4]);
+        assert_eq!(cut(&kept, &[&[0]]).unwrap(), ["MSETEX 1 a 1 KEEPTTL"]);
+    }
+
+    #[test]
+    fn a_condition_on_all_keys_keeps_them_together() {
+        let refusal = "with NX or XX sets a condition on all keys at once";
+        for line in ["MSETEX 2 a 1 b 2 NX", "MSETEX 2 a 1 b 2 xx EX 10", "MSETEX 2 a 1 b 2 EX 10 NX"] {
+            let error = cut(&msetex(line, &[2, 4]), &[&[0], &[1]]).unwrap_err();
+            assert!(error.starts_with("CROSSSLOT ") && error.contains("MSETEX") && error.ends_with(refusal), "{error}");
+        }
+        // Values are what they are.
+        let values = msetex("MSETEX 2 a NX XX XX EX 10", &[2, 4]);
+        assert_eq!(cut(&values, &[&[0], &[1]]).unwrap(), ["MSETEX 1 a NX EX 10", "MSETEX 1 XX XX EX 10"]);
+    }
+
+    #[test]
+    fn a_key_without_its_value_is_refused_in_the_servers_words() {
+        let error = cut(&msetex("MSETEX 2 a 1 b", &[2, 4]), &[&[0]]).unwrap_err();
+        assert_eq!(error, "ERR wrong number of arguments for 'msetex' command");
+    }
+
+    #[test]
+    fn what_stands_before_the_count_stays() {
+        let numbers = [("keynumidx", 0), ("firstkey", 1), ("keystep", 1)];
+        let request = request("M.POP 0.5 3 a b c LEFT COUNT 2", 2, "keynum", &numbers, &["RW"], &[3, 4, 5]);
+        let parts = cut(&request, &[&[0, 2], &[1]]).unwrap();
+        assert_eq!(parts, ["M.POP 0.5 2 a c LEFT COUNT 2", "M.POP 0.5 1 b LEFT COUNT 2"]);
+    }
+
+    #[test]
+    fn a_count_need_not_stand_beside_the_keys() {
+        let numbers = [("keynumidx", 0), ("firstkey", 2), ("keystep", 1)];
+        let request = request("M.GET 2 FAST a b", 1, "keynum", &numbers, &["RO"], &[3, 4]);
+        assert_eq!(cut(&request, &[&[0], &[1]]).unwrap(), ["M.GET 1 FAST a", "M.GET 1 FAST b"]);
+    }
+
+    #[test]
+    fn keys_in_a_range_are_cut_without_a_count() {
+        let numbers = [("lastkey", -1), ("keystep", 2), ("limit", 0)];
+        let request = request("MSET a 1 b 2 c 3", 1, "range", &numbers, &["OW"], &[1, 3, 5]);
+        assert_eq!(cut(&request, &[&[0, 1], &[2]]).unwrap(), ["MSET a 1 b 2", "MSET c 3"]);
+    }
+
+    #[test]
+    fn what_the_server_does_not_know_for_sure_is_not_cut() {
+        let numbers = [("keynumidx", 0), ("firstkey", 1), ("keystep", 2)];
+        let unsure = request("MSETEX 2 a 1 b 2", 1, "keynum", &numbers, &["OW", "incomplete"], &[2, 4]);
+        assert!(cut(&unsure, &[&[0]]).unwrap_err().ends_with("does not say for sure how its keys stand"));
+        // Keys that do not stand as the description says.
+        assert!(cut(&msetex("MSETEX 2 a 1 b 2", &[2, 5]), &[&[0]]).unwrap_err().contains("for sure"));
+        let unknown = request("M.GET x a b", 1, "unknown", &[], &["RO"], &[2, 3]);
+        assert!(cut(&unknown, &[&[0]]).unwrap_err().ends_with("does not say how its keys stand"));
+    }
+}

@@ -1,7 +1,8 @@
 //! What would be done for a command, and why. Nothing is sent.
 
+use super::merge::Merge;
 use super::plan::{self, Plan};
-use super::policy::{Policy, RequestPolicy, ResponsePolicy};
+use super::policy::Policy;
 use super::{How, Request};
 use crate::engine::{Engine, Targets};
 use crate::error::Error;
@@ -38,7 +39,7 @@ pub(crate) async fn explain(engine: Engine, request: Request, how: How) -> Resul
                 Plan::Scan | Plan::RandomKey => Vec::new(),
             };
             lines.push(("plan".into(), way(&plan).into()));
-            lines.push(("merge".into(), merge(&plan, policy, &how).into()));
+            lines.push(("merge".into(), Merge::of(&plan, policy, &how).as_str().into()));
             let parts = parts.into_iter();
             let parts = parts.map(|(node, part)| vec![node.to_string().into(), Reply::from(part.to_string())].into());
             lines.push(("parts".into(), parts.collect::<Vec<Reply>>().into()));
@@ -61,31 +62,4 @@ fn way(plan: &Plan) -> String {
         Plan::Scan => "a part of the slots at a time, by a cursor that any node can go on with".into(),
         Plan::RandomKey => "to a shard that is drawn by its number of keys (DBSIZE), then RANDOMKEY there".into(),
     }
-}
-
-fn merge(plan: &Plan, policy: Policy, how: &How) -> String {
-    let split = matches!(plan, Plan::Keyed(parts) if parts.len() > 1);
-    let everywhere = matches!(plan, Plan::Everywhere(_));
-    if how.with_nodes {
-        return "a map of node to reply".into();
-    }
-    if !split && !everywhere {
-        return "the node's reply as it is".into();
-    }
-    match policy.response {
-        ResponsePolicy::Default if everywhere && how.targets.is_some() && policy.is_silent() => {
-            "a map of node to reply"
-        }
-        ResponsePolicy::AllSucceeded => "any error, else one of the replies",
-        ResponsePolicy::OneSucceeded => "any success, else an error",
-        ResponsePolicy::AggSum => "the sum",
-        ResponsePolicy::AggMin => "the smallest",
-        ResponsePolicy::AggMax => "the largest",
-        ResponsePolicy::AggLogicalAnd => "whether all are true",
-        ResponsePolicy::AggLogicalOr => "whether any is true",
-        ResponsePolicy::Special if policy.request != RequestPolicy::MultiShard => "a map of node to reply",
-        ResponsePolicy::Default | ResponsePolicy::Special if split => "each element in the place of its key",
-        ResponsePolicy::Default | ResponsePolicy::Special => "all elements in one list",
-    }
-    .into()
 }

@@ -2,30 +2,104 @@
 
 use bytes::Bytes;
 
-use super::plan::Part;
-use super::policy::{Policy, ResponsePolicy};
-use crate::engine::{Replies, ShardReply};
+use super::How;
+use super::plan::{Part, Plan};
+use super::policy::{Policy, RequestPolicy, ResponsePolicy};
+use crate::engine::{Replies, ShardReply, Targets};
 use crate::error::Error;
 use crate::reduce::{Builtin, in_place};
 use crate::reply::Reply;
 
-/// Merges the replies of nodes that all ran the same command.
-pub(super) fn of_nodes(policy: Policy, replies: Replies) -> Result<Reply, Error> {
-    match policy.response {
+/// What becomes of the replies. Decided here for those who do it and for those who only say it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Merge {
+    /// The one reply is the answer.
+    AsItIs,
+    /// Each node's reply under its address.
+    ByNode,
+    /// Each element in the place of its key.
+    InPlace,
+    /// As the response policy says.
+    ByPolicy(ResponsePolicy),
+    /// The plan makes an answer of its own.
+    OfPlan,
+}
+
+impl Merge {
+    /// For any plan.
+    pub(super) fn of(plan: &Plan, policy: Policy, how: &How) -> Self {
+        match plan {
+            Plan::Keyed(parts) => Self::of_parts(parts.len(), policy, how),
+            Plan::Everywhere(targets) => Self::of_nodes(targets, policy, how),
+            Plan::One(_) if how.with_nodes => Self::ByNode,
+            Plan::One(_) => Self::AsItIs,
+            Plan::Scan | Plan::RandomKey => Self::OfPlan,
+        }
+    }
+
+    /// For a command with keys that was sent in so many parts.
+    pub(super) fn of_parts(parts: usize, policy: Policy, how: &How) -> Self {
+        // With PARTIAL the reply must look the same wherever the keys are.
+        let may_be_cut = how.partial && policy.request == RequestPolicy::MultiShard;
+        match policy.response {
+            _ if how.with_nodes => Self::ByNode,
+            _ if parts == 1 && !may_be_cut => Self::AsItIs,
+            ResponsePolicy::Default | ResponsePolicy::Special => Self::InPlace,
+            response => Self::ByPolicy(response),
+        }
+    }
+
+    /// For a command that all of these nodes run.
+    pub(super) fn of_nodes(targets: &Targets, policy: Policy, how: &How) -> Self {
+        let is_one = matches!(targets, Targets::Nodes(nodes) if nodes.len() == 1);
+        // Nobody knows how to merge what nobody has said anything about, unless the server sends it to many nodes itself.
+        let is_unsaid = how.targets.is_some() && policy.is_silent();
+        match policy.response {
+            _ if how.with_nodes => Self::ByNode,
+            _ if is_one => Self::AsItIs,
+            ResponsePolicy::Special => Self::ByNode,
+            _ if is_unsaid => Self::ByNode,
+            response => Self::ByPolicy(response),
+        }
+    }
+
+    /// Does it, with the replies to these parts; to none where all nodes ran the same command.
+    pub(super) fn apply(self, parts: &[Part], replies: Replies) -> Result<Reply, Error> {
+        match self {
+            Self::AsItIs | Self::OfPlan => Ok(first_success(replies)),
+            Self::ByNode => Ok(by_node(replies)),
+            Self::InPlace => scattered(parts, replies),
+            Self::ByPolicy(response) => by_policy(response, replies),
+        }
+    }
+
+    /// In words.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::AsItIs => "the node's reply as it is",
+            Self::ByNode | Self::ByPolicy(ResponsePolicy::Special) => "a map of node to reply",
+            Self::InPlace => "each element in the place of its key",
+            Self::ByPolicy(ResponsePolicy::AllSucceeded) => "any error, else one of the replies",
+            Self::ByPolicy(ResponsePolicy::OneSucceeded) => "any success, else an error",
+            Self::ByPolicy(ResponsePolicy::AggSum) => "the sum",
+            Self::ByPolicy(ResponsePolicy::AggMin) => "the smallest",
+            Self::ByPolicy(ResponsePolicy::AggMax) => "the largest",
+            Self::ByPolicy(ResponsePolicy::AggLogicalAnd) => "whether all are true",
+            Self::ByPolicy(ResponsePolicy::AggLogicalOr) => "whether any is true",
+            Self::ByPolicy(ResponsePolicy::Default) => "all elements in one list",
+            Self::OfPlan => "as the plan says",
+        }
+    }
+}
+
+fn by_policy(response: ResponsePolicy, replies: Replies) -> Result<Reply, Error> {
+    match response {
         ResponsePolicy::AllSucceeded | ResponsePolicy::OneSucceeded => Ok(first_success(replies)),
         ResponsePolicy::AggSum => aggregate(Builtin::Sum, replies),
         ResponsePolicy::AggMin | ResponsePolicy::AggLogicalAnd => aggregate(Builtin::Min, replies),
         ResponsePolicy::AggMax | ResponsePolicy::AggLogicalOr => aggregate(Builtin::Max, replies),
         ResponsePolicy::Special => Ok(by_node(replies)),
         ResponsePolicy::Default => Ok(joined(replies)),
-    }
-}
-
-/// Merges the replies of the parts of a command.
-pub(super) fn of_parts(policy: Policy, parts: &[Part], replies: Replies) -> Result<Reply, Error> {
-    match policy.response {
-        ResponsePolicy::Default | ResponsePolicy::Special => scattered(parts, replies),
-        _ => of_nodes(policy, replies),
     }
 }
 
@@ -54,7 +128,7 @@ pub(super) fn parts_by_node(policy: Policy, replies: Replies) -> Result<Reply, E
                 Reply::Error(Error::Incomplete { cause: Box::new(cause), done, asked }.to_line().into())
             }
             (_, Some(last)) if asked == 1 => in_place(last),
-            (_, last) => of_nodes(policy, entries.into_iter().chain(last).collect())?,
+            (_, last) => by_policy(policy.response, entries.into_iter().chain(last).collect())?,
         };
         Ok((address, reply))
     });
@@ -157,4 +231,98 @@ fn scattered(parts: &[Part], replies: Replies) -> Result<Reply, Error> {
         }
     }
     Ok(Reply::Array(all))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::command::Command;
+    use crate::exec::policy::Source;
+    use crate::topology::{Address, Node};
+
+    fn policy(request: RequestPolicy, response: ResponsePolicy) -> Policy {
+        Policy { request, response, source: Source::Tips }
+    }
+
+    /// Entries by the ports of their nodes.
+    fn replies(entries: Vec<(u16, Result<Reply, Error>)>) -> Replies {
+        let node = |port| Arc::new(Node::new(Address::new("10.0.0.1", port)));
+        entries.into_iter().map(|(port, result)| ShardReply { node: node(port), result }).collect()
+    }
+
+    fn oom(port: u16) -> Error {
+        Error::Shard { node: format!("10.0.0.1:{port}"), message: Bytes::from_static(b"OOM"), key: None }
+    }
+
+    fn list(words: &[&str]) -> Reply {
+        words.iter().map(|word| Reply::from(*word)).collect::<Vec<_>>().into()
+    }
+
+    /// What the parts of a command give by node, with PARTIAL and WITHNODES.
+    fn by_node_of(response: ResponsePolicy, entries: Vec<(u16, Result<Reply, Error>)>) -> Vec<(String, Reply)> {
+        let policy = policy(RequestPolicy::MultiShard, response);
+        let Reply::Map(nodes) = parts_by_node(policy, replies(entries)).unwrap() else { panic!("not a map") };
+        let name = |node: Reply| String::from_utf8(node.bytes().unwrap().to_vec()).unwrap();
+        nodes.into_iter().map(|(node, reply)| (name(node).replace("10.0.0.1:", ""), reply)).collect()
+    }
+
+    #[test]
+    fn the_parts_of_a_node_are_merged_as_the_policy_says_each_node_once() {
+        let sums = by_node_of(
+            ResponsePolicy::AggSum,
+            vec![(2, Ok(1.into())), (1, Ok(2.into())), (2, Ok(3.into())), (3, Ok(0.into()))],
+        );
+        assert_eq!(sums, [("2".into(), 4.into()), ("1".into(), 2.into()), ("3".into(), 0.into())]);
+        let ok = || Ok(Reply::Simple("OK".into()));
+        let set = by_node_of(ResponsePolicy::AllSucceeded, vec![(1, ok()), (1, ok()), (2, ok())]);
+        assert_eq!(set, [("1".into(), Reply::Simple("OK".into())), ("2".into(), Reply::Simple("OK".into()))]);
+        let values = by_node_of(
+            ResponsePolicy::Default,
+            vec![(1, Ok(list(&["a"]))), (2, Ok(list(&["b"]))), (1, Ok(list(&["c"])))],
+        );
+        assert_eq!(values, [("1".into(), list(&["a", "c"])), ("2".into(), list(&["b"]))]);
+    }
+
+    #[test]
+    fn a_failed_part_stands_for_its_node_and_says_how_much_was_done() {
+        let error = |text: &str| Reply::Error(Bytes::copy_from_slice(text.as_bytes()));
+        let sums = by_node_of(
+            ResponsePolicy::AggSum,
+            vec![(1, Ok(1.into())), (2, Err(oom(2))), (1, Err(oom(1))), (3, Ok(5.into())), (1, Ok(1.into()))],
+        );
+        let several = error("RMRSHARD 10.0.0.1:1: OOM; 2 of 3 parts were done");
+        let only = error("RMRSHARD 10.0.0.1:2: OOM");
+        assert_eq!(sums, [("1".into(), several), ("2".into(), only), ("3".into(), 5.into())]);
+    }
+
+    #[test]
+    fn a_failed_part_has_its_error_in_the_places_of_its_keys() {
+        let part = |places: &[usize]| Part { command: Command::new("MGET"), places: places.to_vec() };
+        let entries = vec![(1, Ok(list(&["a", "c"]))), (2, Err(oom(2)))];
+        let merged = Merge::InPlace.apply(&[part(&[0, 2]), part(&[1, 3])], replies(entries)).unwrap();
+        let error = Reply::Error(Bytes::from_static(b"RMRSHARD 10.0.0.1:2: OOM"));
+        assert_eq!(merged, Reply::Array(vec!["a".into(), error.clone(), "c".into(), error]));
+    }
+
+    #[test]
+    fn with_partial_the_shape_is_that_of_many_parts_wherever_the_keys_are() {
+        let partial = How { partial: true, ..How::default() };
+        let by_node = How { with_nodes: true, ..partial.clone() };
+        let mget = policy(RequestPolicy::MultiShard, ResponsePolicy::Default);
+        let del = policy(RequestPolicy::MultiShard, ResponsePolicy::AggSum);
+        let get = policy(RequestPolicy::Default, ResponsePolicy::Default);
+        for (policy, how, one, many) in [
+            (mget, &How::default(), Merge::AsItIs, Merge::InPlace),
+            (mget, &partial, Merge::InPlace, Merge::InPlace),
+            (mget, &by_node, Merge::ByNode, Merge::ByNode),
+            (del, &How::default(), Merge::AsItIs, Merge::ByPolicy(ResponsePolicy::AggSum)),
+            (del, &partial, Merge::ByPolicy(ResponsePolicy::AggSum), Merge::ByPolicy(ResponsePolicy::AggSum)),
+            (del, &by_node, Merge::ByNode, Merge::ByNode),
+        ] {
+            assert_eq!([1, 2].map(|parts| Merge::of_parts(parts, policy, how)), [one, many], "{policy} {how:?}");
+        }
+        assert_eq!(Merge::of_parts(1, get, &partial), Merge::AsItIs, "what is never cut has one shape");
+    }
 }

@@ -32,8 +32,9 @@ use crate::command::Command;
 use crate::engine::{Engine, Options, Replies, ShardReply, Targets};
 use crate::error::Error;
 use crate::reply::Reply;
+use merge::Merge;
 use plan::{Part, Plan, may_cut};
-use policy::{Policy, RequestPolicy, ResponsePolicy};
+use policy::{Policy, ResponsePolicy};
 
 /// A command, and what is known of it.
 #[derive(Debug, Clone)]
@@ -71,11 +72,7 @@ pub(crate) async fn exec(engine: Engine, request: Request, how: How) -> Result<R
     match plan {
         Plan::Keyed(parts) => keyed(&engine, &request, &how, policy, parts).await,
         Plan::Everywhere(targets) => everywhere(&engine, request.command, &how, policy, targets).await,
-        Plan::One(node) => {
-            let targets = Targets::Nodes(vec![node]);
-            let options = Options::keeping_failures(false);
-            one(&how, engine.fan_out(request.command).targets(targets).with_options(options).await?)
-        }
+        Plan::One(node) => everywhere(&engine, request.command, &how, policy, Targets::Nodes(vec![node])).await,
         Plan::Scan => scan(engine, Scan::parse(&request.command)?).await,
         Plan::RandomKey => random_key::random_key(engine).await,
     }
@@ -89,7 +86,6 @@ async fn keyed(
     policy: Policy,
     mut parts: Vec<Part>,
 ) -> Result<Reply, Error> {
-    let whole = parts.len() == 1;
     let args: Vec<&[u8]> = request.command.args().collect();
     let cutter = may_cut(request, &args, how, policy).ok();
     let can_be_cut = |part: &Part| cutter.is_some() && part.places.len() > 1;
@@ -115,17 +111,15 @@ async fn keyed(
         entries.extend(engine.map(commands).with_options(Options::keeping_failures(false)).await?);
         cut.extend(single);
         (replies, parts) = (entries.into_iter().collect(), cut);
-    } else if whole && !(how.partial && policy.request == RequestPolicy::MultiShard) {
-        // With PARTIAL the reply must look the same wherever the keys are.
-        return one(how, replies);
     }
-    if how.with_nodes {
-        return incomplete(how, &replies).map_or_else(|| merge::parts_by_node(policy, replies), Err);
+    match Merge::of_parts(parts.len(), policy, how) {
+        Merge::AsItIs => one(replies),
+        Merge::ByNode => incomplete(how, &replies).map_or_else(|| merge::parts_by_node(policy, replies), Err),
+        merge => merged(request, how, &parts, merge, replies),
     }
-    merged(request, how, &parts, policy, replies)
 }
 
-fn merged(request: &Request, how: &How, parts: &[Part], policy: Policy, replies: Replies) -> Result<Reply, Error> {
+fn merged(request: &Request, how: &How, parts: &[Part], merge: Merge, replies: Replies) -> Result<Reply, Error> {
     if !how.partial {
         // A write that was done in part must say so, and one that may have been done.
         let changes = request.description.has_flag("write") && replies.ok().next().is_some();
@@ -136,13 +130,17 @@ fn merged(request: &Request, how: &How, parts: &[Part], policy: Policy, replies:
         if let Some(error) = incomplete(how, &replies) {
             return Err(error);
         }
-        return merge::of_parts(policy, parts, replies);
     }
-    if matches!(policy.response, ResponsePolicy::Default | ResponsePolicy::Special) {
-        return merge::of_parts(policy, parts, replies);
+    with_failures(how, merge, parts, replies)
+}
+
+/// The merged replies; with PARTIAL beside the failures, but where these have places of their own in it.
+fn with_failures(how: &How, merge: Merge, parts: &[Part], replies: Replies) -> Result<Reply, Error> {
+    if !how.partial || matches!(merge, Merge::InPlace | Merge::ByNode) {
+        return merge.apply(parts, replies);
     }
     let failures = merge::failures(&replies);
-    Ok(Reply::Array(vec![merge::of_parts(policy, parts, replies)?, failures]))
+    Ok(Reply::Array(vec![merge.apply(parts, replies)?, failures]))
 }
 
 /// Sends a command as it is to many nodes.
@@ -153,17 +151,16 @@ async fn everywhere(
     policy: Policy,
     targets: Targets,
 ) -> Result<Reply, Error> {
-    let is_one = matches!(&targets, Targets::Nodes(nodes) if nodes.len() == 1);
+    let merge = Merge::of_nodes(&targets, policy, how);
     let reveals_keys = command.name().eq_ignore_ascii_case(b"KEYS");
     let options = Options::keeping_failures(false).partial(how.partial);
     let mut replies = engine.fan_out(command).targets(targets).with_options(options).await?;
     if reveals_keys {
         replies = only_readable(engine, replies).await?;
     }
-    if is_one {
-        return one(how, replies);
+    if merge == Merge::AsItIs {
+        return one(replies);
     }
-    let by_node = how.with_nodes || (how.targets.is_some() && policy.is_silent());
     let one_is_enough = policy.response == ResponsePolicy::OneSucceeded && replies.ok().next().is_some();
     if !how.partial && !one_is_enough {
         if let Some(refusal) = merge::refusal_of_all(&replies) {
@@ -173,21 +170,11 @@ async fn everywhere(
             return Err(error);
         }
     }
-    if by_node || policy.response == ResponsePolicy::Special {
-        return Ok(merge::by_node(replies));
-    }
-    if !how.partial {
-        return merge::of_nodes(policy, replies);
-    }
-    let failures = merge::failures(&replies);
-    Ok(Reply::Array(vec![merge::of_nodes(policy, replies)?, failures]))
+    with_failures(how, merge, &[], replies)
 }
 
 /// The answer of one node: its own words, errors too.
-fn one(how: &How, replies: Replies) -> Result<Reply, Error> {
-    if how.with_nodes {
-        return incomplete(how, &replies).map_or_else(|| Ok(merge::by_node(replies)), Err);
-    }
+fn one(replies: Replies) -> Result<Reply, Error> {
     match replies.into_iter().next().map(|entry| entry.result) {
         Some(Err(error)) => refusal(&error).ok_or(error),
         Some(Ok(reply)) => Ok(reply),

@@ -25,7 +25,7 @@ use crate::command::Command;
 use crate::engine::{Engine, Said};
 use crate::error::Error;
 use crate::reply::Reply;
-use crate::topology::{Node, SLOT_COUNT};
+use crate::topology::{Node, SLOT_COUNT, Topology};
 
 /// Before a slot that has just changed hands is read again.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -100,22 +100,13 @@ impl Search<'_> {
             self.lost = lost;
             return Ok(places);
         }
-        match self.placed(&lost).await {
-            Ok(placed) => places.extend(placed),
-            // A hole in the topology may be one that has just been filled.
-            Err(_) if is_first => {
-                self.engine.refresh().await?;
-                places.extend(self.placed(&lost).await?);
-            }
-            Err(error) => return Err(error),
-        }
+        places.extend(self.placed(&lost).await?);
         Ok(places)
     }
 
     async fn placed(&self, slots: &[usize]) -> Result<Vec<Place>, Error> {
-        let topology = self.engine.pinned_topology().await?;
-        let place = |&slot: &usize| Ok((slot, self.engine.owner(&topology, &self.probe(slot))?.clone()));
-        slots.iter().map(place).collect()
+        let place = |topology: &Topology, slot| Ok((slot, self.engine.owner(topology, &self.probe(slot))?.clone()));
+        self.engine.by_topology(|topology| slots.iter().map(|&slot| place(topology, slot)).collect()).await
     }
 
     /// Reads slots that are at one node each. Gives those that are on the move, or may be.

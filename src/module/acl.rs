@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::api::{Ctx, OwnedString, Permission, User};
+use super::api::{Ctx, OwnedString};
 use super::catalog::{self, Facts};
 use super::main_thread;
+use super::user::{Permission, User};
 use crate::command::{Command, printable};
 use crate::engine::Gate;
 use crate::error::Error;

@@ -1,15 +1,13 @@
 //! The server's module API, as far as rmr uses it: one small safe function for each call.
 //!
 //! Functions that every supported server has (7.0.15 up) are called through [`required!`]; newer ones are probed for,
-//! and absent ones give `None`. Everything here is for the main thread unless it says otherwise.
+//! and absent ones give `None`. Everything here is for the main thread unless it says otherwise. Running commands is in
+//! [`call`](super::call), users are in [`user`](super::user).
 
 use std::ffi::{CStr, CString, c_char, c_int, c_longlong, c_void};
 use std::ptr::{self, NonNull};
 
-use bytes::{BufMut, BytesMut};
 use redis_module::raw;
-
-use crate::link::Protocol;
 
 /// The pointer to an API function, if the server has it.
 macro_rules! probe {
@@ -67,7 +65,7 @@ impl OwnedString {
         Self(NonNull::new(string).expect("the server is out of memory"))
     }
 
-    fn from_raw(string: *mut raw::RedisModuleString) -> Option<Self> {
+    pub(super) fn from_raw(string: *mut raw::RedisModuleString) -> Option<Self> {
         NonNull::new(string).map(Self)
     }
 
@@ -288,116 +286,10 @@ impl Ctx {
     }
 }
 
-/// Runs commands in process. What it needs for one command serves the next.
-pub(super) struct Caller {
-    ctx: Ctx,
-    protocol: Protocol,
-    name: CString,
-    args: Vec<OwnedString>,
-    pointers: Vec<*mut raw::RedisModuleString>,
-}
-
-impl Caller {
-    pub(super) fn new(ctx: Ctx, protocol: Protocol) -> Self {
-        Self { ctx, protocol, name: CString::default(), args: Vec::new(), pointers: Vec::new() }
-    }
-
-    /// Runs a command as the server itself; appends the reply to `out`.
-    pub(super) fn call<'a>(&mut self, mut command: impl Iterator<Item = &'a [u8]>, out: &mut BytesMut) -> Called {
-        let name = command.next().unwrap_or_default();
-        if self.name.as_bytes() != name {
-            let Ok(name) = CString::new(name) else {
-                out.put_slice(b"-ERR unknown command: its name has a zero byte\r\n");
-                return Called::Done;
-            };
-            self.name = name;
-        }
-        let first = command.next();
-        let second = command.next();
-        // ! replicate, 3 reply in RESP3, E errors as replies, M mind maxmemory; then b one string, or v a vector of them.
-        let (one, many) = match self.protocol {
-            Protocol::Resp2 => (c"!EMb", c"!EMv"),
-            Protocol::Resp3 => (c"!3EMb", c"!3EMv"),
-        };
-        let (call, ctx, name) = (required!(RedisModule_Call), self.ctx.0, self.name.as_ptr());
-        errno::set_errno(errno::Errno(0));
-        let reply = match (first, second) {
-            // SAFETY: the format says what follows: the bytes of one string, and how many they are.
-            (Some(only), None) => unsafe { call(ctx, name, one.as_ptr(), only.as_ptr(), only.len()) },
-            _ => {
-                self.args.clear();
-                self.args.extend(first.into_iter().chain(second).chain(command).map(OwnedString::new));
-                self.pointers.clear();
-                self.pointers.extend(self.args.iter().map(OwnedString::as_ptr));
-                let (pointers, count) = (self.pointers.as_mut_ptr(), self.pointers.len());
-                // SAFETY: the format says what follows: pointers to strings that live until the call returns, and how
-                // many they are.
-                unsafe { call(ctx, name, many.as_ptr(), pointers, count) }
-            }
-        };
-        let errno = errno::errno();
-        if reply.is_null() {
-            out.put_slice(format!("-ERR the call failed: {errno}\r\n").as_bytes());
-            return Called::Done;
-        }
-        // SAFETY: the reply is ours; its bytes live as long as it does.
-        unsafe {
-            let mut length = 0;
-            let start = required!(RedisModule_CallReplyProto)(reply, &mut length);
-            out.put_slice(std::slice::from_raw_parts(start.cast(), length));
-            required!(RedisModule_FreeCallReply)(reply);
-        }
-        if matches!(errno.0, libc::EPERM | libc::ENETDOWN | libc::EROFS) { Called::NotHere } else { Called::Done }
-    }
-}
-
-/// A string that is read in place.
-pub(super) struct StringKey(NonNull<raw::RedisModuleKey>);
-
-impl StringKey {
-    /// Looks a key up as a command that reads it does: it counts as used, and is gone if it has expired. `None` if there
-    /// is none, or one of another type.
-    pub(super) fn open(ctx: Ctx, name: &[u8]) -> Option<Self> {
-        let name = OwnedString::new(name);
-        // SAFETY: a live context and a live string, of which the server keeps a reference of its own.
-        let key = unsafe { required!(RedisModule_OpenKey)(ctx.0, name.as_ptr(), raw::REDISMODULE_READ as c_int) };
-        let key = Self(NonNull::new(key)?);
-        // SAFETY: the key is open.
-        let kind = unsafe { required!(RedisModule_KeyType)(key.0.as_ptr()) };
-        (kind == raw::REDISMODULE_KEYTYPE_STRING as c_int).then_some(key)
-    }
-
-    pub(super) fn bytes(&self) -> &[u8] {
-        let mut length = 0;
-        // SAFETY: the key is open and holds a string; its bytes stay where they are until something is written, and
-        // while this is borrowed nothing is.
-        unsafe {
-            let start = required!(RedisModule_StringDMA)(self.0.as_ptr(), &mut length, raw::REDISMODULE_READ as c_int);
-            std::slice::from_raw_parts(start.cast(), length)
-        }
-    }
-}
-
-impl Drop for StringKey {
-    fn drop(&mut self) {
-        // SAFETY: the key is open, and not used any more.
-        unsafe { required!(RedisModule_CloseKey)(self.0.as_ptr()) };
-    }
-}
-
 /// The server's version: a byte each for the major, minor and patch number.
 pub(super) fn server_version() -> u32 {
     // SAFETY: takes nothing, and only reads.
     probe!(RedisModule_GetServerVersion).map_or(0, |version| unsafe { version() } as u32)
-}
-
-/// What became of a command that was run in process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Called {
-    /// It ran, or was refused for what it is.
-    Done,
-    /// It did not run, if its error says so too: its keys are not this node's, or the cluster is down.
-    NotHere,
 }
 
 pub(super) type Callback =
@@ -446,121 +338,6 @@ pub(super) fn client_name(ctx: Ctx, id: u64) -> Option<OwnedString> {
     let name = probe!(RedisModule_GetClientNameById)?;
     // SAFETY: a live context; the name is ours to free.
     OwnedString::from_raw(unsafe { name(ctx.0, id) })
-}
-
-/// A user as the ACL functions want it; freed with this.
-pub(super) struct User(NonNull<raw::RedisModuleUser>);
-
-/// What the ACL says to a command.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Permission {
-    Granted,
-    /// The command, or a channel that it names.
-    CommandDenied,
-    KeyDenied(Vec<u8>),
-    /// The server does not know the command.
-    UnknownCommand,
-    WrongArity,
-}
-
-impl User {
-    pub(super) fn named(name: &[u8]) -> Option<Self> {
-        let name = OwnedString::new(name);
-        // SAFETY: a live string.
-        NonNull::new(unsafe { required!(RedisModule_GetModuleUserFromUserName)(name.as_ptr()) }).map(Self)
-    }
-
-    /// The user's rules as `ACL LIST` shows them, from Redis 7.0.6.
-    pub(super) fn rules(&self) -> Option<Vec<u8>> {
-        let rules = probe!(RedisModule_GetModuleUserACLString)?;
-        // SAFETY: a live user; the string is ours to free.
-        OwnedString::from_raw(unsafe { rules(self.0.as_ptr()) }).map(|rules| rules.bytes().to_vec())
-    }
-
-    /// Whether the user may read this key.
-    pub(super) fn may_read(&self, key: &[u8]) -> bool {
-        let key = OwnedString::new(key);
-        let flags = raw::REDISMODULE_CMD_KEY_ACCESS as c_int;
-        // SAFETY: a live user and string.
-        let verdict = unsafe { required!(RedisModule_ACLCheckKeyPermissions)(self.0.as_ptr(), key.as_ptr(), flags) };
-        verdict == raw::REDISMODULE_OK as c_int
-    }
-
-    /// Whether the user may run this command with these keys and channels; a refusal goes to `ACL LOG`.
-    pub(super) fn may_run(&self, ctx: Ctx, args: &[OwnedString]) -> Permission {
-        let mut pointers: Vec<_> = args.iter().map(OwnedString::as_ptr).collect();
-        let count = pointers.len() as c_int;
-        // Servers before March 2026 read past the arguments of a keyed command that has too few of them (redis#14843);
-        // looking for its keys counts them first.
-        let keys = match keys(ctx, &mut pointers) {
-            Ok(keys) => keys,
-            Err(refusal) => return refusal,
-        };
-        // SAFETY: a live user, `count` live strings.
-        let verdict =
-            unsafe { required!(RedisModule_ACLCheckCommandPermissions)(self.0.as_ptr(), pointers.as_mut_ptr(), count) };
-        if verdict == raw::REDISMODULE_OK as c_int {
-            return Permission::Granted;
-        }
-        let is_denied = |&&(position, flags): &&(usize, c_int)| {
-            // SAFETY: a live user and string.
-            let verdict =
-                unsafe { required!(RedisModule_ACLCheckKeyPermissions)(self.0.as_ptr(), pointers[position], flags) };
-            verdict != raw::REDISMODULE_OK as c_int
-        };
-        let denied_key = keys.iter().find(is_denied).map(|&(position, _)| position);
-        let reason = match denied_key {
-            Some(_) => raw::RedisModuleACLLogEntryReason_REDISMODULE_ACL_LOG_KEY,
-            None => raw::RedisModuleACLLogEntryReason_REDISMODULE_ACL_LOG_CMD,
-        };
-        let object = pointers[denied_key.unwrap_or(0)];
-        // SAFETY: a live context and user; the server takes a reference to the string.
-        unsafe { required!(RedisModule_ACLAddLogEntry)(ctx.0, self.0.as_ptr(), object, reason) };
-        denied_key.map_or(Permission::CommandDenied, |key| Permission::KeyDenied(args[key].bytes().to_vec()))
-    }
-}
-
-/// Where a command's keys stand; none if the server cannot say, as with a bad count of keys.
-///
-/// # Safety
-/// All of `args` are live strings.
-pub(super) unsafe fn key_positions(ctx: Ctx, args: &[*mut raw::RedisModuleString]) -> Vec<usize> {
-    let found = keys(ctx, &mut args.to_vec()).unwrap_or_default();
-    found.into_iter().map(|(position, _)| position).collect()
-}
-
-/// Where a command's keys stand, each with what is done to it.
-fn keys(ctx: Ctx, args: &mut [*mut raw::RedisModuleString]) -> Result<Vec<(usize, c_int)>, Permission> {
-    let (mut count, mut flags) = (0, ptr::null_mut());
-    errno::set_errno(errno::Errno(0));
-    // SAFETY: a live context and live strings; both arrays are ours to free.
-    unsafe {
-        let find = required!(RedisModule_GetCommandKeysWithFlags);
-        let positions = find(ctx.0, args.as_mut_ptr(), args.len() as c_int, &mut count, &mut flags);
-        if positions.is_null() {
-            return match errno::errno().0 {
-                libc::ENOENT => Err(Permission::UnknownCommand),
-                libc::EINVAL => Err(Permission::WrongArity),
-                _ => Ok(Vec::new()),
-            };
-        }
-        let count = count as usize;
-        let keys = std::slice::from_raw_parts(positions, count)
-            .iter()
-            .zip(std::slice::from_raw_parts(flags, count))
-            .map(|(&position, &flags)| (position as usize, flags))
-            .collect();
-        required!(RedisModule_Free)(positions.cast());
-        required!(RedisModule_Free)(flags.cast());
-        Ok(keys)
-    }
-}
-
-impl Drop for User {
-    fn drop(&mut self) {
-        // SAFETY: ours, and freed once.
-        unsafe { required!(RedisModule_FreeModuleUser)(self.0.as_ptr()) };
-    }
 }
 
 /// Where a reply goes: the context of a command, or that of a blocked client. The latter may be used from any one

@@ -11,8 +11,9 @@
 
 use bytes::{BufMut, BytesMut};
 
-use super::api::{self, Ctx, StringKey};
+use super::api::{self, Ctx};
 use super::config;
+use super::string_key::StringKey;
 use crate::command::Command;
 
 /// From Redis 8.4 and Valkey 9 on slots move as a whole, and keys that have gone are deleted in the background.

@@ -8,7 +8,8 @@ use std::time::Instant;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::api::{self, Called, Caller, Ctx};
+use super::api::{self, Ctx};
+use super::call::{Called, Caller};
 use super::catalog::{self, Facts};
 use super::direct::Direct;
 use super::main_thread;
@@ -278,7 +279,13 @@ pub(super) struct InServer;
 impl AskCluster for InServer {
     fn ask(&self, command: Command) -> BoxFuture<'_, Result<Answer, Error>> {
         Box::pin(async move {
-            match main_thread::run(move |ctx| call(ctx, &command)).await? {
+            // Which ports nodes name depends on the connection of the client that the server serves now, so there must be
+            // none; where the caller cannot wait nothing leaves this server, and ports do not matter.
+            let described = match main_thread::current().filter(|ctx| ctx.flags().deny_blocking()) {
+                Some(ctx) => call(ctx, &command),
+                None => main_thread::in_turn(move |turn| call(turn.ctx, &command)).await?,
+            };
+            match described {
                 Reply::Error(message) => Err(Error::Shard { node: "this node".into(), message, key: None }),
                 reply => Ok(Answer { reply, host: "127.0.0.1".into() }),
             }

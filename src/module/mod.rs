@@ -6,6 +6,7 @@
 mod acl;
 mod alloc;
 mod api;
+mod call;
 mod catalog;
 mod client;
 mod commands;
@@ -22,6 +23,8 @@ mod proxy;
 mod reply;
 mod setup;
 mod state;
+mod string_key;
+mod user;
 
 use std::borrow::Cow;
 use std::sync::Arc;

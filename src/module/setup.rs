@@ -146,7 +146,7 @@ impl Server {
 
     fn provide(&self, builder: crate::engine::Builder) -> Result<crate::engine::Builder, Error> {
         let single = || Single::local(self.own_addresses[0].clone()).cluster_enabled(self.is_cluster);
-        let cluster = || RedisCluster::new(InServer, config::refresh_every).tls(self.with_tls);
+        let cluster = || RedisCluster::new(InServer, config::refresh_every);
         let list = || Ok::<_, Error>(StaticList::parse(&config::nodes())?.with_local(&self.own_addresses));
         Ok(match config::provider() {
             Provider::Single => builder.provider(single()),

@@ -279,6 +279,12 @@ impl Topology {
     pub fn uncovered(&self) -> &[SlotRange] {
         &self.uncovered
     }
+
+    /// Whether a slot that had an owner in an earlier picture has none in this one.
+    pub(crate) fn has_lost_slots_of(&self, earlier: &Self) -> bool {
+        let mut uncovered = self.uncovered.iter().flat_map(|&(first, last)| first..=last);
+        uncovered.any(|slot| earlier.owner(slot).is_some())
+    }
 }
 
 fn gaps(owners: &[u16]) -> Vec<SlotRange> {
@@ -358,6 +364,15 @@ mod tests {
         assert!(topology.owner(9).is_none());
         assert_eq!(slots_text(topology.uncovered()), "9");
         assert_eq!(topology.data_shards().count(), 3);
+    }
+
+    #[test]
+    fn lost_slots_are_those_that_had_an_owner() {
+        let of = |slots: &[SlotRange]| Topology::with_slots("test", vec![shard(1, slots)]);
+        let (whole, first, second) = (of(&[(0, 16383)]), of(&[(0, 99)]), of(&[(100, 16383)]));
+        assert!(first.has_lost_slots_of(&whole) && first.has_lost_slots_of(&second));
+        assert!(!first.has_lost_slots_of(&first) && !whole.has_lost_slots_of(&first));
+        assert!(!first.has_lost_slots_of(&of(&[(7, 8)])));
     }
 
     #[test]

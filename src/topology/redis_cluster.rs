@@ -1,8 +1,12 @@
 //! Redis Cluster: the topology as one of its nodes describes it.
 //!
-//! `CLUSTER SHARDS` (Redis 7.0) names primaries, replicas, ports and slots in one reply. Servers without it have `CLUSTER
-//! SLOTS`. Where it leaves something out, `CLUSTER NODES` has it.
+//! `CLUSTER NODES` is what every version of Redis and Valkey has, and the only description that can be had at any time.
+//! While a primary and its replica change places a node may hold each of them for the replica of the other; in Redis
+//! 8.2.3 `CLUSTER SHARDS` then looks for the primary of the two for ever, and with it the whole server. For a second after
+//! that it lists both as primaries, without saying which of them the slots are with.
 
+use std::collections::HashMap;
+use std::iter::successors;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,45 +39,21 @@ pub struct Answer {
 pub struct RedisCluster {
     ask: Box<dyn AskCluster>,
     refresh_every: Box<dyn Fn() -> Duration + Send + Sync>,
-    tls: bool,
 }
 
 impl RedisCluster {
-    /// A provider that asks this way, and anew after every `refresh_every`.
+    /// A provider that asks this way, and anew after every `refresh_every`. Nodes are reached on the ports that they name
+    /// to who asks: those for TLS over a connection with TLS.
     pub fn new(ask: impl AskCluster, refresh_every: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
-        Self { ask: Box::new(ask), refresh_every: Box::new(refresh_every), tls: false }
-    }
-
-    /// Whether nodes are reached on their TLS ports. Default: no.
-    #[must_use]
-    pub fn tls(mut self, tls: bool) -> Self {
-        self.tls = tls;
-        self
-    }
-
-    async fn describe(&self) -> Result<Topology, Error> {
-        let ask = |what| self.ask.ask(Command::new("CLUSTER").arg(what).read_only(true));
-        let topology = |shards| Topology::with_slots("redis-cluster", shards);
-        let described = match ask("SHARDS").await {
-            Ok(answer) => topology(parse_shards(&answer, self.tls)?),
-            Err(Error::Shard { message, .. }) if message.starts_with(b"ERR") => {
-                return Ok(topology(parse_slots(&ask("SLOTS").await?)?));
-            }
-            Err(error) => return Err(error),
-        };
-        let knows_itself = self.ask.own_id().is_none_or(|id| described.node(&id).is_some());
-        if knows_itself && described.uncovered().is_empty() {
-            return Ok(described);
-        }
-        // Valkey 8.0 may leave the asked node out of CLUSTER SHARDS.
-        Ok(topology(parse_nodes(&ask("NODES").await?)?))
+        Self { ask: Box::new(ask), refresh_every: Box::new(refresh_every) }
     }
 }
 
 impl NodeProvider for RedisCluster {
     fn topology(&self) -> BoxFuture<'_, Result<Topology, Error>> {
         Box::pin(async {
-            let topology = self.describe().await?;
+            let answer = self.ask.ask(Command::new("CLUSTER").arg("NODES").read_only(true)).await?;
+            let topology = Topology::with_slots("redis-cluster", parse_nodes(&answer)?);
             Ok(match self.ask.own_id() {
                 Some(id) => topology.with_local(&id),
                 None => topology,
@@ -95,88 +75,8 @@ fn text(reply: Option<&Reply>) -> Option<String> {
     (!text.is_empty() && text != "?").then(|| text.to_owned())
 }
 
-/// Reads one shard after another. A shard whose primary failed over and that has none now is left out: its slots are
-/// then uncovered, which requests say.
-fn parse_shards(answer: &Answer, tls: bool) -> Result<Vec<Shard>, Error> {
-    let shards = answer.reply.elements().ok_or_else(|| unreadable("list"))?;
-    let mut parsed = Vec::with_capacity(shards.len());
-    for shard in shards {
-        let bounds: Option<Vec<u16>> = shard
-            .field("slots")
-            .and_then(Reply::elements)
-            .ok_or_else(|| unreadable("slots"))?
-            .iter()
-            .map(|bound| u16::try_from(bound.integer()?).ok())
-            .collect();
-        let bounds = bounds.ok_or_else(|| unreadable("slot numbers"))?;
-        let slots: Vec<SlotRange> = bounds.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
-
-        let nodes = shard.field("nodes").and_then(Reply::elements).ok_or_else(|| unreadable("nodes"))?;
-        let mut primary: Option<(bool, Arc<Node>)> = None;
-        let mut replicas = Vec::new();
-        for description in nodes {
-            let (node, online) = parse_node(description, &answer.host, tls)?;
-            match node.role {
-                Role::Replica => replicas.push(Arc::new(node)),
-                Role::Primary if primary.as_ref().is_none_or(|(is_online, _)| !is_online && online) => {
-                    primary = Some((online, Arc::new(node)));
-                }
-                Role::Primary => {}
-            }
-        }
-        if let Some((_, primary)) = primary {
-            parsed.push(Shard { primary, replicas, slots });
-        }
-    }
-    Ok(parsed)
-}
-
-fn parse_node(description: &Reply, host: &str, tls: bool) -> Result<(Node, bool), Error> {
-    let id = text(description.field("id")).ok_or_else(|| unreadable("node id"))?;
-    let wanted = if tls { ["tls-port", "port"] } else { ["port", "tls-port"] };
-    let port = wanted
-        .iter()
-        .find_map(|name| u16::try_from(description.field(name)?.integer()?).ok().filter(|&port| port != 0))
-        .ok_or_else(|| unreadable("port"))?;
-    let host = text(description.field("ip"))
-        .or_else(|| text(description.field("endpoint")))
-        .unwrap_or_else(|| host.to_owned());
-    let is_replica = text(description.field("role")).is_some_and(|role| role != "master");
-    let role = if is_replica { Role::Replica } else { Role::Primary };
-    let online = text(description.field("health")).is_none_or(|health| health == "online");
-    let hostname = text(description.field("hostname"));
-    Ok((Node { id, address: Address::new(host, port), hostname, role }, online))
-}
-
-/// Reads rows of first slot, last slot, primary, replicas; several rows may name one primary.
-fn parse_slots(answer: &Answer) -> Result<Vec<Shard>, Error> {
-    let mut shards: Vec<Shard> = Vec::new();
-    for row in answer.reply.elements().ok_or_else(|| unreadable("list"))? {
-        let row = row.elements().ok_or_else(|| unreadable("row"))?;
-        let bound = |index: usize| row.get(index).and_then(Reply::integer).and_then(|bound| u16::try_from(bound).ok());
-        let (Some(first), Some(last)) = (bound(0), bound(1)) else { return Err(unreadable("slots")) };
-        let node = |(index, description): (usize, &Reply)| {
-            let parts = description.elements()?;
-            let address = Address::new(
-                text(parts.first()).unwrap_or_else(|| answer.host.clone()),
-                u16::try_from(parts.get(1)?.integer()?).ok()?,
-            );
-            let id = text(parts.get(2)).unwrap_or_else(|| address.to_string());
-            let role = if index == 0 { Role::Primary } else { Role::Replica };
-            Some(Arc::new(Node { id, address, hostname: None, role }))
-        };
-        let nodes: Option<Vec<_>> = row[2..].iter().enumerate().map(node).collect();
-        let mut nodes = nodes.ok_or_else(|| unreadable("node"))?.into_iter();
-        let primary = nodes.next().ok_or_else(|| unreadable("primary"))?;
-        match shards.iter_mut().find(|shard| shard.primary.id == primary.id) {
-            Some(shard) => shard.slots.push((first, last)),
-            None => shards.push(Shard { primary, replicas: nodes.collect(), slots: vec![(first, last)] }),
-        }
-    }
-    Ok(shards)
-}
-
-/// Reads lines of `id host:port@bus,hostname flags primary ping pong epoch state slot...`.
+/// Reads lines of `id host:port@bus,hostname flags primary ping pong epoch state slot...`. A primary that has failed and
+/// has no slots has been replaced, and is left out.
 fn parse_nodes(answer: &Answer) -> Result<Vec<Shard>, Error> {
     let lines = text(Some(&answer.reply)).ok_or_else(|| unreadable("list"))?;
     let mut shards: Vec<Shard> = Vec::new();
@@ -205,14 +105,24 @@ fn parse_nodes(answer: &Answer) -> Result<Vec<Shard>, Error> {
             let mut slots: Vec<SlotRange> = slots.iter().filter_map(|range| parse_range(range)).collect();
             slots.sort_unstable();
             slots.dedup();
+            if slots.is_empty() && flags.contains(&"fail") {
+                continue;
+            }
             shards.push(Shard { primary: Arc::new(node), replicas: Vec::new(), slots });
         }
     }
+    let follows: HashMap<String, String> =
+        replicas.iter().map(|(primary, replica)| (replica.id.clone(), primary.clone())).collect();
     for (primary, replica) in replicas {
-        if let Some(shard) = shards.iter_mut().find(|shard| shard.primary.id == primary) {
+        // Who follows a node that has just become a replica itself is on its way to that one's primary.
+        let chain = successors(Some(&primary), |id| follows.get(*id)).take(follows.len() + 1);
+        let root = chain.last().unwrap_or(&primary);
+        if let Some(shard) = shards.iter_mut().find(|shard| shard.primary.id == *root) {
             shard.replicas.push(Arc::new(replica));
         }
     }
+    // The lines come in no order.
+    shards.iter_mut().for_each(|shard| shard.replicas.sort_by(|a, b| a.address.cmp(&b.address)));
     Ok(shards)
 }
 
@@ -230,76 +140,42 @@ mod tests {
         Answer { reply, host: "127.0.0.1".into() }
     }
 
-    fn node(id: &str, ip: &str, port: i64, role: &str, health: &str) -> Reply {
-        Reply::Map(vec![
-            ("id".into(), id.into()),
-            ("port".into(), port.into()),
-            ("tls-port".into(), (port + 1).into()),
-            ("ip".into(), ip.into()),
-            ("endpoint".into(), ip.into()),
-            ("role".into(), role.into()),
-            ("health".into(), health.into()),
-        ])
-    }
-
-    fn shard(slots: &[i64], nodes: Vec<Reply>) -> Reply {
-        let slots = slots.iter().map(|&slot| slot.into()).collect::<Vec<Reply>>();
-        Reply::Map(vec![("slots".into(), slots.into()), ("nodes".into(), nodes.into())])
-    }
-
     #[test]
-    fn shards_are_read_with_their_roles_ports_and_unknown_addresses() {
-        let reply = Reply::Array(vec![shard(
-            &[0, 100, 200, 200],
-            vec![
-                node("old", "10.0.0.9", 6379, "master", "fail"),
-                node("new", "", 6379, "master", "online"),
-                node("copy", "10.0.0.2", 6380, "replica", "online"),
-            ],
-        )]);
-        let shards = parse_shards(&answer(reply.clone()), false).unwrap();
-        assert_eq!(shards[0].slots, [(0, 100), (200, 200)]);
-        assert_eq!(shards[0].primary.to_string(), "new@127.0.0.1:6379");
-        assert_eq!(shards[0].replicas[0].role, Role::Replica);
-        assert_eq!(parse_shards(&answer(reply), true).unwrap()[0].primary.address.port, 6380);
-    }
-
-    #[test]
-    fn rows_of_cluster_slots_are_joined_by_primary() {
-        let row = |first: i64, last: i64| {
-            Reply::Array(vec![
-                first.into(),
-                last.into(),
-                Reply::Array(vec!["10.0.0.1".into(), 6379.into(), "a".into()]),
-                Reply::Array(vec!["10.0.0.2".into(), 6379.into(), "b".into()]),
-            ])
-        };
-        let shards = parse_slots(&answer(Reply::Array(vec![row(0, 10), row(20, 30)]))).unwrap();
-        assert_eq!(shards.len(), 1);
-        assert_eq!(shards[0].slots, [(0, 10), (20, 30)]);
-        assert_eq!(shards[0].replicas[0].id, "b");
-    }
-
-    #[test]
-    fn lines_of_cluster_nodes_are_read() {
+    fn lines_are_read() {
         let lines = "\
 aa :7001@17001 myself,master - 0 0 1 connected 0-10 12 0-10 [11->-bb]\n\
 bb 10.0.0.2:7002@17002,two.example master - 0 1 2 connected 13-16383\n\
-cc 10.0.0.3:7003@17003,,shard-id=x slave bb 0 1 2 connected\n\
-dd :0@0 slave,noaddr bb 0 1 2 disconnected\n";
+cc 10.0.0.3:7003@17003,,shard-id=x slave ee 0 1 2 connected\n\
+dd :0@0 slave,noaddr bb 0 1 2 disconnected\n\
+ee 10.0.0.5:7005@17005 slave bb 0 1 2 connected\n\
+ff 10.0.0.6:7006@17006 slave gg 0 1 2 connected\n\
+gg 10.0.0.7:7007@17007 slave ff 0 1 2 connected\n";
         let shards = parse_nodes(&answer(lines.into())).unwrap();
         assert_eq!(shards[0].slots, [(0, 10), (12, 12)]);
         assert_eq!(shards[0].primary.to_string(), "aa@127.0.0.1:7001");
         assert_eq!(shards[1].primary.hostname.as_deref(), Some("two.example"));
-        assert_eq!(shards[1].replicas.len(), 1);
-        assert_eq!(shards[1].replicas[0].to_string(), "cc@10.0.0.3:7003");
+        assert_eq!(shards.len(), 2, "two that follow each other belong nowhere");
+        assert_eq!(shards[1].replicas.len(), 2);
+        assert_eq!(shards[1].replicas[0].to_string(), "cc@10.0.0.3:7003", "by way of another replica");
+    }
+
+    #[test]
+    fn a_primary_that_was_replaced_is_left_out() {
+        let lines = "\
+aa 10.0.0.1:7001@17001 master,fail - 0 0 1 disconnected\n\
+bb 10.0.0.2:7002@17002 master - 0 0 2 connected 0-16383\n\
+cc 10.0.0.3:7003@17003 master - 0 0 3 connected\n";
+        let shards = parse_nodes(&answer(lines.into())).unwrap();
+        let ids: Vec<&str> = shards.iter().map(|shard| &*shard.primary.id).collect();
+        assert_eq!(ids, ["bb", "cc"]);
+        let failed = lines.replace("disconnected", "disconnected 7");
+        assert_eq!(parse_nodes(&answer((&*failed).into())).unwrap()[0].slots, [(7, 7)], "nobody has taken over yet");
     }
 
     #[test]
     fn nonsense_is_an_error() {
-        for reply in [Reply::Null, Reply::Array(vec![Reply::Null])] {
-            assert!(parse_shards(&answer(reply.clone()), false).is_err());
-            assert!(parse_slots(&answer(reply)).is_err());
+        for reply in [Reply::Null, "".into(), "aa 10.0.0.1:7001@17001 master".into(), "a b c d e f g h".into()] {
+            assert!(parse_nodes(&answer(reply.clone())).is_err(), "{reply:?}");
         }
     }
 }

@@ -28,6 +28,12 @@ fn a_plan_names_policy_parts_and_nodes() {
         ("WAIT 1 0".into(), "\"refused\": -ERR 'wait' is not run cluster-wide"),
         (format!("NONATOMIC MSET {a} 1 {b} 1"), "any error, else one of the replies"),
         ("ON REPLICAS TIME".into(), "to the replicas of every shard"),
+        ("ON REPLICAS TIME".into(), "a map of node to reply"),
+        ("SCAN 0".into(), "\"merge\": \"as the plan says\""),
+        (format!("NODE {} DBSIZE", node.address()), "\"merge\": \"the node's reply as it is\""),
+        (format!("MGET {a}"), "\"merge\": \"the node's reply as it is\""),
+        (format!("PARTIAL MGET {a}"), "\"merge\": \"each element in the place of its key\""),
+        (format!("WITHNODES DEL {a} {b}"), "\"merge\": \"a map of node to reply\""),
     ] {
         let reply = node.reply3(&format!("RMR.EXPLAIN {line}"));
         assert!(reply.contains(words), "{line}: {reply}");

@@ -1,5 +1,7 @@
 //! Commands with keys: routed, cut by slot, and put together again.
 
+use std::time::Duration;
+
 use crate::common::{Cluster, Server};
 
 /// Three keys on three shards.
@@ -128,6 +130,41 @@ fn replies_by_node_merge_what_a_node_had_in_parts() {
     assert_eq!(reply, format!("{{\"{first}\": 3, \"{second}\": 1, \"{third}\": 0}}"));
     let reply = cluster.node(1).reply3(&format!("RMR.EXEC WITHNODES GET {b}"));
     assert_eq!(reply, format!("{{\"{second}\": \"B\"}}"));
+}
+
+#[test]
+fn with_partial_and_by_node_a_node_that_fails_shows_its_error() {
+    let cluster = Cluster::builder().node_timeout(Duration::from_secs(60)).start();
+    let [a, b, c] = one_a_shard(&cluster);
+    let d = cluster.keys_for(0, "more").next().expect("a key");
+    let node = cluster.node(0);
+    assert_eq!(node.reply(&format!("RMR.EXEC NONATOMIC MSET {a} A {b} B {d} D")), "+OK");
+    let [first, second, third] = [0, 1, 2].map(|shard| cluster.node(shard).address());
+    let by_node = |line: &str| node.reply3(&format!("RMR.EXEC TIMEOUT 250 PARTIAL WITHNODES {line}"));
+
+    let values = by_node(&format!("MGET {b} {a} {c} {d}"));
+    assert_eq!(values, format!("{{\"{second}\": [\"B\"], \"{first}\": [\"A\", \"D\"], \"{third}\": [nil]}}"));
+    assert_eq!(by_node(&format!("GET {b}")), format!("{{\"{second}\": \"B\"}}"), "one part looks the same");
+
+    let name = cluster.node(1).shown_name();
+    cluster.node(1).stop_signal();
+    let error = |unknown: &str, answered: usize| {
+        format!("-RMRTIMEOUT 250 ms: {answered}/{} nodes replied; waiting on {name}{unknown}", answered + 1)
+    };
+    let unknown = "; the command may have been sent, its outcome is unknown";
+    for (line, here, late) in [
+        (format!("MGET {a} {b} {d}"), "[\"A\", \"D\"]", error("", 1)),
+        (format!("EXISTS {a} {b} {d}"), "2", error("", 1)),
+        (format!("NONATOMIC MSET {a} 1 {b} 2 {d} 3"), "+OK", error(unknown, 1)),
+        (format!("UNLINK {a} {b} {d}"), "2", error(unknown, 1)),
+    ] {
+        let reply = by_node(&line);
+        assert_eq!(reply, format!("{{\"{first}\": {here}, \"{second}\": {late}}}"), "{line}");
+    }
+    assert_eq!(by_node(&format!("EXISTS {b}")), format!("{{\"{second}\": {}}}", error("", 0)));
+    let whole = node.reply3(&format!("RMR.EXEC TIMEOUT 250 WITHNODES EXISTS {a} {b}"));
+    assert_eq!(whole, error("", 1), "without PARTIAL it is the answer");
+    cluster.node(1).cont_signal();
 }
 
 #[test]

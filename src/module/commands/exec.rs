@@ -9,7 +9,8 @@ use crate::engine::Engine;
 use crate::error::Error;
 use crate::exec::{self, How, Request};
 use crate::module::client::Work;
-use crate::module::{api, catalog, config, local};
+use crate::module::user::key_positions;
+use crate::module::{catalog, config, local};
 use crate::reply::Reply;
 
 pub(super) const SPEC: Spec = Spec {
@@ -69,7 +70,7 @@ pub(super) fn request(call: &Call<'_>, inner: &Inner<'_>) -> Result<Request, Rep
     let Some(description) = description else { return Err(local::call(call.ctx, &command)) };
     let argv = &call.argv[call.argv.len() - args.len()..];
     // SAFETY: the arguments of the call that is being served.
-    let mut keys = unsafe { api::key_positions(call.ctx, argv) };
+    let mut keys = unsafe { key_positions(call.ctx, argv) };
     keys.sort_unstable();
     keys.dedup();
     keys.extend(description.channel.filter(|&at| keys.is_empty() && at < args.len()));
