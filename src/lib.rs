@@ -88,6 +88,9 @@ pub use engine::{
     Targets,
 };
 pub use error::Error;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub use link::fuzz_inner;
 pub use link::{
     Batch, Budget, CredentialSource, Credentials, Delivery, Failure, Link, LinkOptions, LinkState, Mode, Protocol,
     Status, TlsFiles, TlsSource,

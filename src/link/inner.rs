@@ -220,3 +220,141 @@ impl<'a> Answer<'a> {
         })
     }
 }
+
+/// Reads bytes as a request and as an answer: whatever they are, they do no harm.
+#[cfg(any(test, fuzzing))]
+pub fn fuzz_inner(bytes: &[u8]) {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use crate::reduce::Builtin;
+
+    if let Ok(request) = Request::decode(bytes) {
+        assert_eq!(request.commands().len(), request.places().len());
+    }
+    for reducer in Builtin::ALL {
+        let (places, time_left) = (vec![0, 7, 3], Duration::ZERO);
+        let reduction = Reduction { combine: Arc::new(reducer), places, time_left };
+        if let Ok(partial) = Answer::decode(&Bytes::copy_from_slice(bytes), &reduction) {
+            // The result may be an error, as of a sum that is too large.
+            let _ = crate::combine::finish(&reducer, partial.reduced);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::combine::AnyCombine;
+    use crate::link::{Budget, Mode};
+    use crate::reduce::Builtin;
+    use crate::reply::Reply;
+
+    fn batch(commands: Vec<Command>) -> (Batch, Reduction) {
+        let places = (0..commands.len() as u32).map(|at| at * 3).collect();
+        let combine: Arc<dyn AnyCombine> = Arc::new(Builtin::Union);
+        let batch = Batch {
+            picks: (0..commands.len() as u32).collect(),
+            commands: Arc::new(commands),
+            mode: Mode::Plain,
+            protocol: Protocol::Resp2,
+            database: 0,
+            budget: Arc::new(Budget::new(1000)),
+            reduction: None,
+        };
+        (batch, Reduction { combine, places, time_left: Duration::from_millis(70) })
+    }
+
+    fn encoded(commands: Vec<Command>) -> Vec<u8> {
+        let (batch, reduction) = batch(commands);
+        Request::of(&batch, &reduction, 5).encode().unwrap()
+    }
+
+    fn answered() -> Vec<u8> {
+        let mut reduced = (Arc::new(Builtin::Union) as Arc<dyn AnyCombine>).open();
+        let elements = vec!["a".into(), 1.into(), Reply::Double(0.5), Reply::Array(vec![Reply::Null])];
+        reduced.take(7, Reply::Set(elements)).unwrap();
+        let refused = vec![(0, Bytes::from_static(b"WRONGTYPE")), (2, Bytes::from_static(b"ERR"))];
+        Answer::encode(&Partial { reduced, refused, untaken: Some((1, "a string".into())) }).unwrap()
+    }
+
+    fn any_command() -> impl Strategy<Value = Command> {
+        let arg = || prop::collection::vec(any::<u8>(), 0..8);
+        let args = (prop::collection::vec(arg(), 0..3), prop::option::of(arg()), prop::collection::vec(arg(), 0..3));
+        (0..3_u8, args, any::<bool>()).prop_map(|(name, (before, key, after), read_only)| {
+            let command = before.iter().fold(Command::new(&[b'A' + name]), Command::arg);
+            let command = key.iter().fold(command, Command::key);
+            after.iter().fold(command, Command::arg).read_only(read_only)
+        })
+    }
+
+    #[test]
+    fn commands_of_a_map_travel_as_one() {
+        let gets = |count: usize| (0..count).map(|index| Command::new("HGET").key(format!("k{index:03}")).arg("field"));
+        let (one, hundred) = (encoded(gets(1).collect()).len(), encoded(gets(100).collect()).len());
+        assert!(hundred <= one + 99 * 6, "{hundred} bytes, where one command takes {one}");
+    }
+
+    #[test]
+    fn an_answer_reads_back() {
+        let (_, reduction) = batch(vec![Command::new("A"), Command::new("B"), Command::new("C")]);
+        let partial = Answer::decode(&answered().into(), &reduction).unwrap();
+        assert_eq!(partial.refused[1], (2, Bytes::from_static(b"ERR")));
+        assert_eq!(partial.untaken, Some((1, "a string".into())));
+        let union = crate::combine::finish(&Builtin::Union, partial.reduced).unwrap();
+        assert_eq!(union.elements().map(<[Reply]>::len), Some(4));
+        // Numbers of commands that were not sent.
+        let (_, reduction) = batch(vec![Command::new("A")]);
+        assert!(Answer::decode(&answered().into(), &reduction).is_err());
+    }
+
+    #[test]
+    fn another_version_is_declined() {
+        let mut request = encoded(vec![Command::new("GET").key("k")]);
+        request[0] = VERSION + 1;
+        assert_eq!(Request::decode(&request), Err(Malformed::Version(VERSION + 1)));
+        request[0] = VERSION;
+        request.push(0);
+        assert!(matches!(Request::decode(&request), Err(Malformed::Format(_))));
+    }
+
+    proptest! {
+        #[test]
+        fn a_request_reads_back(commands in prop::collection::vec(any_command(), 1..20)) {
+            let bytes = encoded(commands.clone());
+            let request = Request::decode(&bytes).unwrap();
+            prop_assert_eq!(request.places(), (0..commands.len() as u32).map(|at| at * 3).collect::<Vec<u32>>());
+            prop_assert_eq!((request.id, request.reducer, request.time_left), (5, "UNION", 70));
+            let wire = |command: &Command| command.args().map(<[u8]>::to_vec).collect::<Vec<_>>();
+            let read: Vec<_> = request.commands().iter().map(|command| (wire(command), command.is_read_only())).collect();
+            let sent: Vec<_> = commands.iter().map(|command| (wire(command), command.is_read_only())).collect();
+            prop_assert_eq!(read, sent);
+        }
+
+        #[test]
+        fn bytes_of_whatever_kind_do_no_harm(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            fuzz_inner(&bytes);
+            fuzz_inner(&[&[VERSION], &bytes[..]].concat());
+        }
+
+        #[test]
+        fn damage_does_no_harm(
+            commands in prop::collection::vec(any_command(), 1..5),
+            at in any::<prop::sample::Index>(),
+            byte in any::<u8>(),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            for mut bytes in [encoded(commands), answered()] {
+                let at = at.index(bytes.len());
+                bytes[at] = byte;
+                fuzz_inner(&bytes);
+                fuzz_inner(&bytes[..cut.index(bytes.len())]);
+            }
+        }
+    }
+}

@@ -21,6 +21,8 @@ use bytes::Bytes;
 #[cfg(feature = "module")]
 pub(crate) use handshake::CLIENT_NAME;
 pub use handshake::{CredentialSource, Credentials};
+#[cfg(fuzzing)]
+pub use inner::fuzz_inner;
 #[cfg(feature = "module")]
 pub(crate) use inner::{Answer as InnerAnswer, DECLINED, Request as InnerRequest, VERSION as INNER_VERSION};
 pub use pool::{LinkOptions, Links};
