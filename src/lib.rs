@@ -88,14 +88,14 @@ pub use engine::{
 pub use error::Error;
 pub use link::{
     Batch, Budget, CredentialSource, Credentials, Delivery, Failure, Link, LinkOptions, LinkState, Mode, Protocol,
-    Status, TlsFiles, TlsSource,
+    Status, TlsSource,
 };
 #[cfg(feature = "module")]
 pub use module::{ModuleAlloc, Setup, fan_out, load, map, register, run, unregister};
 pub use reduce::{Builtin, Total};
 pub use reply::{Number, Reply};
-pub use shard::{Crc16Slots, Crc32Partition, Rendezvous, ShardFunc, key_slot};
+pub use shard::{Crc16Slots, Crc32Partition, Ketama, Rendezvous, ShardFunc, key_slot};
 pub use topology::{
-    Address, Answer, AskCluster, BoxFuture, Node, NodeProvider, RedisCluster, Role, SLOT_COUNT, Shard, Single,
-    SlotRange, StaticList, Topology, slots_text,
+    Address, Answer, AskCluster, BoxFuture, Host, Node, NodeProvider, RedisCluster, Role, SLOT_COUNT, Shard, Single,
+    SlotRange, StaticList, TlsFiles, Topology, slots_text,
 };

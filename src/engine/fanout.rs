@@ -133,7 +133,7 @@ pub(super) fn select(topology: &Topology, targets: &Targets, partial: bool) -> R
 
 fn named(topology: &Topology, name: &str) -> Result<Arc<Node>, Error> {
     topology.node(name).cloned().ok_or_else(|| {
-        let known: Vec<String> = topology.all_nodes().map(|node| node.address.to_string()).collect();
+        let known: Vec<String> = topology.all_nodes().map(|node| node.name()).collect();
         let name = printable(name.as_bytes());
         Error::Invalid(format!("no node has the id or address '{name}'; known are {}", known.join(", ")))
     })
@@ -206,7 +206,7 @@ mod tests {
     }
 
     fn ports(topology: &Topology, targets: Targets) -> Vec<u16> {
-        select(topology, &targets, false).unwrap().iter().map(|node| node.address.port).collect()
+        select(topology, &targets, false).unwrap().iter().filter_map(|node| node.address.port()).collect()
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub(super) fn of_parts(policy: Policy, parts: &[Part], replies: Replies) -> Resu
 
 /// Each node's reply under its address.
 pub(crate) fn by_node(replies: Replies) -> Reply {
-    let by_node = |entry: ShardReply| (entry.node.address.to_string().into(), in_place(entry));
+    let by_node = |entry: ShardReply| (entry.node.name().into(), in_place(entry));
     Reply::Map(replies.into_iter().map(by_node).collect())
 }
 
@@ -40,7 +40,7 @@ pub(crate) fn by_node(replies: Replies) -> Reply {
 pub(super) fn parts_by_node(policy: Policy, replies: Replies) -> Result<Reply, Error> {
     let mut nodes: Vec<(Reply, Vec<ShardReply>)> = Vec::new();
     for entry in replies {
-        let address = Reply::from(entry.node.address.to_string());
+        let address = Reply::from(entry.node.name());
         match nodes.iter_mut().find(|(known, _)| *known == address) {
             Some((_, entries)) => entries.push(entry),
             None => nodes.push((address, vec![entry])),
@@ -65,7 +65,7 @@ pub(super) fn parts_by_node(policy: Policy, replies: Replies) -> Result<Reply, E
 pub(crate) fn failures(replies: &Replies) -> Reply {
     let mut failures: Vec<(Reply, Reply)> = Vec::new();
     for (node, error) in replies.errors() {
-        let node = Reply::from(node.address.to_string());
+        let node = Reply::from(node.name());
         if !failures.iter().any(|(known, _)| *known == node) {
             failures.push((node, Reply::Error(error.to_line().into())));
         }

@@ -1,4 +1,4 @@
-//! The first words on a new connection: who we are, and which protocol we speak.
+//! The first words on a new connection: who we are, which protocol we speak, and which database we mean.
 
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -8,7 +8,7 @@ use super::connection::Stream;
 use super::resp::{Scanner, decode};
 use crate::command::Command;
 use crate::reply::Reply;
-use crate::topology::BoxFuture;
+use crate::topology::{BoxFuture, Login};
 
 /// A user and its password.
 #[derive(Clone, PartialEq, Eq)]
@@ -30,6 +30,11 @@ impl Credentials {
     /// The secret that nodes of a cluster share, from Redis 8.0. Older nodes of the same cluster refuse it.
     pub fn internal(secret: impl Into<Vec<u8>>) -> Self {
         Self { is_offer: true, ..Self::new("internal connection", secret) }
+    }
+
+    /// What a list of hosts says.
+    pub(super) fn of(login: &Login) -> Self {
+        Self::new(login.user.as_deref().unwrap_or("default"), login.password.clone())
     }
 }
 
@@ -56,11 +61,12 @@ impl CredentialSource for Credentials {
 /// The name that our connections carry in `CLIENT LIST`.
 pub(crate) const CLIENT_NAME: &str = "rmr";
 
-/// Authenticates and chooses the protocol. A server that knows no `HELLO` is spoken to in RESP2.
+/// Authenticates, chooses the protocol, and selects the database. A server that knows no `HELLO` is spoken to in RESP2.
 pub(super) async fn greet(
     stream: &mut dyn Stream,
     candidates: &[Credentials],
     protocol: Protocol,
+    database: u32,
 ) -> Result<(), String> {
     let mut refusal = None;
     for credentials in candidates {
@@ -88,6 +94,16 @@ pub(super) async fn greet(
         Reply::Error(message) if !message.starts_with(b"ERR unknown command") => {
             Err(String::from_utf8_lossy(&message).into_owned())
         }
+        _ => select(stream, database).await,
+    }
+}
+
+async fn select(stream: &mut dyn Stream, database: u32) -> Result<(), String> {
+    if database == 0 {
+        return Ok(());
+    }
+    match call(stream, &Command::new("SELECT").arg(u64::from(database))).await? {
+        Reply::Error(message) => Err(format!("database {database}: {}", String::from_utf8_lossy(&message))),
         _ => Ok(()),
     }
 }

@@ -145,7 +145,7 @@ fn parse_node(description: &Reply, host: &str, tls: bool) -> Result<(Node, bool)
     let role = if is_replica { Role::Replica } else { Role::Primary };
     let online = text(description.field("health")).is_none_or(|health| health == "online");
     let hostname = text(description.field("hostname"));
-    Ok((Node { id, address: Address::new(host, port), hostname, role }, online))
+    Ok((Node { id, hostname, role, ..Node::new(Address::new(host, port)) }, online))
 }
 
 /// Reads rows of first slot, last slot, primary, replicas; several rows may name one primary.
@@ -163,7 +163,7 @@ fn parse_slots(answer: &Answer) -> Result<Vec<Shard>, Error> {
             );
             let id = text(parts.get(2)).unwrap_or_else(|| address.to_string());
             let role = if index == 0 { Role::Primary } else { Role::Replica };
-            Some(Arc::new(Node { id, address, hostname: None, role }))
+            Some(Arc::new(Node { id, role, ..Node::new(address) }))
         };
         let nodes: Option<Vec<_>> = row[2..].iter().enumerate().map(node).collect();
         let mut nodes = nodes.ok_or_else(|| unreadable("node"))?.into_iter();
@@ -198,7 +198,7 @@ fn parse_nodes(answer: &Answer) -> Result<Vec<Shard>, Error> {
         let host = if host.is_empty() { &answer.host } else { host };
         let hostname = hostname.split(',').next().filter(|name| !name.is_empty()).map(str::to_owned);
         let role = if flags.contains(&"slave") { Role::Replica } else { Role::Primary };
-        let node = Node { id: (*id).to_owned(), address: Address::new(host, port), hostname, role };
+        let node = Node { id: (*id).to_owned(), hostname, role, ..Node::new(Address::new(host, port)) };
         if role == Role::Replica {
             replicas.push(((*primary).to_owned(), node));
         } else {
@@ -261,7 +261,7 @@ mod tests {
         assert_eq!(shards[0].slots, [(0, 100), (200, 200)]);
         assert_eq!(shards[0].primary.to_string(), "new@127.0.0.1:6379");
         assert_eq!(shards[0].replicas[0].role, Role::Replica);
-        assert_eq!(parse_shards(&answer(reply), true).unwrap()[0].primary.address.port, 6380);
+        assert_eq!(parse_shards(&answer(reply), true).unwrap()[0].primary.address, Address::new("127.0.0.1", 6380));
     }
 
     #[test]

@@ -50,7 +50,7 @@ fn describe_node(topology: &Topology, node: &Node, link: &dyn Link) -> Reply {
     let slots: Vec<Reply> = shard.map(|shard| shard.slots.iter().map(range).collect()).unwrap_or_default();
     Reply::Map(vec![
         ("id".into(), node.id.as_str().into()),
-        ("address".into(), node.address.to_string().into()),
+        ("address".into(), node.name().into()),
         ("role".into(), node.role.as_str().into()),
         ("slots".into(), slots.into()),
         ("link".into(), link.status().state().as_str().into()),
