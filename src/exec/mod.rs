@@ -32,6 +32,7 @@ use crate::command::Command;
 use crate::engine::{Engine, Options, Replies, ShardReply, Targets};
 use crate::error::Error;
 use crate::reply::Reply;
+use crate::topology::Topology;
 use plan::{Part, Plan, may_cut};
 use policy::{Policy, RequestPolicy, ResponsePolicy};
 
@@ -69,7 +70,7 @@ pub(crate) async fn exec(engine: Engine, request: Request, how: How) -> Result<R
     let how = How { is_read: request.description.has_flag("readonly"), ..how };
     let (plan, policy) = plan::plan(&engine, &topology, &request, &how)?;
     match plan {
-        Plan::Keyed(parts) => keyed(&engine, &request, &how, policy, parts).await,
+        Plan::Keyed(parts) => keyed(&engine, &topology, &request, &how, policy, parts).await,
         Plan::Everywhere(targets) => everywhere(&engine, request.command, &how, policy, targets).await,
         Plan::One(node) => {
             let targets = Targets::Nodes(vec![node]);
@@ -84,6 +85,7 @@ pub(crate) async fn exec(engine: Engine, request: Request, how: How) -> Result<R
 /// Sends the parts of a command, each to where its keys are.
 async fn keyed(
     engine: &Engine,
+    topology: &Topology,
     request: &Request,
     how: &How,
     policy: Policy,
@@ -91,7 +93,7 @@ async fn keyed(
 ) -> Result<Reply, Error> {
     let whole = parts.len() == 1;
     let args: Vec<&[u8]> = request.command.args().collect();
-    let cutter = may_cut(request, &args, how, policy).ok();
+    let cutter = may_cut(topology, request, &args, how, policy).ok();
     let can_be_cut = |part: &Part| cutter.is_some() && part.places.len() > 1;
     let options = Options::keeping_failures(parts.iter().any(can_be_cut));
     let commands: Vec<Command> = parts.iter().map(|part| part.command.clone()).collect();
@@ -153,7 +155,11 @@ async fn everywhere(
     policy: Policy,
     targets: Targets,
 ) -> Result<Reply, Error> {
-    let is_one = matches!(&targets, Targets::Nodes(nodes) if nodes.len() == 1);
+    let is_one = match &targets {
+        Targets::Nodes(nodes) => nodes.len() == 1,
+        Targets::Keys(keys) => keys.len() == 1,
+        _ => false,
+    };
     let reveals_keys = command.name().eq_ignore_ascii_case(b"KEYS");
     let options = Options::keeping_failures(false).partial(how.partial);
     let mut replies = engine.fan_out(command).targets(targets).with_options(options).await?;

@@ -120,7 +120,11 @@ impl Server {
         let at = |port: u16| hosts.iter().map(move |host| Address::new(*host, port));
         let mut own_addresses: Vec<Address> = ports.into_iter().flatten().flat_map(at).collect();
         let socket = text("unixsocket");
-        own_addresses.extend((!socket.is_empty()).then(|| Address::unix(socket)));
+        if !socket.is_empty() {
+            // Its path may be relative to the server's folder.
+            let path = std::path::Path::new(&text("dir")).join(socket);
+            own_addresses.push(Address::unix(path.to_string_lossy()));
+        }
         if own_addresses.is_empty() {
             own_addresses.extend(at(6379));
         }
