@@ -177,19 +177,23 @@ impl Driver {
                 continue;
             }
             let mut queued = vec![first];
-            match self.dial(&mut queued).await {
-                Ok(stream) => {
-                    if !self.serve(stream, queued).await {
-                        return;
+            while !queued.is_empty() {
+                queued = match self.dial(&mut queued).await {
+                    Ok(stream) => match self.serve(stream, queued).await {
+                        Some(unsent) => unsent,
+                        None => return,
+                    },
+                    Err(cause) => {
+                        self.fail_queued(queued, &cause);
+                        Vec::new()
                     }
-                }
-                Err(cause) => self.fail_queued(queued, &cause),
+                };
             }
         }
     }
 
-    /// Runs one connection to its end. `false` when the link is not used any more.
-    async fn serve(&mut self, stream: Box<dyn Stream>, queued: Vec<Outgoing>) -> bool {
+    /// Runs one connection to its end. Gives what is to be sent by another; `None` when the link is not used any more.
+    async fn serve(&mut self, stream: Box<dyn Stream>, queued: Vec<Outgoing>) -> Option<Vec<Outgoing>> {
         self.status.connects.fetch_add(1, Ordering::Relaxed);
         self.status.set_state(LinkState::Connected);
         let mut connection = Connection::new(stream, self.status.clone(), self.silence.clone());
@@ -197,17 +201,17 @@ impl Driver {
         let end = poll_fn(|context| connection.poll_run(&mut self.inbox, context)).await;
         self.status.set_state(LinkState::Idle);
         match end {
-            End::Unused => false,
+            End::Unused => None,
             End::Replaced => {
                 self.status.failures.fetch_add(1, Ordering::Relaxed);
                 self.log("the node has stopped answering; trying another connection");
                 tokio::spawn(connection.run_out());
-                true
+                Some(Vec::new())
             }
             End::Broken(cause) => {
                 self.status.failures.fetch_add(1, Ordering::Relaxed);
                 self.log(&cause);
-                true
+                Some(connection.take_unsent(&cause))
             }
         }
     }
