@@ -328,7 +328,7 @@ impl<'a, R: Route> Exchange<'a, R> {
     fn refused(&mut self, view: &View, at: &Destination, unit: u32, message: bytes::Bytes) -> Option<Next> {
         let stats = self.engine.stats();
         let slot = self.command(unit).routing_key().map(key_slot);
-        let verdict = judge(&message, &at.node.address.host(), slot);
+        let verdict = judge(&message, at.node.address.host(), slot);
         let message_is_tryagain = message.starts_with(b"TRYAGAIN");
         let key = self.command(unit).routing_key().map(printable);
         let error = outcome(at, Err(Error::Shard { node: at.node.to_string(), message, key }));

@@ -57,7 +57,7 @@ fn repr(text: &str) -> String {
                 let code = u32::from(character);
                 shown.push_str(&match code {
                     ..=0xff => format!("\\x{code:02x}"),
-                    ..=0xffff => format!("\\u{code:04x}"),
+                    0x100..=0xffff => format!("\\u{code:04x}"),
                     _ => format!("\\U{code:08x}"),
                 });
             }

@@ -13,7 +13,7 @@ fn four_hosts(with: &[&str]) -> (Vec<Server>, Server) {
     (servers, coordinator)
 }
 
-/// Where the host with this id answers from: its port, and how many keys its database has.
+/// The name of the host that a key is on.
 fn host_of(coordinator: &Server, key: &str) -> String {
     let explained = coordinator.reply(&format!("RMR.EXPLAIN GET {key}"));
     let at = explained.find("\"parts\", [[\"").expect("parts") + "\"parts\", [[\"".len();
@@ -37,6 +37,8 @@ fn a_command_with_one_key_goes_to_its_host() {
     // As BLPOP, OBJECT and EVAL show, it is the server that knows where keys stand.
     assert_eq!(wire.reply("RMR.EXEC OBJECT ENCODING key:7"), "\"int\"");
     assert_eq!(wire.reply_to(&["RMR.EXEC", "EVAL", "return redis.call('GET', KEYS[1])", "1", "key:9"]), "\"9\"");
+    assert_eq!(wire.reply("RMR.EXEC DEL key:9"), "1");
+    assert_eq!(wire.reply("RMR.EXEC MSET key:9 9"), "+OK", "of one key, it is not split");
     assert_eq!(wire.reply("RMR.EXEC DEL key:9"), "1");
     assert_eq!(wire.reply("RMR.EXEC XADD stream 1-1 f v"), "\"1-1\"");
     assert_eq!(wire.reply("RMR.EXEC GEOADD places 1 1 here"), "1");

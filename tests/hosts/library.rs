@@ -45,6 +45,25 @@ async fn hosts_are_said_by_a_builder() {
     assert!(sizes.len() == 3 && sizes.iter().all(|&size| size > 5), "{sizes:?}");
 }
 
+/// As rb's own suite does it: eight databases on each of four servers, by their sockets.
+#[tokio::test]
+async fn ten_thousand_keys_on_32_hosts_are_all_found_again() {
+    let servers: Vec<Server> = (0..4).map(|_| plain()).collect();
+    let socket = |server: &Server| server.dir().join("redis.sock").display().to_string();
+    let hosts = servers.iter().flat_map(|server| (0..8).map(move |db| Host::unix(socket(server)).db(db)));
+    let engine = Engine::builder().provider(StaticList::new(hosts).unwrap()).build();
+    let numbers = 0..10_000;
+    let sets = numbers.clone().map(|number| Command::new("SET").key(number).arg(number));
+    assert_eq!(engine.map(sets).await.unwrap().len(), 10_000);
+    let gets = numbers.clone().map(|number| Command::new("GET").key(number));
+    let replies = engine.map(gets).await.unwrap();
+    let in_order =
+        replies.ok().zip(numbers).all(|(reply, number)| reply.bytes() == Some(number.to_string().as_bytes()));
+    assert!(in_order);
+    let sizes = sizes(&engine).await;
+    assert!(sizes.len() == 32 && sizes.iter().all(|&size| size > 200), "{sizes:?}");
+}
+
 #[tokio::test]
 async fn hosts_come_and_go_through_a_handle() {
     let servers: Vec<Server> = (0..3).map(|_| plain()).collect();
