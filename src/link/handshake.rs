@@ -70,8 +70,7 @@ pub(super) async fn greet(
 ) -> Result<(), String> {
     let mut refusal = None;
     for credentials in candidates {
-        let auth = Command::new("AUTH").arg(&credentials.user).arg(&credentials.password);
-        match call(stream, &auth).await? {
+        match log_in(stream, credentials).await? {
             Reply::Error(_) if credentials.is_offer => {}
             Reply::Error(message) => refusal = Some(message),
             _ => {
@@ -95,6 +94,17 @@ pub(super) async fn greet(
             Err(String::from_utf8_lossy(&message).into_owned())
         }
         _ => select(stream, database).await,
+    }
+}
+
+async fn log_in(stream: &mut dyn Stream, credentials: &Credentials) -> Result<Reply, String> {
+    let Credentials { user, password, .. } = credentials;
+    match call(stream, &Command::new("AUTH").arg(user).arg(password)).await? {
+        // Before Redis 6 there are no users, and one password.
+        Reply::Error(message) if user == "default" && message.starts_with(b"ERR wrong number of arguments") => {
+            call(stream, &Command::new("AUTH").arg(password)).await
+        }
+        reply => Ok(reply),
     }
 }
 
