@@ -76,4 +76,8 @@ if has rustup; then
     cargo clippy --version >/dev/null 2>&1 || rustup component add clippy
 fi
 
-[ "${1:-}" != test ] || scripts/python.sh "${CARGO_TARGET_DIR:-target}/python"
+if [ "${1:-}" = test ]; then
+    # The same as tests/common/python.rs asks for.
+    scripts/python.sh "${CARGO_TARGET_DIR:-target}/python"
+    scripts/python.sh "${CARGO_TARGET_DIR:-target}/python-rb" rb==1.10.0 redis==4.6.0
+fi

@@ -43,6 +43,24 @@
 //! }
 //! ```
 //!
+//! # Plain servers
+//!
+//! Servers that know nothing of each other are a [`StaticList`]: hosts, each a database of a server, and a [`ShardFunc`]
+//! says which of them a key belongs to. [`Crc32Partition`] and [`Ketama::like_rb`] share a data set with the Python library rb.
+//!
+//! ```no_run
+//! use rmr::{Command, Engine, Ketama, StaticList, Targets};
+//!
+//! # async fn run() -> Result<(), rmr::Error> {
+//! let hosts = StaticList::parse("*=redis://:secret@10.0.0.1 :6379/0 :6379/1 :6380/0 unix:///run/redis.sock")?;
+//! let engine = Engine::builder().provider(hosts).shard_func(Ketama::new()).build();
+//! engine.map([Command::new("SET").key("user:1").arg("ada")]).await?;
+//! // One command to the host of a key, whatever the command is about.
+//! engine.fan_out(Command::new("DBSIZE")).targets(Targets::Keys(vec![b"user:1".into()])).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # What holds for every request
 //!
 //! - **Complete or an error.** A reply that misses a shard is an error, unless partial results were asked for by name.
@@ -93,14 +111,14 @@ pub use error::Error;
 pub use link::fuzz_inner;
 pub use link::{
     Batch, Budget, CredentialSource, Credentials, Delivery, Failure, Link, LinkOptions, LinkState, Mode, Protocol,
-    Status, TlsFiles, TlsSource,
+    Status, TlsSource,
 };
 #[cfg(feature = "module")]
 pub use module::{ModuleAlloc, Setup, fan_out, load, map, register, run, unregister};
 pub use reduce::{Builtin, Total};
 pub use reply::{Number, Reply};
-pub use shard::{Crc16Slots, Crc32Partition, Rendezvous, ShardFunc, key_slot};
+pub use shard::{Crc16Slots, Crc32Partition, Ketama, Rendezvous, ShardFunc, key_slot};
 pub use topology::{
-    Address, Answer, AskCluster, BoxFuture, Node, NodeProvider, RedisCluster, Role, SLOT_COUNT, Shard, Single,
-    SlotRange, StaticList, Topology, slots_text,
+    Address, Answer, AskCluster, BoxFuture, Host, Node, NodeProvider, RedisCluster, Role, SLOT_COUNT, Shard, Single,
+    SlotRange, StaticList, TlsFiles, Topology, slots_text,
 };

@@ -246,3 +246,32 @@ fn certificates_that_are_renewed_are_used_by_new_connections() {
     shard.run::<()>(&["CLIENT", "KILL", "TYPE", "normal"]);
     eventually(SOON, "a new connection works", || wire.ask(&["RMR.FANOUT", "PING"]) == "*1 +PONG");
 }
+
+/// What `rediss://` needs to reach a server of this authority.
+fn certificates(authority: &Authority) -> String {
+    let file = |name: &str, kind: &str| authority.file(name, kind);
+    format!("?cacert={}&cert={}&key={}", file("ca", "crt"), file("node", "crt"), file("node", "key"))
+}
+
+#[test]
+fn a_list_of_hosts_says_of_each_whether_tls_is_spoken() {
+    let Some((keeper, authority)) = with_tls() else { return };
+    let other = Authority::new(keeper.dir(), "other");
+    let (first, second) = (free_port(), free_port());
+    let _first = authority.server(first).module(false).start();
+    let _second = other.server(second).module(false).start();
+    let plain = Server::builder().module(false).start();
+    let by_tls = |port: u16, authority: &Authority| format!("rediss://127.0.0.1:{port}{}", certificates(authority));
+    let nodes = format!("{} redis://{}/2 {}", by_tls(first, &authority), plain.address(), by_tls(second, &other));
+    let coordinator = Server::builder().module_args(["nodes", &nodes]).start();
+    assert_eq!(coordinator.wire().ask(&["RMR.FANOUT", "PING"]), "*3 +PONG +PONG +PONG");
+    // Where the host names none, the certificates are the server's.
+    coordinator.run::<()>(&["CONFIG", "SET", "rmr.nodes", &format!("rediss://127.0.0.1:{first}")]);
+    let none = coordinator.wire().ask(&["RMR.FANOUT", "PING"]);
+    assert!(none.contains("TLS needs tls-ca-cert-file or tls-ca-cert-dir"), "{none}");
+    let own = free_port();
+    let nodes = format!("redis://{} 127.0.0.1:{first} rediss://localhost:{own}", plain.address());
+    let coordinator = authority.server(own).module_args(["nodes", &nodes]).start();
+    assert_eq!(coordinator.wire().ask(&["RMR.FANOUT", "PING"]), "*3 +PONG +PONG +PONG");
+    assert!(coordinator.wire().ask(&["RMR.TOPOLOGY"]).contains("local"), "it knows itself by its TLS port");
+}

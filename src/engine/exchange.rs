@@ -61,7 +61,7 @@ impl Destination {
 
     /// The same node, over a socket even where it is the one that we live in.
     fn over_socket(&self, engine: &Engine) -> Self {
-        let link = engine.shared.views.link_to(&self.node.address);
+        let link = engine.shared.views.link_to(&self.node);
         Self { link, in_process: false, ..self.plain() }
     }
 
@@ -78,7 +78,7 @@ impl Destination {
             return Self::in_view(view, node, mode).ok();
         }
         // The redirect may call the node by a name that only clients can look up.
-        let link = engine.shared.views.link_to(&node.address);
+        let link = engine.shared.views.link_to(node);
         Some(Self { node: node.clone(), link, mode, in_process: false, reduces: false })
     }
 
@@ -180,6 +180,7 @@ impl<'a, R: Route> Exchange<'a, R> {
         if let Some((elsewhere, _)) = parts.iter().find(|(destination, _)| !destination.in_process) {
             self.may_leave(elsewhere)?;
         }
+        parts.iter().try_for_each(|(destination, _)| self.means_database(&destination.node))?;
         loop {
             let mut unanswered = self.send(&view, parts).await;
             if let Some(late) = unanswered.late {
@@ -211,6 +212,16 @@ impl<'a, R: Route> Exchange<'a, R> {
             )));
         }
         Ok(())
+    }
+
+    /// Whether the database that the caller has selected leaves no doubt about which one is meant.
+    fn means_database(&self, node: &Node) -> Result<(), Error> {
+        match (self.engine.scope.database, node.database()) {
+            (0, _) | (_, None) => Ok(()),
+            (selected, Some(_)) => Err(Error::Invalid(format!(
+                "the list of nodes says which databases are meant, here {node}; database {selected} is selected, give SELECT 0"
+            ))),
+        }
     }
 
     fn command(&self, unit: u32) -> &Command {
@@ -249,6 +260,7 @@ impl<'a, R: Route> Exchange<'a, R> {
                 let picks = units.iter().map(|&unit| self.route.command(unit)).collect();
                 let (commands, budget) = (self.commands.clone(), self.budget.clone());
                 let Scope { database, protocol, .. } = self.engine.scope;
+                let database = destination.node.database().map_or(database, |listed| listed as i32);
                 let reduction = self.reduction(destination, units);
                 let batch = Batch { commands, picks, mode: destination.mode, protocol, database, budget, reduction };
                 let sent = destination.link.send(batch);
@@ -338,7 +350,7 @@ impl<'a, R: Route> Exchange<'a, R> {
     fn refused(&mut self, view: &View, at: &Destination, unit: u32, message: bytes::Bytes) -> Option<Next> {
         let stats = self.engine.stats();
         let slot = self.command(unit).routing_key().map(key_slot);
-        let verdict = judge(&message, &at.node.address.host, slot);
+        let verdict = judge(&message, at.node.address.host(), slot);
         let message_is_tryagain = message.starts_with(b"TRYAGAIN");
         let key = self.command(unit).routing_key().map(printable);
         let error = outcome(at, Err(Error::Shard { node: at.node.to_string(), message, key }));

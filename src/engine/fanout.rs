@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::exchange::{Exchange, Route};
-use super::map::no_shards;
+use super::map::{no_shards, place};
 use super::outcomes::{Gathered, Outcomes};
 use super::replies::Replies;
 use super::step::{self, Reducer, Step};
@@ -15,6 +15,7 @@ use crate::command::{Command, printable};
 use crate::error::Error;
 use crate::link::Mode;
 use crate::reply::Reply;
+use crate::shard::key_slot;
 use crate::topology::{BoxFuture, Node, Role, Topology, slots_text};
 
 /// Which nodes a fan-out goes to.
@@ -28,8 +29,10 @@ pub enum Targets {
     Replicas,
     /// Every known node, those without data included.
     All,
-    /// The nodes of these ids or addresses, in this order.
+    /// The nodes of these ids or addresses, in this order; of a list of hosts, their host ids will do.
     Nodes(Vec<String>),
+    /// The primaries that hold these keys, in this order, each once.
+    Keys(Vec<Vec<u8>>),
 }
 
 /// A fan-out that has not been sent yet. `.await` it for the replies, in slot order, or give it a reducer.
@@ -111,20 +114,45 @@ impl FanOut {
         engine
             .counted(async {
                 let mut view = engine.pinned().await?;
-                let nodes = engine.way(&mut view, |view| select(&view.topology, targets, options.partial)).await?;
+                let nodes =
+                    engine.way(&mut view, |view| engine.select(&view.topology, targets, options.partial)).await?;
                 let commands = engine.admit(vec![self.command]).await?;
                 let outcomes = Outcomes::of(nodes.len(), combine);
-                let by_slot = *targets == Targets::Primaries;
-                let route =
-                    ToNodes { nodes: nodes.into_iter().map(|node| Target::new(&view, node, by_slot)).collect() };
+                let target = |node| Target::new(&engine, &view.topology, node, targets);
+                let route = ToNodes { nodes: nodes.into_iter().map(target).collect() };
                 Exchange::new(&engine, route, commands, outcomes, options).run(view).await
             })
             .await
     }
 }
 
-/// The nodes that a fan-out goes to.
-pub(super) fn select(topology: &Topology, targets: &Targets, partial: bool) -> Result<Vec<Arc<Node>>, Error> {
+impl Engine {
+    /// The nodes that a fan-out goes to.
+    pub(super) fn select(
+        &self,
+        topology: &Topology,
+        targets: &Targets,
+        partial: bool,
+    ) -> Result<Vec<Arc<Node>>, Error> {
+        let Targets::Keys(keys) = targets else { return select(topology, targets, partial) };
+        let mut nodes: Vec<Arc<Node>> = Vec::new();
+        for key in keys {
+            let node = self.holder(topology, key)?;
+            if !nodes.iter().any(|known| Arc::ptr_eq(known, node)) {
+                nodes.push(node.clone());
+            }
+        }
+        Ok(nodes)
+    }
+
+    /// The node that a key belongs to.
+    pub(super) fn holder<'t>(&self, topology: &'t Topology, key: &[u8]) -> Result<&'t Arc<Node>, Error> {
+        place(self, topology, &Command::new("GET").key(key))
+    }
+}
+
+/// The nodes of a fan-out for which keys do not matter.
+fn select(topology: &Topology, targets: &Targets, partial: bool) -> Result<Vec<Arc<Node>>, Error> {
     if let Targets::Nodes(names) = targets {
         return names.iter().map(|name| named(topology, name)).collect();
     }
@@ -149,25 +177,33 @@ pub(super) fn select(topology: &Topology, targets: &Targets, partial: bool) -> R
 
 fn named(topology: &Topology, name: &str) -> Result<Arc<Node>, Error> {
     topology.node(name).cloned().ok_or_else(|| {
-        let known: Vec<String> = topology.all_nodes().map(|node| node.address.to_string()).collect();
+        let known: Vec<String> = topology.all_nodes().map(|node| node.name()).collect();
         let name = printable(name.as_bytes());
         Error::Invalid(format!("no node has the id or address '{name}'; known are {}", known.join(", ")))
     })
 }
 
-/// A node; and, where it was not named but is meant as its shard's primary, the shard's first slot, by which the shard
-/// is found again when its primary has changed.
+/// A node; and, where it was not named but is meant as a shard's primary, a slot of the shard, by which that is found
+/// again when its primary has changed.
 struct Target {
     node: Arc<Node>,
-    first_slot: Option<u16>,
+    slot: Option<u16>,
 }
 
 impl Target {
-    fn new(view: &View, node: Arc<Node>, by_slot: bool) -> Self {
-        let mut shards = view.topology.shards().iter();
-        let shard = shards.find(|shard| by_slot && Arc::ptr_eq(&shard.primary, &node));
-        let first_slot = shard.and_then(|shard| shard.slots.first()).map(|range| range.0);
-        Self { node, first_slot }
+    fn new(engine: &Engine, topology: &Topology, node: Arc<Node>, targets: &Targets) -> Self {
+        let slot = match targets {
+            Targets::Primaries => {
+                let shard = topology.shards().iter().find(|shard| Arc::ptr_eq(&shard.primary, &node));
+                shard.and_then(|shard| shard.slots.first()).map(|range| range.0)
+            }
+            Targets::Keys(keys) if topology.has_slots() => {
+                let is_there = |key: &&Vec<u8>| engine.holder(topology, key).is_ok_and(|at| Arc::ptr_eq(at, &node));
+                keys.iter().find(is_there).map(|key| key_slot(key))
+            }
+            _ => None,
+        };
+        Self { node, slot }
     }
 }
 
@@ -178,8 +214,8 @@ struct ToNodes {
 
 impl Route for ToNodes {
     fn node<'v>(&self, view: &'v View, unit: u32, _command: &Command) -> Result<&'v Arc<Node>, Error> {
-        let Target { node, first_slot } = &self.nodes[unit as usize];
-        if let Some(shard) = first_slot.and_then(|slot| view.topology.owner(slot)) {
+        let Target { node, slot } = &self.nodes[unit as usize];
+        if let Some(shard) = slot.and_then(|slot| view.topology.owner(slot)) {
             return Ok(&shard.primary);
         }
         let same = view.topology.all_nodes().find(|known| known.id == node.id);
@@ -199,7 +235,7 @@ impl Route for ToNodes {
     }
 
     fn follows_primary(&self, _view: &View, unit: u32) -> bool {
-        self.nodes[unit as usize].first_slot.is_some()
+        self.nodes[unit as usize].slot.is_some()
     }
 }
 
@@ -222,7 +258,7 @@ mod tests {
     }
 
     fn ports(topology: &Topology, targets: Targets) -> Vec<u16> {
-        select(topology, &targets, false).unwrap().iter().map(|node| node.address.port).collect()
+        select(topology, &targets, false).unwrap().iter().filter_map(|node| node.address.port()).collect()
     }
 
     #[test]

@@ -308,7 +308,7 @@ impl Engine {
         if topology.parts_slots() {
             return Ok(usize::from(key_slot(key)));
         }
-        let node = map::place(self, topology, &Command::new("GET").key(key))?;
+        let node = self.holder(topology, key)?;
         let is_it = |shard: &crate::topology::Shard| Arc::ptr_eq(&shard.primary, node);
         Ok(topology.shards().iter().position(is_it).unwrap_or_default())
     }
@@ -321,8 +321,8 @@ impl Engine {
 
     /// The nodes of a fan-out.
     #[cfg(feature = "module")]
-    pub(crate) fn targeted(topology: &Topology, targets: &Targets) -> Result<Vec<Arc<Node>>, Error> {
-        fanout::select(topology, targets, false)
+    pub(crate) fn targeted(&self, topology: &Topology, targets: &Targets) -> Result<Vec<Arc<Node>>, Error> {
+        self.select(topology, targets, false)
     }
 
     /// Whether the caller may send this.

@@ -4,7 +4,7 @@
 //! a refresh puts a new one in its place, and links whose address stays are the same in both.
 
 use std::collections::HashSet;
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ use crate::command::Command;
 use crate::error::Error;
 use crate::link::{Batch, Budget, Link, Links, Mode, Protocol};
 use crate::reply::Reply;
-use crate::topology::{Address, Answer, AskCluster, BoxFuture, Node, NodeProvider, Topology};
+use crate::topology::{Address, Answer, AskCluster, BoxFuture, Endpoint, Node, NodeProvider, Topology};
 
 /// Between two refreshes, however many ask for one.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
@@ -53,7 +53,7 @@ impl View {
 
     /// Whether this node is the process that we run in, and served by it.
     pub(super) fn is_in_process(&self, node: &Arc<Node>) -> bool {
-        self.topology.local().is_some_and(|local| Arc::ptr_eq(local, node))
+        self.topology.is_local(node)
     }
 }
 
@@ -112,9 +112,9 @@ impl Views {
         self.current().ok_or_else(|| Error::Topology("the topology is not known yet".into()))
     }
 
-    /// A link to an address that need not be in the topology, as redirects name them.
-    pub(super) fn link_to(&self, address: &Address) -> Arc<dyn Link> {
-        self.links.get(address)
+    /// A link over a socket, even where the node is the one that we live in.
+    pub(super) fn link_to(&self, node: &Node) -> Arc<dyn Link> {
+        self.links.get(node.endpoint())
     }
 
     pub(super) fn age(&self) -> Option<Duration> {
@@ -197,14 +197,14 @@ impl Views {
         let topology = Arc::new(topology.with_epoch(epoch));
         let links = topology.all_nodes().map(|node| (node.clone(), self.link_for(&topology, node))).collect();
         self.current.store(Some(Arc::new(View { topology: topology.clone(), links, lost_slots })));
-        let known: HashSet<&Address> = topology.all_nodes().map(|node| &node.address).collect();
-        self.links.retain(|address| known.contains(address));
+        let known: HashSet<Endpoint> = topology.all_nodes().map(|node| node.endpoint()).collect();
+        self.links.retain(|endpoint| known.contains(endpoint));
     }
 
     fn link_for(&self, topology: &Topology, node: &Arc<Node>) -> Arc<dyn Link> {
-        match (&self.local, topology.local()) {
-            (Some(link), Some(local)) if Arc::ptr_eq(local, node) => link.clone(),
-            _ => self.links.get(&node.address),
+        match &self.local {
+            Some(link) if topology.is_local(node) => link.clone(),
+            _ => self.links.get(node.endpoint()),
         }
     }
 }
@@ -223,6 +223,9 @@ pub(super) async fn follow(shared: Weak<Shared>) {
         let Some(engine) = shared.upgrade() else { return };
         let Some(provider) = engine.views.provider.clone() else { return };
         let hint = engine.views.hint.clone();
+        // Listened for from before the look, so that no change falls between the two.
+        let changed = catch_unwind(AssertUnwindSafe(|| provider.changed()));
+        let changed = changed.unwrap_or_else(|_| Box::pin(std::future::pending()));
         // The error is kept in the state, and the next request that needs a topology reports it.
         let _ = engine.views.refresh(Deadline::after(LONGEST_REFRESH), &engine.stats).await;
         let every = if engine.views.last_error().is_some() {
@@ -233,7 +236,7 @@ pub(super) async fn follow(shared: Weak<Shared>) {
         drop(engine);
         tokio::select! {
             () = hint.notified() => {}
-            () = AssertUnwindSafe(async { provider.changed().await }).catch_unwind().map(|_| ()) => {}
+            () = AssertUnwindSafe(changed).catch_unwind().map(|_| ()) => {}
             () = tokio::time::sleep(every) => {}
         }
     }
@@ -267,7 +270,7 @@ impl AskCluster for ThroughSeeds {
                     budget,
                     reduction: None,
                 };
-                let sent = self.links.get(&address).send(batch);
+                let sent = self.links.get(address.clone().into()).send(batch);
                 let Ok(delivery) = tokio::time::timeout(PATIENCE, sent).await else {
                     failure = Error::Topology(format!("{address} did not describe the cluster in time"));
                     continue;
@@ -276,7 +279,7 @@ impl AskCluster for ThroughSeeds {
                     Some(Reply::Error(message)) => {
                         failure = Error::Shard { node: address.to_string(), message, key: None };
                     }
-                    Some(reply) => return Ok(Answer { reply, host: address.host }),
+                    Some(reply) => return Ok(Answer { reply, host: address.host().to_owned() }),
                     None => failure = Error::Topology(format!("{address} cannot be reached")),
                 }
             }

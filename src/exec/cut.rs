@@ -4,9 +4,10 @@
 
 use super::Request;
 use super::describe::Find;
-use super::plan::{Part, cross_slot};
+use super::plan::{Part, keys_apart};
 use crate::command::Command;
 use crate::error::Error;
+use crate::topology::Topology;
 
 /// Cuts one command.
 pub(super) struct Cutter<'a> {
@@ -26,23 +27,27 @@ impl<'a> Cutter<'a> {
     ///
     /// # Errors
     /// Why the command cannot be cut.
-    pub(super) fn of(request: &Request, args: &'a [&'a [u8]]) -> Result<Self, Error> {
+    pub(super) fn of(topology: &Topology, request: &Request, args: &'a [&'a [u8]]) -> Result<Self, Error> {
         let [spec] = request.description.keys.as_slice() else {
-            return Err(cross_slot(request, "cannot be split, since its keys stand in several places"));
+            return Err(keys_apart(topology, request, "cannot be split, since its keys stand in several places"));
         };
         let first = request.keys[0];
         let (step, count_at) = match spec.find {
             Find::Range { step } => (step, None),
             Find::KeyNum { back, step } => (step, first.checked_sub(back)),
             Find::Unknown => {
-                return Err(cross_slot(request, "cannot be split, since the server does not say how its keys stand"));
+                return Err(keys_apart(
+                    topology,
+                    request,
+                    "cannot be split, since the server does not say how its keys stand",
+                ));
             }
         };
         let in_a_row = request.keys.iter().enumerate().all(|(index, &at)| at == first + index * step);
         let end = first + request.keys.len() * step;
         if spec.is_uncertain || !in_a_row {
             let why = "cannot be split, since the server does not say for sure how its keys stand";
-            return Err(cross_slot(request, why));
+            return Err(keys_apart(topology, request, why));
         }
         if end > args.len() {
             // A key without its value. These are the words of the server.
@@ -51,7 +56,7 @@ impl<'a> Cutter<'a> {
         }
         let is_condition = |option: &&[u8]| option.eq_ignore_ascii_case(b"NX") || option.eq_ignore_ascii_case(b"XX");
         if args[end..].iter().any(is_condition) {
-            return Err(cross_slot(request, "with NX or XX sets a condition on all keys at once"));
+            return Err(keys_apart(topology, request, "with NX or XX sets a condition on all keys at once"));
         }
         Ok(Self { args, first, step, end, count_at })
     }

@@ -7,6 +7,7 @@ use super::{How, Request};
 use crate::engine::{Engine, Targets};
 use crate::error::Error;
 use crate::reply::Reply;
+use crate::topology::Topology;
 
 /// A map of what is known, what follows from it, and which node would get what.
 pub(crate) async fn explain(engine: Engine, request: Request, how: How) -> Result<Reply, Error> {
@@ -29,16 +30,16 @@ pub(crate) async fn explain(engine: Engine, request: Request, how: How) -> Resul
                     placed.collect::<Result<Vec<_>, Error>>()?
                 }
                 Plan::Everywhere(targets) => {
-                    let nodes = Engine::targeted(&topology, targets)?;
+                    let nodes = engine.targeted(&topology, targets)?;
                     nodes.into_iter().map(|node| (node, &request.command)).collect()
                 }
                 Plan::One(node) => {
-                    let nodes = Engine::targeted(&topology, &Targets::Nodes(vec![node.clone()]))?;
+                    let nodes = engine.targeted(&topology, &Targets::Nodes(vec![node.clone()]))?;
                     nodes.into_iter().map(|node| (node, &request.command)).collect()
                 }
                 Plan::Scan | Plan::RandomKey => Vec::new(),
             };
-            lines.push(("plan".into(), way(&plan).into()));
+            lines.push(("plan".into(), way(&plan, &topology).into()));
             lines.push(("merge".into(), Merge::of(&plan, policy, &how).as_str().into()));
             let parts = parts.into_iter();
             let parts = parts.map(|(node, part)| vec![node.to_string().into(), Reply::from(part.to_string())].into());
@@ -48,16 +49,18 @@ pub(crate) async fn explain(engine: Engine, request: Request, how: How) -> Resul
     Ok(Reply::Map(lines))
 }
 
-fn way(plan: &Plan) -> String {
+fn way(plan: &Plan, topology: &Topology) -> String {
+    let places = if topology.parts_slots() { "slot" } else { "host" };
     match plan {
         Plan::Keyed(parts) if parts.len() == 1 => "unsplit, to the shard of its keys".into(),
         Plan::Keyed(parts) => {
-            format!("split by slot into {} parts; each part is atomic, the whole is not", parts.len())
+            format!("split by {places} into {} parts; each part is atomic, the whole is not", parts.len())
         }
         Plan::Everywhere(Targets::All) => "to all nodes".into(),
         Plan::Everywhere(Targets::Primaries) => "to the primary of every shard that holds data".into(),
         Plan::Everywhere(Targets::Replicas) => "to the replicas of every shard that holds data".into(),
         Plan::Everywhere(Targets::Nodes(_)) => "to the nodes that are named".into(),
+        Plan::Everywhere(Targets::Keys(_)) => "to the nodes that hold the keys given with KEY".into(),
         Plan::One(_) => "to one node; any can answer".into(),
         Plan::Scan => "a part of the slots at a time, by a cursor that any node can go on with".into(),
         Plan::RandomKey => "to a shard that is drawn by its number of keys (DBSIZE), then RANDOMKEY there".into(),

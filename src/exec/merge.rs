@@ -51,7 +51,11 @@ impl Merge {
 
     /// For a command that all of these nodes run.
     pub(super) fn of_nodes(targets: &Targets, policy: Policy, how: &How) -> Self {
-        let is_one = matches!(targets, Targets::Nodes(nodes) if nodes.len() == 1);
+        let is_one = match targets {
+            Targets::Nodes(nodes) => nodes.len() == 1,
+            Targets::Keys(keys) => keys.len() == 1,
+            _ => false,
+        };
         // Nobody knows how to merge what nobody has said anything about, unless the server sends it to many nodes itself.
         let is_unsaid = how.targets.is_some() && policy.is_silent();
         match policy.response {
@@ -105,7 +109,7 @@ fn by_policy(response: ResponsePolicy, replies: Replies) -> Result<Reply, Error>
 
 /// Each node's reply under its address.
 pub(crate) fn by_node(replies: Replies) -> Reply {
-    let by_node = |entry: ShardReply| (entry.node.address.to_string().into(), in_place(entry));
+    let by_node = |entry: ShardReply| (entry.node.name().into(), in_place(entry));
     Reply::Map(replies.into_iter().map(by_node).collect())
 }
 
@@ -114,7 +118,7 @@ pub(crate) fn by_node(replies: Replies) -> Reply {
 pub(super) fn parts_by_node(policy: Policy, replies: Replies) -> Result<Reply, Error> {
     let mut nodes: Vec<(Reply, Vec<ShardReply>)> = Vec::new();
     for entry in replies {
-        let address = Reply::from(entry.node.address.to_string());
+        let address = Reply::from(entry.node.name());
         match nodes.iter_mut().find(|(known, _)| *known == address) {
             Some((_, entries)) => entries.push(entry),
             None => nodes.push((address, vec![entry])),
@@ -139,7 +143,7 @@ pub(super) fn parts_by_node(policy: Policy, replies: Replies) -> Result<Reply, E
 pub(crate) fn failures(replies: &Replies) -> Reply {
     let mut failures: Vec<(Reply, Reply)> = Vec::new();
     for (node, error) in replies.errors() {
-        let node = Reply::from(node.address.to_string());
+        let node = Reply::from(node.name());
         if !failures.iter().any(|(known, _)| *known == node) {
             failures.push((node, Reply::Error(error.to_line().into())));
         }

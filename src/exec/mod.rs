@@ -32,6 +32,7 @@ use crate::command::Command;
 use crate::engine::{Engine, Options, Replies, ShardReply, Targets};
 use crate::error::Error;
 use crate::reply::Reply;
+use crate::topology::Topology;
 use merge::Merge;
 use plan::{Part, Plan, may_cut};
 use policy::{Policy, ResponsePolicy};
@@ -70,7 +71,7 @@ pub(crate) async fn exec(engine: Engine, request: Request, how: How) -> Result<R
     let how = How { is_read: request.description.has_flag("readonly"), ..how };
     let (plan, policy) = plan::plan(&engine, &topology, &request, &how)?;
     match plan {
-        Plan::Keyed(parts) => keyed(&engine, &request, &how, policy, parts).await,
+        Plan::Keyed(parts) => keyed(&engine, &topology, &request, &how, policy, parts).await,
         Plan::Everywhere(targets) => everywhere(&engine, request.command, &how, policy, targets).await,
         Plan::One(node) => everywhere(&engine, request.command, &how, policy, Targets::Nodes(vec![node])).await,
         Plan::Scan => scan(engine, Scan::parse(&request.command)?).await,
@@ -81,13 +82,14 @@ pub(crate) async fn exec(engine: Engine, request: Request, how: How) -> Result<R
 /// Sends the parts of a command, each to where its keys are.
 async fn keyed(
     engine: &Engine,
+    topology: &Topology,
     request: &Request,
     how: &How,
     policy: Policy,
     mut parts: Vec<Part>,
 ) -> Result<Reply, Error> {
     let args: Vec<&[u8]> = request.command.args().collect();
-    let cutter = may_cut(request, &args, how, policy).ok();
+    let cutter = may_cut(topology, request, &args, how, policy).ok();
     let can_be_cut = |part: &Part| cutter.is_some() && part.places.len() > 1;
     let options = Options::keeping_failures(parts.iter().any(can_be_cut));
     let commands: Vec<Command> = parts.iter().map(|part| part.command.clone()).collect();

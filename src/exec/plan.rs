@@ -69,7 +69,7 @@ fn choose(engine: &Engine, topology: &Topology, request: &Request, how: &How, po
         RequestPolicy::Special if request.description.name == "randomkey" => Plan::RandomKey,
         RequestPolicy::Special => {
             return Err(Error::Invalid(format!(
-                "there is no generic way to run '{}' cluster-wide; name nodes with ON or NODE",
+                "there is no generic way to run '{}' cluster-wide; name nodes with ON, NODE or KEY",
                 name()
             )));
         }
@@ -97,7 +97,7 @@ fn by_keys(
     if let [only] = places.as_mut_slice() {
         return Ok(vec![Part { command: request.command.clone(), places: std::mem::take(only) }]);
     }
-    let cutter = may_cut(request, &args, how, policy)?;
+    let cutter = may_cut(topology, request, &args, how, policy)?;
     Ok(places.into_iter().map(|places| cutter.part(places)).collect())
 }
 
@@ -106,30 +106,46 @@ fn by_keys(
 /// # Errors
 /// Why it must not be cut.
 pub(super) fn may_cut<'a>(
+    topology: &Topology,
     request: &Request,
     args: &'a [&'a [u8]],
     how: &How,
     policy: Policy,
 ) -> Result<Cutter<'a>, Error> {
     if policy.request != RequestPolicy::MultiShard {
-        return Err(cross_slot(request, "works on all its keys at once, so they must share a {hash tag}"));
+        let hint = if topology.parts_slots() { ", so they must share a {hash tag}" } else { "" };
+        return Err(keys_apart(topology, request, &format!("works on all its keys at once{hint}")));
     }
-    let cutter = Cutter::of(request, args)?;
+    let cutter = Cutter::of(topology, request, args)?;
     let is_write = request.description.has_flag("write");
     if is_write && !how.nonatomic && !SAFE_TO_SPLIT.contains(&&*request.description.name) {
-        return Err(cross_slot(request, "over several slots is not atomic; RMR.EXEC NONATOMIC runs it in parts"));
+        let places = if topology.parts_slots() { "slots" } else { "hosts" };
+        let why = format!("over several {places} is not atomic; RMR.EXEC NONATOMIC runs it in parts");
+        return Err(keys_apart(topology, request, &why));
     }
     Ok(cutter)
 }
 
-/// The refusal of a command whose keys must not be parted.
-pub(super) fn cross_slot(request: &Request, why: &str) -> Error {
+/// The refusal of a command whose keys must not be parted. Plain servers have no slots that keys could cross.
+pub(super) fn keys_apart(topology: &Topology, request: &Request, why: &str) -> Error {
     let name = printable(request.description.name.to_ascii_uppercase().as_bytes());
-    Error::CrossSlot(format!("Keys in request don't hash to the same slot: {name} {why}"))
+    if topology.parts_slots() {
+        Error::CrossSlot(format!("Keys in request don't hash to the same slot: {name} {why}"))
+    } else {
+        Error::Unroutable(format!("the keys of '{name}' are on several hosts: {name} {why}"))
+    }
 }
 
 /// The node for a command that any node can answer: the one that we live in, where it can.
+///
+/// # Errors
+/// Of a list of hosts, each has its own data: without a key nobody knows which one is meant.
 fn any_node(topology: &Topology, request: &Request) -> Result<String, Error> {
+    if !topology.has_slots() {
+        let name = printable(request.command.name());
+        let why = "has no key that says which node it is for; name nodes with ON, NODE or KEY";
+        return Err(Error::Unroutable(format!("'{name}' {why}")));
+    }
     let is_write = request.description.has_flag("write");
     if let Some(local) = topology.local() {
         let shard = topology.shards().iter().find(|shard| shard.replicas.iter().any(|replica| replica.id == local.id));
@@ -138,12 +154,7 @@ fn any_node(topology: &Topology, request: &Request) -> Result<String, Error> {
             _ => local.id.clone(),
         });
     }
-    if topology.has_slots() {
-        let shard = topology.data_shards().next().or(topology.shards().first());
-        let shard =
-            shard.ok_or_else(|| Error::Topology(format!("the provider '{}' knows no node", topology.source())))?;
-        return Ok(shard.primary.id.clone());
-    }
-    let name = printable(request.command.name());
-    Err(Error::Unroutable(format!("'{name}' has no key that says which node it is for; name nodes with ON or NODE")))
+    let shard = topology.data_shards().next().or(topology.shards().first());
+    let shard = shard.ok_or_else(|| Error::Topology(format!("the provider '{}' knows no node", topology.source())))?;
+    Ok(shard.primary.id.clone())
 }

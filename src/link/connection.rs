@@ -5,7 +5,8 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::io::IoSlice;
+use std::io::{ErrorKind, IoSlice};
+use std::mem::MaybeUninit;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -13,17 +14,46 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{mpsc, oneshot};
+use tokio_rustls::client::TlsStream;
 
 use super::resp::{ProtocolError, Scanner, decode};
 use super::{Batch, Budget, Delivery, Failure, Mode, Status};
 use crate::command::Command;
 use crate::reply::Reply;
 
-/// What a connection runs over: TCP, or TLS over it.
-pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
-impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+/// What a connection runs over: TCP, TLS over it, or a Unix socket.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {
+    /// Whether the peer has said something that has not been read: at the least, that it has closed the connection. The
+    /// operating system is asked, which may know more than the runtime has told so far.
+    fn has_news(&self) -> bool;
+}
+
+impl Stream for TcpStream {
+    fn has_news(&self) -> bool {
+        has_news(SockRef::from(self))
+    }
+}
+
+impl Stream for UnixStream {
+    fn has_news(&self) -> bool {
+        has_news(SockRef::from(self))
+    }
+}
+
+impl Stream for TlsStream<TcpStream> {
+    fn has_news(&self) -> bool {
+        self.get_ref().0.has_news()
+    }
+}
+
+fn has_news(socket: SockRef<'_>) -> bool {
+    let nothing = |error: std::io::Error| matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted);
+    !socket.peek(&mut [MaybeUninit::uninit()]).is_err_and(nothing)
+}
 
 /// A batch on its way to the connection, encoded.
 pub(super) struct Outgoing {
@@ -159,6 +189,8 @@ pub(super) struct Connection {
     scanner: Scanner,
     /// Batches that have left, wholly or in part, in the order in which they are answered.
     pending: VecDeque<Pending>,
+    /// Whether the node has answered anything here.
+    has_worked: bool,
 }
 
 impl Connection {
@@ -174,6 +206,7 @@ impl Connection {
             largest: 0,
             scanner: Scanner::default(),
             pending: VecDeque::new(),
+            has_worked: false,
         }
     }
 
@@ -191,7 +224,8 @@ impl Connection {
         self.waiting.push_back((outgoing.wire, pending));
     }
 
-    /// Works until the connection ends. What was asked and not answered is then failed.
+    /// Works until the connection ends. What was asked and not answered is then failed; of what has not left,
+    /// [`take_unsent`](Self::take_unsent) says what becomes.
     pub(super) fn poll_run(
         &mut self,
         inbox: &mut mpsc::UnboundedReceiver<Message>,
@@ -214,7 +248,8 @@ impl Connection {
                 _ => self.poll_read(context),
             });
             if let Ok(cause) = tokio::time::timeout(LOOK, broken).await {
-                return self.fail_pending(&cause);
+                self.fail_pending(&cause);
+                return self.fail_waiting(&cause);
             }
         }
     }
@@ -228,9 +263,25 @@ impl Connection {
         for mut pending in self.pending.drain(..) {
             pending.finish(Some(Failure::Lost(cause.into())));
         }
+    }
+
+    fn fail_waiting(&mut self, cause: &str) {
         for (_, mut pending) in self.waiting.drain(..) {
             pending.finish(Some(Failure::Unreachable(cause.into())));
         }
+    }
+
+    /// What has not left a connection that has ended, to be sent by another: the connection may have died long ago. One
+    /// that has never worked fails it instead, as the next would not work either.
+    pub(super) fn take_unsent(&mut self, cause: &str) -> Vec<Outgoing> {
+        if !self.has_worked {
+            self.fail_waiting(cause);
+        }
+        let outgoing = |(wire, pending): (Vec<u8>, Pending)| {
+            let Pending { commands, mode, budget, answer, .. } = pending;
+            answer.map(|answer| Outgoing { wire, commands, mode, budget, answer: Some(answer) })
+        };
+        self.waiting.drain(..).filter_map(outgoing).collect()
     }
 
     fn poll_end(&mut self, inbox: &mut mpsc::UnboundedReceiver<Message>, context: &mut Context<'_>) -> Poll<End> {
@@ -244,6 +295,17 @@ impl Connection {
                     break;
                 }
                 Poll::Pending => break,
+            }
+        }
+        let is_idle = self.pending.is_empty() && self.begun.is_empty();
+        if is_idle && !self.waiting.is_empty() && self.stream.has_news() {
+            // Whatever leaves now would be lost if that is the end.
+            if let Poll::Ready(cause) = self.poll_read(context) {
+                return Poll::Ready(End::Broken(cause));
+            }
+            if self.stream.has_news() {
+                // The runtime is about to hear of it, and wakes us then.
+                return Poll::Pending;
             }
         }
         if let Poll::Ready(Err(error)) = self.poll_write(context) {
@@ -312,6 +374,7 @@ impl Connection {
             match ready!(read.poll(context)) {
                 Ok(0) => return Poll::Ready("the node closed the connection".into()),
                 Ok(_) => {
+                    self.has_worked = true;
                     self.silence.store(0, Ordering::Relaxed);
                     self.largest = self.largest.max(self.input.len());
                 }

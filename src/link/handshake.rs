@@ -1,4 +1,4 @@
-//! The first words on a new connection: who we are, and which protocol we speak.
+//! The first words on a new connection: who we are, which protocol we speak, and which database we mean.
 
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -9,7 +9,7 @@ use super::inner::VERSION;
 use super::resp::{Scanner, decode};
 use crate::command::Command;
 use crate::reply::Reply;
-use crate::topology::BoxFuture;
+use crate::topology::{BoxFuture, Login};
 
 /// A user and its password.
 #[derive(Clone, PartialEq, Eq)]
@@ -31,6 +31,11 @@ impl Credentials {
     /// The secret that nodes of a cluster share, from Redis 8.0. Older nodes of the same cluster refuse it.
     pub fn internal(secret: impl Into<Vec<u8>>) -> Self {
         Self { is_offer: true, ..Self::new("internal connection", secret) }
+    }
+
+    /// What a list of hosts says.
+    pub(super) fn of(login: &Login) -> Self {
+        Self::new(login.user.as_deref().unwrap_or("default"), login.password.clone())
     }
 }
 
@@ -57,59 +62,96 @@ impl CredentialSource for Credentials {
 /// The name that our connections carry in `CLIENT LIST`.
 pub(crate) const CLIENT_NAME: &str = "rmr";
 
-/// Authenticates and chooses the protocol. A server that knows no `HELLO` is spoken to in RESP2.
+/// What is said on each new connection, once it is authenticated.
+pub(super) struct Words<'a> {
+    pub(super) protocol: Protocol,
+    pub(super) database: u32,
+    pub(super) inner_command: Option<&'a str>,
+}
+
+/// Authenticates, chooses the protocol and the database, and asks whether the node knows our inner command, in our version:
+/// asked without a request, it says its own. A server that knows no `HELLO` is spoken to in RESP2.
 pub(super) async fn greet(
     stream: &mut dyn Stream,
     candidates: &[Credentials],
-    protocol: Protocol,
-) -> Result<(), String> {
-    let mut refusal = None;
-    for credentials in candidates {
-        let auth = Command::new("AUTH").arg(&credentials.user).arg(&credentials.password);
-        match call(stream, &auth).await? {
-            Reply::Error(_) if credentials.is_offer => {}
-            Reply::Error(message) => refusal = Some(message),
-            _ => {
-                refusal = None;
-                break;
-            }
-        }
-    }
-    if let Some(message) = refusal {
-        return Err(String::from_utf8_lossy(&message).into_owned());
-    }
-    let version = match protocol {
+    words: &Words<'_>,
+) -> Result<bool, String> {
+    authenticate(stream, candidates).await?;
+    let version = match words.protocol {
         Protocol::Resp2 => "2",
         Protocol::Resp3 => "3",
     };
-    match call(stream, &Command::new("HELLO").arg(version).arg("SETNAME").arg(CLIENT_NAME)).await? {
-        Reply::Error(message) if message.starts_with(b"NOAUTH") => {
-            Err("NOAUTH the node asks for a password, and none is set for links (rmr.password, masterauth)".into())
+    let hello = Command::new("HELLO").arg(version).arg("SETNAME").arg(CLIENT_NAME);
+    let select = (words.database != 0).then(|| Command::new("SELECT").arg(u64::from(words.database)));
+    let selects = select.is_some();
+    let commands: Vec<Command> =
+        [Some(hello), select, words.inner_command.map(Command::new)].into_iter().flatten().collect();
+    let mut replies = call_all(stream, &commands).await?.into_iter();
+    match replies.next() {
+        Some(Reply::Error(message)) if message.starts_with(b"NOAUTH") => {
+            return Err(
+                "NOAUTH the node asks for a password, and none is set for links (rmr.password, masterauth)".into()
+            );
         }
-        Reply::Error(message) if !message.starts_with(b"ERR unknown command") => {
-            Err(String::from_utf8_lossy(&message).into_owned())
+        Some(Reply::Error(message)) if !message.starts_with(b"ERR unknown command") => {
+            return Err(String::from_utf8_lossy(&message).into_owned());
         }
-        _ => Ok(()),
+        _ => {}
+    }
+    if selects && let Some(Reply::Error(message)) = replies.next() {
+        return Err(format!("database {}: {}", words.database, String::from_utf8_lossy(&message)));
+    }
+    Ok(replies.next().and_then(|version| version.integer()) == Some(i64::from(VERSION)))
+}
+
+async fn authenticate(stream: &mut dyn Stream, candidates: &[Credentials]) -> Result<(), String> {
+    let mut refusal = None;
+    for credentials in candidates {
+        match log_in(stream, credentials).await? {
+            Reply::Error(_) if credentials.is_offer => {}
+            Reply::Error(message) => refusal = Some(message),
+            _ => return Ok(()),
+        }
+    }
+    match refusal {
+        Some(message) => Err(String::from_utf8_lossy(&message).into_owned()),
+        None => Ok(()),
     }
 }
 
-/// Whether the node knows our inner command, in our version: asked without a request, it says its own.
-pub(super) async fn knows_inner(stream: &mut dyn Stream, inner_command: &str) -> Result<bool, String> {
-    let version = call(stream, &Command::new(inner_command)).await?;
-    Ok(version.integer() == Some(i64::from(VERSION)))
+async fn log_in(stream: &mut dyn Stream, credentials: &Credentials) -> Result<Reply, String> {
+    let Credentials { user, password, .. } = credentials;
+    match call(stream, &Command::new("AUTH").arg(user).arg(password)).await? {
+        // Before Redis 6 there are no users, and one password.
+        Reply::Error(message) if user == "default" && message.starts_with(b"ERR wrong number of arguments") => {
+            call(stream, &Command::new("AUTH").arg(password)).await
+        }
+        reply => Ok(reply),
+    }
 }
 
 async fn call(stream: &mut dyn Stream, command: &Command) -> Result<Reply, String> {
+    let mut replies = call_all(stream, std::slice::from_ref(command)).await?;
+    replies.pop().ok_or_else(|| "the node did not answer".into())
+}
+
+/// Sends commands in one write, and reads a reply to each.
+async fn call_all(stream: &mut dyn Stream, commands: &[Command]) -> Result<Vec<Reply>, String> {
     let mut wire = Vec::new();
-    command.write_to(&mut wire);
+    commands.iter().for_each(|command| command.write_to(&mut wire));
     stream.write_all(&wire).await.map_err(|error| error.to_string())?;
     stream.flush().await.map_err(|error| error.to_string())?;
     let mut input = BytesMut::with_capacity(1024);
     let mut scanner = Scanner::default();
-    while !scanner.scan(&input).map_err(|error| error.to_string())? {
-        if stream.read_buf(&mut input).await.map_err(|error| error.to_string())? == 0 {
+    let mut replies = Vec::with_capacity(commands.len());
+    while replies.len() < commands.len() {
+        if scanner.scan(&input).map_err(|error| error.to_string())? {
+            let bytes = input.split_to(scanner.forget()).freeze();
+            replies.push(decode(&bytes, &mut 0).map_err(|error| error.to_string())?);
+            scanner.next_reply();
+        } else if stream.read_buf(&mut input).await.map_err(|error| error.to_string())? == 0 {
             return Err("the node closed the connection".into());
         }
     }
-    decode(&input.freeze(), &mut 0).map_err(|error| error.to_string())
+    Ok(replies)
 }

@@ -31,7 +31,7 @@ pub(crate) use resp::decode_whole;
 pub(crate) use resp::{ELEMENT_COST, decode};
 #[cfg(feature = "module")]
 pub(crate) use socket::{cork, uncork};
-pub use tls::{TlsFiles, TlsSource};
+pub use tls::TlsSource;
 
 use crate::combine::{AnyCombine, AnyPartial};
 use crate::command::Command;
@@ -49,7 +49,7 @@ pub struct Batch {
     pub mode: Mode,
     /// The protocol whose types the replies are to have.
     pub protocol: Protocol,
-    /// The database to run in, for the node that we live in. Connections are in database 0.
+    /// The database to run in, for the node that we live in. Connections are in that of their endpoint.
     pub database: i32,
     /// The bytes of replies that the request may still take.
     pub budget: Arc<Budget>,

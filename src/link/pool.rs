@@ -1,4 +1,4 @@
-//! One link for each address, for as long as somebody knows the address.
+//! One link for each endpoint, for as long as somebody knows it: a server, a database of it, and how it is logged in to.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,57 +8,70 @@ use super::Link;
 use super::handshake::CredentialSource;
 use super::socket::SocketLink;
 use super::tls::TlsSource;
-use crate::topology::Address;
+use crate::topology::{Address, Endpoint};
 
 /// How links connect.
 pub struct LinkOptions {
     /// The longest that dialling, TLS and authentication may take together.
     pub connect_timeout: Box<dyn Fn() -> Duration + Send + Sync>,
-    /// With what to authenticate; nobody is authenticated without.
+    /// With what to authenticate, where a list of hosts does not say; nobody is authenticated without.
     pub credentials: Option<Box<dyn CredentialSource>>,
     /// With which certificates to speak TLS; plain TCP without.
     pub tls: Option<Box<dyn TlsSource>>,
     /// The inner command by which nodes with the same module reduce their own share; nobody is asked to without.
     pub inner_command: Option<String>,
+    /// Whether TLS is spoken, if there are certificates, to nodes of which no list of hosts says it.
+    pub tls_by_default: bool,
 }
 
 impl Default for LinkOptions {
     /// One second, no authentication, no TLS, no inner command.
     fn default() -> Self {
-        Self { connect_timeout: Box::new(|| Duration::from_secs(1)), credentials: None, tls: None, inner_command: None }
+        Self {
+            connect_timeout: Box::new(|| Duration::from_secs(1)),
+            credentials: None,
+            tls: None,
+            tls_by_default: true,
+            inner_command: None,
+        }
     }
 }
 
-/// The links of an engine, by address.
+/// The links of an engine.
 pub struct Links {
     options: Arc<LinkOptions>,
-    by_address: Mutex<HashMap<Address, Arc<SocketLink>>>,
+    by_endpoint: Mutex<HashMap<Endpoint, Arc<SocketLink>>>,
 }
 
 impl Links {
     /// No links so far.
     pub fn new(options: LinkOptions) -> Self {
-        Self { options: Arc::new(options), by_address: Mutex::default() }
+        Self { options: Arc::new(options), by_endpoint: Mutex::default() }
     }
 
-    /// The link to this address; made if there is none. Must be called within a tokio runtime.
-    pub fn get(&self, address: &Address) -> Arc<dyn Link> {
-        let mut links = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(link) = links.get(address) {
+    /// The link to this endpoint; made if there is none. Must be called within a tokio runtime.
+    pub fn get(&self, endpoint: Endpoint) -> Arc<dyn Link> {
+        let mut links = self.by_endpoint.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(link) = links.get(&endpoint) {
             return link.clone();
         }
-        let link = Arc::new(SocketLink::new(address.clone(), self.options.clone()));
-        links.insert(address.clone(), link.clone());
+        let link = Arc::new(SocketLink::new(endpoint.clone(), self.options.clone()));
+        links.insert(endpoint, link.clone());
         link
     }
 
-    /// Lets go of the links to all other addresses. What is in flight on them is still answered.
-    pub fn retain(&self, is_known: impl Fn(&Address) -> bool) {
-        self.by_address.lock().unwrap_or_else(PoisonError::into_inner).retain(|address, _| is_known(address));
+    /// Lets go of the links to all other endpoints. What is in flight on them is still answered.
+    pub fn retain(&self, is_known: impl Fn(&Endpoint) -> bool) {
+        self.by_endpoint.lock().unwrap_or_else(PoisonError::into_inner).retain(|endpoint, _| is_known(endpoint));
     }
 
     /// The addresses that there are links to.
     pub fn addresses(&self) -> Vec<Address> {
-        self.by_address.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+        self.by_endpoint
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .keys()
+            .map(|endpoint| endpoint.address.clone())
+            .collect()
     }
 }

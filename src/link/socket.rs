@@ -11,18 +11,18 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use rustls::pki_types::ServerName;
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio_rustls::TlsConnector;
 
 use super::connection::{Connection, End, Message, Outgoing, Stream};
-use super::handshake::{greet, knows_inner};
+use super::handshake::{Credentials, Words, greet};
 use super::inner::{Answer, Request};
 use super::pool::LinkOptions;
 use super::{Batch, Budget, Delivery, Failure, Link, LinkState, Protocol, Reduction, Status};
 use crate::command::Command;
 use crate::reply::Reply;
-use crate::topology::{Address, BoxFuture};
+use crate::topology::{Address, BoxFuture, Endpoint, TlsFiles};
 
 /// After this many requests in a row that ran out of time while the node said nothing, another connection is opened. The
 /// old one stays for those with more patience.
@@ -88,8 +88,8 @@ impl Lane {
 }
 
 impl SocketLink {
-    /// A link to this address. Nothing is dialled before something is sent. Must be called within a tokio runtime.
-    pub fn new(address: Address, options: Arc<LinkOptions>) -> Self {
+    /// A link to this endpoint. Nothing is dialled before something is sent. Must be called within a tokio runtime.
+    pub fn new(endpoint: Endpoint, options: Arc<LinkOptions>) -> Self {
         let status = Arc::new(Status::default());
         let inner =
             Arc::new(Inner { options: options.clone(), declined_until: AtomicU64::new(0), began: Instant::now() });
@@ -97,7 +97,12 @@ impl SocketLink {
             let (outbox, inbox) = mpsc::unbounded_channel();
             let silence = Arc::new(AtomicU32::new(0));
             let driver = Driver {
-                dialler: Dialler { address: address.clone(), protocol, options: options.clone(), inner: inner.clone() },
+                dialler: Dialler {
+                    endpoint: endpoint.clone(),
+                    protocol,
+                    options: options.clone(),
+                    inner: inner.clone(),
+                },
                 inbox,
                 status: status.clone(),
                 silence: silence.clone(),
@@ -288,7 +293,7 @@ impl Drop for InFlight {
 /// What it takes to connect.
 #[derive(Clone)]
 struct Dialler {
-    address: Address,
+    endpoint: Endpoint,
     protocol: Protocol,
     options: Arc<LinkOptions>,
     inner: Arc<Inner>,
@@ -310,19 +315,23 @@ impl Driver {
                 continue;
             }
             let mut queued = vec![first];
-            match self.dial(&mut queued).await {
-                Ok(stream) => {
-                    if !self.serve(stream, queued).await {
-                        return;
+            while !queued.is_empty() {
+                queued = match self.dial(&mut queued).await {
+                    Ok(stream) => match self.serve(stream, queued).await {
+                        Some(unsent) => unsent,
+                        None => return,
+                    },
+                    Err(cause) => {
+                        self.fail_queued(queued, &cause);
+                        Vec::new()
                     }
-                }
-                Err(cause) => self.fail_queued(queued, &cause),
+                };
             }
         }
     }
 
-    /// Runs one connection to its end. `false` when the link is not used any more.
-    async fn serve(&mut self, stream: Box<dyn Stream>, queued: Vec<Outgoing>) -> bool {
+    /// Runs one connection to its end. Gives what is to be sent by another; `None` when the link is not used any more.
+    async fn serve(&mut self, stream: Box<dyn Stream>, queued: Vec<Outgoing>) -> Option<Vec<Outgoing>> {
         self.status.connects.fetch_add(1, Ordering::Relaxed);
         self.status.set_state(LinkState::Connected);
         let mut connection = Connection::new(stream, self.status.clone(), self.silence.clone());
@@ -330,17 +339,17 @@ impl Driver {
         let end = poll_fn(|context| connection.poll_run(&mut self.inbox, context)).await;
         self.status.set_state(LinkState::Idle);
         match end {
-            End::Unused => false,
+            End::Unused => None,
             End::Replaced => {
                 self.status.failures.fetch_add(1, Ordering::Relaxed);
                 self.log("the node has stopped answering; trying another connection");
                 tokio::spawn(connection.run_out());
-                true
+                Some(Vec::new())
             }
             End::Broken(cause) => {
                 self.status.failures.fetch_add(1, Ordering::Relaxed);
                 self.log(&cause);
-                true
+                Some(connection.take_unsent(&cause))
             }
         }
     }
@@ -382,7 +391,7 @@ impl Driver {
     fn log(&mut self, cause: &str) {
         if self.last_logged.is_none_or(|last| last.elapsed() >= LOG_EVERY) {
             self.last_logged = Some(Instant::now());
-            log::warn!("link to {}: {cause}", self.dialler.address);
+            log::warn!("link to {}: {cause}", self.dialler.endpoint.address);
         }
     }
 }
@@ -392,29 +401,50 @@ impl Dialler {
         status.set_state(LinkState::Connecting);
         let limit = (self.options.connect_timeout)();
         let connected = tokio::time::timeout(limit, async {
-            let candidates = match &self.options.credentials {
-                Some(source) => source.credentials().await,
-                None => Vec::new(),
+            let candidates = match (&self.endpoint.login, &self.options.credentials) {
+                (Some(login), _) => vec![Credentials::of(login)],
+                (None, Some(source)) => source.credentials().await,
+                (None, None) => Vec::new(),
             };
             let mut stream = self.connect().await?;
-            greet(&mut *stream, &candidates, self.protocol).await?;
-            if let Some(inner_command) = &self.options.inner_command {
-                self.inner.learn(knows_inner(&mut *stream, inner_command).await?);
-            }
+            let words = Words {
+                protocol: self.protocol,
+                database: self.endpoint.database,
+                inner_command: self.options.inner_command.as_deref(),
+            };
+            self.inner.learn(greet(&mut *stream, &candidates, &words).await?);
             Ok(stream)
         });
         connected.await.unwrap_or_else(|_| Err(format!("no connection within {} ms", limit.as_millis())))
     }
 
     async fn connect(&self) -> Result<Box<dyn Stream>, String> {
-        let Address { host, port } = &self.address;
-        let tcp = TcpStream::connect((host.as_str(), *port)).await.map_err(|error| error.to_string())?;
+        let (host, port) = match &self.endpoint.address {
+            Address::Tcp { host, port } => (host, *port),
+            Address::Unix { path } => {
+                return Ok(Box::new(UnixStream::connect(path).await.map_err(|error| error.to_string())?));
+            }
+        };
+        let tcp = TcpStream::connect((host.as_str(), port)).await.map_err(|error| error.to_string())?;
         // Without this, small batches wait for the acknowledgement of the ones before.
         tcp.set_nodelay(true).map_err(|error| error.to_string())?;
-        let Some(source) = &self.options.tls else { return Ok(Box::new(tcp)) };
-        let config = source.files().await.and_then(|files| files.load()).map_err(|error| error.to_string())?;
+        let Some(files) = self.certificates().await? else { return Ok(Box::new(tcp)) };
+        let config = files.load().map_err(|error| error.to_string())?;
         let name = ServerName::try_from(host.clone()).map_err(|error| format!("'{host}': {error}"))?;
         let tls = TlsConnector::from(config).connect(name, tcp).await.map_err(|error| format!("TLS: {error}"))?;
         Ok(Box::new(tls))
+    }
+
+    /// With which certificates TLS is to be spoken; `None` if it is not.
+    async fn certificates(&self) -> Result<Option<TlsFiles>, String> {
+        let by_default = self.options.tls_by_default && self.options.tls.is_some();
+        if !self.endpoint.tls.unwrap_or(by_default) {
+            return Ok(None);
+        }
+        match (&self.endpoint.tls_files, &self.options.tls) {
+            (Some(files), _) => Ok(Some(files.clone())),
+            (None, Some(source)) => source.files().await.map(Some).map_err(|error| error.to_string()),
+            (None, None) => Err("TLS needs certificates, and neither the host nor the engine's links have any".into()),
+        }
     }
 }

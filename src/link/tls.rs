@@ -14,20 +14,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
 use crate::error::Error;
-use crate::topology::BoxFuture;
-
-/// The files that a TLS connection needs, in PEM, named as in `redis.conf`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct TlsFiles {
-    /// `tls-ca-cert-file`: the authorities that sign nodes' certificates.
-    pub ca_file: Option<PathBuf>,
-    /// `tls-ca-cert-dir`: a folder of such files.
-    pub ca_dir: Option<PathBuf>,
-    /// `tls-client-cert-file`, else `tls-cert-file`: shown to nodes that ask for it.
-    pub cert_file: Option<PathBuf>,
-    /// `tls-client-key-file`, else `tls-key-file`. Without a pass phrase.
-    pub key_file: Option<PathBuf>,
-}
+use crate::topology::{BoxFuture, TlsFiles};
 
 /// Says which files to use. Asked anew for each connection, so that a renewed certificate needs no restart.
 pub trait TlsSource: Send + Sync + 'static {

@@ -160,9 +160,10 @@ impl Ctx {
         unsafe { required!(RedisModule_GetSelectedDb)(self.0) }
     }
 
-    pub(super) fn select_database(self, database: i32) {
-        // SAFETY: a live context. A database that exists no more makes the commands after it fail.
-        unsafe { required!(RedisModule_SelectDb)(self.0, database) };
+    /// `false` if the server has no such database, and the selected one is as before.
+    pub(super) fn select_database(self, database: i32) -> bool {
+        // SAFETY: a live context.
+        unsafe { required!(RedisModule_SelectDb)(self.0, database) == raw::REDISMODULE_OK as c_int }
     }
 
     /// The client that the command of this context runs on.

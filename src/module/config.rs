@@ -121,7 +121,7 @@ static NUMBERS: [&Number; 6] =
     [&TIMEOUT, &CONNECT_TIMEOUT, &TOPOLOGY_REFRESH, &MAX_IN_FLIGHT, &MAX_REPLY_BYTES, &THREADS];
 
 static PROVIDER: Choice = Choice::new("provider", &["auto", "single", "static", "cluster"]);
-static SHARD_FUNC: Choice = Choice::new("shard-func", &["auto", "crc16", "crc32", "rendezvous"]);
+static SHARD_FUNC: Choice = Choice::new("shard-func", &["auto", "crc16", "crc32", "ketama", "ketama-rb", "rendezvous"]);
 
 static PROXY_MODE: Choice = Choice::new("proxy-mode", &["off", "opt-in", "on"]);
 
@@ -130,7 +130,8 @@ static DIRECT_READS: Choice = Choice::new("direct-reads", &["off", "on"]);
 
 static CHOICES: [&Choice; 5] = [&PROVIDER, &SHARD_FUNC, &PROXY_MODE, &PUSHDOWN, &DIRECT_READS];
 
-static NODES: Text = Text::new("nodes", raw::REDISMODULE_CONFIG_DEFAULT, check_nodes);
+// There may be passwords in it.
+static NODES: Text = Text::new("nodes", raw::REDISMODULE_CONFIG_SENSITIVE, check_nodes);
 static USER: Text = Text::new("user", raw::REDISMODULE_CONFIG_DEFAULT, |_| Ok(()));
 static PASSWORD: Text = Text::new("password", raw::REDISMODULE_CONFIG_SENSITIVE, |_| Ok(()));
 
@@ -156,6 +157,8 @@ pub(super) enum ShardBy {
     Auto,
     Crc16,
     Crc32,
+    Ketama,
+    KetamaRb,
     Rendezvous,
 }
 
@@ -164,7 +167,8 @@ pub(super) fn provider() -> Provider {
 }
 
 pub(super) fn shard_by() -> ShardBy {
-    [ShardBy::Auto, ShardBy::Crc16, ShardBy::Crc32, ShardBy::Rendezvous][SHARD_FUNC.value.load(Relaxed) as usize]
+    use ShardBy::{Auto, Crc16, Crc32, Ketama, KetamaRb, Rendezvous};
+    [Auto, Crc16, Crc32, Ketama, KetamaRb, Rendezvous][SHARD_FUNC.value.load(Relaxed) as usize]
 }
 
 /// `rmr.proxy-mode`
@@ -202,7 +206,7 @@ pub(super) fn placement(is_cluster: bool) -> Placement {
         Provider::Static => Placement::Engine,
         Provider::Auto | Provider::Cluster => match shard_by() {
             ShardBy::Auto | ShardBy::Crc16 => Placement::Server,
-            ShardBy::Crc32 | ShardBy::Rendezvous => Placement::Engine,
+            ShardBy::Crc32 | ShardBy::Ketama | ShardBy::KetamaRb | ShardBy::Rendezvous => Placement::Engine,
         },
     }
 }
@@ -511,8 +515,8 @@ unsafe fn refuse(error: *mut *mut raw::RedisModuleString, why: &str) -> c_int {
     raw::REDISMODULE_ERR as c_int
 }
 
-/// What an engine is built from. A change of it means a new engine.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What an engine is built from. A change of it means a new engine. There are passwords in it.
+#[derive(Clone, PartialEq, Eq)]
 pub(super) struct Fingerprint(Provider, ShardBy, String, Vec<u8>, Vec<u8>, bool);
 
 pub(super) fn fingerprint() -> Fingerprint {

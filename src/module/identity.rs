@@ -8,8 +8,8 @@
 use super::api::Ctx;
 use super::{config, local, main_thread};
 use crate::error::Error;
-use crate::link::{CredentialSource, Credentials, TlsFiles, TlsSource};
-use crate::topology::BoxFuture;
+use crate::link::{CredentialSource, Credentials, TlsSource};
+use crate::topology::{BoxFuture, TlsFiles};
 
 pub(super) struct ServersOwn;
 

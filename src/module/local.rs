@@ -57,7 +57,7 @@ impl Link for LocalLink {
             // A caller that cannot wait gets all of it now, as from any command of the server's own.
             let until =
                 if ctx.flags().deny_blocking() { None } else { Some(Instant::now() + main_thread::LONGEST_TURN) };
-            share.run(ctx, until);
+            share.run_selected(ctx, until);
             if share.is_done() {
                 return Box::pin(std::future::ready(share.deliver()));
             }
@@ -108,9 +108,7 @@ impl Share {
     async fn work_off(mut self) -> Delivery {
         while !self.is_done() {
             let turn = main_thread::in_turn(move |turn| {
-                turn.ctx.select_database(self.batch.database);
-                self.run(turn.ctx, Some(turn.until));
-                turn.ctx.select_database(0);
+                self.run_selected(turn.ctx, Some(turn.until));
                 self
             });
             self = match turn.await {
@@ -125,9 +123,32 @@ impl Share {
         self.is_too_big || self.done == self.batch.picks.len()
     }
 
+    /// As [`run`](Self::run), in the database that is meant.
+    fn run_selected(&mut self, ctx: Ctx, until: Option<Instant>) {
+        let selected = ctx.selected_database();
+        if selected == self.batch.database {
+            return self.run(ctx, until);
+        }
+        if ctx.select_database(self.batch.database) {
+            self.run(ctx, until);
+            ctx.select_database(selected);
+        } else {
+            // The list of nodes may name databases that the server does not have.
+            while !self.is_done() {
+                self.wire.put_slice(b"-ERR DB index is out of range\r\n");
+                self.done += 1;
+            }
+            self.reduce();
+        }
+    }
+
     /// Runs commands until all are done or time is up, and reduces what they have answered.
     fn run(&mut self, ctx: Ctx, until: Option<Instant>) {
         self.run_commands(ctx, until);
+        self.reduce();
+    }
+
+    fn reduce(&mut self) {
         if let Some(reducing) = &mut self.reducing {
             reducing.take_all(self.wire.split().freeze());
         }

@@ -11,9 +11,9 @@ use super::{api::Ctx, main_thread};
 use crate::combine::{AnyCombine, Combine};
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::link::{LinkOptions, TlsSource};
+use crate::link::LinkOptions;
 use crate::reduce;
-use crate::shard::{Crc16Slots, Crc32Partition, Rendezvous, ShardFunc};
+use crate::shard::{Crc16Slots, Crc32Partition, Ketama, Rendezvous, ShardFunc};
 use crate::topology::{Address, BoxFuture, NodeProvider, RedisCluster, Single, StaticList, Topology};
 
 /// How a module's engine is built. All that is left out is as in `librmr.so` with its default configuration.
@@ -97,7 +97,8 @@ impl Setup {
             .links(LinkOptions {
                 connect_timeout: Box::new(config::connect_timeout),
                 credentials: Some(Box::new(ServersOwn)),
-                tls: server.with_tls.then(|| -> Box<dyn TlsSource> { Box::new(ServersOwn) }),
+                tls: Some(Box::new(ServersOwn)),
+                tls_by_default: server.with_tls,
                 inner_command: self.inner_command.clone().filter(|_| config::pushdown()),
             })
             .local_link(Arc::new(LocalLink::default()));
@@ -111,6 +112,8 @@ impl Setup {
                 ShardBy::Auto => builder,
                 ShardBy::Crc16 => builder.shard_func(Crc16Slots),
                 ShardBy::Crc32 => builder.shard_func(Crc32Partition),
+                ShardBy::Ketama => builder.shard_func(Ketama::new()),
+                ShardBy::KetamaRb => builder.shard_func(Ketama::like_rb()),
                 ShardBy::Rendezvous => builder.shard_func(Rendezvous),
             },
         };
@@ -133,14 +136,27 @@ impl Server {
         let port = |name: &str| text(name).parse::<u16>().ok().filter(|&port| port != 0);
         let with_tls = text("tls-cluster") == "yes";
         let tls_port = port("tls-port");
-        let own_port = if with_tls { tls_port } else { port("port").or(tls_port) };
+        let plain_port = port("port");
+        // The first address is the one that the server is named by.
+        let ports = if with_tls { [tls_port, plain_port] } else { [plain_port, tls_port] };
         let bound = text("bind");
         let announced = [text("cluster-announce-ip"), text("replica-announce-ip")];
         let hosts = ["127.0.0.1", "localhost", "::1"].into_iter();
         let hosts = hosts.chain(bound.split_whitespace()).chain(announced.iter().map(String::as_str));
         let hosts =
             hosts.map(|host| host.trim_start_matches('-')).filter(|host| !matches!(*host, "" | "*" | "0.0.0.0"));
-        let own_addresses = hosts.map(|host| Address::new(host, own_port.unwrap_or(6379))).collect();
+        let hosts: Vec<&str> = hosts.collect();
+        let at = |port: u16| hosts.iter().map(move |host| Address::new(*host, port));
+        let mut own_addresses: Vec<Address> = ports.into_iter().flatten().flat_map(at).collect();
+        let socket = text("unixsocket");
+        if !socket.is_empty() {
+            // Its path may be relative to the server's folder.
+            let path = std::path::Path::new(&text("dir")).join(socket);
+            own_addresses.push(Address::unix(path.to_string_lossy()));
+        }
+        if own_addresses.is_empty() {
+            own_addresses.extend(at(6379));
+        }
         Self { is_cluster: ctx.flags().is_cluster(), own_addresses, with_tls }
     }
 

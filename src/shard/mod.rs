@@ -1,12 +1,15 @@
 //! Which node a command belongs to.
 
 mod crc16;
+mod ketama;
 mod partition;
+mod rb_label;
 mod rendezvous;
 
 use std::sync::Arc;
 
 pub use crc16::{Crc16Slots, key_slot};
+pub use ketama::Ketama;
 pub use partition::Crc32Partition;
 pub use rendezvous::Rendezvous;
 

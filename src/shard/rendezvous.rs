@@ -8,14 +8,14 @@ use crate::command::Command;
 use crate::error::Error;
 use crate::topology::{Node, Topology};
 
-/// Highest score of a 64 bit hash over node id and key.
+/// Highest score of a 64 bit hash over the node's id, or the [label](crate::Host::label) that a list gives it, and the key.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Rendezvous;
 
 impl ShardFunc for Rendezvous {
     fn node<'t>(&self, topology: &'t Topology, command: &Command) -> Result<&'t Arc<Node>, Error> {
         let key = routing_key(command)?;
-        let ids = topology.shards().iter().map(|shard| shard.primary.id.as_bytes());
+        let ids = topology.shards().iter().map(|shard| shard.primary.label().as_bytes());
         let best = ids.enumerate().max_by_key(|(_, id)| score(id, key)).map_or(0, |(index, _)| index);
         node_at(topology, |_| best)
     }
@@ -43,7 +43,7 @@ mod tests {
     }
 
     fn place(topology: &Topology, key: &[u8]) -> u16 {
-        Rendezvous.node(topology, &Command::new("GET").key(key)).unwrap().address.port
+        Rendezvous.node(topology, &Command::new("GET").key(key)).unwrap().address.port().unwrap()
     }
 
     /// Reckoned apart from this code. A placement may never change: data would be lost from sight.

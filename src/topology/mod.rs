@@ -3,6 +3,9 @@
 //! A request pins one topology and keeps it to its end. A provider never changes one: it makes a new one, and says how
 //! often it wants to be asked.
 
+mod address;
+mod host;
+mod host_list;
 mod redis_cluster;
 mod single;
 mod static_list;
@@ -10,8 +13,12 @@ mod static_list;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+pub use address::Address;
+pub(crate) use host::{Endpoint, Login};
+pub use host::{Host, TlsFiles};
 pub use redis_cluster::{Answer, AskCluster, RedisCluster};
 pub use single::Single;
 pub use static_list::StaticList;
@@ -23,51 +30,6 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// How many hash slots a Redis Cluster has.
 pub const SLOT_COUNT: usize = 16384;
-
-/// Where a node listens.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Address {
-    /// A host name or an IP address, without brackets.
-    pub host: String,
-    /// The TCP port.
-    pub port: u16,
-}
-
-impl Address {
-    /// An address from its parts.
-    pub fn new(host: impl Into<String>, port: u16) -> Self {
-        Self { host: host.into(), port }
-    }
-
-    /// Reads `host:port` and `[v6]:port`.
-    ///
-    /// ```
-    /// use rmr::Address;
-    ///
-    /// assert_eq!(Address::parse("[::1]:7001").unwrap(), Address::new("::1", 7001));
-    /// assert!(Address::parse("localhost").is_err());
-    /// ```
-    pub fn parse(text: &str) -> Result<Self, Error> {
-        let wrong = || Error::Invalid(format!("'{}' is no address; give host:port", text.escape_debug()));
-        let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
-        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-        let port = port.parse().ok().filter(|&port| port != 0).ok_or_else(wrong)?;
-        if host.is_empty() || host.contains(char::is_whitespace) {
-            return Err(wrong());
-        }
-        Ok(Self::new(host, port))
-    }
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
-            write!(f, "[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "{}:{}", self.host, self.port)
-        }
-    }
-}
 
 /// What a node is to its shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,31 +61,65 @@ pub struct Node {
     pub hostname: Option<String>,
     /// What it is to its shard.
     pub role: Role,
+    /// The entry that it has in a list of hosts, which says more of how it is reached. None where there is no such list.
+    pub host: Option<Arc<Host>>,
 }
 
 impl Node {
     /// A primary known by its address alone.
     pub fn new(address: Address) -> Self {
-        Self { id: address.to_string(), address, hostname: None, role: Role::Primary }
+        Self { id: address.to_string(), address, hostname: None, role: Role::Primary, host: None }
     }
 
-    /// Whether a user's or a redirect's name means this node: its id, its address, or its host name and port.
+    /// The primary that an entry of a list of hosts means.
+    pub fn of_host(host: Host) -> Self {
+        Self { id: host.to_string(), host: Some(Arc::new(host.clone())), ..Self::new(host.address()) }
+    }
+
+    /// How it is named in replies: by its address, and by its database where that is another one than 0.
+    pub fn name(&self) -> String {
+        self.host.as_ref().map_or_else(|| self.address.to_string(), ToString::to_string)
+    }
+
+    /// What functions that hash nodes take it for: the label that a list of hosts gives it, else its id.
+    pub fn label(&self) -> &str {
+        self.host.as_ref().and_then(|host| host.own_label()).unwrap_or(&self.id)
+    }
+
+    /// The database that a list of hosts says is meant.
+    pub fn database(&self) -> Option<u32> {
+        self.host.as_ref().and_then(|host| host.database())
+    }
+
+    /// How it is reached.
+    pub(crate) fn endpoint(&self) -> Endpoint {
+        self.host.as_ref().map_or_else(|| self.address.clone().into(), |host| host.endpoint())
+    }
+
+    /// Whether a user's or a redirect's name means this node: its id, its address, or its host name and port; in a list
+    /// of hosts its host id.
     pub fn is_called(&self, name: &str) -> bool {
+        let host_id = self.host.as_ref().and_then(|host| host.host_id());
         self.id == name
-            || self.address.to_string() == name
-            || self.hostname.as_ref().is_some_and(|host| Address::new(host, self.address.port).to_string() == name)
+            || self.name() == name
+            || host_id.is_some_and(|id| id.to_string() == name)
+            || self
+                .hostname
+                .as_ref()
+                .zip(self.address.port())
+                .is_some_and(|(host, port)| Address::new(host, port).to_string() == name)
     }
 }
 
 /// The node as errors name it: the first eight letters of its id, and its address.
 impl fmt::Display for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let address = self.address.to_string();
-        if self.id == address {
-            return f.write_str(&address);
+        let name = self.name();
+        if self.id == name {
+            return f.write_str(&name);
         }
         let short = self.id.get(..8).unwrap_or(&self.id);
-        write!(f, "{short}@{address}")
+        write!(f, "{short}@{name}")
     }
 }
 
@@ -151,8 +147,12 @@ pub struct Topology {
     /// A command may name keys of one slot only.
     parts_slots: bool,
     uncovered: Vec<SlotRange>,
-    local: Option<Arc<Node>>,
+    local: Vec<Arc<Node>>,
+    /// No two pictures of different shards have the same.
+    stamp: u64,
 }
+
+static STAMPS: AtomicU64 = AtomicU64::new(0);
 
 const NO_OWNER: u16 = u16::MAX;
 
@@ -178,7 +178,8 @@ impl Topology {
             owners: Some(owners),
             parts_slots: true,
             uncovered,
-            local: None,
+            local: Vec::new(),
+            stamp: STAMPS.fetch_add(1, Ordering::Relaxed),
         }
     }
 
@@ -191,17 +192,38 @@ impl Topology {
     /// assert_eq!(topology.shards().len(), 2);
     /// ```
     pub fn of_nodes(source: impl Into<String>, addresses: impl IntoIterator<Item = Address>) -> Self {
-        let shard = |address| Shard { primary: Arc::new(Node::new(address)), replicas: Vec::new(), slots: Vec::new() };
-        let shards = addresses.into_iter().map(shard).collect();
-        let uncovered = Vec::new();
-        Self { source: source.into(), epoch: 0, shards, owners: None, parts_slots: false, uncovered, local: None }
+        Self::of_primaries(source.into(), addresses.into_iter().map(Node::new))
+    }
+
+    /// The same, of hosts: databases of servers, each with all that the list says of how it is reached.
+    pub fn of_hosts(source: impl Into<String>, hosts: impl IntoIterator<Item = Host>) -> Self {
+        Self::of_primaries(source.into(), hosts.into_iter().map(Node::of_host))
+    }
+
+    fn of_primaries(source: String, nodes: impl Iterator<Item = Node>) -> Self {
+        let shard = |node| Shard { primary: Arc::new(node), replicas: Vec::new(), slots: Vec::new() };
+        Self {
+            source,
+            epoch: 0,
+            shards: nodes.map(shard).collect(),
+            owners: None,
+            parts_slots: false,
+            uncovered: Vec::new(),
+            local: Vec::new(),
+            stamp: STAMPS.fetch_add(1, Ordering::Relaxed),
+        }
     }
 
     /// Says which node this process itself is: its share is served in process. No node of this id: none is.
     #[must_use]
-    pub fn with_local(mut self, id: &str) -> Self {
-        let local = self.all_nodes().find(|node| node.id == id).cloned();
-        self.local = local;
+    pub fn with_local(self, id: &str) -> Self {
+        self.with_local_nodes(|node| node.id == id)
+    }
+
+    /// The same where several nodes may be this process, as databases of one server are.
+    #[must_use]
+    pub fn with_local_nodes(mut self, is_local: impl Fn(&Node) -> bool) -> Self {
+        self.local = self.all_nodes().filter(|node| is_local(node)).cloned().collect();
         self
     }
 
@@ -244,9 +266,19 @@ impl Topology {
         self.shards.iter().filter(|shard| self.owners.is_none() || !shard.slots.is_empty())
     }
 
-    /// The node that this process is, if it is one of them.
+    /// The node that this process is, if it is one of them; the first, if it is several.
     pub fn local(&self) -> Option<&Arc<Node>> {
-        self.local.as_ref()
+        self.local.first()
+    }
+
+    /// Whether this process is that node.
+    pub fn is_local(&self, node: &Arc<Node>) -> bool {
+        self.local.iter().any(|local| Arc::ptr_eq(local, node))
+    }
+
+    /// What tells the pictures of one process from each other, and does not change with what is said of them later.
+    pub(crate) fn stamp(&self) -> u64 {
+        self.stamp
     }
 
     /// Every node, shard by shard, primaries first.
@@ -336,7 +368,8 @@ pub trait NodeProvider: Send + Sync + 'static {
         None
     }
 
-    /// Completes when the provider has heard of a change. The default never does.
+    /// Completes when the provider has heard of a change. Called before [`topology`](Self::topology) is, so that a change
+    /// between the two can be told of. The default never completes.
     fn changed(&self) -> BoxFuture<'_, ()> {
         Box::pin(std::future::pending())
     }
@@ -357,10 +390,10 @@ mod tests {
             "test",
             vec![shard(3, &[(10, 16383)]), shard(9, &[]), shard(1, &[(0, 4), (6, 8)]), shard(2, &[(5, 5)])],
         );
-        let ports: Vec<u16> = topology.shards().iter().map(|shard| shard.primary.address.port).collect();
+        let ports: Vec<u16> = topology.shards().iter().map(|shard| shard.primary.address.port().unwrap()).collect();
         assert_eq!(ports, [1, 2, 3, 9]);
-        assert_eq!(topology.owner(5).unwrap().primary.address.port, 2);
-        assert_eq!(topology.owner(8).unwrap().primary.address.port, 1);
+        assert_eq!(topology.owner(5).unwrap().primary.address, Address::new("127.0.0.1", 2));
+        assert_eq!(topology.owner(8).unwrap().primary.address, Address::new("127.0.0.1", 1));
         assert!(topology.owner(9).is_none());
         assert_eq!(slots_text(topology.uncovered()), "9");
         assert_eq!(topology.data_shards().count(), 3);
@@ -373,15 +406,5 @@ mod tests {
         assert!(first.has_lost_slots_of(&whole) && first.has_lost_slots_of(&second));
         assert!(!first.has_lost_slots_of(&first) && !whole.has_lost_slots_of(&first));
         assert!(!first.has_lost_slots_of(&of(&[(7, 8)])));
-    }
-
-    #[test]
-    fn addresses_are_checked() {
-        assert_eq!(Address::parse("10.0.0.1:6379").unwrap().to_string(), "10.0.0.1:6379");
-        assert_eq!(Address::parse("[fe80::1]:6379").unwrap().to_string(), "[fe80::1]:6379");
-        for wrong in ["", "host", "host:", ":6379", "host:0", "host:65536", "host:x", "a b:1"] {
-            let error = Address::parse(wrong).unwrap_err().to_string();
-            assert!(error.starts_with("ERR '") && error.ends_with("give host:port"), "{error}");
-        }
     }
 }

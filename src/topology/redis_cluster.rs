@@ -98,7 +98,7 @@ fn parse_nodes(answer: &Answer) -> Result<Vec<Shard>, Error> {
         let host = if host.is_empty() { &answer.host } else { host };
         let hostname = hostname.split(',').next().filter(|name| !name.is_empty()).map(str::to_owned);
         let role = if flags.contains(&"slave") { Role::Replica } else { Role::Primary };
-        let node = Node { id: (*id).to_owned(), address: Address::new(host, port), hostname, role };
+        let node = Node { id: (*id).to_owned(), hostname, role, ..Node::new(Address::new(host, port)) };
         if role == Role::Replica {
             replicas.push(((*primary).to_owned(), node));
         } else {

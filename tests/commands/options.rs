@@ -94,7 +94,7 @@ fn wrong_options_say_what_is_allowed() {
         ("REDUCE median PING", format!("REDUCE is 'median'; {REDUCERS}")),
         ("PARTIAL", "there is no command to send; give command [arg ...] after the options".into()),
         ("PARTIAL --", "there is no command to send; give command [arg ...] after the options".into()),
-        ("ON ALL NODE a PING", "ON and NODE exclude each other; give one of them".into()),
+        ("ON ALL NODE a PING", "ON, NODE and KEY exclude each other; give one of them".into()),
         ("WITHNODES REDUCE SUM PING", "WITHNODES and REDUCE exclude each other; give one of them".into()),
     ];
     for house in House::all() {

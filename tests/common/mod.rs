@@ -53,7 +53,7 @@ pub use figures::text_of;
 pub use load::while_repeating;
 pub use ports::free_port;
 pub use proxy::{Fault, Proxy};
-pub use python::run_python;
+pub use python::{run_python, run_python_with_rb};
 pub use server::{Server, ServerBuilder, StartError};
 pub use shown::{elements, show};
 pub use slot::{SLOTS, slot_of};

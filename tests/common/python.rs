@@ -1,4 +1,4 @@
-//! Programs in Python, run with a Python of the tests' own that has the Redis client of real programs.
+//! Programs in Python, run with a Python of the tests' own that has the Redis client of real programs, or the library rb.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,25 +13,37 @@ use super::artifacts::target_dir;
 /// When it fails, with what it said; and when there is no Python or no Redis client for it, with what to do about that.
 #[track_caller]
 pub fn run_python(name: &str, args: &[&str]) -> String {
+    static PYTHON: OnceLock<PathBuf> = OnceLock::new();
+
+    run(PYTHON.get_or_init(|| python("python", &[])), name, args)
+}
+
+/// The same with the library rb, and the newest Redis client that it runs with.
+#[track_caller]
+pub fn run_python_with_rb(name: &str, args: &[&str]) -> String {
+    static PYTHON: OnceLock<PathBuf> = OnceLock::new();
+
+    run(PYTHON.get_or_init(|| python("python-rb", &["rb==1.10.0", "redis==4.6.0"])), name, args)
+}
+
+#[track_caller]
+fn run(python: &Path, name: &str, args: &[&str]) -> String {
     let program = root().join("tests/python").join(format!("{name}.py"));
-    let output = Command::new(python()).arg("-B").arg(program).args(args).output().expect("a Python that can be run");
+    let output = Command::new(python).arg("-B").arg(program).args(args).output().expect("a Python that can be run");
     let printed = String::from_utf8_lossy(&output.stdout).into_owned();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{name}.py {args:?} failed:\n{printed}\n{errors}");
     printed
 }
 
-/// The interpreter; `make test` has made it, and otherwise it is made here, once.
-fn python() -> &'static Path {
-    static PYTHON: OnceLock<PathBuf> = OnceLock::new();
-
-    PYTHON.get_or_init(|| {
-        let dir = target_dir().join("python");
-        let made = Command::new(root().join("scripts/python.sh")).arg(&dir).output().expect("cannot run a script");
-        let errors = String::from_utf8_lossy(&made.stderr);
-        assert!(made.status.success(), "tests with real clients need Python and its package redis. {errors}");
-        dir.join("bin/python3")
-    })
+/// An interpreter with these packages; `make test` has made it, and otherwise it is made here, once.
+fn python(name: &str, packages: &[&str]) -> PathBuf {
+    let dir = target_dir().join(name);
+    let made = Command::new(root().join("scripts/python.sh")).arg(&dir).args(packages).output();
+    let made = made.expect("cannot run a script");
+    let errors = String::from_utf8_lossy(&made.stderr);
+    assert!(made.status.success(), "tests with real clients need Python and its packages. {errors}");
+    dir.join("bin/python3")
 }
 
 fn root() -> &'static Path {

@@ -63,7 +63,7 @@ const BAD: [(&[&str], &str); 12] = [
     (&["topology-refresh-ms", "49"], "topology-refresh-ms is '49'; give a number from 50 to 3600000"),
     (&["max-reply-bytes", "12"], "max-reply-bytes is '12'; give a number from 1024 to 9223372036854775807"),
     (&["provider", "best"], "provider is 'best'; give one of auto, single, static, cluster"),
-    (&["shard-func", "best"], "shard-func is 'best'; give one of auto, crc16, crc32, rendezvous"),
+    (&["shard-func", "best"], "shard-func is 'best'; give one of auto, crc16, crc32, ketama, ketama-rb, rendezvous"),
     (&["nodes", "nonsense"], "nodes: 'nonsense' is no address; give host:port"),
     (&["provider", "static"], "rmr.provider static needs rmr.nodes \"host:port ...\""),
     (&["nosuch", "1"], "there is no argument 'nosuch'; known are timeout-ms, connect-timeout-ms, "),

@@ -77,9 +77,10 @@ fn numbers_are_taken_within_their_range_only() {
 #[test]
 fn words_are_taken_from_their_list_only() {
     let server = Server::start();
-    for (name, words) in
-        [("rmr.provider", &["single", "auto"][..]), ("rmr.shard-func", &["crc16", "crc32", "rendezvous", "auto"])]
-    {
+    for (name, words) in [
+        ("rmr.provider", &["single", "auto"][..]),
+        ("rmr.shard-func", &["crc16", "crc32", "ketama", "ketama-rb", "rendezvous", "auto"]),
+    ] {
         for word in words {
             assert_eq!(set(&server, &[name, word]), "+OK", "{name} {word}");
             assert_eq!(get(&server, name), *word);

@@ -10,17 +10,28 @@ pub struct FakeNode {
     port: u16,
 }
 
+type Answer = dyn Fn(&[Vec<u8>]) -> Vec<u8> + Send + Sync;
+
 impl FakeNode {
     /// Greets as a server does, and answers every other command with these bytes.
     pub fn answering(bytes: impl Into<Vec<u8>>) -> Self {
+        let bytes = bytes.into();
+        Self::with(move |command| {
+            let greeting: &[u8] = b"%1\r\n$5\r\nproto\r\n:3\r\n";
+            if command[0].eq_ignore_ascii_case(b"HELLO") { greeting.into() } else { bytes.clone() }
+        })
+    }
+
+    /// Answers every command, its name first, with what this gives.
+    pub fn with(answer: impl Fn(&[Vec<u8>]) -> Vec<u8> + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         let port = listener.local_addr().expect("its address").port();
-        let bytes: Arc<[u8]> = bytes.into().into();
+        let answer: Arc<Answer> = Arc::new(answer);
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let bytes = bytes.clone();
+                let answer = answer.clone();
                 // Ends when the other side closes the connection, which it does with its process at the latest.
-                thread::spawn(move || serve(stream, &bytes));
+                thread::spawn(move || serve(stream, &*answer));
             }
         });
         Self { port }
@@ -31,27 +42,25 @@ impl FakeNode {
     }
 }
 
-fn serve(stream: TcpStream, bytes: &[u8]) -> Option<()> {
+fn serve(stream: TcpStream, answer: &Answer) -> Option<()> {
     let mut writer = stream.try_clone().ok()?;
     let mut reader = BufReader::new(stream);
     loop {
-        let name = read_command(&mut reader)?;
-        let greeting: &[u8] = b"%1\r\n$5\r\nproto\r\n:3\r\n";
-        writer.write_all(if name.eq_ignore_ascii_case(b"HELLO") { greeting } else { bytes }).ok()?;
+        let command = read_command(&mut reader)?;
+        writer.write_all(&answer(&command)).ok()?;
     }
 }
 
-/// Reads a whole command; its name.
-fn read_command(reader: &mut impl BufRead) -> Option<Vec<u8>> {
+/// Reads a whole command, which has a name at the least.
+fn read_command(reader: &mut impl BufRead) -> Option<Vec<Vec<u8>>> {
     let count = read_number(reader)?;
-    let mut args = (0..count).map(|_| {
+    let args = (0..count).map(|_| {
         let mut arg = vec![0; read_number(reader)? + 2];
         reader.read_exact(&mut arg).ok()?;
         arg.truncate(arg.len() - 2);
         Some(arg)
     });
-    let name = args.next()?;
-    args.all(|arg| arg.is_some()).then_some(name?)
+    args.collect::<Option<Vec<_>>>().filter(|args| !args.is_empty())
 }
 
 fn read_number(reader: &mut impl BufRead) -> Option<usize> {

@@ -122,3 +122,28 @@ fn an_announced_length_is_not_believed_before_it_is_there() {
     assert!(error.starts_with("-RMRTOOBIG ") || error.starts_with("-RMRTIMEOUT "), "{error}");
     assert!(server.figure("memory", "used_memory") < 100 << 20);
 }
+
+/// As servers before Redis 6 are: one password without a user, and no `HELLO`.
+#[test]
+fn a_server_that_knows_no_users_is_logged_in_to_by_its_password() {
+    let old = FakeNode::with(|command| {
+        let words: Vec<&[u8]> = command.iter().map(Vec::as_slice).collect();
+        let answer: &[u8] = match words[..] {
+            [b"AUTH", b"secret"] | [b"SELECT", b"3"] => b"+OK\r\n",
+            [b"AUTH", _] => b"-ERR invalid password\r\n",
+            [b"AUTH", ..] => b"-ERR wrong number of arguments for 'auth' command\r\n",
+            [b"GET", b"k"] => b"$3\r\nold\r\n",
+            _ => b"-ERR unknown command\r\n",
+        };
+        answer.into()
+    });
+    let server = Server::start();
+    let get = |login: &str| {
+        server.run::<()>(&["CONFIG", "SET", "rmr.nodes", &format!("redis://{login}@{}/3", old.address())]);
+        server.reply("RMR.EXEC GET k")
+    };
+    assert_eq!(get(":secret"), "\"old\"");
+    assert_eq!(get("default:secret"), "\"old\"");
+    assert!(get(":wrong").ends_with(": ERR invalid password"));
+    assert!(get("app:secret").ends_with(": ERR wrong number of arguments for 'auth' command"));
+}

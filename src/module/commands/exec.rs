@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::options::{self, Inner};
 use super::{Arg, Call, Spec};
-use crate::command::Command;
+use crate::command::{Command, printable};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::exec::{self, How, Request};
@@ -27,6 +27,7 @@ pub(super) const SPEC: Spec = Spec {
 pub(super) const ARGS: &[Arg] = &[
     super::ON,
     super::NODE,
+    super::KEY,
     super::TIMEOUT,
     super::PARTIAL,
     super::WITHNODES,
@@ -41,8 +42,31 @@ fn run(call: &Call<'_>) -> Result<Work, Error> {
     let engine = call.engine_for_handing_on()?;
     Ok(match request(call, &inner) {
         Ok(request) => Box::pin(exec::exec(timed(engine, &inner), request, how(inner))),
-        Err(refusal) => Box::pin(std::future::ready(Ok(refusal))),
+        Err(refusal) => Box::pin(refusal.answer(engine)),
     })
+}
+
+/// A command that is not carried out, because of what this server knows of it.
+pub(super) struct Refusal {
+    /// In the server's own words.
+    words: Reply,
+    /// The name of a command that it does not know at all.
+    unknown: Option<String>,
+}
+
+impl Refusal {
+    /// On a cluster the words of this server are those of all. Plain servers may know commands that this one does not,
+    /// but not where their keys stand.
+    pub(super) async fn answer(self, engine: Engine) -> Result<Reply, Error> {
+        let is_list = async || engine.pinned_topology().await.is_ok_and(|topology| !topology.has_slots());
+        match self.unknown {
+            Some(name) if is_list().await => Err(Error::Unroutable(format!(
+                "'{name}' is a command that this server does not know, so it cannot say where the keys stand; \
+                 RMR.FANOUT sends it with NODE or KEY"
+            ))),
+            _ => Ok(self.words),
+        }
+    }
 }
 
 /// The engine, with one deadline for all that the command takes.
@@ -63,11 +87,15 @@ pub(super) fn how(inner: Inner<'_>) -> How {
 
 /// The inner command with what the server says of it. What it does not know, or knows to be incomplete, it refuses in
 /// its own words.
-pub(super) fn request(call: &Call<'_>, inner: &Inner<'_>) -> Result<Request, Reply> {
+pub(super) fn request(call: &Call<'_>, inner: &Inner<'_>) -> Result<Request, Refusal> {
     let args = inner.args;
     let command = args[1..].iter().fold(Command::new(args[0]), Command::arg);
     let description = catalog::description(call.ctx, &command).filter(|known| known.takes(args.len()));
-    let Some(description) = description else { return Err(local::call(call.ctx, &command)) };
+    let Some(description) = description else {
+        let is_known = catalog::description(call.ctx, &Command::new(args[0])).is_some();
+        let unknown = (!is_known).then(|| printable(args[0]));
+        return Err(Refusal { words: local::call(call.ctx, &command), unknown });
+    };
     let argv = &call.argv[call.argv.len() - args.len()..];
     // SAFETY: the arguments of the call that is being served.
     let mut keys = unsafe { key_positions(call.ctx, argv) };

@@ -22,6 +22,6 @@ fn run(call: &Call<'_>) -> Result<Work, Error> {
     let engine = call.engine()?;
     Ok(match request(call, &inner) {
         Ok(request) => Box::pin(exec::explain(timed(engine, &inner), request, how(inner))),
-        Err(refusal) => Box::pin(std::future::ready(Ok(refusal))),
+        Err(refusal) => Box::pin(refusal.answer(engine)),
     })
 }

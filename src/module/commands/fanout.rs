@@ -19,6 +19,7 @@ pub(super) const SPEC: Spec = Spec {
     args: &[
         super::ON,
         super::NODE,
+        super::KEY,
         super::TIMEOUT,
         super::PARTIAL,
         super::WITHNODES,

@@ -155,6 +155,7 @@ const ON: Arg = Arg::one_of(
 .after(c"ON")
 .optional();
 const NODE: Arg = Arg::new(c"id-or-address", Kind::String).after(c"NODE").optional().multiple_with_token();
+const KEY: Arg = Arg::new(c"key", Kind::String).after(c"KEY").optional().multiple_with_token();
 const TIMEOUT: Arg = Arg::new(c"timeout-ms", Kind::Integer).after(c"TIMEOUT").optional();
 const PARTIAL: Arg = Arg::word(c"partial", c"PARTIAL").optional();
 const WITHNODES: Arg = Arg::word(c"withnodes", c"WITHNODES").optional();

@@ -76,7 +76,7 @@ pub(super) struct Inner<'a> {
     pub(super) args: &'a [&'a [u8]],
 }
 
-/// `[ON PRIMARIES|REPLICAS|ALL] [NODE id [NODE ...]] [TIMEOUT ms] [PARTIAL] [WITHNODES] [REDUCE reducer] [--] command
+/// `[ON PRIMARIES|REPLICAS|ALL] [NODE id [NODE ...]] [KEY key [KEY ...]] [TIMEOUT ms] [PARTIAL] [WITHNODES] [REDUCE reducer] [--] command
 /// [arg ...]`, options in any order.
 pub(super) fn fan_out<'a>(args: &'a [&'a [u8]]) -> Result<Inner<'a>, Error> {
     inner(args, |cursor, typed| {
@@ -88,7 +88,7 @@ pub(super) fn fan_out<'a>(args: &'a [&'a [u8]]) -> Result<Inner<'a>, Error> {
     })
 }
 
-/// `[ON PRIMARIES|REPLICAS|ALL] [NODE id [NODE ...]] [TIMEOUT ms] [PARTIAL] [WITHNODES] [NONATOMIC] [--] command
+/// `[ON PRIMARIES|REPLICAS|ALL] [NODE id [NODE ...]] [KEY key [KEY ...]] [TIMEOUT ms] [PARTIAL] [WITHNODES] [NONATOMIC] [--] command
 /// [arg ...]`, options in any order.
 pub(super) fn exec<'a>(args: &'a [&'a [u8]]) -> Result<Inner<'a>, Error> {
     inner(args, |cursor, typed| {
@@ -105,7 +105,7 @@ fn inner<'a>(
 ) -> Result<Inner<'a>, Error> {
     let mut cursor = Cursor { args };
     let mut typed = Inner::default();
-    let (mut on, mut nodes) = (None, Vec::new());
+    let (mut on, mut nodes, mut keys) = (None, Vec::new(), Vec::new());
     loop {
         if cursor.word("ON") {
             let allowed = "PRIMARIES, REPLICAS or ALL";
@@ -119,6 +119,8 @@ fn inner<'a>(
         } else if cursor.word("NODE") {
             let node = cursor.value("NODE", "a node's id or address")?;
             nodes.push(String::from_utf8_lossy(node).into_owned());
+        } else if cursor.word("KEY") {
+            keys.push(cursor.value("KEY", "a key, whose node is meant")?.to_vec());
         } else if cursor.word("TIMEOUT") {
             typed.timeout = Some(cursor.timeout()?);
         } else if cursor.word("PARTIAL") {
@@ -130,10 +132,11 @@ fn inner<'a>(
             break;
         }
     }
-    typed.targets = match (on, nodes.is_empty()) {
-        (Some(_), false) => return Err(Error::Invalid("ON and NODE exclude each other; give one of them".into())),
-        (on, true) => on,
-        (None, false) => Some(Targets::Nodes(nodes)),
+    typed.targets = match (on, nodes.is_empty(), keys.is_empty()) {
+        (on, true, true) => on,
+        (None, false, true) => Some(Targets::Nodes(nodes)),
+        (None, true, false) => Some(Targets::Keys(keys)),
+        _ => return Err(Error::Invalid("ON, NODE and KEY exclude each other; give one of them".into())),
     };
     if typed.with_nodes && typed.reducer.is_some() {
         return Err(Error::Invalid("WITHNODES and REDUCE exclude each other; give one of them".into()));
@@ -202,6 +205,8 @@ mod tests {
         assert_eq!(typed.targets, Some(Targets::Nodes(vec!["a".into(), "b:1".into()])));
         assert!(typed.partial && typed.with_nodes && typed.reducer.is_none());
         assert_eq!(typed.args, words("CONFIG GET on"));
+        let line = words("KEY a:1 key b:1 DBSIZE");
+        assert_eq!(fan_out(&line).unwrap().targets, Some(Targets::Keys(vec![b"a:1".into(), b"b:1".into()])));
         assert_eq!(fan_out(&words("ON replicas REDUCE sum DBSIZE")).unwrap().reducer, Some(Builtin::Sum));
     }
 
@@ -221,7 +226,10 @@ mod tests {
         assert_eq!(fan_out("TIMEOUT"), "ERR TIMEOUT has no value; give milliseconds from 1 to 3600000");
         assert!(fan_out("REDUCE median PING").ends_with("give one of LIST, SUM, AVG, MIN, MAX, COUNT, CONCAT, UNION"));
         assert!(fan_out("PARTIAL").contains("no command"));
-        assert!(fan_out("ON ALL NODE a PING").contains("exclude each other"));
+        for line in ["ON ALL NODE a PING", "KEY k NODE a PING", "ON ALL KEY k PING"] {
+            assert_eq!(fan_out(line), "ERR ON, NODE and KEY exclude each other; give one of them", "{line}");
+        }
+        assert_eq!(fan_out("KEY"), "ERR KEY has no value; give a key, whose node is meant");
         assert!(fan_out("WITHNODES REDUCE SUM PING").contains("exclude each other"));
     }
 

@@ -48,12 +48,15 @@ fn describe_node(topology: &Topology, node: &Node, link: &dyn Link) -> Reply {
     let shard = topology.shards().iter().find(|shard| shard.primary.id == node.id);
     let range = |&(first, last): &(u16, u16)| Reply::Array(vec![i64::from(first).into(), i64::from(last).into()]);
     let slots: Vec<Reply> = shard.map(|shard| shard.slots.iter().map(range).collect()).unwrap_or_default();
-    Reply::Map(vec![
-        ("id".into(), node.id.as_str().into()),
-        ("address".into(), node.address.to_string().into()),
+    let host_id = node.host.as_ref().and_then(|host| host.host_id());
+    let host_id = host_id.map(|id| ("host-id".into(), i64::from(id).into()));
+    let fields = [("id".into(), node.id.as_str().into())].into_iter().chain(host_id);
+    let fields = fields.chain([
+        ("address".into(), node.name().into()),
         ("role".into(), node.role.as_str().into()),
         ("slots".into(), slots.into()),
         ("link".into(), link.status().state().as_str().into()),
         ("in-flight".into(), (link.status().in_flight.load(Relaxed) as i64).into()),
-    ])
+    ]);
+    Reply::Map(fields.collect())
 }
