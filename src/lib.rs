@@ -76,6 +76,8 @@ mod module;
 mod reduce;
 mod reply;
 mod shard;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod topology;
 mod wire;
 

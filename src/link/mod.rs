@@ -19,7 +19,11 @@ pub(crate) use handshake::CLIENT_NAME;
 pub use handshake::{CredentialSource, Credentials};
 pub use pool::{LinkOptions, Links};
 #[cfg(feature = "module")]
-pub(crate) use resp::{ELEMENT_COST, decode};
+pub(crate) use resp::ELEMENT_COST;
+#[cfg(feature = "testing")]
+pub(crate) use resp::Scanner;
+#[cfg(any(feature = "module", feature = "testing"))]
+pub(crate) use resp::decode;
 #[cfg(feature = "module")]
 pub(crate) use socket::{cork, uncork};
 pub use tls::{TlsFiles, TlsSource};

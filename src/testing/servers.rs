@@ -1,0 +1,76 @@
+//! Several plain servers, and what is to be built over them.
+
+use super::server::{Server, ServerBuilder};
+use crate::engine::Engine;
+use crate::topology::StaticList;
+
+/// Plain servers that know nothing of each other, as one data set over them has it: host 0, host 1 and so on. All of
+/// them end with the value, also after a panic and when the program is killed.
+pub struct Servers {
+    servers: Vec<Server>,
+}
+
+impl Servers {
+    /// Starts so many.
+    ///
+    /// # Panics
+    ///
+    /// When one of them does not start; the message contains its log.
+    pub fn start(count: usize) -> Self {
+        Self::start_with(count, &Server::builder())
+    }
+
+    /// Starts so many, all with the same options.
+    ///
+    /// # Panics
+    ///
+    /// When one of them does not start; the message contains its log.
+    pub fn start_with(count: usize, builder: &ServerBuilder) -> Self {
+        let servers = (0..count).map(|_| builder.prepare()).map(|server| {
+            server.launch();
+            server
+        });
+        // All of them start at once. One whose port was taken meanwhile is started anew, on another.
+        let launched: Vec<Server> = servers.collect();
+        let ready = |server: Server| match server.await_ready() {
+            Ok(()) => server,
+            Err(super::StartError::PortTaken) => builder.clone().start(),
+            Err(error) => panic!("{error}"),
+        };
+        Self { servers: launched.into_iter().map(ready).collect() }
+    }
+
+    /// The server that is host `id`.
+    pub fn host(&self, id: usize) -> &Server {
+        &self.servers[id]
+    }
+
+    /// All of them, in the order of their ids.
+    pub fn iter(&self) -> std::slice::Iter<'_, Server> {
+        self.servers.iter()
+    }
+
+    /// The list of nodes that they are.
+    ///
+    /// # Panics
+    ///
+    /// When there is none.
+    pub fn list(&self) -> StaticList {
+        let addresses = self.servers.iter().map(Server::address).collect();
+        StaticList::new(addresses).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// An engine over them. Must be called within a tokio runtime.
+    pub fn engine(&self) -> Engine {
+        Engine::builder().provider(self.list()).build()
+    }
+}
+
+impl<'a> IntoIterator for &'a Servers {
+    type Item = &'a Server;
+    type IntoIter = std::slice::Iter<'a, Server>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
