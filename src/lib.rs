@@ -65,7 +65,9 @@
 //! - `command`, `argument`, `reply`, `error`: the words everything is said in
 
 mod argument;
+mod client;
 mod command;
+mod describe;
 mod engine;
 mod error;
 #[cfg(feature = "module")]
@@ -82,6 +84,7 @@ mod topology;
 mod wire;
 
 pub use argument::Argument;
+pub use client::{Action, ByHost, Client, Mapping, Promise, Script, ScriptCall};
 pub use command::Command;
 pub use engine::{
     Builder, Engine, ErrorCounts, FanOut, Gate, Histogram, Map, Options, Reducer, Replies, ShardReply, Stats, Step,

@@ -97,7 +97,7 @@ pub(super) trait Route: Send + Sync {
     fn command(&self, unit: u32) -> u32;
 
     /// Whether `MOVED` and `ASK` are followed.
-    fn follows_redirects(&self, view: &View) -> bool;
+    fn follows_redirects(&self, view: &View, unit: u32) -> bool;
 
     /// Whether a unit is for whichever node is its shard's primary.
     fn follows_primary(&self, view: &View, unit: u32) -> bool;
@@ -320,7 +320,7 @@ impl<'a, R: Route> Exchange<'a, R> {
         let message_is_tryagain = message.starts_with(b"TRYAGAIN");
         let key = self.command(unit).routing_key().map(printable);
         let error = outcome(at, Err(Error::Shard { node: at.node.to_string(), message, key }));
-        let follows = self.route.follows_redirects(view);
+        let follows = self.route.follows_redirects(view, unit);
         let follows_primary = self.route.follows_primary(view, unit);
         let tries = self.tries.entry(unit).or_default();
         let next = match &verdict {

@@ -1,5 +1,7 @@
 //! The heart: [`Engine`] sends commands to the shards that hold the data, and reduces what comes back.
 
+mod addressed;
+mod alone;
 #[cfg(feature = "module")]
 mod at_nodes;
 mod exchange;
@@ -23,7 +25,9 @@ pub use fanout::{FanOut, Targets};
 pub use map::Map;
 pub use replies::{Replies, ShardReply};
 pub use stats::{ErrorCounts, Histogram, Stats};
+pub(crate) use step::panicked;
 pub use step::{Reducer, Step};
+pub(crate) use unfit::check as check_fit;
 #[cfg(feature = "module")]
 pub(crate) use unfit::why_unfit;
 
@@ -149,7 +153,6 @@ impl Options {
         self
     }
 
-    #[cfg(feature = "module")]
     pub(crate) fn keeping_failures(hands_back_tryagain: bool) -> Self {
         Self { keeps_failures: true, hands_back_tryagain, ..Self::default() }
     }
@@ -295,7 +298,6 @@ impl Engine {
     }
 
     /// The topology that a request would be planned by.
-    #[cfg(feature = "module")]
     pub(crate) async fn pinned_topology(&self) -> Result<Arc<Topology>, Error> {
         Ok(self.pinned().await?.topology.clone())
     }
@@ -309,12 +311,6 @@ impl Engine {
         let node = map::place(self, topology, &Command::new("GET").key(key))?;
         let is_it = |shard: &crate::topology::Shard| Arc::ptr_eq(&shard.primary, node);
         Ok(topology.shards().iter().position(is_it).unwrap_or_default())
-    }
-
-    /// The node that a command belongs to.
-    #[cfg(feature = "module")]
-    pub(crate) fn owner<'t>(&self, topology: &'t Topology, command: &Command) -> Result<&'t Arc<Node>, Error> {
-        map::place(self, topology, command)
     }
 
     /// The nodes of a fan-out.

@@ -105,6 +105,11 @@ impl Views {
         self.current().ok_or_else(|| Error::Topology("the topology is not known yet".into()))
     }
 
+    /// The links of the engine.
+    pub(super) fn links(&self) -> &Links {
+        &self.links
+    }
+
     /// A link to an address that need not be in the topology, as redirects name them.
     pub(super) fn link_to(&self, address: &Address) -> Arc<dyn Link> {
         self.links.get(address)

@@ -4,6 +4,7 @@
 //! socket is [`SocketLink`]; the module adds one that serves the coordinator's own share in process. The engine cannot
 //! tell them apart.
 
+mod alone;
 mod connection;
 mod handshake;
 mod pool;

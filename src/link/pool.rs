@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::Link;
+use super::Protocol;
 use super::handshake::CredentialSource;
-use super::socket::SocketLink;
+use super::socket::{Dialler, SocketLink};
 use super::tls::TlsSource;
 use crate::topology::Address;
 
@@ -48,6 +49,11 @@ impl Links {
         let link = Arc::new(SocketLink::new(address.clone(), self.options.clone()));
         links.insert(address.clone(), link.clone());
         link
+    }
+
+    /// What it takes to connect to this address apart from its link.
+    pub(super) fn dialler(&self, address: &Address, protocol: Protocol) -> Dialler {
+        Dialler { address: address.clone(), protocol, options: self.options.clone() }
     }
 
     /// Lets go of the links to all other addresses. What is in flight on them is still answered.

@@ -155,10 +155,10 @@ impl Drop for InFlight {
 
 /// What it takes to connect.
 #[derive(Clone)]
-struct Dialler {
-    address: Address,
-    protocol: Protocol,
-    options: Arc<LinkOptions>,
+pub(super) struct Dialler {
+    pub(super) address: Address,
+    pub(super) protocol: Protocol,
+    pub(super) options: Arc<LinkOptions>,
 }
 
 struct Driver {
@@ -255,7 +255,7 @@ impl Driver {
 }
 
 impl Dialler {
-    async fn dial(&self, status: &Status) -> Result<Box<dyn Stream>, String> {
+    pub(super) async fn dial(&self, status: &Status) -> Result<Box<dyn Stream>, String> {
         status.set_state(LinkState::Connecting);
         let limit = (self.options.connect_timeout)();
         let connected = tokio::time::timeout(limit, async {

@@ -14,8 +14,8 @@
 //! #[tokio::main]
 //! async fn main() -> Result<(), Error> {
 //!     let servers = Servers::start(4);
-//!     let engine = servers.engine();
-//!     engine.map([Command::new("SET").key("foo").arg(1)]).await?;
+//!     let client = servers.client();
+//!     client.execute(Command::new("SET").arg("foo").arg(1)).await?;
 //!     // Which of them has it, by its own word.
 //!     let found = servers.iter().filter(|server| server.call(Command::new("GET").arg("foo")).is_ok_and(|reply| !reply.is_null()));
 //!     assert_eq!(found.count(), 1);

@@ -1,6 +1,7 @@
-//! Several plain servers, and what is to be built over them.
+//! Several plain servers, and a client over them.
 
 use super::server::{Server, ServerBuilder};
+use crate::client::Client;
 use crate::engine::Engine;
 use crate::topology::StaticList;
 
@@ -63,6 +64,11 @@ impl Servers {
     /// An engine over them. Must be called within a tokio runtime.
     pub fn engine(&self) -> Engine {
         Engine::builder().provider(self.list()).build()
+    }
+
+    /// A client of them. Must be called within a tokio runtime.
+    pub fn client(&self) -> Client {
+        Client::new(self.engine())
     }
 }
 
