@@ -39,7 +39,7 @@ fn name_of(rest_of_row: &str) -> String {
 #[test]
 fn the_options_of_the_commands_are_described() {
     let server = Server::start();
-    for name in ["RMR.FANOUT", "RMR.MAP", "RMR.EXEC", "RMR.SCAN"] {
+    for name in ["RMR.FANOUT", "RMR.MAP", "RMR.BATCH", "RMR.EXEC", "RMR.SCAN"] {
         let row = README.lines().find(|line| line.starts_with(&format!("| `{name} "))).expect("a row");
         let docs: Value = server.run(&["COMMAND", "DOCS", name]);
         let mut tokens = Vec::new();

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 #[cfg(feature = "module")]
-pub(crate) use deliver::{How, deliver};
+pub(crate) use deliver::{How, Item, deliver};
 pub use execute::Action;
 #[cfg(feature = "module")]
 pub(crate) use execute::list_of;

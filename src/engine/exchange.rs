@@ -194,17 +194,7 @@ impl<'a, R: Route> Exchange<'a, R> {
 
     /// Whether something may be sent to another process.
     fn may_leave(&self, to: &Destination) -> Result<(), Error> {
-        let scope = &self.engine.scope;
-        if let Some(reason) = scope.in_process {
-            return Err(Error::Invalid(format!("{reason}; this one needs {}", to.node)));
-        }
-        if scope.database != 0 {
-            let (node, database) = (&to.node, scope.database);
-            return Err(Error::Invalid(format!(
-                "other nodes are reached in database 0 only; this needs {node}, and database {database} is selected"
-            )));
-        }
-        Ok(())
+        self.engine.scope.may_leave(&to.node)
     }
 
     fn command(&self, unit: u32) -> &Command {

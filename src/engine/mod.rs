@@ -93,6 +93,22 @@ struct Scope {
     protocol: Protocol,
 }
 
+impl Scope {
+    /// Whether something may be sent to this node, which is another process.
+    fn may_leave(&self, node: &Node) -> Result<(), Error> {
+        if let Some(reason) = self.in_process {
+            return Err(Error::Invalid(format!("{reason}; this one needs {node}")));
+        }
+        if self.database != 0 {
+            let database = self.database;
+            return Err(Error::Invalid(format!(
+                "other nodes are reached in database 0 only; this needs {node}, and database {database} is selected"
+            )));
+        }
+        Ok(())
+    }
+}
+
 /// When a request must be done, and how long it had.
 #[derive(Debug, Clone, Copy)]
 struct Deadline {
@@ -317,6 +333,19 @@ impl Engine {
     #[cfg(feature = "module")]
     pub(crate) fn targeted(topology: &Topology, targets: &Targets) -> Result<Vec<Arc<Node>>, Error> {
         fanout::select(topology, targets, false)
+    }
+
+    /// The commands, if the caller may send all of them; those that only read are marked.
+    #[cfg(feature = "module")]
+    pub(crate) async fn admitted(&self, commands: Vec<Command>) -> Result<Vec<Command>, Error> {
+        self.admit(commands).await
+    }
+
+    /// Whether this node can be reached from where the request was made.
+    #[cfg(feature = "module")]
+    pub(crate) fn may_reach(&self, topology: &Topology, node: &Arc<Node>) -> Result<(), Error> {
+        let is_local = topology.local().is_some_and(|local| Arc::ptr_eq(local, node));
+        if is_local { Ok(()) } else { self.scope.may_leave(node) }
     }
 
     /// Whether the caller may send this.

@@ -200,7 +200,7 @@ fn first_refusal(replies: &Replies) -> Option<Reply> {
 }
 
 /// A server's own words, but for those that would send the caller to another node.
-fn refusal(error: &Error) -> Option<Reply> {
+pub(crate) fn refusal(error: &Error) -> Option<Reply> {
     match error {
         Error::Shard { message, .. } if !message.starts_with(b"MOVED ") && !message.starts_with(b"ASK ") => {
             Some(Reply::Error(message.clone()))
