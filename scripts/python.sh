@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
 # Makes a Python of the tests' own, with the Redis client that real programs use: the directory given gets bin/python3.
 # Does nothing if it is there. Needs python3 with venv, which scripts/setup.sh installs, and a package index to ask once.
-# Usage: scripts/python.sh directory
+# Usage: scripts/python.sh directory [package ...]; the client, if no packages are given
 set -eu
 
-package=redis==6.4.0
 dir=$1
+shift
+[ $# -gt 0 ] || set -- redis==6.4.0
+packages=$*
 done_with=$dir/.made-with
-[ "$(cat "$done_with" 2>/dev/null)" = "$package" ] && exit 0
+[ "$(cat "$done_with" 2>/dev/null)" = "$packages" ] && exit 0
 
 fail() {
     echo "python: $*" >&2
@@ -21,9 +23,9 @@ mkdir -p "$(dirname "$dir")"
 work=$(mktemp -d "$dir.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 python3 -m venv "$work" || fail "python3 -m venv failed"
-"$work/bin/python3" -m pip install --quiet --disable-pip-version-check "$package" ||
-    fail "the package $package cannot be had; a package index has to be in reach once"
-printf '%s' "$package" >"$work/.made-with"
-[ "$(cat "$done_with" 2>/dev/null)" = "$package" ] && exit 0
+"$work/bin/python3" -m pip install --quiet --disable-pip-version-check "$@" ||
+    fail "$packages cannot be had; a package index has to be in reach once"
+printf '%s' "$packages" >"$work/.made-with"
+[ "$(cat "$done_with" 2>/dev/null)" = "$packages" ] && exit 0
 rm -rf "$dir"
 mv -T "$work" "$dir"

@@ -27,12 +27,9 @@ impl Servers {
     ///
     /// When one of them does not start; the message contains its log.
     pub fn start_with(count: usize, builder: &ServerBuilder) -> Self {
-        let servers = (0..count).map(|_| builder.prepare()).map(|server| {
-            server.launch();
-            server
-        });
         // All of them start at once. One whose port was taken meanwhile is started anew, on another.
-        let launched: Vec<Server> = servers.collect();
+        let launched: Vec<Server> = (0..count).map(|_| builder.prepare()).collect();
+        launched.iter().for_each(Server::launch);
         let ready = |server: Server| match server.await_ready() {
             Ok(()) => server,
             Err(super::StartError::PortTaken) => builder.clone().start(),

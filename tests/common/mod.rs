@@ -40,7 +40,7 @@ mod topology;
 mod version;
 mod wire;
 
-pub use artifacts::{example_bin, example_path, module_path};
+pub use artifacts::{example_bin, example_path, module_path, target_dir};
 pub use cluster::{Cluster, ClusterBuilder};
 pub use constant_total::{Answers, ConstantTotal};
 pub use errors::error_text;

@@ -187,8 +187,11 @@ pub(super) struct Batch<'a> {
     pub(super) timeout: Option<Duration>,
     pub(super) no_merge: bool,
     /// Routing keys, all different, each with its commands; neither lists nor commands are empty.
-    pub(super) lists: Vec<(&'a [u8], Vec<&'a [&'a [u8]]>)>,
+    pub(super) lists: Vec<(&'a [u8], Vec<Words<'a>>)>,
 }
+
+/// A command's name and its arguments.
+type Words<'a> = &'a [&'a [u8]];
 
 /// `[TIMEOUT ms] [NOMERGE] [--] routing-key numcommands numargs command [arg ...] [numargs command [arg ...] ...]
 /// [routing-key ...]`. All is counted, so that no argument can be mistaken for anything else.
