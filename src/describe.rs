@@ -159,6 +159,7 @@ impl Description {
     }
 
     /// The value of a tip: `all_shards` for `request_policy`.
+    #[cfg(any(feature = "module", test))]
     pub(crate) fn tip(&self, name: &str) -> Option<&str> {
         self.tips.iter().find_map(|tip| tip.strip_prefix(name)?.strip_prefix(':'))
     }
@@ -172,6 +173,7 @@ impl Description {
     }
 
     /// Whether it may be called with so many arguments, its name included.
+    #[cfg(any(feature = "module", test))]
     pub(crate) fn takes(&self, count: usize) -> bool {
         let count = count as i64;
         if self.arity >= 0 { count == self.arity } else { count >= -self.arity }

@@ -116,7 +116,8 @@ async fn on_a_redis_cluster_only_keys_of_one_slot_are_merged() {
     let cluster = crate::common::Cluster::builder().module(false).start();
     let seeds = vec![rmr::Address::parse(&cluster.node(0).address()).unwrap()];
     let client = Client::new(Engine::builder().cluster(seeds).build());
-    let key = |number: usize| if number % 2 == 0 { format!("{{tag}}:{number}") } else { format!("key:{number}") };
+    let key =
+        |number: usize| if number.is_multiple_of(2) { format!("{{tag}}:{number}") } else { format!("key:{number}") };
     let sets = (0..200).map(|number| Command::new("SET").arg(key(number)).arg(number));
     assert!(client.execute_all(sets).await.iter().all(Result::is_ok));
     let tagged = client.execute_all((0..200).step_by(2).map(|number| Command::new("GET").arg(key(number)))).await;
