@@ -81,6 +81,23 @@ impl Command {
         self
     }
 
+    /// Routes the command by the argument at this position, its name being the first.
+    #[must_use]
+    pub(crate) fn routed_by_argument(mut self, at: usize) -> Self {
+        let start = self.wire.bytes().as_ptr() as usize;
+        let span = self.args().nth(at).map(|arg| {
+            let from = arg.as_ptr() as usize - start;
+            from..from + arg.len()
+        });
+        self.key = span.map(Key::Argument);
+        self
+    }
+
+    /// Whether the command is routed by a key that none of its arguments is marked as.
+    pub(crate) fn is_routed_apart(&self) -> bool {
+        matches!(self.key, Some(Key::Apart(_)))
+    }
+
     /// Says that the command changes nothing, so that it may be sent again when an answer was lost on the way.
     /// Default: `false`, and a command whose answer was lost ends in an error.
     #[must_use]

@@ -12,6 +12,7 @@
 //! | `RMRTOOBIG` | the replies of one request grew past the limit |
 //! | `RMRMIXED` | a reply of a type that the reducer cannot take |
 //! | `RMRBUSY` | too many requests in flight |
+//! | `RMRCANCELLED` | the caller has given the command up; only a `Promise` has this |
 //! | `CROSSSLOT` | a command that must not be split, with keys of several slots |
 //! | `UNROUTABLE` | a command that belongs to no single shard |
 //! | `NOPERM` | the caller may not run this command or touch this key |
@@ -96,6 +97,16 @@ pub enum Error {
         limit: usize,
     },
 
+    /// The caller has given the command up.
+    #[error(
+        "RMRCANCELLED the command was given up{}",
+        if *.outcome_unknown { "; it may have been sent, its outcome is unknown" } else { " before it was sent" }
+    )]
+    Cancelled {
+        /// The command may have left: it may or may not have run, or may run yet.
+        outcome_unknown: bool,
+    },
+
     /// A command that belongs to no single shard.
     #[error("UNROUTABLE {0}")]
     Unroutable(String),
@@ -136,7 +147,9 @@ impl Error {
     /// Whether a command had left that may write, and nobody knows whether it has run.
     pub fn is_outcome_unknown(&self) -> bool {
         match self {
-            Self::Node { outcome_unknown, .. } | Self::Timeout { outcome_unknown, .. } => *outcome_unknown,
+            Self::Node { outcome_unknown, .. }
+            | Self::Timeout { outcome_unknown, .. }
+            | Self::Cancelled { outcome_unknown } => *outcome_unknown,
             Self::Incomplete { cause, .. } => cause.is_outcome_unknown(),
             _ => false,
         }

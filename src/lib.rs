@@ -61,6 +61,25 @@
 //! # }
 //! ```
 //!
+//! [`Client`] is for programs that do not care where keys are: each command goes to the host of its key, thousands at
+//! once with a [`Promise`] for each.
+//!
+//! ```no_run
+//! use rmr::{Client, Command, Engine, StaticList};
+//!
+//! # async fn run() -> Result<(), rmr::Error> {
+//! let engine = Engine::builder().provider(StaticList::parse("10.0.0.1:6379 10.0.0.2:6379")?).build();
+//! let client = Client::new(engine);
+//! let mut map = client.map();
+//! let visits = ["home", "search"].map(|page| map.send(Command::new("INCR").arg(page)));
+//! map.join().await;
+//! println!("{:?}", visits.map(|promise| promise.value()));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The module [`from_rb`] is for those who know the Python library rb.
+//!
 //! # What holds for every request
 //!
 //! - **Complete or an error.** A reply that misses a shard is an error, unless partial results were asked for by name.
@@ -76,6 +95,7 @@
 //!
 //! - `module`: the server, and the only one that does: commands, settings, rights, blocked clients
 //! - `exec`: any Redis command, by what the server says about it
+//! - `client`: programs that do not care where keys are: routing, mapping, promises
 //! - `reduce`: the built-in reducers
 //! - `engine`: map, fan-out, steps, deadlines, redirects
 //! - `link`, `shard`: how to talk to one node; which node a command belongs to
@@ -83,10 +103,15 @@
 //! - `command`, `argument`, `reply`, `combine`, `error`: the words everything is said in
 
 mod argument;
+mod client;
 mod combine;
 mod command;
+mod describe;
 mod engine;
 mod error;
+#[cfg(all(doc, not(doctest)))]
+#[doc = include_str!("../docs/from-rb.md")]
+pub mod from_rb {}
 #[cfg(feature = "module")]
 mod exec;
 mod link;
@@ -95,10 +120,13 @@ mod module;
 mod reduce;
 mod reply;
 mod shard;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod topology;
 mod wire;
 
 pub use argument::Argument;
+pub use client::{Action, ByHost, Client, Mapping, Promise, Script, ScriptCall};
 pub use combine::Combine;
 pub use command::Command;
 pub use engine::{

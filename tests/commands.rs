@@ -4,6 +4,8 @@
 
 mod common;
 
+#[path = "commands/batch.rs"]
+mod batch;
 #[path = "commands/fanout.rs"]
 mod fanout;
 #[path = "commands/houses.rs"]

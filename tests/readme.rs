@@ -39,7 +39,7 @@ fn name_of(rest_of_row: &str) -> String {
 #[test]
 fn the_options_of_the_commands_are_described() {
     let server = Server::start();
-    for name in ["RMR.FANOUT", "RMR.MAP", "RMR.EXEC", "RMR.SCAN"] {
+    for name in ["RMR.FANOUT", "RMR.MAP", "RMR.BATCH", "RMR.EXEC", "RMR.SCAN"] {
         let row = README.lines().find(|line| line.starts_with(&format!("| `{name} "))).expect("a row");
         let docs: Value = server.run(&["COMMAND", "DOCS", name]);
         let mut tokens = Vec::new();
@@ -123,6 +123,30 @@ fn its_rust_code_is_the_code_of_the_examples_and_the_documentation() {
     assert!(include_str!("../examples/sum.rs").ends_with(module), "the module is not examples/sum.rs");
     let as_doc: String = client.lines().map(|line| format!("//! {line}").trim_end().to_owned() + "\n").collect();
     assert!(include_str!("../src/lib.rs").contains(&as_doc), "the client is not that of src/lib.rs");
+}
+
+/// The page for those who know rb shows code of an example, and that runs.
+#[test]
+fn the_page_for_users_of_rb_shows_code_that_runs() {
+    let without_indent = |text: &str| text.lines().map(str::trim_start).collect::<Vec<_>>().join("\n");
+    let example = without_indent(include_str!("../examples/from_rb.rs"));
+    let page = include_str!("../docs/from-rb.md");
+    let blocks: Vec<&str> = page.split("```rust\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(blocks.len() > 8, "no code was found");
+    for block in blocks {
+        assert!(example.contains(without_indent(block).trim_end()), "not in examples/from_rb.rs:\n{block}");
+    }
+    for name in words(page, "RMR.") {
+        assert!(README.contains(&format!("| `{name}")), "{name} is no command");
+    }
+    let servers = rmr::testing::Servers::start(3);
+    let hosts: Vec<String> = servers.iter().map(|server| server.address().to_string()).collect();
+    let output = Command::new(common::example_bin("from_rb")).args(hosts).output().expect("a program that can be run");
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{printed}{}", String::from_utf8_lossy(&output.stderr));
+    for line in ["foo is 1", "twice foo is 2", "3 values", "2 hosts answered", "host 0 has", "Some([1, 2]), true"] {
+        assert!(printed.contains(line), "no '{line}' in {printed}");
+    }
 }
 
 /// One thing of the tour: a line that was typed, and what came out.

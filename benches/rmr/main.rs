@@ -25,6 +25,7 @@
 //! - [`request`]: a request, encoded, with the answer it must get.
 //! - [`client`] on [`wire`] and [`poll`]: the minimal client.
 //! - [`crate_client`]: the `redis` crate.
+//! - [`mapping`]: ten thousand commands over many plain hosts, against the Python library rb.
 //! - [`rounds`], [`cpu`]: measuring. [`report`], [`targets`]: printing.
 
 mod cases;
@@ -32,6 +33,7 @@ mod client;
 mod cpu;
 mod crate_client;
 mod data;
+mod mapping;
 mod poll;
 mod report;
 mod request;
@@ -63,6 +65,7 @@ fn main() -> ExitCode {
             "--only-module" => effort.only_module = true,
             "--list" => {
                 cases::all().iter().for_each(|case| println!("{}", case.name()));
+                mapping::all().iter().for_each(|case| println!("{}", case.name()));
                 return ExitCode::SUCCESS;
             }
             option if option.starts_with('-') => {
@@ -74,12 +77,13 @@ fn main() -> ExitCode {
             filter => filters.push(filter.to_uppercase()),
         }
     }
-    let is_wanted = |case: &Case| {
-        let name = case.name().to_uppercase();
+    let is_wanted = |name: String| {
+        let name = name.to_uppercase();
         filters.is_empty() || filters.iter().any(|filter| name.contains(filter))
     };
-    let cases: Vec<Case> = cases::all().into_iter().filter(is_wanted).collect();
-    match run(cases, &effort) {
+    let cases: Vec<Case> = cases::all().into_iter().filter(|case| is_wanted(case.name())).collect();
+    let mappings: Vec<mapping::Case> = mapping::all().into_iter().filter(|case| is_wanted(case.name())).collect();
+    match run(cases, &effort).and_then(|()| mapping::run(&mappings, &effort)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("the benchmark was given up: {failure}");

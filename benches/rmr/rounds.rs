@@ -210,7 +210,8 @@ impl Sample {
     }
 }
 
-fn median(figures: impl Iterator<Item = f64>) -> f64 {
+/// The middle one.
+pub fn median(figures: impl Iterator<Item = f64>) -> f64 {
     let mut figures: Vec<f64> = figures.collect();
     figures.sort_unstable_by(f64::total_cmp);
     let middle = figures.len() / 2;

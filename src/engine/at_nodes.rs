@@ -107,7 +107,7 @@ impl Route for AtNodes {
         unit
     }
 
-    fn follows_redirects(&self, _view: &View) -> bool {
+    fn follows_redirects(&self, _view: &View, _unit: u32) -> bool {
         false
     }
 

@@ -105,7 +105,7 @@ pub(super) trait Route: Send + Sync {
     fn command(&self, unit: u32) -> u32;
 
     /// Whether `MOVED` and `ASK` are followed.
-    fn follows_redirects(&self, view: &View) -> bool;
+    fn follows_redirects(&self, view: &View, unit: u32) -> bool;
 
     /// Whether a unit is for whichever node is its shard's primary.
     fn follows_primary(&self, view: &View, unit: u32) -> bool;
@@ -201,17 +201,7 @@ impl<'a, R: Route> Exchange<'a, R> {
 
     /// Whether something may be sent to another process.
     fn may_leave(&self, to: &Destination) -> Result<(), Error> {
-        let scope = &self.engine.scope;
-        if let Some(reason) = scope.in_process {
-            return Err(Error::Invalid(format!("{reason}; this one needs {}", to.node)));
-        }
-        if scope.database != 0 {
-            let (node, database) = (&to.node, scope.database);
-            return Err(Error::Invalid(format!(
-                "other nodes are reached in database 0 only; this needs {node}, and database {database} is selected"
-            )));
-        }
-        Ok(())
+        self.engine.scope.may_leave(&to.node)
     }
 
     /// Whether the database that the caller has selected leaves no doubt about which one is meant.
@@ -354,7 +344,7 @@ impl<'a, R: Route> Exchange<'a, R> {
         let message_is_tryagain = message.starts_with(b"TRYAGAIN");
         let key = self.command(unit).routing_key().map(printable);
         let error = outcome(at, Err(Error::Shard { node: at.node.to_string(), message, key }));
-        let follows = self.route.follows_redirects(view);
+        let follows = self.route.follows_redirects(view, unit);
         let follows_primary = self.route.follows_primary(view, unit);
         let tries = self.tries.entry(unit).or_default();
         let next = match &verdict {

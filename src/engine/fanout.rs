@@ -230,7 +230,7 @@ impl Route for ToNodes {
         0
     }
 
-    fn follows_redirects(&self, _view: &View) -> bool {
+    fn follows_redirects(&self, _view: &View, _unit: u32) -> bool {
         false
     }
 

@@ -112,7 +112,7 @@ impl Route for ByKey<'_> {
     }
 
     /// A redirect is to be followed only where slots, and not a function of ours, say where a key lives.
-    fn follows_redirects(&self, view: &View) -> bool {
+    fn follows_redirects(&self, view: &View, _unit: u32) -> bool {
         view.topology.has_slots()
     }
 

@@ -1,5 +1,7 @@
 //! The heart: [`Engine`] sends commands to the shards that hold the data, and reduces what comes back.
 
+mod addressed;
+mod alone;
 #[cfg(feature = "module")]
 mod at_nodes;
 mod exchange;
@@ -25,7 +27,9 @@ pub use fanout::{FanOut, Targets};
 pub use map::Map;
 pub use replies::{Replies, ShardReply};
 pub use stats::{ErrorCounts, Histogram, Stats};
+pub(crate) use step::panicked;
 pub use step::{Reducer, Step};
+pub(crate) use unfit::check as check_fit;
 #[cfg(feature = "module")]
 pub(crate) use unfit::why_unfit;
 
@@ -91,6 +95,22 @@ struct Scope {
     protocol: Protocol,
 }
 
+impl Scope {
+    /// Whether something may be sent to this node, which is another process.
+    fn may_leave(&self, node: &Node) -> Result<(), Error> {
+        if let Some(reason) = self.in_process {
+            return Err(Error::Invalid(format!("{reason}; this one needs {node}")));
+        }
+        if self.database != 0 {
+            let database = self.database;
+            return Err(Error::Invalid(format!(
+                "other nodes are reached in database 0 only; this needs {node}, and database {database} is selected"
+            )));
+        }
+        Ok(())
+    }
+}
+
 /// When a request must be done, and how long it had.
 #[derive(Debug, Clone, Copy)]
 struct Deadline {
@@ -151,7 +171,6 @@ impl Options {
         self
     }
 
-    #[cfg(feature = "module")]
     pub(crate) fn keeping_failures(hands_back_tryagain: bool) -> Self {
         Self { keeps_failures: true, hands_back_tryagain, ..Self::default() }
     }
@@ -297,7 +316,6 @@ impl Engine {
     }
 
     /// The topology that a request would be planned by.
-    #[cfg(feature = "module")]
     pub(crate) async fn pinned_topology(&self) -> Result<Arc<Topology>, Error> {
         Ok(self.pinned().await?.topology.clone())
     }
@@ -313,16 +331,23 @@ impl Engine {
         Ok(topology.shards().iter().position(is_it).unwrap_or_default())
     }
 
-    /// The node that a command belongs to.
-    #[cfg(feature = "module")]
-    pub(crate) fn owner<'t>(&self, topology: &'t Topology, command: &Command) -> Result<&'t Arc<Node>, Error> {
-        map::place(self, topology, command)
-    }
-
     /// The nodes of a fan-out.
     #[cfg(feature = "module")]
     pub(crate) fn targeted(&self, topology: &Topology, targets: &Targets) -> Result<Vec<Arc<Node>>, Error> {
         self.select(topology, targets, false)
+    }
+
+    /// The commands, if the caller may send all of them; those that only read are marked.
+    #[cfg(feature = "module")]
+    pub(crate) async fn admitted(&self, commands: Vec<Command>) -> Result<Vec<Command>, Error> {
+        self.admit(commands).await
+    }
+
+    /// Whether this node can be reached from where the request was made.
+    #[cfg(feature = "module")]
+    pub(crate) fn may_reach(&self, topology: &Topology, node: &Arc<Node>) -> Result<(), Error> {
+        let is_local = topology.local().is_some_and(|local| Arc::ptr_eq(local, node));
+        if is_local { Ok(()) } else { self.scope.may_leave(node) }
     }
 
     /// Whether the caller may send this.

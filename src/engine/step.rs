@@ -109,7 +109,7 @@ pub(super) async fn combined<C: Combine>(
 }
 
 /// What a panic of somebody else's code is to the request.
-pub(super) fn panicked(who: &str, panic: &(dyn std::any::Any + Send)) -> Error {
+pub(crate) fn panicked(who: &str, panic: &(dyn std::any::Any + Send)) -> Error {
     let message = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     Error::Invalid(format!("the {who} panicked: {}", message.unwrap_or("no message")))
 }

@@ -6,7 +6,7 @@ use crate::command::{Command, printable};
 use crate::error::Error;
 
 /// Refuses the first unfit command, with the reason.
-pub(super) fn check(commands: &[Command]) -> Result<(), Error> {
+pub(crate) fn check(commands: &[Command]) -> Result<(), Error> {
     // A map has one name for all its commands; only the few with subcommands differ by their arguments.
     let mut last: Option<&[u8]> = None;
     for command in commands {
@@ -20,6 +20,11 @@ pub(super) fn check(commands: &[Command]) -> Result<(), Error> {
         last = Some(name).filter(|name| !HAS_SUBCOMMANDS.iter().any(|other| name.eq_ignore_ascii_case(other)));
     }
     Ok(())
+}
+
+/// Refuses what is unfit even for a connection to itself.
+pub(super) fn check_alone(command: &Command) -> Result<(), Error> {
+    if why_unfit(command) == Some(BLOCKING) { Ok(()) } else { check(std::slice::from_ref(command)) }
 }
 
 const HAS_SUBCOMMANDS: [&[u8]; 6] = [b"CLIENT", b"FUNCTION", b"MODULE", b"SCRIPT", b"XREAD", b"XREADGROUP"];

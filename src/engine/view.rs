@@ -112,6 +112,11 @@ impl Views {
         self.current().ok_or_else(|| Error::Topology("the topology is not known yet".into()))
     }
 
+    /// The links of the engine.
+    pub(super) fn links(&self) -> &Links {
+        &self.links
+    }
+
     /// A link over a socket, even where the node is the one that we live in.
     pub(super) fn link_to(&self, node: &Node) -> Arc<dyn Link> {
         self.links.get(node.endpoint())

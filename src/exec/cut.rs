@@ -3,9 +3,9 @@
 //! Arguments before the first key go to every part, and so do those behind the last; a count of keys is written anew.
 
 use super::Request;
-use super::describe::Find;
 use super::plan::{Part, keys_apart};
 use crate::command::Command;
+use crate::describe::Find;
 use crate::error::Error;
 use crate::topology::Topology;
 

@@ -5,7 +5,6 @@
 //! anything is sent; many replies become one again in [`merge`]. [`explain`] shows all of this and sends nothing.
 
 mod cut;
-mod describe;
 mod explain;
 mod glob;
 mod merge;
@@ -21,7 +20,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-pub(crate) use describe::Description;
 pub(crate) use explain::explain;
 pub(crate) use merge::{by_node, failures};
 pub(crate) use policy::Overrides;
@@ -29,6 +27,7 @@ pub(crate) use reach::{Reach, may_block};
 pub(crate) use scan::{Scan, scan};
 
 use crate::command::Command;
+pub(crate) use crate::describe::Description;
 use crate::engine::{Engine, Options, Replies, ShardReply, Targets};
 use crate::error::Error;
 use crate::reply::Reply;
@@ -190,7 +189,7 @@ fn first_refusal(replies: &Replies) -> Option<Reply> {
 }
 
 /// A server's own words, but for those that would send the caller to another node.
-fn refusal(error: &Error) -> Option<Reply> {
+pub(crate) fn refusal(error: &Error) -> Option<Reply> {
     match error {
         Error::Shard { message, .. } if !message.starts_with(b"MOVED ") && !message.starts_with(b"ASK ") => {
             Some(Reply::Error(message.clone()))

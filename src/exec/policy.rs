@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use super::describe::Description;
+use crate::describe::Description;
 
 /// Where a command goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,9 +1,9 @@
 //! How far a command reaches: whether the node that it was sent to can answer it as a single server would.
 
-use super::describe::Description;
 use super::policy::{Overrides, Policy, RequestPolicy, ResponsePolicy};
 use super::refuse;
 use crate::command::Command;
+use crate::describe::Description;
 use crate::engine::why_unfit;
 
 /// Who can answer a command as a single server would.
@@ -52,7 +52,7 @@ pub(crate) fn may_block(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::exec::describe::{Find, KeySpec};
+    use crate::describe::{Find, KeySpec};
 
     #[test]
     fn a_ping_is_for_the_connection_that_it_comes_by() {

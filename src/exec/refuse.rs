@@ -1,7 +1,7 @@
 //! Commands that have no meaning cluster-wide, each with the reason. What shared connections cannot carry at all is
 //! refused by the engine itself.
 
-use super::describe::Description;
+use crate::describe::Description;
 
 /// Why a command is not run cluster-wide; `None` if it is.
 pub(super) fn reason(command: &Description) -> Option<&'static str> {

@@ -4,6 +4,7 @@
 //! socket is [`SocketLink`]; the module adds one that serves the coordinator's own share in process. The engine cannot
 //! tell them apart.
 
+mod alone;
 mod connection;
 mod handshake;
 mod inner;
@@ -26,9 +27,13 @@ pub use inner::fuzz_inner;
 #[cfg(feature = "module")]
 pub(crate) use inner::{Answer as InnerAnswer, DECLINED, Request as InnerRequest, VERSION as INNER_VERSION};
 pub use pool::{LinkOptions, Links};
-pub(crate) use resp::decode_whole;
 #[cfg(feature = "module")]
-pub(crate) use resp::{ELEMENT_COST, decode};
+pub(crate) use resp::ELEMENT_COST;
+#[cfg(feature = "testing")]
+pub(crate) use resp::Scanner;
+#[cfg(any(feature = "module", feature = "testing"))]
+pub(crate) use resp::decode;
+pub(crate) use resp::decode_whole;
 #[cfg(feature = "module")]
 pub(crate) use socket::{cork, uncork};
 pub use tls::TlsSource;

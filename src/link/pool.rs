@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::Link;
+use super::Protocol;
 use super::handshake::CredentialSource;
-use super::socket::SocketLink;
+use super::socket::{Dialler, SocketLink};
 use super::tls::TlsSource;
 use crate::topology::{Address, Endpoint};
 
@@ -58,6 +59,11 @@ impl Links {
         let link = Arc::new(SocketLink::new(endpoint.clone(), self.options.clone()));
         links.insert(endpoint, link.clone());
         link
+    }
+
+    /// What it takes to connect to this endpoint apart from its link.
+    pub(super) fn dialler(&self, endpoint: Endpoint, protocol: Protocol) -> Dialler {
+        Dialler { endpoint, protocol, options: self.options.clone(), inner: None }
     }
 
     /// Lets go of the links to all other endpoints. What is in flight on them is still answered.

@@ -41,7 +41,7 @@ pub struct SocketLink {
 
 /// Whether the node takes inner commands. Not to be asked while it is known that it does not; what it did not know, a
 /// module that is loaded later may bring.
-struct Inner {
+pub(super) struct Inner {
     options: Arc<LinkOptions>,
     /// Milliseconds of the link's life until which it is not asked.
     declined_until: AtomicU64,
@@ -101,7 +101,7 @@ impl SocketLink {
                     endpoint: endpoint.clone(),
                     protocol,
                     options: options.clone(),
-                    inner: inner.clone(),
+                    inner: Some(inner.clone()),
                 },
                 inbox,
                 status: status.clone(),
@@ -292,11 +292,12 @@ impl Drop for InFlight {
 
 /// What it takes to connect.
 #[derive(Clone)]
-struct Dialler {
-    endpoint: Endpoint,
-    protocol: Protocol,
-    options: Arc<LinkOptions>,
-    inner: Arc<Inner>,
+pub(super) struct Dialler {
+    pub(super) endpoint: Endpoint,
+    pub(super) protocol: Protocol,
+    pub(super) options: Arc<LinkOptions>,
+    /// What is learnt about the node's inner command; it is not asked about it without.
+    pub(super) inner: Option<Arc<Inner>>,
 }
 
 struct Driver {
@@ -397,7 +398,7 @@ impl Driver {
 }
 
 impl Dialler {
-    async fn dial(&self, status: &Status) -> Result<Box<dyn Stream>, String> {
+    pub(super) async fn dial(&self, status: &Status) -> Result<Box<dyn Stream>, String> {
         status.set_state(LinkState::Connecting);
         let limit = (self.options.connect_timeout)();
         let connected = tokio::time::timeout(limit, async {
@@ -410,9 +411,10 @@ impl Dialler {
             let words = Words {
                 protocol: self.protocol,
                 database: self.endpoint.database,
-                inner_command: self.options.inner_command.as_deref(),
+                inner_command: self.options.inner_command.as_deref().filter(|_| self.inner.is_some()),
             };
-            self.inner.learn(greet(&mut *stream, &candidates, &words).await?);
+            let offers_inner = greet(&mut *stream, &candidates, &words).await?;
+            self.inner.iter().for_each(|inner| inner.learn(offers_inner));
             Ok(stream)
         });
         connected.await.unwrap_or_else(|_| Err(format!("no connection within {} ms", limit.as_millis())))

@@ -14,7 +14,7 @@ use super::formation::Formation;
 use super::server::{PORT_ATTEMPTS, Server, ServerBuilder, StartError};
 use super::slot::{even_share, slot_of};
 use super::topology::{View, discord};
-use super::wait::poll;
+use rmr::testing::poll;
 
 /// How long the nodes may take to agree.
 const SETTLE_LIMIT: Duration = Duration::from_secs(30);
@@ -102,8 +102,8 @@ impl ClusterBuilder {
         let nodes: Vec<Server> = (0..count).map(|_| self.server.prepare()).collect();
         let formation = Formation::new(&nodes, self.shards);
         formation.write_configs();
-        nodes.iter().for_each(Server::launch);
-        nodes.iter().try_for_each(Server::await_ready)?;
+        nodes.iter().for_each(|node| node.launch());
+        nodes.iter().try_for_each(|node| node.await_ready())?;
         formation.complete();
         let cluster = Cluster { nodes, shards: self.shards, replicas: self.replicas, server: self.server.clone() };
         cluster.settle();

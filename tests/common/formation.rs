@@ -17,12 +17,12 @@ use std::fs;
 use std::time::Duration;
 
 use super::errors::error_text;
-use super::scratch::random;
 use super::server::Server;
 use super::slot::even_share;
 use super::topology::View;
 use super::version::knows_shard_ids;
-use super::wait::eventually;
+use rmr::testing::eventually;
+use rmr::testing::random;
 
 /// How long each step may take.
 const STEP_LIMIT: Duration = Duration::from_secs(30);
@@ -111,7 +111,7 @@ impl<'a> Formation<'a> {
             });
             primary.run::<()>(&["CLUSTER", "FAILOVER", "TAKEOVER"]);
         }
-        let ports: Vec<u16> = self.nodes.iter().map(Server::port).collect();
+        let ports: Vec<u16> = self.nodes.iter().map(|node| node.port()).collect();
         self.until_all("every node knows the real primaries", |view| {
             let mut owners = view.ranges.iter().map(|range| range.primary);
             owners.all(|owner| ports.contains(&owner)) && view.replicating

@@ -6,7 +6,7 @@ use super::cluster::Cluster;
 use super::errors::error_text;
 use super::server::Server;
 use super::topology::View;
-use super::wait::{eventually, poll};
+use rmr::testing::{eventually, poll};
 
 /// How many keys one `MIGRATE` takes.
 const KEYS_PER_MIGRATE: &str = "10";

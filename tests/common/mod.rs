@@ -2,7 +2,8 @@
 //!
 //! # Layout
 //!
-//! - [`server`]: one `redis-server` process, from start to clean end.
+//! - [`server`]: one `redis-server` process with the module. What runs it, from start to clean end, is what the crate
+//!   offers everybody: [`rmr::testing`], with its ports, directories and waiting.
 //! - [`cluster`]: several of them as one cluster; how it is formed ([`formation`]), what its nodes
 //!   believe ([`topology`]), how slots and roles move ([`migration`], [`crowded`]).
 //! - [`slot`]: from a key to its hash slot, computed locally.
@@ -11,9 +12,7 @@
 //! - [`proxy`]: a network with faults between two servers.
 //! - [`python`]: programs that use the Redis client of real programs.
 //! - [`figures`]: what `INFO` and `/proc` say about a server.
-//! - [`wait`]: polling with a limit; the only place that sleeps.
 //! - [`artifacts`]: builds and finds `librmr.so` and the examples.
-//! - [`process`], [`ports`], [`scratch`]: the floor below `server`.
 //!
 //! # Environment
 //!
@@ -32,31 +31,26 @@ mod figures;
 mod formation;
 mod load;
 mod migration;
-mod ports;
-mod process;
 mod proxy;
 mod python;
-mod scratch;
 mod server;
 mod shown;
 mod slot;
 mod topology;
 mod version;
-mod wait;
 mod wire;
 
-pub use artifacts::{example_bin, example_path, module_path};
+pub use artifacts::{example_bin, example_path, module_path, target_dir};
 pub use cluster::{Cluster, ClusterBuilder};
 pub use constant_total::{Answers, ConstantTotal};
 pub use errors::error_text;
 pub use figures::text_of;
 pub use load::while_repeating;
-pub use ports::free_port;
 pub use proxy::{Fault, Proxy};
 pub use python::{run_python, run_python_with_rb};
+pub use rmr::testing::{eventually, free_port, poll};
 pub use server::{Server, ServerBuilder, StartError};
 pub use shown::{elements, show};
 pub use slot::{SLOTS, slot_of};
 pub use topology::{SlotRange, View};
-pub use wait::{eventually, poll};
 pub use wire::Wire;

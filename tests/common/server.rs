@@ -1,62 +1,27 @@
-//! One real `redis-server`: started on a free port, watched, and gone when the value is.
+//! One real `redis-server` of [`rmr::testing`], with the module unless told otherwise, and clients for it.
 
-use std::ffi::OsString;
-use std::fmt;
-use std::fs::{self, OpenOptions};
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::ops::Deref;
 use std::time::Duration;
 
 use redis::{
     Connection, ConnectionAddr, ConnectionInfo, FromRedisValue, IntoConnectionInfo, ProtocolVersion,
     RedisConnectionInfo, RedisResult,
 };
+pub use rmr::testing::{PORT_ATTEMPTS, StartError, binary};
 
 use super::artifacts::module_path;
 use super::errors::error_text;
-use super::ports::{BUS_OFFSET, free_port};
-use super::process::Process;
-use super::scratch::ScratchDir;
-use super::wait::poll;
 use super::wire::Wire;
-
-/// How many ports are tried before a start is given up.
-pub const PORT_ATTEMPTS: usize = 20;
-
-/// How long a start may take.
-const START_LIMIT: Duration = Duration::from_secs(30);
-
-/// How long one look at a starting server waits for its answer.
-const ANSWER_LIMIT: Duration = Duration::from_secs(1);
 
 /// How long a connection waits for a reply before the test fails instead of hanging.
 const REPLY_LIMIT: Duration = Duration::from_secs(60);
-
-/// How many lines of the log a failing test prints.
-const LOG_TAIL: usize = 60;
-
-/// Options of every server; what a test adds comes later on the command line and wins.
-const BASE_OPTIONS: [(&str, &str); 8] = [
-    ("save", ""),
-    ("appendonly", "no"),
-    ("daemonize", "no"),
-    ("bind", "127.0.0.1"),
-    ("loglevel", "notice"),
-    ("enable-debug-command", "yes"),
-    ("enable-module-command", "yes"),
-    ("protected-mode", "no"),
-];
 
 /// What to start: a standalone server with the module, unless told otherwise.
 #[derive(Clone)]
 pub struct ServerBuilder {
     module: bool,
     module_args: Vec<String>,
-    args: Vec<String>,
-    config_file: Option<String>,
-    password: Option<String>,
+    plain: rmr::testing::ServerBuilder,
 }
 
 impl ServerBuilder {
@@ -74,7 +39,7 @@ impl ServerBuilder {
 
     /// Adds one word to the command line as it is.
     pub fn arg(mut self, arg: impl Into<String>) -> Self {
-        self.args.push(arg.into());
+        self.plain = self.plain.arg(arg);
         self
     }
 
@@ -83,19 +48,15 @@ impl ServerBuilder {
     /// With `requirepass` the password is also used for replication and by all connections that
     /// the harness makes.
     pub fn config(mut self, name: &str, value: impl Into<String>) -> Self {
-        let value = value.into();
-        if name == "requirepass" {
-            self.password = Some(value.clone());
-            self = self.arg("--masterauth").arg(&value);
-        }
-        self.arg(format!("--{name}")).arg(value)
+        self.plain = self.plain.config(name, value);
+        self
     }
 
     /// Gives the server a configuration file with these lines, which `CONFIG REWRITE` writes back to.
     ///
     /// The file outlives a restart; a module that it loads needs no [`module`](Self::module) besides.
     pub fn config_file(mut self, lines: impl Into<String>) -> Self {
-        self.config_file = Some(lines.into());
+        self.plain = self.plain.config_file(lines);
         self
     }
 
@@ -110,93 +71,42 @@ impl ServerBuilder {
 
     /// Starts the server and waits until it answers, or says why it did not start.
     pub fn try_start(self) -> Result<Server, StartError> {
-        for _ in 0..PORT_ATTEMPTS {
-            let server = self.prepare();
-            server.launch();
-            match server.await_ready() {
-                Ok(()) => return Ok(server),
-                Err(StartError::PortTaken) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Err(StartError::PortTaken)
+        self.complete().try_start().map(|server| Server { server })
     }
 
     /// A server with its port and its directory, yet without a process.
     pub fn prepare(&self) -> Server {
-        let dir = ScratchDir::new();
-        let port = free_port();
-        Server {
-            port,
-            args: self.command_line(port, dir.path()),
-            password: self.password.clone(),
-            process: Mutex::new(None),
-            dir,
-        }
+        Server { server: self.complete().prepare() }
     }
 
-    /// All arguments of the process.
-    fn command_line(&self, port: u16, dir: &Path) -> Vec<OsString> {
-        let mut args: Vec<OsString> = Vec::new();
-        if let Some(lines) = &self.config_file {
-            let path = dir.join("redis.conf");
-            fs::write(&path, lines).expect("cannot write redis.conf");
-            args.push(path.into());
+    /// The whole command line. The module comes last, as its arguments end with the next option only.
+    fn complete(&self) -> rmr::testing::ServerBuilder {
+        if !self.module {
+            return self.plain.clone();
         }
-        args.extend(["--port".into(), port.to_string().into()]);
-        args.extend(["--dir".into(), dir.into()]);
-        args.extend(["--logfile".into(), log_file(dir).into()]);
-        for (name, value) in BASE_OPTIONS {
-            args.extend([format!("--{name}").into(), value.into()]);
-        }
-        if self.module {
-            args.extend(["--loadmodule".into(), module_path().into()]);
-            args.extend(self.module_args.iter().map(Into::into));
-        }
-        args.extend(self.args.iter().map(Into::into));
-        args
+        let path = module_path().into_os_string().into_string().expect("a path that is text");
+        let words = ["--loadmodule".to_owned(), path].into_iter().chain(self.module_args.iter().cloned());
+        words.fold(self.plain.clone(), rmr::testing::ServerBuilder::arg)
     }
 }
 
-/// Why a server did not start.
-#[derive(Debug)]
-pub enum StartError {
-    /// Somebody else took the port after it was found free.
-    PortTaken,
-    /// The process ended; with its log.
-    Exited(String),
-    /// The process runs but does not answer; with its log.
-    Silent(String),
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::PortTaken => f.write_str("the server's port was taken by another process"),
-            Self::Exited(log) => write!(f, "the server ended at its start:\n{log}"),
-            Self::Silent(log) => write!(f, "no answer after {START_LIMIT:?}:\n{log}"),
-        }
-    }
-}
-
-impl std::error::Error for StartError {}
-
-/// A server with its port and its directory; its process can be stopped, killed and restarted.
-///
-/// All methods take `&self`, so that threads may share a server.
+/// A server of [`rmr::testing`], which it stands for in all respects, and what clients of it need.
 pub struct Server {
-    port: u16,
-    args: Vec<OsString>,
-    password: Option<String>,
-    // Dropped before the directory, so that nothing writes there any more when it is removed.
-    process: Mutex<Option<Process>>,
-    dir: ScratchDir,
+    server: rmr::testing::Server,
+}
+
+impl Deref for Server {
+    type Target = rmr::testing::Server;
+
+    fn deref(&self) -> &Self::Target {
+        &self.server
+    }
 }
 
 impl Server {
     /// What to start, to be filled in.
     pub fn builder() -> ServerBuilder {
-        ServerBuilder { module: true, module_args: Vec::new(), args: Vec::new(), config_file: None, password: None }
+        ServerBuilder { module: true, module_args: Vec::new(), plain: rmr::testing::Server::builder() }
     }
 
     /// A standalone server with the module.
@@ -204,89 +114,18 @@ impl Server {
         Self::builder().start()
     }
 
-    /// Its port on 127.0.0.1.
-    pub fn port(&self) -> u16 {
-        self.port
-    }
-
-    /// The port of its cluster bus, if it is a node of a cluster.
-    pub fn bus_port(&self) -> u16 {
-        self.port + BUS_OFFSET
-    }
-
     /// `127.0.0.1:port`.
     pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
-    }
-
-    /// Its directory: log, `nodes.conf`, data.
-    pub fn dir(&self) -> &Path {
-        self.dir.path()
-    }
-
-    /// The password it was started with.
-    pub fn password(&self) -> Option<&str> {
-        self.password.as_deref()
-    }
-
-    /// The id of the process.
-    ///
-    /// # Panics
-    ///
-    /// When it was killed.
-    pub fn pid(&self) -> u32 {
-        self.process().as_ref().expect("a running server").pid()
-    }
-
-    /// Whether the process exists, be it stopped or not.
-    pub fn alive(&self) -> bool {
-        self.process().as_mut().is_some_and(Process::alive)
-    }
-
-    /// Whether the process exists and was not stopped with [`stop_signal`](Self::stop_signal).
-    pub fn running(&self) -> bool {
-        let mut process = self.process();
-        process.as_mut().is_some_and(|process| process.alive() && !process.stopped())
-    }
-
-    /// Freezes the process: its port still takes connections, but nothing is answered.
-    pub fn stop_signal(&self) {
-        self.process().as_mut().expect("a running server").stop();
-    }
-
-    /// Lets a frozen process go on.
-    pub fn cont_signal(&self) {
-        self.process().as_mut().expect("a running server").cont();
-    }
-
-    /// Kills the process with SIGKILL and waits for its end. Does nothing if it has ended already.
-    pub fn kill(&self) {
-        *self.process() = None;
-    }
-
-    /// Kills the process if need be, starts it anew with the same port, directory and arguments,
-    /// and waits until it answers.
-    ///
-    /// A cluster node is the same node afterwards. Data is gone, unless an option says otherwise.
-    pub fn restart(&self) {
-        self.kill();
-        self.launch();
-        self.await_ready().unwrap_or_else(|error| panic!("{error}"));
-    }
-
-    /// What the server logged since its first start, together with all that it or a module printed.
-    pub fn log(&self) -> String {
-        let bytes = fs::read(log_file(self.dir.path())).unwrap_or_default();
-        String::from_utf8_lossy(&bytes).into_owned()
+        self.server.address().to_string()
     }
 
     /// How a client reaches it, password included.
     pub fn connection_info(&self, protocol: ProtocolVersion) -> ConnectionInfo {
         let mut settings = RedisConnectionInfo::default().set_protocol(protocol);
-        if let Some(password) = &self.password {
+        if let Some(password) = self.password() {
             settings = settings.set_password(password);
         }
-        ConnectionAddr::Tcp("127.0.0.1".to_owned(), self.port)
+        ConnectionAddr::Tcp("127.0.0.1".to_owned(), self.port())
             .into_connection_info()
             .expect("a valid address")
             .set_redis_settings(settings)
@@ -323,51 +162,6 @@ impl Server {
         redis::cmd(args[0]).arg(&args[1..]).query(&mut self.connection())
     }
 
-    /// Starts the process.
-    pub fn launch(&self) {
-        let binary = binary();
-        // Errors in the options and panics of the module go to the standard outputs.
-        let output =
-            OpenOptions::new().create(true).append(true).open(log_file(self.dir.path())).expect("cannot open the log");
-        let mut command = Command::new(binary);
-        command.args(&self.args).stdout(output.try_clone().expect("cannot share the log")).stderr(output);
-        *self.process() = Some(Process::spawn(&mut command, self.dir.path()));
-    }
-
-    /// Waits until the launched process answers.
-    pub fn await_ready(&self) -> Result<(), StartError> {
-        poll(START_LIMIT, || {
-            if !self.alive() {
-                return Some(Err(self.why_exited()));
-            }
-            self.answers().then_some(Ok(()))
-        })
-        .unwrap_or_else(|| Err(StartError::Silent(self.log())))
-    }
-
-    /// Whether the port is answered by this very process, ready for commands.
-    ///
-    /// The process id tells it from a server of another test that was quicker to take the port.
-    fn answers(&self) -> bool {
-        let ask = || {
-            let mut wire = Wire::try_connect(self.port, ANSWER_LIMIT)?;
-            if let Some(password) = &self.password {
-                wire.try_call(&["AUTH", password])?;
-            }
-            let ping = wire.try_call(&["PING"])?;
-            let info = wire.try_call(&["INFO", "server"])?;
-            std::io::Result::Ok((ping, String::from_utf8_lossy(&info).into_owned()))
-        };
-        let process_id = format!("process_id:{}\r\n", self.pid());
-        ask().is_ok_and(|(ping, info)| !ping.starts_with(b"-LOADING") && info.contains(&process_id))
-    }
-
-    /// Tells a taken port from all other reasons, for which the log must do.
-    fn why_exited(&self) -> StartError {
-        let log = self.log();
-        if log.contains("Address already in use") { StartError::PortTaken } else { StartError::Exited(log) }
-    }
-
     /// Opens a connection whose reads are limited.
     #[track_caller]
     fn connect(&self, protocol: ProtocolVersion) -> Connection {
@@ -382,31 +176,4 @@ impl Server {
             Err(error) => panic!("cannot connect to {}: {}", self.address(), error_text(&error)),
         }
     }
-
-    /// The process, also after a panic of another thread.
-    fn process(&self) -> MutexGuard<'_, Option<Process>> {
-        self.process.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Server {
-    /// The process and the directory go by themselves.
-    fn drop(&mut self) {
-        if thread::panicking() {
-            let log = self.log();
-            let lines: Vec<&str> = log.lines().collect();
-            let tail = &lines[lines.len().saturating_sub(LOG_TAIL)..];
-            eprintln!("--- log of {}\n{}", self.address(), tail.join("\n"));
-        }
-    }
-}
-
-/// The log of a server which runs in `dir`.
-fn log_file(dir: &Path) -> PathBuf {
-    dir.join("redis.log")
-}
-
-/// The server that the tests run on.
-pub fn binary() -> OsString {
-    std::env::var_os("REDIS_SERVER").unwrap_or_else(|| "redis-server".into())
 }

@@ -84,7 +84,7 @@ impl View {
 /// all running ones, sees every slot where the others see it, and as a replica is in sync and
 /// listed by all.
 pub fn discord(nodes: &[Server]) -> Option<String> {
-    let known: BTreeSet<u16> = nodes.iter().map(Server::port).collect();
+    let known: BTreeSet<u16> = nodes.iter().map(|node| node.port()).collect();
     let running: Vec<&Server> = nodes.iter().filter(|node| node.running()).collect();
     let views: RedisResult<Vec<View>> = running.iter().map(|node| View::of(node)).collect();
     let views = match views {

@@ -65,7 +65,7 @@ impl World {
 
     /// Whether all servers are there still.
     pub fn is_alive(&self) -> bool {
-        self.cluster.nodes().iter().chain([&self.server]).all(Server::alive)
+        self.cluster.nodes().iter().chain([&self.server]).all(|server| server.alive())
     }
 
     /// Both sides as they are at the beginning of a sequence.

@@ -3,10 +3,11 @@
 use crate::common::{Server, elements, show};
 
 /// Name, arity, and flags that must and must not be there.
-const COMMANDS: [(&str, &str, &[&str]); 11] = [
+const COMMANDS: [(&str, &str, &[&str]); 12] = [
     ("rmr.sum", "-2", &["readonly", "blocking"]),
     ("rmr.fanout", "-2", &["blocking"]),
     ("rmr.map", "-5", &["blocking"]),
+    ("rmr.batch", "-5", &["blocking"]),
     ("rmr.exec", "-2", &["blocking"]),
     ("rmr.scan", "-2", &["readonly", "blocking"]),
     ("rmr.explain", "-2", &["readonly"]),
@@ -56,6 +57,9 @@ fn arguments_are_those_that_are_taken() {
     has(&fan_out, &["\"ON\"", "\"PRIMARIES\"", "\"REPLICAS\"", "\"ALL\"", "\"NODE\"", "+multiple_token"]);
     has(&fan_out, &["\"TIMEOUT\"", "\"PARTIAL\"", "\"WITHNODES\"", "\"REDUCE\"", "\"--\"", "+optional"]);
     has(&fan_out, &["\"name\": \"command\"", "\"name\": \"arg\""]);
+    let batch = shown("rmr.batch");
+    has(&batch, &["\"TIMEOUT\"", "\"NOMERGE\"", "\"--\"", "\"name\": \"routing-key\"", "\"name\": \"numcommands\""]);
+    has(&batch, &["\"type\": \"block\"", "\"name\": \"numargs\"", "\"name\": \"command\"", "+multiple"]);
     let map = shown("rmr.map");
     has(&map, &["\"TIMEOUT\"", "\"PARTIAL\"", "\"name\": \"numkeys\"", "\"name\": \"key\"", "\"name\": \"command\""]);
     for reducer in ["LIST", "SUM", "AVG", "MIN", "MAX", "COUNT", "CONCAT", "UNION"] {

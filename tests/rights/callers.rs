@@ -57,6 +57,32 @@ fn reading_and_writing_are_two_rights() {
 }
 
 #[test]
+fn a_batch_is_allowed_as_a_whole_before_anything_leaves() {
+    let cluster = Cluster::start(3);
+    let keys: Vec<String> = (0..3).map(|shard| cluster.key_for(shard, "mine")).collect();
+    let foreign = cluster.key_for(2, "foreign");
+    make_user(cluster.nodes(), "erin", "~mine:* +@all -append");
+    for node in cluster.nodes() {
+        let mut wire = login(node, "erin");
+        let sets: Vec<String> = keys.iter().map(|key| format!("{key} 1 3 SET {key} 1")).collect();
+        let sets = sets.join(" ");
+        for forbidden in [
+            format!("{foreign} 1 2 GET {foreign}"),
+            format!("{{{}}} 1 2 GET {foreign}", keys[1]),
+            format!("other 1 3 APPEND {} x", keys[0]),
+            format!("other 1 4 EVAL return(1) 1 {}", keys[0]),
+            "other 1 1 NOSUCH".into(),
+        ] {
+            let reply = wire.reply(&format!("RMR.BATCH {sets} {forbidden}"));
+            assert!(reply.starts_with("-NOPERM user erin may not run '"), "{forbidden}: {reply}");
+            assert_eq!(node.reply("RMR.FANOUT REDUCE SUM DBSIZE"), "0", "{forbidden}: nothing was sent");
+        }
+        assert_eq!(wire.reply(&format!("RMR.BATCH {sets}")).matches("+OK").count(), 3);
+        assert_eq!(node.reply("RMR.FANOUT FLUSHALL").matches("+OK").count(), 3);
+    }
+}
+
+#[test]
 fn selectors_add_rights() {
     let cluster = Cluster::start(3);
     let keys = |prefix: &str| -> Vec<String> { (0..3).map(|shard| cluster.key_for(shard, prefix)).collect() };

@@ -1,5 +1,6 @@
 //! The `RMR.*` commands: one file each, and here what they have in common.
 
+mod batch;
 mod exec;
 mod explain;
 mod fanout;
@@ -41,10 +42,11 @@ pub(super) struct Spec {
 /// Begins what a command does.
 type Run = fn(&Call<'_>) -> Result<Work, Error>;
 
-const COMMANDS: [Spec; 10] = [
+const COMMANDS: [Spec; 11] = [
     sum::SPEC,
     fanout::SPEC,
     map::SPEC,
+    batch::SPEC,
     exec::SPEC,
     scan::SPEC,
     explain::SPEC,
@@ -91,6 +93,7 @@ pub(super) enum Kind {
     Integer,
     Token,
     OneOf,
+    Block,
 }
 
 impl Arg {
@@ -105,6 +108,11 @@ impl Arg {
 
     const fn one_of(name: &'static CStr, of: &'static [Arg]) -> Self {
         Self { of, ..Self::new(name, Kind::OneOf) }
+    }
+
+    /// Arguments that come together.
+    const fn block(name: &'static CStr, of: &'static [Arg]) -> Self {
+        Self { of, ..Self::new(name, Kind::Block) }
     }
 
     pub(super) const fn after(self, token: &'static CStr) -> Self {
@@ -130,6 +138,7 @@ impl Arg {
             Kind::String => raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_STRING,
             Kind::Integer => raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_INTEGER,
             Kind::Token => raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_PURE_TOKEN,
+            Kind::Block => raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_BLOCK,
             Kind::OneOf => raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_ONEOF,
         };
         raw::RedisModuleCommandArg {
@@ -196,7 +205,8 @@ pub(super) fn register(ctx: Ctx) -> Result<(), String> {
     register_one::<6>(ctx)?;
     register_one::<7>(ctx)?;
     register_one::<8>(ctx)?;
-    register_one::<9>(ctx)
+    register_one::<9>(ctx)?;
+    register_one::<10>(ctx)
 }
 
 fn register_one<const INDEX: usize>(ctx: Ctx) -> Result<(), String> {

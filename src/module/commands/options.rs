@@ -1,5 +1,6 @@
 //! Reading the options that stand before an inner command.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use crate::command::{Command, printable};
@@ -46,6 +47,14 @@ impl<'a> Cursor<'a> {
         let given = self.value("TIMEOUT", &allowed)?;
         let millis = integer(given).filter(|millis| (1..=LONGEST_TIMEOUT_MS).contains(millis));
         millis.map(Duration::from_millis).ok_or_else(|| wrong("TIMEOUT", given, &allowed))
+    }
+
+    /// How many of something follow.
+    fn count(&mut self, what: impl Fn() -> String) -> Result<usize, Error> {
+        const ALLOWED: &str = "how many follow, 1 or more";
+        let given = self.value(&what(), ALLOWED)?;
+        let count = integer(given).and_then(|count| usize::try_from(count).ok()).filter(|&count| count > 0);
+        count.ok_or_else(|| wrong(&what(), given, ALLOWED))
     }
 
     fn reducer(&mut self, option: &str) -> Result<Builtin, Error> {
@@ -175,6 +184,63 @@ pub(super) fn map(args: &[&[u8]]) -> Result<Map, Error> {
     Ok(Map { options: options.partial(partial), partial, reducer, commands })
 }
 
+/// Lists of commands as they were typed.
+#[derive(Debug, Default)]
+pub(super) struct Batch<'a> {
+    pub(super) timeout: Option<Duration>,
+    pub(super) no_merge: bool,
+    /// Routing keys, all different, each with its commands; neither lists nor commands are empty.
+    pub(super) lists: Vec<(&'a [u8], Vec<Words<'a>>)>,
+}
+
+/// A command's name and its arguments.
+type Words<'a> = &'a [&'a [u8]];
+
+/// `[TIMEOUT ms] [NOMERGE] [--] routing-key numcommands numargs command [arg ...] [numargs command [arg ...] ...]
+/// [routing-key ...]`. All is counted, so that no argument can be mistaken for anything else.
+pub(super) fn batch<'a>(args: &'a [&'a [u8]]) -> Result<Batch<'a>, Error> {
+    let mut cursor = Cursor { args };
+    let mut batch = Batch::default();
+    loop {
+        if cursor.word("TIMEOUT") {
+            batch.timeout = Some(cursor.timeout()?);
+        } else if cursor.word("NOMERGE") {
+            batch.no_merge = true;
+        } else {
+            cursor.word("--");
+            break;
+        }
+    }
+    let mut keys = HashSet::new();
+    loop {
+        let key = cursor.value("the batch", "routing-key numcommands numargs command [arg ...]")?;
+        let shown = || printable(key);
+        if !keys.insert(key) {
+            return Err(Error::Invalid(format!("the routing key '{}' stands twice; give it one list", shown())));
+        }
+        let count = cursor.count(|| format!("numcommands of '{}'", shown()))?;
+        // No more room than there can be commands.
+        let mut commands = Vec::with_capacity(count.min(cursor.args.len() / 2));
+        for number in 1..=count {
+            let length = cursor.count(|| format!("numargs of command {number} of '{}'", shown()))?;
+            let there = cursor.args.len();
+            let Some((command, rest)) = cursor.args.split_at_checked(length) else {
+                return Err(Error::Invalid(format!(
+                    "numargs of command {number} of '{}' is {length}, but {there} arguments follow; it counts the \
+                     command's name and its arguments",
+                    shown()
+                )));
+            };
+            commands.push(command);
+            cursor.args = rest;
+        }
+        batch.lists.push((key, commands));
+        if cursor.args.is_empty() {
+            return Ok(batch);
+        }
+    }
+}
+
 /// The command for one key: each argument `{}` is the key; where there is none, the key follows the command's name.
 fn fill_in(template: &[&[u8]], key: &[u8]) -> Command {
     const PLACE: &[u8] = b"{}";
@@ -256,12 +322,45 @@ mod tests {
         assert!(map("SUM 18446744073709551615 k GET").contains("but 2 arguments follow"));
     }
 
+    #[test]
+    fn a_batch_is_counted() {
+        let line = words("TIMEOUT 9 -- TIMEOUT 2 3 SET TIMEOUT 1 2 GET TIMEOUT bar 1 1 PING");
+        let typed = batch(&line).unwrap();
+        assert_eq!(typed.timeout, Some(Duration::from_millis(9)));
+        assert!(!typed.no_merge);
+        let shown: Vec<(&[u8], Vec<usize>)> =
+            typed.lists.iter().map(|(key, list)| (*key, list.iter().map(|command| command.len()).collect())).collect();
+        assert_eq!(shown, [(&b"TIMEOUT"[..], vec![3, 2]), (&b"bar"[..], vec![1])]);
+        assert!(batch(&words("nomerge k 1 1 PING")).unwrap().no_merge);
+    }
+
+    #[test]
+    fn a_bad_batch_says_where() {
+        let batch = |line| error(batch(&words(line)));
+        let numbered = "ERR numcommands of 'k' is '0'; give how many follow, 1 or more";
+        assert_eq!(batch("k 0"), numbered);
+        assert!(batch("").starts_with("ERR the batch has no value; give routing-key numcommands"));
+        assert_eq!(batch("k"), "ERR numcommands of 'k' has no value; give how many follow, 1 or more");
+        assert_eq!(
+            batch("k 2 1 PING"),
+            "ERR numargs of command 2 of 'k' has no value; give how many follow, 1 or more"
+        );
+        assert_eq!(batch("k 1 x PING"), "ERR numargs of command 1 of 'k' is 'x'; give how many follow, 1 or more");
+        let short = "ERR numargs of command 1 of 'k' is 3, but 2 arguments follow; it counts the command's name and its \
+                     arguments";
+        assert_eq!(batch("k 1 3 SET k"), short);
+        assert_eq!(batch("k 1 1 PING k 1 1 PING"), "ERR the routing key 'k' stands twice; give it one list");
+        assert!(batch("k 1 18446744073709551615 GET k").contains("but 2 arguments follow"));
+        assert!(batch("k 18446744073709551615 2 GET k").contains("numargs of command 2"));
+    }
+
     proptest! {
         #[test]
         fn any_arguments_are_taken_or_refused(args in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..12), 0..12)) {
             let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
             let _ = fan_out(&args);
             let _ = map(&args);
+            let _ = batch(&args);
         }
 
         #[test]

@@ -1,4 +1,4 @@
-//! A child process which never outlives the tests.
+//! A child process which never outlives the program that started it.
 
 use std::io::Write;
 use std::path::Path;
@@ -12,7 +12,7 @@ const WATCHDOG: &str = r#"trap '' HUP INT TERM; read -r _ || { kill -KILL "$0"; 
 ///
 /// Dropping the value kills the child. The watchdog covers what `drop` cannot: a test process which
 /// is killed, which aborts, or which holds the value in a `static`.
-pub struct Process {
+pub(super) struct Process {
     child: Child,
     watchdog: Child,
     stopped: bool,
@@ -20,7 +20,7 @@ pub struct Process {
 
 impl Process {
     /// Runs `command`, whose files are all in `dir`.
-    pub fn spawn(command: &mut Command, dir: &Path) -> Self {
+    pub(super) fn spawn(command: &mut Command, dir: &Path) -> Self {
         let child = command
             .stdin(Stdio::null())
             .spawn()
@@ -37,28 +37,28 @@ impl Process {
     }
 
     /// Its process id.
-    pub fn pid(&self) -> u32 {
+    pub(super) fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// Whether it still exists, be it stopped or not.
-    pub fn alive(&mut self) -> bool {
+    pub(super) fn alive(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }
 
     /// Whether it was stopped with [`stop`](Self::stop) and not continued since.
-    pub fn stopped(&self) -> bool {
+    pub(super) fn stopped(&self) -> bool {
         self.stopped
     }
 
     /// Sends SIGSTOP.
-    pub fn stop(&mut self) {
+    pub(super) fn stop(&mut self) {
         self.signal("STOP");
         self.stopped = true;
     }
 
     /// Sends SIGCONT.
-    pub fn cont(&mut self) {
+    pub(super) fn cont(&mut self) {
         self.signal("CONT");
         self.stopped = false;
     }

@@ -6,20 +6,20 @@ use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::process;
 
-/// A random number from the seeds of the standard library's hash maps: good enough for names and
-/// ports.
+/// A random number from the seeds of the standard library's hash maps: good enough for names and ports, and for
+/// nothing that must not be guessed.
 pub fn random() -> u64 {
     RandomState::new().hash_one(process::id())
 }
 
 /// A temporary directory which is removed with everything in it when the value is dropped.
-pub struct ScratchDir {
+pub(super) struct ScratchDir {
     path: PathBuf,
 }
 
 impl ScratchDir {
     /// Creates an empty directory below the system's temporary directory.
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         let name = format!("rmr-test-{}-{:016x}", process::id(), random());
         let path = env::temp_dir().join(name);
         fs::create_dir(&path).expect("cannot create a temporary directory");
@@ -27,7 +27,7 @@ impl ScratchDir {
     }
 
     /// Where it is.
-    pub fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         &self.path
     }
 }

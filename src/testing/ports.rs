@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::scratch::random;
 
 /// How far the port of the cluster bus is above the port of the clients.
-pub const BUS_OFFSET: u16 = 10_000;
+pub(super) const BUS_OFFSET: u16 = 10_000;
 
 /// Client ports come from here, so bus ports lie in the 10 000 above: the two never meet, and both
 /// stay below the range from which systems take the local ports of outgoing connections.

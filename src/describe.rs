@@ -21,6 +21,8 @@ pub(crate) struct Description {
     pub(crate) keys: Vec<KeySpec>,
     /// The commands of a container.
     pub(crate) subcommands: Vec<Arc<Description>>,
+    /// Where its keys stand, if that can be told from its arguments alone; `None` if only the server can.
+    pub(crate) places: Option<Vec<Place>>,
     /// Where an argument stands that is no key, but has a slot all the same: the channel of `SPUBLISH`.
     pub(crate) channel: Option<usize>,
 }
@@ -53,7 +55,78 @@ pub(crate) enum Find {
     Unknown,
 }
 
+/// Where one group of keys stands among the arguments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// Where to begin.
+    begin: usize,
+    extent: Extent,
+    /// How many arguments belong to a key, itself included.
+    step: usize,
+}
+
+/// How far a group of keys reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    /// To this one, counted from the first; negative from the end of all arguments, which `limit` parts.
+    To { last: i64, limit: i64 },
+    /// Behind an argument that says how many there are; both counted from the beginning.
+    Counted { count_at: usize, first: usize },
+}
+
+impl Place {
+    /// Reads a key specification; `None` if it does not say it all.
+    fn parse(spec: &Reply) -> Option<Self> {
+        let part = |name: &str, kind: &[u8]| {
+            let part = spec.field(name)?;
+            part.field("type")?.bytes().filter(|known| *known == kind)?;
+            part.field("spec")
+        };
+        let size = |number: &Reply| usize::try_from(number.integer()?).ok();
+        if has_flag(spec, "incomplete") {
+            return None;
+        }
+        let begin = size(part("begin_search", b"index")?.field("index")?)?;
+        if let Some(range) = part("find_keys", b"range") {
+            let (last, limit) = (range.field("lastkey")?.integer()?, range.field("limit")?.integer()?);
+            let step = size(range.field("keystep")?)?.max(1);
+            return Some(Self { begin, extent: Extent::To { last, limit }, step });
+        }
+        let counted = part("find_keys", b"keynum")?;
+        let (count_at, first) = (size(counted.field("keynumidx")?)?, size(counted.field("firstkey")?)?);
+        let step = size(counted.field("keystep")?)?.max(1);
+        Some(Self { begin, extent: Extent::Counted { count_at, first }, step })
+    }
+
+    /// The keys' positions in a command of these arguments, its name included. None where the arguments are too few, or
+    /// say nonsense: the server that runs the command tells its caller so.
+    fn positions(self, args: &[&[u8]]) -> impl Iterator<Item = usize> {
+        let count = args.len() as i64;
+        let begin = self.begin as i64;
+        let (first, last) = match self.extent {
+            Extent::To { last, .. } if last >= 0 => (begin, begin + last),
+            Extent::To { last, limit: 0 } => (begin, count + last),
+            Extent::To { last, limit } => (begin, begin + (count - begin) / limit + last),
+            Extent::Counted { count_at, first } => {
+                let keys = args.get(self.begin + count_at).and_then(|text| std::str::from_utf8(text).ok());
+                let keys = keys.and_then(|text| text.parse::<i64>().ok()).filter(|keys| (0..=count).contains(keys));
+                let first = begin + first as i64;
+                (first, first + (keys.unwrap_or(0) - 1) * self.step as i64)
+            }
+        };
+        let fits = first < count && last < count && first <= last;
+        let end = if fits { last + 1 } else { first };
+        (first as usize..end as usize).step_by(self.step)
+    }
+}
+
 impl Description {
+    /// The positions of all keys in a command of these arguments, its name included; `None` if only the server can tell.
+    pub(crate) fn key_positions(&self, args: &[&[u8]]) -> Option<Vec<usize>> {
+        let places = self.places.as_ref()?;
+        Some(places.iter().flat_map(|place| place.positions(args)).collect())
+    }
+
     /// Reads one row of `COMMAND INFO`; `None` for the null that stands for an unknown command.
     pub(crate) fn parse(row: &Reply) -> Option<Self> {
         let row = row.elements()?;
@@ -61,13 +134,20 @@ impl Description {
             row.get(index).and_then(Reply::elements).unwrap_or_default().iter().filter_map(text).collect()
         };
         let nested = |index: usize| row.get(index).and_then(Reply::elements).unwrap_or_default();
+        let specs = || nested(8).iter().filter(|spec| !has_flag(spec, "not_key"));
+        let flags = texts(2);
+        // Modules may find their keys by code of their own, whatever their specifications say.
+        let only_server_knows =
+            flags.iter().any(|flag| flag == "movablekeys") && flags.iter().any(|flag| flag == "module");
+        let places = if only_server_knows { None } else { specs().map(Place::parse).collect() };
         Some(Self {
             name: text(row.first()?)?.to_ascii_lowercase(),
             arity: row.get(1)?.integer()?,
-            flags: texts(2),
+            flags,
             categories: texts(6),
             tips: texts(7),
-            keys: nested(8).iter().filter(|spec| !has_flag(spec, "not_key")).map(KeySpec::parse).collect(),
+            keys: specs().map(KeySpec::parse).collect(),
+            places,
             subcommands: nested(9).iter().filter_map(Self::parse).map(Arc::new).collect(),
             channel: nested(8).iter().find(|spec| has_flag(spec, "not_key")).and_then(first_key),
         })
@@ -79,6 +159,7 @@ impl Description {
     }
 
     /// The value of a tip: `all_shards` for `request_policy`.
+    #[cfg(any(feature = "module", test))]
     pub(crate) fn tip(&self, name: &str) -> Option<&str> {
         self.tips.iter().find_map(|tip| tip.strip_prefix(name)?.strip_prefix(':'))
     }
@@ -92,6 +173,7 @@ impl Description {
     }
 
     /// Whether it may be called with so many arguments, its name included.
+    #[cfg(any(feature = "module", test))]
     pub(crate) fn takes(&self, count: usize) -> bool {
         let count = count as i64;
         if self.arity >= 0 { count == self.arity } else { count >= -self.arity }
@@ -177,6 +259,29 @@ mod tests {
         assert_eq!(description.keys, [KeySpec { find: Find::Range { step: 1 }, is_uncertain: false }]);
         assert!(description.takes(2) && description.takes(9) && !description.takes(1));
         assert_eq!(Description::parse(&Reply::Null), None);
+    }
+
+    #[test]
+    fn keys_are_found_by_position_and_by_count() {
+        let positions = |kind: &str, numbers: &[(&str, i64)], line: &str| -> Vec<usize> {
+            let place = Place::parse(&spec(kind, numbers)).unwrap();
+            let args: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+            place.positions(&args).collect()
+        };
+        let range = |last, step, limit| [("lastkey", last), ("keystep", step), ("limit", limit)];
+        assert_eq!(positions("range", &range(0, 1, 0), "GET k"), [1]);
+        assert_eq!(positions("range", &range(0, 1, 0), "GET"), [0; 0]);
+        assert_eq!(positions("range", &range(-2, 1, 0), "BLPOP foo 0"), [1]);
+        assert_eq!(positions("range", &range(-2, 1, 0), "BRPOP a b 0"), [1, 2]);
+        assert_eq!(positions("range", &range(-1, 2, 0), "MSET a 1 b 2"), [1, 3]);
+        assert_eq!(positions("range", &range(1, 1, 0), "LMOVE a b LEFT LEFT"), [1, 2]);
+        assert_eq!(positions("range", &range(-1, 1, 2), "X s1 s2 0 0"), [1, 2]);
+        let counted = [("keynumidx", 0), ("firstkey", 1), ("keystep", 1)];
+        assert_eq!(positions("keynum", &counted, "ZUNION 2 a b WITHSCORES"), [2, 3]);
+        for odd in ["ZUNION 0", "ZUNION 3 a", "ZUNION x a", "ZUNION", "ZUNION -1 a", "ZUNION 99999999999 a"] {
+            assert_eq!(positions("keynum", &counted, odd), [0; 0], "{odd}");
+        }
+        assert_eq!(Place::parse(&spec("unknown", &[])), None);
     }
 
     #[test]

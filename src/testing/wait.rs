@@ -3,14 +3,21 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long [`poll`] pauses between two attempts. No other line of the tests sleeps.
+/// How long [`poll`] pauses between two attempts.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Calls `attempt` until it returns a value, at least once and for no longer than `within`.
 ///
-/// # Returns
+/// Gives the value, or `None` when time ran out. It blocks its thread: in an async test, call it within
+/// `tokio::task::spawn_blocking`.
 ///
-/// The value, or `None` when time ran out.
+/// ```
+/// use std::time::Duration;
+///
+/// let mut left = 3;
+/// let done = rmr::testing::poll(Duration::from_secs(1), || { left -= 1; (left == 0).then_some("done") });
+/// assert_eq!(done, Some("done"));
+/// ```
 pub fn poll<T>(within: Duration, mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
     let deadline = Instant::now() + within;
     loop {

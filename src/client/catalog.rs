@@ -1,0 +1,233 @@
+//! Which key a command is for, by what the servers themselves say: `COMMAND INFO`, and `COMMAND GETKEYS` where that does
+//! not tell it.
+//!
+//! Each name is asked for once and kept. Any server will do, so several are asked and the first to answer is heard: one
+//! that is down or slow does not hold up commands for others.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+
+use crate::command::{Command, printable};
+use crate::describe::Description;
+use crate::engine::{Engine, Options};
+use crate::error::Error;
+use crate::reply::Reply;
+use crate::topology::Node;
+
+/// Names beyond this many are asked for again and again; a server has some 400.
+const MOST_NAMES: usize = 4096;
+
+/// How many servers are asked at once.
+const ASKED_AT_ONCE: usize = 3;
+
+/// What is known of commands. Shared by all clones of a client.
+#[derive(Default)]
+pub(super) struct Catalog {
+    known: Mutex<HashMap<Box<[u8]>, Arc<Description>>>,
+}
+
+/// A command that is ready to go to its key's host.
+pub(super) struct Routed {
+    pub(super) command: Command,
+    /// It touches the one key that it names, and nothing else.
+    pub(super) has_one_key: bool,
+    /// It may keep its connection waiting.
+    pub(super) may_block: bool,
+}
+
+/// What the arguments of a command alone say.
+enum Found {
+    Ready(Routed),
+    /// Only the server can tell.
+    AskServer(Routed),
+    Refused(Error),
+}
+
+impl Catalog {
+    /// Makes commands ready to go: those that are to go to their own key's host, as they are marked here, are routed by
+    /// it, or refused with the reason; all that only read are marked as such.
+    pub(super) async fn route(&self, engine: &Engine, commands: Vec<(Command, bool)>) -> Vec<Result<Routed, Error>> {
+        let ignorance = self.learn(engine, commands.iter().map(|(command, _)| command)).await.err();
+        let mut last: Option<(Vec<u8>, Option<Arc<Description>>)> = None;
+        let mut routed = Vec::with_capacity(commands.len());
+        let mut open = Vec::new();
+        for (place, (command, by_key)) in commands.into_iter().enumerate() {
+            // A map has few names; most often it is the one before.
+            if last.as_ref().is_none_or(|(name, _)| name != command.name()) {
+                last = Some((command.name().to_vec(), self.description(&command)));
+            }
+            let description = last.as_ref().and_then(|(_, description)| description.clone());
+            routed.push(match (description, &ignorance) {
+                (None, _) if !by_key => Ok(Routed { command, has_one_key: false, may_block: false }),
+                (None, Some(error)) => Err(error.clone()),
+                (description, _) => match look(description, command, by_key) {
+                    Found::Ready(routed) => Ok(routed),
+                    Found::Refused(error) => Err(error),
+                    Found::AskServer(routed) => {
+                        open.push((place, getkeys(&routed.command)));
+                        Ok(routed)
+                    }
+                },
+            });
+        }
+        if open.is_empty() {
+            return routed;
+        }
+        let (places, questions): (Vec<usize>, Vec<Command>) = open.into_iter().unzip();
+        let answers = match ask(engine, questions).await {
+            Ok(answers) => answers,
+            Err(error) => places.iter().map(|_| Err(error.clone())).collect(),
+        };
+        for (place, answer) in places.into_iter().zip(answers) {
+            if let Ok(open) = &mut routed[place] {
+                match by_answer(&open.command, answer) {
+                    Ok(command) => open.command = command,
+                    Err(error) => routed[place] = Err(error),
+                }
+            }
+        }
+        routed
+    }
+
+    /// Asks for what is not known yet of these commands.
+    async fn learn(&self, engine: &Engine, commands: impl Iterator<Item = &Command>) -> Result<(), Error> {
+        let mut missing = HashSet::new();
+        {
+            let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut last: &[u8] = &[];
+            for command in commands {
+                let name = command.name();
+                if name != last && !known.contains_key(name) {
+                    missing.insert(name);
+                }
+                last = name;
+            }
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<&[u8]> = missing.into_iter().collect();
+        let question = names.iter().fold(Command::new("COMMAND").arg("INFO"), Command::arg).read_only(true);
+        let answer = ask(engine, vec![question]).await?.pop().unwrap_or(Ok(Reply::Null))?;
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        for (name, row) in names.into_iter().zip(answer.elements().unwrap_or_default()) {
+            // What is unknown now, a module that is loaded later may bring.
+            let Some(description) = Description::parse(row) else { continue };
+            if known.len() < MOST_NAMES {
+                known.insert(name.into(), Arc::new(description));
+            }
+        }
+        Ok(())
+    }
+
+    fn description(&self, command: &Command) -> Option<Arc<Description>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).get(command.name()).cloned()
+    }
+}
+
+/// The description of the subcommand, where there are such.
+fn own(whole: Arc<Description>, command: &Command) -> Arc<Description> {
+    if whole.subcommands.is_empty() {
+        return whole;
+    }
+    let subcommand = command.args().nth(1).and_then(|name| whole.subcommand(name).cloned());
+    subcommand.unwrap_or(whole)
+}
+
+fn look(description: Option<Arc<Description>>, mut command: Command, by_key: bool) -> Found {
+    let Some(description) = description else {
+        let name = printable(command.name());
+        return Found::Refused(Error::Unroutable(format!(
+            "the servers do not know '{name}', so nobody can say which key it is for"
+        )));
+    };
+    let description = own(description, &command);
+    command.set_read_only(command.is_read_only() || description.has_flag("readonly"));
+    let may_block = description.has_flag("blocking");
+    let routed = |command, has_one_key| Routed { command, has_one_key, may_block };
+    if command.is_routed_apart() || !by_key {
+        return Found::Ready(routed(command, false));
+    }
+    let args: Vec<&[u8]> = command.args().collect();
+    let Some(mut keys) = description.key_positions(&args) else { return Found::AskServer(routed(command, false)) };
+    keys.extend(description.channel.filter(|&at| keys.is_empty() && at < args.len()));
+    let Some(&first) = keys.first() else { return Found::Refused(no_key(&command)) };
+    if keys.iter().any(|&at| args[at] != args[first]) {
+        return Found::Refused(several_keys(&command, keys.len()));
+    }
+    let runs_code = description.categories.iter().any(|category| category == "@scripting");
+    Found::Ready(routed(command.routed_by_argument(first), !runs_code))
+}
+
+fn getkeys(command: &Command) -> Command {
+    command.args().fold(Command::new("COMMAND").arg("GETKEYS"), Command::arg).read_only(true)
+}
+
+fn by_answer(command: &Command, answer: Result<Reply, Error>) -> Result<Command, Error> {
+    let keys = match answer {
+        Ok(keys) => keys,
+        Err(Error::Shard { message, .. }) if !message.starts_with(b"ERR The command has no key arguments") => {
+            let (name, words) = (printable(command.name()), printable(&message));
+            return Err(Error::Unroutable(format!("the server finds no key in this '{name}': {words}")));
+        }
+        Err(Error::Shard { .. }) => return Err(no_key(command)),
+        Err(error) => return Err(error),
+    };
+    let keys: Vec<&[u8]> = keys.elements().unwrap_or_default().iter().filter_map(Reply::bytes).collect();
+    let Some(&first) = keys.first() else { return Err(no_key(command)) };
+    if keys.iter().any(|key| *key != first) {
+        return Err(several_keys(command, keys.len()));
+    }
+    let command = command.clone();
+    let at = command.args().skip(1).position(|arg| arg == first);
+    match at {
+        Some(at) => Ok(command.routed_by_argument(at + 1)),
+        None => Ok(command.routed_by(first)),
+    }
+}
+
+fn no_key(command: &Command) -> Error {
+    let name = printable(command.name());
+    Error::Unroutable(format!("'{name}' has no key here that says which host it is for; consider a fan-out instead"))
+}
+
+fn several_keys(command: &Command, keys: usize) -> Error {
+    let name = printable(command.name());
+    Error::Unroutable(format!(
+        "'{name}' has {keys} keys, each of which may be on another host; send a command for each"
+    ))
+}
+
+/// What the first server that answers says to these questions.
+async fn ask(engine: &Engine, questions: Vec<Command>) -> Result<Vec<Result<Reply, Error>>, Error> {
+    let topology = engine.pinned_topology().await?;
+    let nodes: Vec<Arc<Node>> = topology.data_shards().map(|shard| shard.primary.clone()).collect();
+    let mut failure = Error::Topology(format!("the provider '{}' knows no node", topology.source()));
+    for nodes in nodes.chunks(ASKED_AT_ONCE) {
+        let options = Options::keeping_failures(false);
+        let mut answers: FuturesUnordered<_> = nodes
+            .iter()
+            .map(|node| {
+                let questions = questions.iter().map(|question| (question.clone(), Some(node.clone()))).collect();
+                engine.addressed(questions, &options)
+            })
+            .collect();
+        while let Some(answered) = answers.next().await {
+            match answered {
+                Ok(replies) => {
+                    let replies: Vec<_> = replies.into_iter().map(|entry| entry.result).collect();
+                    let said = |result: &Result<Reply, Error>| matches!(result, Ok(_) | Err(Error::Shard { .. }));
+                    match replies.iter().find(|result| !said(result)) {
+                        Some(Err(error)) => failure = error.clone(),
+                        _ => return Ok(replies),
+                    }
+                }
+                Err(error) => failure = error,
+            }
+        }
+    }
+    Err(failure)
+}

@@ -1,0 +1,270 @@
+//! A batch of commands to many hosts: each host's share in one write and in order, each command with its own outcome.
+//!
+//! Nearly all of it is done in one round trip. What is left over then is asked again, all of it at once: commands whose
+//! merged form was refused, keys that a merged command said nothing about, scripts that a server did not know. None of
+//! these can be told from having run in its place ([`merge`](super::merge), [`Item::is_followed`]).
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+
+use super::merge::{self, Pair};
+use super::script::Script;
+use crate::command::Command;
+use crate::engine::{Engine, Options, check_fit};
+use crate::error::Error;
+use crate::reply::Reply;
+use crate::topology::{Node, Topology};
+
+/// One command of a batch.
+#[derive(Debug, Clone)]
+pub(crate) struct Item {
+    /// Routed by its key, unless a node is named.
+    pub(crate) command: Command,
+    /// Where it is to go, whatever its key.
+    pub(crate) node: Option<Arc<Node>>,
+    /// The script that it calls by its SHA-1.
+    pub(crate) script: Option<Script>,
+    /// Commands come behind it that must not run before it.
+    pub(crate) is_followed: bool,
+    /// It touches the one key that it names, and nothing else.
+    pub(crate) has_one_key: bool,
+}
+
+impl Item {
+    /// A command for the host of its key.
+    pub(crate) fn keyed(command: Command, has_one_key: bool) -> Self {
+        Self { command, node: None, script: None, is_followed: false, has_one_key }
+    }
+
+    /// A command for a host that its caller has chosen.
+    pub(crate) fn chosen(command: Command, node: Option<Arc<Node>>) -> Self {
+        let has_one_key = merge::Pair::of(&command).is_some();
+        Self { command, node, script: None, is_followed: false, has_one_key }
+    }
+
+    /// The only key that it touches, if that is known.
+    pub(super) fn only_key(&self) -> Option<&[u8]> {
+        let key = if self.command.is_routed_apart() { None } else { self.command.routing_key() };
+        key.or_else(|| self.command.args().nth(1)).filter(|_| self.has_one_key)
+    }
+}
+
+/// How a batch is delivered.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct How {
+    /// How many hosts are spoken to at once.
+    pub(crate) max_concurrency: usize,
+    pub(crate) auto_batch: bool,
+}
+
+/// Delivers all items, within the engine's deadline. One outcome each, in order.
+pub(crate) async fn deliver(engine: &Engine, items: Vec<Item>, how: How) -> Vec<Result<Reply, Error>> {
+    let topology = match engine.pinned_topology().await {
+        Ok(topology) => topology,
+        Err(error) => return vec![Err(error); items.len()],
+    };
+    let mut outcomes: Vec<Option<Result<Reply, Error>>> = items.iter().map(|_| None).collect();
+    let mut shares: Vec<(Arc<Node>, Vec<usize>, Vec<Item>)> = Vec::new();
+    let mut last_fit: Option<Vec<u8>> = None;
+    for (place, item) in items.into_iter().enumerate() {
+        // One that must not be sent harms no other. A batch has few names; most often it is the one before.
+        if last_fit.as_deref() != Some(item.command.name()) {
+            if let Err(error) = check_fit(std::slice::from_ref(&item.command)) {
+                outcomes[place] = Some(Err(error));
+                continue;
+            }
+            last_fit = (item.command.arg_count() < 2 || item.has_one_key).then(|| item.command.name().to_vec());
+        }
+        let node = match &item.node {
+            Some(node) => Ok(node),
+            None => engine.owner(&topology, &item.command),
+        };
+        match node {
+            Ok(node) => match shares.iter_mut().find(|(known, ..)| Arc::ptr_eq(known, node)) {
+                Some((_, places, items)) => {
+                    places.push(place);
+                    items.push(item);
+                }
+                None => shares.push((node.clone(), vec![place], vec![item])),
+            },
+            Err(error) => outcomes[place] = Some(Err(error)),
+        }
+    }
+    let topology = &topology;
+    let shares = shares.into_iter().map(|(node, places, items)| async move {
+        (places, Share { engine, node, items, outcomes: Vec::new() }.run(topology, how.auto_batch).await)
+    });
+    let mut done = stream::iter(shares).buffer_unordered(how.max_concurrency.max(1));
+    while let Some((places, share)) = done.next().await {
+        for (place, outcome) in places.into_iter().zip(share) {
+            outcomes[place] = Some(outcome);
+        }
+    }
+    let missing = || Err(Error::Topology("no host was found for the command".into()));
+    outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(missing)).collect()
+}
+
+/// What one host gets.
+struct Share<'a> {
+    engine: &'a Engine,
+    node: Arc<Node>,
+    items: Vec<Item>,
+    outcomes: Vec<Option<Result<Reply, Error>>>,
+}
+
+/// What a command of the wire is for.
+enum Part {
+    /// This script is loaded.
+    Load(Script),
+    /// This item.
+    One(usize),
+    /// So many items from this one on.
+    Merged(&'static Pair, usize, usize),
+    /// Whether any of these items has a key at all.
+    Exists(Vec<usize>),
+}
+
+/// What is to be asked again.
+#[derive(Default)]
+struct Again {
+    /// As they are.
+    single: Vec<usize>,
+    /// Whose key is gone, or of another type; by the command that left it open.
+    unclear: Vec<Vec<usize>>,
+}
+
+impl Share<'_> {
+    async fn run(mut self, topology: &Topology, auto_batch: bool) -> Vec<Result<Reply, Error>> {
+        self.outcomes = self.items.iter().map(|_| None).collect();
+        let mut parts: Vec<Part> = Vec::new();
+        let mut at = 0;
+        let single = || merge::Run { length: 1, pair: None };
+        let runs = match auto_batch {
+            true => merge::runs(&self.items, topology.parts_slots()),
+            false => self.items.iter().map(|_| single()).collect(),
+        };
+        for run in runs {
+            parts.push(match run.pair {
+                Some(pair) => Part::Merged(pair, at, run.length),
+                None => Part::One(at),
+            });
+            at += run.length;
+        }
+        // A script that has to keep its place must be there when it is called.
+        let scripts = self.items.iter().filter(|item| item.is_followed).filter_map(|item| item.script.clone());
+        let mut again = self.send(distinct(scripts), parts, true).await;
+        // Second the leftovers, third those of them whose key turned out to be there.
+        for _ in 0..2 {
+            if again.single.is_empty() && again.unclear.is_empty() {
+                break;
+            }
+            again.single.sort_unstable();
+            let scripts = again.single.iter().filter_map(|&at| self.items[at].script.clone());
+            let scripts = distinct(scripts);
+            let singles = again.single.into_iter().map(Part::One);
+            let parts = singles.chain(again.unclear.into_iter().map(Part::Exists)).collect();
+            again = self.send(scripts, parts, false).await;
+        }
+        let missing = || Err(Error::Topology(format!("{} gave no answer", self.node)));
+        self.outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(missing)).collect()
+    }
+
+    /// Sends commands in one write and reads what is said to them. What can be settled by asking again is not settled
+    /// the first time.
+    async fn send(&mut self, scripts: Vec<Script>, parts: Vec<Part>, is_first: bool) -> Again {
+        let parts: Vec<Part> = scripts.into_iter().map(Part::Load).chain(parts).collect();
+        let commands = parts.iter().map(|part| self.command(part)).collect();
+        let options = Options::keeping_failures(is_first);
+        let mut again = Again::default();
+        match self.engine.addressed(commands, &options).await {
+            Ok(replies) => {
+                for (part, entry) in parts.into_iter().zip(replies) {
+                    self.read(part, entry.result, is_first, &mut again);
+                }
+            }
+            Err(error) => parts.into_iter().for_each(|part| self.read(part, Err(error.clone()), false, &mut again)),
+        }
+        again
+    }
+
+    fn command(&self, part: &Part) -> (Command, Option<Arc<Node>>) {
+        let (first, command) = match part {
+            Part::Load(script) => return (script.load(), Some(self.node.clone())),
+            Part::One(at) => (*at, self.items[*at].command.clone()),
+            Part::Merged(pair, at, length) => (*at, pair.merged(&self.items[*at..at + length])),
+            Part::Exists(items) => {
+                let keys = items.iter().filter_map(|&at| self.items[at].only_key());
+                let command = keys.fold(Command::new("EXISTS"), Command::key).read_only(true);
+                let apart = items.first().map(|&at| &self.items[at].command).filter(|first| first.is_routed_apart());
+                let command = apart.and_then(Command::routing_key).into_iter().fold(command, Command::routed_by);
+                (items.first().copied().unwrap_or_default(), command)
+            }
+        };
+        (command, self.items[first].node.clone())
+    }
+
+    fn read(&mut self, part: Part, result: Result<Reply, Error>, is_first: bool, again: &mut Again) {
+        let refusal = result.as_ref().err().and_then(refusal);
+        let refusal = refusal.as_deref();
+        match part {
+            // One that cannot be loaded is missed by its calls.
+            Part::Load(_) => {}
+            Part::One(at) => {
+                let is_script = self.items[at].script.is_some();
+                // A slot that is being moved: the server sends nobody on who asks for several keys at once.
+                let is_for_later = refusal.is_some_and(|words| {
+                    (is_script && words.starts_with(b"NOSCRIPT")) || words.starts_with(b"TRYAGAIN")
+                });
+                match is_first && is_for_later {
+                    true => again.single.push(at),
+                    false => self.outcomes[at] = Some(result),
+                }
+            }
+            Part::Merged(_, at, length) if refusal.is_some() => again.single.extend(at..at + length),
+            Part::Merged(pair, at, length) => match result.map(|reply| pair.parts(reply, length)) {
+                Ok(Some(replies)) => {
+                    let mut unclear = Vec::new();
+                    for (at, reply) in (at..).zip(replies) {
+                        match pair.hides_type && reply.is_null() {
+                            true => unclear.push(at),
+                            false => self.outcomes[at] = Some(Ok(reply)),
+                        }
+                    }
+                    again.unclear.extend(Some(unclear).filter(|unclear| !unclear.is_empty()));
+                }
+                Ok(None) => again.single.extend(at..at + length),
+                Err(error) => (at..at + length).for_each(|at| self.outcomes[at] = Some(Err(error.clone()))),
+            },
+            Part::Exists(items) => match result {
+                // None of them is there, so nil was the whole truth.
+                Ok(count) if count.integer() == Some(0) => {
+                    items.into_iter().for_each(|at| self.outcomes[at] = Some(Ok(Reply::Null)));
+                }
+                Err(error) if refusal.is_none() => {
+                    items.into_iter().for_each(|at| self.outcomes[at] = Some(Err(error.clone())));
+                }
+                _ => again.single.extend(items),
+            },
+        }
+    }
+}
+
+/// The words of a server that has refused a command instead of running it.
+fn refusal(error: &Error) -> Option<Bytes> {
+    match error {
+        Error::Shard { message, .. } => Some(message.clone()),
+        _ => None,
+    }
+}
+
+fn distinct(scripts: impl Iterator<Item = Script>) -> Vec<Script> {
+    let mut distinct: Vec<Script> = Vec::new();
+    scripts.for_each(|script| {
+        if !distinct.contains(&script) {
+            distinct.push(script);
+        }
+    });
+    distinct
+}

@@ -1,0 +1,100 @@
+//! Lists of commands, each list for the host of its routing key, with scripts among them.
+
+use super::Client;
+use super::deliver::{Item, deliver};
+use super::script::ScriptCall;
+use crate::argument::Argument;
+use crate::command::Command;
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::reply::Reply;
+
+/// One of a list: a command, or the call of a script.
+#[derive(Debug, Clone)]
+pub enum Action {
+    /// A command.
+    Command(Command),
+    /// A script, called by its SHA-1.
+    Script(ScriptCall),
+}
+
+impl From<Command> for Action {
+    fn from(command: Command) -> Self {
+        Self::Command(command)
+    }
+}
+
+impl From<ScriptCall> for Action {
+    fn from(call: ScriptCall) -> Self {
+        Self::Script(call)
+    }
+}
+
+impl Client {
+    /// Runs lists of commands, all at once: each list in order, at the host of its routing key, whatever keys its
+    /// commands have. Gives each routing key with the results of its list, in order.
+    ///
+    /// Scripts are called by their SHA-1. A host that does not know one is told it once, and the call is made again;
+    /// where commands follow the call in its list, which must not run before it, the script travels ahead of the list.
+    ///
+    /// ```
+    /// # #[cfg(feature = "testing")] {
+    /// # #[tokio::main] async fn main() -> Result<(), rmr::Error> {
+    /// # let servers = rmr::testing::Servers::start(2);
+    /// # let client = servers.client();
+    /// use rmr::{Action, Command, Script};
+    ///
+    /// let double = Script::new("return redis.call('GET', KEYS[1]) * ARGV[1]");
+    /// let results = client
+    ///     .execute_commands([
+    ///         ("foo", vec![Action::from(Command::new("SET").arg("foo").arg(4)), double.call(["foo"], [2]).into()]),
+    ///         ("bar", vec![Command::new("INCR").arg("bar").into()]),
+    ///     ])
+    ///     .await;
+    /// let (key, results) = &results[0];
+    /// assert_eq!((*key, results[1].as_ref().unwrap().integer()), ("foo", Some(8)));
+    /// # Ok(()) }
+    /// # main().unwrap(); }
+    /// ```
+    pub async fn execute_commands<K: Argument, L: IntoIterator<Item = Action>>(
+        &self,
+        lists: impl IntoIterator<Item = (K, L)>,
+    ) -> Vec<(K, Vec<Result<Reply, Error>>)> {
+        let engine = self.timed_engine();
+        let mut keys = Vec::new();
+        let mut items = Vec::new();
+        for (key, list) in lists {
+            let list = list_of(&key.to_argument(), list);
+            keys.push((key, list.len()));
+            items.extend(list);
+        }
+        self.mark(&engine, &mut items).await;
+        let mut outcomes = deliver(&engine, items, self.how()).await.into_iter();
+        keys.into_iter().map(|(key, length)| (key, outcomes.by_ref().take(length).collect())).collect()
+    }
+
+    /// Marks what only reads, so that it may be sent again when a connection was lost.
+    async fn mark(&self, engine: &Engine, items: &mut [Item]) {
+        let commands = items.iter().map(|item| (item.command.clone(), false)).collect();
+        for (item, routed) in items.iter_mut().zip(self.catalog.route(engine, commands).await) {
+            if let Ok(routed) = routed {
+                item.command = routed.command;
+            }
+        }
+    }
+}
+
+/// The items of one list.
+pub(crate) fn list_of(key: &[u8], list: impl IntoIterator<Item = Action>) -> Vec<Item> {
+    let to_item = |action| match action {
+        Action::Command(command) => Item::chosen(command.routed_by(key), None),
+        Action::Script(ScriptCall { script, command }) => {
+            Item { script: Some(script), ..Item::chosen(command.routed_by(key), None) }
+        }
+    };
+    let mut items: Vec<Item> = list.into_iter().map(to_item).collect();
+    if let Some((_, followed)) = items.split_last_mut() {
+        followed.iter_mut().for_each(|item| item.is_followed = true);
+    }
+    items
+}

@@ -1,0 +1,248 @@
+//! Auto-batching: neighbours for one host become one command.
+//!
+//! `GET`s become an `MGET`, `SET`s without options an `MSET`, and reads of one key's parts their plural. Commands merge
+//! where each of them can still be answered as if it had been sent alone, and only neighbours do, so their order stays.
+//!
+//! What cannot be merged: a `SET` with options (`MSET` takes none); `DEL`, `EXISTS`, `UNLINK`, `TOUCH`, `SADD`, `HSET` and
+//! their like, which answer how many of all, and not which.
+//!
+//! Two things a merged command does not say. `MGET` answers nil for a key of another type, where `GET` is an error. And a
+//! server that refuses a merged command, for one forbidden key perhaps, refuses all of it. Both are mended by asking
+//! again ([`deliver`](super::deliver)), which happens after everything else of the batch. So a command is merged only if
+//! nothing behind it in the batch could make a difference to it: no later write of a key that it reads, no later command
+//! at all on a key that it writes.
+
+use std::collections::HashSet;
+
+use super::deliver::Item;
+use crate::command::Command;
+use crate::reply::Reply;
+use crate::shard::key_slot;
+
+/// At most so many commands become one. More gain nothing, and keep the server from its other clients.
+const MOST_MERGED: usize = 256;
+
+/// A command, and the one that does many of it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Pair {
+    single: &'static str,
+    pub(super) many: &'static str,
+    /// How many arguments the single one has, its name included.
+    args: usize,
+    /// All of them are of one key.
+    one_key: bool,
+    is_write: bool,
+    /// Nil in the reply may mean a key of another type.
+    pub(super) hides_type: bool,
+}
+
+const PAIRS: [Pair; 5] = [
+    Pair { single: "GET", many: "MGET", args: 2, one_key: false, is_write: false, hides_type: true },
+    Pair { single: "SET", many: "MSET", args: 3, one_key: false, is_write: true, hides_type: false },
+    Pair { single: "HGET", many: "HMGET", args: 3, one_key: true, is_write: false, hides_type: false },
+    Pair { single: "ZSCORE", many: "ZMSCORE", args: 3, one_key: true, is_write: false, hides_type: false },
+    Pair { single: "SISMEMBER", many: "SMISMEMBER", args: 3, one_key: true, is_write: false, hides_type: false },
+];
+
+impl Pair {
+    pub(super) fn of(command: &Command) -> Option<&'static Self> {
+        let name = command.name();
+        PAIRS.iter().find(|pair| name.eq_ignore_ascii_case(pair.single.as_bytes()) && command.arg_count() == pair.args)
+    }
+
+    /// The command that does these at once.
+    pub(super) fn merged(&self, items: &[Item]) -> Command {
+        let mut command = Command::new(self.many);
+        for (index, item) in items.iter().enumerate() {
+            let mut args = item.command.args().skip(1);
+            if let Some(key) = args.next().filter(|_| index == 0 || !self.one_key) {
+                command = command.key(key);
+            }
+            command = args.fold(command, Command::arg);
+        }
+        let apart = items.first().filter(|item| item.command.is_routed_apart());
+        if let Some(key) = apart.and_then(|item| item.command.routing_key()) {
+            command = command.routed_by(key);
+        }
+        command.read_only(!self.is_write)
+    }
+
+    /// Each one's part of the reply to all; `None` if that is no such reply.
+    pub(super) fn parts(&self, reply: Reply, count: usize) -> Option<Vec<Reply>> {
+        match reply {
+            Reply::Array(parts) if !self.is_write && parts.len() == count => Some(parts),
+            Reply::Simple(_) if self.is_write => Some(vec![reply; count]),
+            _ => None,
+        }
+    }
+}
+
+/// A part of a host's batch.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Run {
+    /// How many commands, in order.
+    pub(super) length: usize,
+    /// What they become; `None` for a command as it is.
+    pub(super) pair: Option<&'static Pair>,
+}
+
+/// What is used behind the place that is looked at.
+#[derive(Default)]
+struct Later<'a> {
+    read: HashSet<&'a [u8]>,
+    written: HashSet<&'a [u8]>,
+    /// Something may read, or write, whatever it wants.
+    reads_any: bool,
+    writes_any: bool,
+}
+
+impl<'a> Later<'a> {
+    fn note(&mut self, item: &'a Item) {
+        let is_read = item.command.is_read_only();
+        match item.only_key() {
+            Some(key) if is_read => self.read.insert(key),
+            Some(key) => self.written.insert(key),
+            None => {
+                self.reads_any = true;
+                self.writes_any |= !is_read;
+                false
+            }
+        };
+    }
+
+    /// Whether a command of this kind on this key may just as well run last.
+    fn allows(&self, pair: &Pair, key: &[u8]) -> bool {
+        let is_written = self.writes_any || self.written.contains(key);
+        !is_written && !(pair.is_write && (self.reads_any || self.read.contains(key)))
+    }
+}
+
+/// Parts a batch for one host. With `parts_slots`, only what has its keys in one slot may merge.
+pub(super) fn runs(items: &[Item], parts_slots: bool) -> Vec<Run> {
+    let mut runs: Vec<Run> = Vec::new();
+    let mut later = Later::default();
+    // The end of the run that is being looked at; what is behind it is in `later`.
+    let mut end = items.len();
+    // Backwards, since what is behind a command says whether it may merge.
+    for at in (0..items.len()).rev() {
+        let item = &items[at];
+        let pair = Pair::of(&item.command).filter(|_| item.script.is_none());
+        let fits_run = runs.last().filter(|run| run.pair == pair && run.length < MOST_MERGED);
+        let joins = pair.is_some() && fits_run.is_some() && are_together(pair, item, &items[at + 1], parts_slots);
+        if !joins {
+            items[at + 1..end].iter().for_each(|item| later.note(item));
+            end = at + 1;
+        }
+        let may_merge = |pair: &&Pair| item.only_key().is_some_and(|key| later.allows(pair, key));
+        match (pair.filter(may_merge), runs.last_mut()) {
+            (Some(_), Some(run)) if joins => run.length += 1,
+            (pair, _) => {
+                if joins {
+                    items[at + 1..end].iter().for_each(|item| later.note(item));
+                    end = at + 1;
+                }
+                runs.push(Run { length: 1, pair });
+            }
+        }
+    }
+    runs.reverse();
+    // A run of one gains nothing.
+    runs.iter_mut().filter(|run| run.length == 1).for_each(|run| run.pair = None);
+    runs
+}
+
+/// Whether two neighbours of one kind may stand in one command.
+fn are_together(pair: Option<&Pair>, one: &Item, other: &Item, parts_slots: bool) -> bool {
+    let (Some(own), Some(others)) = (one.only_key(), other.only_key()) else { return false };
+    if one.node.is_some() != other.node.is_some() || one.command.is_routed_apart() != other.command.is_routed_apart() {
+        return false;
+    }
+    if pair.is_some_and(|pair| pair.one_key) && own != others {
+        return false;
+    }
+    let slot_of_way = |item: &Item| item.command.routing_key().map(key_slot);
+    !parts_slots || (key_slot(own) == key_slot(others) && slot_of_way(one) == slot_of_way(other))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn item(line: &str) -> Item {
+        let mut words = line.split(' ');
+        let command = Command::new(words.next().unwrap());
+        let command = match words.next() {
+            Some(key) => command.key(key),
+            None => command,
+        };
+        let command = words.fold(command, Command::arg);
+        let is_read = ["GET", "HGET", "ZSCORE", "DBSIZE"].iter().any(|name| line.to_uppercase().starts_with(name));
+        let has_one_key = command.routing_key().is_some();
+        Item::keyed(command.read_only(is_read), has_one_key)
+    }
+
+    /// The commands as they leave.
+    fn sent_to(lines: &[&str], parts_slots: bool) -> Vec<String> {
+        let items: Vec<Item> = lines.iter().map(|line| item(line)).collect();
+        let mut at = 0;
+        let shown = |run: Run| {
+            let items = &items[at..at + run.length];
+            at += run.length;
+            run.pair.map_or_else(|| items[0].command.to_string(), |pair| pair.merged(items).to_string())
+        };
+        runs(&items, parts_slots).into_iter().map(shown).collect()
+    }
+
+    fn sent(lines: &[&str]) -> Vec<String> {
+        sent_to(lines, false)
+    }
+
+    #[test]
+    fn neighbours_merge_and_order_stays() {
+        assert_eq!(sent(&["GET a", "get b", "GET c"]), ["MGET a b c"]);
+        assert_eq!(sent(&["SET a 1", "SET b 2", "GET c", "GET d", "INCR e"]), ["MSET a 1 b 2", "MGET c d", "INCR e"]);
+        assert_eq!(sent(&["GET a", "INCR x", "GET b"]), ["GET a", "INCR x", "GET b"]);
+        assert_eq!(sent(&["SET k 1", "SET k 2"]), ["MSET k 1 k 2"]);
+        assert_eq!(sent(&[]), [""; 0]);
+    }
+
+    #[test]
+    fn options_and_odd_arguments_keep_a_command_apart() {
+        assert_eq!(sent(&["SET a 1 EX 10", "SET b 2"]), ["SET a 1 EX 10", "SET b 2"]);
+        assert_eq!(sent(&["SET a 1", "SET b", "SET c 3"]), ["SET a 1", "SET b", "SET c 3"]);
+        assert_eq!(sent(&["GET a x", "GET"]), ["GET a x", "GET"]);
+        assert_eq!(sent(&["DEL a", "DEL b"]), ["DEL a", "DEL b"]);
+    }
+
+    #[test]
+    fn parts_of_one_key_merge() {
+        let hash = ["HGET h a", "HGET h b", "HGET i a", "ZSCORE z a", "ZSCORE z b"];
+        assert_eq!(sent(&hash), ["HMGET h a b", "HGET i a", "ZMSCORE z a b"]);
+    }
+
+    #[test]
+    fn what_could_tell_the_difference_keeps_a_command_apart() {
+        assert_eq!(sent(&["GET a", "GET b", "GET c", "SET b 1"]), ["GET a", "GET b", "GET c", "SET b 1"]);
+        assert_eq!(sent(&["GET a", "GET b", "GET c", "SET a 1"]), ["GET a", "MGET b c", "SET a 1"]);
+        assert_eq!(sent(&["SET a 1", "SET b 2", "GET b"]), ["SET a 1", "SET b 2", "GET b"]);
+        assert_eq!(sent(&["SET a 1", "SET b 2", "GET c"]), ["MSET a 1 b 2", "GET c"]);
+        assert_eq!(sent(&["GET a", "GET b", "FLUSHALL"]), ["GET a", "GET b", "FLUSHALL"]);
+        assert_eq!(sent(&["GET a", "GET b", "DBSIZE"]), ["MGET a b", "DBSIZE"]);
+        assert_eq!(sent(&["SET a 1", "SET b 2", "DBSIZE"]), ["SET a 1", "SET b 2", "DBSIZE"]);
+    }
+
+    #[test]
+    fn where_slots_matter_only_keys_of_one_slot_merge() {
+        assert_eq!(sent_to(&["GET a", "GET b"], true), ["GET a", "GET b"]);
+        assert_eq!(sent_to(&["GET {t}a", "GET {t}b", "GET c"], true), ["MGET {t}a {t}b", "GET c"]);
+    }
+
+    #[test]
+    fn long_runs_are_parted() {
+        let lines: Vec<String> = (0..600).map(|number| format!("GET k{number}")).collect();
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        let items: Vec<Item> = lines.iter().map(|line| item(line)).collect();
+        let lengths: Vec<usize> = runs(&items, false).iter().map(|run| run.length).collect();
+        assert_eq!(lengths, [600 - 2 * MOST_MERGED, MOST_MERGED, MOST_MERGED]);
+    }
+}

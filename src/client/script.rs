@@ -1,0 +1,69 @@
+//! [`Script`]: a Lua script that is called by its SHA-1, and loaded where it is missing.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::argument::Argument;
+use crate::command::Command;
+
+/// A Lua script. Cheap to clone.
+///
+/// ```
+/// use rmr::Script;
+///
+/// let script = Script::new("return {KEYS, ARGV}");
+/// assert_eq!(script.sha1(), "48ab48fd1ebb2a4a2bd8d3a04ac0cc96d9ee7bd5");
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct Script {
+    parts: Arc<(Vec<u8>, String)>,
+}
+
+impl Script {
+    /// A script of this text.
+    pub fn new(body: impl Argument) -> Self {
+        let body = body.to_argument().into_owned();
+        let sha1 = sha1_smol::Sha1::from(&body).digest().to_string();
+        Self { parts: Arc::new((body, sha1)) }
+    }
+
+    /// The text.
+    pub fn body(&self) -> &[u8] {
+        &self.parts.0
+    }
+
+    /// The SHA-1 of the text in 40 lower case digits, by which servers know it.
+    pub fn sha1(&self) -> &str {
+        &self.parts.1
+    }
+
+    /// A call with these keys and arguments.
+    pub fn call<K: Argument, A: Argument>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+        args: impl IntoIterator<Item = A>,
+    ) -> ScriptCall {
+        let keys: Vec<K> = keys.into_iter().collect();
+        let call = Command::new("EVALSHA").arg(self.sha1()).arg(keys.len());
+        let call = keys.into_iter().fold(call, Command::key);
+        ScriptCall { script: self.clone(), command: args.into_iter().fold(call, Command::arg) }
+    }
+
+    /// What makes a server know it.
+    pub(crate) fn load(&self) -> Command {
+        Command::new("SCRIPT").arg("LOAD").arg(self.body())
+    }
+}
+
+impl fmt::Debug for Script {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Script({})", self.sha1())
+    }
+}
+
+/// A call of a [`Script`] with its keys and arguments.
+#[derive(Debug, Clone)]
+pub struct ScriptCall {
+    pub(crate) script: Script,
+    pub(crate) command: Command,
+}

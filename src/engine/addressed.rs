@@ -1,0 +1,90 @@
+//! Commands of which some go to their key's node, and some to a node that the caller names, in one request.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::exchange::{Exchange, Route};
+use super::map::place;
+use super::outcomes::Outcomes;
+use super::replies::Replies;
+use super::view::View;
+use super::{Deadline, Engine, Options};
+use crate::command::Command;
+use crate::error::Error;
+use crate::link::Mode;
+use crate::topology::{Node, Topology};
+
+impl Engine {
+    /// Sends each command to the node that it is given with, or to its key's. What is for one node runs there in order.
+    pub(crate) async fn addressed(
+        &self,
+        commands: Vec<(Command, Option<Arc<Node>>)>,
+        options: &Options,
+    ) -> Result<Replies, Error> {
+        let engine = self.scoped(options);
+        let deadline = engine.deadline();
+        if deadline.at <= Instant::now() {
+            // What is sent now is answered too late, and would run all the same.
+            return Err(deadline.missed(&commands));
+        }
+        engine
+            .counted(async {
+                let view = engine.pinned().await?;
+                let (commands, to): (Vec<_>, Vec<_>) = commands.into_iter().unzip();
+                let commands = engine.admit(commands).await?;
+                let outcomes = Outcomes::of(commands.len(), None);
+                let route = Addressed { engine: &engine, to };
+                Ok(Exchange::new(&engine, route, commands, outcomes, options).run(view).await?.0)
+            })
+            .await
+    }
+
+    /// The node that a command belongs to.
+    pub(crate) fn owner<'t>(&self, topology: &'t Topology, command: &Command) -> Result<&'t Arc<Node>, Error> {
+        place(self, topology, command)
+    }
+}
+
+impl Deadline {
+    /// The error of commands that had no time to be sent.
+    fn missed(&self, commands: &[(Command, Option<Arc<Node>>)]) -> Error {
+        let waiting_on = commands.iter().find_map(|(_, node)| node.as_ref()).map(|node| node.to_string());
+        Error::Timeout {
+            timeout_ms: self.timeout.as_millis() as u64,
+            answered: 0,
+            asked: 1,
+            waiting_on: waiting_on.unwrap_or_else(|| "a turn to be sent".into()),
+            outcome_unknown: false,
+        }
+    }
+}
+
+struct Addressed<'a> {
+    engine: &'a Engine,
+    /// The node of each command that has one named.
+    to: Vec<Option<Arc<Node>>>,
+}
+
+impl Route for Addressed<'_> {
+    fn node<'v>(&self, view: &'v View, unit: u32, command: &Command) -> Result<&'v Arc<Node>, Error> {
+        let Some(node) = &self.to[unit as usize] else { return place(self.engine, &view.topology, command) };
+        let same = view.topology.all_nodes().find(|known| known.id == node.id);
+        same.ok_or_else(|| Error::Topology(format!("the node {node} has left")))
+    }
+
+    fn mode(&self, _view: &View, _node: &Node) -> Mode {
+        Mode::Plain
+    }
+
+    fn command(&self, unit: u32) -> u32 {
+        unit
+    }
+
+    fn follows_redirects(&self, view: &View, unit: u32) -> bool {
+        self.to[unit as usize].is_none() && view.topology.has_slots()
+    }
+
+    fn follows_primary(&self, view: &View, unit: u32) -> bool {
+        self.to[unit as usize].is_none() && view.topology.has_slots()
+    }
+}

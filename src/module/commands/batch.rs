@@ -1,0 +1,96 @@
+//! `RMR.BATCH`: lists of commands, each for the shard of its routing key.
+
+use std::collections::HashMap;
+
+use super::{Arg, Call, Kind, Spec, options};
+use crate::client::{Action, How, Item, MAX_CONCURRENCY, Script, ScriptCall, deliver, list_of};
+use crate::command::Command;
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::exec;
+use crate::module::client::Work;
+use crate::reply::Reply;
+
+pub(super) const SPEC: Spec = Spec {
+    name: c"RMR.BATCH",
+    summary: c"Runs lists of commands, each list at the shard of its routing key and in order, all shards at once.",
+    complexity: c"O(N) commands where N is the number of commands, besides what they take themselves",
+    arity: -5,
+    flags: c"blocking",
+    acl_categories: "slow blocking",
+    args: &[
+        super::TIMEOUT,
+        Arg::word(c"nomerge", c"NOMERGE").optional(),
+        super::END_OF_OPTIONS,
+        Arg::block(
+            c"list",
+            &[
+                Arg::new(c"routing-key", Kind::String),
+                Arg::new(c"numcommands", Kind::Integer),
+                Arg::block(c"counted-command", &[Arg::new(c"numargs", Kind::Integer), super::COMMAND, super::ARGS])
+                    .multiple(),
+            ],
+        )
+        .multiple(),
+    ],
+    run,
+};
+
+fn run(call: &Call<'_>) -> Result<Work, Error> {
+    let typed = options::batch(&call.args)?;
+    let engine = call.engine_for_handing_on()?;
+    let engine = engine.with_timeout(typed.timeout.unwrap_or_else(|| engine.timeout()));
+    let keys = typed.lists.iter().map(|(key, commands)| (key.to_vec(), commands.len())).collect();
+    let commands = typed.lists.iter().flat_map(|(_, commands)| commands).copied().filter_map(Command::from_args);
+    let how = How { max_concurrency: MAX_CONCURRENCY, auto_batch: !typed.no_merge };
+    Ok(Box::pin(batch(engine, keys, commands.collect(), how)))
+}
+
+/// Runs lists of so many commands each.
+async fn batch(engine: Engine, keys: Vec<(Vec<u8>, usize)>, commands: Vec<Command>, how: How) -> Result<Reply, Error> {
+    // The rights are those to the commands as they were given, and are looked at before anything leaves.
+    let commands = engine.admitted(commands).await?;
+    let items = items(&keys, commands);
+    let topology = engine.pinned_topology().await?;
+    for item in items.iter().filter(|item| !item.is_followed) {
+        engine.may_reach(&topology, engine.owner(&topology, &item.command)?)?;
+    }
+    let mut outcomes = deliver(&engine.without_gate(), items, how).await.into_iter().map(in_place);
+    let lists = keys.into_iter().map(|(key, length)| {
+        let results: Vec<Reply> = outcomes.by_ref().take(length).collect();
+        (Reply::from(key), Reply::Array(results))
+    });
+    Ok(Reply::Map(lists.collect()))
+}
+
+/// The lists' commands; scripts are called by their SHA-1.
+fn items(keys: &[(Vec<u8>, usize)], commands: Vec<Command>) -> Vec<Item> {
+    let mut scripts: HashMap<Vec<u8>, Script> = HashMap::new();
+    let mut commands = commands.into_iter();
+    let mut items = Vec::with_capacity(commands.len());
+    for (key, length) in keys {
+        let actions = commands.by_ref().take(*length).map(|command| action(command, &mut scripts));
+        items.extend(list_of(key, actions));
+    }
+    items
+}
+
+fn action(command: Command, scripts: &mut HashMap<Vec<u8>, Script>) -> Action {
+    let called = match command.name().to_ascii_uppercase().as_slice() {
+        b"EVAL" => "EVALSHA",
+        b"EVAL_RO" => "EVALSHA_RO",
+        _ => return Action::Command(command),
+    };
+    let Some(body) = command.args().nth(1) else { return Action::Command(command) };
+    let script = match scripts.get(body) {
+        Some(known) => known.clone(),
+        None => scripts.entry(body.to_vec()).or_insert(Script::new(body)).clone(),
+    };
+    let call = Command::new(called).arg(script.sha1()).read_only(command.is_read_only());
+    Action::Script(ScriptCall { command: command.args().skip(2).fold(call, Command::arg), script })
+}
+
+/// What a command has come to: the server's own words where it has spoken.
+fn in_place(result: Result<Reply, Error>) -> Reply {
+    result.unwrap_or_else(|error| exec::refusal(&error).unwrap_or_else(|| Reply::Error(error.to_line().into())))
+}

@@ -1,0 +1,35 @@
+//! What servers have counted, and small pieces that the tests share.
+
+use rmr::testing::{Server, Servers};
+use rmr::{Command, Reply};
+
+/// A command typed with blanks between its words.
+pub fn command(line: &str) -> Command {
+    Command::from_args(line.split(' ')).expect("a command")
+}
+
+/// What one server says to a command.
+#[track_caller]
+pub fn ask(server: &Server, line: &str) -> Reply {
+    server.call(command(line)).unwrap_or_else(|error| panic!("{line}: {error}"))
+}
+
+/// How often all servers together have run a command, by its name in lower case.
+pub fn calls(servers: &Servers, name: &str) -> u64 {
+    let of_one = |server: &Server| {
+        let stats = ask(server, "INFO commandstats").to_string();
+        let line = stats.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{name}:calls=")));
+        line.and_then(|rest| rest.split(',').next()?.parse::<u64>().ok()).unwrap_or(0)
+    };
+    servers.iter().map(of_one).sum()
+}
+
+/// How many keys there are on all servers.
+pub fn keys(servers: &Servers) -> i64 {
+    servers.iter().filter_map(|server| ask(server, "DBSIZE").integer()).sum()
+}
+
+/// A result in words.
+pub fn shown(result: &Result<Reply, rmr::Error>) -> String {
+    result.as_ref().map_or_else(|error| format!("!{error}"), ToString::to_string)
+}
