@@ -121,6 +121,14 @@ impl Place {
 }
 
 impl Description {
+    /// Where the only key of any such command stands, if that is always the same place, as it is for most of them.
+    pub(crate) fn only_key_at(&self) -> Option<usize> {
+        match self.places.as_deref()? {
+            [Place { begin, extent: Extent::To { last: 0, .. }, .. }] => Some(*begin),
+            _ => None,
+        }
+    }
+
     /// The positions of all keys in a command of these arguments, its name included; `None` if only the server can tell.
     pub(crate) fn key_positions(&self, args: &[&[u8]]) -> Option<Vec<usize>> {
         let places = self.places.as_ref()?;

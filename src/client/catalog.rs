@@ -47,14 +47,20 @@ enum Found {
 }
 
 impl Catalog {
-    /// Makes commands ready to go: those that are to go to their own key's host, as they are marked here, are routed by
-    /// it, or refused with the reason; all that only read are marked as such.
-    pub(super) async fn route(&self, engine: &Engine, commands: Vec<(Command, bool)>) -> Vec<Result<Routed, Error>> {
-        let ignorance = self.learn(engine, commands.iter().map(|(command, _)| command)).await.err();
+    /// Makes commands ready to go: those that are to go to their own key's host are routed by it, or refused with the
+    /// reason; all that only read are marked as such.
+    pub(super) async fn route(
+        &self,
+        engine: &Engine,
+        commands: Vec<Command>,
+        is_by_key: impl Fn(usize) -> bool,
+    ) -> Vec<Result<Routed, Error>> {
+        let ignorance = self.learn(engine, &commands).await.err();
         let mut last: Option<(Vec<u8>, Option<Arc<Description>>)> = None;
         let mut routed = Vec::with_capacity(commands.len());
         let mut open = Vec::new();
-        for (place, (command, by_key)) in commands.into_iter().enumerate() {
+        for (place, command) in commands.into_iter().enumerate() {
+            let by_key = is_by_key(place);
             // A map has few names; most often it is the one before.
             if last.as_ref().is_none_or(|(name, _)| name != command.name()) {
                 last = Some((command.name().to_vec(), self.description(&command)));
@@ -93,7 +99,7 @@ impl Catalog {
     }
 
     /// Asks for what is not known yet of these commands.
-    async fn learn(&self, engine: &Engine, commands: impl Iterator<Item = &Command>) -> Result<(), Error> {
+    async fn learn(&self, engine: &Engine, commands: &[Command]) -> Result<(), Error> {
         let mut missing = HashSet::new();
         {
             let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
@@ -151,6 +157,13 @@ fn look(description: Option<Arc<Description>>, mut command: Command, by_key: boo
     if command.is_routed_apart() || !by_key {
         return Found::Ready(routed(command, false));
     }
+    let runs_code = description.categories.iter().any(|category| category == "@scripting");
+    if let Some(at) = description.only_key_at() {
+        return match at < command.arg_count() {
+            true => Found::Ready(routed(command.routed_by_argument(at), !runs_code)),
+            false => Found::Refused(no_key(&command)),
+        };
+    }
     let args: Vec<&[u8]> = command.args().collect();
     let Some(mut keys) = description.key_positions(&args) else { return Found::AskServer(routed(command, false)) };
     keys.extend(description.channel.filter(|&at| keys.is_empty() && at < args.len()));
@@ -158,7 +171,6 @@ fn look(description: Option<Arc<Description>>, mut command: Command, by_key: boo
     if keys.iter().any(|&at| args[at] != args[first]) {
         return Found::Refused(several_keys(&command, keys.len()));
     }
-    let runs_code = description.categories.iter().any(|category| category == "@scripting");
     Found::Ready(routed(command.routed_by_argument(first), !runs_code))
 }
 

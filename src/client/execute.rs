@@ -75,8 +75,8 @@ impl Client {
 
     /// Marks what only reads, so that it may be sent again when a connection was lost.
     async fn mark(&self, engine: &Engine, items: &mut [Item]) {
-        let commands = items.iter().map(|item| (item.command.clone(), false)).collect();
-        for (item, routed) in items.iter_mut().zip(self.catalog.route(engine, commands).await) {
+        let commands = items.iter().map(|item| item.command.clone()).collect();
+        for (item, routed) in items.iter_mut().zip(self.catalog.route(engine, commands, |_| false).await) {
             if let Ok(routed) = routed {
                 item.command = routed.command;
             }

@@ -198,8 +198,7 @@ enum Waits<'a> {
 /// Runs all commands within the client's timeout, and settles their promises.
 async fn run(client: &Client, commands: Vec<Command>, tos: &[To]) {
     let engine = client.timed_engine();
-    let commands = commands.into_iter().zip(tos).map(|(command, to)| (command, matches!(to, To::ItsKey(_))));
-    let routed = client.catalog.route(&engine, commands.collect()).await;
+    let routed = client.catalog.route(&engine, commands, |place| matches!(tos[place], To::ItsKey(_))).await;
     let topology = match tos.iter().any(|to| matches!(to, To::Host(..) | To::Hosts(..))) {
         true => engine.pinned_topology().await,
         false => Err(Error::Topology("no topology was needed".into())),
@@ -256,7 +255,7 @@ async fn run(client: &Client, commands: Vec<Command>, tos: &[To]) {
 /// Runs commands of which each goes to its key's host, for whoever needs no promises.
 pub(super) async fn run_keyed(client: &Client, commands: Vec<Command>) -> Vec<Result<Reply, Error>> {
     let engine = client.timed_engine();
-    let routed = client.catalog.route(&engine, commands.into_iter().map(|command| (command, true)).collect()).await;
+    let routed = client.catalog.route(&engine, commands, |_| true).await;
     let mut items = Vec::with_capacity(routed.len());
     let mut refused = Vec::with_capacity(routed.len());
     for routed in routed {

@@ -94,11 +94,16 @@ struct Later<'a> {
     /// Something may read, or write, whatever it wants.
     reads_any: bool,
     writes_any: bool,
+    /// Nothing is written at all, so that it is all the same what is read.
+    ignores_reads: bool,
 }
 
 impl<'a> Later<'a> {
     fn note(&mut self, item: &'a Item) {
         let is_read = item.command.is_read_only();
+        if is_read && self.ignores_reads {
+            return;
+        }
         match item.only_key() {
             Some(key) if is_read => self.read.insert(key),
             Some(key) => self.written.insert(key),
@@ -120,7 +125,7 @@ impl<'a> Later<'a> {
 /// Parts a batch for one host. With `parts_slots`, only what has its keys in one slot may merge.
 pub(super) fn runs(items: &[Item], parts_slots: bool) -> Vec<Run> {
     let mut runs: Vec<Run> = Vec::new();
-    let mut later = Later::default();
+    let mut later = Later { ignores_reads: !items.iter().any(|item| !item.command.is_read_only()), ..Later::default() };
     // The end of the run that is being looked at; what is behind it is in `later`.
     let mut end = items.len();
     // Backwards, since what is behind a command says whether it may merge.

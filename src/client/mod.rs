@@ -111,7 +111,7 @@ impl Client {
     /// server; what any request can end in.
     pub async fn execute(&self, command: Command) -> Result<Reply, Error> {
         let engine = self.timed_engine();
-        let routed = self.catalog.route(&engine, vec![(command, true)]).await;
+        let routed = self.catalog.route(&engine, vec![command], |_| true).await;
         let first = routed.into_iter().next().unwrap_or_else(|| Err(Error::Invalid("there is no command".into())));
         let Routed { command, may_block, .. } = first?;
         if may_block {
