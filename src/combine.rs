@@ -98,6 +98,7 @@ pub(crate) trait AnyPartial: Send + Sync {
     fn combine(&mut self, other: Box<dyn AnyPartial>);
 
     /// As it travels.
+    #[cfg_attr(not(feature = "module"), allow(dead_code, reason = "only a server sends it"))]
     fn encode(&self) -> Result<Vec<u8>, postcard::Error>;
 
     /// Adds what another node has encoded.

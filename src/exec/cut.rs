@@ -81,7 +81,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::exec::describe::Description;
+    use crate::describe::Description;
     use crate::reply::Reply;
 
     /// A request for a command of which `COMMAND INFO` says that its keys begin at `begin` and stand as `kind` does.
@@ -121,7 +121,8 @@ mod tests {
     /// The command for each of these groups of keys.
     fn cut(request: &Request, groups: &[&[usize]]) -> Result<Vec<String>, String> {
         let args: Vec<&[u8]> = request.command.args().collect();
-        let cutter = Cutter::of(request, &args).map_err(|error| error.to_string())?;
+        let cutter =
+            Cutter::of(&Topology::with_slots("test", Vec::new()), request, &args).map_err(|error| error.to_string())?;
         let parts = groups.iter().map(|group| cutter.part(group.to_vec()));
         let shown = parts.zip(groups).map(|(part, group)| {
             assert_eq!(part.places, *group);

@@ -287,7 +287,7 @@ mod tests {
         let arg = || prop::collection::vec(any::<u8>(), 0..8);
         let args = (prop::collection::vec(arg(), 0..3), prop::option::of(arg()), prop::collection::vec(arg(), 0..3));
         (0..3_u8, args, any::<bool>()).prop_map(|(name, (before, key, after), read_only)| {
-            let command = before.iter().fold(Command::new(&[b'A' + name]), Command::arg);
+            let command = before.iter().fold(Command::new([b'A' + name]), Command::arg);
             let command = key.iter().fold(command, Command::key);
             after.iter().fold(command, Command::arg).read_only(read_only)
         })

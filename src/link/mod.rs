@@ -7,6 +7,7 @@
 mod alone;
 mod connection;
 mod handshake;
+#[cfg_attr(not(feature = "module"), allow(dead_code, reason = "only a server is asked"))]
 mod inner;
 mod pool;
 mod resp;

@@ -5,6 +5,8 @@
 
 mod elements;
 mod exact;
+#[cfg(feature = "module")]
+mod sum_of_numbers;
 mod total;
 
 use std::cmp::Ordering;
@@ -13,6 +15,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "module")]
+pub(crate) use sum_of_numbers::SumOfNumbers;
 pub use total::Total;
 
 #[cfg(feature = "module")]
@@ -183,33 +187,6 @@ impl Builtin {
         if best.as_ref().is_none_or(is_better) {
             *best = Some(new);
         }
-    }
-}
-
-/// The sum of the numbers among the replies: text that says no number, and all else, adds nothing.
-pub(crate) struct SumOfNumbers;
-
-impl Combine for SumOfNumbers {
-    type Partial = Total;
-    type Output = Reply;
-
-    fn name(&self) -> &'static str {
-        "SUM-OF-NUMBERS"
-    }
-
-    fn take(&self, total: &mut Total, _place: u32, reply: Reply) -> Result<(), String> {
-        if let Some(number) = reply.number() {
-            total.add(number);
-        }
-        Ok(())
-    }
-
-    fn combine(&self, total: &mut Total, other: Total) {
-        total.add_total(&other);
-    }
-
-    fn finish(&self, total: Total) -> Result<Reply, Error> {
-        Ok(total.finish()?.into())
     }
 }
 

@@ -29,7 +29,7 @@ impl Hosts {
     fn start() -> Self {
         let server = || Server::builder().module(false).config("unixsocket", "redis.sock");
         let servers = vec![server().start(), server().start(), server().config("requirepass", PASSWORD).start()];
-        let ports: Vec<u16> = servers.iter().map(Server::port).collect();
+        let ports: Vec<u16> = servers.iter().map(|server| server.port()).collect();
         let sockets: Vec<String> = servers.iter().map(|it| it.dir().join("redis.sock").display().to_string()).collect();
         let (json, url) = (r#"it's a \\ \"pass\""#, "it's%20a%20%5c%20%22pass%22");
         let rb = [
@@ -121,7 +121,7 @@ fn what_is_written_here_rb_reads() {
 #[test]
 fn a_server_may_be_two_hosts_as_rb_documents_it() {
     let servers: Vec<Server> = (0..2).map(|_| Server::builder().module(false).start()).collect();
-    let ports: Vec<u16> = servers.iter().chain(&servers).map(Server::port).collect();
+    let ports: Vec<u16> = servers.iter().chain(&servers).map(|server| server.port()).collect();
     let rb: Vec<String> = ports.iter().enumerate().map(|(id, port)| format!(r#""{id}": {{"port": {port}}}"#)).collect();
     let ours: Vec<String> = ports.iter().enumerate().map(|(id, port)| format!("{id}=:{port}")).collect();
     let nodes = format!("*=redis://127.0.0.1 {}", ours.join(" "));

@@ -1,0 +1,33 @@
+//! What `RMR.SUM` does: a sum that passes over whatever is no number.
+
+use super::Total;
+use crate::combine::Combine;
+use crate::error::Error;
+use crate::reply::Reply;
+
+/// The sum of the numbers among the replies: text that says no number, and all else, adds nothing.
+pub(crate) struct SumOfNumbers;
+
+impl Combine for SumOfNumbers {
+    type Partial = Total;
+    type Output = Reply;
+
+    fn name(&self) -> &'static str {
+        "SUM-OF-NUMBERS"
+    }
+
+    fn take(&self, total: &mut Total, _place: u32, reply: Reply) -> Result<(), String> {
+        if let Some(number) = reply.number() {
+            total.add(number);
+        }
+        Ok(())
+    }
+
+    fn combine(&self, total: &mut Total, other: Total) {
+        total.add_total(&other);
+    }
+
+    fn finish(&self, total: Total) -> Result<Reply, Error> {
+        Ok(total.finish()?.into())
+    }
+}
