@@ -115,11 +115,11 @@ fn through_module(wire: &mut Wire, work: Work) -> Result<(), Failure> {
     wire.send(&args);
     let frame = wire.read_frame();
     let mut lines = frame.split(|&byte| byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
-    let mut sum = 0;
     let head = format!("*{}", COUNT * 2);
     if lines.next() != Some(head.as_bytes()) {
         return Err(String::from_utf8_lossy(&frame[..frame.len().min(200)]).into_owned().into());
     }
+    let mut sum = 0;
     // Key, its length before it, an array of one, and a value, a status or a string behind its length.
     while let Some(line) = lines.next() {
         if line == b"*1" && lines.next().is_some_and(|head| head.starts_with(b"$")) {

@@ -12,7 +12,7 @@ use crate::command::Command;
 /// use rmr::Script;
 ///
 /// let script = Script::new("return {KEYS, ARGV}");
-/// assert_eq!(script.sha1(), "48ab48fd1ebb2a4a2bd8d3a04ac0cc96d9ee7bd5");
+/// assert_eq!(script.sha1(), "25798f6e367278f6dedc9713a90c526c253106f3");
 /// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Script {
