@@ -1,4 +1,4 @@
-//! The examples as their readers would use them: two modules by other authors, and a program without a module.
+//! The examples as their readers would use them: three modules by other authors, and a program without a module.
 
 mod common;
 
@@ -101,6 +101,58 @@ mod sum {
         eventually(Duration::from_secs(5), "the module is unloaded", || {
             node.try_run::<()>(&["MODULE", "UNLOAD", name]).is_ok()
         });
+    }
+}
+
+mod top {
+    use super::*;
+
+    /// Thirty keys that hold 0 to 29.
+    fn filled() -> (Cluster, Vec<String>) {
+        let cluster = cluster_with("top", 0);
+        let keys: Vec<String> = (0..30).map(|number| format!("n:{number}")).collect();
+        cluster.fill(30, |index| (&keys[index], index.to_string()));
+        (cluster, keys)
+    }
+
+    fn ten_of(node: &Server, keys: &[String]) -> RedisResult<Vec<(String, i64)>> {
+        let args: Vec<&str> = ["TOP.TEN"].into_iter().chain(keys.iter().map(String::as_str)).collect();
+        node.try_run(&args)
+    }
+
+    #[test]
+    fn each_shard_finds_its_own_and_the_coordinator_the_best_of_them() {
+        let (cluster, keys) = filled();
+        let best: Vec<(String, i64)> = (20..30).rev().map(|number| (format!("n:{number}"), number)).collect();
+        for node in cluster.nodes() {
+            assert_eq!(ten_of(node, &keys).unwrap(), best);
+        }
+        for node in cluster.nodes() {
+            assert!(node.calls_of("top.inner") > 0, "a node sent every value");
+        }
+        assert_eq!(ten_of(cluster.node(1), &["none".into(), "n:7".into(), "n:7".into()]).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn nodes_without_the_module_send_values() {
+        let (cluster, keys) = filled();
+        let with = ten_of(cluster.node(0), &keys).unwrap();
+        let unload = || cluster.node(1).try_run::<()>(&["MODULE", "UNLOAD", "top"]).is_ok();
+        eventually(Duration::from_secs(10), "the module is unloaded", unload);
+        assert_eq!(ten_of(cluster.node(0), &keys).unwrap(), with);
+    }
+
+    #[test]
+    fn what_it_cannot_take_is_an_error_on_both_ways() {
+        let (cluster, keys) = filled();
+        let text = cluster.key_for(1, "text");
+        cluster.set(&text, "no number");
+        let keys = [&keys[..], &[text]].concat();
+        let error = error_of(ten_of(cluster.node(0), &keys));
+        assert!(error.starts_with("RMRMIXED TOP-TEN cannot take a string ('no number') from "), "{error}");
+        let unload = || cluster.node(1).try_run::<()>(&["MODULE", "UNLOAD", "top"]).is_ok();
+        eventually(Duration::from_secs(10), "the module is unloaded", unload);
+        assert_eq!(error_of(ten_of(cluster.node(0), &keys)), error);
     }
 }
 

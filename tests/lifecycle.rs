@@ -122,7 +122,8 @@ fn an_unload_while_links_dial_into_nowhere_is_prompt() {
     let address = hole.local_addr().expect("its address").to_string();
     let server = Server::builder().module_args(["nodes", &address, "connect-timeout-ms", "60000"]).start();
     let mut wire = server.wire();
-    assert!(wire.ask(&["RMR.FANOUT", "TIMEOUT", "50", "PING"]).starts_with("-RMRTIMEOUT 50 ms"));
+    let reply = wire.ask(&["RMR.FANOUT", "TIMEOUT", "50", "PING"]);
+    assert!(reply.starts_with("-RMRTIMEOUT 50 ms"), "{reply}");
     let asked = Instant::now();
     unload(&mut wire, &mut 0);
     assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());

@@ -105,7 +105,8 @@ impl Views {
             return Ok(view);
         }
         if can_wait {
-            self.refresh(deadline, stats).await?;
+            // Whoever fetched it, and whenever.
+            self.in_turn(deadline, stats, || self.current().map(|_| Ok(()))).await?;
         } else {
             self.fetch(stats).await?;
         }
@@ -140,12 +141,23 @@ impl Views {
 
     /// Returns after a refresh that began after this call. Callers that come together share one.
     pub(super) async fn refresh(&self, deadline: Deadline, stats: &Stats) -> Result<(), Error> {
-        let late = || Error::Topology("the topology could not be fetched in time".into());
         let asked = Instant::now();
+        let is_fresh = || self.state().began.is_some_and(|began| began >= asked);
+        self.in_turn(deadline, stats, || is_fresh().then(|| self.last_error().map_or(Ok(()), Err))).await
+    }
+
+    /// Fetches the topology unless, when it is this caller's turn, that is done.
+    async fn in_turn(
+        &self,
+        deadline: Deadline,
+        stats: &Stats,
+        done: impl Fn() -> Option<Result<(), Error>>,
+    ) -> Result<(), Error> {
+        let late = || Error::Topology("the topology could not be fetched in time".into());
         let shared = async {
             let _turn = self.turn.lock().await;
-            if self.state().began.is_some_and(|began| began >= asked) {
-                return self.last_error().map_or(Ok(()), Err);
+            if let Some(result) = done() {
+                return result;
             }
             let ended = self.state().ended;
             if let Some(pause) = ended.and_then(|ended| SHORTEST_PAUSE.checked_sub(ended.elapsed())) {
