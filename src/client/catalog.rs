@@ -26,7 +26,38 @@ const ASKED_AT_ONCE: usize = 3;
 /// What is known of commands. Shared by all clones of a client.
 #[derive(Default)]
 pub(super) struct Catalog {
-    known: Mutex<HashMap<Box<[u8]>, Arc<Description>>>,
+    known: Mutex<HashMap<Box<[u8]>, Known>>,
+}
+
+/// What is known of a command, and what of that is asked for each time that it is sent.
+#[derive(Clone)]
+struct Known {
+    description: Arc<Description>,
+    only_reads: bool,
+    may_block: bool,
+    runs_code: bool,
+    only_key_at: Option<usize>,
+}
+
+impl Known {
+    fn new(description: Arc<Description>) -> Self {
+        Self {
+            only_reads: description.has_flag("readonly"),
+            may_block: description.has_flag("blocking"),
+            runs_code: description.categories.iter().any(|category| category == "@scripting"),
+            only_key_at: description.only_key_at(),
+            description,
+        }
+    }
+
+    /// What is known of the subcommand, where there are such.
+    fn of_subcommand(&self, command: &Command) -> Option<Self> {
+        if self.description.subcommands.is_empty() {
+            return None;
+        }
+        let subcommand = command.args().nth(1).and_then(|name| self.description.subcommand(name).cloned());
+        subcommand.map(Self::new)
+    }
 }
 
 /// A command that is ready to go to its key's host.
@@ -56,20 +87,20 @@ impl Catalog {
         is_by_key: impl Fn(usize) -> bool,
     ) -> Vec<Result<Routed, Error>> {
         let ignorance = self.learn(engine, &commands).await.err();
-        let mut last: Option<(Vec<u8>, Option<Arc<Description>>)> = None;
+        let mut last: Option<(Vec<u8>, Option<Known>)> = None;
         let mut routed = Vec::with_capacity(commands.len());
         let mut open = Vec::new();
         for (place, command) in commands.into_iter().enumerate() {
             let by_key = is_by_key(place);
             // A map has few names; most often it is the one before.
             if last.as_ref().is_none_or(|(name, _)| name != command.name()) {
-                last = Some((command.name().to_vec(), self.description(&command)));
+                last = Some((command.name().to_vec(), self.known(&command)));
             }
-            let description = last.as_ref().and_then(|(_, description)| description.clone());
-            routed.push(match (description, &ignorance) {
+            let known = last.as_ref().and_then(|(_, known)| known.as_ref());
+            routed.push(match (known, &ignorance) {
                 (None, _) if !by_key => Ok(Routed { command, has_one_key: false, may_block: false }),
                 (None, Some(error)) => Err(error.clone()),
-                (description, _) => match look(description, command, by_key) {
+                (known, _) => match look(known, command, by_key) {
                     Found::Ready(routed) => Ok(routed),
                     Found::Refused(error) => Err(error),
                     Found::AskServer(routed) => {
@@ -123,44 +154,35 @@ impl Catalog {
             // What is unknown now, a module that is loaded later may bring.
             let Some(description) = Description::parse(row) else { continue };
             if known.len() < MOST_NAMES {
-                known.insert(name.into(), Arc::new(description));
+                known.insert(name.into(), Known::new(Arc::new(description)));
             }
         }
         Ok(())
     }
 
-    fn description(&self, command: &Command) -> Option<Arc<Description>> {
+    fn known(&self, command: &Command) -> Option<Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).get(command.name()).cloned()
     }
 }
 
-/// The description of the subcommand, where there are such.
-fn own(whole: Arc<Description>, command: &Command) -> Arc<Description> {
-    if whole.subcommands.is_empty() {
-        return whole;
-    }
-    let subcommand = command.args().nth(1).and_then(|name| whole.subcommand(name).cloned());
-    subcommand.unwrap_or(whole)
-}
-
-fn look(description: Option<Arc<Description>>, mut command: Command, by_key: bool) -> Found {
-    let Some(description) = description else {
+fn look(known: Option<&Known>, mut command: Command, by_key: bool) -> Found {
+    let Some(known) = known else {
         let name = printable(command.name());
         return Found::Refused(Error::Unroutable(format!(
             "the servers do not know '{name}', so nobody can say which key it is for"
         )));
     };
-    let description = own(description, &command);
-    command.set_read_only(command.is_read_only() || description.has_flag("readonly"));
-    let may_block = description.has_flag("blocking");
+    let of_subcommand = known.of_subcommand(&command);
+    let Known { description, only_reads, may_block, runs_code, only_key_at } = of_subcommand.as_ref().unwrap_or(known);
+    let (may_block, runs_code) = (*may_block, *runs_code);
+    command.set_read_only(command.is_read_only() || *only_reads);
     let routed = |command, has_one_key| Routed { command, has_one_key, may_block };
     if command.is_routed_apart() || !by_key {
         return Found::Ready(routed(command, false));
     }
-    let runs_code = description.categories.iter().any(|category| category == "@scripting");
-    if let Some(at) = description.only_key_at() {
-        return match at < command.arg_count() {
-            true => Found::Ready(routed(command.routed_by_argument(at), !runs_code)),
+    if let Some(at) = only_key_at {
+        return match *at < command.arg_count() {
+            true => Found::Ready(routed(command.routed_by_argument(*at), !runs_code)),
             false => Found::Refused(no_key(&command)),
         };
     }

@@ -67,6 +67,7 @@ pub(crate) async fn deliver(engine: &Engine, items: Vec<Item>, how: How) -> Vec<
     };
     let mut outcomes: Vec<Option<Result<Reply, Error>>> = items.iter().map(|_| None).collect();
     let mut shares: Vec<(Arc<Node>, Vec<usize>, Vec<Item>)> = Vec::new();
+    let even_share = items.len() / topology.data_shards().count().max(1) * 5 / 4 + 1;
     let mut last_fit: Option<Vec<u8>> = None;
     for (place, item) in items.into_iter().enumerate() {
         // One that must not be sent harms no other. A batch has few names; most often it is the one before.
@@ -87,7 +88,13 @@ pub(crate) async fn deliver(engine: &Engine, items: Vec<Item>, how: How) -> Vec<
                     places.push(place);
                     items.push(item);
                 }
-                None => shares.push((node.clone(), vec![place], vec![item])),
+                None => {
+                    let (mut places, mut items) = (Vec::with_capacity(even_share), Vec::with_capacity(even_share));
+                    let node = node.clone();
+                    places.push(place);
+                    items.push(item);
+                    shares.push((node, places, items));
+                }
             },
             Err(error) => outcomes[place] = Some(Err(error)),
         }
