@@ -94,6 +94,9 @@ pub fn unregister(ctx: &Context) -> Status {
     if main_thread::is_scheduled() {
         return refuse("work for the main thread is outstanding; try again".into());
     }
+    if let Some(name) = state::name_of_inner() {
+        inner::close_links(log, &name);
+    }
     proxy::leave(log);
     catalog::forget();
     let detached = Ctx(main_thread::set_detached(std::ptr::null_mut()));

@@ -22,7 +22,7 @@ impl Server {
     pub fn calls_of(&self, command: &str) -> u64 {
         // Redis 7.0 spells the names of modules' commands as the module did.
         let stats = self.run::<String>(&["INFO", "commandstats"]).to_ascii_lowercase();
-        let prefix = format!("cmdstat_{command}:calls=");
+        let prefix = format!("cmdstat_{}:calls=", command.to_ascii_lowercase());
         let calls = stats.lines().find_map(|line| line.strip_prefix(&prefix)?.split(',').next()?.parse().ok());
         calls.unwrap_or(0)
     }

@@ -145,6 +145,7 @@ pub const COMPARED: &[Entry<Alike>] = &[
         Alike::InShape,
         "the search is approximate, and what is equally similar comes in an order that is made by chance",
     ),
+    entry(&["command|count"], Alike::InShape, "the nodes of a cluster hide what is for each other from clients"),
     entry(&["vinfo"], Alike::InShape, "each server numbers its vector sets"),
     entry(&["memory|usage"], Alike::InShape, "memory is counted by each server's allocator"),
     entry(&["acl|genpass", "lolwut", "vlinks", "vrandmember"], Alike::InKind, "the reply is made by chance"),

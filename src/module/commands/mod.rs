@@ -195,7 +195,6 @@ const INFO_VERSION: raw::RedisModuleCommandInfoVersion = raw::RedisModuleCommand
 
 /// Registers all commands.
 pub(super) fn register(ctx: Ctx) -> Result<(), String> {
-    ctx.add_acl_category(c"rmr");
     register_one::<0>(ctx)?;
     register_one::<1>(ctx)?;
     register_one::<2>(ctx)?;
@@ -235,6 +234,7 @@ pub(super) fn register_spec(ctx: Ctx, spec: &Spec, name: &CStr, callback: Callba
         return Err(refused());
     }
     // The category of our own first; servers before 7.4 have none.
+    ctx.add_acl_category(c"rmr");
     for own in [" rmr", ""] {
         let categories = CString::new(format!("{}{own}", spec.acl_categories)).unwrap_or_default();
         if command.set_acl_categories(&categories) {
