@@ -68,6 +68,8 @@ impl Watched {
     pub fn start(counted: Counted, dir: &Path) -> Result<Self, Failure> {
         let (port, log) = (free_port(), dir.join("valgrind.log"));
         let child = Command::new("valgrind")
+            // Threads take turns in order, and so do the same in each run, as nearly as they can.
+            .arg("--fair-sched=yes")
             .args(counted.options())
             .arg(format!("--log-file={}", log.display()))
             .arg(binary())
