@@ -11,7 +11,7 @@ SHELL := /bin/bash
 export PATH := $(PATH):$(HOME)/.cargo/bin
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 
-.PHONY: help run cluster test soak bench setup setup-test build lint unit doc servers test-all
+.PHONY: help run cluster test soak bench setup setup-test setup-bench build lint unit doc servers test-all
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -32,7 +32,7 @@ soak: setup
 	cargo build --release --package rmr-module
 	RMR_MODULE=$(CARGO_TARGET_DIR)/release/librmr.so cargo test --test exec_chaos -- --nocapture --test-threads 1
 
-bench: setup
+bench: setup-bench
 	cargo build --release --package rmr-module
 	cargo bench --bench rmr
 
@@ -41,6 +41,9 @@ setup:
 
 setup-test:
 	@scripts/setup.sh test
+
+setup-bench:
+	@scripts/setup.sh bench
 
 lint: setup
 	cargo fmt --all -- --check

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs what a Debian or Ubuntu machine with Rust lacks to build and test rmr: a C compiler and libclang, with which
 # redis-module is built, and a Redis server. Does nothing where all of it is there. Called by every make target; with
-# the argument test by those that test: then also Python with a Redis client, for the tests with real programs.
+# the argument test by those that test: then also Python with a Redis client, for the tests with real programs; with
+# the argument bench by the one that measures: then also valgrind, which counts what no clock can tell.
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -67,6 +68,9 @@ if [ "${1:-}" = test ]; then
     has python3 || packages+=(python3)
     # Debian has the one without the other.
     python3 -c 'import venv, ensurepip' 2>/dev/null || packages+=(python3-venv)
+fi
+if [ "${1:-}" = bench ]; then
+    has valgrind || packages+=(valgrind)
 fi
 [ ${#packages[@]} = 0 ] || install_packages "${packages[@]}"
 

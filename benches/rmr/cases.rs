@@ -1,5 +1,8 @@
 //! What is measured: a table, one row a case.
 
+/// From so many keys on, a case is measured in fewer rounds.
+pub const MANY_KEYS: usize = 10_000;
+
 /// What one request asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Work {
@@ -26,11 +29,27 @@ impl Work {
     }
 }
 
+/// A kind of cluster. Each is a cluster of its own, since values that were read in place stay unpacked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct On {
+    /// How many shards it has.
+    pub shards: usize,
+    /// Whether its nodes read strings in place: `rmr.direct-reads`.
+    pub direct_reads: bool,
+}
+
+impl On {
+    /// The cluster, as filters and the report show it.
+    pub fn name(self) -> String {
+        format!("{} shards{}", self.shards, if self.direct_reads { ", direct reads" } else { "" })
+    }
+}
+
 /// One row of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Case {
-    /// How many shards the cluster has.
-    pub shards: usize,
+    /// The cluster that it is asked of.
+    pub on: On,
     /// What is asked for.
     pub work: Work,
     /// How many requests are under way at any time.
@@ -51,22 +70,36 @@ impl Case {
 
     /// The whole row, as filters see it.
     pub fn name(&self) -> String {
-        format!("{}, {} in flight, {} shards", self.command(), self.in_flight, self.shards)
+        format!("{}, {} in flight, {}", self.command(), self.in_flight, self.on.name())
+    }
+
+    /// It is measured in each so many-th round only: requests that take long leave time for fewer rounds.
+    pub fn stride(&self) -> usize {
+        if self.work.keys() >= MANY_KEYS { 3 } else { 1 }
     }
 }
 
-/// The table. A sum of very many keys, other numbers of shards and other commands are further rows.
+/// The table. Further numbers of keys, clusters and commands are further rows.
 pub fn all() -> Vec<Case> {
-    const TABLE: [(usize, Work, &[usize]); 7] = [
-        (3, Work::Sum { keys: 10 }, &[1, 16]),
-        (3, Work::Sum { keys: 100 }, &[1, 16]),
-        (3, Work::Sum { keys: 1000 }, &[1, 16]),
-        (3, Work::DbSize, &[1, 16, 50]),
-        (3, Work::ExecMget { keys: 100 }, &[1, 16]),
-        (3, Work::ExecGet, &[1, 16]),
-        (3, Work::ExecDbSize, &[1, 16]),
+    const FEW: On = On { shards: 3, direct_reads: false };
+    const FEW_DIRECT: On = On { direct_reads: true, ..FEW };
+    const MANY: On = On { shards: 8, direct_reads: false };
+    const MANY_DIRECT: On = On { direct_reads: true, ..MANY };
+    const TABLE: [(&[On], Work, &[usize]); 8] = [
+        (&[FEW, MANY], Work::Sum { keys: 10 }, &[1, 16]),
+        (&[FEW, MANY], Work::Sum { keys: 100 }, &[1, 16]),
+        (&[FEW, FEW_DIRECT, MANY, MANY_DIRECT], Work::Sum { keys: 1000 }, &[1, 16]),
+        (&[FEW, FEW_DIRECT, MANY, MANY_DIRECT], Work::Sum { keys: MANY_KEYS }, &[1, 16]),
+        (&[FEW], Work::DbSize, &[1, 16, 50]),
+        (&[FEW], Work::ExecMget { keys: 100 }, &[1, 16]),
+        (&[FEW], Work::ExecGet, &[1, 16]),
+        (&[FEW], Work::ExecDbSize, &[1, 16]),
     ];
-    let rows = TABLE.into_iter();
-    rows.flat_map(|(shards, work, depths)| depths.iter().map(move |&in_flight| Case { shards, work, in_flight }))
-        .collect()
+    let mut cases = Vec::new();
+    for (clusters, work, depths) in TABLE {
+        for &on in clusters {
+            cases.extend(depths.iter().map(|&in_flight| Case { on, work, in_flight }));
+        }
+    }
+    cases
 }

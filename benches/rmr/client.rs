@@ -36,8 +36,8 @@ impl Client {
     }
 
     /// As many connections to one node as requests in flight.
-    pub fn to_one_node(cluster: &Cluster, in_flight: usize) -> Result<Self, Failure> {
-        Self::connect((0..in_flight).map(|_| cluster.node(0).port()), Sharing::OneARequest)
+    pub fn to_one_node(port: u16, in_flight: usize) -> Result<Self, Failure> {
+        Self::connect((0..in_flight).map(|_| port), Sharing::OneARequest)
     }
 
     fn connect(ports: impl Iterator<Item = u16>, sharing: Sharing) -> Result<Self, Failure> {

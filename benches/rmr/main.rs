@@ -1,9 +1,10 @@
 //! What a distributed command costs, side by side with what clients can do without it.
 //!
-//! `cargo bench --bench rmr` starts a cluster of three shards with the module and measures, in interleaved rounds, each
-//! case of [`cases`] through each way of having it done:
+//! `cargo bench --bench rmr` starts clusters with the module and measures, in interleaved rounds, each case of [`cases`]
+//! through each way of having it done:
 //!
 //! - through the module: one command to one node, by the client of [`client`];
+//! - through the module with plain commands only: the same, to a node where `rmr.pushdown` is off;
 //! - by hand: the same client, with the keys grouped by node beforehand, one connection and one pipelined write a node;
 //! - by the cluster client of the `redis` crate ([`crate_client`]), in the best way that it has.
 //!
@@ -25,6 +26,8 @@
 //! - [`request`]: a request, encoded, with the answer it must get.
 //! - [`client`] on [`wire`] and [`poll`]: the minimal client.
 //! - [`crate_client`]: the `redis` crate.
+//! - [`ping`]: how long other clients of a shard wait meanwhile.
+//! - [`instructions`] on [`valgrind`]: what a request costs where no clock disturbs, under valgrind if it is there.
 //! - [`mapping`]: ten thousand commands over many plain hosts, against the Python library rb.
 //! - [`rounds`], [`cpu`]: measuring. [`report`], [`targets`]: printing.
 
@@ -33,21 +36,24 @@ mod client;
 mod cpu;
 mod crate_client;
 mod data;
+mod instructions;
 mod mapping;
+mod ping;
 mod poll;
 mod report;
 mod request;
 mod rounds;
 mod targets;
+mod valgrind;
 mod wire;
 
 #[path = "../../tests/common/mod.rs"]
 mod common;
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 
-use cases::Case;
-use common::Cluster;
+use cases::{Case, On};
 use data::Data;
 use rounds::{Effort, Sample};
 
@@ -65,6 +71,7 @@ fn main() -> ExitCode {
             "--only-module" => effort.only_module = true,
             "--list" => {
                 cases::all().iter().for_each(|case| println!("{}", case.name()));
+                [ping::NAME, instructions::NAME].iter().for_each(|name| println!("{name}"));
                 mapping::all().iter().for_each(|case| println!("{}", case.name()));
                 return ExitCode::SUCCESS;
             }
@@ -83,7 +90,17 @@ fn main() -> ExitCode {
     };
     let cases: Vec<Case> = cases::all().into_iter().filter(|case| is_wanted(case.name())).collect();
     let mappings: Vec<mapping::Case> = mapping::all().into_iter().filter(|case| is_wanted(case.name())).collect();
-    match run(cases, &effort).and_then(|()| mapping::run(&mappings, &effort)) {
+    let run_all = || {
+        run(&cases, &effort)?;
+        if is_wanted(ping::NAME.to_owned()) {
+            ping::run(&effort)?;
+        }
+        if is_wanted(instructions::NAME.to_owned()) {
+            instructions::run(&effort)?;
+        }
+        mapping::run(&mappings, &effort)
+    };
+    match run_all() {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("the benchmark was given up: {failure}");
@@ -92,20 +109,25 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(cases: Vec<Case>, effort: &Effort) -> Result<(), Failure> {
-    let mut shard_counts: Vec<usize> = cases.iter().map(|case| case.shards).collect();
-    shard_counts.sort_unstable();
-    shard_counts.dedup();
+fn run(cases: &[Case], effort: &Effort) -> Result<(), Failure> {
+    let clusters: BTreeSet<On> = cases.iter().map(|case| case.on).collect();
     let mut measured = Vec::new();
-    for shards in shard_counts {
-        let cluster = Cluster::start(shards);
+    for on in clusters {
+        let cluster = match rounds::start(on) {
+            Ok(cluster) => cluster,
+            Err(why) => {
+                println!("{}: left out, since the server refuses it: {why}\n", on.name());
+                continue;
+            }
+        };
         let data = Data::fill(&cluster)?;
-        report::heading(&cluster, effort);
-        let cases: Vec<&Case> = cases.iter().filter(|case| case.shards == shards).collect();
+        let cases: Vec<&Case> = cases.iter().filter(|case| case.on == on).collect();
+        report::heading(&cluster, on, &cases, effort);
         let samples: Vec<Sample> = rounds::measure(&cluster, &data, &cases, effort)?;
         report::table(&samples);
         measured.extend(samples);
     }
     targets::print(&measured);
+    println!();
     Ok(())
 }

@@ -2,12 +2,13 @@
 
 use std::fs;
 
+use crate::cases::{Case, MANY_KEYS, On};
 use crate::common::Cluster;
 use crate::data::KEYS;
 use crate::rounds::{Effort, Round, Sample, Through};
 
 /// What was measured, and on what.
-pub fn heading(cluster: &Cluster, effort: &Effort) {
+pub fn heading(cluster: &Cluster, on: On, cases: &[&Case], effort: &Effort) {
     let info: String = cluster.node(0).run(&["INFO", "server"]);
     let field = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
     let server = match field("valkey_version") {
@@ -15,12 +16,17 @@ pub fn heading(cluster: &Cluster, effort: &Effort) {
         None => format!("Redis {}", field("redis_version").unwrap_or("of an unknown version")),
     };
     println!(
-        "{server}, {} shards, {KEYS} keys with integers of six digits; servers and client on {} of one machine.",
-        cluster.primaries().len(),
+        "{server}, {}, {KEYS} keys with integers of six digits; servers and client on {} of one machine.",
+        on.name(),
         processors(),
     );
+    let longest = cases.iter().map(|case| case.stride()).max().unwrap_or(1);
+    let fewer = match longest {
+        1 => String::new(),
+        stride => format!(" ({} of them for {MANY_KEYS} keys)", effort.rounds.div_ceil(stride)),
+    };
     println!(
-        "Medians of {} interleaved rounds; a ratio is the median of the ratios within the rounds.\n",
+        "Medians of {} interleaved rounds{fewer}; a ratio is the median of the ratios within the rounds.\n",
         effort.rounds
     );
 }
@@ -34,7 +40,7 @@ fn processors() -> String {
 
 /// One row for each contender of each case, the module first.
 pub fn table(samples: &[Sample]) {
-    const COLUMNS: [&str; 12] = [
+    const COLUMNS: [&str; 13] = [
         "request",
         "in flight",
         "through",
@@ -43,6 +49,7 @@ pub fn table(samples: &[Sample]) {
         "p50 ÷ by hand",
         "p50 ÷ module",
         "requests/s",
+        "requests/s ÷ by hand",
         "CPU s/1000: client",
         "servers",
         "together",
@@ -59,8 +66,8 @@ pub fn table(samples: &[Sample]) {
         let millis = |figure: f64| format!("{:.3}", figure * 1e3);
         let hand = of_case(Through::Hand);
         println!(
-            "| {} | {} | {} | {} | {} | {} | {} | {:.0} | {:.3} | {:.3} | {:.3} | {} |",
-            sample.case.command(),
+            "| {} | {} | {} | {} | {} | {} | {} | {:.0} | {} | {:.3} | {:.3} | {:.3} | {} |",
+            request(sample.case),
             sample.case.in_flight,
             name(sample.through),
             millis(sample.median(|round| round.p50.as_secs_f64())),
@@ -68,6 +75,7 @@ pub fn table(samples: &[Sample]) {
             ratio(hand, |round| round.p50.as_secs_f64()),
             ratio(of_case(Through::Module), |round| round.p50.as_secs_f64()),
             sample.median(|round| round.rate),
+            ratio(hand, |round| round.rate),
             sample.median(|round| round.cpu.client.as_secs_f64() * 1e3),
             sample.median(|round| round.cpu.servers.as_secs_f64() * 1e3),
             sample.median(|round| round.cpu.together().as_secs_f64() * 1e3),
@@ -77,9 +85,14 @@ pub fn table(samples: &[Sample]) {
     println!();
 }
 
+fn request(case: Case) -> String {
+    format!("{}{}", case.command(), if case.on.direct_reads { ", direct reads" } else { "" })
+}
+
 fn name(through: Through) -> String {
     match through {
         Through::Module => "**the module**".into(),
+        Through::Plain => "the module, plain commands".into(),
         Through::Hand => "by hand".into(),
         Through::Crate(way) => way.name(),
     }

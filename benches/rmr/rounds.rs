@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use crate::Failure;
-use crate::cases::{Case, Work};
+use crate::cases::{Case, MANY_KEYS, On, Work};
 use crate::client::Client;
 use crate::common::Cluster;
 use crate::cpu::{Meter, Used};
@@ -20,6 +20,8 @@ pub struct Effort {
     pub turn: Duration,
     /// How many requests it sends at least, so that a 99th percentile says something.
     pub fewest: usize,
+    /// What is counted and not timed, is counted for the fraction of requests that this is the divisor of.
+    pub thrift: usize,
     /// Nothing but the module, as for a profile of it.
     pub only_module: bool,
 }
@@ -27,23 +29,34 @@ pub struct Effort {
 impl Effort {
     /// For figures to be quoted.
     pub fn full() -> Self {
-        Self { rounds: 15, turn: Duration::from_millis(200), fewest: 100, only_module: false }
+        Self { rounds: 13, turn: Duration::from_millis(200), fewest: 100, thrift: 1, only_module: false }
     }
 
     /// For a first look.
     pub fn quick() -> Self {
-        Self { rounds: 3, turn: Duration::from_millis(100), fewest: 50, only_module: false }
+        Self { rounds: 3, turn: Duration::from_millis(100), fewest: 50, thrift: 4, only_module: false }
     }
 }
 
 /// How many times its share of a round a slow contender may take.
 const LONGEST_TURN: f64 = 4.0;
 
+/// The node that is as it is by default.
+const BY_DEFAULT: usize = 0;
+
+/// The node that coordinates with plain commands only.
+const PLAIN: usize = 1;
+
+/// The cluster on which the crate is measured, too.
+const CRATE_IS_ON: On = On { shards: 3, direct_reads: false };
+
 /// What requests are sent through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Through {
-    /// One command to one node.
+    /// One command to one node, which has the other nodes reduce their own share.
     Module,
+    /// One command to one node, which sends them plain commands and reduces what comes back.
+    Plain,
     /// Grouped by node beforehand, one write a node.
     Hand,
     /// The cluster client of the `redis` crate.
@@ -70,12 +83,24 @@ pub struct Sample {
     pub rounds: Vec<Round>,
 }
 
+/// Starts a cluster, with one node that coordinates with plain commands only. An error if it refuses its settings.
+pub fn start(on: On) -> Result<Cluster, Failure> {
+    let cluster = Cluster::start(on.shards);
+    let set = |node: usize, name, value| cluster.node(node).try_run::<()>(&["CONFIG", "SET", name, value]);
+    set(PLAIN, "rmr.pushdown", "off")?;
+    if on.direct_reads {
+        (0..on.shards).try_for_each(|node| set(node, "rmr.direct-reads", "on"))?;
+    }
+    Ok(cluster)
+}
+
 /// Measures the cases on a cluster.
 pub fn measure(cluster: &Cluster, data: &Data, cases: &[&Case], effort: &Effort) -> Result<Vec<Sample>, Failure> {
     let mut contenders = Vec::new();
     for case in cases {
         contenders.extend(contenders_of(cluster, data, **case, effort)?);
     }
+    check_paths(cluster, cases, effort)?;
     let meter = Meter::new(cluster);
     let samples = contenders.iter().map(|contender| Sample {
         case: contender.case,
@@ -83,24 +108,51 @@ pub fn measure(cluster: &Cluster, data: &Data, cases: &[&Case], effort: &Effort)
         rounds: Vec::new(),
     });
     let mut samples: Vec<Sample> = samples.collect();
-    for _ in 0..effort.rounds {
+    for round in 0..effort.rounds {
         for (contender, sample) in contenders.iter_mut().zip(&mut samples) {
+            if !round.is_multiple_of(contender.case.stride()) {
+                continue;
+            }
             sample.rounds.push(contender.round(&meter)?);
         }
     }
     Ok(samples)
 }
 
+/// Whether the contenders went the ways that they are named after. None falls back to the other's without notice.
+fn check_paths(cluster: &Cluster, cases: &[&Case], effort: &Effort) -> Result<(), Failure> {
+    if !cases.iter().any(|case| matches!(case.work, Work::Sum { .. })) {
+        return Ok(());
+    }
+    let shares = |node: usize| cluster.node(node).rmr_figure("inner_shares");
+    if shares(BY_DEFAULT) == 0 {
+        return Err("the shards have reduced nothing, though they should".into());
+    }
+    if !effort.only_module && shares(PLAIN) > 0 {
+        return Err("the shards have reduced for the node that should send them plain commands".into());
+    }
+    Ok(())
+}
+
 /// Connects the contenders of a case, and warms them up.
 fn contenders_of(cluster: &Cluster, data: &Data, case: Case, effort: &Effort) -> Result<Vec<Contender>, Failure> {
     let warm = |kind| Contender::warmed_up(case, kind, effort);
-    let module = Client::to_one_node(cluster, case.in_flight)?;
+    let module = Client::to_one_node(cluster.node(BY_DEFAULT).port(), case.in_flight)?;
     let mut contenders = vec![warm(Kind::Module(module, request::through_module(case.work)))?];
     if effort.only_module {
         return Ok(contenders);
     }
+    if matches!(case.work, Work::Sum { .. } | Work::DbSize) {
+        let plain = Client::to_one_node(cluster.node(PLAIN).port(), case.in_flight)?;
+        contenders.push(warm(Kind::Plain(plain, request::through_module(case.work)))?);
+    }
     let hand = Client::to_all_nodes(cluster)?;
-    contenders.push(warm(Kind::Hand(hand, request::by_hand(case.work, data, case.shards)))?);
+    contenders.push(warm(Kind::Hand(hand, request::by_hand(case.work, data, case.on.shards)))?);
+    // What the crate does depends little on the number of shards, and not at all on how they read.
+    // With 160,000 `GET`s in flight it gives up.
+    if case.on != CRATE_IS_ON || case.work.keys() >= MANY_KEYS {
+        return Ok(contenders);
+    }
     let sends: &[&[Send]] = match case.work {
         // Of the ways in which the crate itself finds the nodes, the fastest one, apart from what is grouped by hand.
         Work::Sum { .. } => &[&[Send::Gets, Send::Mget], &[Send::Pipelines]],
@@ -137,6 +189,7 @@ struct Contender {
 
 enum Kind {
     Module(Client, Vec<Request>),
+    Plain(Client, Vec<Request>),
     Hand(Client, Vec<Request>),
     Crate(CrateClient),
 }
@@ -162,6 +215,7 @@ impl Contender {
     fn through(&self) -> Through {
         match &self.kind {
             Kind::Module(..) => Through::Module,
+            Kind::Plain(..) => Through::Plain,
             Kind::Hand(..) => Through::Hand,
             Kind::Crate(client) => Through::Crate(client.way()),
         }
@@ -170,7 +224,7 @@ impl Contender {
     fn run(&mut self, count: usize, latencies: &mut Vec<Duration>) -> Result<(), Failure> {
         let in_flight = self.case.in_flight;
         let result = match &mut self.kind {
-            Kind::Module(client, requests) | Kind::Hand(client, requests) => {
+            Kind::Module(client, requests) | Kind::Plain(client, requests) | Kind::Hand(client, requests) => {
                 client.run(requests, count, in_flight, latencies)
             }
             Kind::Crate(client) => client.run(count, in_flight, latencies),

@@ -1,0 +1,97 @@
+//! How long other clients of a shard wait while it works for a coordinator: `PING` during sums of very many keys.
+//!
+//! A shard answers nobody while it reads keys, so that it has to do so in short slices. What is measured is what a client
+//! sees: the pings share two cores with the shards, and with the client that asks for the sums.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::Failure;
+use crate::cases::Work;
+use crate::client::Client;
+use crate::common::{Cluster, Wire};
+use crate::data::{Data, KEYS};
+use crate::request;
+use crate::rounds::Effort;
+use crate::targets::line;
+
+/// The case as filters see it.
+pub const NAME: &str = "PING during sums in a loop, 3 shards";
+
+/// Under so much has the 99th percentile to be.
+const LIMIT: Duration = Duration::from_millis(2);
+
+/// For how many turns of a case of the table the pings go on.
+const TURNS: u32 = 50;
+
+/// Measures and prints.
+pub fn run(effort: &Effort) -> Result<(), Failure> {
+    let cluster = Cluster::start(3);
+    Data::fill(&cluster)?;
+    let mut wire = Wire::connect(cluster.node(1).port());
+    let idle = ping_for(&mut wire, effort.turn)?;
+    let is_over = AtomicBool::new(false);
+    let (pings, sums) = thread::scope(|scope| {
+        let sums = scope.spawn(|| sum_until(&cluster, &is_over));
+        let pings = ping_for(&mut wire, effort.turn * TURNS);
+        is_over.store(true, Ordering::Relaxed);
+        let sums = sums.join().map_err(|_| "the sums panicked")?;
+        Ok::<_, Failure>((pings?, sums?))
+    })?;
+    println!("PING to one of three shards, one after the other, {} in all.\n", pings.len());
+    println!("| meanwhile through another node | p50 ms | p99 ms | max ms |\n|---|--:|--:|--:|");
+    row("nothing", &idle);
+    row(&format!("RMR.SUM of {KEYS} keys in a loop, {sums} times"), &pings);
+    let p99 = percentile(&pings, 99);
+    let text = format!(
+        "PING on a shard during RMR.SUM of {KEYS} keys in a loop: p99 is {:.2} ms, under {} ms",
+        p99.as_secs_f64() * 1e3,
+        LIMIT.as_millis()
+    );
+    println!();
+    line(p99 < LIMIT, &text);
+    println!();
+    Ok(())
+}
+
+/// How long each ping took, in order of that.
+fn ping_for(wire: &mut Wire, time: Duration) -> Result<Vec<Duration>, Failure> {
+    let mut pings = Vec::new();
+    let end = Instant::now() + time;
+    while Instant::now() < end {
+        let began = Instant::now();
+        let reply = wire.try_call(&["PING"])?;
+        pings.push(began.elapsed());
+        if reply != b"+PONG\r\n" {
+            return Err(format!("PING was answered by {}", reply.escape_ascii()).into());
+        }
+    }
+    pings.sort_unstable();
+    Ok(pings)
+}
+
+/// How many sums there were.
+fn sum_until(cluster: &Cluster, is_over: &AtomicBool) -> Result<usize, Failure> {
+    let mut client = Client::to_one_node(cluster.node(0).port(), 1)?;
+    let requests = request::through_module(Work::Sum { keys: KEYS });
+    let mut latencies = Vec::new();
+    while !is_over.load(Ordering::Relaxed) {
+        client.run(&requests, 1, 1, &mut latencies)?;
+    }
+    Ok(latencies.len())
+}
+
+fn row(meanwhile: &str, pings: &[Duration]) {
+    let millis = |time: Duration| time.as_secs_f64() * 1e3;
+    println!(
+        "| {meanwhile} | {:.3} | {:.3} | {:.3} |",
+        millis(percentile(pings, 50)),
+        millis(percentile(pings, 99)),
+        millis(percentile(pings, 100)),
+    );
+}
+
+fn percentile(sorted: &[Duration], percent: usize) -> Duration {
+    sorted[(sorted.len() * percent / 100).min(sorted.len() - 1)]
+}
