@@ -20,7 +20,8 @@ pub struct Effort {
     pub turn: Duration,
     /// How many requests it sends at least, so that a 99th percentile says something.
     pub fewest: usize,
-    /// What is counted and not timed, is counted for the fraction of requests that this is the divisor of.
+    /// What is counted and not timed: by what its number of requests is divided. With more than 1, only the module as it
+    /// is by default is counted.
     pub thrift: usize,
     /// Nothing but the module, as for a profile of it.
     pub only_module: bool,
@@ -29,7 +30,7 @@ pub struct Effort {
 impl Effort {
     /// For figures to be quoted.
     pub fn full() -> Self {
-        Self { rounds: 13, turn: Duration::from_millis(200), fewest: 100, thrift: 1, only_module: false }
+        Self { rounds: 11, turn: Duration::from_millis(200), fewest: 100, thrift: 1, only_module: false }
     }
 
     /// For a first look.
