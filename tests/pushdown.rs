@@ -14,3 +14,10 @@ mod given_up;
 mod moved;
 #[path = "pushdown/requests.rs"]
 mod requests;
+
+use common::Cluster;
+
+/// A cluster whose nodes have each other reduce their share.
+fn pushing(shards: usize) -> Cluster {
+    Cluster::builder().shards(shards).module_args(["pushdown", "on"]).start()
+}

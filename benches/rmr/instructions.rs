@@ -29,7 +29,7 @@ const VARIANTS: usize = 4;
 const WARM_UP: usize = 8;
 
 /// The values of `rmr.pushdown`, and what the report calls them.
-const PATHS: [(&str, &str); 2] = [("on", "**the module**"), ("off", "the module, plain commands")];
+const PATHS: [(&str, &str); 2] = [("off", "**the module**"), ("on", "**the module**, pushdown")];
 
 /// Which of the servers is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,7 +4,7 @@
 //! through each way of having it done:
 //!
 //! - through the module: one command to one node, by the client of [`client`];
-//! - through the module with plain commands only: the same, to a node where `rmr.pushdown` is off;
+//! - the same, to a node where `rmr.pushdown` is on;
 //! - by hand: the same client, with the keys grouped by node beforehand, one connection and one pipelined write a node;
 //! - by the cluster client of the `redis` crate ([`crate_client`]), in the best way that it has.
 //!

@@ -91,8 +91,8 @@ fn request(case: Case) -> String {
 
 fn name(through: Through) -> String {
     match through {
-        Through::Module => "**the module**".into(),
-        Through::Plain => "the module, plain commands".into(),
+        Through::Module => "**the module**, pushdown".into(),
+        Through::Plain => "**the module**".into(),
         Through::Hand => "by hand".into(),
         Through::Crate(way) => way.name(),
     }

@@ -84,11 +84,12 @@ pub struct Sample {
     pub rounds: Vec<Round>,
 }
 
-/// Starts a cluster, with one node that coordinates with plain commands only. An error if it refuses its settings.
+/// Starts a cluster, with one node that has shards reduce, and others that send plain commands only. An error if it refuses its settings.
 pub fn start(on: On) -> Result<Cluster, Failure> {
     let cluster = Cluster::start(on.shards);
     let set = |node: usize, name, value| cluster.node(node).try_run::<()>(&["CONFIG", "SET", name, value]);
-    set(PLAIN, "rmr.pushdown", "off")?;
+    // The node that the others of the module's contenders ask.
+    set(0, "rmr.pushdown", "on")?;
     if on.direct_reads {
         (0..on.shards).try_for_each(|node| set(node, "rmr.direct-reads", "on"))?;
     }

@@ -125,7 +125,7 @@ static SHARD_FUNC: Choice = Choice::new("shard-func", &["auto", "crc16", "crc32"
 
 static PROXY_MODE: Choice = Choice::new("proxy-mode", &["off", "opt-in", "on"]);
 
-static PUSHDOWN: Choice = Choice::new("pushdown", &["on", "off"]);
+static PUSHDOWN: Choice = Choice::new("pushdown", &["off", "on"]);
 static DIRECT_READS: Choice = Choice::new("direct-reads", &["off", "on"]);
 
 static CHOICES: [&Choice; 5] = [&PROVIDER, &SHARD_FUNC, &PROXY_MODE, &PUSHDOWN, &DIRECT_READS];
@@ -178,7 +178,7 @@ pub(super) fn proxy_mode() -> Mode {
 
 /// `rmr.pushdown`: whether nodes reduce their own share.
 pub(super) fn pushdown() -> bool {
-    PUSHDOWN.value.load(Relaxed) == 0
+    PUSHDOWN.value.load(Relaxed) == 1
 }
 
 /// `rmr.direct-reads`: whether strings are read in place.

@@ -110,7 +110,7 @@ pub fn unregister(ctx: &Context) -> Status {
 pub fn load(ctx: &Context, args: &[RedisString]) -> Status {
     let log = Ctx(ctx.ctx);
     let args: Vec<&[u8]> = args.iter().map(RedisString::as_slice).collect();
-    let loaded = register(ctx, Setup::new().inner_command("RMR.INNER"))
+    let loaded = register(ctx, Setup::new().inner_command("RMR.INNER").heeding_pushdown())
         .map_err(|error| error.to_string())
         .and_then(|()| config::register(log, &args))
         .and_then(|()| commands::register(log));

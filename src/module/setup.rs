@@ -33,6 +33,8 @@ pub struct Setup {
     threads: Option<usize>,
     reducers: HashMap<&'static str, Arc<dyn AnyCombine>>,
     inner_command: Option<String>,
+    /// The inner command is used only while the setting says so.
+    heeds_pushdown: bool,
 }
 
 impl Setup {
@@ -77,6 +79,12 @@ impl Setup {
         self
     }
 
+    /// Leaves it to `rmr.pushdown` whether other nodes are asked to reduce.
+    pub(super) fn heeding_pushdown(mut self) -> Self {
+        self.heeds_pushdown = true;
+        self
+    }
+
     pub(super) fn reducer_named(&self, name: &str) -> Option<Arc<dyn AnyCombine>> {
         self.reducers.get(name).cloned().or_else(|| reduce::of_all_modules(name))
     }
@@ -99,7 +107,7 @@ impl Setup {
                 credentials: Some(Box::new(ServersOwn)),
                 tls: Some(Box::new(ServersOwn)),
                 tls_by_default: server.with_tls,
-                inner_command: self.inner_command.clone().filter(|_| config::pushdown()),
+                inner_command: self.inner_command.clone().filter(|_| !self.heeds_pushdown || config::pushdown()),
             })
             .local_link(Arc::new(LocalLink::default()));
         builder = match &self.provider {

@@ -15,7 +15,7 @@ const DEFAULTS: [(&str, &str); 15] = [
     ("rmr.policy-overrides", ""),
     ("rmr.provider", "auto"),
     ("rmr.proxy-mode", "off"),
-    ("rmr.pushdown", "on"),
+    ("rmr.pushdown", "off"),
     ("rmr.shard-func", "auto"),
     ("rmr.threads", "1"),
     ("rmr.timeout-ms", "5000"),

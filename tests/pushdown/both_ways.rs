@@ -1,6 +1,7 @@
 //! The same requests with shares that are reduced where the data is, and with plain commands.
 
 use crate::common::{Cluster, Server};
+use crate::pushing;
 
 const REDUCERS: [&str; 8] = ["LIST", "SUM", "AVG", "MIN", "MAX", "COUNT", "CONCAT", "UNION"];
 
@@ -27,7 +28,7 @@ fn fill(cluster: &Cluster, prefix: &str, values: &[&str], count: usize) -> Vec<S
 
 #[test]
 fn numbers_come_to_the_same() {
-    let cluster = Cluster::start(3);
+    let cluster = pushing(3);
     // Sums that depend on the order of their parts when they are rounded on the way, ties of integers and doubles, and
     // integers that are the same as a double.
     let values = ["0.1", "1e16", "3", "-1e16", "3.0", "-0.0", "0", "9007199254740993", "9007199254740992.0", "1e-300"];
@@ -56,7 +57,7 @@ fn numbers_come_to_the_same() {
 
 #[test]
 fn elements_come_in_the_same_order() {
-    let cluster = Cluster::start(3);
+    let cluster = pushing(3);
     let keys: Vec<String> = (0..60).map(|index| format!("list:{index}")).collect();
     for (index, key) in keys.iter().enumerate() {
         let elements = [format!("{}", index % 7), format!("{}", index % 11), "both".into(), format!("own {index}")];
@@ -81,7 +82,7 @@ fn elements_come_in_the_same_order() {
 
 #[test]
 fn errors_are_the_same() {
-    let cluster = Cluster::start(3);
+    let cluster = pushing(3);
     let mut keys = fill(&cluster, "e", &["1", "2"], 30);
     for (at, shard) in [(7, 2), (11, 0), (20, 2)] {
         let key = cluster.key_for(shard, &format!("list{at}"));
@@ -118,7 +119,7 @@ fn errors_are_the_same() {
 
 #[test]
 fn writes_are_done_once() {
-    let cluster = Cluster::start(3);
+    let cluster = pushing(3);
     let keys: Vec<String> = (0..300).map(|index| format!("counter:{index}")).collect();
     let list = keys.join(" ");
     let [pushing, plain] = askers(&cluster);

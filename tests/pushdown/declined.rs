@@ -1,6 +1,7 @@
 //! Nodes that cannot, or will not, reduce: their share comes as plain commands.
 
 use crate::common::{Cluster, Server, eventually, module_path};
+use crate::pushing;
 use std::time::Duration;
 
 fn numbers(cluster: &Cluster) -> String {
@@ -13,7 +14,7 @@ fn numbers(cluster: &Cluster) -> String {
 fn nodes_without_the_module_are_asked_for_replies() {
     let nodes: Vec<Server> = (0..3).map(|_| Server::builder().module(false).start()).collect();
     let list: Vec<String> = nodes.iter().map(Server::address).collect();
-    let coordinator = Server::builder().module_args(["nodes", &list.join(" ")]).start();
+    let coordinator = Server::builder().module_args(["nodes", &list.join(" "), "pushdown", "on"]).start();
     let keys: Vec<String> = (0..50).map(|index| format!("n:{index}")).collect();
     let list = keys.join(" ");
     assert_eq!(coordinator.reply(&format!("RMR.MAP COUNT 50 {list} SET {{}} 2")), "50");
@@ -26,7 +27,7 @@ fn nodes_without_the_module_are_asked_for_replies() {
 
 #[test]
 fn a_node_that_loses_the_module_and_gets_it_back() {
-    let cluster = Cluster::start(3);
+    let cluster = pushing(3);
     let line = format!("RMR.SUM {}", numbers(&cluster));
     let node = cluster.node(0);
     assert_eq!(node.reply(&line), "100");
@@ -47,7 +48,7 @@ fn a_node_that_loses_the_module_and_gets_it_back() {
 
 #[test]
 fn turned_off_and_on_again() {
-    let cluster = Cluster::start(3);
+    let cluster = pushing(3);
     let line = format!("RMR.SUM {}", numbers(&cluster));
     let node = cluster.node(0);
     let shares_of = |word: &str| {
@@ -67,7 +68,7 @@ fn a_user_of_the_links_without_the_right_to_it() {
     for node in &nodes {
         node.run::<()>(&["ACL", "SETUSER", "links", "on", ">secret", "~*", "&*", "+@all", "-rmr.inner", "-@dangerous"]);
     }
-    let options = ["nodes", &list.join(" "), "user", "links", "password", "secret"];
+    let options = ["nodes", &list.join(" "), "user", "links", "password", "secret", "pushdown", "on"];
     let coordinator = Server::builder().module_args(options).start();
     let keys: Vec<String> = (0..50).map(|index| format!("n:{index}")).collect();
     let list = keys.join(" ");
@@ -84,7 +85,7 @@ fn an_inner_command_does_nothing_that_its_user_may_not() {
         let rules = ["ACL", "SETUSER", "links", "on", ">secret", "~n:*", "&*", "+@all", "-set"];
         node.run::<()>(&rules);
     }
-    let options = ["nodes", &list.join(" "), "user", "links", "password", "secret"];
+    let options = ["nodes", &list.join(" "), "user", "links", "password", "secret", "pushdown", "on"];
     let coordinator = Server::builder().module_args(options).start();
     let line = |command: &str, prefix: &str| {
         let keys: Vec<String> = (0..50).map(|index| format!("{prefix}:{index}")).collect();

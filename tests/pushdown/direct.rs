@@ -1,10 +1,11 @@
 //! Strings read in place, without a command.
 
-use crate::common::{Cluster, Server, slot_of};
+use crate::common::{Server, slot_of};
+use crate::pushing;
 
 #[test]
 fn the_answers_are_those_of_get() {
-    let cluster = Cluster::start(3);
+    let cluster = pushing(3);
     let values = ["12", "1.5", "text", "9007199254740993", "", "a text that is longer than forty-four bytes, so raw"];
     let mut keys: Vec<String> = (0..200).map(|index| format!("n:{index}")).collect();
     cluster.fill(200, |index| (keys[index].clone(), values[index % values.len()]));
@@ -30,7 +31,7 @@ fn the_answers_are_those_of_get() {
 
 #[test]
 fn other_types_expired_keys_and_slots_on_the_move() {
-    let cluster = Cluster::start(3);
+    let cluster = pushing(3);
     for node in cluster.nodes() {
         node.run::<()>(&["CONFIG", "SET", "rmr.direct-reads", "on"]);
     }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::common::{Cluster, Server, eventually, poll};
+use crate::pushing;
 
 const KEYS: usize = 200_000;
 
@@ -32,7 +33,7 @@ fn at_rest(node: &Server) -> u64 {
 
 #[test]
 fn a_share_that_ran_out_of_time_is_dropped() {
-    let cluster = Cluster::start(3);
+    let cluster = pushing(3);
     let request = long_request(&cluster, Some(60));
     let reply = cluster.node(0).wire().reply_to(&request);
     assert!(reply.starts_with("-RMRTIMEOUT 60 ms: 0/1 nodes replied"), "{reply}");
@@ -42,7 +43,7 @@ fn a_share_that_ran_out_of_time_is_dropped() {
 
 #[test]
 fn a_share_whose_client_has_gone_is_dropped() {
-    let cluster = Cluster::start(3);
+    let cluster = pushing(3);
     let request = long_request(&cluster, None);
     let mut wire = cluster.node(0).wire();
     wire.send(&request);
@@ -55,7 +56,7 @@ fn a_share_whose_client_has_gone_is_dropped() {
 
 #[test]
 fn others_are_served_meanwhile() {
-    let cluster = Cluster::start(3);
+    let cluster = pushing(3);
     let request = long_request(&cluster, None);
     let mut wire = cluster.node(0).wire();
     wire.send(&request);

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use crate::common::{Cluster, ConstantTotal, eventually, slot_of};
+use crate::common::{ConstantTotal, eventually, slot_of};
+use crate::pushing;
 
 #[test]
 fn keys_that_have_moved_are_found() {
-    let cluster = Cluster::start(3);
+    let cluster = pushing(3);
     let slot = cluster.crowded_slots(1, 1).remove(0);
     let others: Vec<String> = (0..100).map(|index| format!("n:{index}")).collect();
     let total = ConstantTotal::fill_keys(&cluster, others.into_iter().chain(slot.iter().cloned()).collect());
@@ -24,7 +25,7 @@ fn keys_that_have_moved_are_found() {
 
 #[test]
 fn a_total_is_true_while_slots_move() {
-    let cluster = Cluster::start(3);
+    let cluster = pushing(3);
     let slots = cluster.crowded_slots(0, 6);
     let others: Vec<String> = (0..200).map(|index| format!("n:{index}")).collect();
     let keys = slots.iter().flatten().cloned().chain(others).collect();
