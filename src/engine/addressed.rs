@@ -8,7 +8,7 @@ use super::map::place;
 use super::outcomes::Outcomes;
 use super::replies::Replies;
 use super::view::View;
-use super::{Deadline, Engine, Options};
+use super::{Engine, Options};
 use crate::command::Command;
 use crate::error::Error;
 use crate::link::Mode;
@@ -25,7 +25,8 @@ impl Engine {
         let deadline = engine.deadline();
         if deadline.at <= Instant::now() {
             // What is sent now is answered too late, and would run all the same.
-            return Err(deadline.missed(&commands));
+            let named = commands.iter().find_map(|(_, node)| node.as_ref()).map(|node| node.to_string());
+            return Err(deadline.missed_by(named.unwrap_or_else(|| "a turn to be sent".into()), false));
         }
         engine
             .counted(async {
@@ -42,20 +43,6 @@ impl Engine {
     /// The node that a command belongs to.
     pub(crate) fn owner<'t>(&self, topology: &'t Topology, command: &Command) -> Result<&'t Arc<Node>, Error> {
         place(self, topology, command)
-    }
-}
-
-impl Deadline {
-    /// The error of commands that had no time to be sent.
-    fn missed(&self, commands: &[(Command, Option<Arc<Node>>)]) -> Error {
-        let waiting_on = commands.iter().find_map(|(_, node)| node.as_ref()).map(|node| node.to_string());
-        Error::Timeout {
-            timeout_ms: self.timeout.as_millis() as u64,
-            answered: 0,
-            asked: 1,
-            waiting_on: waiting_on.unwrap_or_else(|| "a turn to be sent".into()),
-            outcome_unknown: false,
-        }
     }
 }
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::map::place;
-use super::redirect::{Verdict, judge};
-use super::{Deadline, Engine, unfit};
+use super::redirect::{Verdict, judge, pointed_at};
+use super::{Engine, unfit};
 use crate::command::{Command, printable};
 use crate::error::Error;
 use crate::link::{Budget, Failure};
@@ -31,7 +31,7 @@ impl Engine {
                 tokio::select! {
                     biased;
                     result = engine.follow(&command, node.clone()) => result,
-                    () = deadline.passed() => Err(late(deadline, &node, &command)),
+                    () = deadline.passed() => Err(deadline.missed_by(node.to_string(), !command.is_read_only())),
                 }
             })
             .await
@@ -64,8 +64,7 @@ impl Engine {
                 }
                 _ => return Err(refusal),
             };
-            let name = address.to_string();
-            let known = self.topology().and_then(|topology| topology.node(&name).cloned());
+            let known = self.topology().and_then(|topology| pointed_at(&topology, &address).cloned());
             node = known.ok_or(refusal)?;
         }
         Err(Error::Topology(format!("the nodes do not agree on who has the key; the last that was asked is {node}")))
@@ -80,14 +79,4 @@ fn lost(node: &Node, command: &Command, budget: &Budget, failure: Failure) -> Er
         Failure::Lost(cause) => (cause, true),
     };
     Error::Node { node: node.to_string(), cause, outcome_unknown: has_left && !command.is_read_only() }
-}
-
-fn late(deadline: Deadline, node: &Node, command: &Command) -> Error {
-    Error::Timeout {
-        timeout_ms: deadline.timeout.as_millis() as u64,
-        answered: 0,
-        asked: 1,
-        waiting_on: node.to_string(),
-        outcome_unknown: !command.is_read_only(),
-    }
 }

@@ -19,7 +19,7 @@ use super::way::TRANSIT;
 use super::{Deadline, Engine, Options, Scope};
 use crate::command::{Command, printable};
 use crate::error::Error;
-use crate::link::{Batch, Budget, Delivery, Failure, Link, Mode, Partial, Reduction};
+use crate::link::{Batch, Budget, Delivery, Failure, Link, Mode, Reduction};
 use crate::reply::Reply;
 use crate::shard::key_slot;
 use crate::topology::{Address, Node};
@@ -302,12 +302,8 @@ impl<'a, R: Route> Exchange<'a, R> {
         delivery: Delivery,
         again: &mut Vec<(u32, Next)>,
     ) {
-        if let Some(mut partial) = delivery.partial {
-            let refused = std::mem::take(&mut partial.refused);
-            let marks = refused.iter().map(|(at, _)| (*at, bytes::Bytes::new())).collect();
-            self.outcomes.put_partial(&destination.node, units, Partial { refused: marks, ..partial });
-            for (at, message) in refused {
-                let unit = units[at as usize];
+        if let Some(partial) = delivery.partial {
+            for (unit, message) in self.outcomes.put_partial(&destination.node, units, partial) {
                 again.extend(self.refused(view, destination, unit, message).map(|next| (unit, next)));
             }
             return;

@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use super::exchange::{Exchange, Route};
 use super::outcomes::{Gathered, Outcomes};
-use super::replies::Replies;
 use super::step::{self, Reducer, Step, panicked};
 use super::view::View;
 use super::{Engine, Options};
-use crate::combine::{AnyCombine, Combine};
+use crate::combine::AnyCombine;
 use crate::command::Command;
 use crate::error::Error;
 use crate::link::Mode;
@@ -59,29 +58,8 @@ impl Map {
         Box::pin(step::run(engine, Step::Map { commands: self.commands, reducer: Box::new(reducer) }, options))
     }
 
-    /// Reduces the replies where they are: each node its own share, where it runs the same module, and here the rest.
-    ///
-    /// # Errors
-    /// As of the map; [`Error::Mixed`] for a reply that the reducer cannot take. With partial results allowed, failures
-    /// are left out.
-    pub fn combine<C: Combine>(self, combine: C) -> BoxFuture<'static, Result<C::Output, Error>> {
-        Box::pin(async move { self.combine_beside_failures(combine).await.map(|(output, _)| output) })
-    }
-
-    /// The same, with the failures that partial results leave out.
-    ///
-    /// # Errors
-    /// As of [`combine`](Self::combine).
-    pub async fn combine_beside_failures<C: Combine>(self, combine: C) -> Result<(C::Output, Replies), Error> {
-        let combine = Arc::new(combine);
-        step::combined(&*combine, self.gather(Some(combine.clone()))).await
-    }
-
-    pub(super) async fn run(self) -> Result<Replies, Error> {
-        Ok(self.gather(None).await?.0)
-    }
-
-    async fn gather(self, combine: Option<Arc<dyn AnyCombine>>) -> Result<Gathered, Error> {
+    /// Sends everything, and gathers what comes back: the replies, or what they come to.
+    pub(super) async fn gather(self, combine: Option<Arc<dyn AnyCombine>>) -> Result<Gathered, Error> {
         let engine = self.engine.scoped(&self.options);
         let options = &self.options;
         engine

@@ -35,6 +35,7 @@ pub(crate) use unfit::why_unfit;
 
 use bytes::Bytes;
 
+use crate::combine::Combine;
 use crate::command::Command;
 use crate::error::Error;
 use crate::link::{Budget, Link, LinkOptions, Links, Protocol};
@@ -124,6 +125,12 @@ impl Deadline {
         let at = Instant::now().checked_add(timeout);
         let at = at.unwrap_or_else(|| Instant::now() + Duration::from_secs(315_360_000));
         Self { at, timeout }
+    }
+
+    /// The error of a request for one node, which has not answered by then.
+    fn missed_by(&self, waiting_on: String, outcome_unknown: bool) -> Error {
+        let timeout_ms = self.timeout.as_millis() as u64;
+        Error::Timeout { timeout_ms, answered: 0, asked: 1, waiting_on, outcome_unknown }
     }
 
     async fn passed(&self) {
@@ -510,19 +517,40 @@ impl Builder {
     }
 }
 
-/// Makes `.await` on a request builder run it.
-macro_rules! awaitable {
+/// What maps and fan-outs do alike: `.await` gives the replies, and reducers that can be split run where the data is.
+macro_rules! gathers {
     ($builder:ty) => {
+        impl $builder {
+            /// Reduces the replies where they are: each node its own share, where it runs the same module, and here the
+            /// rest. The place of a reply is that of its command in a map, and that of its node in a fan-out.
+            ///
+            /// # Errors
+            /// As of the request itself; [`Error::Mixed`] for a reply that the reducer cannot take. With partial results
+            /// allowed, failures are left out.
+            pub fn combine<C: Combine>(self, combine: C) -> BoxFuture<'static, Result<C::Output, Error>> {
+                Box::pin(async move { self.combine_beside_failures(combine).await.map(|(output, _)| output) })
+            }
+
+            /// The same, with the failures that partial results leave out.
+            ///
+            /// # Errors
+            /// As of [`combine`](Self::combine).
+            pub async fn combine_beside_failures<C: Combine>(self, combine: C) -> Result<(C::Output, Replies), Error> {
+                let combine = Arc::new(combine);
+                step::combined(&*combine, self.gather(Some(combine.clone()))).await
+            }
+        }
+
         impl IntoFuture for $builder {
             type Output = Result<Replies, Error>;
             type IntoFuture = BoxFuture<'static, Self::Output>;
 
             fn into_future(self) -> Self::IntoFuture {
-                Box::pin(self.run())
+                Box::pin(async move { Ok(self.gather(None).await?.0) })
             }
         }
     };
 }
 
-awaitable!(Map);
-awaitable!(FanOut);
+gathers!(Map);
+gathers!(FanOut);

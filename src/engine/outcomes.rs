@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::replies::{Replies, ShardReply};
 use crate::combine::{AnyCombine, AnyPartial};
 use crate::error::Error;
@@ -70,9 +72,9 @@ impl Outcomes {
         }
     }
 
-    /// Takes what a node has reduced. Its refusals are the caller's to look after.
-    pub(super) fn put_partial(&mut self, node: &Arc<Node>, units: &[u32], partial: Partial) {
-        let Self::Reduced(reduced) = self else { return };
+    /// Takes what a node has reduced. Gives back what it has refused, which is not settled by that.
+    pub(super) fn put_partial(&mut self, node: &Arc<Node>, units: &[u32], partial: Partial) -> Vec<(u32, Bytes)> {
+        let Self::Reduced(reduced) = self else { return Vec::new() };
         let mut refused = partial.refused.iter().map(|(at, _)| *at).peekable();
         for (at, &unit) in units.iter().enumerate() {
             if refused.next_if_eq(&(at as u32)).is_none() {
@@ -84,6 +86,7 @@ impl Outcomes {
         if let Some((at, found)) = partial.untaken {
             reduced.cannot_take(units[at as usize], node, found);
         }
+        partial.refused.into_iter().map(|(at, message)| (units[at as usize], message)).collect()
     }
 
     /// The units without an outcome.

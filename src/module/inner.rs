@@ -24,7 +24,7 @@ use super::commands::{self, Arg, Call, Kind, Spec};
 use super::local::{self, LocalLink};
 use super::state;
 use crate::command::Command;
-use crate::engine::{Gate, why_unfit};
+use crate::engine::{Gate, check_fit};
 use crate::error::Error;
 use crate::link::{
     Batch, Budget, DECLINED, Delivery, Failure, INNER_VERSION, InnerAnswer, InnerRequest, Link, Mode, Reduction,
@@ -108,9 +108,7 @@ fn share(call: &Call<'_>, request: &[u8]) -> Result<Work, String> {
     let combine = state::reducer(request.reducer)
         .ok_or_else(|| format!("this node has no reducer '{}'", request.reducer.escape_debug()))?;
     let commands = request.commands();
-    if let Some(why) = commands.iter().find_map(why_unfit) {
-        return Err(why.to_string());
-    }
+    check_fit(&commands).map_err(|unfit| unfit.to_string())?;
     let time_left = Duration::from_millis(request.time_left);
     let budget = Arc::new(Budget::new(usize::try_from(request.reply_bytes).unwrap_or(usize::MAX)));
     let (id, protocol) = (request.id, request.protocol());
