@@ -131,7 +131,7 @@ impl Command {
 
     /// Name and arguments, in order.
     pub fn args(&self) -> impl Iterator<Item = &[u8]> {
-        Args { wire: self.wire.bytes() }
+        bulks::Args::of(self.wire.bytes())
     }
 
     /// How many arguments there are, the name included.
@@ -149,10 +149,13 @@ impl Command {
 
     /// Appends the command to `out` as a RESP array.
     pub fn write_to(&self, out: &mut Vec<u8>) {
-        out.push(b'*');
-        out.extend_from_slice(itoa::Buffer::new().format(self.count).as_bytes());
-        out.extend_from_slice(b"\r\n");
+        bulks::push_count(out, self.count);
         out.extend_from_slice(self.wire.bytes());
+    }
+
+    /// Name and arguments as they travel.
+    pub(crate) fn wire(&self) -> &[u8] {
+        self.wire.bytes()
     }
 
     /// How many bytes [`write_to`](Self::write_to) adds, or a few less.
@@ -179,29 +182,61 @@ pub(crate) struct AroundKey<'a> {
 
 impl<'a> AroundKey<'a> {
     pub(crate) fn args_before(&self) -> impl Iterator<Item = &'a [u8]> {
-        Args { wire: self.before }
+        bulks::Args::of(self.before)
     }
 
     pub(crate) fn args_after(&self) -> impl Iterator<Item = &'a [u8]> {
-        Args { wire: self.after }
+        bulks::Args::of(self.after)
     }
 }
 
-/// Walks the bulk strings of a command's own buffer.
-struct Args<'a> {
-    wire: &'a [u8],
-}
+/// Arguments as they travel: bulk strings, one behind the other.
+pub(crate) mod bulks {
+    /// Adds a bulk string.
+    pub(crate) fn push(out: &mut Vec<u8>, bytes: &[u8]) {
+        push_length(out, bytes.len());
+        out.extend_from_slice(bytes);
+        out.extend_from_slice(b"\r\n");
+    }
 
-impl<'a> Iterator for Args<'a> {
-    type Item = &'a [u8];
+    /// Adds what stands before a bulk string of this length.
+    pub(crate) fn push_length(out: &mut Vec<u8>, length: usize) {
+        push_number(out, b'$', length);
+    }
 
-    fn next(&mut self) -> Option<&'a [u8]> {
-        let digits = self.wire.strip_prefix(b"$")?;
-        let end = digits.iter().position(|&byte| byte == b'\r')?;
-        let length = digits[..end].iter().fold(0, |length, digit| length * 10 + usize::from(digit - b'0'));
-        let body = &digits[end + 2..];
-        self.wire = &body[length + 2..];
-        Some(&body[..length])
+    /// Adds what stands before so many of them.
+    pub(crate) fn push_count(out: &mut Vec<u8>, count: usize) {
+        push_number(out, b'*', count);
+    }
+
+    fn push_number(out: &mut Vec<u8>, kind: u8, number: usize) {
+        out.push(kind);
+        out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
+
+    /// Walks them.
+    pub(crate) struct Args<'a> {
+        wire: &'a [u8],
+    }
+
+    impl<'a> Args<'a> {
+        pub(crate) fn of(wire: &'a [u8]) -> Self {
+            Self { wire }
+        }
+    }
+
+    impl<'a> Iterator for Args<'a> {
+        type Item = &'a [u8];
+
+        fn next(&mut self) -> Option<&'a [u8]> {
+            let digits = self.wire.strip_prefix(b"$")?;
+            let end = digits.iter().position(|&byte| byte == b'\r')?;
+            let length = digits[..end].iter().fold(0, |length, digit| length * 10 + usize::from(digit - b'0'));
+            let body = &digits[end + 2..];
+            self.wire = &body[length + 2..];
+            Some(&body[..length])
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use futures_util::{StreamExt, stream};
 use super::merge::{self, Pair};
 use super::script::Script;
 use crate::command::Command;
-use crate::engine::{Engine, Options, check_fit};
+use crate::engine::{Engine, Options, check_each_fit};
 use crate::error::Error;
 use crate::reply::Reply;
 use crate::topology::{Node, Topology};
@@ -72,7 +72,7 @@ pub(crate) async fn deliver(engine: &Engine, items: Vec<Item>, how: How) -> Vec<
     for (place, item) in items.into_iter().enumerate() {
         // One that must not be sent harms no other. A batch has few names; most often it is the one before.
         if last_fit.as_deref() != Some(item.command.name()) {
-            if let Err(error) = check_fit(std::slice::from_ref(&item.command)) {
+            if let Err(error) = check_each_fit(std::slice::from_ref(&item.command)) {
                 outcomes[place] = Some(Err(error));
                 continue;
             }

@@ -10,7 +10,7 @@ use std::mem::MaybeUninit;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
@@ -72,19 +72,20 @@ impl Outgoing {
         const READWRITE: &[u8] = b"*1\r\n$9\r\nREADWRITE\r\n";
 
         let commands = batch.picks.len();
+        let places = || batch.picks.iter().map(|&pick| pick as usize);
         let frame = if batch.mode == Mode::Asking { ASKING.len() } else { 0 };
-        let mut wire = Vec::with_capacity(64 + batch.picked().map(|command| command.wire_len() + frame).sum::<usize>());
-        if batch.mode == Mode::Replica {
-            wire.extend_from_slice(READONLY);
-        }
-        for command in batch.picked() {
-            if batch.mode == Mode::Asking {
+        let mut wire = Vec::with_capacity(64 + batch.commands.wire_len(places()) + commands * frame);
+        match batch.mode {
+            Mode::Plain => batch.commands.write_to(places(), &mut wire),
+            Mode::Asking => places().for_each(|place| {
                 wire.extend_from_slice(ASKING);
+                batch.commands.write_to(std::iter::once(place), &mut wire);
+            }),
+            Mode::Replica => {
+                wire.extend_from_slice(READONLY);
+                batch.commands.write_to(places(), &mut wire);
+                wire.extend_from_slice(READWRITE);
             }
-            command.write_to(&mut wire);
-        }
-        if batch.mode == Mode::Replica {
-            wire.extend_from_slice(READWRITE);
         }
         Self { wire, commands, mode: batch.mode, budget: batch.budget.clone(), answer: Some(answer) }
     }
@@ -94,6 +95,11 @@ impl Outgoing {
         let mut wire = Vec::with_capacity(command.wire_len());
         command.write_to(&mut wire);
         Self { wire, commands: 1, mode: Mode::Plain, budget, answer }
+    }
+
+    /// In bytes, as it travels.
+    pub(super) fn len(&self) -> usize {
+        self.wire.len()
     }
 
     /// Whether nobody waits for the answer any more.
@@ -113,6 +119,8 @@ impl Outgoing {
 /// What the owner of a link wants of its connection.
 pub(super) enum Message {
     Send(Outgoing),
+    /// Something was queued past this channel, and has to be written.
+    Look,
     /// Send on another connection from now on: the peer has not said anything for too long.
     Replace,
 }
@@ -289,6 +297,7 @@ impl Connection {
         loop {
             match inbox.poll_recv(context) {
                 Poll::Ready(Some(Message::Send(outgoing))) => self.queue(outgoing),
+                Poll::Ready(Some(Message::Look)) => {}
                 Poll::Ready(Some(Message::Replace)) => return Poll::Ready(End::Replaced),
                 Poll::Ready(None) => {
                     is_unused = true;
@@ -297,8 +306,7 @@ impl Connection {
                 Poll::Pending => break,
             }
         }
-        let is_idle = self.pending.is_empty() && self.begun.is_empty();
-        if is_idle && !self.waiting.is_empty() && self.stream.has_news() {
+        if self.may_have_died() {
             // Whatever leaves now would be lost if that is the end.
             if let Poll::Ready(cause) = self.poll_read(context) {
                 return Poll::Ready(End::Broken(cause));
@@ -316,6 +324,18 @@ impl Connection {
             return Poll::Ready(End::Unused);
         }
         read.map(End::Broken)
+    }
+
+    /// Whether something is to be sent after a pause, in which the other side has said something: perhaps that it is gone.
+    fn may_have_died(&self) -> bool {
+        let is_idle = self.pending.is_empty() && self.begun.is_empty();
+        is_idle && !self.waiting.is_empty() && self.stream.has_news()
+    }
+
+    /// Writes what is queued, from whatever thread. `false` if some of it has to wait, or there is more to be done.
+    pub(super) fn write_now(&mut self) -> bool {
+        let mut context = Context::from_waker(Waker::noop());
+        !self.may_have_died() && matches!(self.poll_write(&mut context), Poll::Ready(Ok(())))
     }
 
     fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {

@@ -181,6 +181,14 @@ pub fn decode(bytes: &Bytes, at: &mut usize) -> Result<Reply, ProtocolError> {
     }
 }
 
+/// What is in a reply that is a bulk string; `None` for any other.
+#[cfg(feature = "module")]
+pub(crate) fn bulk(reply: &[u8]) -> Option<&[u8]> {
+    let rest = reply.strip_prefix(b"$")?;
+    let start = memchr::memchr(b'\n', rest)? + 1;
+    rest.get(start..rest.len().checked_sub(2)?).filter(|_| rest[0] != b'-')
+}
+
 struct Reader<'a> {
     bytes: &'a Bytes,
     at: usize,
