@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
@@ -160,6 +160,15 @@ impl Pending {
             Mode::Asking => self.read % 2 == 1,
             Mode::Replica => self.read > 0 && self.read <= self.commands,
         }
+    }
+
+    /// Takes the replies that these bytes are.
+    fn take(&mut self, bytes: &Bytes, count: usize) -> Result<(), ProtocolError> {
+        let mut at = 0;
+        for _ in 0..count {
+            self.replies.push(decode(bytes, &mut at)?);
+        }
+        Ok(())
     }
 
     fn finish(&mut self, failure: Option<Failure>) {
@@ -343,18 +352,23 @@ impl Connection {
         const PIECES: usize = 64;
         loop {
             self.waiting.retain(|(_, pending)| pending.is_unanswered || !pending.is_given_up());
-            let mut slices = [IoSlice::new(&[]); PIECES];
             let rest = std::iter::once(&self.begun[self.begun_written..]).filter(|rest| !rest.is_empty());
-            let pieces = rest.chain(self.waiting.iter().map(|(wire, _)| wire.as_slice()));
-            let mut count = 0;
-            for (slice, piece) in slices.iter_mut().zip(pieces) {
-                *slice = IoSlice::new(piece);
-                count += 1;
-            }
-            if count == 0 {
-                return Pin::new(&mut self.stream).poll_flush(context);
-            }
-            match ready!(Pin::new(&mut self.stream).poll_write_vectored(context, &slices[..count]))? {
+            let mut pieces = rest.chain(self.waiting.iter().map(|(wire, _)| wire.as_slice()));
+            let stream = Pin::new(&mut self.stream);
+            let written = match (pieces.next(), pieces.next()) {
+                (None, _) => return stream.poll_flush(context),
+                (Some(only), None) => stream.poll_write(context, only),
+                (Some(first), Some(second)) => {
+                    let mut slices = [IoSlice::new(&[]); PIECES];
+                    let mut count = 0;
+                    for (slice, piece) in slices.iter_mut().zip([first, second].into_iter().chain(pieces)) {
+                        *slice = IoSlice::new(piece);
+                        count += 1;
+                    }
+                    stream.poll_write_vectored(context, &slices[..count])
+                }
+            };
+            match ready!(written)? {
                 0 => return Poll::Ready(Err(std::io::ErrorKind::WriteZero.into())),
                 written => self.has_left(written),
             }
@@ -418,24 +432,37 @@ impl Connection {
 
     /// Takes every reply that has come whole, and passes over those that nobody wants, whole or not.
     fn take_replies(&mut self) -> Result<(), ProtocolError> {
+        // Replies to one batch are taken together: how many there are, and where they end.
+        let (mut found, mut end) = (0, 0);
         loop {
             let Some(first) = self.pending.front_mut() else {
                 return if self.input.is_empty() { Ok(()) } else { Err(ProtocolError::UNASKED) };
             };
             let is_whole = self.scanner.scan(&self.input)?;
             let is_wanted = first.wants_next() && !first.is_given_up();
-            if is_wanted && !first.budget.has_room(self.scanner.cost()) {
-                first.finish(Some(Failure::TooBig));
-            } else if is_wanted && is_whole {
+            let has_room = first.budget.has_room(self.scanner.cost());
+            let is_found = is_whole && is_wanted && has_room;
+            if is_found {
                 first.budget.take(self.scanner.cost());
-                let bytes = self.input.split_to(self.scanner.forget()).freeze();
-                first.replies.push(decode(&bytes, &mut 0)?);
-            } else if is_wanted {
+                (found, end) = (found + 1, self.scanner.position());
+            }
+            let is_last = is_found && first.read + 1 == first.expected();
+            if found > 0 && (is_last || !is_found) {
+                let bytes = self.input.split_to(end).freeze();
+                self.scanner.forget_first(end);
+                first.take(&bytes, found)?;
+                (found, end) = (0, 0);
+            }
+            if is_wanted && !has_room {
+                first.finish(Some(Failure::TooBig));
+            } else if is_wanted && !is_whole {
                 return Ok(());
-            } else if is_whole && first.wants_next() {
+            } else if is_whole && !is_wanted && first.wants_next() {
                 self.status.late_replies.fetch_add(1, Ordering::Relaxed);
             }
-            self.input.advance(self.scanner.forget());
+            if !is_found {
+                self.input.advance(self.scanner.forget());
+            }
             if !is_whole {
                 return Ok(());
             }

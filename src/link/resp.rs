@@ -88,6 +88,11 @@ impl Scanner {
         std::mem::take(&mut self.at)
     }
 
+    /// Forgets the first of the bytes looked at.
+    pub fn forget_first(&mut self, bytes: usize) {
+        self.at -= bytes;
+    }
+
     /// Gets ready for the next reply, which begins at the current position.
     pub fn next_reply(&mut self) {
         self.cost = 0;

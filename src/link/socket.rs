@@ -298,8 +298,8 @@ pub(crate) fn cork() {
     });
 }
 
-/// Sends what [`cork`] has kept: to a few nodes by writing here and now, which spares waking the runtime, and to others
-/// by the runtime, so that this thread is not kept.
+/// Sends what [`cork`] has kept: to a few nodes by writing here and now, which spares waking the runtime and gives the
+/// node all of a round at once; to the others by the runtime, so that this thread is not kept.
 #[cfg_attr(not(feature = "module"), expect(dead_code, reason = "only a server has such rounds"))]
 pub(crate) fn uncork() {
     /// Each write takes some microseconds.

@@ -28,7 +28,8 @@ pub(super) type Work = Pin<Box<dyn Future<Output = Result<Reply, Error>> + Send>
 
 /// Serves a request for the client of `ctx`: at once if nothing has to be waited for, else when it is done.
 pub(super) fn serve(ctx: Ctx, mut work: Work) {
-    let client = Client { to: ReplyTo(ctx.0), is_resp3: ctx.flags().is_resp3() };
+    let flags = ctx.flags();
+    let client = Client { to: ReplyTo(ctx.0), is_resp3: flags.is_resp3() };
     let runtime = match state::runtime() {
         Ok(runtime) => runtime,
         Err(error) => return client.send(&Err(error)),
@@ -42,9 +43,9 @@ pub(super) fn serve(ctx: Ctx, mut work: Work) {
     match first_poll {
         Ok(Poll::Ready(result)) => client.send(&result),
         Err(_) => client.send(&Err(internal_error())),
-        Ok(Poll::Pending) if ctx.flags().deny_blocking() => client.send(&Err(Error::Invalid(CANNOT_WAIT.into()))),
+        Ok(Poll::Pending) if flags.deny_blocking() => client.send(&Err(Error::Invalid(CANNOT_WAIT.into()))),
         Ok(Poll::Pending) => {
-            let (blocked, mut cancelled) = Blocked::block(ctx);
+            let (blocked, mut cancelled) = Blocked::block(ctx, flags.is_resp3());
             // From now on the disconnection of the client is one of the things that are waited for.
             let _ = cancelled.poll_unpin(&mut context);
             begun.park(Parked { work, blocked, cancelled });
@@ -147,7 +148,7 @@ unsafe impl Send for Blocked {}
 
 impl Blocked {
     /// Blocks the client of a command. The receiver hears of its disconnection.
-    fn block(ctx: Ctx) -> (Self, oneshot::Receiver<()>) {
+    fn block(ctx: Ctx, is_resp3: bool) -> (Self, oneshot::Receiver<()>) {
         // SAFETY: a live context of a client that may be blocked. The context for replies is made here, since the
         // server reads the client while it makes it.
         let (handle, reply_ctx) = unsafe {
@@ -157,7 +158,7 @@ impl Blocked {
         };
         let (gone, cancelled) = oneshot::channel();
         waiting().insert(handle as usize, gone);
-        (Self { handle, ctx: reply_ctx, is_resp3: ctx.flags().is_resp3(), is_answered: false }, cancelled)
+        (Self { handle, ctx: reply_ctx, is_resp3, is_answered: false }, cancelled)
     }
 
     fn answer(mut self, result: &Result<Reply, Error>) {

@@ -33,8 +33,11 @@ pub(super) struct Direct {
 impl Direct {
     /// `None` where strings are not read in place.
     pub(super) fn begin(ctx: Ctx) -> Option<Self> {
+        if !config::direct_reads() {
+            return None;
+        }
         let is_cluster = ctx.flags().is_cluster();
-        let may = config::direct_reads() && ctx.flags().is_primary() && why_not(is_cluster).is_none();
+        let may = ctx.flags().is_primary() && why_not(is_cluster).is_none();
         may.then_some(Self { ctx, is_serving: !is_cluster })
     }
 
