@@ -306,9 +306,7 @@ impl<'a> One<'a> {
     pub(crate) fn around_key(self) -> Option<AroundKey<'a>> {
         match self {
             Self::Whole(command) => command.around_key(),
-            Self::OfKey(per_key, key) => {
-                Some(AroundKey { before: per_key.head.wire(), key: key, after: &per_key.tail })
-            }
+            Self::OfKey(per_key, key) => Some(AroundKey { before: per_key.head.wire(), key, after: &per_key.tail }),
         }
     }
 }

@@ -201,7 +201,7 @@ impl Engine {
 
     /// Sends each command to its shard: one write a node, replies in the order of the commands.
     pub fn map(&self, commands: impl IntoIterator<Item = Command>) -> Map {
-        Map::new(self.clone(), Commands::Each(commands.into_iter().collect()))
+        self.map_commands(Commands::Each(commands.into_iter().collect()))
     }
 
     /// Sends one command for each of many keys, as [`map`](Self::map) would, with less work for each key.
@@ -214,7 +214,11 @@ impl Engine {
     /// # }
     /// ```
     pub fn map_keys(&self, commands: PerKey) -> Map {
-        Map::new(self.clone(), Commands::PerKey(commands))
+        self.map_commands(commands.into())
+    }
+
+    pub(crate) fn map_commands(&self, commands: Commands) -> Map {
+        Map::new(self.clone(), commands)
     }
 
     /// Sends one command to many nodes: by default to every primary that holds data, replies in slot order.

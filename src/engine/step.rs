@@ -5,7 +5,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use futures_util::FutureExt;
 
 use super::fanout::Targets;
-use super::map::Map;
 use super::outcomes::Gathered;
 use super::replies::Replies;
 use super::{Engine, Options};
@@ -88,10 +87,10 @@ pub(super) async fn run(engine: Engine, mut step: Step, options: Options) -> Res
         let (replies, reducer) = match step {
             Step::Reply(reply) => return Ok(reply),
             Step::Map { commands, reducer } => {
-                (Map::new(engine.clone(), commands).with_options(options.clone()).await?, reducer)
+                (engine.map_commands(commands).with_options(options.clone()).gather(None).await?.0, reducer)
             }
             Step::FanOut { command, targets, reducer } => {
-                (engine.fan_out(command).targets(targets).with_options(options.clone()).await?, reducer)
+                (engine.fan_out(command).targets(targets).with_options(options.clone()).gather(None).await?.0, reducer)
             }
         };
         step = catch_unwind(AssertUnwindSafe(|| reducer.reduce(replies)))

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use crate::command::{Command, printable};
+use crate::commands::{Commands, PerKey};
 use crate::engine::{Options, Targets};
 use crate::error::Error;
 use crate::reduce::Builtin;
@@ -17,7 +18,7 @@ pub(super) struct Map {
     pub(super) options: Options,
     pub(super) partial: bool,
     pub(super) reducer: Builtin,
-    pub(super) commands: Vec<Command>,
+    pub(super) commands: Commands,
 }
 
 /// Walks the arguments.
@@ -180,7 +181,7 @@ pub(super) fn map(args: &[&[u8]]) -> Result<Map, Error> {
         Error::Invalid(format!("numkeys is '{given}', but {there} arguments follow; give the keys, then a command"))
     })?;
     let (keys, template) = cursor.args.split_at(count);
-    let commands = keys.iter().map(|key| fill_in(template, key)).collect();
+    let commands = for_each_key(template, keys);
     Ok(Map { options: options.partial(partial), partial, reducer, commands })
 }
 
@@ -241,13 +242,23 @@ pub(super) fn batch<'a>(args: &'a [&'a [u8]]) -> Result<Batch<'a>, Error> {
     }
 }
 
-/// The command for one key: each argument `{}` is the key; where there is none, the key follows the command's name.
-fn fill_in(template: &[&[u8]], key: &[u8]) -> Command {
+/// The command for each key: an argument `{}` is the key; where there is none, the key follows the command's name.
+fn for_each_key(template: &[&[u8]], keys: &[&[u8]]) -> Commands {
     const PLACE: &[u8] = b"{}";
-    let (name, args) = template.split_first().map_or((&b""[..], template), |(name, args)| (*name, args));
-    let command = Command::new(name);
-    let command = if args.contains(&PLACE) { command } else { command.key(key) };
-    args.iter().fold(command, |command, &arg| if arg == PLACE { command.key(key) } else { command.arg(arg) })
+    let command = |args: &[&[u8]]| args.iter().skip(1).fold(Command::new(args[0]), Command::arg);
+    let places = template.iter().skip(1).filter(|&&arg| arg == PLACE).count();
+    if places > 1 {
+        let fill_in = |key: &&[u8]| {
+            let add = |command: Command, arg: &&[u8]| if *arg == PLACE { command.key(key) } else { command.arg(arg) };
+            template.iter().skip(1).fold(Command::new(template[0]), add)
+        };
+        return Commands::Each(keys.iter().map(fill_in).collect());
+    }
+    let (before, after) = match template.iter().skip(1).position(|&arg| arg == PLACE) {
+        Some(at) => (&template[..=at], &template[at + 2..]),
+        None => template.split_at(1),
+    };
+    Commands::PerKey(after.iter().fold(PerKey::new(command(before), keys), PerKey::arg))
 }
 
 #[cfg(test)]
@@ -302,13 +313,13 @@ mod tests {
     #[test]
     fn a_map_fills_in_its_keys() {
         let typed = map(&words("SUM 3 cart:1 cart:2 cart:3 HGET {} price")).unwrap();
-        let commands: Vec<String> = typed.commands.iter().map(ToString::to_string).collect();
+        let commands: Vec<String> = typed.commands.iter().map(|one| one.command().to_string()).collect();
         assert_eq!(commands, ["HGET cart:1 price", "HGET cart:2 price", "HGET cart:3 price"]);
-        assert_eq!(typed.commands[1].routing_key(), Some(&b"cart:2"[..]));
+        assert_eq!(typed.commands.at(1).routing_key(), Some(&b"cart:2"[..]));
         let typed = map(&words("LIST 1 k GETRANGE 0 3")).unwrap();
-        assert_eq!(typed.commands[0].to_string(), "GETRANGE k 0 3");
+        assert_eq!(typed.commands.at(0).command().to_string(), "GETRANGE k 0 3");
         let typed = map(&words("LIST 1 k COPY {} {} REPLACE")).unwrap();
-        assert_eq!(typed.commands[0].to_string(), "COPY k k REPLACE");
+        assert_eq!(typed.commands.at(0).command().to_string(), "COPY k k REPLACE");
     }
 
     #[test]
