@@ -93,6 +93,11 @@ impl Command {
         self
     }
 
+    /// The same command, routed by no key so far.
+    pub(crate) fn without_key(self) -> Self {
+        Self { key: None, ..self }
+    }
+
     /// Whether the command is routed by a key that none of its arguments is marked as.
     pub(crate) fn is_routed_apart(&self) -> bool {
         matches!(self.key, Some(Key::Apart(_)))

@@ -156,7 +156,7 @@ impl PerKey {
         let keys = keys.into_iter();
         let (least, _) = keys.size_hint();
         let (buffer, ends) = (Vec::with_capacity(least * LENGTH), Vec::with_capacity(least));
-        let mut per_key = Self { head: command, tail: Vec::new(), tail_count: 0, keys: buffer, ends };
+        let mut per_key = Self { head: command.without_key(), tail: Vec::new(), tail_count: 0, keys: buffer, ends };
         for key in keys {
             per_key.keys.extend_from_slice(&key.to_argument());
             per_key.ends.push(per_key.keys.len());
@@ -351,6 +351,13 @@ mod tests {
             commands.write_to(0..commands.len(), &mut written);
             prop_assert_eq!(written, wire);
         }
+    }
+
+    #[test]
+    fn each_is_routed_by_its_own_key_whatever_stands_before_it() {
+        let per_key = PerKey::new(Command::new("COPY").key("from"), ["to:1", "to:2"]);
+        assert_eq!(per_key.command(1).routing_key(), Some(&b"to:2"[..]));
+        assert_eq!(Commands::from(per_key).at(0).routing_key(), Some(&b"to:1"[..]));
     }
 
     #[test]
