@@ -161,11 +161,8 @@ impl Command {
     }
 
     fn push(&mut self, argument: &[u8]) -> Range<usize> {
-        let mut digits = itoa::Buffer::new();
-        let digits = digits.format(argument.len()).as_bytes();
-        let end = self.wire.append([b"$", digits, b"\r\n", argument, b"\r\n"]) - 2;
         self.count += 1;
-        end - argument.len()..end
+        self.wire.push(argument)
     }
 }
 
@@ -196,12 +193,17 @@ impl<'a> Iterator for Args<'a> {
     type Item = &'a [u8];
 
     fn next(&mut self) -> Option<&'a [u8]> {
-        let digits = self.wire.strip_prefix(b"$")?;
-        let end = digits.iter().position(|&byte| byte == b'\r')?;
-        let length = digits[..end].iter().fold(0, |length, digit| length * 10 + usize::from(digit - b'0'));
-        let body = &digits[end + 2..];
-        self.wire = &body[length + 2..];
-        Some(&body[..length])
+        let (mut at, mut length) = (1, 0);
+        loop {
+            match *self.wire.get(at)? {
+                b'\r' => break,
+                digit => length = length * 10 + usize::from(digit - b'0'),
+            }
+            at += 1;
+        }
+        let (arg, rest) = self.wire[at + 2..].split_at(length);
+        self.wire = &rest[2..];
+        Some(arg)
     }
 }
 

@@ -1,5 +1,7 @@
 //! [`Wire`]: the bytes of a command, which are few as a rule.
 
+use std::ops::Range;
+
 /// Bytes that are only added to. Up to 62 of them stand in the value itself: a map of a thousand short commands then
 /// costs no thousand allocations.
 #[derive(Clone)]
@@ -18,29 +20,37 @@ impl Wire {
         }
     }
 
-    /// Adds the pieces, one behind the other; gives the length that there is then.
-    pub(crate) fn append(&mut self, pieces: [&[u8]; 5]) -> usize {
-        let added: usize = pieces.iter().map(|piece| piece.len()).sum();
-        if let Self::Short { length, bytes } = self {
-            let mut at = usize::from(*length);
-            if at + added <= bytes.len() {
-                for piece in pieces {
-                    bytes[at..at + piece.len()].copy_from_slice(piece);
-                    at += piece.len();
-                }
-                *length = at as u8;
-                return at;
+    /// Adds an argument in the form in which it travels. Gives where it stands itself.
+    pub(crate) fn push(&mut self, argument: &[u8]) -> Range<usize> {
+        let mut digits = itoa::Buffer::new();
+        let digits = digits.format(argument.len()).as_bytes();
+        let at = self.bytes().len();
+        let start = at + digits.len() + 3;
+        let end = start + argument.len();
+        match self {
+            Self::Short { length, bytes } if end + 2 <= bytes.len() => {
+                bytes[at] = b'$';
+                // A few bytes are copied before a function that copies any number has been called.
+                bytes[at + 1..].iter_mut().zip(digits).for_each(|(to, digit)| *to = *digit);
+                bytes[start - 2..start].copy_from_slice(b"\r\n");
+                bytes[start..end].copy_from_slice(argument);
+                bytes[end..end + 2].copy_from_slice(b"\r\n");
+                *length = (end + 2) as u8;
             }
+            _ => self.extend([b"$", digits, b"\r\n", argument, b"\r\n"]),
         }
+        start..end
+    }
+
+    /// Adds the pieces, one behind the other.
+    pub(crate) fn extend<const N: usize>(&mut self, pieces: [&[u8]; N]) {
         let mut long = match std::mem::replace(self, Self::EMPTY) {
             Self::Long(long) => long,
             Self::Short { length, bytes } => bytes[..usize::from(length)].to_vec(),
         };
-        long.reserve(added);
+        long.reserve(pieces.iter().map(|piece| piece.len()).sum());
         pieces.iter().for_each(|piece| long.extend_from_slice(piece));
-        let length = long.len();
         *self = Self::Long(long);
-        length
     }
 }
 
