@@ -45,6 +45,21 @@ impl Command {
         command
     }
 
+    /// A command of this name that will take so many bytes, which are set aside at once.
+    pub(crate) fn with_room(name: &str, room: usize) -> Self {
+        let mut command = Self { wire: Wire::with_room(room), name: 0..0, count: 0, key: None, read_only: false };
+        command.name = command.push(name.as_bytes());
+        command
+    }
+
+    /// Adds the arguments of another command, without the first few of them; its name counts as one.
+    pub(crate) fn push_args_of(&mut self, other: &Self, without: usize) {
+        let mut args = Args { wire: other.wire.bytes() };
+        let left_out = args.by_ref().take(without).count();
+        self.wire.extend([args.wire]);
+        self.count += other.count - left_out;
+    }
+
     /// A command from a whole argument list, its name first. `None` if the list is empty.
     pub fn from_args<A: Argument>(args: impl IntoIterator<Item = A>) -> Option<Self> {
         let mut args = args.into_iter();
@@ -77,20 +92,23 @@ impl Command {
     /// ```
     #[must_use]
     pub fn routed_by(mut self, key: impl Argument) -> Self {
-        self.key = Some(Key::Apart(key.to_argument().into()));
+        self.route_by(&key.to_argument());
         self
     }
 
+    /// The same, in place.
+    pub(crate) fn route_by(&mut self, key: &[u8]) {
+        self.key = Some(Key::Apart(key.into()));
+    }
+
     /// Routes the command by the argument at this position, its name being the first.
-    #[must_use]
-    pub(crate) fn routed_by_argument(mut self, at: usize) -> Self {
+    pub(crate) fn route_by_argument(&mut self, at: usize) {
         let start = self.wire.bytes().as_ptr() as usize;
         let span = self.args().nth(at).map(|arg| {
             let from = arg.as_ptr() as usize - start;
             from..from + arg.len()
         });
         self.key = span.map(Key::Argument);
-        self
     }
 
     /// Whether the command is routed by a key that none of its arguments is marked as.
@@ -258,6 +276,14 @@ mod tests {
         let mut wire = Vec::new();
         Command::new("SET").key("k").arg("v1").write_to(&mut wire);
         assert_eq!(wire, b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$2\r\nv1\r\n");
+    }
+
+    #[test]
+    fn a_command_takes_the_arguments_of_others() {
+        let mut all = Command::with_room("MSET", 10);
+        all.push_args_of(&Command::new("SET").key("a").arg(1), 1);
+        all.push_args_of(&Command::new("SET").key("b").arg("x".repeat(80)), 1);
+        assert_eq!(all, Command::new("MSET").arg("a").arg(1).arg("b").arg("x".repeat(80)));
     }
 
     #[test]

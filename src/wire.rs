@@ -20,6 +20,11 @@ impl Wire {
         }
     }
 
+    /// None so far, in a buffer for so many.
+    pub(crate) fn with_room(room: usize) -> Self {
+        Self::Long(Vec::with_capacity(room))
+    }
+
     /// Adds an argument in the form in which it travels. Gives where it stands itself.
     pub(crate) fn push(&mut self, argument: &[u8]) -> Range<usize> {
         let mut digits = itoa::Buffer::new();

@@ -4,9 +4,11 @@
 //! merged form was refused, keys that a merged command said nothing about, scripts that a server did not know. None of
 //! these can be told from having run in its place ([`merge`](super::merge), [`Item::is_followed`]).
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use foldhash::fast::RandomState;
 use futures_util::{StreamExt, stream};
 
 use super::merge::{self, Pair};
@@ -26,6 +28,8 @@ pub(crate) struct Item {
     pub(crate) node: Option<Arc<Node>>,
     /// The script that it calls by its SHA-1.
     pub(crate) script: Option<Script>,
+    /// It goes to the host of its own key, which the catalog has to find.
+    pub(crate) is_by_own_key: bool,
     /// Commands come behind it that must not run before it.
     pub(crate) is_followed: bool,
     /// It touches the one key that it names, and nothing else.
@@ -33,15 +37,16 @@ pub(crate) struct Item {
 }
 
 impl Item {
-    /// A command for the host of its key.
-    pub(crate) fn keyed(command: Command, has_one_key: bool) -> Self {
-        Self { command, node: None, script: None, is_followed: false, has_one_key }
+    /// A command for the host of its key; which that is, the catalog says.
+    pub(crate) fn keyed(command: Command) -> Self {
+        let (node, script) = (None, None);
+        Self { command, node, script, is_by_own_key: true, is_followed: false, has_one_key: false }
     }
 
-    /// A command for a host that its caller has chosen.
-    pub(crate) fn chosen(command: Command, node: Option<Arc<Node>>) -> Self {
+    /// A command for a host that its caller chooses, by a node or a key of which it is not known to be its own.
+    pub(crate) fn chosen(command: Command) -> Self {
         let has_one_key = merge::Pair::of(&command).is_some();
-        Self { command, node, script: None, is_followed: false, has_one_key }
+        Self { is_by_own_key: false, has_one_key, ..Self::keyed(command) }
     }
 
     /// The only key that it touches, if that is known.
@@ -59,66 +64,89 @@ pub(crate) struct How {
     pub(crate) auto_batch: bool,
 }
 
-/// Delivers all items, within the engine's deadline. One outcome each, in order.
-pub(crate) async fn deliver(engine: &Engine, items: Vec<Item>, how: How) -> Vec<Result<Reply, Error>> {
-    let topology = match engine.pinned_topology().await {
-        Ok(topology) => topology,
-        Err(error) => return vec![Err(error); items.len()],
-    };
-    let mut outcomes: Vec<Option<Result<Reply, Error>>> = items.iter().map(|_| None).collect();
-    let mut shares: Vec<(Arc<Node>, Vec<usize>, Vec<Item>)> = Vec::new();
-    let even_share = items.len() / topology.data_shards().count().max(1) * 5 / 4 + 1;
-    let mut last_fit: Option<Vec<u8>> = None;
-    for (place, item) in items.into_iter().enumerate() {
-        // One that must not be sent harms no other. A batch has few names; most often it is the one before.
-        if last_fit.as_deref() != Some(item.command.name()) {
-            if let Err(error) = check_fit(std::slice::from_ref(&item.command)) {
-                outcomes[place] = Some(Err(error));
-                continue;
-            }
-            last_fit = (item.command.arg_count() < 2 || item.has_one_key).then(|| item.command.name().to_vec());
-        }
-        let node = match &item.node {
-            Some(node) => Ok(node),
-            None => engine.owner(&topology, &item.command),
-        };
-        match node {
-            Ok(node) => match shares.iter_mut().find(|(known, ..)| Arc::ptr_eq(known, node)) {
-                Some((_, places, items)) => {
-                    places.push(place);
-                    items.push(item);
-                }
-                None => {
-                    let (mut places, mut items) = (Vec::with_capacity(even_share), Vec::with_capacity(even_share));
-                    let node = node.clone();
-                    places.push(place);
-                    items.push(item);
-                    shares.push((node, places, items));
-                }
-            },
-            Err(error) => outcomes[place] = Some(Err(error)),
-        }
+/// One for each item, once it is known.
+type Outcomes = Vec<Option<Result<Reply, Error>>>;
+
+/// Delivers all items but those that were refused already, within the engine's deadline. One outcome each, in order.
+pub(crate) async fn deliver(
+    engine: &Engine,
+    items: &[Item],
+    refused: Vec<(usize, Error)>,
+    how: How,
+) -> Vec<Result<Reply, Error>> {
+    let mut outcomes: Outcomes = items.iter().map(|_| None).collect();
+    for (place, error) in refused {
+        outcomes[place] = Some(Err(error));
     }
-    let topology = &topology;
-    let shares = shares.into_iter().map(|(node, places, items)| async move {
-        (places, Share { engine, node, items, outcomes: Vec::new() }.run(topology, how.auto_batch).await)
-    });
-    let mut done = stream::iter(shares).buffer_unordered(how.max_concurrency.max(1));
-    while let Some((places, share)) = done.next().await {
-        for (place, outcome) in places.into_iter().zip(share) {
-            outcomes[place] = Some(outcome);
+    match engine.pinned_topology().await {
+        Ok(topology) => {
+            let shares = parted(engine, &topology, items, &mut outcomes);
+            // All shares are in one task, so that no share waits for another one here.
+            let shared = Mutex::new(std::mem::take(&mut outcomes));
+            let shares = shares.into_iter().map(|(node, places)| {
+                let items = places.iter().map(|&place| &items[place]).collect();
+                Share { engine, node, items, places, outcomes: &shared }.run(&topology, how.auto_batch)
+            });
+            stream::iter(shares).buffer_unordered(how.max_concurrency.max(1)).collect::<()>().await;
+            outcomes = shared.into_inner().unwrap_or_else(PoisonError::into_inner);
         }
+        Err(error) => outcomes.iter_mut().filter(|outcome| outcome.is_none()).for_each(|outcome| {
+            *outcome = Some(Err(error.clone()));
+        }),
     }
     let missing = || Err(Error::Topology("no host was found for the command".into()));
     outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(missing)).collect()
+}
+
+/// The places of each node's items. An item that cannot be sent has its outcome at once, and harms no other.
+fn parted(
+    engine: &Engine,
+    topology: &Topology,
+    items: &[Item],
+    outcomes: &mut Outcomes,
+) -> Vec<(Arc<Node>, Vec<usize>)> {
+    let mut shares: Vec<(Arc<Node>, Vec<usize>)> = Vec::new();
+    let mut known: HashMap<*const Node, usize, RandomState> = HashMap::default();
+    let even_share = items.len() / topology.data_shards().count().max(1) * 5 / 4 + 1;
+    let mut last_fit: Option<&[u8]> = None;
+    for (place, (item, outcome)) in items.iter().zip(outcomes).enumerate() {
+        if outcome.is_some() {
+            continue;
+        }
+        // A batch has few names; most often it is the one before.
+        if last_fit != Some(item.command.name()) {
+            if let Err(error) = check_fit(std::slice::from_ref(&item.command)) {
+                *outcome = Some(Err(error));
+                continue;
+            }
+            last_fit = (item.command.arg_count() < 2 || item.has_one_key).then(|| item.command.name());
+        }
+        let node = match &item.node {
+            Some(node) => Ok(node),
+            None => engine.owner(topology, &item.command),
+        };
+        match node {
+            Ok(node) => {
+                let share = *known.entry(Arc::as_ptr(node)).or_insert_with(|| {
+                    shares.push((node.clone(), Vec::with_capacity(even_share)));
+                    shares.len() - 1
+                });
+                shares[share].1.push(place);
+            }
+            Err(error) => *outcome = Some(Err(error)),
+        }
+    }
+    shares
 }
 
 /// What one host gets.
 struct Share<'a> {
     engine: &'a Engine,
     node: Arc<Node>,
-    items: Vec<Item>,
-    outcomes: Vec<Option<Result<Reply, Error>>>,
+    items: Vec<&'a Item>,
+    /// Where the outcome of each item belongs.
+    places: Vec<usize>,
+    outcomes: &'a Mutex<Outcomes>,
 }
 
 /// What a command of the wire is for.
@@ -143,8 +171,7 @@ struct Again {
 }
 
 impl Share<'_> {
-    async fn run(mut self, topology: &Topology, auto_batch: bool) -> Vec<Result<Reply, Error>> {
-        self.outcomes = self.items.iter().map(|_| None).collect();
+    async fn run(self, topology: &Topology, auto_batch: bool) {
         let mut parts: Vec<Part> = Vec::new();
         let mut at = 0;
         let single = || merge::Run { length: 1, pair: None };
@@ -175,25 +202,33 @@ impl Share<'_> {
             again = self.send(scripts, parts, false).await;
         }
         let missing = || Err(Error::Topology(format!("{} gave no answer", self.node)));
-        self.outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(missing)).collect()
+        let mut outcomes = self.outcomes.lock().unwrap_or_else(PoisonError::into_inner);
+        for &place in &self.places {
+            outcomes[place].get_or_insert_with(missing);
+        }
     }
 
     /// Sends commands in one write and reads what is said to them. What can be settled by asking again is not settled
     /// the first time.
-    async fn send(&mut self, scripts: Vec<Script>, parts: Vec<Part>, is_first: bool) -> Again {
+    async fn send(&self, scripts: Vec<Script>, parts: Vec<Part>, is_first: bool) -> Again {
         let parts: Vec<Part> = scripts.into_iter().map(Part::Load).chain(parts).collect();
         let commands = parts.iter().map(|part| self.command(part)).collect();
         let options = Options::keeping_failures(is_first);
-        let mut again = Again::default();
-        match self.engine.addressed(commands, &options).await {
+        let replies = self.engine.addressed(commands, &options).await;
+        let outcomes = &mut *self.outcomes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut reading = Reading { share: self, is_first, outcomes, again: Again::default() };
+        match replies {
             Ok(replies) => {
                 for (part, entry) in parts.into_iter().zip(replies) {
-                    self.read(part, entry.result, is_first, &mut again);
+                    reading.read(part, entry.result);
                 }
             }
-            Err(error) => parts.into_iter().for_each(|part| self.read(part, Err(error.clone()), false, &mut again)),
+            Err(error) => {
+                reading.is_first = false;
+                parts.into_iter().for_each(|part| reading.read(part, Err(error.clone())));
+            }
         }
-        again
+        reading.again
     }
 
     fn command(&self, part: &Part) -> (Command, Option<Arc<Node>>) {
@@ -211,48 +246,63 @@ impl Share<'_> {
         };
         (command, self.items[first].node.clone())
     }
+}
 
-    fn read(&mut self, part: Part, result: Result<Reply, Error>, is_first: bool, again: &mut Again) {
+/// What a share has been answered is being read.
+struct Reading<'a> {
+    share: &'a Share<'a>,
+    /// Nothing has been asked again so far.
+    is_first: bool,
+    outcomes: &'a mut Outcomes,
+    again: Again,
+}
+
+impl Reading<'_> {
+    fn put(&mut self, at: usize, outcome: Result<Reply, Error>) {
+        self.outcomes[self.share.places[at]] = Some(outcome);
+    }
+
+    fn read(&mut self, part: Part, result: Result<Reply, Error>) {
         let refusal = result.as_ref().err().and_then(refusal);
         let refusal = refusal.as_deref();
         match part {
             // One that cannot be loaded is missed by its calls.
             Part::Load(_) => {}
             Part::One(at) => {
-                let is_script = self.items[at].script.is_some();
+                let is_script = self.share.items[at].script.is_some();
                 // A slot that is being moved: the server sends nobody on who asks for several keys at once.
                 let is_for_later = refusal.is_some_and(|words| {
                     (is_script && words.starts_with(b"NOSCRIPT")) || words.starts_with(b"TRYAGAIN")
                 });
-                match is_first && is_for_later {
-                    true => again.single.push(at),
-                    false => self.outcomes[at] = Some(result),
+                match self.is_first && is_for_later {
+                    true => self.again.single.push(at),
+                    false => self.put(at, result),
                 }
             }
-            Part::Merged(_, at, length) if refusal.is_some() => again.single.extend(at..at + length),
+            Part::Merged(_, at, length) if refusal.is_some() => self.again.single.extend(at..at + length),
             Part::Merged(pair, at, length) => match result.map(|reply| pair.parts(reply, length)) {
                 Ok(Some(replies)) => {
                     let mut unclear = Vec::new();
                     for (at, reply) in (at..).zip(replies) {
                         match pair.hides_type && reply.is_null() {
                             true => unclear.push(at),
-                            false => self.outcomes[at] = Some(Ok(reply)),
+                            false => self.put(at, Ok(reply)),
                         }
                     }
-                    again.unclear.extend(Some(unclear).filter(|unclear| !unclear.is_empty()));
+                    self.again.unclear.extend(Some(unclear).filter(|unclear| !unclear.is_empty()));
                 }
-                Ok(None) => again.single.extend(at..at + length),
-                Err(error) => (at..at + length).for_each(|at| self.outcomes[at] = Some(Err(error.clone()))),
+                Ok(None) => self.again.single.extend(at..at + length),
+                Err(error) => (at..at + length).for_each(|at| self.put(at, Err(error.clone()))),
             },
             Part::Exists(items) => match result {
                 // None of them is there, so nil was the whole truth.
                 Ok(count) if count.integer() == Some(0) => {
-                    items.into_iter().for_each(|at| self.outcomes[at] = Some(Ok(Reply::Null)));
+                    items.into_iter().for_each(|at| self.put(at, Ok(Reply::Null)));
                 }
                 Err(error) if refusal.is_none() => {
-                    items.into_iter().for_each(|at| self.outcomes[at] = Some(Err(error.clone())));
+                    items.into_iter().for_each(|at| self.put(at, Err(error.clone())));
                 }
-                _ => again.single.extend(items),
+                _ => self.again.single.extend(items),
             },
         }
     }
