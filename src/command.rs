@@ -52,12 +52,12 @@ impl Command {
         command
     }
 
-    /// Adds the arguments of another command, without the first few of them; its name counts as one.
+    /// Adds the arguments of another command that stand behind its name and the first few.
     pub(crate) fn push_args_of(&mut self, other: &Self, without: usize) {
-        let mut args = Args { wire: other.wire.bytes() };
+        let mut args = Args { wire: &other.wire.bytes()[other.name.end + 2..] };
         let left_out = args.by_ref().take(without).count();
         self.wire.extend([args.wire]);
-        self.count += other.count - left_out;
+        self.count += other.count - 1 - left_out;
     }
 
     /// A command from a whole argument list, its name first. `None` if the list is empty.
@@ -103,11 +103,14 @@ impl Command {
 
     /// Routes the command by the argument at this position, its name being the first.
     pub(crate) fn route_by_argument(&mut self, at: usize) {
-        let start = self.wire.bytes().as_ptr() as usize;
-        let span = self.args().nth(at).map(|arg| {
-            let from = arg.as_ptr() as usize - start;
-            from..from + arg.len()
-        });
+        let wire = self.wire.bytes();
+        let span = match at {
+            0 => Some(self.name.clone()),
+            _ => Args { wire: &wire[self.name.end + 2..] }.nth(at - 1).map(|arg| {
+                let from = arg.as_ptr() as usize - wire.as_ptr() as usize;
+                from..from + arg.len()
+            }),
+        };
         self.key = span.map(Key::Argument);
     }
 
@@ -281,9 +284,13 @@ mod tests {
     #[test]
     fn a_command_takes_the_arguments_of_others() {
         let mut all = Command::with_room("MSET", 10);
-        all.push_args_of(&Command::new("SET").key("a").arg(1), 1);
-        all.push_args_of(&Command::new("SET").key("b").arg("x".repeat(80)), 1);
+        all.push_args_of(&Command::new("SET").key("a").arg(1), 0);
+        all.push_args_of(&Command::new("SET").key("b").arg("x".repeat(80)), 0);
         assert_eq!(all, Command::new("MSET").arg("a").arg(1).arg("b").arg("x".repeat(80)));
+        let mut all = Command::with_room("HMGET", 0);
+        all.push_args_of(&Command::new("HGET").key("h").arg("a"), 0);
+        all.push_args_of(&Command::new("HGET").key("h").arg("b"), 1);
+        assert_eq!(all, Command::new("HMGET").arg("h").arg("a").arg("b"));
     }
 
     #[test]

@@ -85,19 +85,28 @@ impl Catalog {
     /// Makes commands ready to go: those that are to go to their own key's host are routed by it, or refused with the
     /// reason; all that only read are marked as such.
     pub(super) async fn route(&self, engine: &Engine, items: &mut [Item]) -> Routed {
-        let ignorance = self.learn(engine, items).await.err();
+        let mut ignorance = None;
         let mut last: Option<(Vec<u8>, Option<Known>)> = None;
         let mut routed = Routed::default();
         let mut open = Vec::new();
-        for (place, item) in items.iter_mut().enumerate() {
+        for place in 0..items.len() {
             // A map has few names; most often it is the one before.
-            if last.as_ref().is_none_or(|(name, _)| name != item.command.name()) {
-                last = Some((item.command.name().to_vec(), self.known(&item.command)));
+            let name = items[place].command.name();
+            if last.as_ref().is_none_or(|(last, _)| last != name) {
+                let name = name.to_vec();
+                let mut known = self.known(&name);
+                if known.is_none() && ignorance.is_none() {
+                    // Once for all names.
+                    ignorance = Some(self.learn(engine, &items[place..]).await.err());
+                    known = self.known(&name);
+                }
+                last = Some((name, known));
             }
+            let item = &mut items[place];
             let known = last.as_ref().and_then(|(_, known)| known.as_ref());
             match (known, &ignorance) {
                 (None, _) if !item.is_by_own_key => {}
-                (None, Some(error)) => routed.refused.push((place, error.clone())),
+                (None, Some(Some(error))) => routed.refused.push((place, error.clone())),
                 (known, _) => match look(known, item) {
                     Found::Ready { may_block } => routed.may_block |= may_block,
                     Found::Refused(error) => routed.refused.push((place, error)),
@@ -152,8 +161,8 @@ impl Catalog {
         Ok(())
     }
 
-    fn known(&self, command: &Command) -> Option<Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).get(command.name()).cloned()
+    fn known(&self, name: &[u8]) -> Option<Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 }
 

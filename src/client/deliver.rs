@@ -5,7 +5,7 @@
 //! these can be told from having run in its place ([`merge`](super::merge), [`Item::is_followed`]).
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use foldhash::fast::RandomState;
@@ -51,8 +51,11 @@ impl Item {
 
     /// The only key that it touches, if that is known.
     pub(super) fn only_key(&self) -> Option<&[u8]> {
+        if !self.has_one_key {
+            return None;
+        }
         let key = if self.command.is_routed_apart() { None } else { self.command.routing_key() };
-        key.or_else(|| self.command.args().nth(1)).filter(|_| self.has_one_key)
+        key.or_else(|| self.command.args().nth(1))
     }
 }
 
@@ -64,8 +67,8 @@ pub(crate) struct How {
     pub(crate) auto_batch: bool,
 }
 
-/// One for each item, once it is known.
-type Outcomes = Vec<Option<Result<Reply, Error>>>;
+/// What has become of an item. Errors are kept apart: they are large and few, items are many.
+type Outcome = Result<Reply, Box<Error>>;
 
 /// Delivers all items but those that were refused already, within the engine's deadline. One outcome each, in order.
 pub(crate) async fn deliver(
@@ -73,70 +76,103 @@ pub(crate) async fn deliver(
     items: &[Item],
     refused: Vec<(usize, Error)>,
     how: How,
-) -> Vec<Result<Reply, Error>> {
-    let mut outcomes: Outcomes = items.iter().map(|_| None).collect();
-    for (place, error) in refused {
-        outcomes[place] = Some(Err(error));
-    }
-    match engine.pinned_topology().await {
-        Ok(topology) => {
-            let shares = parted(engine, &topology, items, &mut outcomes);
-            // All shares are in one task, so that no share waits for another one here.
-            let shared = Mutex::new(std::mem::take(&mut outcomes));
-            let shares = shares.into_iter().map(|(node, places)| {
-                let items = places.iter().map(|&place| &items[place]).collect();
-                Share { engine, node, items, places, outcomes: &shared }.run(&topology, how.auto_batch)
-            });
-            stream::iter(shares).buffer_unordered(how.max_concurrency.max(1)).collect::<()>().await;
-            outcomes = shared.into_inner().unwrap_or_else(PoisonError::into_inner);
+) -> impl ExactSizeIterator<Item = Result<Reply, Error>> + use<> {
+    let topology = engine.pinned_topology().await;
+    let mut parted = Parted::of(engine, topology.as_deref(), items, refused);
+    if let Ok(topology) = &topology {
+        let mut shares = Vec::with_capacity(parted.shares.len());
+        for (at, (node, items)) in std::mem::take(&mut parted.shares).into_iter().enumerate() {
+            let outcomes = items.iter().map(|_| None).collect();
+            let share = Share { engine, node, items, outcomes };
+            shares.push(async move { (at, share.run(topology, how.auto_batch).await) });
         }
-        Err(error) => outcomes.iter_mut().filter(|outcome| outcome.is_none()).for_each(|outcome| {
-            *outcome = Some(Err(error.clone()));
-        }),
+        let mut done = stream::iter(shares).buffer_unordered(how.max_concurrency.max(1));
+        while let Some((at, outcomes)) = done.next().await {
+            parted.outcomes[at] = outcomes.into_iter();
+        }
     }
-    let missing = || Err(Error::Topology("no host was found for the command".into()));
-    outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(missing)).collect()
+    // What a share has been told is in the order of its items.
+    let Parted { of, mut refused, mut outcomes, .. } = parted;
+    of.into_iter().map(move |share| {
+        let outcome = match share {
+            Some(share) => outcomes[share].next().flatten(),
+            None => refused.next().map(|error| Err(error.into())),
+        };
+        let missing = || Err(Error::Topology("no host was found for the command".into()));
+        outcome.map_or_else(missing, |outcome| outcome.map_err(|error| *error))
+    })
 }
 
-/// The places of each node's items. An item that cannot be sent has its outcome at once, and harms no other.
-fn parted(
-    engine: &Engine,
-    topology: &Topology,
-    items: &[Item],
-    outcomes: &mut Outcomes,
-) -> Vec<(Arc<Node>, Vec<usize>)> {
-    let mut shares: Vec<(Arc<Node>, Vec<usize>)> = Vec::new();
-    let mut known: HashMap<*const Node, usize, RandomState> = HashMap::default();
-    let even_share = items.len() / topology.data_shards().count().max(1) * 5 / 4 + 1;
-    let mut last_fit: Option<&[u8]> = None;
-    for (place, (item, outcome)) in items.iter().zip(outcomes).enumerate() {
-        if outcome.is_some() {
-            continue;
-        }
-        // A batch has few names; most often it is the one before.
-        if last_fit != Some(item.command.name()) {
-            if let Err(error) = check_fit(std::slice::from_ref(&item.command)) {
-                *outcome = Some(Err(error));
-                continue;
+/// Items that were parted by the nodes that they are for.
+struct Parted<'a> {
+    /// The share that each item belongs to, in order; `None` if it is not sent.
+    of: Vec<Option<usize>>,
+    /// Why not, for those that are not sent, in order.
+    refused: std::vec::IntoIter<Error>,
+    shares: Vec<(Arc<Node>, Vec<&'a Item>)>,
+    /// What has become of each share.
+    outcomes: Vec<std::vec::IntoIter<Option<Outcome>>>,
+}
+
+impl<'a> Parted<'a> {
+    /// One that cannot be sent harms no other.
+    fn of(
+        engine: &Engine,
+        topology: Result<&Topology, &Error>,
+        items: &'a [Item],
+        mut refused: Vec<(usize, Error)>,
+    ) -> Self {
+        refused.sort_by_key(|(place, _)| *place);
+        let mut known_refused = refused.into_iter().peekable();
+        let mut refused = Vec::new();
+        let mut shares: Vec<(Arc<Node>, Vec<&Item>)> = Vec::new();
+        let mut by_node: HashMap<*const Node, usize, RandomState> = HashMap::default();
+        let nodes = topology.map_or(1, |topology| topology.data_shards().count().max(1));
+        let even_share = items.len() / nodes * 5 / 4 + 1;
+        let mut last_fit = None;
+        let part = |(place, item): (usize, &'a Item)| {
+            let destination = match (known_refused.next_if(|(of, _)| *of == place), topology) {
+                (Some((_, error)), _) => Err(error),
+                (None, Err(error)) => Err(error.clone()),
+                (None, Ok(topology)) => destination(engine, topology, item, &mut last_fit),
+            };
+            match destination {
+                Ok(node) => {
+                    let share = *by_node.entry(Arc::as_ptr(node)).or_insert_with(|| {
+                        shares.push((node.clone(), Vec::with_capacity(even_share)));
+                        shares.len() - 1
+                    });
+                    shares[share].1.push(item);
+                    Some(share)
+                }
+                Err(error) => {
+                    refused.push(error);
+                    None
+                }
             }
-            last_fit = (item.command.arg_count() < 2 || item.has_one_key).then(|| item.command.name());
-        }
-        let node = match &item.node {
-            Some(node) => Ok(node),
-            None => engine.owner(topology, &item.command),
         };
-        match node {
-            Ok(node) => {
-                let share = *known.entry(Arc::as_ptr(node)).or_insert_with(|| {
-                    shares.push((node.clone(), Vec::with_capacity(even_share)));
-                    shares.len() - 1
-                });
-                shares[share].1.push(place);
-            }
-            Err(error) => *outcome = Some(Err(error)),
-        }
+        let of = items.iter().enumerate().map(part).collect();
+        let outcomes = shares.iter().map(|_| Vec::new().into_iter()).collect();
+        Self { of, refused: refused.into_iter(), shares, outcomes }
     }
-    shares
+}
+
+/// The node that an item is for. The last name that was found fit need not be looked at again.
+fn destination<'a>(
+    engine: &Engine,
+    topology: &'a Topology,
+    item: &'a Item,
+    last_fit: &mut Option<&'a [u8]>,
+) -> Result<&'a Arc<Node>, Error> {
+    // A batch has few names; most often it is the one before.
+    if *last_fit != Some(item.command.name()) {
+        check_fit(std::slice::from_ref(&item.command))?;
+        *last_fit = (item.command.arg_count() < 2 || item.has_one_key).then(|| item.command.name());
+    }
+    match &item.node {
+        Some(node) => Ok(node),
+        None => engine.owner(topology, &item.command),
+    }
 }
 
 /// What one host gets.
@@ -144,9 +180,7 @@ struct Share<'a> {
     engine: &'a Engine,
     node: Arc<Node>,
     items: Vec<&'a Item>,
-    /// Where the outcome of each item belongs.
-    places: Vec<usize>,
-    outcomes: &'a Mutex<Outcomes>,
+    outcomes: Vec<Option<Outcome>>,
 }
 
 /// What a command of the wire is for.
@@ -171,7 +205,7 @@ struct Again {
 }
 
 impl Share<'_> {
-    async fn run(self, topology: &Topology, auto_batch: bool) {
+    async fn run(mut self, topology: &Topology, auto_batch: bool) -> Vec<Option<Outcome>> {
         let mut parts: Vec<Part> = Vec::new();
         let mut at = 0;
         let single = || merge::Run { length: 1, pair: None };
@@ -201,34 +235,27 @@ impl Share<'_> {
             let parts = singles.chain(again.unclear.into_iter().map(Part::Exists)).collect();
             again = self.send(scripts, parts, false).await;
         }
-        let missing = || Err(Error::Topology(format!("{} gave no answer", self.node)));
-        let mut outcomes = self.outcomes.lock().unwrap_or_else(PoisonError::into_inner);
-        for &place in &self.places {
-            outcomes[place].get_or_insert_with(missing);
-        }
+        let missing = || Err(Error::Topology(format!("{} gave no answer", self.node)).into());
+        self.outcomes.iter_mut().filter(|outcome| outcome.is_none()).for_each(|outcome| *outcome = Some(missing()));
+        self.outcomes
     }
 
     /// Sends commands in one write and reads what is said to them. What can be settled by asking again is not settled
     /// the first time.
-    async fn send(&self, scripts: Vec<Script>, parts: Vec<Part>, is_first: bool) -> Again {
+    async fn send(&mut self, scripts: Vec<Script>, parts: Vec<Part>, is_first: bool) -> Again {
         let parts: Vec<Part> = scripts.into_iter().map(Part::Load).chain(parts).collect();
         let commands = parts.iter().map(|part| self.command(part)).collect();
         let options = Options::keeping_failures(is_first);
-        let replies = self.engine.addressed(commands, &options).await;
-        let outcomes = &mut *self.outcomes.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut reading = Reading { share: self, is_first, outcomes, again: Again::default() };
-        match replies {
+        let mut again = Again::default();
+        match self.engine.addressed(commands, &options).await {
             Ok(replies) => {
                 for (part, entry) in parts.into_iter().zip(replies) {
-                    reading.read(part, entry.result);
+                    self.read(part, entry.result, is_first, &mut again);
                 }
             }
-            Err(error) => {
-                reading.is_first = false;
-                parts.into_iter().for_each(|part| reading.read(part, Err(error.clone())));
-            }
+            Err(error) => parts.into_iter().for_each(|part| self.read(part, Err(error.clone()), false, &mut again)),
         }
-        reading.again
+        again
     }
 
     fn command(&self, part: &Part) -> (Command, Option<Arc<Node>>) {
@@ -246,40 +273,28 @@ impl Share<'_> {
         };
         (command, self.items[first].node.clone())
     }
-}
-
-/// What a share has been answered is being read.
-struct Reading<'a> {
-    share: &'a Share<'a>,
-    /// Nothing has been asked again so far.
-    is_first: bool,
-    outcomes: &'a mut Outcomes,
-    again: Again,
-}
-
-impl Reading<'_> {
     fn put(&mut self, at: usize, outcome: Result<Reply, Error>) {
-        self.outcomes[self.share.places[at]] = Some(outcome);
+        self.outcomes[at] = Some(outcome.map_err(Box::new));
     }
 
-    fn read(&mut self, part: Part, result: Result<Reply, Error>) {
+    fn read(&mut self, part: Part, result: Result<Reply, Error>, is_first: bool, again: &mut Again) {
         let refusal = result.as_ref().err().and_then(refusal);
         let refusal = refusal.as_deref();
         match part {
             // One that cannot be loaded is missed by its calls.
             Part::Load(_) => {}
             Part::One(at) => {
-                let is_script = self.share.items[at].script.is_some();
+                let is_script = self.items[at].script.is_some();
                 // A slot that is being moved: the server sends nobody on who asks for several keys at once.
                 let is_for_later = refusal.is_some_and(|words| {
                     (is_script && words.starts_with(b"NOSCRIPT")) || words.starts_with(b"TRYAGAIN")
                 });
-                match self.is_first && is_for_later {
-                    true => self.again.single.push(at),
+                match is_first && is_for_later {
+                    true => again.single.push(at),
                     false => self.put(at, result),
                 }
             }
-            Part::Merged(_, at, length) if refusal.is_some() => self.again.single.extend(at..at + length),
+            Part::Merged(_, at, length) if refusal.is_some() => again.single.extend(at..at + length),
             Part::Merged(pair, at, length) => match result.map(|reply| pair.parts(reply, length)) {
                 Ok(Some(replies)) => {
                     let mut unclear = Vec::new();
@@ -289,9 +304,9 @@ impl Reading<'_> {
                             false => self.put(at, Ok(reply)),
                         }
                     }
-                    self.again.unclear.extend(Some(unclear).filter(|unclear| !unclear.is_empty()));
+                    again.unclear.extend(Some(unclear).filter(|unclear| !unclear.is_empty()));
                 }
-                Ok(None) => self.again.single.extend(at..at + length),
+                Ok(None) => again.single.extend(at..at + length),
                 Err(error) => (at..at + length).for_each(|at| self.put(at, Err(error.clone()))),
             },
             Part::Exists(items) => match result {
@@ -302,7 +317,7 @@ impl Reading<'_> {
                 Err(error) if refusal.is_none() => {
                     items.into_iter().for_each(|at| self.put(at, Err(error.clone())));
                 }
-                _ => self.again.single.extend(items),
+                _ => again.single.extend(items),
             },
         }
     }

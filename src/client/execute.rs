@@ -69,7 +69,7 @@ impl Client {
         }
         // What only reads is marked, so that it may be sent again when a connection was lost.
         self.catalog.route(&engine, &mut items).await;
-        let mut outcomes = deliver(&engine, &items, Vec::new(), self.how()).await.into_iter();
+        let mut outcomes = deliver(&engine, &items, Vec::new(), self.how()).await;
         keys.into_iter().map(|(key, length)| (key, outcomes.by_ref().take(length).collect())).collect()
     }
 }

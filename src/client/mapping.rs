@@ -55,7 +55,7 @@ enum To {
     /// To the host of a key.
     HostOfKey(Promise<Reply>),
     Host(usize, Promise<Reply>),
-    Hosts(Hosts, Promise<ByHost>),
+    Hosts(Box<Hosts>, Promise<ByHost>),
 }
 
 impl To {
@@ -154,7 +154,7 @@ impl Mapping {
     fn many(&mut self, command: Command, hosts: Hosts) -> Promise<ByHost> {
         let promise = Promise::new();
         self.items.push(Item::chosen(command));
-        self.tos.push(To::Hosts(hosts, promise.clone()));
+        self.tos.push(To::Hosts(hosts.into(), promise.clone()));
         promise
     }
 
@@ -205,8 +205,7 @@ async fn run(client: &Client, items: Vec<Item>, tos: &mut Vec<To>) {
         }
     }
     refused.extend(client.catalog.route(&engine, &mut items).await.refused);
-    let mut outcomes = deliver(&engine, &items, refused, client.how()).await.into_iter();
-    drop(items);
+    let mut outcomes = deliver(&engine, &items, refused, client.how()).await;
     let mut hosts = hosts.into_iter();
     for to in tos.drain(..) {
         // A promise that its holder has settled stays as it is.
@@ -264,7 +263,7 @@ pub(super) async fn run_keyed(
     let engine = client.timed_engine();
     let mut items: Vec<Item> = commands.into_iter().map(Item::keyed).collect();
     let routed = client.catalog.route(&engine, &mut items).await;
-    deliver(&engine, &items, routed.refused, client.how()).await
+    deliver(&engine, &items, routed.refused, client.how()).await.collect()
 }
 
 impl Client {

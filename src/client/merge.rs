@@ -13,6 +13,7 @@
 //! at all on a key that it writes.
 
 use std::collections::HashSet;
+use std::iter::repeat_n;
 
 use foldhash::fast::RandomState;
 
@@ -21,8 +22,9 @@ use crate::command::Command;
 use crate::reply::Reply;
 use crate::shard::key_slot;
 
-/// At most so many commands become one. More gain nothing, and keep the server from its other clients.
-const MOST_MERGED: usize = 256;
+/// At most so many commands become one, which keeps the server from its other clients for half a millisecond or so. More
+/// gain nothing.
+const MOST_MERGED: usize = 512;
 
 /// A command, and the one that does many of it.
 #[derive(Debug, PartialEq, Eq)]
@@ -38,7 +40,7 @@ pub(super) struct Pair {
     pub(super) hides_type: bool,
 }
 
-const PAIRS: [Pair; 5] = [
+static PAIRS: [Pair; 5] = [
     Pair { single: "GET", many: "MGET", args: 2, one_key: false, is_write: false, hides_type: true },
     Pair { single: "SET", many: "MSET", args: 3, one_key: false, is_write: true, hides_type: false },
     Pair { single: "HGET", many: "HMGET", args: 3, one_key: true, is_write: false, hides_type: false },
@@ -57,9 +59,8 @@ impl Pair {
         let room = items.iter().map(|item| item.command.wire_len()).sum();
         let mut command = Command::with_room(self.many, room);
         for (index, item) in items.iter().enumerate() {
-            // Without its name, and without the key that all of them have.
-            let without = if index > 0 && self.one_key { 2 } else { 1 };
-            command.push_args_of(&item.command, without);
+            // A key that all of them have stands there once.
+            command.push_args_of(&item.command, usize::from(self.one_key && index > 0));
         }
         let apart = items.first().filter(|item| item.command.is_routed_apart());
         match apart.and_then(|item| item.command.routing_key()) {
@@ -70,12 +71,13 @@ impl Pair {
     }
 
     /// Each one's part of the reply to all; `None` if that is no such reply.
-    pub(super) fn parts(&self, reply: Reply, count: usize) -> Option<Vec<Reply>> {
-        match reply {
-            Reply::Array(parts) if !self.is_write && parts.len() == count => Some(parts),
-            Reply::Simple(_) if self.is_write => Some(vec![reply; count]),
-            _ => None,
-        }
+    pub(super) fn parts(&self, reply: Reply, count: usize) -> Option<impl Iterator<Item = Reply>> {
+        let (own, same) = match reply {
+            Reply::Array(parts) if !self.is_write && parts.len() == count => (parts, repeat_n(Reply::Null, 0)),
+            Reply::Simple(_) if self.is_write => (Vec::new(), repeat_n(reply, count)),
+            _ => return None,
+        };
+        Some(own.into_iter().chain(same))
     }
 }
 
@@ -102,9 +104,8 @@ struct Later<'a> {
 
 impl<'a> Later<'a> {
     fn note_all(&mut self, items: &[&'a Item]) {
-        if !self.ignores_reads {
-            self.written.reserve(items.len());
-        }
+        let writes = items.iter().filter(|item| !item.command.is_read_only());
+        self.written.reserve(writes.count());
         items.iter().for_each(|item| self.note(item));
     }
 
@@ -142,7 +143,9 @@ pub(super) fn runs(items: &[&Item], parts_slots: bool) -> Vec<Run> {
     for (at, &item) in items.iter().enumerate().rev() {
         let key = item.only_key();
         let pair = Pair::of(&item.command).filter(|_| item.script.is_none());
-        let fits_run = runs.last().filter(|run| run.pair == pair && run.length < MOST_MERGED);
+        let fits_run = runs.last().filter(|run| {
+            run.length < MOST_MERGED && run.pair.zip(pair).is_some_and(|(own, other)| std::ptr::eq(own, other))
+        });
         let joins = match (pair, fits_run, key, key_behind) {
             (Some(pair), Some(_), Some(key), Some(behind)) => {
                 are_together(pair, (item, key), (items[at + 1], behind), parts_slots)
@@ -261,11 +264,11 @@ mod tests {
 
     #[test]
     fn long_runs_are_parted() {
-        let lines: Vec<String> = (0..600).map(|number| format!("GET k{number}")).collect();
+        let lines: Vec<String> = (0..1200).map(|number| format!("GET k{number}")).collect();
         let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
         let items: Vec<Item> = lines.iter().map(|line| item(line)).collect();
         let items: Vec<&Item> = items.iter().collect();
         let lengths: Vec<usize> = runs(&items, false).iter().map(|run| run.length).collect();
-        assert_eq!(lengths, [600 - 2 * MOST_MERGED, MOST_MERGED, MOST_MERGED]);
+        assert_eq!(lengths, [1200 - 2 * MOST_MERGED, MOST_MERGED, MOST_MERGED]);
     }
 }
