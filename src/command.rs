@@ -70,7 +70,9 @@ impl Command {
     /// Adds an argument.
     #[must_use]
     pub fn arg(mut self, argument: impl Argument) -> Self {
-        self.push(&argument.to_argument());
+        argument.with_argument(&mut |argument| {
+            self.push(argument);
+        });
         self
     }
 

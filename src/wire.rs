@@ -27,24 +27,28 @@ impl Wire {
 
     /// Adds an argument in the form in which it travels. Gives where it stands itself.
     pub(crate) fn push(&mut self, argument: &[u8]) -> Range<usize> {
-        let mut digits = itoa::Buffer::new();
-        let digits = digits.format(argument.len()).as_bytes();
-        let at = self.bytes().len();
-        let start = at + digits.len() + 3;
-        let end = start + argument.len();
-        match self {
-            Self::Short { length, bytes } if end + 2 <= bytes.len() => {
-                bytes[at] = b'$';
-                // A few bytes are copied before a function that copies any number has been called.
-                bytes[at + 1..].iter_mut().zip(digits).for_each(|(to, digit)| *to = *digit);
-                bytes[start - 2..start].copy_from_slice(b"\r\n");
+        if let Self::Short { length, bytes } = self {
+            let at = usize::from(*length);
+            let size = argument.len();
+            // All that fits here has a length of two digits at the most.
+            let (tens, ones) = (b'0' + (size / 10 % 10) as u8, b'0' + (size % 10) as u8);
+            let (head, head_size) = match size {
+                0..10 => ([b'$', ones, b'\r', b'\n', 0], 4),
+                _ => ([b'$', tens, ones, b'\r', b'\n'], 5),
+            };
+            let (start, end) = (at + head_size, at + head_size + size);
+            if end + 2 <= bytes.len() {
+                bytes[at..at + 5].copy_from_slice(&head);
                 bytes[start..end].copy_from_slice(argument);
                 bytes[end..end + 2].copy_from_slice(b"\r\n");
                 *length = (end + 2) as u8;
+                return start..end;
             }
-            _ => self.extend([b"$", digits, b"\r\n", argument, b"\r\n"]),
         }
-        start..end
+        let mut digits = itoa::Buffer::new();
+        self.extend([b"$", digits.format(argument.len()).as_bytes(), b"\r\n", argument, b"\r\n"]);
+        let end = self.bytes().len() - 2;
+        end - argument.len()..end
     }
 
     /// Adds the pieces, one behind the other.
