@@ -7,6 +7,7 @@
 use std::any::Any;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -72,6 +73,15 @@ pub trait Combine: Send + Sync + 'static {
     /// What it cannot take, as [`Reply::describe`] says it: the request then ends in [`Error::Mixed`].
     fn take(&self, partial: &mut Self::Partial, place: u32, reply: Reply) -> Result<(), String>;
 
+    /// The same for a bulk string that somebody else holds. Worth having for a reducer that reads strings and keeps none:
+    /// the default copies it.
+    ///
+    /// # Errors
+    /// As [`take`](Self::take).
+    fn take_bulk(&self, partial: &mut Self::Partial, place: u32, bytes: &[u8]) -> Result<(), String> {
+        self.take(partial, place, Reply::Bulk(Bytes::copy_from_slice(bytes)))
+    }
+
     /// Adds what another part of the replies came to.
     fn combine(&self, partial: &mut Self::Partial, other: Self::Partial);
 
@@ -93,6 +103,9 @@ pub(crate) trait AnyCombine: Send + Sync {
 /// What a part of the replies has come to so far.
 pub(crate) trait AnyPartial: Send + Sync {
     fn take(&mut self, place: u32, reply: Reply) -> Result<(), String>;
+
+    #[cfg_attr(not(feature = "module"), allow(dead_code, reason = "only replies in process are somebody else's"))]
+    fn take_bulk(&mut self, place: u32, bytes: &[u8]) -> Result<(), String>;
 
     /// Adds another part of the same reducer.
     fn combine(&mut self, other: Box<dyn AnyPartial>);
@@ -125,6 +138,10 @@ struct Open<C: Combine> {
 impl<C: Combine> AnyPartial for Open<C> {
     fn take(&mut self, place: u32, reply: Reply) -> Result<(), String> {
         self.combine.take(&mut self.partial, place, reply)
+    }
+
+    fn take_bulk(&mut self, place: u32, bytes: &[u8]) -> Result<(), String> {
+        self.combine.take_bulk(&mut self.partial, place, bytes)
     }
 
     fn combine(&mut self, other: Box<dyn AnyPartial>) {

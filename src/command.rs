@@ -54,9 +54,9 @@ impl Command {
 
     /// Adds the arguments of another command that stand behind its name and the first few.
     pub(crate) fn push_args_of(&mut self, other: &Self, without: usize) {
-        let mut args = Args { wire: &other.wire.bytes()[other.name.end + 2..] };
+        let mut args = bulks::Args::of(&other.wire.bytes()[other.name.end + 2..]);
         let left_out = args.by_ref().take(without).count();
-        self.wire.extend([args.wire]);
+        self.wire.extend([args.rest()]);
         self.count += other.count - 1 - left_out;
     }
 
@@ -108,7 +108,7 @@ impl Command {
         let wire = self.wire.bytes();
         let span = match at {
             0 => Some(self.name.clone()),
-            _ => Args { wire: &wire[self.name.end + 2..] }.nth(at - 1).map(|arg| {
+            _ => bulks::Args::of(&wire[self.name.end + 2..]).nth(at - 1).map(|arg| {
                 let from = arg.as_ptr() as usize - wire.as_ptr() as usize;
                 from..from + arg.len()
             }),
@@ -154,7 +154,7 @@ impl Command {
 
     /// Name and arguments, in order.
     pub fn args(&self) -> impl Iterator<Item = &[u8]> {
-        Args { wire: self.wire.bytes() }
+        bulks::Args::of(self.wire.bytes())
     }
 
     /// How many arguments there are, the name included.
@@ -172,10 +172,13 @@ impl Command {
 
     /// Appends the command to `out` as a RESP array.
     pub fn write_to(&self, out: &mut Vec<u8>) {
-        out.push(b'*');
-        out.extend_from_slice(itoa::Buffer::new().format(self.count).as_bytes());
-        out.extend_from_slice(b"\r\n");
+        bulks::push_count(out, self.count);
         out.extend_from_slice(self.wire.bytes());
+    }
+
+    /// Name and arguments as they travel.
+    pub(crate) fn wire(&self) -> &[u8] {
+        self.wire.bytes()
     }
 
     /// How many bytes [`write_to`](Self::write_to) adds, or a few less.
@@ -199,34 +202,72 @@ pub(crate) struct AroundKey<'a> {
 
 impl<'a> AroundKey<'a> {
     pub(crate) fn args_before(&self) -> impl Iterator<Item = &'a [u8]> {
-        Args { wire: self.before }
+        bulks::Args::of(self.before)
     }
 
     pub(crate) fn args_after(&self) -> impl Iterator<Item = &'a [u8]> {
-        Args { wire: self.after }
+        bulks::Args::of(self.after)
     }
 }
 
-/// Walks the bulk strings of a command's own buffer.
-struct Args<'a> {
-    wire: &'a [u8],
-}
+/// Arguments as they travel: bulk strings, one behind the other.
+pub(crate) mod bulks {
+    /// Adds a bulk string.
+    pub(crate) fn push(out: &mut Vec<u8>, bytes: &[u8]) {
+        push_length(out, bytes.len());
+        out.extend_from_slice(bytes);
+        out.extend_from_slice(b"\r\n");
+    }
 
-impl<'a> Iterator for Args<'a> {
-    type Item = &'a [u8];
+    /// Adds what stands before a bulk string of this length.
+    pub(crate) fn push_length(out: &mut Vec<u8>, length: usize) {
+        push_number(out, b'$', length);
+    }
 
-    fn next(&mut self) -> Option<&'a [u8]> {
-        let (mut at, mut length) = (1, 0);
-        loop {
-            match *self.wire.get(at)? {
-                b'\r' => break,
-                digit => length = length * 10 + usize::from(digit - b'0'),
-            }
-            at += 1;
+    /// Adds what stands before so many of them.
+    pub(crate) fn push_count(out: &mut Vec<u8>, count: usize) {
+        push_number(out, b'*', count);
+    }
+
+    fn push_number(out: &mut Vec<u8>, kind: u8, number: usize) {
+        out.push(kind);
+        out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
+
+    /// Walks them.
+    pub(crate) struct Args<'a> {
+        wire: &'a [u8],
+    }
+
+    impl<'a> Args<'a> {
+        pub(crate) fn of(wire: &'a [u8]) -> Self {
+            Self { wire }
         }
-        let (arg, rest) = self.wire[at + 2..].split_at(length);
-        self.wire = &rest[2..];
-        Some(arg)
+
+        /// What has not been walked, as it travels.
+        pub(crate) fn rest(&self) -> &'a [u8] {
+            self.wire
+        }
+    }
+
+    impl<'a> Iterator for Args<'a> {
+        type Item = &'a [u8];
+
+        fn next(&mut self) -> Option<&'a [u8]> {
+            let (mut at, mut length) = (1, 0);
+            self.wire.strip_prefix(b"$")?;
+            loop {
+                match *self.wire.get(at)? {
+                    b'\r' => break,
+                    digit => length = length * 10 + usize::from(digit - b'0'),
+                }
+                at += 1;
+            }
+            let (arg, rest) = self.wire[at + 2..].split_at(length);
+            self.wire = &rest[2..];
+            Some(arg)
+        }
     }
 }
 

@@ -100,12 +100,13 @@
 //! - `engine`: map, fan-out, steps, deadlines, redirects
 //! - `link`, `shard`: how to talk to one node; which node a command belongs to
 //! - `topology`: who is there and who holds what
-//! - `command`, `argument`, `reply`, `combine`, `error`: the words everything is said in
+//! - `command`, `commands`, `argument`, `reply`, `combine`, `error`: the words everything is said in
 
 mod argument;
 mod client;
 mod combine;
 mod command;
+mod commands;
 mod describe;
 mod engine;
 mod error;
@@ -129,6 +130,7 @@ pub use argument::Argument;
 pub use client::{Action, ByHost, Client, Mapping, Promise, Script, ScriptCall};
 pub use combine::Combine;
 pub use command::Command;
+pub use commands::{Commands, One, PerKey, Verdict};
 pub use engine::{
     Builder, Engine, ErrorCounts, FanOut, Gate, Histogram, Map, Options, Reducer, Replies, ShardReply, Stats, Step,
     Targets,

@@ -73,7 +73,7 @@ impl Number {
     }
 
     /// Reads a number as Redis writes them. `None` for anything else, infinities and NaN included.
-    fn parse(text: &[u8]) -> Option<Self> {
+    pub(crate) fn parse(text: &[u8]) -> Option<Self> {
         if let Some(integer) = few_digits(text) {
             return Some(Self::Integer(integer));
         }

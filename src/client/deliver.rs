@@ -14,7 +14,7 @@ use futures_util::{StreamExt, stream};
 use super::merge::{self, Pair};
 use super::script::Script;
 use crate::command::Command;
-use crate::engine::{Engine, Options, check_fit};
+use crate::engine::{Engine, Options, check_each_fit};
 use crate::error::Error;
 use crate::reply::Reply;
 use crate::topology::{Node, Topology};
@@ -166,7 +166,7 @@ fn destination<'a>(
 ) -> Result<&'a Arc<Node>, Error> {
     // A batch has few names; most often it is the one before.
     if *last_fit != Some(item.command.name()) {
-        check_fit(std::slice::from_ref(&item.command))?;
+        check_each_fit(std::slice::from_ref(&item.command))?;
         *last_fit = (item.command.arg_count() < 2 || item.has_one_key).then(|| item.command.name());
     }
     match &item.node {

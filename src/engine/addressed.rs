@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::exchange::{Exchange, Route};
-use super::map::place;
+use super::map::{place, placing};
 use super::outcomes::Outcomes;
 use super::replies::Replies;
 use super::view::View;
 use super::{Engine, Options};
 use crate::command::Command;
+use crate::commands::One;
 use crate::error::Error;
 use crate::link::Mode;
 use crate::topology::{Node, Topology};
@@ -32,7 +33,7 @@ impl Engine {
             .counted(async {
                 let view = engine.pinned().await?;
                 let (commands, to): (Vec<_>, Vec<_>) = commands.into_iter().unzip();
-                let commands = engine.admit(commands).await?;
+                let commands = engine.admit(commands.into()).await?;
                 let outcomes = Outcomes::of(commands.len(), None);
                 let route = Addressed { engine: &engine, to };
                 Ok(Exchange::new(&engine, route, commands, outcomes, options).run(view).await?.0)
@@ -42,7 +43,7 @@ impl Engine {
 
     /// The node that a command belongs to.
     pub(crate) fn owner<'t>(&self, topology: &'t Topology, command: &Command) -> Result<&'t Arc<Node>, Error> {
-        place(self, topology, command)
+        placing(|| place(self, topology, command.into()))
     }
 }
 
@@ -53,7 +54,7 @@ struct Addressed<'a> {
 }
 
 impl Route for Addressed<'_> {
-    fn node<'v>(&self, view: &'v View, unit: u32, command: &Command) -> Result<&'v Arc<Node>, Error> {
+    fn node<'v>(&self, view: &'v View, unit: u32, command: One<'_>) -> Result<&'v Arc<Node>, Error> {
         let Some(node) = &self.to[unit as usize] else { return place(self.engine, &view.topology, command) };
         let same = view.topology.all_nodes().find(|known| known.id == node.id);
         same.ok_or_else(|| Error::Topology(format!("the node {node} has left")))

@@ -12,6 +12,7 @@ use super::replies::ShardReply;
 use super::view::View;
 use super::{Engine, Options};
 use crate::command::Command;
+use crate::commands::One;
 use crate::error::Error;
 use crate::link::Mode;
 use crate::reply::Reply;
@@ -55,7 +56,7 @@ impl Engine {
                 let route = AtNodes { nodes, by_socket };
                 let options = Options { keeps_failures: true, tries_once: true, ..Options::default() };
                 let outcomes = Outcomes::of(slots.len(), None);
-                let (replies, _) = Exchange::new(&engine, route, commands, outcomes, &options).run(view).await?;
+                let (replies, _) = Exchange::new(&engine, route, commands.into(), outcomes, &options).run(view).await?;
                 Ok(replies.into_iter().zip(slots).map(|(entry, slot)| engine.said(entry, slot)).collect())
             })
             .await
@@ -89,7 +90,7 @@ struct AtNodes {
 }
 
 impl Route for AtNodes {
-    fn node<'v>(&self, view: &'v View, unit: u32, _command: &Command) -> Result<&'v Arc<Node>, Error> {
+    fn node<'v>(&self, view: &'v View, unit: u32, _command: One<'_>) -> Result<&'v Arc<Node>, Error> {
         let node = &self.nodes[unit as usize];
         let same = view.topology.all_nodes().find(|known| known.id == node.id);
         same.ok_or_else(|| Error::Topology(format!("the node {node} has left")))

@@ -11,13 +11,15 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
+use super::map::placing;
 use super::outcomes::{Gathered, Outcomes};
 use super::redirect::{Verdict, judge, pointed_at};
 use super::replies::ShardReply;
 use super::view::View;
 use super::way::TRANSIT;
 use super::{Deadline, Engine, Options, Scope};
-use crate::command::{Command, printable};
+use crate::command::printable;
+use crate::commands::{Commands, One};
 use crate::error::Error;
 use crate::link::{Batch, Budget, Delivery, Failure, Link, Mode, Reduction};
 use crate::reply::Reply;
@@ -91,7 +93,7 @@ impl Destination {
 /// Finds the way of units: at the start, and again after the topology has changed.
 pub(super) trait Route: Send + Sync {
     /// The node that a unit belongs to by this view.
-    fn node<'v>(&self, view: &'v View, unit: u32, command: &Command) -> Result<&'v Arc<Node>, Error>;
+    fn node<'v>(&self, view: &'v View, unit: u32, command: One<'_>) -> Result<&'v Arc<Node>, Error>;
 
     /// How that node is asked.
     fn mode(&self, view: &View, node: &Node) -> Mode;
@@ -115,7 +117,7 @@ pub(super) trait Route: Send + Sync {
 pub(super) struct Exchange<'a, R> {
     engine: &'a Engine,
     route: R,
-    commands: Arc<Vec<Command>>,
+    commands: Arc<Commands>,
     deadline: Deadline,
     budget: Arc<Budget>,
     options: &'a Options,
@@ -162,7 +164,7 @@ impl<'a, R: Route> Exchange<'a, R> {
     pub(super) fn new(
         engine: &'a Engine,
         route: R,
-        commands: Vec<Command>,
+        commands: Commands,
         outcomes: Outcomes,
         options: &'a Options,
     ) -> Self {
@@ -214,16 +216,18 @@ impl<'a, R: Route> Exchange<'a, R> {
         }
     }
 
-    fn command(&self, unit: u32) -> &Command {
-        &self.commands[self.route.command(unit) as usize]
+    fn command(&self, unit: u32) -> One<'_> {
+        self.commands.at(self.route.command(unit) as usize)
     }
 
     fn plan(&self, view: &View) -> Result<Vec<Part>, Error> {
-        let mut parts = Vec::new();
-        for unit in 0..self.outcomes.len() as u32 {
-            self.place(view, unit, &mut parts)?;
-        }
-        Ok(parts)
+        placing(|| {
+            let mut parts = Vec::new();
+            for unit in 0..self.outcomes.len() as u32 {
+                self.place(view, unit, &mut parts)?;
+            }
+            Ok(parts)
+        })
     }
 
     /// Puts a unit to the part of the node that it belongs to.
@@ -234,7 +238,10 @@ impl<'a, R: Route> Exchange<'a, R> {
             None => {
                 let destination = Destination::in_view(view, node, self.route.mode(view, node))?;
                 let by_socket = destination.in_process && self.route.by_socket();
-                parts.push((if by_socket { destination.over_socket(self.engine) } else { destination }, vec![unit]));
+                let destination = if by_socket { destination.over_socket(self.engine) } else { destination };
+                let mut units = Vec::with_capacity(self.outcomes.len() / (parts.len() + 1));
+                units.push(unit);
+                parts.push((destination, units));
             }
         }
         Ok(())
@@ -321,7 +328,7 @@ impl<'a, R: Route> Exchange<'a, R> {
                         again.push((unit, next));
                     }
                 }
-                reply => self.outcomes.put(unit, outcome(destination, Ok(reply))),
+                reply => self.outcomes.put_reply(unit, &destination.node, reply),
             }
         }
         for unit in units {
@@ -471,7 +478,7 @@ impl<'a, R: Route> Exchange<'a, R> {
         // Apart from those that follow a redirect, which may go to the same node in another mode.
         let mut placed = Vec::new();
         for unit in waiting {
-            match self.place(view, unit, &mut placed) {
+            match placing(|| self.place(view, unit, &mut placed)) {
                 Ok(()) => {}
                 Err(_) if view.is_in_transit() => self.adrift.push((unit, Next::Again)),
                 // No way by the new topology: what the unit was told before says more.

@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::exchange::{Exchange, Route};
-use super::map::{no_shards, place};
+use super::map::{no_shards, place, placing};
 use super::outcomes::{Gathered, Outcomes};
 use super::step::{self, Reducer, Step};
 use super::view::View;
 use super::{Engine, Options};
 use crate::combine::AnyCombine;
 use crate::command::{Command, printable};
+use crate::commands::One;
 use crate::error::Error;
 use crate::link::Mode;
 use crate::reply::Reply;
@@ -93,7 +94,7 @@ impl FanOut {
                 let mut view = engine.pinned().await?;
                 let nodes =
                     engine.way(&mut view, |view| engine.select(&view.topology, targets, options.partial)).await?;
-                let commands = engine.admit(vec![self.command]).await?;
+                let commands = engine.admit(vec![self.command].into()).await?;
                 let outcomes = Outcomes::of(nodes.len(), combine);
                 let target = |node| Target::new(&engine, &view.topology, node, targets);
                 let route = ToNodes { nodes: nodes.into_iter().map(target).collect() };
@@ -124,7 +125,7 @@ impl Engine {
 
     /// The node that a key belongs to.
     pub(super) fn holder<'t>(&self, topology: &'t Topology, key: &[u8]) -> Result<&'t Arc<Node>, Error> {
-        place(self, topology, &Command::new("GET").key(key))
+        placing(|| place(self, topology, (&Command::new("GET").key(key)).into()))
     }
 }
 
@@ -190,7 +191,7 @@ struct ToNodes {
 }
 
 impl Route for ToNodes {
-    fn node<'v>(&self, view: &'v View, unit: u32, _command: &Command) -> Result<&'v Arc<Node>, Error> {
+    fn node<'v>(&self, view: &'v View, unit: u32, _command: One<'_>) -> Result<&'v Arc<Node>, Error> {
         let Target { node, slot } = &self.nodes[unit as usize];
         if let Some(shard) = slot.and_then(|slot| view.topology.owner(slot)) {
             return Ok(&shard.primary);

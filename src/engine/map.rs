@@ -10,7 +10,7 @@ use super::step::{self, Reducer, Step, panicked};
 use super::view::View;
 use super::{Engine, Options};
 use crate::combine::AnyCombine;
-use crate::command::Command;
+use crate::commands::{Commands, One};
 use crate::error::Error;
 use crate::link::Mode;
 use crate::reply::Reply;
@@ -24,12 +24,12 @@ use crate::topology::{BoxFuture, Node, Topology};
 #[must_use = "a map does nothing before it is awaited"]
 pub struct Map {
     engine: Engine,
-    commands: Vec<Command>,
+    commands: Commands,
     options: Options,
 }
 
 impl Map {
-    pub(super) fn new(engine: Engine, commands: Vec<Command>) -> Self {
+    pub(super) fn new(engine: Engine, commands: Commands) -> Self {
         Self { engine, commands, options: Options::default() }
     }
 
@@ -77,7 +77,7 @@ impl Map {
 struct ByKey<'a>(&'a Engine);
 
 impl Route for ByKey<'_> {
-    fn node<'v>(&self, view: &'v View, _unit: u32, command: &Command) -> Result<&'v Arc<Node>, Error> {
+    fn node<'v>(&self, view: &'v View, _unit: u32, command: One<'_>) -> Result<&'v Arc<Node>, Error> {
         place(self.0, &view.topology, command)
     }
 
@@ -99,12 +99,17 @@ impl Route for ByKey<'_> {
     }
 }
 
-/// Where the shard function places a command.
-pub(super) fn place<'t>(engine: &Engine, topology: &'t Topology, command: &Command) -> Result<&'t Arc<Node>, Error> {
+/// Where the shard function places a command. It is somebody else's code: see [`placing`].
+pub(super) fn place<'t>(engine: &Engine, topology: &'t Topology, command: One<'_>) -> Result<&'t Arc<Node>, Error> {
     let shard_func = engine.shard_func(topology);
-    let node = catch_unwind(AssertUnwindSafe(|| shard_func.node(topology, command)))
-        .unwrap_or_else(|panic| Err(panicked("shard function", &*panic)));
+    let by_key = command.routing_key().and_then(|key| shard_func.node_of_key(topology, key));
+    let node = by_key.unwrap_or_else(|| shard_func.node(topology, &command.command()));
     if node.is_err() && topology.data_shards().next().is_none() { Err(no_shards(topology)) } else { node }
+}
+
+/// Places commands; a panic in the shard function is an error.
+pub(super) fn placing<T>(place: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    catch_unwind(AssertUnwindSafe(place)).unwrap_or_else(|panic| Err(panicked("shard function", &*panic)))
 }
 
 pub(super) fn no_shards(topology: &Topology) -> Error {

@@ -29,7 +29,9 @@ pub use replies::{Replies, ShardReply};
 pub use stats::{ErrorCounts, Histogram, Stats};
 pub(crate) use step::panicked;
 pub use step::{Reducer, Step};
+#[cfg(feature = "module")]
 pub(crate) use unfit::check as check_fit;
+pub(crate) use unfit::check_each as check_each_fit;
 #[cfg(feature = "module")]
 pub(crate) use unfit::why_unfit;
 
@@ -37,6 +39,7 @@ use bytes::Bytes;
 
 use crate::combine::Combine;
 use crate::command::Command;
+use crate::commands::{Commands, PerKey};
 use crate::error::Error;
 use crate::link::{Budget, Link, LinkOptions, Links, Protocol};
 #[cfg(feature = "module")]
@@ -142,7 +145,7 @@ impl Deadline {
 /// user.
 pub trait Gate: Send + Sync + 'static {
     /// Lets the commands pass, or says why not. It may mark those that change nothing as such.
-    fn admit(&self, commands: Vec<Command>) -> BoxFuture<'_, Result<Vec<Command>, Error>>;
+    fn admit(&self, commands: Commands) -> BoxFuture<'_, Result<Commands, Error>>;
 
     /// Which of these keys may be shown to the caller; `None`, the default, if all may.
     fn may_read(&self, _keys: Vec<Bytes>) -> BoxFuture<'_, Result<Option<Vec<bool>>, Error>> {
@@ -198,7 +201,20 @@ impl Engine {
 
     /// Sends each command to its shard: one write a node, replies in the order of the commands.
     pub fn map(&self, commands: impl IntoIterator<Item = Command>) -> Map {
-        Map::new(self.clone(), commands.into_iter().collect())
+        Map::new(self.clone(), Commands::Each(commands.into_iter().collect()))
+    }
+
+    /// Sends one command for each of many keys, as [`map`](Self::map) would, with less work for each key.
+    ///
+    /// ```no_run
+    /// # use rmr::{Command, Engine, Error, PerKey};
+    /// # async fn run(engine: Engine) -> Result<(), Error> {
+    /// let prices = engine.map_keys(PerKey::new(Command::new("HGET"), ["cart:1", "cart:2"]).arg("price")).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn map_keys(&self, commands: PerKey) -> Map {
+        Map::new(self.clone(), Commands::PerKey(commands))
     }
 
     /// Sends one command to many nodes: by default to every primary that holds data, replies in slot order.
@@ -347,7 +363,8 @@ impl Engine {
     /// The commands, if the caller may send all of them; those that only read are marked.
     #[cfg(feature = "module")]
     pub(crate) async fn admitted(&self, commands: Vec<Command>) -> Result<Vec<Command>, Error> {
-        self.admit(commands).await
+        let admitted = self.admit(commands.into()).await?;
+        Ok(admitted.into_each())
     }
 
     /// Whether this node can be reached from where the request was made.
@@ -360,7 +377,7 @@ impl Engine {
     /// Whether the caller may send this.
     #[cfg(feature = "module")]
     pub(crate) async fn check(&self, command: Command) -> Result<(), Error> {
-        self.admit(vec![command]).await.map(drop)
+        self.admit(vec![command].into()).await.map(drop)
     }
 
     /// Which of these keys may be shown to the caller; `None` if all may.
@@ -397,7 +414,7 @@ impl Engine {
         result
     }
 
-    async fn admit(&self, commands: Vec<Command>) -> Result<Vec<Command>, Error> {
+    async fn admit(&self, commands: Commands) -> Result<Commands, Error> {
         unfit::check(&commands)?;
         match &self.scope.gate {
             Some(gate) => gate.admit(commands).await,

@@ -9,6 +9,7 @@ use super::replies::{Replies, ShardReply};
 use crate::combine::{AnyCombine, AnyPartial};
 use crate::error::Error;
 use crate::link::Partial;
+use crate::reply::Reply;
 use crate::topology::Node;
 
 /// The outcomes of units. A unit has one at most; one without is still open.
@@ -69,6 +70,16 @@ impl Outcomes {
         match self {
             Self::Kept(outcomes) => outcomes[unit as usize] = Some(outcome),
             Self::Reduced(reduced) => reduced.put(unit, outcome),
+        }
+    }
+
+    /// The same for the reply of a node.
+    pub(super) fn put_reply(&mut self, unit: u32, node: &Arc<Node>, reply: Reply) {
+        match self {
+            Self::Kept(outcomes) => {
+                outcomes[unit as usize] = Some(ShardReply { node: node.clone(), result: Ok(reply) })
+            }
+            Self::Reduced(reduced) => reduced.put_reply(unit, node, reply),
         }
     }
 
@@ -134,17 +145,21 @@ impl Outcomes {
 
 impl Reduced {
     fn put(&mut self, unit: u32, ShardReply { node, result }: ShardReply) {
-        self.is_settled[unit as usize] = true;
-        self.has_answered(&node);
         match result {
-            Ok(reply) => {
-                if let Err(found) = self.so_far.take(unit, reply) {
-                    self.cannot_take(unit, &node, found);
-                }
-            }
+            Ok(reply) => self.put_reply(unit, &node, reply),
             Err(error) => {
+                self.is_settled[unit as usize] = true;
+                self.has_answered(&node);
                 self.failed.insert(unit, ShardReply { node, result: Err(error) });
             }
+        }
+    }
+
+    fn put_reply(&mut self, unit: u32, node: &Arc<Node>, reply: Reply) {
+        self.is_settled[unit as usize] = true;
+        self.has_answered(node);
+        if let Err(found) = self.so_far.take(unit, reply) {
+            self.cannot_take(unit, node, found);
         }
     }
 

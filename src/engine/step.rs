@@ -5,11 +5,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use futures_util::FutureExt;
 
 use super::fanout::Targets;
+use super::map::Map;
 use super::outcomes::Gathered;
 use super::replies::Replies;
 use super::{Engine, Options};
 use crate::combine::{self, Combine};
 use crate::command::Command;
+use crate::commands::Commands;
 use crate::error::Error;
 use crate::reply::Reply;
 
@@ -48,7 +50,7 @@ pub enum Step {
     /// Send each command to its shard, and reduce again.
     Map {
         /// The commands.
-        commands: Vec<Command>,
+        commands: Commands,
         /// Gets their replies.
         reducer: Box<dyn Reducer>,
     },
@@ -71,7 +73,7 @@ impl Step {
 
     /// Send each command to its shard, and reduce again.
     pub fn map(commands: impl IntoIterator<Item = Command>, reducer: impl Reducer) -> Self {
-        Self::Map { commands: commands.into_iter().collect(), reducer: Box::new(reducer) }
+        Self::Map { commands: Commands::Each(commands.into_iter().collect()), reducer: Box::new(reducer) }
     }
 
     /// Send one command to every primary that holds data, and reduce again.
@@ -85,7 +87,9 @@ pub(super) async fn run(engine: Engine, mut step: Step, options: Options) -> Res
     loop {
         let (replies, reducer) = match step {
             Step::Reply(reply) => return Ok(reply),
-            Step::Map { commands, reducer } => (engine.map(commands).with_options(options.clone()).await?, reducer),
+            Step::Map { commands, reducer } => {
+                (Map::new(engine.clone(), commands).with_options(options.clone()).await?, reducer)
+            }
             Step::FanOut { command, targets, reducer } => {
                 (engine.fan_out(command).targets(targets).with_options(options.clone()).await?, reducer)
             }

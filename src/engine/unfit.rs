@@ -3,28 +3,47 @@
 //! They are refused before anything is sent, whoever asks.
 
 use crate::command::{Command, printable};
+use crate::commands::Commands;
 use crate::error::Error;
 
 /// Refuses the first unfit command, with the reason.
-pub(crate) fn check(commands: &[Command]) -> Result<(), Error> {
-    // A map has one name for all its commands; only the few with subcommands differ by their arguments.
+pub(crate) fn check(commands: &Commands) -> Result<(), Error> {
+    match commands {
+        Commands::Each(commands) => check_each(commands),
+        Commands::PerKey(per_key) => {
+            // Only the few with subcommands differ by their arguments.
+            let (all, one) = (per_key.len(), per_key.len().min(1));
+            let looked_at = if has_subcommands(per_key.name()) { all } else { one };
+            (0..looked_at).try_for_each(|place| check_one(&per_key.command(place)))
+        }
+    }
+}
+
+/// The same for commands of whatever names.
+pub(crate) fn check_each(commands: &[Command]) -> Result<(), Error> {
     let mut last: Option<&[u8]> = None;
     for command in commands {
         let name = command.name();
-        if last == Some(name) {
-            continue;
+        if last != Some(name) {
+            check_one(command)?;
+            last = Some(name).filter(|name| !has_subcommands(name));
         }
-        if let Some(reason) = why_unfit(command) {
-            return Err(Error::Invalid(format!("'{}' cannot be sent to other nodes: {reason}", printable(name))));
-        }
-        last = Some(name).filter(|name| !HAS_SUBCOMMANDS.iter().any(|other| name.eq_ignore_ascii_case(other)));
     }
     Ok(())
 }
 
+fn check_one(command: &Command) -> Result<(), Error> {
+    let Some(reason) = why_unfit(command) else { return Ok(()) };
+    Err(Error::Invalid(format!("'{}' cannot be sent to other nodes: {reason}", printable(command.name()))))
+}
+
+fn has_subcommands(name: &[u8]) -> bool {
+    HAS_SUBCOMMANDS.iter().any(|other| name.eq_ignore_ascii_case(other))
+}
+
 /// Refuses what is unfit even for a connection to itself.
 pub(super) fn check_alone(command: &Command) -> Result<(), Error> {
-    if why_unfit(command) == Some(BLOCKING) { Ok(()) } else { check(std::slice::from_ref(command)) }
+    if why_unfit(command) == Some(BLOCKING) { Ok(()) } else { check_one(command) }
 }
 
 const HAS_SUBCOMMANDS: [&[u8]; 6] = [b"CLIENT", b"FUNCTION", b"MODULE", b"SCRIPT", b"XREAD", b"XREADGROUP"];
@@ -79,10 +98,11 @@ pub(crate) fn why_unfit(command: &Command) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::commands::PerKey;
 
     fn refusal(line: &str) -> Option<String> {
         let command = Command::from_args(line.split(' ')).unwrap();
-        check(&[command]).err().map(|error| error.to_string())
+        check_one(&command).err().map(|error| error.to_string())
     }
 
     #[test]
@@ -130,6 +150,10 @@ mod tests {
     #[test]
     fn an_unfit_command_is_found_behind_others_of_its_name() {
         let commands = ["CLIENT LIST", "CLIENT REPLY OFF"].map(|line| Command::from_args(line.split(' ')).unwrap());
-        assert!(check(&commands).is_err());
+        assert!(check_each(&commands).is_err());
+        let check = |name, keys: [&str; 2]| check(&PerKey::new(Command::new(name), keys).into());
+        assert!(check("CLIENT", ["LIST", "REPLY"]).is_err());
+        assert!(check("GET", ["LIST", "REPLY"]).is_ok());
+        assert!(check("BLPOP", ["LIST", "REPLY"]).is_err());
     }
 }

@@ -10,10 +10,10 @@ use std::mem::MaybeUninit;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
@@ -72,19 +72,20 @@ impl Outgoing {
         const READWRITE: &[u8] = b"*1\r\n$9\r\nREADWRITE\r\n";
 
         let commands = batch.picks.len();
+        let places = || batch.picks.iter().map(|&pick| pick as usize);
         let frame = if batch.mode == Mode::Asking { ASKING.len() } else { 0 };
-        let mut wire = Vec::with_capacity(64 + batch.picked().map(|command| command.wire_len() + frame).sum::<usize>());
-        if batch.mode == Mode::Replica {
-            wire.extend_from_slice(READONLY);
-        }
-        for command in batch.picked() {
-            if batch.mode == Mode::Asking {
+        let mut wire = Vec::with_capacity(64 + batch.commands.wire_len(places()) + commands * frame);
+        match batch.mode {
+            Mode::Plain => batch.commands.write_to(places(), &mut wire),
+            Mode::Asking => places().for_each(|place| {
                 wire.extend_from_slice(ASKING);
+                batch.commands.write_to(std::iter::once(place), &mut wire);
+            }),
+            Mode::Replica => {
+                wire.extend_from_slice(READONLY);
+                batch.commands.write_to(places(), &mut wire);
+                wire.extend_from_slice(READWRITE);
             }
-            command.write_to(&mut wire);
-        }
-        if batch.mode == Mode::Replica {
-            wire.extend_from_slice(READWRITE);
         }
         Self { wire, commands, mode: batch.mode, budget: batch.budget.clone(), answer: Some(answer) }
     }
@@ -94,6 +95,11 @@ impl Outgoing {
         let mut wire = Vec::with_capacity(command.wire_len());
         command.write_to(&mut wire);
         Self { wire, commands: 1, mode: Mode::Plain, budget, answer }
+    }
+
+    /// In bytes, as it travels.
+    pub(super) fn len(&self) -> usize {
+        self.wire.len()
     }
 
     /// Whether nobody waits for the answer any more.
@@ -113,6 +119,8 @@ impl Outgoing {
 /// What the owner of a link wants of its connection.
 pub(super) enum Message {
     Send(Outgoing),
+    /// Something was queued past this channel, and has to be written.
+    Look,
     /// Send on another connection from now on: the peer has not said anything for too long.
     Replace,
 }
@@ -152,6 +160,15 @@ impl Pending {
             Mode::Asking => self.read % 2 == 1,
             Mode::Replica => self.read > 0 && self.read <= self.commands,
         }
+    }
+
+    /// Takes the replies that these bytes are.
+    fn take(&mut self, bytes: &Bytes, count: usize) -> Result<(), ProtocolError> {
+        let mut at = 0;
+        for _ in 0..count {
+            self.replies.push(decode(bytes, &mut at)?);
+        }
+        Ok(())
     }
 
     fn finish(&mut self, failure: Option<Failure>) {
@@ -289,6 +306,7 @@ impl Connection {
         loop {
             match inbox.poll_recv(context) {
                 Poll::Ready(Some(Message::Send(outgoing))) => self.queue(outgoing),
+                Poll::Ready(Some(Message::Look)) => {}
                 Poll::Ready(Some(Message::Replace)) => return Poll::Ready(End::Replaced),
                 Poll::Ready(None) => {
                     is_unused = true;
@@ -297,8 +315,7 @@ impl Connection {
                 Poll::Pending => break,
             }
         }
-        let is_idle = self.pending.is_empty() && self.begun.is_empty();
-        if is_idle && !self.waiting.is_empty() && self.stream.has_news() {
+        if self.may_have_died() {
             // Whatever leaves now would be lost if that is the end.
             if let Poll::Ready(cause) = self.poll_read(context) {
                 return Poll::Ready(End::Broken(cause));
@@ -318,23 +335,40 @@ impl Connection {
         read.map(End::Broken)
     }
 
+    /// Whether something is to be sent after a pause, in which the other side has said something: perhaps that it is gone.
+    fn may_have_died(&self) -> bool {
+        let is_idle = self.pending.is_empty() && self.begun.is_empty();
+        is_idle && !self.waiting.is_empty() && self.stream.has_news()
+    }
+
+    /// Writes what is queued, from whatever thread. `false` if some of it has to wait, or there is more to be done.
+    pub(super) fn write_now(&mut self) -> bool {
+        let mut context = Context::from_waker(Waker::noop());
+        !self.may_have_died() && matches!(self.poll_write(&mut context), Poll::Ready(Ok(())))
+    }
+
     fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         /// More than this many pieces do not get faster.
         const PIECES: usize = 64;
         loop {
             self.waiting.retain(|(_, pending)| pending.is_unanswered || !pending.is_given_up());
-            let mut slices = [IoSlice::new(&[]); PIECES];
             let rest = std::iter::once(&self.begun[self.begun_written..]).filter(|rest| !rest.is_empty());
-            let pieces = rest.chain(self.waiting.iter().map(|(wire, _)| wire.as_slice()));
-            let mut count = 0;
-            for (slice, piece) in slices.iter_mut().zip(pieces) {
-                *slice = IoSlice::new(piece);
-                count += 1;
-            }
-            if count == 0 {
-                return Pin::new(&mut self.stream).poll_flush(context);
-            }
-            match ready!(Pin::new(&mut self.stream).poll_write_vectored(context, &slices[..count]))? {
+            let mut pieces = rest.chain(self.waiting.iter().map(|(wire, _)| wire.as_slice()));
+            let stream = Pin::new(&mut self.stream);
+            let written = match (pieces.next(), pieces.next()) {
+                (None, _) => return stream.poll_flush(context),
+                (Some(only), None) => stream.poll_write(context, only),
+                (Some(first), Some(second)) => {
+                    let mut slices = [IoSlice::new(&[]); PIECES];
+                    let mut count = 0;
+                    for (slice, piece) in slices.iter_mut().zip([first, second].into_iter().chain(pieces)) {
+                        *slice = IoSlice::new(piece);
+                        count += 1;
+                    }
+                    stream.poll_write_vectored(context, &slices[..count])
+                }
+            };
+            match ready!(written)? {
                 0 => return Poll::Ready(Err(std::io::ErrorKind::WriteZero.into())),
                 written => self.has_left(written),
             }
@@ -398,24 +432,37 @@ impl Connection {
 
     /// Takes every reply that has come whole, and passes over those that nobody wants, whole or not.
     fn take_replies(&mut self) -> Result<(), ProtocolError> {
+        // Replies to one batch are taken together: how many there are, and where they end.
+        let (mut found, mut end) = (0, 0);
         loop {
             let Some(first) = self.pending.front_mut() else {
                 return if self.input.is_empty() { Ok(()) } else { Err(ProtocolError::UNASKED) };
             };
             let is_whole = self.scanner.scan(&self.input)?;
             let is_wanted = first.wants_next() && !first.is_given_up();
-            if is_wanted && !first.budget.has_room(self.scanner.cost()) {
-                first.finish(Some(Failure::TooBig));
-            } else if is_wanted && is_whole {
+            let has_room = first.budget.has_room(self.scanner.cost());
+            let is_found = is_whole && is_wanted && has_room;
+            if is_found {
                 first.budget.take(self.scanner.cost());
-                let bytes = self.input.split_to(self.scanner.forget()).freeze();
-                first.replies.push(decode(&bytes, &mut 0)?);
-            } else if is_wanted {
+                (found, end) = (found + 1, self.scanner.position());
+            }
+            let is_last = is_found && first.read + 1 == first.expected();
+            if found > 0 && (is_last || !is_found) {
+                let bytes = self.input.split_to(end).freeze();
+                self.scanner.forget_first(end);
+                first.take(&bytes, found)?;
+                (found, end) = (0, 0);
+            }
+            if is_wanted && !has_room {
+                first.finish(Some(Failure::TooBig));
+            } else if is_wanted && !is_whole {
                 return Ok(());
-            } else if is_whole && first.wants_next() {
+            } else if is_whole && !is_wanted && first.wants_next() {
                 self.status.late_replies.fetch_add(1, Ordering::Relaxed);
             }
-            self.input.advance(self.scanner.forget());
+            if !is_found {
+                self.input.advance(self.scanner.forget());
+            }
             if !is_whole {
                 return Ok(());
             }

@@ -12,7 +12,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{Batch, Partial, Protocol, Reduction};
-use crate::command::Command;
+use crate::command::{AroundKey, Command};
+use crate::commands::{Commands, One, PerKey};
 
 /// The version of requests and answers. A node that has another declines.
 pub(crate) const VERSION: u8 = 1;
@@ -109,25 +110,23 @@ impl<'a> Request<'a> {
     }
 
     /// The commands.
-    pub(crate) fn commands(&self) -> Vec<Command> {
-        let mut commands = Vec::with_capacity(self.places.len());
-        let with_args = |command: Command, args: &[&serde_bytes::Bytes]| {
-            args.iter().fold(command, |command, arg| command.arg(&arg[..])).read_only(false)
-        };
-        for run in &self.runs {
-            // A command without a key has all arguments before where it would stand.
-            let key_at = if run.key_at == 0 { run.args.len() } else { run.key_at as usize };
-            let (before, after) = run.args.split_at(key_at);
-            let head = with_args(Command::new(&before[0][..]), &before[1..]).read_only(run.read_only);
-            let with_key = |key: &&serde_bytes::Bytes| {
-                after.iter().fold(head.clone().key(&key[..]), |command, arg| command.arg(&arg[..]))
-            };
-            match run.key_at {
-                0 => commands.push(head),
-                _ => commands.extend(run.keys.iter().map(with_key)),
+    pub(crate) fn commands(&self) -> Commands {
+        match &self.runs[..] {
+            [run] if run.key_at > 0 => run.per_key().into(),
+            runs => {
+                let mut commands = Vec::with_capacity(self.places.len());
+                for run in runs {
+                    match run.key_at {
+                        0 => commands.push(command(&run.args, run.read_only)),
+                        _ => {
+                            let per_key = run.per_key();
+                            commands.extend((0..per_key.len()).map(|place| per_key.command(place)));
+                        }
+                    }
+                }
+                commands.into()
             }
         }
-        commands
     }
 
     /// The place of each command in the whole request.
@@ -145,8 +144,30 @@ impl<'a> Request<'a> {
     }
 }
 
+impl Run<'_> {
+    /// The command for each of its keys, of which there are some.
+    fn per_key(&self) -> PerKey {
+        let (before, after) = self.args.split_at(self.key_at as usize);
+        let per_key = PerKey::new(command(before, self.read_only), self.keys.iter().map(|key| &key[..]));
+        after.iter().fold(per_key, |per_key, arg| per_key.arg(&arg[..]))
+    }
+}
+
+/// A command of these arguments, its name first.
+fn command(args: &[&serde_bytes::Bytes], read_only: bool) -> Command {
+    let (name, args) = args.split_first().map_or((&[][..], args), |(name, args)| (&name[..], args));
+    args.iter().fold(Command::new(name), |command, arg| command.arg(&arg[..])).read_only(read_only)
+}
+
 /// The commands of a batch, those that differ in their keys only together.
 fn runs(batch: &Batch) -> Vec<Run<'_>> {
+    if let Commands::PerKey(_) = &*batch.commands
+        && let Some(first) = batch.picked().next()
+        && let Some(keyed) = first.around_key()
+    {
+        let keys = batch.picked().filter_map(One::routing_key).map(serde_bytes::Bytes::new).collect();
+        return vec![run(&keyed, first.is_read_only(), keys)];
+    }
     let mut runs: Vec<Run<'_>> = Vec::new();
     let mut shape = None;
     for command in batch.picked() {
@@ -161,15 +182,19 @@ fn runs(batch: &Batch) -> Vec<Run<'_>> {
         match runs.last_mut() {
             Some(run) if shape == Some(own) => run.keys.push(key),
             _ => {
-                let before: Vec<_> = keyed.args_before().map(serde_bytes::Bytes::new).collect();
-                let key_at = before.len() as u32;
-                let args = before.into_iter().chain(keyed.args_after().map(serde_bytes::Bytes::new)).collect();
-                runs.push(Run { args, key_at, read_only: command.is_read_only(), keys: vec![key] });
+                runs.push(run(&keyed, command.is_read_only(), vec![key]));
                 shape = Some(own);
             }
         }
     }
     runs
+}
+
+fn run<'a>(keyed: &AroundKey<'a>, read_only: bool, keys: Vec<&'a serde_bytes::Bytes>) -> Run<'a> {
+    let before: Vec<_> = keyed.args_before().map(serde_bytes::Bytes::new).collect();
+    let key_at = before.len() as u32;
+    let args = before.into_iter().chain(keyed.args_after().map(serde_bytes::Bytes::new)).collect();
+    Run { args, key_at, read_only, keys }
 }
 
 /// What a share comes to.
@@ -260,7 +285,7 @@ mod tests {
         let combine: Arc<dyn AnyCombine> = Arc::new(Builtin::Union);
         let batch = Batch {
             picks: (0..commands.len() as u32).collect(),
-            commands: Arc::new(commands),
+            commands: Arc::new(Commands::Each(commands)),
             mode: Mode::Plain,
             protocol: Protocol::Resp2,
             database: 0,
@@ -330,9 +355,9 @@ mod tests {
             let request = Request::decode(&bytes).unwrap();
             prop_assert_eq!(request.places(), (0..commands.len() as u32).map(|at| at * 3).collect::<Vec<u32>>());
             prop_assert_eq!((request.id, request.reducer, request.time_left), (5, "UNION", 70));
-            let wire = |command: &Command| command.args().map(<[u8]>::to_vec).collect::<Vec<_>>();
+            let wire = |command: One<'_>| command.args().map(<[u8]>::to_vec).collect::<Vec<_>>();
             let read: Vec<_> = request.commands().iter().map(|command| (wire(command), command.is_read_only())).collect();
-            let sent: Vec<_> = commands.iter().map(|command| (wire(command), command.is_read_only())).collect();
+            let sent: Vec<_> = commands.iter().map(|command| (wire(command.into()), command.is_read_only())).collect();
             prop_assert_eq!(read, sent);
         }
 

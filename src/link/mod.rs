@@ -28,19 +28,19 @@ pub use inner::fuzz_inner;
 #[cfg(feature = "module")]
 pub(crate) use inner::{Answer as InnerAnswer, DECLINED, Request as InnerRequest, VERSION as INNER_VERSION};
 pub use pool::{LinkOptions, Links};
-#[cfg(feature = "module")]
-pub(crate) use resp::ELEMENT_COST;
 #[cfg(feature = "testing")]
 pub(crate) use resp::Scanner;
 #[cfg(any(feature = "module", feature = "testing"))]
 pub(crate) use resp::decode;
 pub(crate) use resp::decode_whole;
 #[cfg(feature = "module")]
+pub(crate) use resp::{ELEMENT_COST, bulk};
+#[cfg(feature = "module")]
 pub(crate) use socket::{cork, uncork};
 pub use tls::TlsSource;
 
 use crate::combine::{AnyCombine, AnyPartial};
-use crate::command::Command;
+use crate::commands::{Commands, One};
 use crate::reply::Reply;
 use crate::topology::BoxFuture;
 
@@ -48,7 +48,7 @@ use crate::topology::BoxFuture;
 #[derive(Debug, Clone)]
 pub struct Batch {
     /// The commands of the whole request.
-    pub commands: Arc<Vec<Command>>,
+    pub commands: Arc<Commands>,
     /// Which of them are for this node, in the order in which they run.
     pub picks: Vec<u32>,
     /// How the node is asked.
@@ -66,8 +66,8 @@ pub struct Batch {
 
 impl Batch {
     /// The commands for this node, in order.
-    pub fn picked(&self) -> impl ExactSizeIterator<Item = &Command> {
-        self.picks.iter().map(|&pick| &self.commands[pick as usize])
+    pub fn picked(&self) -> impl ExactSizeIterator<Item = One<'_>> {
+        self.picks.iter().map(|&pick| self.commands.at(pick as usize))
     }
 }
 

@@ -88,6 +88,11 @@ impl Scanner {
         std::mem::take(&mut self.at)
     }
 
+    /// Forgets the first of the bytes looked at.
+    pub fn forget_first(&mut self, bytes: usize) {
+        self.at -= bytes;
+    }
+
     /// Gets ready for the next reply, which begins at the current position.
     pub fn next_reply(&mut self) {
         self.cost = 0;
@@ -179,6 +184,14 @@ pub fn decode(bytes: &Bytes, at: &mut usize) -> Result<Reply, ProtocolError> {
         }
         other => other,
     }
+}
+
+/// What is in a reply that is a bulk string; `None` for any other.
+#[cfg(feature = "module")]
+pub(crate) fn bulk(reply: &[u8]) -> Option<&[u8]> {
+    let rest = reply.strip_prefix(b"$")?;
+    let start = memchr::memchr(b'\n', rest)? + 1;
+    rest.get(start..rest.len().checked_sub(2)?).filter(|_| rest[0] != b'-')
 }
 
 struct Reader<'a> {

@@ -7,7 +7,8 @@ use std::cell::RefCell;
 use std::future::poll_fn;
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
 use rustls::pki_types::ServerName;
@@ -33,8 +34,8 @@ const LOG_EVERY: Duration = Duration::from_secs(10);
 
 /// A link over TCP or TLS, with one connection for each protocol that is asked for.
 pub struct SocketLink {
-    resp2: Lane,
-    resp3: Lane,
+    resp2: Arc<Lane>,
+    resp3: Arc<Lane>,
     inner: Arc<Inner>,
     status: Arc<Status>,
 }
@@ -70,20 +71,51 @@ impl Inner {
 /// The way to one connection.
 struct Lane {
     outbox: mpsc::UnboundedSender<Message>,
+    /// The connection that is open now, for whoever wants to write at once.
+    open: Arc<Mutex<Option<Connection>>>,
     /// Requests in a row that ran out of time; the node's first byte ends the row.
     silence: Arc<AtomicU32>,
 }
 
 impl Lane {
     /// `false` if nobody serves the connection any more.
-    fn send(&self, message: Message) -> bool {
+    fn send(self: &Arc<Self>, message: Message) -> bool {
         CORKED.with_borrow_mut(|corked| match corked {
             Some(corked) => {
-                corked.push((self.outbox.clone(), message));
+                corked.push((self.clone(), message));
                 true
             }
             None => self.outbox.send(message).is_ok(),
         })
+    }
+
+    /// Puts a batch to those that leave next, if the connection is open and nobody is at it. `false` if the batch went to
+    /// whoever serves the connection instead.
+    fn join(&self, outgoing: Outgoing) -> bool {
+        /// The thread that writes has other things to do.
+        const LARGE: usize = 64 * 1024;
+        if outgoing.len() <= LARGE
+            && let Ok(mut open) = self.open.try_lock()
+            && let Some(connection) = &mut *open
+        {
+            connection.queue(outgoing);
+            return true;
+        }
+        // A driver that has gone drops the batch, which its requester hears.
+        let _ = self.outbox.send(Message::Send(outgoing));
+        false
+    }
+
+    /// Writes what has joined. What cannot leave at once is left to whoever serves the connection.
+    fn write(&self) {
+        let is_written = match self.open.try_lock() {
+            Ok(mut open) => open.as_mut().is_some_and(Connection::write_now),
+            Err(_) => false,
+        };
+        if !is_written {
+            // A driver that has gone takes what has joined with it.
+            let _ = self.outbox.send(Message::Look);
+        }
     }
 }
 
@@ -95,7 +127,7 @@ impl SocketLink {
             Arc::new(Inner { options: options.clone(), declined_until: AtomicU64::new(0), began: Instant::now() });
         let lane = |protocol| {
             let (outbox, inbox) = mpsc::unbounded_channel();
-            let silence = Arc::new(AtomicU32::new(0));
+            let (open, silence) = (Arc::default(), Arc::new(AtomicU32::new(0)));
             let driver = Driver {
                 dialler: Dialler {
                     endpoint: endpoint.clone(),
@@ -104,17 +136,18 @@ impl SocketLink {
                     inner: Some(inner.clone()),
                 },
                 inbox,
+                open: Arc::clone(&open),
                 status: status.clone(),
                 silence: silence.clone(),
                 last_logged: None,
             };
             tokio::spawn(driver.run());
-            Lane { outbox, silence }
+            Arc::new(Lane { outbox, open, silence })
         };
         Self { resp2: lane(Protocol::Resp2), resp3: lane(Protocol::Resp3), inner, status }
     }
 
-    fn lane(&self, protocol: Protocol) -> &Lane {
+    fn lane(&self, protocol: Protocol) -> &Arc<Lane> {
         match protocol {
             Protocol::Resp2 => &self.resp2,
             Protocol::Resp3 => &self.resp3,
@@ -250,14 +283,14 @@ impl Link for SocketLink {
 }
 
 /// Messages that are kept, each with where it goes.
-type Corked = Vec<(mpsc::UnboundedSender<Message>, Message)>;
+type Corked = Vec<(Arc<Lane>, Message)>;
 
 thread_local! {
     static CORKED: RefCell<Option<Corked>> = const { RefCell::new(None) };
 }
 
 /// Keeps what this thread sends until [`uncork`]. A server that takes many commands in one round of its event loop so
-/// hands all of them over at once: one wake-up of the runtime, and one write a node.
+/// sends all that they have for a node in one write.
 #[cfg_attr(not(feature = "module"), expect(dead_code, reason = "only a server has such rounds"))]
 pub(crate) fn cork() {
     CORKED.with_borrow_mut(|corked| {
@@ -265,13 +298,30 @@ pub(crate) fn cork() {
     });
 }
 
-/// Sends what [`cork`] has kept.
+/// Sends what [`cork`] has kept: to a few nodes by writing here and now, which spares waking the runtime and gives the
+/// node all of a round at once; to the others by the runtime, so that this thread is not kept.
 #[cfg_attr(not(feature = "module"), expect(dead_code, reason = "only a server has such rounds"))]
 pub(crate) fn uncork() {
-    for (outbox, message) in CORKED.take().into_iter().flatten() {
-        // A driver that has gone drops the message, which its requester hears.
-        let _ = outbox.send(message);
+    /// Each write takes some microseconds.
+    const MOST_WRITES: usize = 8;
+    let mut joined: Vec<Arc<Lane>> = Vec::new();
+    for (lane, message) in CORKED.take().into_iter().flatten() {
+        let is_known = joined.iter().any(|known| Arc::ptr_eq(known, &lane));
+        match message {
+            Message::Send(outgoing) if is_known || joined.len() < MOST_WRITES => {
+                if lane.join(outgoing) && !is_known {
+                    joined.push(lane);
+                }
+            }
+            // A driver that has gone drops the message, which its requester hears.
+            message => drop(lane.outbox.send(message)),
+        }
     }
+    joined.iter().for_each(|lane| lane.write());
+}
+
+fn lock(open: &Mutex<Option<Connection>>) -> MutexGuard<'_, Option<Connection>> {
+    open.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Counts a batch as in flight while it lives.
@@ -303,6 +353,7 @@ pub(super) struct Dialler {
 struct Driver {
     dialler: Dialler,
     inbox: mpsc::UnboundedReceiver<Message>,
+    open: Arc<Mutex<Option<Connection>>>,
     status: Arc<Status>,
     silence: Arc<AtomicU32>,
     last_logged: Option<Instant>,
@@ -337,8 +388,17 @@ impl Driver {
         self.status.set_state(LinkState::Connected);
         let mut connection = Connection::new(stream, self.status.clone(), self.silence.clone());
         queued.into_iter().for_each(|outgoing| connection.queue(outgoing));
-        let end = poll_fn(|context| connection.poll_run(&mut self.inbox, context)).await;
+        *lock(&self.open) = Some(connection);
+        let ended = poll_fn(|context| {
+            let mut open = lock(&self.open);
+            let Some(connection) = &mut *open else { return Poll::Ready(None) };
+            let end = ready!(connection.poll_run(&mut self.inbox, context));
+            // In the same moment, so that nobody writes to it any more.
+            Poll::Ready(open.take().map(|connection| (end, connection)))
+        });
+        let ended = ended.await;
         self.status.set_state(LinkState::Idle);
+        let (end, mut connection) = ended?;
         match end {
             End::Unused => None,
             End::Replaced => {

@@ -1,8 +1,8 @@
 //! Running commands in process, with the server's own `RedisModule_Call`.
 
 use std::ffi::CString;
+use std::ptr::NonNull;
 
-use bytes::{BufMut, BytesMut};
 use redis_module::raw;
 
 use super::api::{Ctx, OwnedString, required};
@@ -22,13 +22,12 @@ impl Caller {
         Self { ctx, protocol, name: CString::default(), args: Vec::new(), pointers: Vec::new() }
     }
 
-    /// Runs a command as the server itself; appends the reply to `out`.
-    pub(super) fn call<'a>(&mut self, mut command: impl Iterator<Item = &'a [u8]>, out: &mut BytesMut) -> Called {
+    /// Runs a command as the server itself.
+    pub(super) fn call<'a>(&mut self, mut command: impl Iterator<Item = &'a [u8]>) -> Called {
         let name = command.next().unwrap_or_default();
         if self.name.as_bytes() != name {
             let Ok(name) = CString::new(name) else {
-                out.put_slice(b"-ERR unknown command: its name has a zero byte\r\n");
-                return Called::Done;
+                return Called::Refused("-ERR unknown command: its name has a zero byte\r\n".into());
             };
             self.name = name;
         }
@@ -56,26 +55,59 @@ impl Caller {
             }
         };
         let errno = errno::errno();
-        if reply.is_null() {
-            out.put_slice(format!("-ERR the call failed: {errno}\r\n").as_bytes());
-            return Called::Done;
+        match NonNull::new(reply) {
+            Some(reply) => {
+                let did_not_run = matches!(errno.0, libc::EPERM | libc::ENETDOWN | libc::EROFS);
+                Called::Answered { reply: ServersReply(reply), did_not_run }
+            }
+            None => Called::Refused(format!("-ERR the call failed: {errno}\r\n")),
         }
-        // SAFETY: the reply is ours; its bytes live as long as it does.
-        unsafe {
-            let mut length = 0;
-            let start = required!(RedisModule_CallReplyProto)(reply, &mut length);
-            out.put_slice(std::slice::from_raw_parts(start.cast(), length));
-            required!(RedisModule_FreeCallReply)(reply);
-        }
-        if matches!(errno.0, libc::EPERM | libc::ENETDOWN | libc::EROFS) { Called::NotHere } else { Called::Done }
     }
 }
 
 /// What became of a command that was run in process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Called {
-    /// It ran, or was refused for what it is.
-    Done,
-    /// It did not run, if its error says so too: its keys are not this node's, or the cluster is down.
-    NotHere,
+    /// The server has answered. With an error it may say that the command did not run: its keys are not this node's, or the
+    /// cluster is down.
+    Answered { reply: ServersReply, did_not_run: bool },
+    /// It could not be called, as this error says.
+    Refused(String),
+}
+
+impl Called {
+    /// The reply, as the server encodes it.
+    pub(super) fn wire(&self) -> &[u8] {
+        match self {
+            Self::Answered { reply, .. } => reply.wire(),
+            Self::Refused(error) => error.as_bytes(),
+        }
+    }
+
+    /// Whether the server refused the command for keys that are not this node's. It does not say whose they are.
+    pub(super) fn is_not_here(&self) -> bool {
+        const REFUSALS: [&[u8]; 2] = [b"-ERR Attempted to access ", b"-ERR Can not execute a "];
+        matches!(self, Self::Answered { did_not_run: true, .. })
+            && REFUSALS.iter().any(|refusal| self.wire().starts_with(refusal))
+    }
+}
+
+/// A reply that the server holds for us.
+pub(super) struct ServersReply(NonNull<raw::RedisModuleCallReply>);
+
+impl ServersReply {
+    fn wire(&self) -> &[u8] {
+        let mut length = 0;
+        // SAFETY: the reply is ours; its bytes live as long as it does.
+        unsafe {
+            let start = required!(RedisModule_CallReplyProto)(self.0.as_ptr(), &mut length);
+            std::slice::from_raw_parts(start.cast(), length)
+        }
+    }
+}
+
+impl Drop for ServersReply {
+    fn drop(&mut self) {
+        // SAFETY: the reply is ours, and not used any more.
+        unsafe { required!(RedisModule_FreeCallReply)(self.0.as_ptr()) };
+    }
 }

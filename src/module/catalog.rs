@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::api::Ctx;
 use super::local;
 use crate::command::Command;
+use crate::commands::One;
 use crate::exec::Description;
 
 /// What matters of a command's flags.
@@ -63,7 +64,7 @@ fn of_name(ctx: Ctx, name: &[u8]) -> Option<Arc<Description>> {
 }
 
 /// The flags of this command; for one with subcommands, of the subcommand.
-pub(super) fn facts(ctx: Ctx, command: &Command) -> Facts {
+pub(super) fn facts(ctx: Ctx, command: One<'_>) -> Facts {
     let Some(whole) = of_name(ctx, command.name()) else {
         return Facts { is_write: true, may_replicate: true, ..Facts::default() };
     };
@@ -81,7 +82,7 @@ pub(super) struct InTurn {
 }
 
 impl InTurn {
-    pub(super) fn facts(&mut self, ctx: Ctx, command: &Command) -> Facts {
+    pub(super) fn facts(&mut self, ctx: Ctx, command: One<'_>) -> Facts {
         if let Some((name, facts)) = &self.last
             && name == command.name()
         {

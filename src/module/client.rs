@@ -4,16 +4,16 @@
 //! once; only a request that must wait blocks its client. [`Blocked`] then owns the client: dropped without an answer,
 //! as by a task that panics or is cancelled, it replies an error. A client that disconnects cancels its request.
 
-use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ffi::c_int;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::{LazyLock, Mutex, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
 
 use futures_util::FutureExt;
 use redis_module::raw;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::api::{Ctx, ReplyTo, required};
@@ -28,57 +28,94 @@ pub(super) type Work = Pin<Box<dyn Future<Output = Result<Reply, Error>> + Send>
 
 /// Serves a request for the client of `ctx`: at once if nothing has to be waited for, else when it is done.
 pub(super) fn serve(ctx: Ctx, mut work: Work) {
-    let client = Client { to: ReplyTo(ctx.0), is_resp3: ctx.flags().is_resp3() };
+    let flags = ctx.flags();
+    let client = Client { to: ReplyTo(ctx.0), is_resp3: flags.is_resp3() };
     let runtime = match state::runtime() {
         Ok(runtime) => runtime,
         Err(error) => return client.send(&Err(error)),
     };
     link::cork();
-    let first_poll = {
-        let _entered = runtime.enter();
-        let mut context = Context::from_waker(Waker::noop());
-        catch_unwind(AssertUnwindSafe(|| main_thread::enter(ctx, || work.as_mut().poll(&mut context))))
-    };
+    let _entered = runtime.enter();
+    let begun = Arc::new(Begun { runtime: runtime.clone(), state: Mutex::default() });
+    let waker = Waker::from(begun.clone());
+    let mut context = Context::from_waker(&waker);
+    let first_poll = catch_unwind(AssertUnwindSafe(|| main_thread::enter(ctx, || work.as_mut().poll(&mut context))));
     match first_poll {
         Ok(Poll::Ready(result)) => client.send(&result),
         Err(_) => client.send(&Err(internal_error())),
-        Ok(Poll::Pending) if ctx.flags().deny_blocking() => client.send(&Err(Error::Invalid(CANNOT_WAIT.into()))),
+        Ok(Poll::Pending) if flags.deny_blocking() => client.send(&Err(Error::Invalid(CANNOT_WAIT.into()))),
         Ok(Poll::Pending) => {
-            let (blocked, cancelled) = Blocked::block(ctx);
-            BEGUN.with_borrow_mut(|begun| begun.push(Begun { work, blocked, cancelled }));
+            let (blocked, mut cancelled) = Blocked::block(ctx, flags.is_resp3());
+            // From now on the disconnection of the client is one of the things that are waited for.
+            let _ = cancelled.poll_unpin(&mut context);
+            begun.park(Parked { work, blocked, cancelled });
         }
     }
 }
 
-/// A request that has been begun in this round of the event loop.
+/// The server has taken all commands of this round of its event loop: lets go what they have to send.
+pub(super) fn hand_over() {
+    link::uncork();
+}
+
+/// A request that has been begun. It goes over to the runtime when something that it waits for has come, and not before:
+/// until then there is nothing to do for it there.
 struct Begun {
+    runtime: Handle,
+    state: Mutex<Waiting>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    is_woken: bool,
+    parked: Option<Parked>,
+}
+
+struct Parked {
     work: Work,
     blocked: Blocked,
     cancelled: oneshot::Receiver<()>,
 }
 
-thread_local! {
-    static BEGUN: RefCell<Vec<Begun>> = const { RefCell::new(Vec::new()) };
+impl Begun {
+    fn park(&self, parked: Parked) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.is_woken {
+            drop(state);
+            self.runtime.spawn(parked.finish());
+        } else {
+            state.parked = Some(parked);
+        }
+    }
 }
 
-/// The server has taken all commands of this round: hands what they have begun to the runtime.
-pub(super) fn hand_over() {
-    link::uncork();
-    let begun = BEGUN.take();
-    if begun.is_empty() {
-        return;
+impl Wake for Begun {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
     }
-    // Without a runtime each is dropped, which answers its client with an error.
-    let Ok(runtime) = state::runtime() else { return };
-    for Begun { work, blocked, cancelled } in begun {
-        runtime.spawn(async move {
-            let result = tokio::select! {
-                biased;
-                result = AssertUnwindSafe(work).catch_unwind() => result.unwrap_or_else(|_| Err(internal_error())),
-                _ = cancelled => return,
-            };
-            blocked.answer(&result);
-        });
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        let parked = {
+            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            state.is_woken = true;
+            state.parked.take()
+        };
+        if let Some(parked) = parked {
+            // A runtime that has ended drops it, which answers the client with an error.
+            self.runtime.spawn(parked.finish());
+        }
+    }
+}
+
+impl Parked {
+    async fn finish(self) {
+        let Self { work, blocked, cancelled } = self;
+        let result = tokio::select! {
+            biased;
+            result = AssertUnwindSafe(work).catch_unwind() => result.unwrap_or_else(|_| Err(internal_error())),
+            _ = cancelled => return,
+        };
+        blocked.answer(&result);
     }
 }
 
@@ -111,7 +148,7 @@ unsafe impl Send for Blocked {}
 
 impl Blocked {
     /// Blocks the client of a command. The receiver hears of its disconnection.
-    fn block(ctx: Ctx) -> (Self, oneshot::Receiver<()>) {
+    fn block(ctx: Ctx, is_resp3: bool) -> (Self, oneshot::Receiver<()>) {
         // SAFETY: a live context of a client that may be blocked. The context for replies is made here, since the
         // server reads the client while it makes it.
         let (handle, reply_ctx) = unsafe {
@@ -121,7 +158,7 @@ impl Blocked {
         };
         let (gone, cancelled) = oneshot::channel();
         waiting().insert(handle as usize, gone);
-        (Self { handle, ctx: reply_ctx, is_resp3: ctx.flags().is_resp3(), is_answered: false }, cancelled)
+        (Self { handle, ctx: reply_ctx, is_resp3, is_answered: false }, cancelled)
     }
 
     fn answer(mut self, result: &Result<Reply, Error>) {

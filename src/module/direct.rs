@@ -9,12 +9,9 @@
 //! not there may be on another node, and is left to a command; so is the first of each turn, which finds out whether the
 //! cluster serves anybody at all.
 
-use bytes::{BufMut, BytesMut};
-
 use super::api::{self, Ctx};
 use super::config;
 use super::string_key::StringKey;
-use crate::command::Command;
 
 /// From Redis 8.4 and Valkey 9 on slots move as a whole, and keys that have gone are deleted in the background.
 const MOVES_WHOLE_SLOTS: u32 = 0x0008_0400;
@@ -36,8 +33,11 @@ pub(super) struct Direct {
 impl Direct {
     /// `None` where strings are not read in place.
     pub(super) fn begin(ctx: Ctx) -> Option<Self> {
+        if !config::direct_reads() {
+            return None;
+        }
         let is_cluster = ctx.flags().is_cluster();
-        let may = config::direct_reads() && ctx.flags().is_primary() && why_not(is_cluster).is_none();
+        let may = ctx.flags().is_primary() && why_not(is_cluster).is_none();
         may.then_some(Self { ctx, is_serving: !is_cluster })
     }
 
@@ -46,23 +46,8 @@ impl Direct {
         self.is_serving = true;
     }
 
-    /// Appends the reply to a `GET` of a string that is there. `false` if the server has to run the command.
-    pub(super) fn read(&self, command: &Command, out: &mut BytesMut) -> bool {
-        let Some(key) = key_of_get(command).filter(|_| self.is_serving) else { return false };
-        let Some(string) = StringKey::open(self.ctx, key) else { return false };
-        let bytes = string.bytes();
-        out.put_u8(b'$');
-        out.put_slice(itoa::Buffer::new().format(bytes.len()).as_bytes());
-        out.put_slice(b"\r\n");
-        out.put_slice(bytes);
-        out.put_slice(b"\r\n");
-        true
+    /// The string that a `GET` of this key gives, if it is there. Without, the server has to run the command.
+    pub(super) fn read(&self, key: &[u8]) -> Option<StringKey> {
+        if self.is_serving { StringKey::open(self.ctx, key) } else { None }
     }
-}
-
-fn key_of_get(command: &Command) -> Option<&[u8]> {
-    if command.arg_count() != 2 || !command.name().eq_ignore_ascii_case(b"GET") {
-        return None;
-    }
-    command.args().nth(1)
 }

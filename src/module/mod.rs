@@ -22,6 +22,7 @@ mod main_thread;
 mod proxy;
 mod reply;
 mod setup;
+mod share;
 mod state;
 mod string_key;
 mod user;

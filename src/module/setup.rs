@@ -214,4 +214,12 @@ impl ShardFunc for SharedFunc {
     ) -> Result<&'t Arc<crate::topology::Node>, Error> {
         self.0.node(topology, command)
     }
+
+    fn node_of_key<'t>(
+        &self,
+        topology: &'t Topology,
+        key: &[u8],
+    ) -> Option<Result<&'t Arc<crate::topology::Node>, Error>> {
+        self.0.node_of_key(topology, key)
+    }
 }

@@ -13,6 +13,7 @@ use std::cmp::Ordering;
 #[cfg(feature = "module")]
 use std::sync::Arc;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "module")]
@@ -131,14 +132,11 @@ impl Combine for Builtin {
         if reply.is_null() {
             return Ok(());
         }
-        let number = |reply: &Reply| reply.number().ok_or_else(|| reply.describe());
         match self {
-            Self::Sum => partial.total.add(number(&reply)?),
-            Self::Avg => {
-                partial.total.add(number(&reply)?);
-                partial.count += 1;
+            Self::Sum | Self::Avg | Self::Min | Self::Max => {
+                let number = reply.number().ok_or_else(|| reply.describe())?;
+                self.take_number(partial, place, number);
             }
-            Self::Min | Self::Max => self.keep_best(&mut partial.best, Best { number: number(&reply)?, place }),
             Self::Count => partial.count += 1,
             Self::List => partial.elements.add_all(place, vec![reply]),
             Self::Concat | Self::Union => match reply {
@@ -150,6 +148,16 @@ impl Combine for Builtin {
             },
         }
         Ok(())
+    }
+
+    fn take_bulk(&self, partial: &mut Partial, place: u32, bytes: &[u8]) -> Result<(), String> {
+        match (self, Number::parse(bytes)) {
+            (Self::Sum | Self::Avg | Self::Min | Self::Max, Some(number)) => {
+                self.take_number(partial, place, number);
+                Ok(())
+            }
+            _ => self.take(partial, place, Reply::Bulk(Bytes::copy_from_slice(bytes))),
+        }
     }
 
     fn combine(&self, partial: &mut Partial, other: Partial) {
@@ -178,6 +186,16 @@ impl Combine for Builtin {
 }
 
 impl Builtin {
+    fn take_number(self, partial: &mut Partial, place: u32, number: Number) {
+        match self {
+            Self::Min | Self::Max => self.keep_best(&mut partial.best, Best { number, place }),
+            _ => {
+                partial.total.add(number);
+                partial.count += 1;
+            }
+        }
+    }
+
     fn keep_best(self, best: &mut Option<Best>, new: Best) {
         let is_better = |known: &Best| {
             let order = compare(new.number, known.number);

@@ -3,7 +3,7 @@
 use super::Total;
 use crate::combine::Combine;
 use crate::error::Error;
-use crate::reply::Reply;
+use crate::reply::{Number, Reply};
 
 /// The sum of the numbers among the replies: text that says no number, and all else, adds nothing.
 pub(crate) struct SumOfNumbers;
@@ -18,6 +18,13 @@ impl Combine for SumOfNumbers {
 
     fn take(&self, total: &mut Total, _place: u32, reply: Reply) -> Result<(), String> {
         if let Some(number) = reply.number() {
+            total.add(number);
+        }
+        Ok(())
+    }
+
+    fn take_bulk(&self, total: &mut Total, _place: u32, bytes: &[u8]) -> Result<(), String> {
+        if let Some(number) = Number::parse(bytes) {
             total.add(number);
         }
         Ok(())

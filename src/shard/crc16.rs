@@ -27,9 +27,8 @@ pub fn key_slot(key: &[u8]) -> u16 {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Crc16Slots;
 
-impl ShardFunc for Crc16Slots {
-    fn node<'t>(&self, topology: &'t Topology, command: &Command) -> Result<&'t Arc<Node>, Error> {
-        let key = routing_key(command)?;
+impl Crc16Slots {
+    fn place<'t>(&self, topology: &'t Topology, key: &[u8]) -> Result<&'t Arc<Node>, Error> {
         if !topology.has_slots() {
             let source = topology.source();
             return Err(Error::Topology(format!("the nodes of the provider '{source}' own no slots; use crc32")));
@@ -39,6 +38,16 @@ impl ShardFunc for Crc16Slots {
             Some(shard) => Ok(&shard.primary),
             None => Err(Error::Slots(format!("slot {slot} has no owner"))),
         }
+    }
+}
+
+impl ShardFunc for Crc16Slots {
+    fn node<'t>(&self, topology: &'t Topology, command: &Command) -> Result<&'t Arc<Node>, Error> {
+        self.place(topology, routing_key(command)?)
+    }
+
+    fn node_of_key<'t>(&self, topology: &'t Topology, key: &[u8]) -> Option<Result<&'t Arc<Node>, Error>> {
+        Some(self.place(topology, key))
     }
 }
 

@@ -88,11 +88,20 @@ impl Default for Ketama {
     }
 }
 
-impl ShardFunc for Ketama {
-    fn node<'t>(&self, topology: &'t Topology, command: &Command) -> Result<&'t Arc<Node>, Error> {
-        let key = routing_key(command)?;
+impl Ketama {
+    fn place<'t>(&self, topology: &'t Topology, key: &[u8]) -> Result<&'t Arc<Node>, Error> {
         let ring = self.ring(topology)?;
         node_at(topology, |_| ring.at(key))
+    }
+}
+
+impl ShardFunc for Ketama {
+    fn node<'t>(&self, topology: &'t Topology, command: &Command) -> Result<&'t Arc<Node>, Error> {
+        self.place(topology, routing_key(command)?)
+    }
+
+    fn node_of_key<'t>(&self, topology: &'t Topology, key: &[u8]) -> Option<Result<&'t Arc<Node>, Error>> {
+        Some(self.place(topology, key))
     }
 }
 

@@ -40,6 +40,12 @@ pub trait ShardFunc: Send + Sync + 'static {
     /// # Errors
     /// [`Error::Unroutable`] for a command that belongs to no single node.
     fn node<'t>(&self, topology: &'t Topology, command: &Command) -> Result<&'t Arc<Node>, Error>;
+
+    /// The same for any command that is routed by this key, where no more of it matters. Saves a map over many keys a
+    /// command for each. `None`, the default: the whole command is needed.
+    fn node_of_key<'t>(&self, _topology: &'t Topology, _key: &[u8]) -> Option<Result<&'t Arc<Node>, Error>> {
+        None
+    }
 }
 
 fn routing_key(command: &Command) -> Result<&[u8], Error> {

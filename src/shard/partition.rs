@@ -21,10 +21,19 @@ impl Crc32Partition {
     }
 }
 
+impl Crc32Partition {
+    fn place<'t>(&self, topology: &'t Topology, key: &[u8]) -> Result<&'t Arc<Node>, Error> {
+        node_at(topology, |count| Self::index(key, count))
+    }
+}
+
 impl ShardFunc for Crc32Partition {
     fn node<'t>(&self, topology: &'t Topology, command: &Command) -> Result<&'t Arc<Node>, Error> {
-        let key = routing_key(command)?;
-        node_at(topology, |count| Self::index(key, count))
+        self.place(topology, routing_key(command)?)
+    }
+
+    fn node_of_key<'t>(&self, topology: &'t Topology, key: &[u8]) -> Option<Result<&'t Arc<Node>, Error>> {
+        Some(self.place(topology, key))
     }
 }
 

@@ -12,12 +12,21 @@ use crate::topology::{Node, Topology};
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Rendezvous;
 
-impl ShardFunc for Rendezvous {
-    fn node<'t>(&self, topology: &'t Topology, command: &Command) -> Result<&'t Arc<Node>, Error> {
-        let key = routing_key(command)?;
+impl Rendezvous {
+    fn place<'t>(&self, topology: &'t Topology, key: &[u8]) -> Result<&'t Arc<Node>, Error> {
         let ids = topology.shards().iter().map(|shard| shard.primary.label().as_bytes());
         let best = ids.enumerate().max_by_key(|(_, id)| score(id, key)).map_or(0, |(index, _)| index);
         node_at(topology, |_| best)
+    }
+}
+
+impl ShardFunc for Rendezvous {
+    fn node<'t>(&self, topology: &'t Topology, command: &Command) -> Result<&'t Arc<Node>, Error> {
+        self.place(topology, routing_key(command)?)
+    }
+
+    fn node_of_key<'t>(&self, topology: &'t Topology, key: &[u8]) -> Option<Result<&'t Arc<Node>, Error>> {
+        Some(self.place(topology, key))
     }
 }
 

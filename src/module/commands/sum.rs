@@ -2,6 +2,7 @@
 
 use super::{Arg, Call, Kind, Spec};
 use crate::command::Command;
+use crate::commands::PerKey;
 use crate::error::Error;
 use crate::module::client::Work;
 use crate::reduce::SumOfNumbers;
@@ -18,7 +19,6 @@ pub(super) const SPEC: Spec = Spec {
 };
 
 fn run(call: &Call<'_>) -> Result<Work, Error> {
-    let get = Command::new("GET");
-    let gets: Vec<Command> = call.args.iter().map(|key| get.clone().key(key)).collect();
-    Ok(call.engine()?.map(gets).combine(SumOfNumbers))
+    let gets = PerKey::new(Command::new("GET"), &call.args);
+    Ok(call.engine()?.map_keys(gets).combine(SumOfNumbers))
 }

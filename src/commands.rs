@@ -1,0 +1,366 @@
+//! [`Commands`]: what one request sends, each command in a place of its own.
+//!
+//! A map is mostly one command for many keys. [`PerKey`] keeps it as just that: the words once, and the keys in a single
+//! buffer. A thousand keys then cost no thousand commands, here or on the node that they travel to.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use crate::argument::Argument;
+use crate::command::{AroundKey, Command, bulks};
+
+/// The commands of one request.
+#[derive(Debug, Clone)]
+pub enum Commands {
+    /// Any commands.
+    Each(Vec<Command>),
+    /// One command for each of many keys.
+    PerKey(PerKey),
+}
+
+impl Commands {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Each(commands) => commands.len(),
+            Self::PerKey(per_key) => per_key.len(),
+        }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The command in this place.
+    ///
+    /// # Panics
+    /// If there are not that many.
+    pub fn at(&self, place: usize) -> One<'_> {
+        match self {
+            Self::Each(commands) => One::Whole(&commands[place]),
+            Self::PerKey(per_key) => One::OfKey(per_key, per_key.key(place)),
+        }
+    }
+
+    /// Appends the commands in these places to `out`, as RESP arrays.
+    pub fn write_to(&self, places: impl Iterator<Item = usize>, out: &mut Vec<u8>) {
+        match self {
+            Self::Each(commands) => places.for_each(|place| commands[place].write_to(out)),
+            Self::PerKey(per_key) => per_key.write_to(places, out),
+        }
+    }
+
+    /// How many bytes [`write_to`](Self::write_to) adds, or a few less.
+    pub(crate) fn wire_len(&self, places: impl ExactSizeIterator<Item = usize>) -> usize {
+        match self {
+            Self::Each(commands) => places.map(|place| commands[place].wire_len()).sum(),
+            Self::PerKey(per_key) => {
+                let words = per_key.head.wire_len() + per_key.tail.len() + 8;
+                let count = places.len();
+                count * words + places.map(|place| per_key.key(place).len()).sum::<usize>()
+            }
+        }
+    }
+
+    /// All of them, in order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = One<'_>> {
+        (0..self.len()).map(|place| self.at(place))
+    }
+
+    /// Each by itself.
+    #[cfg(feature = "module")]
+    pub(crate) fn into_each(self) -> Vec<Command> {
+        match self {
+            Self::Each(commands) => commands,
+            Self::PerKey(per_key) => (0..per_key.len()).map(|place| per_key.command(place)).collect(),
+        }
+    }
+
+    /// Says of each whether it changes nothing, so that it may be sent twice. Of one command for many keys that is said if
+    /// it is so for all of them; they are not looked at one by one if the first verdict is one about all.
+    ///
+    /// # Errors
+    /// The first one that `judge` gives.
+    pub fn mark<E>(&mut self, mut judge: impl FnMut(One<'_>) -> Result<Verdict, E>) -> Result<(), E> {
+        match self {
+            Self::Each(commands) => commands.iter_mut().try_for_each(|command| {
+                let is_read_only = judge(One::Whole(command))?.is_read_only;
+                command.set_read_only(is_read_only);
+                Ok(())
+            }),
+            Self::PerKey(per_key) => {
+                let mut are_read_only = true;
+                for place in 0..per_key.len() {
+                    let verdict = judge(One::OfKey(per_key, per_key.key(place)))?;
+                    are_read_only &= verdict.is_read_only;
+                    if verdict.is_about_all_keys {
+                        break;
+                    }
+                }
+                per_key.head.set_read_only(are_read_only);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// What is said of a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Verdict {
+    /// It changes nothing.
+    pub is_read_only: bool,
+    /// The same would be said of it with any other key.
+    pub is_about_all_keys: bool,
+}
+
+impl From<Vec<Command>> for Commands {
+    fn from(commands: Vec<Command>) -> Self {
+        Self::Each(commands)
+    }
+}
+
+impl From<PerKey> for Commands {
+    fn from(per_key: PerKey) -> Self {
+        Self::PerKey(per_key)
+    }
+}
+
+/// One command for each of many keys, which is what each is routed by.
+///
+/// ```
+/// use rmr::{Command, PerKey};
+///
+/// let prices = PerKey::new(Command::new("HGET"), ["cart:1", "cart:2"]).arg("price");
+/// assert_eq!(prices.len(), 2);
+/// assert_eq!(prices.command(1).to_string(), "HGET cart:2 price");
+/// assert_eq!(prices.command(1).routing_key(), Some(&b"cart:2"[..]));
+/// ```
+#[derive(Clone)]
+pub struct PerKey {
+    /// What stands before the key.
+    head: Command,
+    /// What stands behind it, as it travels, and how many arguments that is.
+    tail: Vec<u8>,
+    tail_count: usize,
+    /// All keys, one behind the other, and where each of them ends.
+    keys: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl PerKey {
+    /// This command for each of the keys, which is added to it as its next argument.
+    pub fn new<K: Argument>(command: Command, keys: impl IntoIterator<Item = K>) -> Self {
+        /// Of most keys, in bytes.
+        const LENGTH: usize = 24;
+        let keys = keys.into_iter();
+        let (least, _) = keys.size_hint();
+        let (buffer, ends) = (Vec::with_capacity(least * LENGTH), Vec::with_capacity(least));
+        let mut per_key = Self { head: command, tail: Vec::new(), tail_count: 0, keys: buffer, ends };
+        for key in keys {
+            per_key.keys.extend_from_slice(&key.to_argument());
+            per_key.ends.push(per_key.keys.len());
+        }
+        per_key
+    }
+
+    /// Adds an argument behind the key.
+    #[must_use]
+    pub fn arg(mut self, argument: impl Argument) -> Self {
+        bulks::push(&mut self.tail, &argument.to_argument());
+        self.tail_count += 1;
+        self
+    }
+
+    /// Says that the command changes nothing, as [`Command::read_only`] does.
+    #[must_use]
+    pub fn read_only(mut self, read_only: bool) -> Self {
+        self.head.set_read_only(read_only);
+        self
+    }
+
+    /// The command's name, as it was given.
+    pub fn name(&self) -> &[u8] {
+        self.head.name()
+    }
+
+    /// How many keys there are.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// The command for the key in this place, by itself.
+    ///
+    /// # Panics
+    /// If there are not that many.
+    pub fn command(&self, place: usize) -> Command {
+        self.whole(self.key(place))
+    }
+
+    fn key(&self, place: usize) -> &[u8] {
+        let start = if place == 0 { 0 } else { self.ends[place - 1] };
+        &self.keys[start..self.ends[place]]
+    }
+
+    fn whole(&self, key: &[u8]) -> Command {
+        bulks::Args::of(&self.tail).fold(self.head.clone().key(key), Command::arg)
+    }
+
+    /// Appends the commands for the keys in these places as RESP arrays.
+    fn write_to(&self, places: impl Iterator<Item = usize>, out: &mut Vec<u8>) {
+        // What stands before a key is the same for all keys of one length.
+        let (mut before, mut length) = (Vec::new(), None);
+        for place in places {
+            let key = self.key(place);
+            if length != Some(key.len()) {
+                length = Some(key.len());
+                before.clear();
+                bulks::push_count(&mut before, self.arg_count());
+                before.extend_from_slice(self.head.wire());
+                bulks::push_length(&mut before, key.len());
+            }
+            out.extend_from_slice(&before);
+            out.extend_from_slice(key);
+            out.extend_from_slice(b"\r\n");
+            out.extend_from_slice(&self.tail);
+        }
+    }
+
+    /// How many arguments each of the commands has, the name included.
+    pub fn arg_count(&self) -> usize {
+        self.head.arg_count() + 1 + self.tail_count
+    }
+}
+
+impl fmt::Debug for PerKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PerKey({} for each of {} keys)", self.head, self.len())
+    }
+}
+
+/// One of the commands of a request, wherever it is kept.
+#[derive(Debug, Clone, Copy)]
+pub enum One<'a> {
+    /// By itself.
+    Whole(&'a Command),
+    /// With others for other keys.
+    OfKey(&'a PerKey, &'a [u8]),
+}
+
+impl<'a> One<'a> {
+    /// The command's name, as it was given.
+    pub fn name(self) -> &'a [u8] {
+        match self {
+            Self::Whole(command) => command.name(),
+            Self::OfKey(per_key, _) => per_key.head.name(),
+        }
+    }
+
+    /// The key that the command is routed by.
+    pub fn routing_key(self) -> Option<&'a [u8]> {
+        match self {
+            Self::Whole(command) => command.routing_key(),
+            Self::OfKey(_, key) => Some(key),
+        }
+    }
+
+    /// Whether the command may safely be sent twice.
+    pub fn is_read_only(self) -> bool {
+        match self {
+            Self::Whole(command) => command.is_read_only(),
+            Self::OfKey(per_key, _) => per_key.head.is_read_only(),
+        }
+    }
+
+    /// Name and arguments, in order.
+    pub fn args(self) -> impl Iterator<Item = &'a [u8]> {
+        let (head, key, tail) = match self {
+            Self::Whole(command) => (command.wire(), None, &[][..]),
+            Self::OfKey(per_key, key) => (per_key.head.wire(), Some(key), &per_key.tail[..]),
+        };
+        bulks::Args::of(head).chain(key).chain(bulks::Args::of(tail))
+    }
+
+    /// How many arguments there are, the name included.
+    pub fn arg_count(self) -> usize {
+        match self {
+            Self::Whole(command) => command.arg_count(),
+            Self::OfKey(per_key, _) => per_key.arg_count(),
+        }
+    }
+
+    /// The command by itself.
+    pub fn command(self) -> Cow<'a, Command> {
+        match self {
+            Self::Whole(command) => Cow::Borrowed(command),
+            Self::OfKey(per_key, key) => Cow::Owned(per_key.whole(key)),
+        }
+    }
+
+    /// The command taken apart at the key that it is routed by; `None` if that is none of its arguments.
+    pub(crate) fn around_key(self) -> Option<AroundKey<'a>> {
+        match self {
+            Self::Whole(command) => command.around_key(),
+            Self::OfKey(per_key, key) => Some(AroundKey { before: per_key.head.wire(), key, after: &per_key.tail }),
+        }
+    }
+}
+
+impl<'a> From<&'a Command> for One<'a> {
+    fn from(command: &'a Command) -> Self {
+        Self::Whole(command)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn per_key(before: &[Vec<u8>], keys: &[Vec<u8>], after: &[Vec<u8>]) -> PerKey {
+        let head = before.iter().fold(Command::new("NAME"), Command::arg);
+        after.iter().fold(PerKey::new(head, keys), PerKey::arg)
+    }
+
+    proptest! {
+        #[test]
+        fn one_of_many_keys_is_the_command_for_that_key(
+            before in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..5), 0..3),
+            keys in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..120), 1..5),
+            after in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..5), 0..3),
+        ) {
+            let commands = Commands::from(per_key(&before, &keys, &after));
+            prop_assert_eq!(commands.len(), keys.len());
+            let mut wire = Vec::new();
+            for (one, key) in commands.iter().zip(&keys) {
+                let command = before.iter().fold(Command::new("NAME"), Command::arg).key(key);
+                let command = after.iter().fold(command, Command::arg);
+                prop_assert_eq!(&*one.command(), &command);
+                command.write_to(&mut wire);
+                prop_assert!(one.args().eq(command.args()));
+                prop_assert_eq!(one.arg_count(), command.arg_count());
+                prop_assert_eq!((one.name(), one.routing_key()), (command.name(), command.routing_key()));
+            }
+            let mut written = Vec::new();
+            commands.write_to(0..commands.len(), &mut written);
+            prop_assert_eq!(written, wire);
+        }
+    }
+
+    #[test]
+    fn one_command_for_many_keys_only_reads_if_it_does_so_for_all() {
+        let mut commands = Commands::from(PerKey::new(Command::new("OBJECT"), ["FREQ", "ENCODING"]));
+        let verdict = |is_read_only, is_about_all_keys| Ok::<_, ()>(Verdict { is_read_only, is_about_all_keys });
+        commands.mark(|one| verdict(one.routing_key() == Some(b"FREQ"), false)).unwrap();
+        assert!(!commands.at(0).is_read_only());
+        commands.mark(|one| verdict(one.routing_key() == Some(b"FREQ"), true)).unwrap();
+        assert!(commands.iter().all(One::is_read_only));
+        assert_eq!(commands.mark(|_| Err("no")), Err("no"));
+    }
+}

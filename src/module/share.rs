@@ -1,0 +1,271 @@
+//! One node's share of a request, run in process: by the coordinator for itself, and by others for it.
+
+use std::time::Instant;
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::api::{self, Ctx};
+use super::call::Caller;
+use super::catalog::{self, Facts};
+use super::direct::Direct;
+use super::main_thread;
+use crate::commands::One;
+use crate::link::{Batch, Delivery, ELEMENT_COST, Failure, NOT_IN_PROCESS, Partial, Reduction, bulk, decode};
+use crate::reply::Reply;
+
+/// A batch that is being worked off.
+pub(super) struct Share {
+    batch: Batch,
+    /// How many of the commands have run.
+    done: usize,
+    outcome: Outcome,
+    is_too_big: bool,
+}
+
+/// What has come of the commands that have run.
+enum Outcome {
+    /// Their replies, as the server encodes them; they are read once all are there.
+    Replies(BytesMut),
+    /// What they were reduced to.
+    Reduced(Reduced),
+}
+
+struct Reduced {
+    places: Vec<u32>,
+    so_far: Partial,
+}
+
+impl Share {
+    pub(super) fn new(mut batch: Batch) -> Self {
+        let outcome = match batch.reduction.take() {
+            None => Outcome::Replies(BytesMut::new()),
+            Some(Reduction { combine, places, .. }) => {
+                let so_far = Partial { reduced: combine.open(), refused: Vec::new(), untaken: None };
+                Outcome::Reduced(Reduced { places, so_far })
+            }
+        };
+        Self { batch, done: 0, outcome, is_too_big: false }
+    }
+
+    pub(super) fn batch(&self) -> &Batch {
+        &self.batch
+    }
+
+    /// Runs in turns on the main thread until all is done.
+    pub(super) async fn work_off(mut self) -> Delivery {
+        while !self.is_done() {
+            let turn = main_thread::in_turn(move |turn| {
+                self.run(turn.ctx, Some(turn.until));
+                self
+            });
+            self = match turn.await {
+                Ok(share) => share,
+                Err(error) => return Delivery::failed(Failure::Lost(error.to_string())),
+            };
+        }
+        self.deliver()
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        self.is_too_big || self.done == self.batch.picks.len()
+    }
+
+    /// Runs commands, in the database that is meant, until all are done or time is up.
+    pub(super) fn run(&mut self, ctx: Ctx, until: Option<Instant>) {
+        let selected = ctx.selected_database();
+        if selected == self.batch.database {
+            return self.run_selected(ctx, until);
+        }
+        if ctx.select_database(self.batch.database) {
+            self.run_selected(ctx, until);
+            ctx.select_database(selected);
+        } else {
+            // The list of nodes may name databases that the server does not have.
+            while !self.is_done() {
+                self.put(b"-ERR DB index is out of range\r\n");
+            }
+        }
+    }
+
+    fn run_selected(&mut self, ctx: Ctx, until: Option<Instant>) {
+        /// Looking at the clock costs as much as a part of a command.
+        const BETWEEN_LOOKS: usize = 8;
+        let mut since_look = 0;
+        let writes = Writes::look(ctx);
+        let mut looked_up = LookedUp::default();
+        let mut caller = Caller::new(ctx, self.batch.protocol);
+        let mut direct = Direct::begin(ctx);
+        let commands = self.batch.commands.clone();
+        while !self.is_done() {
+            let command = commands.at(self.batch.picks[self.done] as usize);
+            let Kind { facts, is_get } = looked_up.kind(ctx, command);
+            let reads = direct.as_ref().filter(|_| is_get);
+            if let Some(refusal) = writes.refusal(facts) {
+                self.put(refusal);
+            } else if let Some(string) = reads.and_then(|direct| direct.read(argument(command)?)) {
+                self.put_string(string.bytes());
+            } else if facts.is_of_module {
+                // Not all modules ask whether their client can be blocked, and a server aborts where one in process is:
+                // `VSIM` does so to Redis 8.2.
+                self.hand_back();
+            } else {
+                let called = caller.call(command.args());
+                if called.is_not_here() {
+                    self.hand_back();
+                } else {
+                    direct.iter_mut().for_each(Direct::has_served);
+                    self.put(called.wire());
+                }
+            }
+            since_look += 1;
+            if since_look == BETWEEN_LOOKS {
+                since_look = 0;
+                if until.is_some_and(|until| Instant::now() >= until) {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Answers that the next command has to go over a socket.
+    fn hand_back(&mut self) {
+        self.put(&[b"-", NOT_IN_PROCESS, b"\r\n"].concat());
+    }
+
+    /// Takes the reply to the next command.
+    fn put(&mut self, wire: &[u8]) {
+        match &mut self.outcome {
+            Outcome::Replies(replies) => replies.put_slice(wire),
+            Outcome::Reduced(reduced) => reduced.take(self.done as u32, wire),
+        }
+        self.has_taken(wire.len());
+    }
+
+    /// The same for a string.
+    fn put_string(&mut self, bytes: &[u8]) {
+        match &mut self.outcome {
+            Outcome::Replies(replies) => {
+                replies.put_u8(b'$');
+                replies.put_slice(itoa::Buffer::new().format(bytes.len()).as_bytes());
+                replies.put_slice(b"\r\n");
+                replies.put_slice(bytes);
+                replies.put_slice(b"\r\n");
+            }
+            Outcome::Reduced(reduced) => reduced.take_bulk(self.done as u32, bytes),
+        }
+        self.has_taken(bytes.len());
+    }
+
+    fn has_taken(&mut self, bytes: usize) {
+        self.done += 1;
+        self.is_too_big = !self.batch.budget.take(bytes + ELEMENT_COST);
+    }
+
+    /// What there is to say when all is done.
+    pub(super) fn deliver(self) -> Delivery {
+        let wire = match self.outcome {
+            Outcome::Reduced(_) if self.is_too_big => return Delivery::failed(Failure::TooBig),
+            Outcome::Reduced(reduced) => return Delivery::reduced(reduced.so_far),
+            Outcome::Replies(wire) => wire.freeze(),
+        };
+        let answered = if self.is_too_big { self.done.saturating_sub(1) } else { self.done };
+        let mut replies = Vec::with_capacity(answered);
+        let mut at = 0;
+        while replies.len() < answered {
+            match decode(&wire, &mut at) {
+                Ok(reply) => replies.push(reply),
+                Err(error) => {
+                    return Delivery { replies, failure: Some(Failure::Lost(error.to_string())), partial: None };
+                }
+            }
+        }
+        Delivery { replies, failure: self.is_too_big.then_some(Failure::TooBig), partial: None }
+    }
+}
+
+impl Reduced {
+    /// Takes the reply to the command of this number.
+    fn take(&mut self, number: u32, wire: &[u8]) {
+        if let Some(bytes) = bulk(wire) {
+            return self.take_bulk(number, bytes);
+        }
+        match decode(&Bytes::copy_from_slice(wire), &mut 0) {
+            Ok(Reply::Error(message)) => self.so_far.refused.push((number, message)),
+            Ok(reply) => {
+                let taken = self.so_far.reduced.take(self.places[number as usize], reply);
+                self.has_taken(number, taken);
+            }
+            Err(error) => self.so_far.refused.push((number, format!("ERR {error}").into())),
+        }
+    }
+
+    fn take_bulk(&mut self, number: u32, bytes: &[u8]) {
+        let taken = self.so_far.reduced.take_bulk(self.places[number as usize], bytes);
+        self.has_taken(number, taken);
+    }
+
+    fn has_taken(&mut self, number: u32, taken: Result<(), String>) {
+        if let Err(found) = taken {
+            self.so_far.untaken.get_or_insert((number, found));
+        }
+    }
+}
+
+/// What matters of a command beside its key.
+#[derive(Clone, Copy)]
+struct Kind {
+    facts: Facts,
+    is_get: bool,
+}
+
+/// The kinds of one command after the other. Those that differ in their keys only are looked up once.
+#[derive(Default)]
+struct LookedUp {
+    known: catalog::InTurn,
+    of_all: Option<Kind>,
+}
+
+impl LookedUp {
+    fn kind(&mut self, ctx: Ctx, command: One<'_>) -> Kind {
+        if let Some(kind) = self.of_all {
+            return kind;
+        }
+        let facts = self.known.facts(ctx, command);
+        let is_get = facts.is_read_only && command.arg_count() == 2 && command.name().eq_ignore_ascii_case(b"GET");
+        let kind = Kind { facts, is_get };
+        let is_of_all = matches!(command, One::OfKey(..)) && !facts.is_of_subcommand;
+        self.of_all = is_of_all.then_some(kind);
+        kind
+    }
+}
+
+/// The first argument.
+fn argument(command: One<'_>) -> Option<&[u8]> {
+    match command {
+        One::OfKey(per_key, key) if per_key.arg_count() == 2 => Some(key),
+        _ => command.args().nth(1),
+    }
+}
+
+/// Whether this server takes writes now. In-process calls do not ask, so we do.
+struct Writes {
+    is_replica: bool,
+    are_paused: bool,
+}
+
+impl Writes {
+    fn look(ctx: Ctx) -> Self {
+        Self { is_replica: ctx.flags().is_read_only_replica(), are_paused: api::writes_are_paused() }
+    }
+
+    fn refusal(&self, facts: Facts) -> Option<&'static [u8]> {
+        if !self.is_replica && !self.are_paused || !facts.is_write {
+            return None;
+        }
+        Some(if self.is_replica {
+            b"-READONLY You can't write against a read only replica.\r\n"
+        } else {
+            b"-TRYAGAIN writes are paused, as for a failover\r\n"
+        })
+    }
+}
