@@ -8,11 +8,20 @@ use bytes::Bytes;
 pub trait Argument {
     /// The argument as it is sent.
     fn to_argument(&self) -> Cow<'_, [u8]>;
+
+    /// Calls with the same, which an integer can do without an allocation. The default is what all others need.
+    fn with_argument(&self, take: &mut dyn FnMut(&[u8])) {
+        take(&self.to_argument());
+    }
 }
 
 impl<A: Argument + ?Sized> Argument for &A {
     fn to_argument(&self) -> Cow<'_, [u8]> {
         (**self).to_argument()
+    }
+
+    fn with_argument(&self, take: &mut dyn FnMut(&[u8])) {
+        (**self).with_argument(take);
     }
 }
 
@@ -37,6 +46,10 @@ macro_rules! in_digits {
         $(impl Argument for $type {
             fn to_argument(&self) -> Cow<'_, [u8]> {
                 Cow::Owned(itoa::Buffer::new().format(*self).as_bytes().to_vec())
+            }
+
+            fn with_argument(&self, take: &mut dyn FnMut(&[u8])) {
+                take(itoa::Buffer::new().format(*self).as_bytes());
             }
         })*
     };

@@ -45,6 +45,21 @@ impl Command {
         command
     }
 
+    /// A command of this name that will take so many bytes, which are set aside at once.
+    pub(crate) fn with_room(name: &str, room: usize) -> Self {
+        let mut command = Self { wire: Wire::with_room(room), name: 0..0, count: 0, key: None, read_only: false };
+        command.name = command.push(name.as_bytes());
+        command
+    }
+
+    /// Adds the arguments of another command that stand behind its name and the first few.
+    pub(crate) fn push_args_of(&mut self, other: &Self, without: usize) {
+        let mut args = bulks::Args::of(&other.wire.bytes()[other.name.end + 2..]);
+        let left_out = args.by_ref().take(without).count();
+        self.wire.extend([args.rest()]);
+        self.count += other.count - 1 - left_out;
+    }
+
     /// A command from a whole argument list, its name first. `None` if the list is empty.
     pub fn from_args<A: Argument>(args: impl IntoIterator<Item = A>) -> Option<Self> {
         let mut args = args.into_iter();
@@ -55,7 +70,9 @@ impl Command {
     /// Adds an argument.
     #[must_use]
     pub fn arg(mut self, argument: impl Argument) -> Self {
-        self.push(&argument.to_argument());
+        argument.with_argument(&mut |argument| {
+            self.push(argument);
+        });
         self
     }
 
@@ -77,20 +94,26 @@ impl Command {
     /// ```
     #[must_use]
     pub fn routed_by(mut self, key: impl Argument) -> Self {
-        self.key = Some(Key::Apart(key.to_argument().into()));
+        self.route_by(&key.to_argument());
         self
     }
 
+    /// The same, in place.
+    pub(crate) fn route_by(&mut self, key: &[u8]) {
+        self.key = Some(Key::Apart(key.into()));
+    }
+
     /// Routes the command by the argument at this position, its name being the first.
-    #[must_use]
-    pub(crate) fn routed_by_argument(mut self, at: usize) -> Self {
-        let start = self.wire.bytes().as_ptr() as usize;
-        let span = self.args().nth(at).map(|arg| {
-            let from = arg.as_ptr() as usize - start;
-            from..from + arg.len()
-        });
+    pub(crate) fn route_by_argument(&mut self, at: usize) {
+        let wire = self.wire.bytes();
+        let span = match at {
+            0 => Some(self.name.clone()),
+            _ => bulks::Args::of(&wire[self.name.end + 2..]).nth(at - 1).map(|arg| {
+                let from = arg.as_ptr() as usize - wire.as_ptr() as usize;
+                from..from + arg.len()
+            }),
+        };
         self.key = span.map(Key::Argument);
-        self
     }
 
     /// The same command, routed by no key so far.
@@ -169,11 +192,8 @@ impl Command {
     }
 
     fn push(&mut self, argument: &[u8]) -> Range<usize> {
-        let mut digits = itoa::Buffer::new();
-        let digits = digits.format(argument.len()).as_bytes();
-        let end = self.wire.append([b"$", digits, b"\r\n", argument, b"\r\n"]) - 2;
         self.count += 1;
-        end - argument.len()..end
+        self.wire.push(argument)
     }
 }
 
@@ -229,18 +249,29 @@ pub(crate) mod bulks {
         pub(crate) fn of(wire: &'a [u8]) -> Self {
             Self { wire }
         }
+
+        /// What has not been walked, as it travels.
+        pub(crate) fn rest(&self) -> &'a [u8] {
+            self.wire
+        }
     }
 
     impl<'a> Iterator for Args<'a> {
         type Item = &'a [u8];
 
         fn next(&mut self) -> Option<&'a [u8]> {
-            let digits = self.wire.strip_prefix(b"$")?;
-            let end = digits.iter().position(|&byte| byte == b'\r')?;
-            let length = digits[..end].iter().fold(0, |length, digit| length * 10 + usize::from(digit - b'0'));
-            let body = &digits[end + 2..];
-            self.wire = &body[length + 2..];
-            Some(&body[..length])
+            let (mut at, mut length) = (1, 0);
+            self.wire.strip_prefix(b"$")?;
+            loop {
+                match *self.wire.get(at)? {
+                    b'\r' => break,
+                    digit => length = length * 10 + usize::from(digit - b'0'),
+                }
+                at += 1;
+            }
+            let (arg, rest) = self.wire[at + 2..].split_at(length);
+            self.wire = &rest[2..];
+            Some(arg)
         }
     }
 }
@@ -296,6 +327,18 @@ mod tests {
         let mut wire = Vec::new();
         Command::new("SET").key("k").arg("v1").write_to(&mut wire);
         assert_eq!(wire, b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$2\r\nv1\r\n");
+    }
+
+    #[test]
+    fn a_command_takes_the_arguments_of_others() {
+        let mut all = Command::with_room("MSET", 10);
+        all.push_args_of(&Command::new("SET").key("a").arg(1), 0);
+        all.push_args_of(&Command::new("SET").key("b").arg("x".repeat(80)), 0);
+        assert_eq!(all, Command::new("MSET").arg("a").arg(1).arg("b").arg("x".repeat(80)));
+        let mut all = Command::with_room("HMGET", 0);
+        all.push_args_of(&Command::new("HGET").key("h").arg("a"), 0);
+        all.push_args_of(&Command::new("HGET").key("h").arg("b"), 1);
+        assert_eq!(all, Command::new("HMGET").arg("h").arg("a").arg("b"));
     }
 
     #[test]

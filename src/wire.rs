@@ -1,5 +1,7 @@
 //! [`Wire`]: the bytes of a command, which are few as a rule.
 
+use std::ops::Range;
+
 /// Bytes that are only added to. Up to 62 of them stand in the value itself: a map of a thousand short commands then
 /// costs no thousand allocations.
 #[derive(Clone)]
@@ -18,29 +20,46 @@ impl Wire {
         }
     }
 
-    /// Adds the pieces, one behind the other; gives the length that there is then.
-    pub(crate) fn append(&mut self, pieces: [&[u8]; 5]) -> usize {
-        let added: usize = pieces.iter().map(|piece| piece.len()).sum();
+    /// None so far, in a buffer for so many.
+    pub(crate) fn with_room(room: usize) -> Self {
+        Self::Long(Vec::with_capacity(room))
+    }
+
+    /// Adds an argument in the form in which it travels. Gives where it stands itself.
+    pub(crate) fn push(&mut self, argument: &[u8]) -> Range<usize> {
         if let Self::Short { length, bytes } = self {
-            let mut at = usize::from(*length);
-            if at + added <= bytes.len() {
-                for piece in pieces {
-                    bytes[at..at + piece.len()].copy_from_slice(piece);
-                    at += piece.len();
-                }
-                *length = at as u8;
-                return at;
+            let at = usize::from(*length);
+            let size = argument.len();
+            // All that fits here has a length of two digits at the most.
+            let (tens, ones) = (b'0' + (size / 10 % 10) as u8, b'0' + (size % 10) as u8);
+            let (head, head_size) = match size {
+                0..10 => ([b'$', ones, b'\r', b'\n', 0], 4),
+                _ => ([b'$', tens, ones, b'\r', b'\n'], 5),
+            };
+            let (start, end) = (at + head_size, at + head_size + size);
+            if end + 2 <= bytes.len() {
+                bytes[at..at + 5].copy_from_slice(&head);
+                bytes[start..end].copy_from_slice(argument);
+                bytes[end..end + 2].copy_from_slice(b"\r\n");
+                *length = (end + 2) as u8;
+                return start..end;
             }
         }
+        let mut digits = itoa::Buffer::new();
+        self.extend([b"$", digits.format(argument.len()).as_bytes(), b"\r\n", argument, b"\r\n"]);
+        let end = self.bytes().len() - 2;
+        end - argument.len()..end
+    }
+
+    /// Adds the pieces, one behind the other.
+    pub(crate) fn extend<const N: usize>(&mut self, pieces: [&[u8]; N]) {
         let mut long = match std::mem::replace(self, Self::EMPTY) {
             Self::Long(long) => long,
             Self::Short { length, bytes } => bytes[..usize::from(length)].to_vec(),
         };
-        long.reserve(added);
+        long.reserve(pieces.iter().map(|piece| piece.len()).sum());
         pieces.iter().for_each(|piece| long.extend_from_slice(piece));
-        let length = long.len();
         *self = Self::Long(long);
-        length
     }
 }
 

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
+use super::deliver::Item;
 use crate::command::{Command, printable};
 use crate::describe::Description;
 use crate::engine::{Engine, Options};
@@ -60,83 +61,83 @@ impl Known {
     }
 }
 
-/// A command that is ready to go to its key's host.
-pub(super) struct Routed {
-    pub(super) command: Command,
-    /// It touches the one key that it names, and nothing else.
-    pub(super) has_one_key: bool,
-    /// It may keep its connection waiting.
-    pub(super) may_block: bool,
-}
-
 /// What the arguments of a command alone say.
 enum Found {
-    Ready(Routed),
+    /// It may go, and may keep its connection waiting or not.
+    Ready {
+        may_block: bool,
+    },
     /// Only the server can tell.
-    AskServer(Routed),
+    AskServer,
     Refused(Error),
+}
+
+/// What was found out about commands as they were made ready to go.
+#[derive(Default)]
+pub(super) struct Routed {
+    /// Those that cannot go, with the reason.
+    pub(super) refused: Vec<(usize, Error)>,
+    /// Whether one of the others may keep its connection waiting.
+    pub(super) may_block: bool,
 }
 
 impl Catalog {
     /// Makes commands ready to go: those that are to go to their own key's host are routed by it, or refused with the
     /// reason; all that only read are marked as such.
-    pub(super) async fn route(
-        &self,
-        engine: &Engine,
-        commands: Vec<Command>,
-        is_by_key: impl Fn(usize) -> bool,
-    ) -> Vec<Result<Routed, Error>> {
-        let ignorance = self.learn(engine, &commands).await.err();
+    pub(super) async fn route(&self, engine: &Engine, items: &mut [Item]) -> Routed {
+        let mut ignorance = None;
         let mut last: Option<(Vec<u8>, Option<Known>)> = None;
-        let mut routed = Vec::with_capacity(commands.len());
+        let mut routed = Routed::default();
         let mut open = Vec::new();
-        for (place, command) in commands.into_iter().enumerate() {
-            let by_key = is_by_key(place);
+        for place in 0..items.len() {
             // A map has few names; most often it is the one before.
-            if last.as_ref().is_none_or(|(name, _)| name != command.name()) {
-                last = Some((command.name().to_vec(), self.known(&command)));
+            let name = items[place].command.name();
+            if last.as_ref().is_none_or(|(last, _)| last != name) {
+                let name = name.to_vec();
+                let mut known = self.known(&name);
+                if known.is_none() && ignorance.is_none() {
+                    // Once for all names.
+                    ignorance = Some(self.learn(engine, &items[place..]).await.err());
+                    known = self.known(&name);
+                }
+                last = Some((name, known));
             }
+            let item = &mut items[place];
             let known = last.as_ref().and_then(|(_, known)| known.as_ref());
-            routed.push(match (known, &ignorance) {
-                (None, _) if !by_key => Ok(Routed { command, has_one_key: false, may_block: false }),
-                (None, Some(error)) => Err(error.clone()),
-                (known, _) => match look(known, command, by_key) {
-                    Found::Ready(routed) => Ok(routed),
-                    Found::Refused(error) => Err(error),
-                    Found::AskServer(routed) => {
-                        open.push((place, getkeys(&routed.command)));
-                        Ok(routed)
-                    }
+            match (known, &ignorance) {
+                (None, _) if !item.is_by_own_key => {}
+                (None, Some(Some(error))) => routed.refused.push((place, error.clone())),
+                (known, _) => match look(known, item) {
+                    Found::Ready { may_block } => routed.may_block |= may_block,
+                    Found::Refused(error) => routed.refused.push((place, error)),
+                    Found::AskServer => open.push(place),
                 },
-            });
+            }
         }
         if open.is_empty() {
             return routed;
         }
-        let (places, questions): (Vec<usize>, Vec<Command>) = open.into_iter().unzip();
+        let questions = open.iter().map(|&place| getkeys(&items[place].command)).collect();
         let answers = match ask(engine, questions).await {
             Ok(answers) => answers,
-            Err(error) => places.iter().map(|_| Err(error.clone())).collect(),
+            Err(error) => open.iter().map(|_| Err(error.clone())).collect(),
         };
-        for (place, answer) in places.into_iter().zip(answers) {
-            if let Ok(open) = &mut routed[place] {
-                match by_answer(&open.command, answer) {
-                    Ok(command) => open.command = command,
-                    Err(error) => routed[place] = Err(error),
-                }
+        for (place, answer) in open.into_iter().zip(answers) {
+            if let Err(error) = route_by_answer(&mut items[place].command, answer) {
+                routed.refused.push((place, error));
             }
         }
         routed
     }
 
     /// Asks for what is not known yet of these commands.
-    async fn learn(&self, engine: &Engine, commands: &[Command]) -> Result<(), Error> {
+    async fn learn(&self, engine: &Engine, items: &[Item]) -> Result<(), Error> {
         let mut missing = HashSet::new();
         {
             let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
             let mut last: &[u8] = &[];
-            for command in commands {
-                let name = command.name();
+            for item in items {
+                let name = item.command.name();
                 if name != last && !known.contains_key(name) {
                     missing.insert(name);
                 }
@@ -160,47 +161,51 @@ impl Catalog {
         Ok(())
     }
 
-    fn known(&self, command: &Command) -> Option<Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).get(command.name()).cloned()
+    fn known(&self, name: &[u8]) -> Option<Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 }
 
-fn look(known: Option<&Known>, mut command: Command, by_key: bool) -> Found {
+fn look(known: Option<&Known>, item: &mut Item) -> Found {
+    let command = &mut item.command;
     let Some(known) = known else {
         let name = printable(command.name());
         return Found::Refused(Error::Unroutable(format!(
             "the servers do not know '{name}', so nobody can say which key it is for"
         )));
     };
-    let of_subcommand = known.of_subcommand(&command);
+    let of_subcommand = known.of_subcommand(command);
     let Known { description, only_reads, may_block, runs_code, only_key_at } = of_subcommand.as_ref().unwrap_or(known);
-    let (may_block, runs_code) = (*may_block, *runs_code);
+    let ready = Found::Ready { may_block: *may_block };
     command.set_read_only(command.is_read_only() || *only_reads);
-    let routed = |command, has_one_key| Routed { command, has_one_key, may_block };
-    if command.is_routed_apart() || !by_key {
-        return Found::Ready(routed(command, false));
+    if command.is_routed_apart() || !item.is_by_own_key {
+        return ready;
     }
     if let Some(at) = only_key_at {
-        return match *at < command.arg_count() {
-            true => Found::Ready(routed(command.routed_by_argument(*at), !runs_code)),
-            false => Found::Refused(no_key(&command)),
-        };
+        if *at >= command.arg_count() {
+            return Found::Refused(no_key(command));
+        }
+        command.route_by_argument(*at);
+        item.has_one_key = !runs_code;
+        return ready;
     }
     let args: Vec<&[u8]> = command.args().collect();
-    let Some(mut keys) = description.key_positions(&args) else { return Found::AskServer(routed(command, false)) };
+    let Some(mut keys) = description.key_positions(&args) else { return Found::AskServer };
     keys.extend(description.channel.filter(|&at| keys.is_empty() && at < args.len()));
-    let Some(&first) = keys.first() else { return Found::Refused(no_key(&command)) };
+    let Some(&first) = keys.first() else { return Found::Refused(no_key(command)) };
     if keys.iter().any(|&at| args[at] != args[first]) {
-        return Found::Refused(several_keys(&command, keys.len()));
+        return Found::Refused(several_keys(command, keys.len()));
     }
-    Found::Ready(routed(command.routed_by_argument(first), !runs_code))
+    command.route_by_argument(first);
+    item.has_one_key = !runs_code;
+    ready
 }
 
 fn getkeys(command: &Command) -> Command {
     command.args().fold(Command::new("COMMAND").arg("GETKEYS"), Command::arg).read_only(true)
 }
 
-fn by_answer(command: &Command, answer: Result<Reply, Error>) -> Result<Command, Error> {
+fn route_by_answer(command: &mut Command, answer: Result<Reply, Error>) -> Result<(), Error> {
     let keys = match answer {
         Ok(keys) => keys,
         Err(Error::Shard { message, .. }) if !message.starts_with(b"ERR The command has no key arguments") => {
@@ -215,12 +220,12 @@ fn by_answer(command: &Command, answer: Result<Reply, Error>) -> Result<Command,
     if keys.iter().any(|key| *key != first) {
         return Err(several_keys(command, keys.len()));
     }
-    let command = command.clone();
     let at = command.args().skip(1).position(|arg| arg == first);
     match at {
-        Some(at) => Ok(command.routed_by_argument(at + 1)),
-        None => Ok(command.routed_by(first)),
+        Some(at) => command.route_by_argument(at + 1),
+        None => command.route_by(first),
     }
+    Ok(())
 }
 
 fn no_key(command: &Command) -> Error {

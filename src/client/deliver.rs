@@ -4,9 +4,11 @@
 //! merged form was refused, keys that a merged command said nothing about, scripts that a server did not know. None of
 //! these can be told from having run in its place ([`merge`](super::merge), [`Item::is_followed`]).
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use foldhash::fast::RandomState;
 use futures_util::{StreamExt, stream};
 
 use super::merge::{self, Pair};
@@ -26,6 +28,8 @@ pub(crate) struct Item {
     pub(crate) node: Option<Arc<Node>>,
     /// The script that it calls by its SHA-1.
     pub(crate) script: Option<Script>,
+    /// It goes to the host of its own key, which the catalog has to find.
+    pub(crate) is_by_own_key: bool,
     /// Commands come behind it that must not run before it.
     pub(crate) is_followed: bool,
     /// It touches the one key that it names, and nothing else.
@@ -33,21 +37,25 @@ pub(crate) struct Item {
 }
 
 impl Item {
-    /// A command for the host of its key.
-    pub(crate) fn keyed(command: Command, has_one_key: bool) -> Self {
-        Self { command, node: None, script: None, is_followed: false, has_one_key }
+    /// A command for the host of its key; which that is, the catalog says.
+    pub(crate) fn keyed(command: Command) -> Self {
+        let (node, script) = (None, None);
+        Self { command, node, script, is_by_own_key: true, is_followed: false, has_one_key: false }
     }
 
-    /// A command for a host that its caller has chosen.
-    pub(crate) fn chosen(command: Command, node: Option<Arc<Node>>) -> Self {
+    /// A command for a host that its caller chooses, by a node or a key of which it is not known to be its own.
+    pub(crate) fn chosen(command: Command) -> Self {
         let has_one_key = merge::Pair::of(&command).is_some();
-        Self { command, node, script: None, is_followed: false, has_one_key }
+        Self { is_by_own_key: false, has_one_key, ..Self::keyed(command) }
     }
 
     /// The only key that it touches, if that is known.
     pub(super) fn only_key(&self) -> Option<&[u8]> {
+        if !self.has_one_key {
+            return None;
+        }
         let key = if self.command.is_routed_apart() { None } else { self.command.routing_key() };
-        key.or_else(|| self.command.args().nth(1)).filter(|_| self.has_one_key)
+        key.or_else(|| self.command.args().nth(1))
     }
 }
 
@@ -59,66 +67,120 @@ pub(crate) struct How {
     pub(crate) auto_batch: bool,
 }
 
-/// Delivers all items, within the engine's deadline. One outcome each, in order.
-pub(crate) async fn deliver(engine: &Engine, items: Vec<Item>, how: How) -> Vec<Result<Reply, Error>> {
-    let topology = match engine.pinned_topology().await {
-        Ok(topology) => topology,
-        Err(error) => return vec![Err(error); items.len()],
-    };
-    let mut outcomes: Vec<Option<Result<Reply, Error>>> = items.iter().map(|_| None).collect();
-    let mut shares: Vec<(Arc<Node>, Vec<usize>, Vec<Item>)> = Vec::new();
-    let even_share = items.len() / topology.data_shards().count().max(1) * 5 / 4 + 1;
-    let mut last_fit: Option<Vec<u8>> = None;
-    for (place, item) in items.into_iter().enumerate() {
-        // One that must not be sent harms no other. A batch has few names; most often it is the one before.
-        if last_fit.as_deref() != Some(item.command.name()) {
-            if let Err(error) = check_each_fit(std::slice::from_ref(&item.command)) {
-                outcomes[place] = Some(Err(error));
-                continue;
-            }
-            last_fit = (item.command.arg_count() < 2 || item.has_one_key).then(|| item.command.name().to_vec());
+/// What has become of an item. Errors are kept apart: they are large and few, items are many.
+type Outcome = Result<Reply, Box<Error>>;
+
+/// Delivers all items but those that were refused already, within the engine's deadline. One outcome each, in order.
+pub(crate) async fn deliver(
+    engine: &Engine,
+    items: &[Item],
+    refused: Vec<(usize, Error)>,
+    how: How,
+) -> impl ExactSizeIterator<Item = Result<Reply, Error>> + use<> {
+    let topology = engine.pinned_topology().await;
+    let mut parted = Parted::of(engine, topology.as_deref(), items, refused);
+    if let Ok(topology) = &topology {
+        let mut shares = Vec::with_capacity(parted.shares.len());
+        for (at, (node, items)) in std::mem::take(&mut parted.shares).into_iter().enumerate() {
+            let outcomes = items.iter().map(|_| None).collect();
+            let share = Share { engine, node, items, outcomes };
+            shares.push(async move { (at, share.run(topology, how.auto_batch).await) });
         }
-        let node = match &item.node {
-            Some(node) => Ok(node),
-            None => engine.owner(&topology, &item.command),
+        let mut done = stream::iter(shares).buffer_unordered(how.max_concurrency.max(1));
+        while let Some((at, outcomes)) = done.next().await {
+            parted.outcomes[at] = outcomes.into_iter();
+        }
+    }
+    // What a share has been told is in the order of its items.
+    let Parted { of, mut refused, mut outcomes, .. } = parted;
+    of.into_iter().map(move |share| {
+        let outcome = match share {
+            Some(share) => outcomes[share].next().flatten(),
+            None => refused.next().map(|error| Err(error.into())),
         };
-        match node {
-            Ok(node) => match shares.iter_mut().find(|(known, ..)| Arc::ptr_eq(known, node)) {
-                Some((_, places, items)) => {
-                    places.push(place);
-                    items.push(item);
+        let missing = || Err(Error::Topology("no host was found for the command".into()));
+        outcome.map_or_else(missing, |outcome| outcome.map_err(|error| *error))
+    })
+}
+
+/// Items that were parted by the nodes that they are for.
+struct Parted<'a> {
+    /// The share that each item belongs to, in order; `None` if it is not sent.
+    of: Vec<Option<usize>>,
+    /// Why not, for those that are not sent, in order.
+    refused: std::vec::IntoIter<Error>,
+    shares: Vec<(Arc<Node>, Vec<&'a Item>)>,
+    /// What has become of each share.
+    outcomes: Vec<std::vec::IntoIter<Option<Outcome>>>,
+}
+
+impl<'a> Parted<'a> {
+    /// One that cannot be sent harms no other.
+    fn of(
+        engine: &Engine,
+        topology: Result<&Topology, &Error>,
+        items: &'a [Item],
+        mut refused: Vec<(usize, Error)>,
+    ) -> Self {
+        refused.sort_by_key(|(place, _)| *place);
+        let mut known_refused = refused.into_iter().peekable();
+        let mut refused = Vec::new();
+        let mut shares: Vec<(Arc<Node>, Vec<&Item>)> = Vec::new();
+        let mut by_node: HashMap<*const Node, usize, RandomState> = HashMap::default();
+        let nodes = topology.map_or(1, |topology| topology.data_shards().count().max(1));
+        let even_share = items.len() / nodes * 5 / 4 + 1;
+        let mut last_fit = None;
+        let part = |(place, item): (usize, &'a Item)| {
+            let destination = match (known_refused.next_if(|(of, _)| *of == place), topology) {
+                (Some((_, error)), _) => Err(error),
+                (None, Err(error)) => Err(error.clone()),
+                (None, Ok(topology)) => destination(engine, topology, item, &mut last_fit),
+            };
+            match destination {
+                Ok(node) => {
+                    let share = *by_node.entry(Arc::as_ptr(node)).or_insert_with(|| {
+                        shares.push((node.clone(), Vec::with_capacity(even_share)));
+                        shares.len() - 1
+                    });
+                    shares[share].1.push(item);
+                    Some(share)
                 }
-                None => {
-                    let (mut places, mut items) = (Vec::with_capacity(even_share), Vec::with_capacity(even_share));
-                    let node = node.clone();
-                    places.push(place);
-                    items.push(item);
-                    shares.push((node, places, items));
+                Err(error) => {
+                    refused.push(error);
+                    None
                 }
-            },
-            Err(error) => outcomes[place] = Some(Err(error)),
-        }
+            }
+        };
+        let of = items.iter().enumerate().map(part).collect();
+        let outcomes = shares.iter().map(|_| Vec::new().into_iter()).collect();
+        Self { of, refused: refused.into_iter(), shares, outcomes }
     }
-    let topology = &topology;
-    let shares = shares.into_iter().map(|(node, places, items)| async move {
-        (places, Share { engine, node, items, outcomes: Vec::new() }.run(topology, how.auto_batch).await)
-    });
-    let mut done = stream::iter(shares).buffer_unordered(how.max_concurrency.max(1));
-    while let Some((places, share)) = done.next().await {
-        for (place, outcome) in places.into_iter().zip(share) {
-            outcomes[place] = Some(outcome);
-        }
+}
+
+/// The node that an item is for. The last name that was found fit need not be looked at again.
+fn destination<'a>(
+    engine: &Engine,
+    topology: &'a Topology,
+    item: &'a Item,
+    last_fit: &mut Option<&'a [u8]>,
+) -> Result<&'a Arc<Node>, Error> {
+    // A batch has few names; most often it is the one before.
+    if *last_fit != Some(item.command.name()) {
+        check_each_fit(std::slice::from_ref(&item.command))?;
+        *last_fit = (item.command.arg_count() < 2 || item.has_one_key).then(|| item.command.name());
     }
-    let missing = || Err(Error::Topology("no host was found for the command".into()));
-    outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(missing)).collect()
+    match &item.node {
+        Some(node) => Ok(node),
+        None => engine.owner(topology, &item.command),
+    }
 }
 
 /// What one host gets.
 struct Share<'a> {
     engine: &'a Engine,
     node: Arc<Node>,
-    items: Vec<Item>,
-    outcomes: Vec<Option<Result<Reply, Error>>>,
+    items: Vec<&'a Item>,
+    outcomes: Vec<Option<Outcome>>,
 }
 
 /// What a command of the wire is for.
@@ -143,8 +205,7 @@ struct Again {
 }
 
 impl Share<'_> {
-    async fn run(mut self, topology: &Topology, auto_batch: bool) -> Vec<Result<Reply, Error>> {
-        self.outcomes = self.items.iter().map(|_| None).collect();
+    async fn run(mut self, topology: &Topology, auto_batch: bool) -> Vec<Option<Outcome>> {
         let mut parts: Vec<Part> = Vec::new();
         let mut at = 0;
         let single = || merge::Run { length: 1, pair: None };
@@ -174,8 +235,9 @@ impl Share<'_> {
             let parts = singles.chain(again.unclear.into_iter().map(Part::Exists)).collect();
             again = self.send(scripts, parts, false).await;
         }
-        let missing = || Err(Error::Topology(format!("{} gave no answer", self.node)));
-        self.outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(missing)).collect()
+        let missing = || Err(Error::Topology(format!("{} gave no answer", self.node)).into());
+        self.outcomes.iter_mut().filter(|outcome| outcome.is_none()).for_each(|outcome| *outcome = Some(missing()));
+        self.outcomes
     }
 
     /// Sends commands in one write and reads what is said to them. What can be settled by asking again is not settled
@@ -211,6 +273,9 @@ impl Share<'_> {
         };
         (command, self.items[first].node.clone())
     }
+    fn put(&mut self, at: usize, outcome: Result<Reply, Error>) {
+        self.outcomes[at] = Some(outcome.map_err(Box::new));
+    }
 
     fn read(&mut self, part: Part, result: Result<Reply, Error>, is_first: bool, again: &mut Again) {
         let refusal = result.as_ref().err().and_then(refusal);
@@ -226,7 +291,7 @@ impl Share<'_> {
                 });
                 match is_first && is_for_later {
                     true => again.single.push(at),
-                    false => self.outcomes[at] = Some(result),
+                    false => self.put(at, result),
                 }
             }
             Part::Merged(_, at, length) if refusal.is_some() => again.single.extend(at..at + length),
@@ -236,21 +301,21 @@ impl Share<'_> {
                     for (at, reply) in (at..).zip(replies) {
                         match pair.hides_type && reply.is_null() {
                             true => unclear.push(at),
-                            false => self.outcomes[at] = Some(Ok(reply)),
+                            false => self.put(at, Ok(reply)),
                         }
                     }
                     again.unclear.extend(Some(unclear).filter(|unclear| !unclear.is_empty()));
                 }
                 Ok(None) => again.single.extend(at..at + length),
-                Err(error) => (at..at + length).for_each(|at| self.outcomes[at] = Some(Err(error.clone()))),
+                Err(error) => (at..at + length).for_each(|at| self.put(at, Err(error.clone()))),
             },
             Part::Exists(items) => match result {
                 // None of them is there, so nil was the whole truth.
                 Ok(count) if count.integer() == Some(0) => {
-                    items.into_iter().for_each(|at| self.outcomes[at] = Some(Ok(Reply::Null)));
+                    items.into_iter().for_each(|at| self.put(at, Ok(Reply::Null)));
                 }
                 Err(error) if refusal.is_none() => {
-                    items.into_iter().for_each(|at| self.outcomes[at] = Some(Err(error.clone())));
+                    items.into_iter().for_each(|at| self.put(at, Err(error.clone())));
                 }
                 _ => again.single.extend(items),
             },

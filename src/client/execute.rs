@@ -5,7 +5,6 @@ use super::deliver::{Item, deliver};
 use super::script::ScriptCall;
 use crate::argument::Argument;
 use crate::command::Command;
-use crate::engine::Engine;
 use crate::error::Error;
 use crate::reply::Reply;
 
@@ -68,28 +67,19 @@ impl Client {
             keys.push((key, list.len()));
             items.extend(list);
         }
-        self.mark(&engine, &mut items).await;
-        let mut outcomes = deliver(&engine, items, self.how()).await.into_iter();
+        // What only reads is marked, so that it may be sent again when a connection was lost.
+        self.catalog.route(&engine, &mut items).await;
+        let mut outcomes = deliver(&engine, &items, Vec::new(), self.how()).await;
         keys.into_iter().map(|(key, length)| (key, outcomes.by_ref().take(length).collect())).collect()
-    }
-
-    /// Marks what only reads, so that it may be sent again when a connection was lost.
-    async fn mark(&self, engine: &Engine, items: &mut [Item]) {
-        let commands = items.iter().map(|item| item.command.clone()).collect();
-        for (item, routed) in items.iter_mut().zip(self.catalog.route(engine, commands, |_| false).await) {
-            if let Ok(routed) = routed {
-                item.command = routed.command;
-            }
-        }
     }
 }
 
 /// The items of one list.
 pub(crate) fn list_of(key: &[u8], list: impl IntoIterator<Item = Action>) -> Vec<Item> {
     let to_item = |action| match action {
-        Action::Command(command) => Item::chosen(command.routed_by(key), None),
+        Action::Command(command) => Item::chosen(command.routed_by(key)),
         Action::Script(ScriptCall { script, command }) => {
-            Item { script: Some(script), ..Item::chosen(command.routed_by(key), None) }
+            Item { script: Some(script), ..Item::chosen(command.routed_by(key)) }
         }
     };
     let mut items: Vec<Item> = list.into_iter().map(to_item).collect();

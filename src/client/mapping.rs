@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::catalog::Routed;
 use super::deliver::{How, Item, deliver};
 use super::hosts::{self, ByHost, Hosts};
 use super::promise::Promise;
@@ -11,6 +10,7 @@ use crate::argument::Argument;
 use crate::command::Command;
 use crate::error::Error;
 use crate::reply::Reply;
+use crate::topology::Topology;
 
 /// Gathers commands, and sends them all when it is joined: each host's in one write, all hosts at once. Their results
 /// are promises, which are settled when [`join`](Self::join) returns.
@@ -45,22 +45,24 @@ use crate::reply::Reply;
 #[must_use = "a mapping sends nothing before it is joined"]
 pub struct Mapping {
     client: Client,
-    queue: Vec<(Command, To)>,
+    items: Vec<Item>,
+    /// What becomes of each item.
+    tos: Vec<To>,
 }
 
-/// Where a command goes, and whose result it has.
+/// Where an item goes, and whose result it has.
 enum To {
-    ItsKey(Promise<Reply>),
-    KeyOf(Vec<u8>, Promise<Reply>),
+    /// To the host of a key.
+    HostOfKey(Promise<Reply>),
     Host(usize, Promise<Reply>),
-    Hosts(Hosts, Promise<ByHost>),
+    Hosts(Box<Hosts>, Promise<ByHost>),
 }
 
 impl To {
     fn reject(&self, reason: &Error) {
         // A promise that is settled already is fine as it is.
         let _ = match self {
-            Self::ItsKey(promise) | Self::KeyOf(_, promise) | Self::Host(_, promise) => promise.reject(reason.clone()),
+            Self::HostOfKey(promise) | Self::Host(_, promise) => promise.reject(reason.clone()),
             Self::Hosts(_, promise) => promise.reject(reason.clone()),
         };
     }
@@ -68,7 +70,7 @@ impl To {
 
 impl Mapping {
     pub(super) fn new(client: Client) -> Self {
-        Self { client, queue: Vec::new() }
+        Self { client, items: Vec::new(), tos: Vec::new() }
     }
 
     /// The most that a join may take, from its call to the last result. What is not answered by then is rejected with
@@ -93,28 +95,27 @@ impl Mapping {
 
     /// How many commands wait to be sent.
     pub fn len(&self) -> usize {
-        self.queue.len()
+        self.tos.len()
     }
 
     /// Whether none does.
     pub fn is_empty(&self) -> bool {
-        self.queue.is_empty()
+        self.tos.is_empty()
     }
 
     /// A command for the host of its one key. [`Error::Unroutable`] rejects one that has none, or several.
     pub fn send(&mut self, command: Command) -> Promise<Reply> {
-        self.one(command, To::ItsKey)
+        self.one(Item::keyed(command), To::HostOfKey)
     }
 
     /// A command for the host that a key belongs to, whatever keys it has itself.
     pub fn send_to_key(&mut self, key: impl Argument, command: Command) -> Promise<Reply> {
-        let key = key.to_argument().into_owned();
-        self.one(command, |promise| To::KeyOf(key, promise))
+        self.one(Item::chosen(command.routed_by(key)), To::HostOfKey)
     }
 
     /// A command for the host of this id.
     pub fn send_to_host(&mut self, host: usize, command: Command) -> Promise<Reply> {
-        self.one(command, |promise| To::Host(host, promise))
+        self.one(Item::chosen(command), |promise| To::Host(host, promise))
     }
 
     /// A command for each host of these ids.
@@ -143,29 +144,31 @@ impl Mapping {
         Promise::all(sets.collect::<Vec<_>>()).then(|_| Ok(()))
     }
 
-    fn one(&mut self, command: Command, to: impl FnOnce(Promise<Reply>) -> To) -> Promise<Reply> {
+    fn one(&mut self, item: Item, to: impl FnOnce(Promise<Reply>) -> To) -> Promise<Reply> {
         let promise = Promise::new();
-        self.queue.push((command, to(promise.clone())));
+        self.items.push(item);
+        self.tos.push(to(promise.clone()));
         promise
     }
 
     fn many(&mut self, command: Command, hosts: Hosts) -> Promise<ByHost> {
         let promise = Promise::new();
-        self.queue.push((command, To::Hosts(hosts, promise.clone())));
+        self.items.push(Item::chosen(command));
+        self.tos.push(To::Hosts(hosts.into(), promise.clone()));
         promise
     }
 
     /// Sends everything, and returns when every promise is settled: by its result, its failure, or the timeout.
     pub async fn join(&mut self) {
-        let (commands, tos) = std::mem::take(&mut self.queue).into_iter().unzip();
-        let flight = Flight { tos };
-        run(&self.client, commands, &flight.tos).await;
+        let mut flight = Flight { tos: std::mem::take(&mut self.tos) };
+        run(&self.client, std::mem::take(&mut self.items), &mut flight.tos).await;
     }
 
     /// Gives up everything that was not joined: nothing of it is sent, and its promises are rejected with
     /// [`Error::Cancelled`].
     pub fn cancel(&mut self) {
-        for (_, to) in self.queue.drain(..) {
+        self.items.clear();
+        for to in self.tos.drain(..) {
             to.reject(&Error::Cancelled { outcome_unknown: false });
         }
     }
@@ -188,81 +191,79 @@ impl Drop for Flight {
     }
 }
 
-/// A promise that waits for the outcomes of its items.
-enum Waits<'a> {
-    One(&'a Promise<Reply>),
-    /// For one item of each host that there is.
-    ByHost(&'a Promise<ByHost>, Vec<(usize, Option<Error>)>),
-}
-
-/// Runs all commands within the client's timeout, and settles their promises.
-async fn run(client: &Client, commands: Vec<Command>, tos: &[To]) {
+/// Runs all items within the client's timeout, and settles their promises.
+async fn run(client: &Client, items: Vec<Item>, tos: &mut Vec<To>) {
     let engine = client.timed_engine();
-    let routed = client.catalog.route(&engine, commands, |place| matches!(tos[place], To::ItsKey(_))).await;
-    let topology = match tos.iter().any(|to| matches!(to, To::Host(..) | To::Hosts(..))) {
-        true => engine.pinned_topology().await,
-        false => Err(Error::Topology("no topology was needed".into())),
-    };
-    let (mut items, mut waits) = (Vec::with_capacity(tos.len()), Vec::with_capacity(tos.len()));
-    for (routed, to) in routed.into_iter().zip(tos) {
-        let Routed { command, has_one_key, .. } = match routed {
-            Ok(routed) => routed,
+    let (mut items, mut refused, mut hosts) = (items, Vec::new(), Vec::new());
+    if tos.iter().any(|to| matches!(to, To::Host(..) | To::Hosts(..))) {
+        match engine.pinned_topology().await {
+            Ok(topology) => (items, hosts) = placed(items, tos, &topology, &mut refused),
             Err(error) => {
-                to.reject(&error);
-                continue;
-            }
-        };
-        match (to, &topology) {
-            (To::ItsKey(promise), _) => {
-                items.push(Item::keyed(command, has_one_key));
-                waits.push(Waits::One(promise));
-            }
-            (To::KeyOf(key, promise), _) => {
-                items.push(Item::chosen(command.routed_by(key), None));
-                waits.push(Waits::One(promise));
-            }
-            (To::Host(..) | To::Hosts(..), Err(error)) => to.reject(error),
-            (To::Host(id, promise), Ok(topology)) => match hosts::host(topology, *id) {
-                Ok(node) => {
-                    items.push(Item::chosen(command, Some(node)));
-                    waits.push(Waits::One(promise));
-                }
-                Err(error) => to.reject(&error),
-            },
-            (To::Hosts(hosts, promise), Ok(topology)) => {
-                let ids = hosts.nodes(topology).into_iter().map(|(id, node)| {
-                    let missing = node.map(|node| items.push(Item::chosen(command.clone(), Some(node))));
-                    (id, missing.err())
-                });
-                waits.push(Waits::ByHost(promise, ids.collect()));
+                let for_hosts = |(_, to): &(usize, &To)| matches!(to, To::Host(..) | To::Hosts(..));
+                refused.extend(tos.iter().enumerate().filter(for_hosts).map(|(place, _)| (place, error.clone())));
             }
         }
     }
-    let mut outcomes = deliver(&engine, items, client.how()).await.into_iter();
-    for waits in waits {
+    refused.extend(client.catalog.route(&engine, &mut items).await.refused);
+    let mut outcomes = deliver(&engine, &items, refused, client.how()).await;
+    let mut hosts = hosts.into_iter();
+    for to in tos.drain(..) {
         // A promise that its holder has settled stays as it is.
-        let _ = match waits {
-            Waits::One(promise) => outcomes.next().map(|outcome| promise.settle(outcome)),
-            Waits::ByHost(promise, hosts) => {
-                let mut outcome = |missing: Option<Error>| missing.map(Err).or_else(|| outcomes.next());
-                let by_host = hosts.into_iter().filter_map(|(id, missing)| Some((id, outcome(missing)?)));
-                Some(promise.resolve(by_host.collect()))
-            }
+        let _ = match to {
+            To::HostOfKey(promise) | To::Host(_, promise) => outcomes.next().map(|outcome| promise.settle(outcome)),
+            To::Hosts(_, promise) => match hosts.next() {
+                Some(ids) => {
+                    let mut outcome = |missing: Option<Error>| missing.map(Err).or_else(|| outcomes.next());
+                    let by_host = ids.into_iter().filter_map(|(id, missing)| Some((id, outcome(missing)?)));
+                    Some(promise.resolve(by_host.collect()))
+                }
+                // It was refused as a whole.
+                None => outcomes.next().and_then(Result::err).map(|error| promise.reject(error)),
+            },
         };
     }
 }
 
-/// Runs commands of which each goes to its key's host, for whoever needs no promises.
-pub(super) async fn run_keyed(client: &Client, commands: Vec<Command>) -> Vec<Result<Reply, Error>> {
-    let engine = client.timed_engine();
-    let routed = client.catalog.route(&engine, commands, |_| true).await;
-    let mut items = Vec::with_capacity(routed.len());
-    let mut refused = Vec::with_capacity(routed.len());
-    for routed in routed {
-        refused.push(routed.map(|routed| items.push(Item::keyed(routed.command, routed.has_one_key))).err());
+/// The hosts of one item, with the reason for each that there is none.
+type Ids = Vec<(usize, Option<Error>)>;
+
+/// The items with the nodes that they are for; one for several hosts becomes one for each that there is.
+fn placed(
+    items: Vec<Item>,
+    tos: &[To],
+    topology: &Topology,
+    refused: &mut Vec<(usize, Error)>,
+) -> (Vec<Item>, Vec<Ids>) {
+    let mut placed = Vec::with_capacity(items.len());
+    let mut hosts = Vec::new();
+    for (item, to) in items.into_iter().zip(tos) {
+        match to {
+            To::HostOfKey(_) => placed.push(item),
+            To::Host(id, _) => {
+                let node = hosts::host(topology, *id).map_err(|error| refused.push((placed.len(), error)));
+                placed.push(Item { node: node.ok(), ..item });
+            }
+            To::Hosts(several, _) => {
+                let ids = several.nodes(topology).into_iter().map(|(id, node)| {
+                    let missing = node.map(|node| placed.push(Item { node: Some(node), ..item.clone() }));
+                    (id, missing.err())
+                });
+                hosts.push(ids.collect());
+            }
+        }
     }
-    let mut outcomes = deliver(&engine, items, client.how()).await.into_iter();
-    refused.into_iter().filter_map(|refused| refused.map(Err).or_else(|| outcomes.next())).collect()
+    (placed, hosts)
+}
+
+/// Runs commands of which each goes to its key's host, for whoever needs no promises.
+pub(super) async fn run_keyed(
+    client: &Client,
+    commands: impl IntoIterator<Item = Command>,
+) -> Vec<Result<Reply, Error>> {
+    let engine = client.timed_engine();
+    let mut items: Vec<Item> = commands.into_iter().map(Item::keyed).collect();
+    let routed = client.catalog.route(&engine, &mut items).await;
+    deliver(&engine, &items, routed.refused, client.how()).await.collect()
 }
 
 impl Client {

@@ -13,14 +13,18 @@
 //! at all on a key that it writes.
 
 use std::collections::HashSet;
+use std::iter::repeat_n;
+
+use foldhash::fast::RandomState;
 
 use super::deliver::Item;
 use crate::command::Command;
 use crate::reply::Reply;
 use crate::shard::key_slot;
 
-/// At most so many commands become one. More gain nothing, and keep the server from its other clients.
-const MOST_MERGED: usize = 256;
+/// At most so many commands become one, which keeps the server from its other clients for half a millisecond or so. More
+/// gain nothing.
+const MOST_MERGED: usize = 512;
 
 /// A command, and the one that does many of it.
 #[derive(Debug, PartialEq, Eq)]
@@ -36,7 +40,7 @@ pub(super) struct Pair {
     pub(super) hides_type: bool,
 }
 
-const PAIRS: [Pair; 5] = [
+static PAIRS: [Pair; 5] = [
     Pair { single: "GET", many: "MGET", args: 2, one_key: false, is_write: false, hides_type: true },
     Pair { single: "SET", many: "MSET", args: 3, one_key: false, is_write: true, hides_type: false },
     Pair { single: "HGET", many: "HMGET", args: 3, one_key: true, is_write: false, hides_type: false },
@@ -47,33 +51,33 @@ const PAIRS: [Pair; 5] = [
 impl Pair {
     pub(super) fn of(command: &Command) -> Option<&'static Self> {
         let name = command.name();
-        PAIRS.iter().find(|pair| name.eq_ignore_ascii_case(pair.single.as_bytes()) && command.arg_count() == pair.args)
+        PAIRS.iter().find(|pair| command.arg_count() == pair.args && name.eq_ignore_ascii_case(pair.single.as_bytes()))
     }
 
     /// The command that does these at once.
-    pub(super) fn merged(&self, items: &[Item]) -> Command {
-        let mut command = Command::new(self.many);
+    pub(super) fn merged(&self, items: &[&Item]) -> Command {
+        let room = items.iter().map(|item| item.command.wire_len()).sum();
+        let mut command = Command::with_room(self.many, room);
         for (index, item) in items.iter().enumerate() {
-            let mut args = item.command.args().skip(1);
-            if let Some(key) = args.next().filter(|_| index == 0 || !self.one_key) {
-                command = command.key(key);
-            }
-            command = args.fold(command, Command::arg);
+            // A key that all of them have stands there once.
+            command.push_args_of(&item.command, usize::from(self.one_key && index > 0));
         }
         let apart = items.first().filter(|item| item.command.is_routed_apart());
-        if let Some(key) = apart.and_then(|item| item.command.routing_key()) {
-            command = command.routed_by(key);
+        match apart.and_then(|item| item.command.routing_key()) {
+            Some(key) => command.route_by(key),
+            None => command.route_by_argument(1),
         }
         command.read_only(!self.is_write)
     }
 
     /// Each one's part of the reply to all; `None` if that is no such reply.
-    pub(super) fn parts(&self, reply: Reply, count: usize) -> Option<Vec<Reply>> {
-        match reply {
-            Reply::Array(parts) if !self.is_write && parts.len() == count => Some(parts),
-            Reply::Simple(_) if self.is_write => Some(vec![reply; count]),
-            _ => None,
-        }
+    pub(super) fn parts(&self, reply: Reply, count: usize) -> Option<impl Iterator<Item = Reply>> {
+        let (own, same) = match reply {
+            Reply::Array(parts) if !self.is_write && parts.len() == count => (parts, repeat_n(Reply::Null, 0)),
+            Reply::Simple(_) if self.is_write => (Vec::new(), repeat_n(reply, count)),
+            _ => return None,
+        };
+        Some(own.into_iter().chain(same))
     }
 }
 
@@ -89,8 +93,8 @@ pub(super) struct Run {
 /// What is used behind the place that is looked at.
 #[derive(Default)]
 struct Later<'a> {
-    read: HashSet<&'a [u8]>,
-    written: HashSet<&'a [u8]>,
+    read: HashSet<&'a [u8], RandomState>,
+    written: HashSet<&'a [u8], RandomState>,
     /// Something may read, or write, whatever it wants.
     reads_any: bool,
     writes_any: bool,
@@ -99,6 +103,12 @@ struct Later<'a> {
 }
 
 impl<'a> Later<'a> {
+    fn note_all(&mut self, items: &[&'a Item]) {
+        let writes = items.iter().filter(|item| !item.command.is_read_only());
+        self.written.reserve(writes.count());
+        items.iter().for_each(|item| self.note(item));
+    }
+
     fn note(&mut self, item: &'a Item) {
         let is_read = item.command.is_read_only();
         if is_read && self.ignores_reads {
@@ -123,32 +133,41 @@ impl<'a> Later<'a> {
 }
 
 /// Parts a batch for one host. With `parts_slots`, only what has its keys in one slot may merge.
-pub(super) fn runs(items: &[Item], parts_slots: bool) -> Vec<Run> {
+pub(super) fn runs(items: &[&Item], parts_slots: bool) -> Vec<Run> {
     let mut runs: Vec<Run> = Vec::new();
     let mut later = Later { ignores_reads: !items.iter().any(|item| !item.command.is_read_only()), ..Later::default() };
     // The end of the run that is being looked at; what is behind it is in `later`.
     let mut end = items.len();
+    let mut key_behind = None;
     // Backwards, since what is behind a command says whether it may merge.
-    for at in (0..items.len()).rev() {
-        let item = &items[at];
+    for (at, &item) in items.iter().enumerate().rev() {
+        let key = item.only_key();
         let pair = Pair::of(&item.command).filter(|_| item.script.is_none());
-        let fits_run = runs.last().filter(|run| run.pair == pair && run.length < MOST_MERGED);
-        let joins = pair.is_some() && fits_run.is_some() && are_together(pair, item, &items[at + 1], parts_slots);
+        let fits_run = runs.last().filter(|run| {
+            run.length < MOST_MERGED && run.pair.zip(pair).is_some_and(|(own, other)| std::ptr::eq(own, other))
+        });
+        let joins = match (pair, fits_run, key, key_behind) {
+            (Some(pair), Some(_), Some(key), Some(behind)) => {
+                are_together(pair, (item, key), (items[at + 1], behind), parts_slots)
+            }
+            _ => false,
+        };
         if !joins {
-            items[at + 1..end].iter().for_each(|item| later.note(item));
+            later.note_all(&items[at + 1..end]);
             end = at + 1;
         }
-        let may_merge = |pair: &&Pair| item.only_key().is_some_and(|key| later.allows(pair, key));
+        let may_merge = |pair: &&Pair| key.is_some_and(|key| later.allows(pair, key));
         match (pair.filter(may_merge), runs.last_mut()) {
             (Some(_), Some(run)) if joins => run.length += 1,
             (pair, _) => {
                 if joins {
-                    items[at + 1..end].iter().for_each(|item| later.note(item));
+                    later.note_all(&items[at + 1..end]);
                     end = at + 1;
                 }
                 runs.push(Run { length: 1, pair });
             }
         }
+        key_behind = key;
     }
     runs.reverse();
     // A run of one gains nothing.
@@ -156,13 +175,13 @@ pub(super) fn runs(items: &[Item], parts_slots: bool) -> Vec<Run> {
     runs
 }
 
-/// Whether two neighbours of one kind may stand in one command.
-fn are_together(pair: Option<&Pair>, one: &Item, other: &Item, parts_slots: bool) -> bool {
-    let (Some(own), Some(others)) = (one.only_key(), other.only_key()) else { return false };
+/// Whether two neighbours of one kind may stand in one command. Each comes with its only key.
+fn are_together(pair: &Pair, one: (&Item, &[u8]), other: (&Item, &[u8]), parts_slots: bool) -> bool {
+    let ((one, own), (other, others)) = (one, other);
     if one.node.is_some() != other.node.is_some() || one.command.is_routed_apart() != other.command.is_routed_apart() {
         return false;
     }
-    if pair.is_some_and(|pair| pair.one_key) && own != others {
+    if pair.one_key && own != others {
         return false;
     }
     let slot_of_way = |item: &Item| item.command.routing_key().map(key_slot);
@@ -183,12 +202,13 @@ mod tests {
         let command = words.fold(command, Command::arg);
         let is_read = ["GET", "HGET", "ZSCORE", "DBSIZE"].iter().any(|name| line.to_uppercase().starts_with(name));
         let has_one_key = command.routing_key().is_some();
-        Item::keyed(command.read_only(is_read), has_one_key)
+        Item { has_one_key, ..Item::keyed(command.read_only(is_read)) }
     }
 
     /// The commands as they leave.
     fn sent_to(lines: &[&str], parts_slots: bool) -> Vec<String> {
         let items: Vec<Item> = lines.iter().map(|line| item(line)).collect();
+        let items: Vec<&Item> = items.iter().collect();
         let mut at = 0;
         let shown = |run: Run| {
             let items = &items[at..at + run.length];
@@ -244,10 +264,11 @@ mod tests {
 
     #[test]
     fn long_runs_are_parted() {
-        let lines: Vec<String> = (0..600).map(|number| format!("GET k{number}")).collect();
+        let lines: Vec<String> = (0..1200).map(|number| format!("GET k{number}")).collect();
         let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
         let items: Vec<Item> = lines.iter().map(|line| item(line)).collect();
+        let items: Vec<&Item> = items.iter().collect();
         let lengths: Vec<usize> = runs(&items, false).iter().map(|run| run.length).collect();
-        assert_eq!(lengths, [600 - 2 * MOST_MERGED, MOST_MERGED, MOST_MERGED]);
+        assert_eq!(lengths, [1200 - 2 * MOST_MERGED, MOST_MERGED, MOST_MERGED]);
     }
 }

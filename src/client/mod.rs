@@ -17,8 +17,9 @@ mod script;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(crate) use deliver::Item;
 #[cfg(feature = "module")]
-pub(crate) use deliver::{How, Item, deliver};
+pub(crate) use deliver::{How, deliver};
 pub use execute::Action;
 #[cfg(feature = "module")]
 pub(crate) use execute::list_of;
@@ -111,9 +112,12 @@ impl Client {
     /// server; what any request can end in.
     pub async fn execute(&self, command: Command) -> Result<Reply, Error> {
         let engine = self.timed_engine();
-        let routed = self.catalog.route(&engine, vec![command], |_| true).await;
-        let first = routed.into_iter().next().unwrap_or_else(|| Err(Error::Invalid("there is no command".into())));
-        let Routed { command, may_block, .. } = first?;
+        let mut item = Item::keyed(command);
+        let Routed { refused, may_block } = self.catalog.route(&engine, std::slice::from_mut(&mut item)).await;
+        if let Some((_, refused)) = refused.into_iter().next() {
+            return Err(refused);
+        }
+        let command = item.command;
         if may_block {
             return engine.alone(command).await;
         }
@@ -148,7 +152,7 @@ impl Client {
     ///
     /// The same as a [`map`](Self::map) whose promises are awaited, for those who need none.
     pub async fn execute_all(&self, commands: impl IntoIterator<Item = Command>) -> Vec<Result<Reply, Error>> {
-        mapping::run_keyed(self, commands.into_iter().collect()).await
+        mapping::run_keyed(self, commands).await
     }
 
     /// Begins a mapping: many commands at once, and a promise for each.

@@ -37,8 +37,12 @@ pub struct Promise<T> {
 type Callback<T> = Box<dyn FnOnce(&Result<T, Error>) + Send>;
 
 enum State<T> {
-    Pending { callbacks: Vec<Callback<T>>, wakers: Vec<Waker> },
-    Settled(Result<T, Error>),
+    Pending {
+        callbacks: Vec<Callback<T>>,
+        wakers: Vec<Waker>,
+    },
+    /// Errors are kept apart: they are large and few, promises are many.
+    Settled(Result<T, Box<Error>>),
 }
 
 impl<T: Clone + Send + 'static> Promise<T> {
@@ -57,7 +61,7 @@ impl<T: Clone + Send + 'static> Promise<T> {
     /// A promise that has failed.
     #[must_use]
     pub fn rejected(reason: Error) -> Self {
-        Self::of(State::Settled(Err(reason)))
+        Self::of(State::Settled(Err(reason.into())))
     }
 
     fn of(state: State<T>) -> Self {
@@ -82,7 +86,7 @@ impl<T: Clone + Send + 'static> Promise<T> {
     pub fn outcome(&self) -> Option<Result<T, Error>> {
         match &*self.state() {
             State::Pending { .. } => None,
-            State::Settled(outcome) => Some(outcome.clone()),
+            State::Settled(outcome) => Some(shown(outcome)),
         }
     }
 
@@ -145,7 +149,7 @@ impl<T: Clone + Send + 'static> Promise<T> {
         let State::Pending { callbacks, wakers } = &mut *state else { return Err(settled()) };
         let (callbacks, wakers) = (std::mem::take(callbacks), std::mem::take(wakers));
         let seen = (!callbacks.is_empty()).then(|| outcome.clone());
-        *state = State::Settled(outcome);
+        *state = State::Settled(outcome.map_err(Box::new));
         drop(state);
         wakers.into_iter().for_each(Waker::wake);
         for callback in callbacks {
@@ -161,7 +165,7 @@ impl<T: Clone + Send + 'static> Promise<T> {
         match &mut *state {
             State::Pending { callbacks, .. } => callbacks.push(Box::new(callback)),
             State::Settled(outcome) => {
-                let outcome = outcome.clone();
+                let outcome = shown(outcome);
                 drop(state);
                 run(callback, Some(&outcome));
             }
@@ -266,6 +270,13 @@ impl<T: Clone + Send + 'static> Promise<T> {
     }
 }
 
+fn shown<T: Clone>(outcome: &Result<T, Box<Error>>) -> Result<T, Error> {
+    match outcome {
+        Ok(value) => Ok(value.clone()),
+        Err(error) => Err(Error::clone(error)),
+    }
+}
+
 fn settled() -> Error {
     Error::Invalid("the promise is no longer pending".into())
 }
@@ -311,7 +322,7 @@ impl<T: Clone + Send + 'static> Future for Promise<T> {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut *self.state() {
-            State::Settled(outcome) => Poll::Ready(outcome.clone()),
+            State::Settled(outcome) => Poll::Ready(shown(outcome)),
             State::Pending { wakers, .. } => {
                 if !wakers.iter().any(|known| known.will_wake(context.waker())) {
                     wakers.push(context.waker().clone());

@@ -209,6 +209,8 @@ impl Reader<'_> {
         let (kind, start, end) = self.line()?;
         let line = &self.bytes[start..end];
         Ok(match kind {
+            // The most common of all replies needs no bytes of its own.
+            b'+' if line == b"OK" => Reply::Simple(Bytes::from_static(b"OK")),
             b'+' => Reply::Simple(self.bytes.slice(start..end)),
             b'-' => Reply::Error(self.bytes.slice(start..end)),
             b':' => Reply::Integer(parse(line, "a bad integer")?),
