@@ -59,9 +59,18 @@ const CLIENTS_OWN_WRITES: &str = "it counts the writes of its own connection, wh
 
 /// Why a command is unfit; `None` if it is not.
 pub(crate) fn why_unfit(command: &Command) -> Option<&'static str> {
-    let name = command.name().to_ascii_uppercase();
+    /// Room for the longest of the names below.
+    const ROOM: usize = 24;
+    let name = command.name();
+    if name.len() >= 4 && name[..4].eq_ignore_ascii_case(b"RMR.") {
+        return Some(RECURSION);
+    }
+    let mut room = [0; ROOM];
+    let upper = room.get_mut(..name.len())?;
+    upper.copy_from_slice(name);
+    upper.make_ascii_uppercase();
     let argument = || command.args().nth(1).unwrap_or_default().to_ascii_uppercase();
-    match name.as_slice() {
+    match &*upper {
         b"AUTH" | b"HELLO" | b"RESET" | b"QUIT" | b"SELECT" | b"READONLY" | b"READWRITE" | b"ASKING" => {
             Some(CONNECTION)
         }
@@ -90,7 +99,6 @@ pub(crate) fn why_unfit(command: &Command) -> Option<&'static str> {
         b"WAIT" | b"WAITAOF" => Some(CLIENTS_OWN_WRITES),
         b"SHUTDOWN" | b"DEBUG" => Some(PROCESS),
         b"MODULE" => matches!(argument().as_slice(), b"LOAD" | b"LOADEX" | b"UNLOAD").then_some(PROCESS),
-        name if name.starts_with(b"RMR.") => Some(RECURSION),
         _ => None,
     }
 }

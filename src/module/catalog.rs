@@ -6,6 +6,8 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
+
 use super::api::Ctx;
 use super::local;
 use crate::command::Command;
@@ -35,7 +37,7 @@ pub(super) struct Facts {
 const MOST_NAMES: usize = 4096;
 
 thread_local! {
-    static KNOWN: RefCell<HashMap<Vec<u8>, Arc<Description>>> = RefCell::default();
+    static KNOWN: RefCell<HashMap<Vec<u8>, Arc<Description>, RandomState>> = RefCell::default();
 }
 
 /// What the server says about this command; for one with subcommands, about the subcommand. `None` if it knows no such

@@ -11,6 +11,7 @@ use std::pin::Pin;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
+use foldhash::fast::RandomState;
 use futures_util::FutureExt;
 use redis_module::raw;
 use tokio::runtime::Handle;
@@ -128,9 +129,11 @@ fn internal_error() -> Error {
 }
 
 /// Those who wait to hear that a blocked client has gone, by the address of its handle.
-static WAITING: LazyLock<Mutex<HashMap<usize, oneshot::Sender<()>>>> = LazyLock::new(Mutex::default);
+static WAITING: LazyLock<Mutex<Gone>> = LazyLock::new(Mutex::default);
 
-fn waiting() -> std::sync::MutexGuard<'static, HashMap<usize, oneshot::Sender<()>>> {
+type Gone = HashMap<usize, oneshot::Sender<()>, RandomState>;
+
+fn waiting() -> std::sync::MutexGuard<'static, Gone> {
     WAITING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
