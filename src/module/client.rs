@@ -63,11 +63,11 @@ pub(super) fn hand_over() {
 /// until then there is nothing to do for it there.
 struct Begun {
     runtime: Handle,
-    state: Mutex<Waiting>,
+    state: Mutex<Progress>,
 }
 
 #[derive(Default)]
-struct Waiting {
+struct Progress {
     is_woken: bool,
     parked: Option<Parked>,
 }
