@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use super::map::{place, placing};
 use super::redirect::{Verdict, judge, pointed_at};
 use super::{Engine, unfit};
 use crate::command::{Command, printable};
@@ -27,7 +26,7 @@ impl Engine {
             .counted(async {
                 let deadline = engine.deadline();
                 let view = engine.pinned().await?;
-                let node = placing(|| place(&engine, &view.topology, (&command).into()))?.clone();
+                let node = engine.owner(&view.topology, &command)?.clone();
                 tokio::select! {
                     biased;
                     result = engine.follow(&command, node.clone()) => result,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::exchange::{Exchange, Route};
-use super::map::{no_shards, place, placing};
+use super::map::no_shards;
 use super::outcomes::{Gathered, Outcomes};
 use super::step::{self, Reducer, Step};
 use super::view::View;
@@ -125,7 +125,7 @@ impl Engine {
 
     /// The node that a key belongs to.
     pub(super) fn holder<'t>(&self, topology: &'t Topology, key: &[u8]) -> Result<&'t Arc<Node>, Error> {
-        placing(|| place(self, topology, (&Command::new("GET").key(key)).into()))
+        self.owner(topology, &Command::new("GET").key(key))
     }
 }
 

@@ -2,13 +2,14 @@
 
 use std::time::Instant;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::api::{self, Ctx};
 use super::call::Caller;
 use super::catalog::{self, Facts};
 use super::direct::Direct;
 use super::main_thread;
+use crate::command::bulks;
 use crate::commands::One;
 use crate::link::{Batch, Delivery, ELEMENT_COST, Failure, NOT_IN_PROCESS, Partial, Reduction, bulk, decode};
 use crate::reply::Reply;
@@ -25,7 +26,7 @@ pub(super) struct Share {
 /// What has come of the commands that have run.
 enum Outcome {
     /// Their replies, as the server encodes them; they are read once all are there.
-    Replies(BytesMut),
+    Replies(Vec<u8>),
     /// What they were reduced to.
     Reduced(Reduced),
 }
@@ -38,7 +39,7 @@ struct Reduced {
 impl Share {
     pub(super) fn new(mut batch: Batch) -> Self {
         let outcome = match batch.reduction.take() {
-            None => Outcome::Replies(BytesMut::new()),
+            None => Outcome::Replies(Vec::new()),
             Some(Reduction { combine, places, .. }) => {
                 let so_far = Partial { reduced: combine.open(), refused: Vec::new(), untaken: None };
                 Outcome::Reduced(Reduced { places, so_far })
@@ -135,7 +136,7 @@ impl Share {
     /// Takes the reply to the next command.
     fn put(&mut self, wire: &[u8]) {
         match &mut self.outcome {
-            Outcome::Replies(replies) => replies.put_slice(wire),
+            Outcome::Replies(replies) => replies.extend_from_slice(wire),
             Outcome::Reduced(reduced) => reduced.take(self.done as u32, wire),
         }
         self.has_taken(wire.len());
@@ -144,13 +145,7 @@ impl Share {
     /// The same for a string.
     fn put_string(&mut self, bytes: &[u8]) {
         match &mut self.outcome {
-            Outcome::Replies(replies) => {
-                replies.put_u8(b'$');
-                replies.put_slice(itoa::Buffer::new().format(bytes.len()).as_bytes());
-                replies.put_slice(b"\r\n");
-                replies.put_slice(bytes);
-                replies.put_slice(b"\r\n");
-            }
+            Outcome::Replies(replies) => bulks::push(replies, bytes),
             Outcome::Reduced(reduced) => reduced.take_bulk(self.done as u32, bytes),
         }
         self.has_taken(bytes.len());
@@ -166,7 +161,7 @@ impl Share {
         let wire = match self.outcome {
             Outcome::Reduced(_) if self.is_too_big => return Delivery::failed(Failure::TooBig),
             Outcome::Reduced(reduced) => return Delivery::reduced(reduced.so_far),
-            Outcome::Replies(wire) => wire.freeze(),
+            Outcome::Replies(wire) => Bytes::from(wire),
         };
         let answered = if self.is_too_big { self.done.saturating_sub(1) } else { self.done };
         let mut replies = Vec::with_capacity(answered);

@@ -3,8 +3,6 @@
 
 use std::sync::Arc;
 
-use super::{ShardFunc, routing_key};
-use crate::command::Command;
 use crate::error::Error;
 use crate::topology::{Node, SLOT_COUNT, Topology};
 
@@ -41,15 +39,7 @@ impl Crc16Slots {
     }
 }
 
-impl ShardFunc for Crc16Slots {
-    fn node<'t>(&self, topology: &'t Topology, command: &Command) -> Result<&'t Arc<Node>, Error> {
-        self.place(topology, routing_key(command)?)
-    }
-
-    fn node_of_key<'t>(&self, topology: &'t Topology, key: &[u8]) -> Option<Result<&'t Arc<Node>, Error>> {
-        Some(self.place(topology, key))
-    }
-}
+places_by_key!(Crc16Slots);
 
 #[cfg(test)]
 mod tests {

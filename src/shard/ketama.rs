@@ -15,9 +15,8 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use md5::{Digest, Md5};
 
+use super::node_at;
 use super::rb_label::rb_label;
-use super::{ShardFunc, node_at, routing_key};
-use crate::command::Command;
 use crate::error::Error;
 use crate::topology::{Node, Topology};
 
@@ -95,15 +94,7 @@ impl Ketama {
     }
 }
 
-impl ShardFunc for Ketama {
-    fn node<'t>(&self, topology: &'t Topology, command: &Command) -> Result<&'t Arc<Node>, Error> {
-        self.place(topology, routing_key(command)?)
-    }
-
-    fn node_of_key<'t>(&self, topology: &'t Topology, key: &[u8]) -> Option<Result<&'t Arc<Node>, Error>> {
-        Some(self.place(topology, key))
-    }
-}
+places_by_key!(Ketama);
 
 /// The points of all hosts, in ascending order, each with its host's position.
 #[derive(Debug)]
@@ -148,6 +139,8 @@ fn words(data: &[u8]) -> [u32; 4] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::command::Command;
+    use crate::shard::ShardFunc;
     use crate::topology::{Address, Host};
     use proptest::prelude::*;
 

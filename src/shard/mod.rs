@@ -1,5 +1,28 @@
 //! Which node a command belongs to.
 
+/// Makes a shard function of what places keys, whatever else the command is.
+macro_rules! places_by_key {
+    ($func:ty) => {
+        impl $crate::shard::ShardFunc for $func {
+            fn node<'t>(
+                &self,
+                topology: &'t $crate::topology::Topology,
+                command: &$crate::command::Command,
+            ) -> Result<&'t std::sync::Arc<$crate::topology::Node>, $crate::error::Error> {
+                self.place(topology, $crate::shard::routing_key(command)?)
+            }
+
+            fn node_of_key<'t>(
+                &self,
+                topology: &'t $crate::topology::Topology,
+                key: &[u8],
+            ) -> Option<Result<&'t std::sync::Arc<$crate::topology::Node>, $crate::error::Error>> {
+                Some(self.place(topology, key))
+            }
+        }
+    };
+}
+
 mod crc16;
 mod ketama;
 mod partition;

@@ -5,8 +5,7 @@
 
 use std::sync::Arc;
 
-use super::{ShardFunc, node_at, routing_key};
-use crate::command::Command;
+use super::node_at;
 use crate::error::Error;
 use crate::topology::{Node, Topology};
 
@@ -19,23 +18,13 @@ impl Crc32Partition {
         let signed = i64::from(crc32fast::hash(key) as i32);
         signed.rem_euclid(count as i64) as usize
     }
-}
 
-impl Crc32Partition {
     fn place<'t>(&self, topology: &'t Topology, key: &[u8]) -> Result<&'t Arc<Node>, Error> {
         node_at(topology, |count| Self::index(key, count))
     }
 }
 
-impl ShardFunc for Crc32Partition {
-    fn node<'t>(&self, topology: &'t Topology, command: &Command) -> Result<&'t Arc<Node>, Error> {
-        self.place(topology, routing_key(command)?)
-    }
-
-    fn node_of_key<'t>(&self, topology: &'t Topology, key: &[u8]) -> Option<Result<&'t Arc<Node>, Error>> {
-        Some(self.place(topology, key))
-    }
-}
+places_by_key!(Crc32Partition);
 
 #[cfg(test)]
 mod tests {

@@ -3,8 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{ShardFunc, node_at, routing_key};
-use crate::command::Command;
+use super::node_at;
 use crate::error::Error;
 use crate::topology::{Node, Topology};
 
@@ -20,15 +19,7 @@ impl Rendezvous {
     }
 }
 
-impl ShardFunc for Rendezvous {
-    fn node<'t>(&self, topology: &'t Topology, command: &Command) -> Result<&'t Arc<Node>, Error> {
-        self.place(topology, routing_key(command)?)
-    }
-
-    fn node_of_key<'t>(&self, topology: &'t Topology, key: &[u8]) -> Option<Result<&'t Arc<Node>, Error>> {
-        Some(self.place(topology, key))
-    }
-}
+places_by_key!(Rendezvous);
 
 /// FNV-1a over id, a separator and key, finished by the mixer of SplitMix64: stable across versions and machines, which
 /// the standard library's hasher is not.
@@ -44,6 +35,8 @@ fn score(id: &[u8], key: &[u8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::command::Command;
+    use crate::shard::ShardFunc;
     use crate::topology::Address;
     use proptest::prelude::*;
 
