@@ -70,67 +70,67 @@ pub(crate) struct How {
 /// What has become of an item. Errors are kept apart: they are large and few, items are many.
 type Outcome = Result<Reply, Box<Error>>;
 
-/// Delivers all items but those that were refused already, within the engine's deadline. One outcome each, in order.
+/// Delivers all items but those that were refused already, within the engine's deadline. Calls with the place of each and
+/// what has become of it, host by host as they are done.
 pub(crate) async fn deliver(
     engine: &Engine,
     items: &[Item],
     refused: Vec<(usize, Error)>,
     how: How,
-) -> impl ExactSizeIterator<Item = Result<Reply, Error>> + use<> {
+    mut settle: impl FnMut(usize, Result<Reply, Error>),
+) {
     let topology = engine.pinned_topology().await;
-    let mut parted = Parted::of(engine, topology.as_deref(), items, refused);
+    let parted = Parted::of(engine, topology.as_deref(), items, refused);
     if let Ok(topology) = &topology {
         let mut shares = Vec::with_capacity(parted.shares.len());
-        for (at, (node, items)) in std::mem::take(&mut parted.shares).into_iter().enumerate() {
-            let outcomes = items.iter().map(|_| None).collect();
-            let share = Share { engine, node, items, outcomes };
-            shares.push(async move { (at, share.run(topology, how.auto_batch).await) });
+        for share in parted.shares {
+            shares.push(share.run(topology, how.auto_batch));
         }
         let mut done = stream::iter(shares).buffer_unordered(how.max_concurrency.max(1));
-        while let Some((at, outcomes)) = done.next().await {
-            parted.outcomes[at] = outcomes.into_iter();
+        while let Some((places, outcomes)) = done.next().await {
+            let outcomes = outcomes.map(|outcome| outcome.map_err(|error| *error));
+            places.into_iter().zip(outcomes).for_each(|(place, outcome)| settle(place, outcome));
         }
     }
-    // What a share has been told is in the order of its items.
-    let Parted { of, mut refused, mut outcomes, .. } = parted;
-    of.into_iter().map(move |share| {
-        let outcome = match share {
-            Some(share) => outcomes[share].next().flatten(),
-            None => refused.next().map(|error| Err(error.into())),
-        };
-        let missing = || Err(Error::Topology("no host was found for the command".into()));
-        outcome.map_or_else(missing, |outcome| outcome.map_err(|error| *error))
-    })
+    parted.refused.into_iter().for_each(|(place, error)| settle(place, Err(error)));
+}
+
+/// The same, for whoever waits for all of them: one outcome each, in order.
+pub(crate) async fn deliver_in_order(
+    engine: &Engine,
+    items: &[Item],
+    refused: Vec<(usize, Error)>,
+    how: How,
+) -> impl ExactSizeIterator<Item = Result<Reply, Error>> + use<> {
+    let mut outcomes: Vec<Option<Outcome>> = items.iter().map(|_| None).collect();
+    deliver(engine, items, refused, how, |place, outcome| outcomes[place] = Some(outcome.map_err(Box::new))).await;
+    let missing = || Err(Error::Topology("no host was found for the command".into()));
+    outcomes.into_iter().map(move |outcome| outcome.map_or_else(missing, |outcome| outcome.map_err(|error| *error)))
 }
 
 /// Items that were parted by the nodes that they are for.
 struct Parted<'a> {
-    /// The share that each item belongs to, in order; `None` if it is not sent.
-    of: Vec<Option<usize>>,
-    /// Why not, for those that are not sent, in order.
-    refused: std::vec::IntoIter<Error>,
-    shares: Vec<(Arc<Node>, Vec<&'a Item>)>,
-    /// What has become of each share.
-    outcomes: Vec<std::vec::IntoIter<Option<Outcome>>>,
+    shares: Vec<Share<'a>>,
+    /// What is not sent, and why.
+    refused: Vec<(usize, Error)>,
 }
 
 impl<'a> Parted<'a> {
     /// One that cannot be sent harms no other.
     fn of(
-        engine: &Engine,
+        engine: &'a Engine,
         topology: Result<&Topology, &Error>,
         items: &'a [Item],
         mut refused: Vec<(usize, Error)>,
     ) -> Self {
         refused.sort_by_key(|(place, _)| *place);
+        let mut parted = Self { shares: Vec::new(), refused: Vec::new() };
         let mut known_refused = refused.into_iter().peekable();
-        let mut refused = Vec::new();
-        let mut shares: Vec<(Arc<Node>, Vec<&Item>)> = Vec::new();
         let mut by_node: HashMap<*const Node, usize, RandomState> = HashMap::default();
         let nodes = topology.map_or(1, |topology| topology.data_shards().count().max(1));
         let even_share = items.len() / nodes * 5 / 4 + 1;
         let mut last_fit = None;
-        let part = |(place, item): (usize, &'a Item)| {
+        for (place, item) in items.iter().enumerate() {
             let destination = match (known_refused.next_if(|(of, _)| *of == place), topology) {
                 (Some((_, error)), _) => Err(error),
                 (None, Err(error)) => Err(error.clone()),
@@ -139,21 +139,15 @@ impl<'a> Parted<'a> {
             match destination {
                 Ok(node) => {
                     let share = *by_node.entry(Arc::as_ptr(node)).or_insert_with(|| {
-                        shares.push((node.clone(), Vec::with_capacity(even_share)));
-                        shares.len() - 1
+                        parted.shares.push(Share::new(engine, node, even_share));
+                        parted.shares.len() - 1
                     });
-                    shares[share].1.push(item);
-                    Some(share)
+                    parted.shares[share].add(place, item);
                 }
-                Err(error) => {
-                    refused.push(error);
-                    None
-                }
+                Err(error) => parted.refused.push((place, error)),
             }
-        };
-        let of = items.iter().enumerate().map(part).collect();
-        let outcomes = shares.iter().map(|_| Vec::new().into_iter()).collect();
-        Self { of, refused: refused.into_iter(), shares, outcomes }
+        }
+        parted
     }
 }
 
@@ -180,6 +174,8 @@ struct Share<'a> {
     engine: &'a Engine,
     node: Arc<Node>,
     items: Vec<&'a Item>,
+    /// Where each of them stands in the batch.
+    places: Vec<usize>,
     outcomes: Vec<Option<Outcome>>,
 }
 
@@ -204,8 +200,24 @@ struct Again {
     unclear: Vec<Vec<usize>>,
 }
 
-impl Share<'_> {
-    async fn run(mut self, topology: &Topology, auto_batch: bool) -> Vec<Option<Outcome>> {
+impl<'a> Share<'a> {
+    fn new(engine: &'a Engine, node: &Arc<Node>, room: usize) -> Self {
+        let (items, places) = (Vec::with_capacity(room), Vec::with_capacity(room));
+        Self { engine, node: node.clone(), items, places, outcomes: Vec::new() }
+    }
+
+    fn add(&mut self, place: usize, item: &'a Item) {
+        self.items.push(item);
+        self.places.push(place);
+    }
+
+    /// Does it all. The places of the items, and the outcome of each.
+    async fn run(
+        mut self,
+        topology: &Topology,
+        auto_batch: bool,
+    ) -> (Vec<usize>, impl Iterator<Item = Outcome> + use<>) {
+        self.outcomes = self.items.iter().map(|_| None).collect();
         let mut parts: Vec<Part> = Vec::new();
         let mut at = 0;
         let single = || merge::Run { length: 1, pair: None };
@@ -235,9 +247,9 @@ impl Share<'_> {
             let parts = singles.chain(again.unclear.into_iter().map(Part::Exists)).collect();
             again = self.send(scripts, parts, false).await;
         }
-        let missing = || Err(Error::Topology(format!("{} gave no answer", self.node)).into());
-        self.outcomes.iter_mut().filter(|outcome| outcome.is_none()).for_each(|outcome| *outcome = Some(missing()));
-        self.outcomes
+        let Self { node, places, outcomes, .. } = self;
+        let missing = move || Err(Error::Topology(format!("{node} gave no answer")).into());
+        (places, outcomes.into_iter().map(move |outcome| outcome.unwrap_or_else(&missing)))
     }
 
     /// Sends commands in one write and reads what is said to them. What can be settled by asking again is not settled
@@ -273,6 +285,7 @@ impl Share<'_> {
         };
         (command, self.items[first].node.clone())
     }
+
     fn put(&mut self, at: usize, outcome: Result<Reply, Error>) {
         self.outcomes[at] = Some(outcome.map_err(Box::new));
     }

@@ -1,7 +1,7 @@
 //! Lists of commands, each list for the host of its routing key, with scripts among them.
 
 use super::Client;
-use super::deliver::{Item, deliver};
+use super::deliver::{Item, deliver_in_order};
 use super::script::ScriptCall;
 use crate::argument::Argument;
 use crate::command::Command;
@@ -69,7 +69,7 @@ impl Client {
         }
         // What only reads is marked, so that it may be sent again when a connection was lost.
         self.catalog.route(&engine, &mut items).await;
-        let mut outcomes = deliver(&engine, &items, Vec::new(), self.how()).await;
+        let mut outcomes = deliver_in_order(&engine, &items, Vec::new(), self.how()).await;
         keys.into_iter().map(|(key, length)| (key, outcomes.by_ref().take(length).collect())).collect()
     }
 }

@@ -1,8 +1,9 @@
 //! [`Mapping`]: many commands to many hosts at once, and a [`Promise`] for each.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::deliver::{How, Item, deliver};
+use super::deliver::{How, Item, deliver, deliver_in_order};
 use super::hosts::{self, ByHost, Hosts};
 use super::promise::Promise;
 use super::{Client, is_wrong_type};
@@ -10,7 +11,7 @@ use crate::argument::Argument;
 use crate::command::Command;
 use crate::error::Error;
 use crate::reply::Reply;
-use crate::topology::Topology;
+use crate::topology::{Node, Topology};
 
 /// Gathers commands, and sends them all when it is joined: each host's in one write, all hosts at once. Their results
 /// are promises, which are settled when [`join`](Self::join) returns.
@@ -45,32 +46,32 @@ use crate::topology::Topology;
 #[must_use = "a mapping sends nothing before it is joined"]
 pub struct Mapping {
     client: Client,
+    gathered: Gathered,
+}
+
+/// Commands, and what is promised of each. Nothing of it has left; what never does is rejected in the end.
+#[derive(Default)]
+struct Gathered {
     items: Vec<Item>,
-    /// What becomes of each item.
-    tos: Vec<To>,
+    /// The result of each item.
+    promises: Vec<Promise<Reply>>,
+    /// Those of the items that are for a host of some id: their places, and the ids.
+    at_hosts: Vec<(usize, usize)>,
+    fan_outs: Vec<FanOut>,
 }
 
-/// Where an item goes, and whose result it has.
-enum To {
-    /// To the host of a key.
-    HostOfKey(Promise<Reply>),
-    Host(usize, Promise<Reply>),
-    Hosts(Box<Hosts>, Promise<ByHost>),
-}
-
-impl To {
-    fn reject(&self, reason: &Error) {
-        // A promise that is settled already is fine as it is.
-        let _ = match self {
-            Self::HostOfKey(promise) | Self::Host(_, promise) => promise.reject(reason.clone()),
-            Self::Hosts(_, promise) => promise.reject(reason.clone()),
-        };
-    }
+/// A command for several hosts.
+struct FanOut {
+    /// The item that it stands before.
+    place: usize,
+    command: Command,
+    hosts: Hosts,
+    promise: Promise<ByHost>,
 }
 
 impl Mapping {
     pub(super) fn new(client: Client) -> Self {
-        Self { client, items: Vec::new(), tos: Vec::new() }
+        Self { client, gathered: Gathered::default() }
     }
 
     /// The most that a join may take, from its call to the last result. What is not answered by then is rejected with
@@ -95,37 +96,38 @@ impl Mapping {
 
     /// How many commands wait to be sent.
     pub fn len(&self) -> usize {
-        self.tos.len()
+        self.gathered.items.len() + self.gathered.fan_outs.len()
     }
 
     /// Whether none does.
     pub fn is_empty(&self) -> bool {
-        self.tos.is_empty()
+        self.len() == 0
     }
 
     /// A command for the host of its one key. [`Error::Unroutable`] rejects one that has none, or several.
     pub fn send(&mut self, command: Command) -> Promise<Reply> {
-        self.one(Item::keyed(command), To::HostOfKey)
+        self.gathered.add(Item::keyed(command))
     }
 
     /// A command for the host that a key belongs to, whatever keys it has itself.
     pub fn send_to_key(&mut self, key: impl Argument, command: Command) -> Promise<Reply> {
-        self.one(Item::chosen(command.routed_by(key)), To::HostOfKey)
+        self.gathered.add(Item::chosen(command.routed_by(key)))
     }
 
     /// A command for the host of this id.
     pub fn send_to_host(&mut self, host: usize, command: Command) -> Promise<Reply> {
-        self.one(Item::chosen(command), |promise| To::Host(host, promise))
+        self.gathered.at_hosts.push((self.gathered.items.len(), host));
+        self.gathered.add(Item::chosen(command))
     }
 
     /// A command for each host of these ids.
     pub fn send_to_hosts(&mut self, hosts: impl IntoIterator<Item = usize>, command: Command) -> Promise<ByHost> {
-        self.many(command, Hosts::Of(hosts.into_iter().collect()))
+        self.gathered.fan_out(command, Hosts::Of(hosts.into_iter().collect()))
     }
 
     /// A command for all hosts.
     pub fn send_to_all(&mut self, command: Command) -> Promise<ByHost> {
-        self.many(command, Hosts::All)
+        self.gathered.fan_out(command, Hosts::All)
     }
 
     /// The values of keys wherever they are, in order; nil for a key that does not exist or is no string, as `MGET` has
@@ -144,115 +146,150 @@ impl Mapping {
         Promise::all(sets.collect::<Vec<_>>()).then(|_| Ok(()))
     }
 
-    fn one(&mut self, item: Item, to: impl FnOnce(Promise<Reply>) -> To) -> Promise<Reply> {
-        let promise = Promise::new();
-        self.items.push(item);
-        self.tos.push(to(promise.clone()));
-        promise
-    }
-
-    fn many(&mut self, command: Command, hosts: Hosts) -> Promise<ByHost> {
-        let promise = Promise::new();
-        self.items.push(Item::chosen(command));
-        self.tos.push(To::Hosts(hosts.into(), promise.clone()));
-        promise
-    }
-
     /// Sends everything, and returns when every promise is settled: by its result, its failure, or the timeout.
     pub async fn join(&mut self) {
-        let mut flight = Flight { tos: std::mem::take(&mut self.tos) };
-        run(&self.client, std::mem::take(&mut self.items), &mut flight.tos).await;
+        let mut flight = Flight::default();
+        flight.run(&self.client, std::mem::take(&mut self.gathered)).await;
     }
 
     /// Gives up everything that was not joined: nothing of it is sent, and its promises are rejected with
     /// [`Error::Cancelled`].
     pub fn cancel(&mut self) {
-        self.items.clear();
-        for to in self.tos.drain(..) {
-            to.reject(&Error::Cancelled { outcome_unknown: false });
-        }
+        self.gathered = Gathered::default();
     }
 }
 
-impl Drop for Mapping {
-    fn drop(&mut self) {
-        self.cancel();
+impl Gathered {
+    fn add(&mut self, item: Item) -> Promise<Reply> {
+        let promise = Promise::new();
+        self.items.push(item);
+        self.promises.push(promise.clone());
+        promise
+    }
+
+    fn fan_out(&mut self, command: Command, hosts: Hosts) -> Promise<ByHost> {
+        let promise = Promise::new();
+        self.fan_outs.push(FanOut { place: self.items.len(), command, hosts, promise: promise.clone() });
+        promise
     }
 }
+
+impl Drop for Gathered {
+    fn drop(&mut self) {
+        let by_host = self.fan_outs.drain(..).map(|fan_out| fan_out.promise);
+        reject_pending(self.promises.drain(..), by_host, &Error::Cancelled { outcome_unknown: false });
+    }
+}
+
+fn reject_pending(
+    promises: impl IntoIterator<Item = Promise<Reply>>,
+    by_host: impl IntoIterator<Item = Promise<ByHost>>,
+    reason: &Error,
+) {
+    // One that is settled stays as it is.
+    promises.into_iter().for_each(|promise| drop(promise.reject(reason.clone())));
+    by_host.into_iter().for_each(|promise| drop(promise.reject(reason.clone())));
+}
+
+/// A host's id, and what it answers.
+type ResultOfHost = (usize, Promise<Reply>);
 
 /// Promises of commands that have left or are about to. At the end all of them are settled, whatever the end is.
+#[derive(Default)]
 struct Flight {
-    tos: Vec<To>,
+    /// The result of each item, until it is there.
+    promises: Vec<Option<Promise<Reply>>>,
+    /// What fan-outs come to, with the result of each host.
+    by_host: Vec<(Promise<ByHost>, Vec<ResultOfHost>)>,
 }
 
 impl Drop for Flight {
     fn drop(&mut self) {
-        self.tos.iter().for_each(|to| to.reject(&Error::Cancelled { outcome_unknown: true }));
+        let by_host = self.by_host.drain(..).map(|(promise, _)| promise);
+        reject_pending(self.promises.drain(..).flatten(), by_host, &Error::Cancelled { outcome_unknown: true });
     }
 }
 
-/// Runs all items within the client's timeout, and settles their promises.
-async fn run(client: &Client, items: Vec<Item>, tos: &mut Vec<To>) {
-    let engine = client.timed_engine();
-    let (mut items, mut refused, mut hosts) = (items, Vec::new(), Vec::new());
-    if tos.iter().any(|to| matches!(to, To::Host(..) | To::Hosts(..))) {
-        match engine.pinned_topology().await {
-            Ok(topology) => (items, hosts) = placed(items, tos, &topology, &mut refused),
-            Err(error) => {
-                let for_hosts = |(_, to): &(usize, &To)| matches!(to, To::Host(..) | To::Hosts(..));
-                refused.extend(tos.iter().enumerate().filter(for_hosts).map(|(place, _)| (place, error.clone())));
-            }
-        }
-    }
-    refused.extend(client.catalog.route(&engine, &mut items).await.refused);
-    let mut outcomes = deliver(&engine, &items, refused, client.how()).await;
-    let mut hosts = hosts.into_iter();
-    for to in tos.drain(..) {
-        // A promise that its holder has settled stays as it is.
-        let _ = match to {
-            To::HostOfKey(promise) | To::Host(_, promise) => outcomes.next().map(|outcome| promise.settle(outcome)),
-            To::Hosts(_, promise) => match hosts.next() {
-                Some(ids) => {
-                    let mut outcome = |missing: Option<Error>| missing.map(Err).or_else(|| outcomes.next());
-                    let by_host = ids.into_iter().filter_map(|(id, missing)| Some((id, outcome(missing)?)));
-                    Some(promise.resolve(by_host.collect()))
-                }
-                // It was refused as a whole.
-                None => outcomes.next().and_then(Result::err).map(|error| promise.reject(error)),
-            },
+impl Flight {
+    /// Runs everything within the client's timeout, and settles the promises.
+    async fn run(&mut self, client: &Client, mut gathered: Gathered) {
+        let engine = client.timed_engine();
+        let mut refused = Vec::new();
+        let topology = match gathered.at_hosts.is_empty() && gathered.fan_outs.is_empty() {
+            true => None,
+            false => Some(engine.pinned_topology().await),
         };
-    }
-}
-
-/// The hosts of one item, with the reason for each that there is none.
-type Ids = Vec<(usize, Option<Error>)>;
-
-/// The items with the nodes that they are for; one for several hosts becomes one for each that there is.
-fn placed(
-    items: Vec<Item>,
-    tos: &[To],
-    topology: &Topology,
-    refused: &mut Vec<(usize, Error)>,
-) -> (Vec<Item>, Vec<Ids>) {
-    let mut placed = Vec::with_capacity(items.len());
-    let mut hosts = Vec::new();
-    for (item, to) in items.into_iter().zip(tos) {
-        match to {
-            To::HostOfKey(_) => placed.push(item),
-            To::Host(id, _) => {
-                let node = hosts::host(topology, *id).map_err(|error| refused.push((placed.len(), error)));
-                placed.push(Item { node: node.ok(), ..item });
-            }
-            To::Hosts(several, _) => {
-                let ids = several.nodes(topology).into_iter().map(|(id, node)| {
-                    let missing = node.map(|node| placed.push(Item { node: Some(node), ..item.clone() }));
-                    (id, missing.err())
-                });
-                hosts.push(ids.collect());
-            }
+        let mut items = match topology {
+            None => self.take(&mut gathered),
+            Some(topology) => self.place(&mut gathered, topology.as_deref(), &mut refused),
+        };
+        refused.extend(client.catalog.route(&engine, &mut items).await.refused);
+        deliver(&engine, &items, refused, client.how(), |place, outcome| {
+            // A promise that its holder has settled stays as it is.
+            let _ = self.promises[place].take().map(|promise| promise.settle(outcome));
+        })
+        .await;
+        for (promise, hosts) in self.by_host.drain(..) {
+            let outcomes = hosts.into_iter().filter_map(|(id, result)| Some((id, result.outcome()?)));
+            // As above.
+            let _ = promise.resolve(outcomes.collect());
         }
     }
-    (placed, hosts)
+
+    /// The items, of which all go where their keys are.
+    fn take(&mut self, gathered: &mut Gathered) -> Vec<Item> {
+        self.promises = std::mem::take(&mut gathered.promises).into_iter().map(Some).collect();
+        std::mem::take(&mut gathered.items)
+    }
+
+    /// The items with the nodes that they are for, if not for that of their key; a fan-out becomes one for each.
+    fn place(
+        &mut self,
+        gathered: &mut Gathered,
+        topology: Result<&Topology, &Error>,
+        refused: &mut Vec<(usize, Error)>,
+    ) -> Vec<Item> {
+        let mut at_hosts = gathered.at_hosts.drain(..).peekable();
+        let mut fan_outs = gathered.fan_outs.drain(..).peekable();
+        let mut items = Vec::with_capacity(gathered.items.len());
+        let mut gathered = gathered.items.drain(..).zip(gathered.promises.drain(..)).enumerate();
+        loop {
+            let next = gathered.next();
+            while let Some(fan_out) =
+                fan_outs.next_if(|fan_out| next.as_ref().is_none_or(|(place, _)| fan_out.place <= *place))
+            {
+                self.fan_out(fan_out, topology, &mut items);
+            }
+            let Some((place, (mut item, promise))) = next else { return items };
+            if let Some((_, id)) = at_hosts.next_if(|(of, _)| *of == place) {
+                match topology.map_err(Error::clone).and_then(|topology| hosts::host(topology, id)) {
+                    Ok(node) => item.node = Some(node),
+                    Err(error) => refused.push((items.len(), error)),
+                }
+            }
+            items.push(item);
+            self.promises.push(Some(promise));
+        }
+    }
+
+    fn fan_out(&mut self, fan_out: FanOut, topology: Result<&Topology, &Error>, items: &mut Vec<Item>) {
+        let FanOut { command, hosts, promise, .. } = fan_out;
+        let topology = match topology {
+            Ok(topology) => topology,
+            Err(error) => return drop(promise.reject(error.clone())),
+        };
+        let item = Item::chosen(command);
+        let to_host = |(id, node): (usize, Result<Arc<Node>, Error>)| match node {
+            Ok(node) => {
+                let result = Promise::new();
+                items.push(Item { node: Some(node), ..item.clone() });
+                self.promises.push(Some(result.clone()));
+                (id, result)
+            }
+            Err(missing) => (id, Promise::rejected(missing)),
+        };
+        self.by_host.push((promise, hosts.nodes(topology).into_iter().map(to_host).collect()));
+    }
 }
 
 /// Runs commands of which each goes to its key's host, for whoever needs no promises.
@@ -263,7 +300,7 @@ pub(super) async fn run_keyed(
     let engine = client.timed_engine();
     let mut items: Vec<Item> = commands.into_iter().map(Item::keyed).collect();
     let routed = client.catalog.route(&engine, &mut items).await;
-    deliver(&engine, &items, routed.refused, client.how()).await.collect()
+    deliver_in_order(&engine, &items, routed.refused, client.how()).await.collect()
 }
 
 impl Client {

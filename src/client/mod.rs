@@ -19,7 +19,7 @@ use std::time::Duration;
 
 pub(crate) use deliver::Item;
 #[cfg(feature = "module")]
-pub(crate) use deliver::{How, deliver};
+pub(crate) use deliver::{How, deliver_in_order};
 pub use execute::Action;
 #[cfg(feature = "module")]
 pub(crate) use execute::list_of;

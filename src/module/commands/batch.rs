@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::{Arg, Call, Kind, Spec, options};
-use crate::client::{Action, How, Item, MAX_CONCURRENCY, Script, ScriptCall, deliver, list_of};
+use crate::client::{Action, How, Item, MAX_CONCURRENCY, Script, ScriptCall, deliver_in_order, list_of};
 use crate::command::Command;
 use crate::engine::Engine;
 use crate::error::Error;
@@ -55,7 +55,7 @@ async fn batch(engine: Engine, keys: Vec<(Vec<u8>, usize)>, commands: Vec<Comman
     for item in items.iter().filter(|item| !item.is_followed) {
         engine.may_reach(&topology, engine.owner(&topology, &item.command)?)?;
     }
-    let mut outcomes = deliver(&engine.without_gate(), &items, Vec::new(), how).await.map(in_place);
+    let mut outcomes = deliver_in_order(&engine.without_gate(), &items, Vec::new(), how).await.map(in_place);
     let lists = keys.into_iter().map(|(key, length)| {
         let results: Vec<Reply> = outcomes.by_ref().take(length).collect();
         (Reply::from(key), Reply::Array(results))
