@@ -66,6 +66,12 @@ pub trait Combine: Send + Sync + 'static {
     /// The name by which the nodes know the reducer. Change it with the meaning or the shape of what it gives.
     fn name(&self) -> &'static str;
 
+    /// Whether [`take`](Self::take) looks at places. One that does not spares its nodes a number for each command; `place`
+    /// may then be any. Default: `true`.
+    fn needs_places(&self) -> bool {
+        true
+    }
+
     /// Takes one reply, which is never an error. `place` is that of its command in the whole request: from 0 on in a map,
     /// and in a fan-out that of the node.
     ///
@@ -96,6 +102,8 @@ pub trait Combine: Send + Sync + 'static {
 pub(crate) trait AnyCombine: Send + Sync {
     fn name(&self) -> &'static str;
 
+    fn needs_places(&self) -> bool;
+
     /// Begins with nothing.
     fn open(self: Arc<Self>) -> Box<dyn AnyPartial>;
 }
@@ -123,6 +131,10 @@ pub(crate) trait AnyPartial: Send + Sync {
 impl<C: Combine> AnyCombine for C {
     fn name(&self) -> &'static str {
         Combine::name(self)
+    }
+
+    fn needs_places(&self) -> bool {
+        Combine::needs_places(self)
     }
 
     fn open(self: Arc<Self>) -> Box<dyn AnyPartial> {

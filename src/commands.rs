@@ -63,6 +63,17 @@ impl Commands {
         }
     }
 
+    /// Calls with the keys that they are routed by, in order; `None` if one of them has none.
+    pub(crate) fn by_keys<T>(&self, take: impl FnOnce(&mut dyn Iterator<Item = &[u8]>) -> T) -> Option<T> {
+        match self {
+            Self::Each(commands) => {
+                let have_keys = commands.iter().all(|command| command.routing_key().is_some());
+                have_keys.then(|| take(&mut commands.iter().filter_map(Command::routing_key)))
+            }
+            Self::PerKey(per_key) => Some(take(&mut per_key.keys())),
+        }
+    }
+
     /// All of them, in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = One<'_>> {
         (0..self.len()).map(|place| self.at(place))
@@ -202,7 +213,20 @@ impl PerKey {
         self.whole(self.key(place))
     }
 
-    fn key(&self, place: usize) -> &[u8] {
+    /// This command for keys that stand one behind the other, of these lengths.
+    pub(crate) fn joined(command: Command, keys: &[u8], lengths: &[u32]) -> Self {
+        let ends = lengths.iter().scan(0, |end, &length| {
+            *end += length as usize;
+            Some(*end)
+        });
+        Self { ends: ends.collect(), keys: keys.to_vec(), ..Self::new::<&[u8]>(command, []) }
+    }
+
+    fn keys(&self) -> impl Iterator<Item = &[u8]> {
+        self.ends.iter().scan(0, |start, &end| Some(&self.keys[std::mem::replace(start, end)..end]))
+    }
+
+    pub(crate) fn key(&self, place: usize) -> &[u8] {
         let start = if place == 0 { 0 } else { self.ends[place - 1] };
         &self.keys[start..self.ends[place]]
     }

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::exchange::{Exchange, Route};
+use super::exchange::Exchange;
 use super::map::{place, placing};
 use super::outcomes::Outcomes;
+use super::plan::Route;
 use super::replies::Replies;
 use super::view::View;
 use super::{Engine, Options};
@@ -29,16 +30,15 @@ impl Engine {
             let named = commands.iter().find_map(|(_, node)| node.as_ref()).map(|node| node.to_string());
             return Err(deadline.missed_by(named.unwrap_or_else(|| "a turn to be sent".into()), false));
         }
-        engine
-            .counted(async {
-                let view = engine.pinned().await?;
-                let (commands, to): (Vec<_>, Vec<_>) = commands.into_iter().unzip();
-                let commands = engine.admit(commands.into()).await?;
-                let outcomes = Outcomes::of(commands.len(), None);
-                let route = Addressed { engine: &engine, to };
-                Ok(Exchange::new(&engine, route, commands, outcomes, options).run(view).await?.0)
-            })
-            .await
+        let request = async {
+            let view = engine.pinned().await?;
+            let (commands, to): (Vec<_>, Vec<_>) = commands.into_iter().unzip();
+            let commands = engine.admit(commands.into()).await?;
+            let outcomes = Outcomes::of(commands.len(), None);
+            let route = Addressed { engine: &engine, to };
+            Ok(Exchange::new(&engine, route, commands, outcomes, options).run(view).await?.0)
+        };
+        engine.begin()?.end(request.await)
     }
 
     /// The node that a command belongs to.

@@ -22,18 +22,17 @@ impl Engine {
     pub(crate) async fn alone(&self, command: Command) -> Result<Reply, Error> {
         unfit::check_alone(&command)?;
         let engine = self.scoped(&super::Options::default());
-        engine
-            .counted(async {
-                let deadline = engine.deadline();
-                let view = engine.pinned().await?;
-                let node = engine.owner(&view.topology, &command)?.clone();
-                tokio::select! {
-                    biased;
-                    result = engine.follow(&command, node.clone()) => result,
-                    () = deadline.passed() => Err(deadline.missed_by(node.to_string(), !command.is_read_only())),
-                }
-            })
-            .await
+        let request = async {
+            let deadline = engine.deadline();
+            let view = engine.pinned().await?;
+            let node = engine.owner(&view.topology, &command)?.clone();
+            tokio::select! {
+                biased;
+                result = engine.follow(&command, node.clone()) => result,
+                () = deadline.passed() => Err(deadline.missed_by(node.to_string(), !command.is_read_only())),
+            }
+        };
+        engine.begin()?.end(request.await)
     }
 
     /// Goes where redirects point, if that is a node of the topology.

@@ -5,8 +5,9 @@
 
 use std::sync::Arc;
 
-use super::exchange::{Exchange, Route};
+use super::exchange::Exchange;
 use super::outcomes::Outcomes;
+use super::plan::Route;
 use super::redirect::{Verdict, judge, pointed_at};
 use super::replies::ShardReply;
 use super::view::View;
@@ -48,18 +49,17 @@ impl Engine {
         by_socket: bool,
     ) -> Result<Vec<Said>, Error> {
         let engine = self.scoped(&Options::default());
-        engine
-            .counted(async {
-                let view = engine.pinned().await?;
-                let slots: Vec<_> = commands.iter().map(|(_, command)| command.routing_key().map(key_slot)).collect();
-                let (nodes, commands): (Vec<_>, Vec<_>) = commands.into_iter().unzip();
-                let route = AtNodes { nodes, by_socket };
-                let options = Options { keeps_failures: true, tries_once: true, ..Options::default() };
-                let outcomes = Outcomes::of(slots.len(), None);
-                let (replies, _) = Exchange::new(&engine, route, commands.into(), outcomes, &options).run(view).await?;
-                Ok(replies.into_iter().zip(slots).map(|(entry, slot)| engine.said(entry, slot)).collect())
-            })
-            .await
+        let request = async {
+            let view = engine.pinned().await?;
+            let slots: Vec<_> = commands.iter().map(|(_, command)| command.routing_key().map(key_slot)).collect();
+            let (nodes, commands): (Vec<_>, Vec<_>) = commands.into_iter().unzip();
+            let route = AtNodes { nodes, by_socket };
+            let options = Options { keeps_failures: true, tries_once: true, ..Options::default() };
+            let outcomes = Outcomes::of(slots.len(), None);
+            let (replies, _) = Exchange::new(&engine, route, commands.into(), outcomes, &options).run(view).await?;
+            Ok(replies.into_iter().zip(slots).map(|(entry, slot)| engine.said(entry, slot)).collect())
+        };
+        engine.begin()?.end(request.await)
     }
 
     /// Reads one outcome.

@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
-use super::map::placing;
 use super::outcomes::{Gathered, Outcomes};
-use super::redirect::{Verdict, judge, pointed_at};
+use super::plan::{Destination, Part, Route, place, plan};
+use super::redirect::{Verdict, judge};
 use super::replies::ShardReply;
 use super::view::View;
 use super::way::TRANSIT;
@@ -21,7 +21,7 @@ use super::{Deadline, Engine, Options, Scope};
 use crate::command::printable;
 use crate::commands::{Commands, One};
 use crate::error::Error;
-use crate::link::{Batch, Budget, Delivery, Failure, Link, Mode, Reduction};
+use crate::link::{Batch, Budget, Delivery, Failure, Mode, Reduction};
 use crate::reply::Reply;
 use crate::shard::key_slot;
 use crate::topology::{Address, Node};
@@ -41,77 +41,6 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
 /// With less time left nothing is tried again.
 const SHORTEST_TRY: Duration = Duration::from_millis(10);
-
-/// Where a unit is sent.
-#[derive(Clone)]
-pub(super) struct Destination {
-    pub(super) node: Arc<Node>,
-    pub(super) link: Arc<dyn Link>,
-    pub(super) mode: Mode,
-    pub(super) in_process: bool,
-    /// The node may be asked to reduce its share.
-    pub(super) reduces: bool,
-}
-
-impl Destination {
-    /// A node of the view.
-    pub(super) fn in_view(view: &View, node: &Arc<Node>, mode: Mode) -> Result<Self, Error> {
-        let link = view.link(node).ok_or_else(|| Error::Topology(format!("the topology has no node {node}")))?;
-        let (in_process, reduces) = (view.is_in_process(node), mode == Mode::Plain && link.reduces());
-        Ok(Self { node: node.clone(), link: link.clone(), mode, in_process, reduces })
-    }
-
-    /// The same node, over a socket even where it is the one that we live in.
-    fn over_socket(&self, engine: &Engine) -> Self {
-        let link = engine.shared.views.link_to(&self.node);
-        Self { link, in_process: false, ..self.plain() }
-    }
-
-    /// The same node, for replies as they are.
-    fn plain(&self) -> Self {
-        Self { reduces: false, ..self.clone() }
-    }
-
-    /// Wherever a redirect points, as far as the topology knows that.
-    fn at(engine: &Engine, view: &View, address: &Address, mode: Mode) -> Option<Self> {
-        let node = pointed_at(&view.topology, address)?;
-        // A node that we live in is asked in process, except for what it may only serve under `ASKING`.
-        if mode == Mode::Plain {
-            return Self::in_view(view, node, mode).ok();
-        }
-        // The redirect may call the node by a name that only clients can look up.
-        let link = engine.shared.views.link_to(node);
-        Some(Self { node: node.clone(), link, mode, in_process: false, reduces: false })
-    }
-
-    /// Whether both are asked by the same link in the same way. A node that only a redirect knows has no other mark.
-    fn is_same(&self, other: &Self) -> bool {
-        self.mode == other.mode && self.reduces == other.reduces && Arc::ptr_eq(&self.link, &other.link)
-    }
-}
-
-/// Finds the way of units: at the start, and again after the topology has changed.
-pub(super) trait Route: Send + Sync {
-    /// The node that a unit belongs to by this view.
-    fn node<'v>(&self, view: &'v View, unit: u32, command: One<'_>) -> Result<&'v Arc<Node>, Error>;
-
-    /// How that node is asked.
-    fn mode(&self, view: &View, node: &Node) -> Mode;
-
-    /// Whether the node that we live in is asked over a socket too.
-    fn by_socket(&self) -> bool {
-        false
-    }
-
-    /// Which of the commands a unit is.
-    fn command(&self, unit: u32) -> u32;
-
-    /// Whether `MOVED` and `ASK` are followed.
-    fn follows_redirects(&self, view: &View, unit: u32) -> bool;
-
-    /// Whether a unit is for whichever node is its shard's primary.
-    fn follows_primary(&self, view: &View, unit: u32) -> bool;
-}
 
 /// A request under way.
 pub(super) struct Exchange<'a, R> {
@@ -138,9 +67,6 @@ struct Tries {
     /// What the unit ends in when time is up.
     last: Option<ShardReply>,
 }
-
-/// What has to be done, and where.
-type Part = (Destination, Vec<u32>);
 
 /// What to do about a unit that has no outcome yet.
 enum Next {
@@ -178,7 +104,10 @@ impl<'a, R: Route> Exchange<'a, R> {
     /// request cannot be done.
     pub(super) async fn run(mut self, view: Arc<View>) -> Result<Gathered, Error> {
         let mut view = view;
-        let mut parts = self.engine.way(&mut view, |view| self.plan(view)).await?;
+        let mut parts = self
+            .engine
+            .way(&mut view, |view| plan(self.engine, &self.route, &self.commands, self.outcomes.len(), view))
+            .await?;
         if let Some((elsewhere, _)) = parts.iter().find(|(destination, _)| !destination.in_process) {
             self.may_leave(elsewhere)?;
         }
@@ -218,33 +147,6 @@ impl<'a, R: Route> Exchange<'a, R> {
 
     fn command(&self, unit: u32) -> One<'_> {
         self.commands.at(self.route.command(unit) as usize)
-    }
-
-    fn plan(&self, view: &View) -> Result<Vec<Part>, Error> {
-        placing(|| {
-            let mut parts = Vec::new();
-            for unit in 0..self.outcomes.len() as u32 {
-                self.place(view, unit, &mut parts)?;
-            }
-            Ok(parts)
-        })
-    }
-
-    /// Puts a unit to the part of the node that it belongs to.
-    fn place(&self, view: &View, unit: u32, parts: &mut Vec<Part>) -> Result<(), Error> {
-        let node = self.route.node(view, unit, self.command(unit))?;
-        match parts.iter_mut().find(|(known, _)| Arc::ptr_eq(&known.node, node)) {
-            Some((_, units)) => units.push(unit),
-            None => {
-                let destination = Destination::in_view(view, node, self.route.mode(view, node))?;
-                let by_socket = destination.in_process && self.route.by_socket();
-                let destination = if by_socket { destination.over_socket(self.engine) } else { destination };
-                let mut units = Vec::with_capacity(self.outcomes.len() / (parts.len() + 1));
-                units.push(unit);
-                parts.push((destination, units));
-            }
-        }
-        Ok(())
     }
 
     /// Sends all parts, remote ones first so that they travel while the local share is served.
@@ -297,7 +199,8 @@ impl<'a, R: Route> Exchange<'a, R> {
         let combine = self.outcomes.combine().filter(|_| destination.reduces)?.clone();
         self.engine.stats().inner.fetch_add(u64::from(!destination.in_process), Relaxed);
         let time_left = self.deadline.at.saturating_duration_since(Instant::now());
-        Some(Reduction { combine, places: units.to_vec(), time_left })
+        let places = if combine.needs_places() { units.to_vec() } else { Vec::new() };
+        Some(Reduction { combine, places, time_left })
     }
 
     /// Sorts one node's delivery: outcomes here, the rest into `again`.
@@ -478,8 +381,8 @@ impl<'a, R: Route> Exchange<'a, R> {
         // Apart from those that follow a redirect, which may go to the same node in another mode.
         let mut placed = Vec::new();
         for unit in waiting {
-            match placing(|| self.place(view, unit, &mut placed)) {
-                Ok(()) => {}
+            match place(self.engine, &self.route, view, unit, self.command(unit)) {
+                Ok(destination) => join(&mut placed, destination, unit),
                 Err(_) if view.is_in_transit() => self.adrift.push((unit, Next::Again)),
                 // No way by the new topology: what the unit was told before says more.
                 Err(_) => self.settle([unit]),

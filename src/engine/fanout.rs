@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::exchange::{Exchange, Route};
+use super::exchange::Exchange;
 use super::map::no_shards;
 use super::outcomes::{Gathered, Outcomes};
+use super::plan::Route;
 use super::step::{self, Reducer, Step};
 use super::view::View;
 use super::{Engine, Options};
@@ -89,18 +90,16 @@ impl FanOut {
     pub(super) async fn gather(self, combine: Option<Arc<dyn AnyCombine>>) -> Result<Gathered, Error> {
         let engine = self.engine.scoped(&self.options);
         let (options, targets) = (&self.options, &self.targets);
-        engine
-            .counted(async {
-                let mut view = engine.pinned().await?;
-                let nodes =
-                    engine.way(&mut view, |view| engine.select(&view.topology, targets, options.partial)).await?;
-                let commands = engine.admit(vec![self.command].into()).await?;
-                let outcomes = Outcomes::of(nodes.len(), combine);
-                let target = |node| Target::new(&engine, &view.topology, node, targets);
-                let route = ToNodes { nodes: nodes.into_iter().map(target).collect() };
-                Exchange::new(&engine, route, commands, outcomes, options).run(view).await
-            })
-            .await
+        let request = async {
+            let mut view = engine.pinned().await?;
+            let nodes = engine.way(&mut view, |view| engine.select(&view.topology, targets, options.partial)).await?;
+            let commands = engine.admit(vec![self.command].into()).await?;
+            let outcomes = Outcomes::of(nodes.len(), combine);
+            let target = |node| Target::new(&engine, &view.topology, node, targets);
+            let route = ToNodes { nodes: nodes.into_iter().map(target).collect() };
+            Exchange::new(&engine, route, commands, outcomes, options).run(view).await
+        };
+        engine.begin()?.end(request.await)
     }
 }
 

@@ -4,8 +4,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::exchange::{Exchange, Route};
+use super::exchange::Exchange;
 use super::outcomes::{Gathered, Outcomes};
+use super::plan::Route;
 use super::step::{self, Reducer, Step, panicked};
 use super::view::View;
 use super::{Engine, Options};
@@ -62,14 +63,13 @@ impl Map {
     pub(super) async fn gather(self, combine: Option<Arc<dyn AnyCombine>>) -> Result<Gathered, Error> {
         let engine = self.engine.scoped(&self.options);
         let options = &self.options;
-        engine
-            .counted(async {
-                let view = engine.pinned().await?;
-                let commands = engine.admit(self.commands).await?;
-                let outcomes = Outcomes::of(commands.len(), combine);
-                Exchange::new(&engine, ByKey(&engine), commands, outcomes, options).run(view).await
-            })
-            .await
+        let request = async {
+            let view = engine.pinned().await?;
+            let commands = engine.admit(self.commands).await?;
+            let outcomes = Outcomes::of(commands.len(), combine);
+            Exchange::new(&engine, ByKey(&engine), commands, outcomes, options).run(view).await
+        };
+        engine.begin()?.end(request.await)
     }
 }
 
@@ -77,6 +77,13 @@ impl Map {
 struct ByKey<'a>(&'a Engine);
 
 impl Route for ByKey<'_> {
+    fn shards(&self, view: &View, commands: &Commands, put: &mut dyn FnMut(usize)) -> Option<Result<(), Error>> {
+        let topology = &view.topology;
+        let shard_func = self.0.shard_func(topology);
+        let placed = commands.by_keys(|keys| shard_func.shards_of_keys(topology, keys, put))??;
+        Some(placed.map_err(|error| explained(error, topology)))
+    }
+
     fn node<'v>(&self, view: &'v View, _unit: u32, command: One<'_>) -> Result<&'v Arc<Node>, Error> {
         place(self.0, &view.topology, command)
     }
@@ -102,9 +109,28 @@ impl Route for ByKey<'_> {
 /// Where the shard function places a command. It is somebody else's code: see [`placing`].
 pub(super) fn place<'t>(engine: &Engine, topology: &'t Topology, command: One<'_>) -> Result<&'t Arc<Node>, Error> {
     let shard_func = engine.shard_func(topology);
-    let by_key = command.routing_key().and_then(|key| shard_func.node_of_key(topology, key));
-    let node = by_key.unwrap_or_else(|| shard_func.node(topology, &command.command()));
-    if node.is_err() && topology.data_shards().next().is_none() { Err(no_shards(topology)) } else { node }
+    let mut shard = None;
+    let by_key = command.routing_key().and_then(|key| {
+        shard_func.shards_of_keys(topology, &mut std::iter::once(key), &mut |position| shard = Some(position))
+    });
+    let node = match by_key {
+        Some(placed) => placed.and_then(|()| {
+            let shard = shard.and_then(|position| topology.shards().get(position));
+            shard.map(|shard| &shard.primary).ok_or_else(|| misplaced(0, 1, topology.shards().len()))
+        }),
+        None => shard_func.node(topology, &command.command()),
+    };
+    node.map_err(|error| explained(error, topology))
+}
+
+/// Why nothing is placed where there is nobody.
+fn explained(error: Error, topology: &Topology) -> Error {
+    if topology.data_shards().next().is_none() { no_shards(topology) } else { error }
+}
+
+/// The shard function has not said of each key which of the shards it is for.
+pub(super) fn misplaced(placed: usize, keys: usize, shards: usize) -> Error {
+    Error::Invalid(format!("the shard function has placed {placed} of {keys} keys on one of the {shards} shards"))
 }
 
 /// Places commands; a panic in the shard function is an error.

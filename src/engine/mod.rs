@@ -8,6 +8,7 @@ mod exchange;
 mod fanout;
 mod map;
 mod outcomes;
+mod plan;
 mod redirect;
 mod replies;
 mod stats;
@@ -17,6 +18,7 @@ mod view;
 mod way;
 
 use std::future::IntoFuture;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -36,6 +38,7 @@ pub(crate) use unfit::check_each as check_each_fit;
 pub(crate) use unfit::why_unfit;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 
 use crate::combine::Combine;
 use crate::command::Command;
@@ -403,19 +406,14 @@ impl Engine {
         self.scope.deadline.unwrap_or_else(|| Deadline::after(self.timeout()))
     }
 
-    /// Runs a request within the limit of requests in flight, and counts how it ends.
-    async fn counted<T>(&self, request: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    /// Begins a request, if no more are in flight than there may be.
+    fn begin(&self) -> Result<Flight<'_>, Error> {
         let stats = &self.shared.stats;
         let limit = self.shared.limits.max_in_flight.load(Relaxed);
         stats.requests.fetch_add(1, Relaxed);
-        let mut flight = Flight { stats, began: Instant::now(), is_done: false };
+        let flight = Flight { stats, began: Instant::now(), is_done: false };
         let before = stats.in_flight.fetch_add(1, Relaxed);
-        let result = if before < limit { request.await } else { Err(Error::Busy { limit }) };
-        flight.is_done = true;
-        if let Err(error) = &result {
-            stats.errors.count(error);
-        }
-        result
+        if before < limit { Ok(flight) } else { flight.end(Err(Error::Busy { limit })) }
     }
 
     async fn admit(&self, commands: Commands) -> Result<Commands, Error> {
@@ -447,6 +445,14 @@ struct Flight<'a> {
     stats: &'a Stats,
     began: Instant,
     is_done: bool,
+}
+
+impl Flight<'_> {
+    /// Counts how the request ends.
+    fn end<T>(mut self, result: Result<T, Error>) -> Result<T, Error> {
+        self.is_done = true;
+        result.inspect_err(|error| self.stats.errors.count(error))
+    }
 }
 
 impl Drop for Flight<'_> {
@@ -558,7 +564,8 @@ macro_rules! gathers {
             /// As of [`combine`](Self::combine).
             pub async fn combine_beside_failures<C: Combine>(self, combine: C) -> Result<(C::Output, Replies), Error> {
                 let combine = Arc::new(combine);
-                step::combined(&*combine, self.gather(Some(combine.clone()))).await
+                let gathered = AssertUnwindSafe(self.gather(Some(combine.clone()))).catch_unwind().await;
+                step::combined(&*combine, gathered)
             }
         }
 

@@ -2,8 +2,6 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use futures_util::FutureExt;
-
 use super::fanout::Targets;
 use super::outcomes::Gathered;
 use super::replies::Replies;
@@ -98,17 +96,19 @@ pub(super) async fn run(engine: Engine, mut step: Step, options: Options) -> Res
     }
 }
 
-/// What a request with a reducer that can be split comes to, beside its failures.
-pub(super) async fn combined<C: Combine>(
+/// What a request with a reducer that can be split comes to, beside its failures. The reducer is somebody else's code, in
+/// what was gathered as in the end.
+pub(super) fn combined<C: Combine>(
     combine: &C,
-    gathering: impl Future<Output = Result<Gathered, Error>>,
+    gathered: std::thread::Result<Result<Gathered, Error>>,
 ) -> Result<(C::Output, Replies), Error> {
-    let finished = AssertUnwindSafe(async {
-        let (failures, partial) = gathering.await?;
+    let finish = |gathered: Result<Gathered, Error>| {
+        let (failures, partial) = gathered?;
         let nothing = || Error::Invalid("internal error: nothing was reduced".into());
         Ok((combine::finish(combine, partial.ok_or_else(nothing)?)?, failures))
-    });
-    finished.catch_unwind().await.unwrap_or_else(|panic| Err(panicked("reducer", &*panic)))
+    };
+    let finished = gathered.and_then(|gathered| catch_unwind(AssertUnwindSafe(|| finish(gathered))));
+    finished.unwrap_or_else(|panic| Err(panicked("reducer", &*panic)))
 }
 
 /// What a panic of somebody else's code is to the request.

@@ -8,15 +8,17 @@
 //!
 //! [postcard]: https://postcard.jamesmunns.com/
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{Batch, Partial, Protocol, Reduction};
 use crate::command::{AroundKey, Command};
-use crate::commands::{Commands, One, PerKey};
+use crate::commands::{Commands, PerKey};
 
 /// The version of requests and answers. A node that has another declines.
-pub(crate) const VERSION: u8 = 1;
+pub(crate) const VERSION: u8 = 2;
 
 /// The prefix with which an inner command is refused before anything of it has run.
 pub(crate) const DECLINED: &str = "RMRDECLINED";
@@ -36,7 +38,8 @@ pub(crate) struct Request<'a> {
     pub(crate) reply_bytes: u64,
     #[serde(borrow)]
     runs: Vec<Run<'a>>,
-    /// The places of the commands in the whole request: each as its distance from the one before, which begins at 0.
+    /// The places of the commands in the whole request: each as its distance from the one before, which begins at 0. None
+    /// if the reducer needs no places.
     places: Vec<u32>,
 }
 
@@ -49,8 +52,10 @@ struct Run<'a> {
     /// Where the key stands; 0 for one command without.
     key_at: u32,
     read_only: bool,
-    #[serde(borrow)]
-    keys: Vec<&'a serde_bytes::Bytes>,
+    /// The keys, one behind the other, and the length of each.
+    #[serde(borrow, with = "serde_bytes")]
+    keys: Cow<'a, [u8]>,
+    lengths: Vec<u32>,
 }
 
 /// A request that is not one.
@@ -94,13 +99,15 @@ impl<'a> Request<'a> {
         if !rest.is_empty() {
             return Err(Malformed::Format("there is more than the request"));
         }
-        if request.commands_len() != request.places.len() {
+        if !request.places.is_empty() && request.commands_len() != request.places.len() {
             return Err(Malformed::Format("it has not one place a command"));
         }
-        let has_keys = |run: &Run<'_>| (run.key_at == 0) == run.keys.is_empty();
-        let is_sound = |run: &Run<'_>| !run.args.is_empty() && run.key_at as usize <= run.args.len() && has_keys(run);
-        if !request.runs.iter().all(is_sound) {
+        let is_named = |run: &Run<'_>| !run.args.is_empty() && run.key_at as usize <= run.args.len();
+        if !request.runs.iter().all(is_named) {
             return Err(Malformed::Format("a command has no name, or its key no place"));
+        }
+        if !request.runs.iter().all(Run::has_its_keys) {
+            return Err(Malformed::Format("the keys have other lengths"));
         }
         Ok(request)
     }
@@ -140,15 +147,35 @@ impl<'a> Request<'a> {
     }
 
     fn commands_len(&self) -> usize {
-        self.runs.iter().map(|run| if run.key_at == 0 { 1 } else { run.keys.len() }).sum()
+        self.runs.iter().map(|run| if run.key_at == 0 { 1 } else { run.lengths.len() }).sum()
     }
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
+    /// The command for as yet no key, with room for so many.
+    fn of(keyed: &AroundKey<'a>, read_only: bool, room: usize) -> Self {
+        let before: Vec<_> = keyed.args_before().map(serde_bytes::Bytes::new).collect();
+        let key_at = before.len() as u32;
+        let args = before.into_iter().chain(keyed.args_after().map(serde_bytes::Bytes::new)).collect();
+        let keys = Cow::Owned(Vec::with_capacity(room * (keyed.key.len() + 1)));
+        Self { args, key_at, read_only, keys, lengths: Vec::with_capacity(room) }
+    }
+
+    fn push(&mut self, key: &[u8]) {
+        self.keys.to_mut().extend_from_slice(key);
+        self.lengths.push(key.len() as u32);
+    }
+
+    /// Whether the lengths are those of the keys, of which there are some, or none.
+    fn has_its_keys(&self) -> bool {
+        let total: u64 = self.lengths.iter().map(|&length| u64::from(length)).sum();
+        (self.key_at == 0) == self.lengths.is_empty() && total == self.keys.len() as u64
+    }
+
     /// The command for each of its keys, of which there are some.
     fn per_key(&self) -> PerKey {
         let (before, after) = self.args.split_at(self.key_at as usize);
-        let per_key = PerKey::new(command(before, self.read_only), self.keys.iter().map(|key| &key[..]));
+        let per_key = PerKey::joined(command(before, self.read_only), &self.keys, &self.lengths);
         after.iter().fold(per_key, |per_key, arg| per_key.arg(&arg[..]))
     }
 }
@@ -161,40 +188,32 @@ fn command(args: &[&serde_bytes::Bytes], read_only: bool) -> Command {
 
 /// The commands of a batch, those that differ in their keys only together.
 fn runs(batch: &Batch) -> Vec<Run<'_>> {
-    if let Commands::PerKey(_) = &*batch.commands
+    if let Commands::PerKey(per_key) = &*batch.commands
         && let Some(first) = batch.picked().next()
         && let Some(keyed) = first.around_key()
     {
-        let keys = batch.picked().filter_map(One::routing_key).map(serde_bytes::Bytes::new).collect();
-        return vec![run(&keyed, first.is_read_only(), keys)];
+        let mut run = Run::of(&keyed, first.is_read_only(), batch.picks.len());
+        batch.picks.iter().for_each(|&pick| run.push(per_key.key(pick as usize)));
+        return vec![run];
     }
     let mut runs: Vec<Run<'_>> = Vec::new();
     let mut shape = None;
     for command in batch.picked() {
         let Some(keyed) = command.around_key() else {
             let args = command.args().map(serde_bytes::Bytes::new).collect();
-            runs.push(Run { args, key_at: 0, read_only: command.is_read_only(), keys: Vec::new() });
+            let (keys, lengths) = (Cow::Borrowed(&[][..]), Vec::new());
+            runs.push(Run { args, key_at: 0, read_only: command.is_read_only(), keys, lengths });
             shape = None;
             continue;
         };
-        let key = serde_bytes::Bytes::new(keyed.key);
         let own = (keyed.before, keyed.after, command.is_read_only());
-        match runs.last_mut() {
-            Some(run) if shape == Some(own) => run.keys.push(key),
-            _ => {
-                runs.push(run(&keyed, command.is_read_only(), vec![key]));
-                shape = Some(own);
-            }
+        if shape != Some(own) {
+            runs.push(Run::of(&keyed, command.is_read_only(), 1));
+            shape = Some(own);
         }
+        runs.iter_mut().next_back().into_iter().for_each(|run| run.push(keyed.key));
     }
     runs
-}
-
-fn run<'a>(keyed: &AroundKey<'a>, read_only: bool, keys: Vec<&'a serde_bytes::Bytes>) -> Run<'a> {
-    let before: Vec<_> = keyed.args_before().map(serde_bytes::Bytes::new).collect();
-    let key_at = before.len() as u32;
-    let args = before.into_iter().chain(keyed.args_after().map(serde_bytes::Bytes::new)).collect();
-    Run { args, key_at, read_only, keys }
 }
 
 /// What a share comes to.
@@ -226,14 +245,13 @@ impl<'a> Answer<'a> {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub(crate) fn decode(bytes: &'a Bytes, reduction: &Reduction) -> Result<Partial, &'static str> {
+    pub(crate) fn decode(bytes: &'a Bytes, reduction: &Reduction, commands: usize) -> Result<Partial, &'static str> {
         let rest = bytes.strip_prefix(&[VERSION]).ok_or("the answer to an inner command has another version")?;
         let damaged = |_| "the answer to an inner command is damaged";
         let (answer, rest): (Answer<'_>, _) = postcard::take_from_bytes(rest).map_err(damaged)?;
-        let count = reduction.places.len();
         let is_ascending = answer.refused.windows(2).all(|pair| pair[0].0 < pair[1].0);
         let ats = answer.refused.iter().map(|(at, _)| at).chain(answer.untaken.iter().map(|(at, _)| at));
-        if !rest.is_empty() || !is_ascending || !ats.into_iter().all(|&at| (at as usize) < count) {
+        if !rest.is_empty() || !is_ascending || !ats.into_iter().all(|&at| (at as usize) < commands) {
             return Err("the answer to an inner command is damaged");
         }
         let mut reduced = reduction.combine.clone().open();
@@ -255,12 +273,13 @@ pub fn fuzz_inner(bytes: &[u8]) {
     use crate::reduce::Builtin;
 
     if let Ok(request) = Request::decode(bytes) {
-        assert_eq!(request.commands().len(), request.places().len());
+        let (commands, places) = (request.commands().len(), request.places().len());
+        assert!(places == 0 || places == commands);
     }
     for reducer in Builtin::ALL {
         let (places, time_left) = (vec![0, 7, 3], Duration::ZERO);
         let reduction = Reduction { combine: Arc::new(reducer), places, time_left };
-        if let Ok(partial) = Answer::decode(&Bytes::copy_from_slice(bytes), &reduction) {
+        if let Ok(partial) = Answer::decode(&Bytes::copy_from_slice(bytes), &reduction, 3) {
             // The result may be an error, as of a sum that is too large.
             let _ = crate::combine::finish(&reducer, partial.reduced);
         }
@@ -276,6 +295,7 @@ mod tests {
 
     use super::*;
     use crate::combine::AnyCombine;
+    use crate::commands::One;
     use crate::link::{Budget, Mode};
     use crate::reduce::Builtin;
     use crate::reply::Reply;
@@ -322,20 +342,19 @@ mod tests {
     fn commands_of_a_map_travel_as_one() {
         let gets = |count: usize| (0..count).map(|index| Command::new("HGET").key(format!("k{index:03}")).arg("field"));
         let (one, hundred) = (encoded(gets(1).collect()).len(), encoded(gets(100).collect()).len());
-        assert!(hundred <= one + 99 * 6, "{hundred} bytes, where one command takes {one}");
+        assert!(hundred <= one + 99 * 6 + 1, "{hundred} bytes, where one command takes {one}");
     }
 
     #[test]
     fn an_answer_reads_back() {
         let (_, reduction) = batch(vec![Command::new("A"), Command::new("B"), Command::new("C")]);
-        let partial = Answer::decode(&answered().into(), &reduction).unwrap();
+        let partial = Answer::decode(&answered().into(), &reduction, 3).unwrap();
         assert_eq!(partial.refused[1], (2, Bytes::from_static(b"ERR")));
         assert_eq!(partial.untaken, Some((1, "a string".into())));
         let union = crate::combine::finish(&Builtin::Union, partial.reduced).unwrap();
         assert_eq!(union.elements().map(<[Reply]>::len), Some(4));
         // Numbers of commands that were not sent.
-        let (_, reduction) = batch(vec![Command::new("A")]);
-        assert!(Answer::decode(&answered().into(), &reduction).is_err());
+        assert!(Answer::decode(&answered().into(), &reduction, 1).is_err());
     }
 
     #[test]

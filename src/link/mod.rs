@@ -75,7 +75,7 @@ impl Batch {
 #[derive(Clone)]
 pub struct Reduction {
     pub(crate) combine: Arc<dyn AnyCombine>,
-    /// The place of each of the batch's commands in the whole request.
+    /// The place of each of the batch's commands in the whole request; none if the reducer needs no places.
     pub(crate) places: Vec<u32>,
     /// After this nobody waits for the answer any more.
     pub(crate) time_left: Duration,

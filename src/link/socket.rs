@@ -191,12 +191,12 @@ impl SocketLink {
         };
         let (outbox, give_up) = (other.outbox.clone(), Command::new(name).arg("GIVEUP").arg(id));
         let mut until_answered = GiveUp { outbox, command: (batch.picks.len() > WORTH_GIVING_UP).then_some(give_up) };
-        let inner = self.inner.clone();
+        let (inner, commands) = (self.inner.clone(), batch.picks.len());
         Box::pin(async move {
             let Delivery { mut replies, failure, .. } = answered.await;
             until_answered.is_over();
             match replies.pop() {
-                Some(Reply::Bulk(answer)) => match Answer::decode(&answer, &reduction) {
+                Some(Reply::Bulk(answer)) => match Answer::decode(&answer, &reduction, commands) {
                     Ok(partial) => Delivery::reduced(partial),
                     Err(why) => Delivery::failed(Failure::Lost(why.into())),
                 },

@@ -215,11 +215,12 @@ impl ShardFunc for SharedFunc {
         self.0.node(topology, command)
     }
 
-    fn node_of_key<'t>(
+    fn shards_of_keys(
         &self,
-        topology: &'t Topology,
-        key: &[u8],
-    ) -> Option<Result<&'t Arc<crate::topology::Node>, Error>> {
-        self.0.node_of_key(topology, key)
+        topology: &Topology,
+        keys: &mut dyn Iterator<Item = &[u8]>,
+        put: &mut dyn FnMut(usize),
+    ) -> Option<Result<(), Error>> {
+        self.0.shards_of_keys(topology, keys, put)
     }
 }

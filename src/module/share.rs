@@ -32,6 +32,7 @@ enum Outcome {
 }
 
 struct Reduced {
+    /// The places that the reducer is told, if it needs them.
     places: Vec<u32>,
     so_far: Partial,
 }
@@ -179,6 +180,11 @@ impl Share {
 }
 
 impl Reduced {
+    /// What the reducer is told of the command of this number.
+    fn place(&self, number: u32) -> u32 {
+        self.places.get(number as usize).copied().unwrap_or(number)
+    }
+
     /// Takes the reply to the command of this number.
     fn take(&mut self, number: u32, wire: &[u8]) {
         if let Some(bytes) = bulk(wire) {
@@ -187,7 +193,7 @@ impl Reduced {
         match decode(&Bytes::copy_from_slice(wire), &mut 0) {
             Ok(Reply::Error(message)) => self.so_far.refused.push((number, message)),
             Ok(reply) => {
-                let taken = self.so_far.reduced.take(self.places[number as usize], reply);
+                let taken = self.so_far.reduced.take(self.place(number), reply);
                 self.has_taken(number, taken);
             }
             Err(error) => self.so_far.refused.push((number, format!("ERR {error}").into())),
@@ -195,7 +201,7 @@ impl Reduced {
     }
 
     fn take_bulk(&mut self, number: u32, bytes: &[u8]) {
-        let taken = self.so_far.reduced.take_bulk(self.places[number as usize], bytes);
+        let taken = self.so_far.reduced.take_bulk(self.place(number), bytes);
         self.has_taken(number, taken);
     }
 

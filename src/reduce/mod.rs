@@ -128,6 +128,10 @@ impl Combine for Builtin {
         (*self).name()
     }
 
+    fn needs_places(&self) -> bool {
+        !matches!(self, Self::Sum | Self::Avg | Self::Count)
+    }
+
     fn take(&self, partial: &mut Partial, place: u32, reply: Reply) -> Result<(), String> {
         if reply.is_null() {
             return Ok(());

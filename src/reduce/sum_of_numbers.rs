@@ -16,6 +16,10 @@ impl Combine for SumOfNumbers {
         "SUM-OF-NUMBERS"
     }
 
+    fn needs_places(&self) -> bool {
+        false
+    }
+
     fn take(&self, total: &mut Total, _place: u32, reply: Reply) -> Result<(), String> {
         if let Some(number) = reply.number() {
             total.add(number);

@@ -1,10 +1,8 @@
 //! Redis Cluster's own placement: CRC16 (XMODEM) of the key, or of its hash tag, modulo 16384 slots.
 //! Source: the Redis Cluster specification, "Key distribution model" and "Hash tags".
 
-use std::sync::Arc;
-
 use crate::error::Error;
-use crate::topology::{Node, SLOT_COUNT, Topology};
+use crate::topology::{SLOT_COUNT, Topology};
 
 /// The slot of a key. With a non-empty part in braces, only that part counts.
 ///
@@ -26,16 +24,13 @@ pub fn key_slot(key: &[u8]) -> u16 {
 pub struct Crc16Slots;
 
 impl Crc16Slots {
-    fn place<'t>(&self, topology: &'t Topology, key: &[u8]) -> Result<&'t Arc<Node>, Error> {
+    fn shard(&self, topology: &Topology, key: &[u8]) -> Result<usize, Error> {
         if !topology.has_slots() {
             let source = topology.source();
             return Err(Error::Topology(format!("the nodes of the provider '{source}' own no slots; use crc32")));
         }
         let slot = key_slot(key);
-        match topology.owner(slot) {
-            Some(shard) => Ok(&shard.primary),
-            None => Err(Error::Slots(format!("slot {slot} has no owner"))),
-        }
+        topology.owner_at(slot).ok_or_else(|| Error::Slots(format!("slot {slot} has no owner")))
     }
 }
 

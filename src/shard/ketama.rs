@@ -15,7 +15,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use md5::{Digest, Md5};
 
-use super::node_at;
+use super::one_of_all;
 use super::rb_label::rb_label;
 use crate::error::Error;
 use crate::topology::{Node, Topology};
@@ -88,9 +88,9 @@ impl Default for Ketama {
 }
 
 impl Ketama {
-    fn place<'t>(&self, topology: &'t Topology, key: &[u8]) -> Result<&'t Arc<Node>, Error> {
+    fn shard(&self, topology: &Topology, key: &[u8]) -> Result<usize, Error> {
         let ring = self.ring(topology)?;
-        node_at(topology, |_| ring.at(key))
+        one_of_all(topology, |_| ring.at(key))
     }
 }
 

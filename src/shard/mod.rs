@@ -9,15 +9,23 @@ macro_rules! places_by_key {
                 topology: &'t $crate::topology::Topology,
                 command: &$crate::command::Command,
             ) -> Result<&'t std::sync::Arc<$crate::topology::Node>, $crate::error::Error> {
-                self.place(topology, $crate::shard::routing_key(command)?)
+                let shard = self.shard(topology, $crate::shard::routing_key(command)?)?;
+                Ok(&topology.shards()[shard].primary)
             }
 
-            fn node_of_key<'t>(
+            fn shards_of_keys(
                 &self,
-                topology: &'t $crate::topology::Topology,
-                key: &[u8],
-            ) -> Option<Result<&'t std::sync::Arc<$crate::topology::Node>, $crate::error::Error>> {
-                Some(self.place(topology, key))
+                topology: &$crate::topology::Topology,
+                keys: &mut dyn Iterator<Item = &[u8]>,
+                put: &mut dyn FnMut(usize),
+            ) -> Option<Result<(), $crate::error::Error>> {
+                for key in keys {
+                    match self.shard(topology, key) {
+                        Ok(shard) => put(shard),
+                        Err(error) => return Some(Err(error)),
+                    }
+                }
+                Some(Ok(()))
             }
         }
     };
@@ -64,9 +72,15 @@ pub trait ShardFunc: Send + Sync + 'static {
     /// [`Error::Unroutable`] for a command that belongs to no single node.
     fn node<'t>(&self, topology: &'t Topology, command: &Command) -> Result<&'t Arc<Node>, Error>;
 
-    /// The same for any command that is routed by this key, where no more of it matters. Saves a map over many keys a
-    /// command for each. `None`, the default: the whole command is needed.
-    fn node_of_key<'t>(&self, _topology: &'t Topology, _key: &[u8]) -> Option<Result<&'t Arc<Node>, Error>> {
+    /// The same for commands that are routed by these keys, where no more of them matters: calls `put` with the position
+    /// of each key's shard in [`Topology::shards`], whose primary the node is, in the order of the keys. Saves a map over
+    /// many keys a command for each. `None`, the default: whole commands are needed.
+    fn shards_of_keys(
+        &self,
+        _topology: &Topology,
+        _keys: &mut dyn Iterator<Item = &[u8]>,
+        _put: &mut dyn FnMut(usize),
+    ) -> Option<Result<(), Error>> {
         None
     }
 }
@@ -79,10 +93,9 @@ fn routing_key(command: &Command) -> Result<&[u8], Error> {
 }
 
 /// Placement by position in the list of shards, as both hash partitions do it.
-fn node_at(topology: &Topology, pick: impl FnOnce(usize) -> usize) -> Result<&Arc<Node>, Error> {
-    let shards = topology.shards();
-    if shards.is_empty() {
-        return Err(Error::Topology(format!("the provider '{}' knows no node", topology.source())));
+fn one_of_all(topology: &Topology, pick: impl FnOnce(usize) -> usize) -> Result<usize, Error> {
+    match topology.shards().len() {
+        0 => Err(Error::Topology(format!("the provider '{}' knows no node", topology.source()))),
+        shards => Ok(pick(shards)),
     }
-    Ok(&shards[pick(shards.len())].primary)
 }

@@ -3,11 +3,9 @@
 //! rb reads the checksum as a *signed* number and takes Python's modulo, which rounds down: placement differs from an
 //! unsigned modulo unless the number of nodes is a power of two.
 
-use std::sync::Arc;
-
-use super::node_at;
+use super::one_of_all;
 use crate::error::Error;
-use crate::topology::{Node, Topology};
+use crate::topology::Topology;
 
 /// `signed crc32(key) mod nodes`: compatible with rb's `PartitionRouter`.
 #[derive(Debug, Clone, Copy, Default)]
@@ -19,8 +17,8 @@ impl Crc32Partition {
         signed.rem_euclid(count as i64) as usize
     }
 
-    fn place<'t>(&self, topology: &'t Topology, key: &[u8]) -> Result<&'t Arc<Node>, Error> {
-        node_at(topology, |count| Self::index(key, count))
+    fn shard(&self, topology: &Topology, key: &[u8]) -> Result<usize, Error> {
+        one_of_all(topology, |count| Self::index(key, count))
     }
 }
 

@@ -1,21 +1,19 @@
 //! Rendezvous or highest-random-weight hashing (Thaler and Ravishankar, 1998): every node scores the key, the highest
 //! score has it. A node that leaves takes only its own keys with it; a node that comes takes an equal share from all.
 
-use std::sync::Arc;
-
-use super::node_at;
+use super::one_of_all;
 use crate::error::Error;
-use crate::topology::{Node, Topology};
+use crate::topology::Topology;
 
 /// Highest score of a 64 bit hash over the node's id, or the [label](crate::Host::label) that a list gives it, and the key.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Rendezvous;
 
 impl Rendezvous {
-    fn place<'t>(&self, topology: &'t Topology, key: &[u8]) -> Result<&'t Arc<Node>, Error> {
+    fn shard(&self, topology: &Topology, key: &[u8]) -> Result<usize, Error> {
         let ids = topology.shards().iter().map(|shard| shard.primary.label().as_bytes());
         let best = ids.enumerate().max_by_key(|(_, id)| score(id, key)).map_or(0, |(index, _)| index);
-        node_at(topology, |_| best)
+        one_of_all(topology, |_| best)
     }
 }
 

@@ -303,8 +303,13 @@ impl Topology {
 
     /// The shard that owns a slot.
     pub fn owner(&self, slot: u16) -> Option<&Shard> {
-        let index = *self.owners.as_ref()?.get(usize::from(slot))?;
-        self.shards.get(usize::from(index))
+        self.owner_at(slot).map(|position| &self.shards[position])
+    }
+
+    /// The position of that shard.
+    pub(crate) fn owner_at(&self, slot: u16) -> Option<usize> {
+        let position = *self.owners.as_ref()?.get(usize::from(slot))?;
+        (position != NO_OWNER).then_some(usize::from(position))
     }
 
     /// The slots that nobody owns; empty where there are no slots.

@@ -11,7 +11,7 @@ fn server() -> Server {
 
 #[test]
 fn it_says_its_version() {
-    assert_eq!(server().reply("RMR.INNER"), "1");
+    assert_eq!(server().reply("RMR.INNER"), "2");
 }
 
 #[test]
@@ -20,8 +20,8 @@ fn what_is_no_request_is_declined() {
     let mut wire = server.wire();
     let mut declined = |request: &[u8]| wire.reply_to(&[b"RMR.INNER", request]);
     assert_eq!(declined(b""), "-RMRDECLINED the request is malformed: it is empty");
-    assert_eq!(declined(b"\x02more"), "-RMRDECLINED the request has version 2, this node has 1");
-    assert_eq!(declined(b"\x01"), "-RMRDECLINED the request is malformed: it is damaged");
+    assert_eq!(declined(b"\x03more"), "-RMRDECLINED the request has version 3, this node has 2");
+    assert_eq!(declined(b"\x02"), "-RMRDECLINED the request is malformed: it is damaged");
     assert_eq!(server.reply("RMR.INNER a b"), "-ERR give no argument, a request, or GIVEUP and the id of one");
     assert_eq!(server.reply("RMR.INNER GIVEUP x"), "-ERR GIVEUP needs the id of a request, a number");
     assert_eq!(server.reply("RMR.INNER GIVEUP 17"), "0");
