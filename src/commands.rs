@@ -36,6 +36,7 @@ impl Commands {
     ///
     /// # Panics
     /// If there are not that many.
+    #[inline]
     pub fn at(&self, place: usize) -> One<'_> {
         match self {
             Self::Each(commands) => One::Whole(&commands[place]),

@@ -94,10 +94,13 @@ fn few_digits(text: &[u8]) -> Option<i64> {
     if text.is_empty() || text.len() > SURELY_FIT {
         return None;
     }
-    text.iter().try_fold(0, |number, digit| {
-        let digit = digit.wrapping_sub(b'0');
-        (digit < 10).then(|| number * 10 + i64::from(digit))
-    })
+    let (mut number, mut are_digits) = (0_u64, true);
+    for byte in text {
+        let digit = byte.wrapping_sub(b'0');
+        are_digits &= digit < 10;
+        number = number.wrapping_mul(10).wrapping_add(u64::from(digit));
+    }
+    if are_digits { i64::try_from(number).ok() } else { None }
 }
 
 impl From<Number> for Reply {

@@ -13,7 +13,7 @@ use super::call::Caller;
 use super::main_thread;
 use super::share::Share;
 use crate::command::Command;
-use crate::commands::One;
+use crate::commands::{Commands, One};
 use crate::error::Error;
 use crate::link::{self, Batch, Delivery, Link, LinkState, Protocol, Status, decode};
 use crate::reply::Reply;
@@ -42,7 +42,7 @@ impl Link for LocalLink {
                 // What is for other nodes travels meanwhile.
                 link::uncork();
             }
-            let in_turn = share.batch().picked().any(needs_own_turn);
+            let in_turn = needs_own_turn(share.batch());
             if in_turn && ctx.flags().deny_blocking() {
                 let refusal = Bytes::from_static(b"ERR CLIENT KILL is not possible in MULTI, scripts and nested calls");
                 let replies = share.batch().picks.iter().map(|_| Reply::Error(refusal.clone())).collect();
@@ -72,9 +72,13 @@ impl Link for LocalLink {
 }
 
 /// Whether a command must not run within another: the server would free the client whose command is running.
-fn needs_own_turn(command: One<'_>) -> bool {
-    command.name().eq_ignore_ascii_case(b"CLIENT")
-        && command.args().nth(1).is_some_and(|argument| argument.eq_ignore_ascii_case(b"KILL"))
+fn needs_own_turn(batch: &Batch) -> bool {
+    let is_client = |name: &[u8]| name.eq_ignore_ascii_case(b"CLIENT");
+    let kills = |command: One<'_>| command.args().nth(1).is_some_and(|word| word.eq_ignore_ascii_case(b"KILL"));
+    match &*batch.commands {
+        Commands::PerKey(per_key) if !is_client(per_key.name()) => false,
+        _ => batch.picked().any(|command| is_client(command.name()) && kills(command)),
+    }
 }
 
 /// Runs one command in process and reads its reply. On the main thread.
