@@ -211,7 +211,9 @@ fn runs(batch: &Batch) -> Vec<Run<'_>> {
             runs.push(Run::of(&keyed, command.is_read_only(), 1));
             shape = Some(own);
         }
-        runs.iter_mut().next_back().into_iter().for_each(|run| run.push(keyed.key));
+        if let Some(run) = runs.last_mut() {
+            run.push(keyed.key);
+        }
     }
     runs
 }

@@ -1,10 +1,11 @@
 //! One command at a time: to the host of its one key, or refused with the reason.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::common::Cluster;
 use rmr::testing::Servers;
-use rmr::{Address, Client, Command, Engine, Error};
+use rmr::{Address, Client, Command, Engine, Error, Node, ShardFunc, StaticList, Topology};
 
 use crate::figures::{ask, calls, command};
 
@@ -138,4 +139,55 @@ async fn a_redis_cluster_is_served_as_well() {
     client.execute(Command::new("RPUSH").arg(&list).arg("x")).await.unwrap();
     let popped = client.execute(Command::new("BLPOP").arg(&list).arg(1)).await.unwrap();
     assert_eq!(popped.elements().unwrap()[1].to_string(), "x");
+}
+
+/// A shard function that says whatever it is told to.
+struct Says(fn(&mut dyn FnMut(usize)));
+
+impl ShardFunc for Says {
+    fn node<'t>(&self, topology: &'t Topology, _command: &Command) -> Result<&'t Arc<Node>, Error> {
+        Ok(&topology.shards()[1].primary)
+    }
+
+    fn shards_of_keys(
+        &self,
+        _topology: &Topology,
+        keys: &mut dyn Iterator<Item = &[u8]>,
+        put: &mut dyn FnMut(usize),
+    ) -> Option<Result<(), Error>> {
+        if keys.count() == 1 {
+            return None;
+        }
+        (self.0)(put);
+        Some(Ok(()))
+    }
+}
+
+#[tokio::test]
+async fn a_shard_function_of_ones_own_places_keys_together_or_alone() {
+    let servers = Servers::start(2);
+    let list: Vec<String> = servers.iter().map(|server| server.address().to_string()).collect();
+    let engine = |says: fn(&mut dyn FnMut(usize))| {
+        Engine::builder().provider(StaticList::parse(&list.join(" ")).unwrap()).shard_func(Says(says)).build()
+    };
+    let sets = |count: usize| (0..count).map(|number| Command::new("SET").key(format!("k{number}")).arg(number));
+    let sent = async |says, count| engine(says).map(sets(count)).await.map(|replies| replies.len());
+    assert_eq!(sent(|_| {}, 1).await.unwrap(), 1, "a single key is placed by its whole command");
+    assert_eq!(
+        (ask(servers.host(0), "DBSIZE").integer(), ask(servers.host(1), "DBSIZE").integer()),
+        (Some(0), Some(1))
+    );
+    assert_eq!(sent(|put| [1, 0, 0].into_iter().for_each(put), 3).await.unwrap(), 3);
+    assert_eq!(
+        (ask(servers.host(0), "DBSIZE").integer(), ask(servers.host(1), "DBSIZE").integer()),
+        (Some(2), Some(1))
+    );
+    let misplaces: [fn(&mut dyn FnMut(usize)); 2] =
+        [|put| [0, 7, 0].into_iter().for_each(put), |put| [0, 1].into_iter().for_each(put)];
+    for says in misplaces {
+        let error = sent(says, 3).await.unwrap_err().to_string();
+        assert_eq!(error, "ERR the shard function has placed 2 of 3 keys on one of the 2 shards");
+    }
+    let error = sent(|_| panic!("oh"), 3).await.unwrap_err().to_string();
+    assert_eq!(error, "ERR the shard function panicked: oh");
 }
