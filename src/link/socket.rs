@@ -79,14 +79,24 @@ struct Lane {
 
 impl Lane {
     /// `false` if nobody serves the connection any more.
-    fn send(self: &Arc<Self>, message: Message) -> bool {
-        CORKED.with_borrow_mut(|corked| match corked {
+    fn send(self: &Arc<Self>, outgoing: Outgoing) -> bool {
+        /// So many bytes keep a node busy for longer than their write takes, while those for others are put together.
+        const WORTH_A_WRITE: usize = 2 * 1024;
+        let is_large = outgoing.len() >= WORTH_A_WRITE;
+        let kept = CORKED.with_borrow_mut(|corked| match corked {
             Some(corked) => {
-                corked.push((self.clone(), message));
+                corked.push((self.clone(), outgoing));
+                Ok(if is_large { std::mem::take(corked) } else { Corked::new() })
+            }
+            None => Err(outgoing),
+        });
+        match kept {
+            Ok(due) => {
+                write_now(due);
                 true
             }
-            None => self.outbox.send(message).is_ok(),
-        })
+            Err(outgoing) => self.outbox.send(Message::Send(outgoing)).is_ok(),
+        }
     }
 
     /// Puts a batch to those that leave next, if the connection is open and nobody is at it. `false` if the batch went to
@@ -164,7 +174,7 @@ impl SocketLink {
         answered: oneshot::Receiver<Delivery>,
     ) -> impl Future<Output = Delivery> + Send + use<> {
         let in_flight = InFlight::enter(self.status.clone());
-        let is_open = self.lane(protocol).send(Message::Send(outgoing));
+        let is_open = self.lane(protocol).send(outgoing);
         async move {
             let _in_flight = in_flight;
             match answered.await {
@@ -282,15 +292,15 @@ impl Link for SocketLink {
     }
 }
 
-/// Messages that are kept, each with where it goes.
-type Corked = Vec<(Arc<Lane>, Message)>;
+/// Batches that are kept, each with where it goes.
+type Corked = Vec<(Arc<Lane>, Outgoing)>;
 
 thread_local! {
     static CORKED: RefCell<Option<Corked>> = const { RefCell::new(None) };
 }
 
-/// Keeps what this thread sends until [`uncork`]. A server that takes many commands in one round of its event loop so
-/// sends all that they have for a node in one write.
+/// Keeps what this thread sends until [`uncork`], but for large batches. A server that takes many commands in one round of
+/// its event loop so sends all that they have for a node in one write.
 #[cfg_attr(not(feature = "module"), expect(dead_code, reason = "only a server has such rounds"))]
 pub(crate) fn cork() {
     CORKED.with_borrow_mut(|corked| {
@@ -298,23 +308,25 @@ pub(crate) fn cork() {
     });
 }
 
-/// Sends what [`cork`] has kept: to a few nodes by writing here and now, which spares waking the runtime and gives the
-/// node all of a round at once; to the others by the runtime, so that this thread is not kept.
+/// Sends what [`cork`] has kept.
 #[cfg_attr(not(feature = "module"), expect(dead_code, reason = "only a server has such rounds"))]
 pub(crate) fn uncork() {
+    CORKED.take().into_iter().for_each(write_now);
+}
+
+/// Sends batches: to a few nodes by writing here and now, which spares waking the runtime and gives the node all of a round
+/// at once; to the others by the runtime, so that this thread is not kept.
+fn write_now(batches: Corked) {
     /// Each write takes some microseconds.
     const MOST_WRITES: usize = 8;
     let mut joined: Vec<Arc<Lane>> = Vec::new();
-    for (lane, message) in CORKED.take().into_iter().flatten() {
+    for (lane, outgoing) in batches {
         let is_known = joined.iter().any(|known| Arc::ptr_eq(known, &lane));
-        match message {
-            Message::Send(outgoing) if is_known || joined.len() < MOST_WRITES => {
-                if lane.join(outgoing) && !is_known {
-                    joined.push(lane);
-                }
-            }
-            // A driver that has gone drops the message, which its requester hears.
-            message => drop(lane.outbox.send(message)),
+        if !is_known && joined.len() == MOST_WRITES {
+            // A driver that has gone drops the batch, which its requester hears.
+            let _ = lane.outbox.send(Message::Send(outgoing));
+        } else if lane.join(outgoing) && !is_known {
+            joined.push(lane);
         }
     }
     joined.iter().for_each(|lane| lane.write());

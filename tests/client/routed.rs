@@ -142,7 +142,9 @@ async fn a_redis_cluster_is_served_as_well() {
 }
 
 /// A shard function that says whatever it is told to.
-struct Says(fn(&mut dyn FnMut(usize)));
+struct Says(Saying);
+
+type Saying = fn(&mut dyn FnMut(usize));
 
 impl ShardFunc for Says {
     fn node<'t>(&self, topology: &'t Topology, _command: &Command) -> Result<&'t Arc<Node>, Error> {
@@ -167,7 +169,7 @@ impl ShardFunc for Says {
 async fn a_shard_function_of_ones_own_places_keys_together_or_alone() {
     let servers = Servers::start(2);
     let list: Vec<String> = servers.iter().map(|server| server.address().to_string()).collect();
-    let engine = |says: fn(&mut dyn FnMut(usize))| {
+    let engine = |says: Saying| {
         Engine::builder().provider(StaticList::parse(&list.join(" ")).unwrap()).shard_func(Says(says)).build()
     };
     let sets = |count: usize| (0..count).map(|number| Command::new("SET").key(format!("k{number}")).arg(number));
@@ -182,8 +184,7 @@ async fn a_shard_function_of_ones_own_places_keys_together_or_alone() {
         (ask(servers.host(0), "DBSIZE").integer(), ask(servers.host(1), "DBSIZE").integer()),
         (Some(2), Some(1))
     );
-    let misplaces: [fn(&mut dyn FnMut(usize)); 2] =
-        [|put| [0, 7, 0].into_iter().for_each(put), |put| [0, 1].into_iter().for_each(put)];
+    let misplaces: [Saying; 2] = [|put| [0, 7, 0].into_iter().for_each(put), |put| [0, 1].into_iter().for_each(put)];
     for says in misplaces {
         let error = sent(says, 3).await.unwrap_err().to_string();
         assert_eq!(error, "ERR the shard function has placed 2 of 3 keys on one of the 2 shards");
