@@ -67,17 +67,20 @@ pub(crate) struct How {
     pub(crate) auto_batch: bool,
 }
 
-/// What has become of an item. Errors are kept apart: they are large and few, items are many.
-type Outcome = Result<Reply, Box<Error>>;
+/// What has become of an item.
+type Outcome = super::ledger::Outcome<Reply>;
 
-/// Delivers all items but those that were refused already, within the engine's deadline. Calls with the place of each and
-/// what has become of it, host by host as they are done.
+/// What has become of some items: their places in the batch, and the outcome of each.
+pub(crate) type Outcomes = (Vec<usize>, Vec<Outcome>);
+
+/// Delivers all items but those that were refused already, within the engine's deadline. Calls with what has become of
+/// them: once for each host as it is done, and once for those that were not sent.
 pub(crate) async fn deliver(
     engine: &Engine,
     items: &[Item],
     refused: Vec<(usize, Error)>,
     how: How,
-    mut settle: impl FnMut(usize, Result<Reply, Error>),
+    mut settle: impl FnMut(Outcomes),
 ) {
     let topology = engine.pinned_topology().await;
     let parted = Parted::of(engine, topology.as_deref(), items, refused);
@@ -87,12 +90,11 @@ pub(crate) async fn deliver(
             shares.push(share.run(topology, how.auto_batch));
         }
         let mut done = stream::iter(shares).buffer_unordered(how.max_concurrency.max(1));
-        while let Some((places, outcomes)) = done.next().await {
-            let outcomes = outcomes.map(|outcome| outcome.map_err(|error| *error));
-            places.into_iter().zip(outcomes).for_each(|(place, outcome)| settle(place, outcome));
+        while let Some(outcomes) = done.next().await {
+            settle(outcomes);
         }
     }
-    parted.refused.into_iter().for_each(|(place, error)| settle(place, Err(error)));
+    settle(parted.refused.into_iter().map(|(place, error)| (place, Err(error.into()))).unzip());
 }
 
 /// The same, for whoever waits for all of them: one outcome each, in order.
@@ -103,7 +105,10 @@ pub(crate) async fn deliver_in_order(
     how: How,
 ) -> impl ExactSizeIterator<Item = Result<Reply, Error>> + use<> {
     let mut outcomes: Vec<Option<Outcome>> = items.iter().map(|_| None).collect();
-    deliver(engine, items, refused, how, |place, outcome| outcomes[place] = Some(outcome.map_err(Box::new))).await;
+    deliver(engine, items, refused, how, |(places, settled)| {
+        places.into_iter().zip(settled).for_each(|(place, outcome)| outcomes[place] = Some(outcome));
+    })
+    .await;
     let missing = || Err(Error::Topology("no host was found for the command".into()));
     outcomes.into_iter().map(move |outcome| outcome.map_or_else(missing, |outcome| outcome.map_err(|error| *error)))
 }
@@ -211,12 +216,8 @@ impl<'a> Share<'a> {
         self.places.push(place);
     }
 
-    /// Does it all. The places of the items, and the outcome of each.
-    async fn run(
-        mut self,
-        topology: &Topology,
-        auto_batch: bool,
-    ) -> (Vec<usize>, impl Iterator<Item = Outcome> + use<>) {
+    /// Does it all.
+    async fn run(mut self, topology: &Topology, auto_batch: bool) -> Outcomes {
         self.outcomes = self.items.iter().map(|_| None).collect();
         let mut parts: Vec<Part> = Vec::new();
         let mut at = 0;
@@ -248,8 +249,8 @@ impl<'a> Share<'a> {
             again = self.send(scripts, parts, false).await;
         }
         let Self { node, places, outcomes, .. } = self;
-        let missing = move || Err(Error::Topology(format!("{node} gave no answer")).into());
-        (places, outcomes.into_iter().map(move |outcome| outcome.unwrap_or_else(&missing)))
+        let missing = || Err(Error::Topology(format!("{node} gave no answer")).into());
+        (places, outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(missing)).collect())
     }
 
     /// Sends commands in one write and reads what is said to them. What can be settled by asking again is not settled
