@@ -11,7 +11,7 @@ use bytes::Bytes;
 use foldhash::fast::RandomState;
 use futures_util::{StreamExt, stream};
 
-use super::merge::{self, Pair};
+use super::merge::{self, Note, Pair};
 use super::script::Script;
 use crate::command::Command;
 use crate::engine::{Engine, Options, check_each_fit};
@@ -178,8 +178,10 @@ fn destination<'a>(
 struct Share<'a> {
     engine: &'a Engine,
     node: Arc<Node>,
-    items: Vec<&'a Item>,
-    /// Where each of them stands in the batch.
+    items: Vec<Note<'a>>,
+    /// Those scripts among them that have to keep their place, and so must be there when they are called.
+    scripts: Vec<Script>,
+    /// Where each of the items stands in the batch.
     places: Vec<usize>,
     outcomes: Vec<Option<Outcome>>,
 }
@@ -208,17 +210,19 @@ struct Again {
 impl<'a> Share<'a> {
     fn new(engine: &'a Engine, node: &Arc<Node>, room: usize) -> Self {
         let (items, places) = (Vec::with_capacity(room), Vec::with_capacity(room));
-        Self { engine, node: node.clone(), items, places, outcomes: Vec::new() }
+        Self { engine, node: node.clone(), items, scripts: Vec::new(), places, outcomes: Vec::new() }
     }
 
     fn add(&mut self, place: usize, item: &'a Item) {
-        self.items.push(item);
+        self.items.push(Note::of(item));
+        if item.is_followed {
+            self.scripts.extend(item.script.clone());
+        }
         self.places.push(place);
     }
 
     /// Does it all.
     async fn run(mut self, topology: &Topology, auto_batch: bool) -> Outcomes {
-        self.outcomes = self.items.iter().map(|_| None).collect();
         let mut parts: Vec<Part> = Vec::new();
         let mut at = 0;
         let single = || merge::Run { length: 1, pair: None };
@@ -233,16 +237,15 @@ impl<'a> Share<'a> {
             });
             at += run.length;
         }
-        // A script that has to keep its place must be there when it is called.
-        let scripts = self.items.iter().filter(|item| item.is_followed).filter_map(|item| item.script.clone());
-        let mut again = self.send(distinct(scripts), parts, true).await;
+        let scripts = distinct(std::mem::take(&mut self.scripts));
+        let mut again = self.send(scripts, parts, true).await;
         // Second the leftovers, third those of them whose key turned out to be there.
         for _ in 0..2 {
             if again.single.is_empty() && again.unclear.is_empty() {
                 break;
             }
             again.single.sort_unstable();
-            let scripts = again.single.iter().filter_map(|&at| self.items[at].script.clone());
+            let scripts = again.single.iter().filter_map(|&at| self.items[at].item.script.clone());
             let scripts = distinct(scripts);
             let singles = again.single.into_iter().map(Part::One);
             let parts = singles.chain(again.unclear.into_iter().map(Part::Exists)).collect();
@@ -260,7 +263,10 @@ impl<'a> Share<'a> {
         let commands = parts.iter().map(|part| self.command(part)).collect();
         let options = Options::keeping_failures(is_first);
         let mut again = Again::default();
-        match self.engine.addressed(commands, &options).await {
+        let replied = self.engine.addressed(commands, &options).await;
+        // Not before there are any: that memory would have gone cold.
+        self.outcomes.resize_with(self.items.len(), || None);
+        match replied {
             Ok(replies) => {
                 for (part, entry) in parts.into_iter().zip(replies) {
                     self.read(part, entry.result, is_first, &mut again);
@@ -274,17 +280,18 @@ impl<'a> Share<'a> {
     fn command(&self, part: &Part) -> (Command, Option<Arc<Node>>) {
         let (first, command) = match part {
             Part::Load(script) => return (script.load(), Some(self.node.clone())),
-            Part::One(at) => (*at, self.items[*at].command.clone()),
+            Part::One(at) => (*at, self.items[*at].item.command.clone()),
             Part::Merged(pair, at, length) => (*at, pair.merged(&self.items[*at..at + length])),
             Part::Exists(items) => {
-                let keys = items.iter().filter_map(|&at| self.items[at].only_key());
+                let keys = items.iter().filter_map(|&at| self.items[at].item.only_key());
                 let command = keys.fold(Command::new("EXISTS"), Command::key).read_only(true);
-                let apart = items.first().map(|&at| &self.items[at].command).filter(|first| first.is_routed_apart());
+                let apart =
+                    items.first().map(|&at| &self.items[at].item.command).filter(|first| first.is_routed_apart());
                 let command = apart.and_then(Command::routing_key).into_iter().fold(command, Command::routed_by);
                 (items.first().copied().unwrap_or_default(), command)
             }
         };
-        (command, self.items[first].node.clone())
+        (command, self.items[first].item.node.clone())
     }
 
     fn put(&mut self, at: usize, outcome: Result<Reply, Error>) {
@@ -298,7 +305,7 @@ impl<'a> Share<'a> {
             // One that cannot be loaded is missed by its calls.
             Part::Load(_) => {}
             Part::One(at) => {
-                let is_script = self.items[at].script.is_some();
+                let is_script = self.items[at].item.script.is_some();
                 // A slot that is being moved: the server sends nobody on who asks for several keys at once.
                 let is_for_later = refusal.is_some_and(|words| {
                     (is_script && words.starts_with(b"NOSCRIPT")) || words.starts_with(b"TRYAGAIN")
@@ -315,7 +322,7 @@ impl<'a> Share<'a> {
                     for (at, reply) in (at..).zip(replies) {
                         match pair.hides_type && reply.is_null() {
                             true => unclear.push(at),
-                            false => self.put(at, Ok(reply)),
+                            false => self.outcomes[at] = Some(Ok(reply)),
                         }
                     }
                     again.unclear.extend(Some(unclear).filter(|unclear| !unclear.is_empty()));
@@ -345,12 +352,12 @@ fn refusal(error: &Error) -> Option<Bytes> {
     }
 }
 
-fn distinct(scripts: impl Iterator<Item = Script>) -> Vec<Script> {
+fn distinct(scripts: impl IntoIterator<Item = Script>) -> Vec<Script> {
     let mut distinct: Vec<Script> = Vec::new();
-    scripts.for_each(|script| {
+    for script in scripts {
         if !distinct.contains(&script) {
             distinct.push(script);
         }
-    });
+    }
     distinct
 }
