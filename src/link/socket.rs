@@ -1,7 +1,8 @@
 //! A node on the other end of a socket.
 //!
-//! A task owns the connection: it dials when there is something to send, and anew after a connection has broken. The
-//! link ends when its last handle is dropped and what was asked has been answered.
+//! A task owns the connection: it dials when there is something to send, and anew after a connection has broken. What is
+//! large enough is written past it by whoever sends it, if nobody else is at the connection. The link ends when its last
+//! handle is dropped and what was asked has been answered.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -28,6 +29,10 @@ use crate::topology::{Address, BoxFuture, Endpoint, TlsFiles};
 /// After this many requests in a row that ran out of time while the node said nothing, another connection is opened. The
 /// old one stays for those with more patience.
 const TIMEOUTS_TO_REPLACE: u32 = 3;
+
+/// A batch of so many bytes is worth a write of its own, which whoever sends it does here and now: to wake the task that
+/// owns the connection takes as long. Smaller ones are left to it, since those that come together share a write.
+const OWN_WRITE: usize = 1024;
 
 /// At most one line in the log for each node and this time.
 const LOG_EVERY: Duration = Duration::from_secs(10);
@@ -80,13 +85,23 @@ struct Lane {
 impl Lane {
     /// `false` if nobody serves the connection any more.
     fn send(self: &Arc<Self>, message: Message) -> bool {
-        CORKED.with_borrow_mut(|corked| match corked {
+        let message = CORKED.with_borrow_mut(|corked| match corked {
             Some(corked) => {
                 corked.push((self.clone(), message));
-                true
+                None
             }
-            None => self.outbox.send(message).is_ok(),
-        })
+            None => Some(message),
+        });
+        match message {
+            None => true,
+            Some(Message::Send(outgoing)) if outgoing.len() >= OWN_WRITE => {
+                if self.join(outgoing) {
+                    self.write();
+                }
+                !self.outbox.is_closed()
+            }
+            Some(message) => self.outbox.send(message).is_ok(),
+        }
     }
 
     /// Puts a batch to those that leave next, if the connection is open and nobody is at it. `false` if the batch went to
