@@ -52,12 +52,17 @@ impl Command {
         command
     }
 
-    /// Adds the arguments of another command that stand behind its name and the first few.
-    pub(crate) fn push_args_of(&mut self, other: &Self, without: usize) {
-        let mut args = bulks::Args::of(&other.wire.bytes()[other.name.end + 2..]);
+    /// Adds so many arguments as they travel, but for the first few.
+    pub(crate) fn push_args(&mut self, args: &[u8], count: usize, without: usize) {
+        let mut args = bulks::Args::of(args);
         let left_out = args.by_ref().take(without).count();
         self.wire.extend([args.rest()]);
-        self.count += other.count - 1 - left_out;
+        self.count += count - left_out;
+    }
+
+    /// The arguments behind the name, as they travel.
+    pub(crate) fn args_wire(&self) -> &[u8] {
+        &self.wire.bytes()[self.name.end + 2..]
     }
 
     /// A command from a whole argument list, its name first. `None` if the list is empty.
@@ -108,7 +113,7 @@ impl Command {
         let wire = self.wire.bytes();
         let span = match at {
             0 => Some(self.name.clone()),
-            _ => bulks::Args::of(&wire[self.name.end + 2..]).nth(at - 1).map(|arg| {
+            _ => bulks::Args::of(self.args_wire()).nth(at - 1).map(|arg| {
                 let from = arg.as_ptr() as usize - wire.as_ptr() as usize;
                 from..from + arg.len()
             }),
@@ -332,12 +337,12 @@ mod tests {
     #[test]
     fn a_command_takes_the_arguments_of_others() {
         let mut all = Command::with_room("MSET", 10);
-        all.push_args_of(&Command::new("SET").key("a").arg(1), 0);
-        all.push_args_of(&Command::new("SET").key("b").arg("x".repeat(80)), 0);
+        all.push_args(Command::new("SET").key("a").arg(1).args_wire(), 2, 0);
+        all.push_args(Command::new("SET").key("b").arg("x".repeat(80)).args_wire(), 2, 0);
         assert_eq!(all, Command::new("MSET").arg("a").arg(1).arg("b").arg("x".repeat(80)));
         let mut all = Command::with_room("HMGET", 0);
-        all.push_args_of(&Command::new("HGET").key("h").arg("a"), 0);
-        all.push_args_of(&Command::new("HGET").key("h").arg("b"), 1);
+        all.push_args(Command::new("HGET").key("h").arg("a").args_wire(), 2, 0);
+        all.push_args(Command::new("HGET").key("h").arg("b").args_wire(), 2, 1);
         assert_eq!(all, Command::new("HMGET").arg("h").arg("a").arg("b"));
     }
 

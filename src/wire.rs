@@ -53,13 +53,13 @@ impl Wire {
 
     /// Adds the pieces, one behind the other.
     pub(crate) fn extend<const N: usize>(&mut self, pieces: [&[u8]; N]) {
-        let mut long = match std::mem::replace(self, Self::EMPTY) {
-            Self::Long(long) => long,
-            Self::Short { length, bytes } => bytes[..usize::from(length)].to_vec(),
-        };
-        long.reserve(pieces.iter().map(|piece| piece.len()).sum());
-        pieces.iter().for_each(|piece| long.extend_from_slice(piece));
-        *self = Self::Long(long);
+        if let Self::Short { length, bytes } = self {
+            *self = Self::Long(bytes[..usize::from(*length)].to_vec());
+        }
+        if let Self::Long(long) = self {
+            long.reserve(pieces.iter().map(|piece| piece.len()).sum());
+            pieces.iter().for_each(|piece| long.extend_from_slice(piece));
+        }
     }
 }
 

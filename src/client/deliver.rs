@@ -11,7 +11,7 @@ use bytes::Bytes;
 use foldhash::fast::RandomState;
 use futures_util::{StreamExt, stream};
 
-use super::merge::{self, Pair};
+use super::merge::{self, Note, Pair};
 use super::script::Script;
 use crate::command::Command;
 use crate::engine::{Engine, Options, check_each_fit};
@@ -67,17 +67,20 @@ pub(crate) struct How {
     pub(crate) auto_batch: bool,
 }
 
-/// What has become of an item. Errors are kept apart: they are large and few, items are many.
-type Outcome = Result<Reply, Box<Error>>;
+/// What has become of an item.
+type Outcome = super::ledger::Outcome<Reply>;
 
-/// Delivers all items but those that were refused already, within the engine's deadline. Calls with the place of each and
-/// what has become of it, host by host as they are done.
+/// What has become of some items: their places in the batch, and the outcome of each.
+pub(crate) type Outcomes = (Vec<usize>, Vec<Outcome>);
+
+/// Delivers all items but those that were refused already, within the engine's deadline. Calls with what has become of
+/// them: once for each host as it is done, and once for those that were not sent.
 pub(crate) async fn deliver(
     engine: &Engine,
     items: &[Item],
     refused: Vec<(usize, Error)>,
     how: How,
-    mut settle: impl FnMut(usize, Result<Reply, Error>),
+    mut settle: impl FnMut(Outcomes),
 ) {
     let topology = engine.pinned_topology().await;
     let parted = Parted::of(engine, topology.as_deref(), items, refused);
@@ -87,12 +90,11 @@ pub(crate) async fn deliver(
             shares.push(share.run(topology, how.auto_batch));
         }
         let mut done = stream::iter(shares).buffer_unordered(how.max_concurrency.max(1));
-        while let Some((places, outcomes)) = done.next().await {
-            let outcomes = outcomes.map(|outcome| outcome.map_err(|error| *error));
-            places.into_iter().zip(outcomes).for_each(|(place, outcome)| settle(place, outcome));
+        while let Some(outcomes) = done.next().await {
+            settle(outcomes);
         }
     }
-    parted.refused.into_iter().for_each(|(place, error)| settle(place, Err(error)));
+    settle(parted.refused.into_iter().map(|(place, error)| (place, Err(error.into()))).unzip());
 }
 
 /// The same, for whoever waits for all of them: one outcome each, in order.
@@ -103,7 +105,10 @@ pub(crate) async fn deliver_in_order(
     how: How,
 ) -> impl ExactSizeIterator<Item = Result<Reply, Error>> + use<> {
     let mut outcomes: Vec<Option<Outcome>> = items.iter().map(|_| None).collect();
-    deliver(engine, items, refused, how, |place, outcome| outcomes[place] = Some(outcome.map_err(Box::new))).await;
+    deliver(engine, items, refused, how, |(places, settled)| {
+        places.into_iter().zip(settled).for_each(|(place, outcome)| outcomes[place] = Some(outcome));
+    })
+    .await;
     let missing = || Err(Error::Topology("no host was found for the command".into()));
     outcomes.into_iter().map(move |outcome| outcome.map_or_else(missing, |outcome| outcome.map_err(|error| *error)))
 }
@@ -173,8 +178,10 @@ fn destination<'a>(
 struct Share<'a> {
     engine: &'a Engine,
     node: Arc<Node>,
-    items: Vec<&'a Item>,
-    /// Where each of them stands in the batch.
+    items: Vec<Note<'a>>,
+    /// Those scripts among them that have to keep their place, and so must be there when they are called.
+    scripts: Vec<Script>,
+    /// Where each of the items stands in the batch.
     places: Vec<usize>,
     outcomes: Vec<Option<Outcome>>,
 }
@@ -203,21 +210,19 @@ struct Again {
 impl<'a> Share<'a> {
     fn new(engine: &'a Engine, node: &Arc<Node>, room: usize) -> Self {
         let (items, places) = (Vec::with_capacity(room), Vec::with_capacity(room));
-        Self { engine, node: node.clone(), items, places, outcomes: Vec::new() }
+        Self { engine, node: node.clone(), items, scripts: Vec::new(), places, outcomes: Vec::new() }
     }
 
     fn add(&mut self, place: usize, item: &'a Item) {
-        self.items.push(item);
+        self.items.push(Note::of(item));
+        if item.is_followed {
+            self.scripts.extend(item.script.clone());
+        }
         self.places.push(place);
     }
 
-    /// Does it all. The places of the items, and the outcome of each.
-    async fn run(
-        mut self,
-        topology: &Topology,
-        auto_batch: bool,
-    ) -> (Vec<usize>, impl Iterator<Item = Outcome> + use<>) {
-        self.outcomes = self.items.iter().map(|_| None).collect();
+    /// Does it all.
+    async fn run(mut self, topology: &Topology, auto_batch: bool) -> Outcomes {
         let mut parts: Vec<Part> = Vec::new();
         let mut at = 0;
         let single = || merge::Run { length: 1, pair: None };
@@ -232,24 +237,23 @@ impl<'a> Share<'a> {
             });
             at += run.length;
         }
-        // A script that has to keep its place must be there when it is called.
-        let scripts = self.items.iter().filter(|item| item.is_followed).filter_map(|item| item.script.clone());
-        let mut again = self.send(distinct(scripts), parts, true).await;
+        let scripts = distinct(std::mem::take(&mut self.scripts));
+        let mut again = self.send(scripts, parts, true).await;
         // Second the leftovers, third those of them whose key turned out to be there.
         for _ in 0..2 {
             if again.single.is_empty() && again.unclear.is_empty() {
                 break;
             }
             again.single.sort_unstable();
-            let scripts = again.single.iter().filter_map(|&at| self.items[at].script.clone());
+            let scripts = again.single.iter().filter_map(|&at| self.items[at].item.script.clone());
             let scripts = distinct(scripts);
             let singles = again.single.into_iter().map(Part::One);
             let parts = singles.chain(again.unclear.into_iter().map(Part::Exists)).collect();
             again = self.send(scripts, parts, false).await;
         }
         let Self { node, places, outcomes, .. } = self;
-        let missing = move || Err(Error::Topology(format!("{node} gave no answer")).into());
-        (places, outcomes.into_iter().map(move |outcome| outcome.unwrap_or_else(&missing)))
+        let missing = || Err(Error::Topology(format!("{node} gave no answer")).into());
+        (places, outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(missing)).collect())
     }
 
     /// Sends commands in one write and reads what is said to them. What can be settled by asking again is not settled
@@ -259,7 +263,10 @@ impl<'a> Share<'a> {
         let commands = parts.iter().map(|part| self.command(part)).collect();
         let options = Options::keeping_failures(is_first);
         let mut again = Again::default();
-        match self.engine.addressed(commands, &options).await {
+        let replied = self.engine.addressed(commands, &options).await;
+        // Not before there are any: that memory would have gone cold.
+        self.outcomes.resize_with(self.items.len(), || None);
+        match replied {
             Ok(replies) => {
                 for (part, entry) in parts.into_iter().zip(replies) {
                     self.read(part, entry.result, is_first, &mut again);
@@ -273,17 +280,18 @@ impl<'a> Share<'a> {
     fn command(&self, part: &Part) -> (Command, Option<Arc<Node>>) {
         let (first, command) = match part {
             Part::Load(script) => return (script.load(), Some(self.node.clone())),
-            Part::One(at) => (*at, self.items[*at].command.clone()),
+            Part::One(at) => (*at, self.items[*at].item.command.clone()),
             Part::Merged(pair, at, length) => (*at, pair.merged(&self.items[*at..at + length])),
             Part::Exists(items) => {
-                let keys = items.iter().filter_map(|&at| self.items[at].only_key());
+                let keys = items.iter().filter_map(|&at| self.items[at].item.only_key());
                 let command = keys.fold(Command::new("EXISTS"), Command::key).read_only(true);
-                let apart = items.first().map(|&at| &self.items[at].command).filter(|first| first.is_routed_apart());
+                let apart =
+                    items.first().map(|&at| &self.items[at].item.command).filter(|first| first.is_routed_apart());
                 let command = apart.and_then(Command::routing_key).into_iter().fold(command, Command::routed_by);
                 (items.first().copied().unwrap_or_default(), command)
             }
         };
-        (command, self.items[first].node.clone())
+        (command, self.items[first].item.node.clone())
     }
 
     fn put(&mut self, at: usize, outcome: Result<Reply, Error>) {
@@ -297,7 +305,7 @@ impl<'a> Share<'a> {
             // One that cannot be loaded is missed by its calls.
             Part::Load(_) => {}
             Part::One(at) => {
-                let is_script = self.items[at].script.is_some();
+                let is_script = self.items[at].item.script.is_some();
                 // A slot that is being moved: the server sends nobody on who asks for several keys at once.
                 let is_for_later = refusal.is_some_and(|words| {
                     (is_script && words.starts_with(b"NOSCRIPT")) || words.starts_with(b"TRYAGAIN")
@@ -314,7 +322,7 @@ impl<'a> Share<'a> {
                     for (at, reply) in (at..).zip(replies) {
                         match pair.hides_type && reply.is_null() {
                             true => unclear.push(at),
-                            false => self.put(at, Ok(reply)),
+                            false => self.outcomes[at] = Some(Ok(reply)),
                         }
                     }
                     again.unclear.extend(Some(unclear).filter(|unclear| !unclear.is_empty()));
@@ -344,12 +352,12 @@ fn refusal(error: &Error) -> Option<Bytes> {
     }
 }
 
-fn distinct(scripts: impl Iterator<Item = Script>) -> Vec<Script> {
+fn distinct(scripts: impl IntoIterator<Item = Script>) -> Vec<Script> {
     let mut distinct: Vec<Script> = Vec::new();
-    scripts.for_each(|script| {
+    for script in scripts {
         if !distinct.contains(&script) {
             distinct.push(script);
         }
-    });
+    }
     distinct
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::deliver::{How, Item, deliver, deliver_in_order};
 use super::hosts::{self, ByHost, Hosts};
+use super::ledger::Promises;
 use super::promise::Promise;
 use super::{Client, is_wrong_type};
 use crate::argument::Argument;
@@ -43,6 +44,11 @@ use crate::topology::{Node, Topology};
 /// cancelled what was not joined. So has one whose future of `join` is dropped, as `tokio::select!` and
 /// `tokio::time::timeout` do: what has not left is not sent, and every promise that is pending is rejected with
 /// [`Error::Cancelled`].
+///
+/// # Memory
+///
+/// The results of a join are kept together, for as long as any of its promises is. Whoever wants to keep a few of many
+/// large ones should keep the values, and not the promises.
 #[must_use = "a mapping sends nothing before it is joined"]
 pub struct Mapping {
     client: Client,
@@ -54,7 +60,7 @@ pub struct Mapping {
 struct Gathered {
     items: Vec<Item>,
     /// The result of each item.
-    promises: Vec<Promise<Reply>>,
+    promises: Promises<Reply>,
     /// Those of the items that are for a host of some id: their places, and the ids.
     at_hosts: Vec<(usize, usize)>,
     fan_outs: Vec<FanOut>,
@@ -161,10 +167,8 @@ impl Mapping {
 
 impl Gathered {
     fn add(&mut self, item: Item) -> Promise<Reply> {
-        let promise = Promise::new();
         self.items.push(item);
-        self.promises.push(promise.clone());
-        promise
+        self.promises.add()
     }
 
     fn fan_out(&mut self, command: Command, hosts: Hosts) -> Promise<ByHost> {
@@ -176,19 +180,15 @@ impl Gathered {
 
 impl Drop for Gathered {
     fn drop(&mut self) {
-        let by_host = self.fan_outs.drain(..).map(|fan_out| fan_out.promise);
-        reject_pending(self.promises.drain(..), by_host, &Error::Cancelled { outcome_unknown: false });
+        let reason = Error::Cancelled { outcome_unknown: false };
+        self.promises.reject(&reason);
+        reject_all(self.fan_outs.drain(..).map(|fan_out| fan_out.promise), &reason);
     }
 }
 
-fn reject_pending(
-    promises: impl IntoIterator<Item = Promise<Reply>>,
-    by_host: impl IntoIterator<Item = Promise<ByHost>>,
-    reason: &Error,
-) {
+fn reject_all(promises: impl Iterator<Item = Promise<ByHost>>, reason: &Error) {
     // One that is settled stays as it is.
-    promises.into_iter().for_each(|promise| drop(promise.reject(reason.clone())));
-    by_host.into_iter().for_each(|promise| drop(promise.reject(reason.clone())));
+    promises.for_each(|promise| drop(promise.reject(reason.clone())));
 }
 
 /// A host's id, and what it answers.
@@ -197,16 +197,19 @@ type ResultOfHost = (usize, Promise<Reply>);
 /// Promises of commands that have left or are about to. At the end all of them are settled, whatever the end is.
 #[derive(Default)]
 struct Flight {
-    /// The result of each item, until it is there.
-    promises: Vec<Option<Promise<Reply>>>,
+    /// The results of items.
+    promises: Promises<Reply>,
+    /// Where among them that of each item stands; nothing if they are in the same order.
+    places: Vec<usize>,
     /// What fan-outs come to, with the result of each host.
     by_host: Vec<(Promise<ByHost>, Vec<ResultOfHost>)>,
 }
 
 impl Drop for Flight {
     fn drop(&mut self) {
-        let by_host = self.by_host.drain(..).map(|(promise, _)| promise);
-        reject_pending(self.promises.drain(..).flatten(), by_host, &Error::Cancelled { outcome_unknown: true });
+        let reason = Error::Cancelled { outcome_unknown: true };
+        self.promises.reject(&reason);
+        reject_all(self.by_host.drain(..).map(|(promise, _)| promise), &reason);
     }
 }
 
@@ -219,27 +222,24 @@ impl Flight {
             true => None,
             false => Some(engine.pinned_topology().await),
         };
+        self.promises = std::mem::take(&mut gathered.promises);
         let mut items = match topology {
-            None => self.take(&mut gathered),
+            None => std::mem::take(&mut gathered.items),
             Some(topology) => self.place(&mut gathered, topology.as_deref(), &mut refused),
         };
         refused.extend(client.catalog.route(&engine, &mut items).await.refused);
-        deliver(&engine, &items, refused, client.how(), |place, outcome| {
-            // A promise that its holder has settled stays as it is.
-            let _ = self.promises[place].take().map(|promise| promise.settle(outcome));
+        deliver(&engine, &items, refused, client.how(), |(mut places, outcomes)| {
+            if !self.places.is_empty() {
+                places.iter_mut().for_each(|place| *place = self.places[*place]);
+            }
+            self.promises.settle(&places, outcomes);
         })
         .await;
         for (promise, hosts) in self.by_host.drain(..) {
             let outcomes = hosts.into_iter().filter_map(|(id, result)| Some((id, result.outcome()?)));
-            // As above.
+            // A promise that its holder has settled stays as it is.
             let _ = promise.resolve(outcomes.collect());
         }
-    }
-
-    /// The items, of which all go where their keys are.
-    fn take(&mut self, gathered: &mut Gathered) -> Vec<Item> {
-        self.promises = std::mem::take(&mut gathered.promises).into_iter().map(Some).collect();
-        std::mem::take(&mut gathered.items)
     }
 
     /// The items with the nodes that they are for, if not for that of their key; a fan-out becomes one for each.
@@ -252,7 +252,7 @@ impl Flight {
         let mut at_hosts = gathered.at_hosts.drain(..).peekable();
         let mut fan_outs = gathered.fan_outs.drain(..).peekable();
         let mut items = Vec::with_capacity(gathered.items.len());
-        let mut gathered = gathered.items.drain(..).zip(gathered.promises.drain(..)).enumerate();
+        let mut gathered = gathered.items.drain(..).enumerate();
         loop {
             let next = gathered.next();
             while let Some(fan_out) =
@@ -260,7 +260,7 @@ impl Flight {
             {
                 self.fan_out(fan_out, topology, &mut items);
             }
-            let Some((place, (mut item, promise))) = next else { return items };
+            let Some((place, mut item)) = next else { return items };
             if let Some((_, id)) = at_hosts.next_if(|(of, _)| *of == place) {
                 match topology.map_err(Error::clone).and_then(|topology| hosts::host(topology, id)) {
                     Ok(node) => item.node = Some(node),
@@ -268,7 +268,7 @@ impl Flight {
                 }
             }
             items.push(item);
-            self.promises.push(Some(promise));
+            self.places.push(place);
         }
     }
 
@@ -281,10 +281,9 @@ impl Flight {
         let item = Item::chosen(command);
         let to_host = |(id, node): (usize, Result<Arc<Node>, Error>)| match node {
             Ok(node) => {
-                let result = Promise::new();
                 items.push(Item { node: Some(node), ..item.clone() });
-                self.promises.push(Some(result.clone()));
-                (id, result)
+                self.places.push(self.promises.len());
+                (id, self.promises.add())
             }
             Err(missing) => (id, Promise::rejected(missing)),
         };

@@ -55,15 +55,15 @@ impl Pair {
     }
 
     /// The command that does these at once.
-    pub(super) fn merged(&self, items: &[&Item]) -> Command {
-        let room = items.iter().map(|item| item.command.wire_len()).sum();
+    pub(super) fn merged(&self, notes: &[Note<'_>]) -> Command {
+        let room = notes.iter().map(|note| note.args.len()).sum();
         let mut command = Command::with_room(self.many, room);
-        for (index, item) in items.iter().enumerate() {
+        for (index, note) in notes.iter().enumerate() {
             // A key that all of them have stands there once.
-            command.push_args_of(&item.command, usize::from(self.one_key && index > 0));
+            command.push_args(note.args, self.args - 1, usize::from(self.one_key && index > 0));
         }
-        let apart = items.first().filter(|item| item.command.is_routed_apart());
-        match apart.and_then(|item| item.command.routing_key()) {
+        let apart = notes.first().filter(|note| note.is_apart);
+        match apart.and_then(|note| note.item.command.routing_key()) {
             Some(key) => command.route_by(key),
             None => command.route_by_argument(1),
         }
@@ -78,6 +78,42 @@ impl Pair {
             _ => return None,
         };
         Some(own.into_iter().chain(same))
+    }
+}
+
+/// An item, and what says how it may merge. That is noted when the item is at hand anyway: those of one host are far from
+/// each other, and going back to each would be a cache miss or two.
+pub(super) struct Note<'a> {
+    pub(super) item: &'a Item,
+    /// Its arguments as they travel, without its name.
+    args: &'a [u8],
+    /// As what it may merge.
+    pair: Option<&'static Pair>,
+    /// The only key that it touches is known.
+    has_key: bool,
+    is_read: bool,
+    /// It is routed by a key that is not its own.
+    is_apart: bool,
+    /// It goes to a node that is named.
+    is_at_node: bool,
+}
+
+impl<'a> Note<'a> {
+    pub(super) fn of(item: &'a Item) -> Self {
+        Self {
+            item,
+            args: item.command.args_wire(),
+            pair: Pair::of(&item.command).filter(|_| item.script.is_none()),
+            has_key: item.only_key().is_some(),
+            is_read: item.command.is_read_only(),
+            is_apart: item.command.is_routed_apart(),
+            is_at_node: item.node.is_some(),
+        }
+    }
+
+    /// The only key that it touches. To be asked for only where it matters.
+    fn key(&self) -> Option<&'a [u8]> {
+        self.item.only_key()
     }
 }
 
@@ -103,18 +139,17 @@ struct Later<'a> {
 }
 
 impl<'a> Later<'a> {
-    fn note_all(&mut self, items: &[&'a Item]) {
-        let writes = items.iter().filter(|item| !item.command.is_read_only());
-        self.written.reserve(writes.count());
-        items.iter().for_each(|item| self.note(item));
+    fn add_all(&mut self, notes: &[Note<'a>]) {
+        self.written.reserve(notes.iter().filter(|note| !note.is_read).count());
+        notes.iter().for_each(|note| self.add(note));
     }
 
-    fn note(&mut self, item: &'a Item) {
-        let is_read = item.command.is_read_only();
+    fn add(&mut self, note: &Note<'a>) {
+        let is_read = note.is_read;
         if is_read && self.ignores_reads {
             return;
         }
-        match item.only_key() {
+        match note.key() {
             Some(key) if is_read => self.read.insert(key),
             Some(key) => self.written.insert(key),
             None => {
@@ -125,49 +160,45 @@ impl<'a> Later<'a> {
         };
     }
 
-    /// Whether a command of this kind on this key may just as well run last.
-    fn allows(&self, pair: &Pair, key: &[u8]) -> bool {
-        let is_written = self.writes_any || self.written.contains(key);
-        !is_written && !(pair.is_write && (self.reads_any || self.read.contains(key)))
+    /// Whether this one, which is of this kind, may just as well run last.
+    fn allows(&self, pair: &Pair, note: &Note<'_>) -> bool {
+        let has = |keys: &HashSet<&[u8], _>| !keys.is_empty() && note.key().is_none_or(|key| keys.contains(key));
+        let is_written = self.writes_any || has(&self.written);
+        !is_written && !(pair.is_write && (self.reads_any || has(&self.read)))
     }
 }
 
 /// Parts a batch for one host. With `parts_slots`, only what has its keys in one slot may merge.
-pub(super) fn runs(items: &[&Item], parts_slots: bool) -> Vec<Run> {
+pub(super) fn runs(notes: &[Note<'_>], parts_slots: bool) -> Vec<Run> {
     let mut runs: Vec<Run> = Vec::new();
-    let mut later = Later { ignores_reads: !items.iter().any(|item| !item.command.is_read_only()), ..Later::default() };
+    let mut later = Later { ignores_reads: notes.iter().all(|note| note.is_read), ..Later::default() };
     // The end of the run that is being looked at; what is behind it is in `later`.
-    let mut end = items.len();
-    let mut key_behind = None;
+    let mut end = notes.len();
     // Backwards, since what is behind a command says whether it may merge.
-    for (at, &item) in items.iter().enumerate().rev() {
-        let key = item.only_key();
-        let pair = Pair::of(&item.command).filter(|_| item.script.is_none());
+    for (at, note) in notes.iter().enumerate().rev() {
+        let pair = note.pair;
         let fits_run = runs.last().filter(|run| {
             run.length < MOST_MERGED && run.pair.zip(pair).is_some_and(|(own, other)| std::ptr::eq(own, other))
         });
-        let joins = match (pair, fits_run, key, key_behind) {
-            (Some(pair), Some(_), Some(key), Some(behind)) => {
-                are_together(pair, (item, key), (items[at + 1], behind), parts_slots)
-            }
+        let joins = match (pair, fits_run) {
+            (Some(pair), Some(_)) => are_together(pair, note, &notes[at + 1], parts_slots),
             _ => false,
         };
         if !joins {
-            later.note_all(&items[at + 1..end]);
+            later.add_all(&notes[at + 1..end]);
             end = at + 1;
         }
-        let may_merge = |pair: &&Pair| key.is_some_and(|key| later.allows(pair, key));
+        let may_merge = |pair: &&Pair| note.has_key && later.allows(pair, note);
         match (pair.filter(may_merge), runs.last_mut()) {
             (Some(_), Some(run)) if joins => run.length += 1,
             (pair, _) => {
                 if joins {
-                    later.note_all(&items[at + 1..end]);
+                    later.add_all(&notes[at + 1..end]);
                     end = at + 1;
                 }
                 runs.push(Run { length: 1, pair });
             }
         }
-        key_behind = key;
     }
     runs.reverse();
     // A run of one gains nothing.
@@ -175,17 +206,16 @@ pub(super) fn runs(items: &[&Item], parts_slots: bool) -> Vec<Run> {
     runs
 }
 
-/// Whether two neighbours of one kind may stand in one command. Each comes with its only key.
-fn are_together(pair: &Pair, one: (&Item, &[u8]), other: (&Item, &[u8]), parts_slots: bool) -> bool {
-    let ((one, own), (other, others)) = (one, other);
-    if one.node.is_some() != other.node.is_some() || one.command.is_routed_apart() != other.command.is_routed_apart() {
+/// Whether two neighbours of one kind may stand in one command.
+fn are_together(pair: &Pair, one: &Note<'_>, other: &Note<'_>, parts_slots: bool) -> bool {
+    if !(one.has_key && other.has_key) || (one.is_at_node, one.is_apart) != (other.is_at_node, other.is_apart) {
         return false;
     }
-    if pair.one_key && own != others {
+    if pair.one_key && one.key() != other.key() {
         return false;
     }
-    let slot_of_way = |item: &Item| item.command.routing_key().map(key_slot);
-    !parts_slots || (key_slot(own) == key_slot(others) && slot_of_way(one) == slot_of_way(other))
+    let slots = |note: &Note<'_>| [note.key(), note.item.command.routing_key()].map(|key| key.map(key_slot));
+    !parts_slots || slots(one) == slots(other)
 }
 
 #[cfg(test)]
@@ -208,14 +238,14 @@ mod tests {
     /// The commands as they leave.
     fn sent_to(lines: &[&str], parts_slots: bool) -> Vec<String> {
         let items: Vec<Item> = lines.iter().map(|line| item(line)).collect();
-        let items: Vec<&Item> = items.iter().collect();
+        let notes: Vec<Note<'_>> = items.iter().map(Note::of).collect();
         let mut at = 0;
         let shown = |run: Run| {
-            let items = &items[at..at + run.length];
+            let notes = &notes[at..at + run.length];
             at += run.length;
-            run.pair.map_or_else(|| items[0].command.to_string(), |pair| pair.merged(items).to_string())
+            run.pair.map_or_else(|| notes[0].item.command.to_string(), |pair| pair.merged(notes).to_string())
         };
-        runs(&items, parts_slots).into_iter().map(shown).collect()
+        runs(&notes, parts_slots).into_iter().map(shown).collect()
     }
 
     fn sent(lines: &[&str]) -> Vec<String> {
@@ -267,8 +297,8 @@ mod tests {
         let lines: Vec<String> = (0..1200).map(|number| format!("GET k{number}")).collect();
         let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
         let items: Vec<Item> = lines.iter().map(|line| item(line)).collect();
-        let items: Vec<&Item> = items.iter().collect();
-        let lengths: Vec<usize> = runs(&items, false).iter().map(|run| run.length).collect();
+        let notes: Vec<Note<'_>> = items.iter().map(Note::of).collect();
+        let lengths: Vec<usize> = runs(&notes, false).iter().map(|run| run.length).collect();
         assert_eq!(lengths, [1200 - 2 * MOST_MERGED, MOST_MERGED, MOST_MERGED]);
     }
 }

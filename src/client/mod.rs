@@ -9,6 +9,7 @@ mod catalog;
 mod deliver;
 mod execute;
 mod hosts;
+mod ledger;
 mod mapping;
 mod merge;
 mod promise;

@@ -8,9 +8,10 @@ use std::fmt;
 use std::hash::Hash;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 
+use super::ledger::{self, Ledger, News, Shared, Waiting, lock, shown};
 use crate::engine::panicked;
 use crate::error::Error;
 
@@ -31,45 +32,33 @@ use crate::error::Error;
 /// It is a future too: `.await` gives a clone of the value, or the error. One that nobody settles stays pending; those of
 /// a [`Mapping`](crate::Mapping) are always settled, when it is done, cancelled or dropped.
 pub struct Promise<T> {
-    shared: Arc<Mutex<State<T>>>,
-}
-
-type Callback<T> = Box<dyn FnOnce(&Result<T, Error>) + Send>;
-
-enum State<T> {
-    Pending {
-        callbacks: Vec<Callback<T>>,
-        wakers: Vec<Waker>,
-    },
-    /// Errors are kept apart: they are large and few, promises are many.
-    Settled(Result<T, Box<Error>>),
+    /// With what has become of it.
+    ledger: Shared<T>,
+    /// Where it stands there.
+    place: usize,
 }
 
 impl<T: Clone + Send + 'static> Promise<T> {
     /// A promise that somebody will [resolve](Self::resolve) or [reject](Self::reject).
     #[must_use]
     pub fn new() -> Self {
-        Self::of(State::Pending { callbacks: Vec::new(), wakers: Vec::new() })
+        Self::of(Ledger::Pending(Waiting::default()))
     }
 
     /// A promise that has its value.
     #[must_use]
     pub fn resolved(value: T) -> Self {
-        Self::of(State::Settled(Ok(value)))
+        Self::of(Ledger::Settled(Ok(value)))
     }
 
     /// A promise that has failed.
     #[must_use]
     pub fn rejected(reason: Error) -> Self {
-        Self::of(State::Settled(Err(reason.into())))
+        Self::of(Ledger::Settled(Err(reason.into())))
     }
 
-    fn of(state: State<T>) -> Self {
-        Self { shared: Arc::new(Mutex::new(state)) }
-    }
-
-    fn state(&self) -> MutexGuard<'_, State<T>> {
-        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    fn of(ledger: Ledger<T>) -> Self {
+        Self { ledger: Arc::new(Mutex::new(ledger)), place: 0 }
     }
 
     /// The value, if it is there.
@@ -84,25 +73,22 @@ impl<T: Clone + Send + 'static> Promise<T> {
 
     /// Value or error, if it is settled.
     pub fn outcome(&self) -> Option<Result<T, Error>> {
-        match &*self.state() {
-            State::Pending { .. } => None,
-            State::Settled(outcome) => Some(shown(outcome)),
-        }
+        lock(&self.ledger).outcome(self.place).map(shown)
     }
 
     /// Whether it is neither resolved nor rejected yet.
     pub fn is_pending(&self) -> bool {
-        matches!(&*self.state(), State::Pending { .. })
+        lock(&self.ledger).outcome(self.place).is_none()
     }
 
     /// Whether it has its value.
     pub fn is_resolved(&self) -> bool {
-        matches!(&*self.state(), State::Settled(Ok(_)))
+        lock(&self.ledger).outcome(self.place).is_some_and(Result::is_ok)
     }
 
     /// Whether it has failed.
     pub fn is_rejected(&self) -> bool {
-        matches!(&*self.state(), State::Settled(Err(_)))
+        lock(&self.ledger).outcome(self.place).is_some_and(Result::is_err)
     }
 
     /// Gives it its value.
@@ -126,7 +112,7 @@ impl<T: Clone + Send + 'static> Promise<T> {
     /// # Errors
     /// [`Error::Invalid`] if it is settled already, and for itself.
     pub fn follow(&self, other: &Self) -> Result<(), Error> {
-        if Arc::ptr_eq(&self.shared, &other.shared) {
+        if Arc::ptr_eq(&self.ledger, &other.ledger) && self.place == other.place {
             return Err(Error::Invalid("a promise cannot follow itself".into()));
         }
         if !self.is_pending() {
@@ -145,31 +131,23 @@ impl<T: Clone + Send + 'static> Promise<T> {
     /// # Errors
     /// [`Error::Invalid`] if it is settled already; it stays as it is.
     pub fn settle(&self, outcome: Result<T, Error>) -> Result<(), Error> {
-        let mut state = self.state();
-        let State::Pending { callbacks, wakers } = &mut *state else { return Err(settled()) };
-        let (callbacks, wakers) = (std::mem::take(callbacks), std::mem::take(wakers));
-        let seen = (!callbacks.is_empty()).then(|| outcome.clone());
-        *state = State::Settled(outcome.map_err(Box::new));
-        drop(state);
-        wakers.into_iter().for_each(Waker::wake);
-        for callback in callbacks {
-            run(callback, seen.as_ref());
-        }
+        // The ledger is not locked any more when somebody is told, or a value dropped.
+        let news = lock(&self.ledger).settle(self.place, outcome.map_err(Box::new));
+        news.map_err(|_| settled())?.into_iter().for_each(News::tell);
         Ok(())
     }
 
     /// Calls with the outcome: when it is there, or now if it is. Gives the promise itself. A panic of the callback is
     /// its own affair.
     pub fn done(&self, callback: impl FnOnce(&Result<T, Error>) + Send + 'static) -> &Self {
-        let mut state = self.state();
-        match &mut *state {
-            State::Pending { callbacks, .. } => callbacks.push(Box::new(callback)),
-            State::Settled(outcome) => {
-                let outcome = shown(outcome);
-                drop(state);
-                run(callback, Some(&outcome));
+        let outcome = match lock(&self.ledger).waiting(self.place) {
+            Ok(waiting) => {
+                waiting.callbacks.push(Box::new(callback));
+                return self;
             }
-        }
+            Err(outcome) => shown(outcome),
+        };
+        ledger::run(callback, &outcome);
         self
     }
 
@@ -270,27 +248,20 @@ impl<T: Clone + Send + 'static> Promise<T> {
     }
 }
 
-fn shown<T: Clone>(outcome: &Result<T, Box<Error>>) -> Result<T, Error> {
-    match outcome {
-        Ok(value) => Ok(value.clone()),
-        Err(error) => Err(Error::clone(error)),
-    }
-}
-
 fn settled() -> Error {
     Error::Invalid("the promise is no longer pending".into())
 }
 
-/// A callback that panics must not take the others with it.
-fn run<T>(callback: impl FnOnce(&Result<T, Error>), outcome: Option<&Result<T, Error>>) {
-    if let Some(outcome) = outcome {
-        let _ = catch_unwind(AssertUnwindSafe(|| callback(outcome)));
+impl<T> Promise<T> {
+    /// One that a ledger has in this place.
+    pub(super) fn in_ledger(ledger: Shared<T>, place: usize) -> Self {
+        Self { ledger, place }
     }
 }
 
 impl<T> Clone for Promise<T> {
     fn clone(&self) -> Self {
-        Self { shared: self.shared.clone() }
+        Self { ledger: self.ledger.clone(), place: self.place }
     }
 }
 
@@ -321,9 +292,9 @@ impl<T: Clone + Send + 'static> Future for Promise<T> {
     type Output = Result<T, Error>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        match &mut *self.state() {
-            State::Settled(outcome) => Poll::Ready(shown(outcome)),
-            State::Pending { wakers, .. } => {
+        match lock(&self.ledger).waiting(self.place) {
+            Err(outcome) => Poll::Ready(shown(outcome)),
+            Ok(Waiting { wakers, .. }) => {
                 if !wakers.iter().any(|known| known.will_wake(context.waker())) {
                     wakers.push(context.waker().clone());
                 }

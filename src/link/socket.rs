@@ -1,7 +1,8 @@
 //! A node on the other end of a socket.
 //!
-//! A task owns the connection: it dials when there is something to send, and anew after a connection has broken. The
-//! link ends when its last handle is dropped and what was asked has been answered.
+//! A task owns the connection: it dials when there is something to send, and anew after a connection has broken. What is
+//! large enough is written past it by whoever sends it, if nobody else is at the connection. The link ends when its last
+//! handle is dropped and what was asked has been answered.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -28,6 +29,10 @@ use crate::topology::{Address, BoxFuture, Endpoint, TlsFiles};
 /// After this many requests in a row that ran out of time while the node said nothing, another connection is opened. The
 /// old one stays for those with more patience.
 const TIMEOUTS_TO_REPLACE: u32 = 3;
+
+/// A batch of so many bytes is worth a write of its own, which whoever sends it does here and now: to wake the task that
+/// owns the connection takes as long. Smaller ones are left to it, since those that come together share a write.
+const OWN_WRITE: usize = 2 * 1024;
 
 /// At most one line in the log for each node and this time.
 const LOG_EVERY: Duration = Duration::from_secs(10);
@@ -80,20 +85,19 @@ struct Lane {
 impl Lane {
     /// `false` if nobody serves the connection any more.
     fn send(self: &Arc<Self>, outgoing: Outgoing) -> bool {
-        /// So many bytes keep a node busy for longer than their write takes, while those for others are put together.
-        const WORTH_A_WRITE: usize = 2 * 1024;
-        let is_large = outgoing.len() >= WORTH_A_WRITE;
-        let kept = CORKED.with_borrow_mut(|corked| match corked {
+        let is_large = outgoing.len() >= OWN_WRITE;
+        let due = CORKED.with_borrow_mut(|corked| match corked {
+            None if is_large => Ok(vec![(self.clone(), outgoing)]),
+            None => Err(outgoing),
             Some(corked) => {
                 corked.push((self.clone(), outgoing));
                 Ok(if is_large { std::mem::take(corked) } else { Corked::new() })
             }
-            None => Err(outgoing),
         });
-        match kept {
+        match due {
             Ok(due) => {
                 write_now(due);
-                true
+                !self.outbox.is_closed()
             }
             Err(outgoing) => self.outbox.send(Message::Send(outgoing)).is_ok(),
         }
