@@ -17,7 +17,7 @@ use crate::command::Command;
 use crate::engine::{Engine, Options, check_each_fit};
 use crate::error::Error;
 use crate::reply::Reply;
-use crate::topology::{Node, Topology};
+use crate::topology::{Node, Shard, Topology};
 
 /// One command of a batch.
 #[derive(Debug, Clone)]
@@ -134,12 +134,17 @@ impl<'a> Parted<'a> {
         let mut by_node: HashMap<*const Node, usize, RandomState> = HashMap::default();
         let nodes = topology.map_or(1, |topology| topology.data_shards().count().max(1));
         let even_share = items.len() / nodes * 5 / 4 + 1;
+        let keys = items.iter().map(|item| item.command.routing_key().unwrap_or_default());
+        let shards = topology.ok().and_then(|topology| engine.shards_of_keys(topology, keys));
         let mut last_fit = None;
         for (place, item) in items.iter().enumerate() {
             let destination = match (known_refused.next_if(|(of, _)| *of == place), topology) {
                 (Some((_, error)), _) => Err(error),
                 (None, Err(error)) => Err(error.clone()),
-                (None, Ok(topology)) => destination(engine, topology, item, &mut last_fit),
+                (None, Ok(topology)) => {
+                    let shard = shards.as_ref().map(|shards| &topology.shards()[shards[place]]);
+                    destination(engine, topology, item, shard, &mut last_fit)
+                }
             };
             match destination {
                 Ok(node) => {
@@ -156,11 +161,13 @@ impl<'a> Parted<'a> {
     }
 }
 
-/// The node that an item is for. The last name that was found fit need not be looked at again.
+/// The node that an item is for; `shard` is that of its key, if it has one and somebody has looked. The last name that was
+/// found fit need not be looked at again.
 fn destination<'a>(
     engine: &Engine,
     topology: &'a Topology,
     item: &'a Item,
+    shard: Option<&'a Shard>,
     last_fit: &mut Option<&'a [u8]>,
 ) -> Result<&'a Arc<Node>, Error> {
     // A batch has few names; most often it is the one before.
@@ -168,9 +175,10 @@ fn destination<'a>(
         check_each_fit(std::slice::from_ref(&item.command))?;
         *last_fit = (item.command.arg_count() < 2 || item.has_one_key).then(|| item.command.name());
     }
-    match &item.node {
-        Some(node) => Ok(node),
-        None => engine.owner(topology, &item.command),
+    match (&item.node, shard) {
+        (Some(node), _) => Ok(node),
+        (None, Some(shard)) if item.command.routing_key().is_some() => Ok(&shard.primary),
+        _ => engine.owner(topology, &item.command),
     }
 }
 

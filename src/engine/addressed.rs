@@ -41,6 +41,21 @@ impl Engine {
         engine.begin()?.end(request.await)
     }
 
+    /// The positions of the shards that keys belong to. `None` if they cannot all be placed at once: each command then
+    /// [has an owner](Self::owner), or an error of its own.
+    pub(crate) fn shards_of_keys<'k>(
+        &self,
+        topology: &Topology,
+        mut keys: impl ExactSizeIterator<Item = &'k [u8]>,
+    ) -> Option<Vec<usize>> {
+        let count = keys.len();
+        let mut shards = Vec::with_capacity(count);
+        let mut put = |shard| shards.push(shard);
+        let placed = placing(|| self.shard_func(topology).shards_of_keys(topology, &mut keys, &mut put).transpose());
+        let are_shards = shards.len() == count && shards.iter().all(|&shard| shard < topology.shards().len());
+        (are_shards && matches!(placed, Ok(Some(())))).then_some(shards)
+    }
+
     /// The node that a command belongs to.
     pub(crate) fn owner<'t>(&self, topology: &'t Topology, command: &Command) -> Result<&'t Arc<Node>, Error> {
         placing(|| place(self, topology, command.into()))
