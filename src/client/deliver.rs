@@ -302,8 +302,8 @@ impl<'a> Share<'a> {
         (command, self.items[first].item.node.clone())
     }
 
-    fn put(&mut self, at: usize, outcome: Result<Reply, Error>) {
-        self.outcomes[at] = Some(outcome.map_err(Box::new));
+    fn put(&mut self, at: usize, outcome: Outcome) {
+        self.outcomes[at] = Some(outcome);
     }
 
     fn read(&mut self, part: Part, result: Result<Reply, Error>, is_first: bool, again: &mut Again) {
@@ -320,7 +320,7 @@ impl<'a> Share<'a> {
                 });
                 match is_first && is_for_later {
                     true => again.single.push(at),
-                    false => self.put(at, result),
+                    false => self.put(at, result.map_err(Box::new)),
                 }
             }
             Part::Merged(_, at, length) if refusal.is_some() => again.single.extend(at..at + length),
@@ -330,13 +330,13 @@ impl<'a> Share<'a> {
                     for (at, reply) in (at..).zip(replies) {
                         match pair.hides_type && reply.is_null() {
                             true => unclear.push(at),
-                            false => self.outcomes[at] = Some(Ok(reply)),
+                            false => self.put(at, Ok(reply)),
                         }
                     }
                     again.unclear.extend(Some(unclear).filter(|unclear| !unclear.is_empty()));
                 }
                 Ok(None) => again.single.extend(at..at + length),
-                Err(error) => (at..at + length).for_each(|at| self.put(at, Err(error.clone()))),
+                Err(error) => (at..at + length).for_each(|at| self.put(at, Err(error.clone().into()))),
             },
             Part::Exists(items) => match result {
                 // None of them is there, so nil was the whole truth.
@@ -344,7 +344,7 @@ impl<'a> Share<'a> {
                     items.into_iter().for_each(|at| self.put(at, Ok(Reply::Null)));
                 }
                 Err(error) if refusal.is_none() => {
-                    items.into_iter().for_each(|at| self.put(at, Err(error.clone())));
+                    items.into_iter().for_each(|at| self.put(at, Err(error.clone().into())));
                 }
                 _ => again.single.extend(items),
             },

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::exchange::Exchange;
-use super::map::{place, placing};
+use super::map::{place, place_keys, placing};
 use super::outcomes::Outcomes;
 use super::plan::Route;
 use super::replies::Replies;
@@ -51,9 +51,8 @@ impl Engine {
         let count = keys.len();
         let mut shards = Vec::with_capacity(count);
         let mut put = |shard| shards.push(shard);
-        let placed = placing(|| self.shard_func(topology).shards_of_keys(topology, &mut keys, &mut put).transpose());
-        let are_shards = shards.len() == count && shards.iter().all(|&shard| shard < topology.shards().len());
-        (are_shards && matches!(placed, Ok(Some(())))).then_some(shards)
+        let placed = placing(|| place_keys(self, topology, count, &mut keys, &mut put).transpose());
+        matches!(placed, Ok(Some(()))).then_some(shards)
     }
 
     /// The node that a command belongs to.

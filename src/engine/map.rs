@@ -78,10 +78,7 @@ struct ByKey<'a>(&'a Engine);
 
 impl Route for ByKey<'_> {
     fn shards(&self, view: &View, commands: &Commands, put: &mut dyn FnMut(usize)) -> Option<Result<(), Error>> {
-        let topology = &view.topology;
-        let shard_func = self.0.shard_func(topology);
-        let placed = commands.by_keys(|keys| shard_func.shards_of_keys(topology, keys, put))??;
-        Some(placed.map_err(|error| explained(error, topology)))
+        commands.by_keys(|keys| place_keys(self.0, &view.topology, commands.len(), keys, put))?
     }
 
     fn node<'v>(&self, view: &'v View, _unit: u32, command: One<'_>) -> Result<&'v Arc<Node>, Error> {
@@ -108,29 +105,49 @@ impl Route for ByKey<'_> {
 
 /// Where the shard function places a command. It is somebody else's code: see [`placing`].
 pub(super) fn place<'t>(engine: &Engine, topology: &'t Topology, command: One<'_>) -> Result<&'t Arc<Node>, Error> {
-    let shard_func = engine.shard_func(topology);
-    let mut shard = None;
-    let by_key = command.routing_key().and_then(|key| {
-        shard_func.shards_of_keys(topology, &mut std::iter::once(key), &mut |position| shard = Some(position))
-    });
-    let node = match by_key {
-        Some(placed) => placed.and_then(|()| {
-            let shard = shard.and_then(|position| topology.shards().get(position));
-            shard.map(|shard| &shard.primary).ok_or_else(|| misplaced(0, 1, topology.shards().len()))
-        }),
-        None => shard_func.node(topology, &command.command()),
-    };
-    node.map_err(|error| explained(error, topology))
+    let mut shard = 0;
+    let by_key = command
+        .routing_key()
+        .and_then(|key| place_keys(engine, topology, 1, &mut std::iter::once(key), &mut |position| shard = position));
+    match by_key {
+        Some(placed) => placed.map(|()| &topology.shards()[shard].primary),
+        None => {
+            let node = engine.shard_func(topology).node(topology, &command.command());
+            node.map_err(|error| explained(error, topology))
+        }
+    }
+}
+
+/// Where it places so many keys: calls with the position of each one's shard, in order. What was called with is of no
+/// account after an error. `None` if it wants whole commands.
+pub(super) fn place_keys(
+    engine: &Engine,
+    topology: &Topology,
+    count: usize,
+    keys: &mut dyn Iterator<Item = &[u8]>,
+    put: &mut dyn FnMut(usize),
+) -> Option<Result<(), Error>> {
+    let shards = topology.shards().len();
+    let (mut said, mut placed) = (0, 0);
+    let done = engine.shard_func(topology).shards_of_keys(topology, keys, &mut |shard| {
+        said += 1;
+        if shard < shards {
+            placed += 1;
+            put(shard);
+        }
+    })?;
+    Some(match done {
+        Ok(()) if (said, placed) == (count, count) => Ok(()),
+        Ok(()) => Err(Error::Invalid(format!(
+            "the shard function has placed {placed} of {count} keys on one of the {shards} shards"
+        ))),
+        Err(error) => Err(explained(error, topology)),
+    })
 }
 
 /// Why nothing is placed where there is nobody.
 fn explained(error: Error, topology: &Topology) -> Error {
     if topology.data_shards().next().is_none() { no_shards(topology) } else { error }
-}
-
-/// The shard function has not said of each key which of the shards it is for.
-pub(super) fn misplaced(placed: usize, keys: usize, shards: usize) -> Error {
-    Error::Invalid(format!("the shard function has placed {placed} of {keys} keys on one of the {shards} shards"))
 }
 
 /// Places commands; a panic in the shard function is an error.
