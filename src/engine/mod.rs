@@ -44,7 +44,7 @@ use crate::combine::Combine;
 use crate::command::Command;
 use crate::commands::{Commands, PerKey};
 use crate::error::Error;
-use crate::link::{Budget, Link, LinkOptions, Links, Protocol};
+use crate::link::{Budget, Link, LinkOptions, Links, Protocol, Watcher};
 #[cfg(feature = "module")]
 use crate::shard::key_slot;
 use crate::shard::{Crc16Slots, Crc32Partition, ShardFunc};
@@ -473,6 +473,7 @@ pub struct Builder {
     seeds: Option<Vec<Address>>,
     shard_func: Option<Box<dyn ShardFunc>>,
     links: LinkOptions,
+    watcher: Option<Arc<dyn Watcher>>,
     local: Option<Arc<dyn Link>>,
     timeout: Option<Duration>,
 }
@@ -506,6 +507,13 @@ impl Builder {
         self
     }
 
+    /// Who tells what has come on links in place of the runtime.
+    #[cfg(feature = "module")]
+    pub(crate) fn watcher(mut self, watcher: impl Watcher + 'static) -> Self {
+        self.watcher = Some(Arc::new(watcher));
+        self
+    }
+
     /// Serves the share of the node that this process is.
     #[must_use]
     pub fn local_link(mut self, link: Arc<dyn Link>) -> Self {
@@ -523,7 +531,7 @@ impl Builder {
     /// The engine. Must be called within a tokio runtime: the topology is followed from now on.
     pub fn build(self) -> Engine {
         let stats = Arc::new(Stats::default());
-        let links = Arc::new(Links::new(self.links));
+        let links = Arc::new(Links::new(self.links, self.watcher));
         let through_seeds = |seeds| -> Arc<dyn NodeProvider> {
             let ask = ThroughSeeds { links: links.clone(), seeds };
             Arc::new(RedisCluster::new(ask, || REFRESH_EVERY))

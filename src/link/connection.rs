@@ -1,12 +1,12 @@
 //! One open connection: writes what is queued, reads what comes, and hands the replies to those who asked.
 //!
 //! Reading and writing happen in one task, in [`Connection::poll_run`], so that a batch costs one wake-up each way. All
-//! batches that are queued at one moment leave in one write.
+//! batches that are queued at one moment leave in one write. Where a server's event loop tells what has come, its thread
+//! reads it ([`Connection::read_now`]), for as long as that is little.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::io::{ErrorKind, IoSlice};
-use std::mem::MaybeUninit;
+use std::io::IoSlice;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -14,46 +14,15 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::io::{AsyncReadExt, AsyncWrite};
 use tokio::sync::{mpsc, oneshot};
-use tokio_rustls::client::TlsStream;
 
 use super::resp::{ProtocolError, Scanner, decode};
+use super::stream::Stream;
+use super::watch;
 use super::{Batch, Budget, Delivery, Failure, Mode, Status};
 use crate::command::Command;
 use crate::reply::Reply;
-
-/// What a connection runs over: TCP, TLS over it, or a Unix socket.
-pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {
-    /// Whether the peer has said something that has not been read: at the least, that it has closed the connection. The
-    /// operating system is asked, which may know more than the runtime has told so far.
-    fn has_news(&self) -> bool;
-}
-
-impl Stream for TcpStream {
-    fn has_news(&self) -> bool {
-        has_news(SockRef::from(self))
-    }
-}
-
-impl Stream for UnixStream {
-    fn has_news(&self) -> bool {
-        has_news(SockRef::from(self))
-    }
-}
-
-impl Stream for TlsStream<TcpStream> {
-    fn has_news(&self) -> bool {
-        self.get_ref().0.has_news()
-    }
-}
-
-fn has_news(socket: SockRef<'_>) -> bool {
-    let nothing = |error: std::io::Error| matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted);
-    !socket.peek(&mut [MaybeUninit::uninit()]).is_err_and(nothing)
-}
 
 /// A batch on its way to the connection, encoded.
 pub(super) struct Outgoing {
@@ -132,6 +101,8 @@ struct Pending {
     commands: usize,
     mode: Mode,
     replies: Vec<Reply>,
+    /// The bytes that they take.
+    cost: usize,
     budget: Arc<Budget>,
     /// Leaves whether or not anybody waits for the answer.
     is_unanswered: bool,
@@ -171,11 +142,15 @@ impl Pending {
         Ok(())
     }
 
-    fn finish(&mut self, failure: Option<Failure>) {
+    /// Answers. `here`: whether who waits for it may go on in this thread.
+    fn finish(&mut self, failure: Option<Failure>, here: bool) {
         if let Some(answer) = self.answer.take() {
             let replies = std::mem::take(&mut self.replies);
-            // A requester that has gone needs no answer.
-            let _ = answer.send(Delivery { replies, failure, partial: None });
+            let is_short = self.budget.used() <= LARGE;
+            watch::wake(here && is_short, || {
+                // A requester that has gone needs no answer.
+                let _ = answer.send(Delivery { replies, failure, partial: None });
+            });
         }
     }
 }
@@ -208,10 +183,32 @@ pub(super) struct Connection {
     pending: VecDeque<Pending>,
     /// Whether the node has answered anything here.
     has_worked: bool,
+    /// Who tells what has come.
+    told_by: ToldBy,
+    /// Nobody can send to it any more.
+    is_unused: bool,
+    /// Why the connection is of no use any more, if that was seen past the task that owns it.
+    ended: Option<String>,
+    /// That task.
+    owner: Waker,
 }
 
+/// Who tells a connection that there is something to be read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum ToldBy {
+    /// The runtime, and so the task that owns the connection reads it.
+    Runtime,
+    /// An event loop, whose thread reads it.
+    Watcher,
+    /// The runtime, until all that was asked is answered; then an event loop again.
+    RuntimeForNow,
+}
+
+/// More bytes than this are not dealt with by a thread that has other things to do.
+const LARGE: usize = 64 * 1024;
+
 impl Connection {
-    pub(super) fn new(stream: Box<dyn Stream>, status: Arc<Status>, silence: Arc<AtomicU32>) -> Self {
+    pub(super) fn new(stream: Box<dyn Stream>, told_by: ToldBy, status: Arc<Status>, silence: Arc<AtomicU32>) -> Self {
         Self {
             stream,
             status,
@@ -224,6 +221,10 @@ impl Connection {
             scanner: Scanner::default(),
             pending: VecDeque::new(),
             has_worked: false,
+            told_by,
+            is_unused: false,
+            ended: None,
+            owner: Waker::noop().clone(),
         }
     }
 
@@ -234,6 +235,7 @@ impl Connection {
             commands: outgoing.commands,
             mode: outgoing.mode,
             replies: Vec::with_capacity(outgoing.commands),
+            cost: 0,
             budget: outgoing.budget,
             is_unanswered: outgoing.answer.is_none(),
             answer: outgoing.answer,
@@ -248,6 +250,7 @@ impl Connection {
         inbox: &mut mpsc::UnboundedReceiver<Message>,
         context: &mut Context<'_>,
     ) -> Poll<End> {
+        self.owner.clone_from(context.waker());
         let end = ready!(self.poll_end(inbox, context));
         if let End::Broken(cause) = &end {
             self.fail_pending(cause);
@@ -259,10 +262,11 @@ impl Connection {
     pub(super) async fn run_out(mut self) {
         /// How often it is seen whether anybody does.
         const LOOK: Duration = Duration::from_millis(250);
+        self.told_by = ToldBy::Runtime;
         while self.has_requesters() {
             let broken = poll_fn(|context| match self.poll_write(context) {
                 Poll::Ready(Err(error)) => Poll::Ready(error.to_string()),
-                _ => self.poll_read(context),
+                _ => self.poll_read_if_told(context),
             });
             if let Ok(cause) = tokio::time::timeout(LOOK, broken).await {
                 self.fail_pending(&cause);
@@ -278,13 +282,13 @@ impl Connection {
 
     fn fail_pending(&mut self, cause: &str) {
         for mut pending in self.pending.drain(..) {
-            pending.finish(Some(Failure::Lost(cause.into())));
+            pending.finish(Some(Failure::Lost(cause.into())), false);
         }
     }
 
     fn fail_waiting(&mut self, cause: &str) {
         for (_, mut pending) in self.waiting.drain(..) {
-            pending.finish(Some(Failure::Unreachable(cause.into())));
+            pending.finish(Some(Failure::Unreachable(cause.into())), false);
         }
     }
 
@@ -302,14 +306,18 @@ impl Connection {
     }
 
     fn poll_end(&mut self, inbox: &mut mpsc::UnboundedReceiver<Message>, context: &mut Context<'_>) -> Poll<End> {
-        let mut is_unused = false;
+        if let Some(cause) = self.ended.take() {
+            return Poll::Ready(End::Broken(cause));
+        }
         loop {
             match inbox.poll_recv(context) {
                 Poll::Ready(Some(Message::Send(outgoing))) => self.queue(outgoing),
                 Poll::Ready(Some(Message::Look)) => {}
+                // A node that has said something since is not silent.
+                Poll::Ready(Some(Message::Replace)) if self.stream.has_news() => {}
                 Poll::Ready(Some(Message::Replace)) => return Poll::Ready(End::Replaced),
                 Poll::Ready(None) => {
-                    is_unused = true;
+                    self.is_unused = true;
                     break;
                 }
                 Poll::Pending => break,
@@ -321,15 +329,15 @@ impl Connection {
                 return Poll::Ready(End::Broken(cause));
             }
             if self.stream.has_news() {
-                // The runtime is about to hear of it, and wakes us then.
+                // Whoever tells what comes is about to hear of it, and wakes us then.
                 return Poll::Pending;
             }
         }
         if let Poll::Ready(Err(error)) = self.poll_write(context) {
             return Poll::Ready(End::Broken(error.to_string()));
         }
-        let read = self.poll_read(context);
-        if is_unused && self.pending.is_empty() && self.waiting.is_empty() {
+        let read = self.poll_read_if_told(context);
+        if self.is_unused && self.pending.is_empty() && self.waiting.is_empty() {
             return Poll::Ready(End::Unused);
         }
         read.map(End::Broken)
@@ -395,30 +403,86 @@ impl Connection {
         }
     }
 
+    /// Reads what has come, in the thread of the event loop that has told of it. `false` if it needs not tell any more.
+    pub(super) fn read_now(&mut self) -> bool {
+        if self.told_by != ToldBy::Watcher || self.ended.is_some() {
+            return false;
+        }
+        let mut context = Context::from_waker(Waker::noop());
+        match self.poll_read_once(&mut context, true) {
+            Poll::Ready(Err(cause)) => self.ended = Some(cause),
+            _ if self.is_busy() => self.told_by = ToldBy::RuntimeForNow,
+            _ => {
+                if self.pending.is_empty() && (self.is_unused || !self.waiting.is_empty()) {
+                    self.owner.wake_by_ref();
+                }
+                return true;
+            }
+        }
+        self.owner.wake_by_ref();
+        false
+    }
+
+    /// The event loop tells nothing of this connection.
+    pub(super) fn leave_to_runtime(&mut self) {
+        self.told_by = ToldBy::Runtime;
+        self.owner.wake_by_ref();
+    }
+
+    /// Whether there is so much to read that the event loop is better left to its clients.
+    fn is_busy(&self) -> bool {
+        /// Requests that wait for answers here.
+        const MANY: usize = 4;
+        let is_long = self.scanner.missing() > LARGE || self.pending.front().is_some_and(|first| first.cost > LARGE);
+        is_long || self.pending.len() > MANY
+    }
+
+    /// Reads, in the task that owns the connection, unless somebody else is told what comes.
+    fn poll_read_if_told(&mut self, context: &mut Context<'_>) -> Poll<String> {
+        if self.told_by == ToldBy::Watcher {
+            return Poll::Pending;
+        }
+        if let Err(error) = self.stream.read_by_runtime() {
+            return Poll::Ready(error.to_string());
+        }
+        let read = self.poll_read(context);
+        if self.told_by == ToldBy::RuntimeForNow && self.pending.is_empty() {
+            self.told_by = ToldBy::Watcher;
+            self.stream.read_by_watcher();
+        }
+        read
+    }
+
     /// Reads until nothing more comes. Ready when the connection is of no use any more, with the reason.
     fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<String> {
+        loop {
+            if let Err(cause) = ready!(self.poll_read_once(context, false)) {
+                return Poll::Ready(cause);
+            }
+        }
+    }
+
+    /// Reads what has come. `here`: whether who waits for it may go on in this thread.
+    fn poll_read_once(&mut self, context: &mut Context<'_>, here: bool) -> Poll<Result<(), String>> {
         const CHUNK: usize = 16 * 1024;
         const LARGEST_CHUNK: usize = 64 * 1024 * 1024;
-        loop {
-            // What is passed over needs no room of its own.
-            let is_wanted = self.pending.front().is_some_and(|first| !first.is_given_up());
-            let missing = if is_wanted { self.scanner.missing() } else { 0 };
-            self.input.reserve(missing.clamp(CHUNK, LARGEST_CHUNK));
-            let read = pin!(self.stream.read_buf(&mut self.input));
-            match ready!(read.poll(context)) {
-                Ok(0) => return Poll::Ready("the node closed the connection".into()),
-                Ok(_) => {
-                    self.has_worked = true;
-                    self.silence.store(0, Ordering::Relaxed);
-                    self.largest = self.largest.max(self.input.len());
-                }
-                Err(error) => return Poll::Ready(error.to_string()),
+        // What is passed over needs no room of its own.
+        let is_wanted = self.pending.front().is_some_and(|first| !first.is_given_up());
+        let missing = if is_wanted { self.scanner.missing() } else { 0 };
+        self.input.reserve(missing.clamp(CHUNK, LARGEST_CHUNK));
+        let read = pin!(self.stream.read_buf(&mut self.input));
+        match ready!(read.poll(context)) {
+            Ok(0) => return Poll::Ready(Err("the node closed the connection".into())),
+            Ok(_) => {
+                self.has_worked = true;
+                self.silence.store(0, Ordering::Relaxed);
+                self.largest = self.largest.max(self.input.len());
             }
-            if let Err(error) = self.take_replies() {
-                return Poll::Ready(error.to_string());
-            }
-            self.let_go_of_large_buffer();
+            Err(error) => return Poll::Ready(Err(error.to_string())),
         }
+        self.take_replies(here).map_err(|error| error.to_string())?;
+        self.let_go_of_large_buffer();
+        Poll::Ready(Ok(()))
     }
 
     /// A buffer that has grown for one reply would otherwise stay for as long as the connection does.
@@ -431,7 +495,7 @@ impl Connection {
     }
 
     /// Takes every reply that has come whole, and passes over those that nobody wants, whole or not.
-    fn take_replies(&mut self) -> Result<(), ProtocolError> {
+    fn take_replies(&mut self, here: bool) -> Result<(), ProtocolError> {
         // Replies to one batch are taken together: how many there are, and where they end.
         let (mut found, mut end) = (0, 0);
         loop {
@@ -444,6 +508,7 @@ impl Connection {
             let is_found = is_whole && is_wanted && has_room;
             if is_found {
                 first.budget.take(self.scanner.cost());
+                first.cost += self.scanner.cost();
                 (found, end) = (found + 1, self.scanner.position());
             }
             let is_last = is_found && first.read + 1 == first.expected();
@@ -454,7 +519,7 @@ impl Connection {
                 (found, end) = (0, 0);
             }
             if is_wanted && !has_room {
-                first.finish(Some(Failure::TooBig));
+                first.finish(Some(Failure::TooBig), here);
             } else if is_wanted && !is_whole {
                 return Ok(());
             } else if is_whole && !is_wanted && first.wants_next() {
@@ -469,7 +534,7 @@ impl Connection {
             self.scanner.next_reply();
             first.read += 1;
             if first.read == first.expected() {
-                first.finish(None);
+                first.finish(None, here);
                 self.pending.pop_front();
             }
         }

@@ -4,9 +4,9 @@ use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::Protocol;
-use super::connection::Stream;
 use super::inner::VERSION;
 use super::resp::{Scanner, decode};
+use super::stream::Stream;
 use crate::command::Command;
 use crate::reply::Reply;
 use crate::topology::{BoxFuture, Login};

@@ -12,7 +12,10 @@ mod inner;
 mod pool;
 mod resp;
 mod socket;
+mod stream;
 mod tls;
+#[cfg_attr(not(feature = "module"), allow(dead_code, reason = "only a server has an event loop"))]
+mod watch;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
@@ -37,7 +40,12 @@ pub(crate) use resp::decode_whole;
 pub(crate) use resp::{ELEMENT_COST, bulk};
 #[cfg(feature = "module")]
 pub(crate) use socket::{cork, uncork};
+#[cfg(feature = "module")]
+pub(crate) use stream::{Stream, has_news};
 pub use tls::TlsSource;
+pub(crate) use watch::Watcher;
+#[cfg(feature = "module")]
+pub(crate) use watch::{Reader, may_go_on_here};
 
 use crate::combine::{AnyCombine, AnyPartial};
 use crate::commands::{Commands, One};

@@ -9,6 +9,7 @@ use super::Protocol;
 use super::handshake::CredentialSource;
 use super::socket::{Dialler, SocketLink};
 use super::tls::TlsSource;
+use super::watch::Watcher;
 use crate::topology::{Address, Endpoint};
 
 /// How links connect.
@@ -41,13 +42,15 @@ impl Default for LinkOptions {
 /// The links of an engine.
 pub struct Links {
     options: Arc<LinkOptions>,
+    /// Who tells what has come; the runtime without.
+    watcher: Option<Arc<dyn Watcher>>,
     by_endpoint: Mutex<HashMap<Endpoint, Arc<SocketLink>>>,
 }
 
 impl Links {
     /// No links so far.
-    pub fn new(options: LinkOptions) -> Self {
-        Self { options: Arc::new(options), by_endpoint: Mutex::default() }
+    pub(crate) fn new(options: LinkOptions, watcher: Option<Arc<dyn Watcher>>) -> Self {
+        Self { options: Arc::new(options), watcher, by_endpoint: Mutex::default() }
     }
 
     /// The link to this endpoint; made if there is none. Must be called within a tokio runtime.
@@ -56,7 +59,7 @@ impl Links {
         if let Some(link) = links.get(&endpoint) {
             return link.clone();
         }
-        let link = Arc::new(SocketLink::new(endpoint.clone(), self.options.clone()));
+        let link = Arc::new(SocketLink::new(endpoint.clone(), self.options.clone(), self.watcher.clone()));
         links.insert(endpoint, link.clone());
         link
     }

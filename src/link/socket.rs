@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use std::future::poll_fn;
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -17,10 +17,12 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio_rustls::TlsConnector;
 
-use super::connection::{Connection, End, Message, Outgoing, Stream};
+use super::connection::{Connection, End, Message, Outgoing, ToldBy};
 use super::handshake::{Credentials, Words, greet};
 use super::inner::{Answer, Request};
 use super::pool::LinkOptions;
+use super::stream::Stream;
+use super::watch::{Reader, Watcher};
 use super::{Batch, Budget, Delivery, Failure, Link, LinkState, Protocol, Reduction, Status};
 use crate::command::Command;
 use crate::reply::Reply;
@@ -76,8 +78,7 @@ impl Inner {
 /// The way to one connection.
 struct Lane {
     outbox: mpsc::UnboundedSender<Message>,
-    /// The connection that is open now, for whoever wants to write at once.
-    open: Arc<Mutex<Option<Connection>>>,
+    open: Arc<Open>,
     /// Requests in a row that ran out of time; the node's first byte ends the row.
     silence: Arc<AtomicU32>,
 }
@@ -109,7 +110,7 @@ impl Lane {
         /// The thread that writes has other things to do.
         const LARGE: usize = 64 * 1024;
         if outgoing.len() <= LARGE
-            && let Ok(mut open) = self.open.try_lock()
+            && let Ok(mut open) = self.open.0.try_lock()
             && let Some(connection) = &mut *open
         {
             connection.queue(outgoing);
@@ -122,7 +123,7 @@ impl Lane {
 
     /// Writes what has joined. What cannot leave at once is left to whoever serves the connection.
     fn write(&self) {
-        let is_written = match self.open.try_lock() {
+        let is_written = match self.open.0.try_lock() {
             Ok(mut open) => open.as_mut().is_some_and(Connection::write_now),
             Err(_) => false,
         };
@@ -135,13 +136,13 @@ impl Lane {
 
 impl SocketLink {
     /// A link to this endpoint. Nothing is dialled before something is sent. Must be called within a tokio runtime.
-    pub fn new(endpoint: Endpoint, options: Arc<LinkOptions>) -> Self {
+    pub fn new(endpoint: Endpoint, options: Arc<LinkOptions>, watcher: Option<Arc<dyn Watcher>>) -> Self {
         let status = Arc::new(Status::default());
         let inner =
             Arc::new(Inner { options: options.clone(), declined_until: AtomicU64::new(0), began: Instant::now() });
         let lane = |protocol| {
             let (outbox, inbox) = mpsc::unbounded_channel();
-            let (open, silence) = (Arc::default(), Arc::new(AtomicU32::new(0)));
+            let (open, silence) = (Arc::new(Open::default()), Arc::new(AtomicU32::new(0)));
             let driver = Driver {
                 dialler: Dialler {
                     endpoint: endpoint.clone(),
@@ -149,6 +150,7 @@ impl SocketLink {
                     options: options.clone(),
                     inner: Some(inner.clone()),
                 },
+                watcher: watcher.clone(),
                 inbox,
                 open: Arc::clone(&open),
                 status: status.clone(),
@@ -336,8 +338,29 @@ fn write_now(batches: Corked) {
     joined.iter().for_each(|lane| lane.write());
 }
 
-fn lock(open: &Mutex<Option<Connection>>) -> MutexGuard<'_, Option<Connection>> {
-    open.lock().unwrap_or_else(PoisonError::into_inner)
+/// The connection that is open now, for whoever wants to write at once, or is told that there is something to be read.
+#[derive(Default)]
+struct Open(Mutex<Option<Connection>>);
+
+impl Open {
+    fn lock(&self) -> MutexGuard<'_, Option<Connection>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Reader for Open {
+    fn read(&self) -> bool {
+        match self.0.try_lock() {
+            Ok(mut open) => open.as_mut().is_none_or(Connection::read_now),
+            // Whoever is at it is so for a moment.
+            Err(TryLockError::WouldBlock) => true,
+            Err(TryLockError::Poisoned(_)) => false,
+        }
+    }
+
+    fn refused(&self) {
+        self.lock().iter_mut().for_each(Connection::leave_to_runtime);
+    }
 }
 
 /// Counts a batch as in flight while it lives.
@@ -369,7 +392,8 @@ pub(super) struct Dialler {
 struct Driver {
     dialler: Dialler,
     inbox: mpsc::UnboundedReceiver<Message>,
-    open: Arc<Mutex<Option<Connection>>>,
+    watcher: Option<Arc<dyn Watcher>>,
+    open: Arc<Open>,
     status: Arc<Status>,
     silence: Arc<AtomicU32>,
     last_logged: Option<Instant>,
@@ -399,14 +423,15 @@ impl Driver {
     }
 
     /// Runs one connection to its end. Gives what is to be sent by another; `None` when the link is not used any more.
-    async fn serve(&mut self, stream: Box<dyn Stream>, queued: Vec<Outgoing>) -> Option<Vec<Outgoing>> {
+    async fn serve(&mut self, stream: Box<dyn Stream>, mut queued: Vec<Outgoing>) -> Option<Vec<Outgoing>> {
         self.status.connects.fetch_add(1, Ordering::Relaxed);
         self.status.set_state(LinkState::Connected);
-        let mut connection = Connection::new(stream, self.status.clone(), self.silence.clone());
-        queued.into_iter().for_each(|outgoing| connection.queue(outgoing));
-        *lock(&self.open) = Some(connection);
+        if let Err(error) = self.open(stream, &mut queued) {
+            self.fail_queued(queued, &error.to_string());
+            return Some(Vec::new());
+        }
         let ended = poll_fn(|context| {
-            let mut open = lock(&self.open);
+            let mut open = self.open.lock();
             let Some(connection) = &mut *open else { return Poll::Ready(None) };
             let end = ready!(connection.poll_run(&mut self.inbox, context));
             // In the same moment, so that nobody writes to it any more.
@@ -429,6 +454,25 @@ impl Driver {
                 Some(connection.take_unsent(&cause))
             }
         }
+    }
+
+    /// Opens the connection for all who want to be at it, with what is queued.
+    fn open(&self, stream: Box<dyn Stream>, queued: &mut Vec<Outgoing>) -> std::io::Result<()> {
+        // Held from here on, as somebody may be told at once that there is something to be read.
+        let mut open = self.open.lock();
+        let (stream, told_by): (Box<dyn Stream>, _) = match &self.watcher {
+            None => (stream, ToldBy::Runtime),
+            Some(watcher) => match stream.into_socket() {
+                Ok(socket) => {
+                    let reader: Arc<dyn Reader> = self.open.clone();
+                    (watcher.watch(socket?, Arc::downgrade(&reader))?, ToldBy::Watcher)
+                }
+                Err(stream) => (stream, ToldBy::Runtime),
+            },
+        };
+        let connection = open.insert(Connection::new(stream, told_by, self.status.clone(), self.silence.clone()));
+        queued.drain(..).for_each(|outgoing| connection.queue(outgoing));
+        Ok(())
     }
 
     /// Nobody who waits by now is kept waiting for another attempt: the engine decides who tries again, and where.

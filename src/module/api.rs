@@ -38,6 +38,7 @@ pub(super) fn missing() -> Option<&'static str> {
     }
     first_missing!(
         RedisModule_SetCommandInfo,
+        RedisModule_EventLoopAdd,
         RedisModule_EventLoopAddOneShot,
         RedisModule_RegisterStringConfig,
         RedisModule_ACLCheckCommandPermissions,
@@ -320,6 +321,21 @@ pub(super) fn add_one_shot(callback: unsafe extern "C" fn(*mut c_void)) -> bool 
     unsafe {
         required!(RedisModule_EventLoopAddOneShot)(Some(callback), ptr::null_mut()) == raw::REDISMODULE_OK as c_int
     }
+}
+
+/// Calls back whenever the descriptor has something to be read, until [`unwatch`]. `false` if the event loop does not take
+/// it, as it is too high a number.
+pub(super) fn watch(descriptor: c_int, callback: unsafe extern "C" fn(c_int, *mut c_void, c_int)) -> bool {
+    let add = required!(RedisModule_EventLoopAdd);
+    let readable = raw::REDISMODULE_EVENTLOOP_READABLE as c_int;
+    // SAFETY: the callback lives until the module is unloaded, before which all descriptors are unwatched.
+    unsafe { add(descriptor, readable, Some(callback), ptr::null_mut()) == raw::REDISMODULE_OK as c_int }
+}
+
+/// Ends what [`watch`] began; before the descriptor is closed.
+pub(super) fn unwatch(descriptor: c_int) {
+    // SAFETY: a descriptor that the event loop does not know is passed over.
+    unsafe { required!(RedisModule_EventLoopDel)(descriptor, raw::REDISMODULE_EVENTLOOP_READABLE as c_int) };
 }
 
 /// Whether writes must wait: a failover is under way, or `CLIENT PAUSE`.

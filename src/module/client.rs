@@ -3,12 +3,16 @@
 //! A request is begun on the main thread, within the command. What can be served in process at once is answered at
 //! once; only a request that must wait blocks its client. [`Blocked`] then owns the client: dropped without an answer,
 //! as by a task that panics or is cancelled, it replies an error. A client that disconnects cancels its request.
+//!
+//! What it waits for comes to the main thread, which then goes on with it at the end of the round of its event loop, or
+//! to the runtime, where it goes on from then on ([`Begun`]).
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ffi::c_int;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
 use foldhash::fast::RandomState;
@@ -27,8 +31,17 @@ use crate::reply::Reply;
 /// What a command comes to.
 pub(super) type Work = Pin<Box<dyn Future<Output = Result<Reply, Error>> + Send>>;
 
+/// Where a request goes on when something that it waits for has come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum GoesOn {
+    /// In the main thread, if that has read it, and it is short; else on the runtime. For work that is known to be as short.
+    WhereItIsRead,
+    /// On the runtime.
+    OnRuntime,
+}
+
 /// Serves a request for the client of `ctx`: at once if nothing has to be waited for, else when it is done.
-pub(super) fn serve(ctx: Ctx, mut work: Work) {
+pub(super) fn serve(ctx: Ctx, mut work: Work, goes_on: GoesOn) {
     let flags = ctx.flags();
     let client = Client { to: ReplyTo(ctx.0), is_resp3: flags.is_resp3() };
     let runtime = match state::runtime() {
@@ -37,7 +50,7 @@ pub(super) fn serve(ctx: Ctx, mut work: Work) {
     };
     link::cork();
     let _entered = runtime.enter();
-    let begun = Arc::new(Begun { runtime: runtime.clone(), state: Mutex::default() });
+    let begun = Arc::new(Begun { runtime: runtime.clone(), goes_on, state: Mutex::default() });
     let waker = Waker::from(begun.clone());
     let mut context = Context::from_waker(&waker);
     let first_poll = catch_unwind(AssertUnwindSafe(|| main_thread::enter(ctx, || work.as_mut().poll(&mut context))));
@@ -54,15 +67,24 @@ pub(super) fn serve(ctx: Ctx, mut work: Work) {
     }
 }
 
-/// The server has taken all commands of this round of its event loop: lets go what they have to send.
-pub(super) fn hand_over() {
+thread_local! {
+    /// Requests for which something has come in this round of the event loop.
+    static READY: RefCell<Vec<(Arc<Begun>, Parked)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The server has taken all commands and all replies of this round of its event loop: goes on with what they were waited
+/// for, and lets go what there is to send.
+pub(super) fn end_round() {
+    for (begun, parked) in READY.take() {
+        begun.go_on(parked);
+    }
     link::uncork();
 }
 
-/// A request that has been begun. It goes over to the runtime when something that it waits for has come, and not before:
-/// until then there is nothing to do for it there.
+/// A request that has been begun. It goes on when something that it waits for has come, and not before.
 struct Begun {
     runtime: Handle,
+    goes_on: GoesOn,
     state: Mutex<Progress>,
 }
 
@@ -79,13 +101,32 @@ struct Parked {
 }
 
 impl Begun {
+    fn lock(&self) -> MutexGuard<'_, Progress> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn park(&self, parked: Parked) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.lock();
         if state.is_woken {
             drop(state);
             self.runtime.spawn(parked.finish());
         } else {
             state.parked = Some(parked);
+        }
+    }
+
+    /// Goes on in the main thread.
+    fn go_on(self: Arc<Self>, mut parked: Parked) {
+        link::cork();
+        let _entered = self.runtime.enter();
+        self.lock().is_woken = false;
+        let waker = Waker::from(self.clone());
+        let mut context = Context::from_waker(&waker);
+        let poll = catch_unwind(AssertUnwindSafe(|| parked.work.as_mut().poll(&mut context)));
+        match poll.unwrap_or_else(|_| Poll::Ready(Err(internal_error()))) {
+            Poll::Ready(result) => parked.blocked.answer(&result),
+            Poll::Pending if parked.cancelled.poll_unpin(&mut context).is_ready() => {}
+            Poll::Pending => self.park(parked),
         }
     }
 }
@@ -97,11 +138,14 @@ impl Wake for Begun {
 
     fn wake_by_ref(self: &Arc<Self>) {
         let parked = {
-            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut state = self.lock();
             state.is_woken = true;
             state.parked.take()
         };
-        if let Some(parked) = parked {
+        let Some(parked) = parked else { return };
+        if self.goes_on == GoesOn::WhereItIsRead && link::may_go_on_here() {
+            READY.with_borrow_mut(|ready| ready.push((self.clone(), parked)));
+        } else {
             // A runtime that has ended drops it, which answers the client with an error.
             self.runtime.spawn(parked.finish());
         }
@@ -133,7 +177,7 @@ static WAITING: LazyLock<Mutex<Gone>> = LazyLock::new(Mutex::default);
 
 type Gone = HashMap<usize, oneshot::Sender<()>, RandomState>;
 
-fn waiting() -> std::sync::MutexGuard<'static, Gone> {
+fn waiting() -> MutexGuard<'static, Gone> {
     WAITING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -35,7 +35,7 @@ struct Queue {
     is_scheduled: bool,
 }
 
-type Job = Box<dyn FnOnce(Turn) + Send>;
+pub(super) type Job = Box<dyn FnOnce(Turn) + Send>;
 
 /// The longest that the main thread is kept at a time, by all requests together.
 pub(super) const LONGEST_TURN: Duration = Duration::from_millis(1);
@@ -112,7 +112,8 @@ pub(super) async fn in_turn<T: Send + 'static>(job: impl FnOnce(Turn) -> T + Sen
     receiver.await.map_err(|_| Error::Invalid("internal error on the main thread".into()))
 }
 
-fn post(job: Job) {
+/// Leaves a job to the main thread.
+pub(super) fn post(job: Job) {
     let mut queue = queue();
     queue.jobs.push_back(job);
     if !queue.is_scheduled {

@@ -12,6 +12,7 @@ mod client;
 mod commands;
 mod config;
 mod direct;
+mod event_loop;
 mod filter;
 mod identity;
 mod info;
@@ -26,6 +27,7 @@ mod share;
 mod state;
 mod string_key;
 mod user;
+mod watched;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -43,6 +45,7 @@ use crate::error::Error;
 use crate::reply::Reply;
 use acl::CallersRights;
 use api::{Ctx, ReplyTo};
+use client::GoesOn;
 use reply::Client;
 
 impl Argument for RedisString {
@@ -98,6 +101,7 @@ pub fn unregister(ctx: &Context) -> Status {
     if let Some(name) = state::name_of_inner() {
         inner::close_links(log, &name);
     }
+    event_loop::close();
     proxy::leave(log);
     catalog::forget();
     let detached = Ctx(main_thread::set_detached(std::ptr::null_mut()));
@@ -181,7 +185,7 @@ where
 fn serve(ctx: &Context, request: impl FnOnce(Engine) -> client::Work) -> RedisResult {
     let ctx = Ctx(ctx.ctx);
     match main_thread::enter(ctx, || caller_engine(ctx)) {
-        Ok(engine) => client::serve(ctx, request(engine)),
+        Ok(engine) => client::serve(ctx, request(engine), GoesOn::OnRuntime),
         Err(error) => Client { to: ReplyTo(ctx.0), is_resp3: false }.send(&Err(error)),
     }
     Ok(RedisValue::NoReply)
@@ -204,7 +208,10 @@ unsafe extern "C" fn on_event_loop(
 ) {
     if subevent == raw::REDISMODULE_SUBEVENT_EVENTLOOP_BEFORE_SLEEP {
         // A panic is one of a request: those not handed over yet are dropped, which answers their clients.
-        let _ = std::panic::catch_unwind(client::hand_over);
+        let _ = std::panic::catch_unwind(|| {
+            event_loop::sweep();
+            client::end_round();
+        });
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::config::{self, Provider, ShardBy};
 use super::identity::ServersOwn;
 use super::local::{InServer, LocalLink};
+use super::watched::EventLoop;
 use super::{api::Ctx, main_thread};
 use crate::combine::{AnyCombine, Combine};
 use crate::engine::Engine;
@@ -109,6 +110,7 @@ impl Setup {
                 tls_by_default: server.with_tls,
                 inner_command: self.inner_command.clone().filter(|_| !self.heeds_pushdown || config::pushdown()),
             })
+            .watcher(EventLoop)
             .local_link(Arc::new(LocalLink::default()));
         builder = match &self.provider {
             Some(provider) => builder.provider(Shared(provider.clone())),

@@ -29,9 +29,18 @@ impl Server {
 
     /// How many threads of rmr the process has.
     pub fn rmr_threads(&self) -> usize {
+        self.statuses_of_rmr_threads().count()
+    }
+
+    /// How often those threads have gone to sleep so far.
+    pub fn sleeps_of_rmr_threads(&self) -> u64 {
+        self.statuses_of_rmr_threads().map(|status| figure_in(&status, "voluntary_ctxt_switches")).sum()
+    }
+
+    fn statuses_of_rmr_threads(&self) -> impl Iterator<Item = String> {
         let tasks = fs::read_dir(format!("/proc/{}/task", self.pid())).expect("the threads of the server");
-        let names = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("comm")).ok());
-        names.filter(|name| name.trim_end() == "rmr-io").count()
+        let statuses = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("status")).ok());
+        statuses.filter(|status| status.starts_with("Name:\trmr-io\n"))
     }
 
     /// The memory that the process really takes, in bytes.

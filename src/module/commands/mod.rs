@@ -19,7 +19,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use redis_module::raw;
 
 use super::api::{Callback, Ctx, ReplyTo};
-use super::client::{self, Work};
+use super::client::{self, GoesOn, Work};
 use super::reply::Client;
 use super::{caller_engine, main_thread};
 use crate::engine::Engine;
@@ -273,7 +273,7 @@ pub(super) unsafe fn handle_with(
     }));
     let refuse = |error| Client { to: ReplyTo(ctx.0), is_resp3: false }.send(&Err(error));
     match begun {
-        Ok(Ok(work)) => client::serve(ctx, work),
+        Ok(Ok(work)) => client::serve(ctx, work, GoesOn::WhereItIsRead),
         Ok(Err(error)) => refuse(error),
         Err(_) => refuse(Error::Invalid("internal error: the command panicked; see the server's log".into())),
     }

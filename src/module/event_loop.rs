@@ -1,0 +1,116 @@
+//! The server's event loop, which tells of replies that have come on links.
+//!
+//! Descriptors are given to it and taken from it by the main thread alone, and closed only after it has let them go: it
+//! would take the next that has the same number for the one that was closed.
+
+use std::collections::HashMap;
+use std::ffi::{c_int, c_void};
+use std::os::fd::{AsRawFd, RawFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
+
+use foldhash::fast::RandomState;
+use socket2::Socket;
+
+use super::{api, main_thread};
+use crate::link::Reader;
+
+/// A socket that the event loop knows.
+struct Entry {
+    /// Open for as long as the event loop knows it.
+    socket: Arc<Socket>,
+    reader: Weak<dyn Reader>,
+    /// Nobody wants to hear of it any more.
+    is_over: Arc<AtomicBool>,
+}
+
+/// Whether there are entries to be swept.
+static SOME_ARE_OVER: AtomicBool = AtomicBool::new(false);
+
+type Entries = HashMap<RawFd, Entry, RandomState>;
+
+static WATCHED: LazyLock<Mutex<Entries>> = LazyLock::new(Mutex::default);
+
+impl Entry {
+    fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::Acquire)
+    }
+
+    fn reader(&self) -> Option<Arc<dyn Reader>> {
+        self.reader.upgrade().filter(|_| !self.is_over())
+    }
+}
+
+fn watched() -> MutexGuard<'static, Entries> {
+    WATCHED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Tells the reader whenever the socket has something to be read, on the main thread. From any thread.
+pub(super) fn watch(socket: Arc<Socket>, reader: Weak<dyn Reader>) -> Watch {
+    let is_over = Arc::new(AtomicBool::new(false));
+    let entry = Entry { socket, reader, is_over: is_over.clone() };
+    main_thread::post(Box::new(|_| add(entry)));
+    Watch { is_over }
+}
+
+/// A socket is watched while this lives.
+pub(super) struct Watch {
+    is_over: Arc<AtomicBool>,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::Release);
+        SOME_ARE_OVER.store(true, Ordering::Release);
+    }
+}
+
+fn add(entry: Entry) {
+    if entry.is_over() {
+        return;
+    }
+    let descriptor = entry.socket.as_raw_fd();
+    if let Some(before) = watched().remove(&descriptor) {
+        // One socket that was let go and is watched again.
+        api::unwatch(before.socket.as_raw_fd());
+    }
+    if api::watch(descriptor, readable) {
+        watched().insert(descriptor, entry);
+    } else if let Some(reader) = entry.reader() {
+        reader.refused();
+    }
+}
+
+/// The event loop has found that there is something to be read.
+unsafe extern "C" fn readable(descriptor: c_int, _: *mut c_void, _: c_int) {
+    let reader = watched().get(&descriptor).and_then(Entry::reader);
+    let go_on = reader.is_some_and(|reader| {
+        // A panic is a fault of ours in reading replies, and that of the connection alone.
+        catch_unwind(AssertUnwindSafe(|| reader.read())).unwrap_or(false)
+    });
+    if !go_on {
+        forget(descriptor);
+    }
+}
+
+fn forget(descriptor: RawFd) {
+    // Unwatched before it is closed, which happens when the entry goes.
+    api::unwatch(descriptor);
+    watched().remove(&descriptor);
+}
+
+/// Lets go of the sockets of connections that have ended.
+pub(super) fn sweep() {
+    if SOME_ARE_OVER.swap(false, Ordering::AcqRel) {
+        let over = |(&descriptor, entry): (&RawFd, &Entry)| entry.is_over().then_some(descriptor);
+        let over: Vec<RawFd> = watched().iter().filter_map(over).collect();
+        over.into_iter().for_each(forget);
+    }
+}
+
+/// Lets go of all sockets.
+pub(super) fn close() {
+    let all: Vec<RawFd> = watched().keys().copied().collect();
+    all.into_iter().for_each(forget);
+}

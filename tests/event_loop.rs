@@ -1,0 +1,60 @@
+//! Which thread reads the replies of other nodes: the main thread while they are few and short, else the runtime.
+
+mod common;
+
+use common::{Cluster, Server};
+
+/// Far fewer than the requests that follow each other, and more than what timers come to.
+const FEW: u64 = 30;
+
+/// How often the threads of rmr in the first node went to sleep while this was done.
+fn sleeps_during(cluster: &Cluster, work: impl FnOnce()) -> u64 {
+    let before = cluster.node(0).sleeps_of_rmr_threads();
+    work();
+    cluster.node(0).sleeps_of_rmr_threads() - before
+}
+
+fn many_fan_outs(cluster: &Cluster) {
+    for _ in 0..200 {
+        let sizes: Vec<u64> = cluster.node(0).run(&["RMR.FANOUT", "DBSIZE"]);
+        assert_eq!(sizes.len(), 3);
+    }
+}
+
+#[test]
+fn short_replies_are_read_by_the_main_thread() {
+    let cluster = Cluster::start(3);
+    many_fan_outs(&cluster);
+    let sleeps = sleeps_during(&cluster, || many_fan_outs(&cluster));
+    assert!(sleeps < FEW, "the runtime was woken {sleeps} times for 200 requests of two short replies each");
+}
+
+#[test]
+fn a_long_reply_is_read_by_the_runtime_and_what_comes_after_it_is_not() {
+    let cluster = Cluster::start(3);
+    let (key, value) = (cluster.key_for(1, "long"), "v".repeat(3_000_000));
+    cluster.set(&key, &value);
+    many_fan_outs(&cluster);
+    for _ in 0..5 {
+        let sleeps = sleeps_during(&cluster, || {
+            assert_eq!(cluster.node(0).run::<String>(&["RMR.EXEC", "GET", &key]), value);
+        });
+        assert!(sleeps > 0, "the runtime has not been woken for three million bytes");
+        many_fan_outs(&cluster);
+        let sleeps = sleeps_during(&cluster, || many_fan_outs(&cluster));
+        assert!(sleeps < FEW, "the runtime was woken {sleeps} times for short replies after a long one");
+    }
+}
+
+#[test]
+fn links_that_the_event_loop_does_not_take_are_read_by_the_runtime() {
+    // An event loop takes descriptors up to 128 above the number of clients that are allowed.
+    const DATABASES: usize = 200;
+    let other = Server::builder().module(false).config("databases", DATABASES.to_string()).start();
+    let coordinator = Server::builder().config("maxclients", "16").start();
+    let nodes: Vec<String> = (0..DATABASES).map(|database| format!("redis://{}/{database}", other.address())).collect();
+    coordinator.run::<()>(&["CONFIG", "SET", "rmr.nodes", &nodes.join(" ")]);
+    for _ in 0..3 {
+        assert_eq!(coordinator.run::<usize>(&["RMR.FANOUT", "REDUCE", "COUNT", "PING"]), DATABASES);
+    }
+}
