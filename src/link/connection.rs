@@ -200,7 +200,7 @@ pub(super) enum ToldBy {
     Runtime,
     /// An event loop, whose thread reads it.
     Watcher,
-    /// The runtime, until all that was asked is answered; then an event loop again.
+    /// The runtime, until there is little to read; then an event loop again.
     RuntimeForNow,
 }
 
@@ -405,18 +405,23 @@ impl Connection {
 
     /// Reads what has come, in the thread of the event loop that has told of it. `false` if it needs not tell any more.
     pub(super) fn read_now(&mut self) -> bool {
+        /// With more requests than this the runtime reads, while this thread takes further ones.
+        const MANY: usize = 4;
         if self.told_by != ToldBy::Watcher || self.ended.is_some() {
             return false;
         }
-        let mut context = Context::from_waker(Waker::noop());
-        match self.poll_read_once(&mut context, true) {
-            Poll::Ready(Err(cause)) => self.ended = Some(cause),
-            _ if self.is_busy() => self.told_by = ToldBy::RuntimeForNow,
-            _ => {
-                if self.pending.is_empty() && (self.is_unused || !self.waiting.is_empty()) {
-                    self.owner.wake_by_ref();
+        if self.pending.len() > MANY {
+            self.told_by = ToldBy::RuntimeForNow;
+        } else {
+            match self.poll_read_once(&mut Context::from_waker(Waker::noop()), true) {
+                Poll::Ready(Err(cause)) => self.ended = Some(cause),
+                _ if self.is_in_long_reply() => self.told_by = ToldBy::RuntimeForNow,
+                _ => {
+                    if self.pending.is_empty() && (self.is_unused || !self.waiting.is_empty()) {
+                        self.owner.wake_by_ref();
+                    }
+                    return true;
                 }
-                return true;
             }
         }
         self.owner.wake_by_ref();
@@ -429,12 +434,8 @@ impl Connection {
         self.owner.wake_by_ref();
     }
 
-    /// Whether there is so much to read that the event loop is better left to its clients.
-    fn is_busy(&self) -> bool {
-        /// Requests that wait for answers here.
-        const MANY: usize = 4;
-        let is_long = self.scanner.missing() > LARGE || self.pending.front().is_some_and(|first| first.cost > LARGE);
-        is_long || self.pending.len() > MANY
+    fn is_in_long_reply(&self) -> bool {
+        self.scanner.missing() > LARGE || self.pending.front().is_some_and(|first| first.cost > LARGE)
     }
 
     /// Reads, in the task that owns the connection, unless somebody else is told what comes.
@@ -445,8 +446,9 @@ impl Connection {
         if let Err(error) = self.stream.read_by_runtime() {
             return Poll::Ready(error.to_string());
         }
+        let were_few = self.pending.len() <= 1;
         let read = self.poll_read(context);
-        if self.told_by == ToldBy::RuntimeForNow && self.pending.is_empty() {
+        if self.told_by == ToldBy::RuntimeForNow && were_few && self.pending.is_empty() {
             self.told_by = ToldBy::Watcher;
             self.stream.read_by_watcher();
         }

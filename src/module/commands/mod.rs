@@ -267,7 +267,8 @@ pub(super) unsafe fn handle_with(
     let begun = catch_unwind(AssertUnwindSafe(|| {
         // SAFETY: the server's own arguments, of which there is at least the name; they live as long as this call.
         let (args, argv) = unsafe {
-            (client::arguments(argv, argc).split_off(1), std::slice::from_raw_parts(argv.add(1), argc as usize - 1))
+            let (argv, argc) = (argv.add(1), argc - 1);
+            (client::arguments(argv, argc), std::slice::from_raw_parts(argv, argc as usize))
         };
         main_thread::enter(ctx, || run(&Call { ctx, args, argv }))
     }));
