@@ -13,77 +13,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWrite};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
-use super::resp::{ProtocolError, Scanner, decode};
+use super::outgoing::{LARGE, Outgoing, Pending};
+use super::resp::{ProtocolError, Scanner};
 use super::stream::Stream;
-use super::watch;
-use super::{Batch, Budget, Delivery, Failure, Mode, Status};
-use crate::command::Command;
-use crate::reply::Reply;
-
-/// A batch on its way to the connection, encoded.
-pub(super) struct Outgoing {
-    wire: Vec<u8>,
-    commands: usize,
-    mode: Mode,
-    budget: Arc<Budget>,
-    /// Nobody: it leaves all the same, and the replies are passed over.
-    answer: Option<oneshot::Sender<Delivery>>,
-}
-
-impl Outgoing {
-    pub(super) fn new(batch: &Batch, answer: oneshot::Sender<Delivery>) -> Self {
-        const ASKING: &[u8] = b"*1\r\n$6\r\nASKING\r\n";
-        const READONLY: &[u8] = b"*1\r\n$8\r\nREADONLY\r\n";
-        const READWRITE: &[u8] = b"*1\r\n$9\r\nREADWRITE\r\n";
-
-        let commands = batch.picks.len();
-        let places = || batch.picks.iter().map(|&pick| pick as usize);
-        let frame = if batch.mode == Mode::Asking { ASKING.len() } else { 0 };
-        let mut wire = Vec::with_capacity(64 + batch.commands.wire_len(places()) + commands * frame);
-        match batch.mode {
-            Mode::Plain => batch.commands.write_to(places(), &mut wire),
-            Mode::Asking => places().for_each(|place| {
-                wire.extend_from_slice(ASKING);
-                batch.commands.write_to(std::iter::once(place), &mut wire);
-            }),
-            Mode::Replica => {
-                wire.extend_from_slice(READONLY);
-                batch.commands.write_to(places(), &mut wire);
-                wire.extend_from_slice(READWRITE);
-            }
-        }
-        Self { wire, commands, mode: batch.mode, budget: batch.budget.clone(), answer: Some(answer) }
-    }
-
-    /// One command of our own.
-    pub(super) fn one(command: &Command, budget: Arc<Budget>, answer: Option<oneshot::Sender<Delivery>>) -> Self {
-        let mut wire = Vec::with_capacity(command.wire_len());
-        command.write_to(&mut wire);
-        Self { wire, commands: 1, mode: Mode::Plain, budget, answer }
-    }
-
-    /// In bytes, as it travels.
-    pub(super) fn len(&self) -> usize {
-        self.wire.len()
-    }
-
-    /// Whether nobody waits for the answer any more.
-    pub(super) fn is_given_up(&self) -> bool {
-        self.answer.as_ref().is_some_and(oneshot::Sender::is_closed)
-    }
-
-    /// Ends the batch without having sent it.
-    pub(super) fn fail(self, failure: Failure) {
-        if let Some(answer) = self.answer {
-            // A requester that has gone needs no answer.
-            let _ = answer.send(Delivery::failed(failure));
-        }
-    }
-}
+use super::{Failure, Status};
 
 /// What the owner of a link wants of its connection.
 pub(super) enum Message {
@@ -92,67 +29,6 @@ pub(super) enum Message {
     Look,
     /// Send on another connection from now on: the peer has not said anything for too long.
     Replace,
-}
-
-/// A batch that is on its way, or being answered.
-struct Pending {
-    /// How many replies have been read, those to our own words around the batch included.
-    read: usize,
-    commands: usize,
-    mode: Mode,
-    replies: Vec<Reply>,
-    /// The bytes that they take.
-    cost: usize,
-    budget: Arc<Budget>,
-    /// Leaves whether or not anybody waits for the answer.
-    is_unanswered: bool,
-    /// Taken once answered; the rest of the replies is then passed over.
-    answer: Option<oneshot::Sender<Delivery>>,
-}
-
-impl Pending {
-    /// How many replies the batch gets in all.
-    fn expected(&self) -> usize {
-        match self.mode {
-            Mode::Plain => self.commands,
-            Mode::Asking => self.commands * 2,
-            Mode::Replica => self.commands + 2,
-        }
-    }
-
-    fn is_given_up(&self) -> bool {
-        self.answer.as_ref().is_none_or(oneshot::Sender::is_closed)
-    }
-
-    /// Whether the next reply is one to the requester's own command.
-    fn wants_next(&self) -> bool {
-        match self.mode {
-            Mode::Plain => true,
-            Mode::Asking => self.read % 2 == 1,
-            Mode::Replica => self.read > 0 && self.read <= self.commands,
-        }
-    }
-
-    /// Takes the replies that these bytes are.
-    fn take(&mut self, bytes: &Bytes, count: usize) -> Result<(), ProtocolError> {
-        let mut at = 0;
-        for _ in 0..count {
-            self.replies.push(decode(bytes, &mut at)?);
-        }
-        Ok(())
-    }
-
-    /// Answers. `here`: whether who waits for it may go on in this thread.
-    fn finish(&mut self, failure: Option<Failure>, here: bool) {
-        if let Some(answer) = self.answer.take() {
-            let replies = std::mem::take(&mut self.replies);
-            let is_short = self.budget.used() <= LARGE;
-            watch::wake(here && is_short, || {
-                // A requester that has gone needs no answer.
-                let _ = answer.send(Delivery { replies, failure, partial: None });
-            });
-        }
-    }
 }
 
 /// Why a connection ended.
@@ -204,9 +80,6 @@ pub(super) enum ToldBy {
     RuntimeForNow,
 }
 
-/// More bytes than this are not dealt with by a thread that has other things to do.
-const LARGE: usize = 64 * 1024;
-
 impl Connection {
     pub(super) fn new(stream: Box<dyn Stream>, told_by: ToldBy, status: Arc<Status>, silence: Arc<AtomicU32>) -> Self {
         Self {
@@ -230,17 +103,7 @@ impl Connection {
 
     /// Queues a batch.
     pub(super) fn queue(&mut self, outgoing: Outgoing) {
-        let pending = Pending {
-            read: 0,
-            commands: outgoing.commands,
-            mode: outgoing.mode,
-            replies: Vec::with_capacity(outgoing.commands),
-            cost: 0,
-            budget: outgoing.budget,
-            is_unanswered: outgoing.answer.is_none(),
-            answer: outgoing.answer,
-        };
-        self.waiting.push_back((outgoing.wire, pending));
+        self.waiting.push_back(outgoing.begin());
     }
 
     /// Works until the connection ends. What was asked and not answered is then failed; of what has not left,
@@ -298,11 +161,7 @@ impl Connection {
         if !self.has_worked {
             self.fail_waiting(cause);
         }
-        let outgoing = |(wire, pending): (Vec<u8>, Pending)| {
-            let Pending { commands, mode, budget, answer, .. } = pending;
-            answer.map(|answer| Outgoing { wire, commands, mode, budget, answer: Some(answer) })
-        };
-        self.waiting.drain(..).filter_map(outgoing).collect()
+        self.waiting.drain(..).filter_map(|(wire, pending)| pending.take_back(wire)).collect()
     }
 
     fn poll_end(&mut self, inbox: &mut mpsc::UnboundedReceiver<Message>, context: &mut Context<'_>) -> Poll<End> {
@@ -359,7 +218,7 @@ impl Connection {
         /// More than this many pieces do not get faster.
         const PIECES: usize = 64;
         loop {
-            self.waiting.retain(|(_, pending)| pending.is_unanswered || !pending.is_given_up());
+            self.waiting.retain(|(_, pending)| pending.is_to_leave());
             let rest = std::iter::once(&self.begun[self.begun_written..]).filter(|rest| !rest.is_empty());
             let mut pieces = rest.chain(self.waiting.iter().map(|(wire, _)| wire.as_slice()));
             let stream = Pin::new(&mut self.stream);
@@ -410,22 +269,20 @@ impl Connection {
         if self.told_by != ToldBy::Watcher || self.ended.is_some() {
             return false;
         }
-        if self.pending.len() > MANY {
-            self.told_by = ToldBy::RuntimeForNow;
-        } else {
-            match self.poll_read_once(&mut Context::from_waker(Waker::noop()), true) {
-                Poll::Ready(Err(cause)) => self.ended = Some(cause),
-                _ if self.is_in_long_reply() => self.told_by = ToldBy::RuntimeForNow,
-                _ => {
-                    if self.pending.is_empty() && (self.is_unused || !self.waiting.is_empty()) {
-                        self.owner.wake_by_ref();
-                    }
-                    return true;
-                }
-            }
+        let are_many = self.pending.len() > MANY;
+        let mut context = Context::from_waker(Waker::noop());
+        if !are_many && let Poll::Ready(Err(cause)) = self.poll_read_once(&mut context, true) {
+            self.ended = Some(cause);
         }
-        self.owner.wake_by_ref();
-        false
+        if are_many || self.is_in_long_reply() {
+            self.told_by = ToldBy::RuntimeForNow;
+        }
+        let goes_on = self.told_by == ToldBy::Watcher && self.ended.is_none();
+        // The owner may wait for this to send more, or to end.
+        if !goes_on || self.pending.is_empty() && (self.is_unused || !self.waiting.is_empty()) {
+            self.owner.wake_by_ref();
+        }
+        goes_on
     }
 
     /// The event loop tells nothing of this connection.
@@ -435,7 +292,7 @@ impl Connection {
     }
 
     fn is_in_long_reply(&self) -> bool {
-        self.scanner.missing() > LARGE || self.pending.front().is_some_and(|first| first.cost > LARGE)
+        self.scanner.missing() > LARGE || self.pending.front().is_some_and(|first| first.is_long())
     }
 
     /// Reads, in the task that owns the connection, unless somebody else is told what comes.
@@ -506,11 +363,10 @@ impl Connection {
             };
             let is_whole = self.scanner.scan(&self.input)?;
             let is_wanted = first.wants_next() && !first.is_given_up();
-            let has_room = first.budget.has_room(self.scanner.cost());
+            let has_room = first.has_room(self.scanner.cost());
             let is_found = is_whole && is_wanted && has_room;
             if is_found {
-                first.budget.take(self.scanner.cost());
-                first.cost += self.scanner.cost();
+                first.count(self.scanner.cost());
                 (found, end) = (found + 1, self.scanner.position());
             }
             let is_last = is_found && first.read + 1 == first.expected();

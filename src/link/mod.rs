@@ -6,9 +6,13 @@
 
 mod alone;
 mod connection;
+mod dial;
+mod driver;
 mod handshake;
 #[cfg_attr(not(feature = "module"), allow(dead_code, reason = "only a server is asked"))]
 mod inner;
+mod lane;
+mod outgoing;
 mod pool;
 mod resp;
 mod socket;
@@ -30,6 +34,8 @@ pub use handshake::{CredentialSource, Credentials};
 pub use inner::fuzz_inner;
 #[cfg(feature = "module")]
 pub(crate) use inner::{Answer as InnerAnswer, DECLINED, Request as InnerRequest, VERSION as INNER_VERSION};
+#[cfg(feature = "module")]
+pub(crate) use lane::{cork, uncork};
 pub use pool::{LinkOptions, Links};
 #[cfg(feature = "testing")]
 pub(crate) use resp::Scanner;
@@ -38,8 +44,6 @@ pub(crate) use resp::decode;
 pub(crate) use resp::decode_whole;
 #[cfg(feature = "module")]
 pub(crate) use resp::{ELEMENT_COST, bulk};
-#[cfg(feature = "module")]
-pub(crate) use socket::{cork, uncork};
 #[cfg(feature = "module")]
 pub(crate) use stream::{Stream, has_news};
 pub use tls::TlsSource;

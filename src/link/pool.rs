@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use super::Link;
 use super::Protocol;
+use super::dial::Dialler;
 use super::handshake::CredentialSource;
-use super::socket::{Dialler, SocketLink};
+use super::socket::SocketLink;
 use super::tls::TlsSource;
 use super::watch::Watcher;
 use crate::topology::{Address, Endpoint};

@@ -85,11 +85,14 @@ fn add(entry: Entry) {
 /// The event loop has found that there is something to be read.
 unsafe extern "C" fn readable(descriptor: c_int, _: *mut c_void, _: c_int) {
     let reader = watched().get(&descriptor).and_then(Entry::reader);
-    let go_on = reader.is_some_and(|reader| {
-        // A panic is a fault of ours in reading replies, and that of the connection alone.
-        catch_unwind(AssertUnwindSafe(|| reader.read())).unwrap_or(false)
-    });
-    if !go_on {
+    let read = |reader: Arc<dyn Reader>| {
+        catch_unwind(AssertUnwindSafe(|| reader.read())).unwrap_or_else(|_| {
+            // A fault of ours; the task that owns the connection is to meet it, and end.
+            reader.refused();
+            false
+        })
+    };
+    if !reader.is_some_and(read) {
         forget(descriptor);
     }
 }

@@ -1,0 +1,116 @@
+//! Connecting to a node: by TCP, TLS or a Unix socket, up to the end of the handshake.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use rustls::pki_types::ServerName;
+use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::TlsConnector;
+
+use super::handshake::{Credentials, Words, greet};
+use super::pool::LinkOptions;
+use super::stream::Stream;
+use super::{LinkState, Protocol, Status};
+use crate::topology::{Address, Endpoint, TlsFiles};
+
+/// What it takes to connect.
+#[derive(Clone)]
+pub(super) struct Dialler {
+    pub(super) endpoint: Endpoint,
+    pub(super) protocol: Protocol,
+    pub(super) options: Arc<LinkOptions>,
+    /// What is learnt about the node's inner command; it is not asked about it without.
+    pub(super) inner: Option<Arc<Offer>>,
+}
+
+impl Dialler {
+    pub(super) async fn dial(&self, status: &Status) -> Result<Box<dyn Stream>, String> {
+        status.set_state(LinkState::Connecting);
+        let limit = (self.options.connect_timeout)();
+        let connected = tokio::time::timeout(limit, async {
+            let candidates = match (&self.endpoint.login, &self.options.credentials) {
+                (Some(login), _) => vec![Credentials::of(login)],
+                (None, Some(source)) => source.credentials().await,
+                (None, None) => Vec::new(),
+            };
+            let mut stream = self.connect().await?;
+            let words = Words {
+                protocol: self.protocol,
+                database: self.endpoint.database,
+                inner_command: self.options.inner_command.as_deref().filter(|_| self.inner.is_some()),
+            };
+            let offers_inner = greet(&mut *stream, &candidates, &words).await?;
+            self.inner.iter().for_each(|inner| inner.learn(offers_inner));
+            Ok(stream)
+        });
+        connected.await.unwrap_or_else(|_| Err(format!("no connection within {} ms", limit.as_millis())))
+    }
+
+    async fn connect(&self) -> Result<Box<dyn Stream>, String> {
+        let (host, port) = match &self.endpoint.address {
+            Address::Tcp { host, port } => (host, *port),
+            Address::Unix { path } => {
+                return Ok(Box::new(UnixStream::connect(path).await.map_err(|error| error.to_string())?));
+            }
+        };
+        let tcp = TcpStream::connect((host.as_str(), port)).await.map_err(|error| error.to_string())?;
+        // Without this, small batches wait for the acknowledgement of the ones before.
+        tcp.set_nodelay(true).map_err(|error| error.to_string())?;
+        let Some(files) = self.certificates().await? else { return Ok(Box::new(tcp)) };
+        let config = files.load().map_err(|error| error.to_string())?;
+        let name = ServerName::try_from(host.clone()).map_err(|error| format!("'{host}': {error}"))?;
+        let tls = TlsConnector::from(config).connect(name, tcp).await.map_err(|error| format!("TLS: {error}"))?;
+        Ok(Box::new(tls))
+    }
+
+    /// With which certificates TLS is to be spoken; `None` if it is not.
+    async fn certificates(&self) -> Result<Option<TlsFiles>, String> {
+        let by_default = self.options.tls_by_default && self.options.tls.is_some();
+        if !self.endpoint.tls.unwrap_or(by_default) {
+            return Ok(None);
+        }
+        match (&self.endpoint.tls_files, &self.options.tls) {
+            (Some(files), _) => Ok(Some(files.clone())),
+            (None, Some(source)) => source.files().await.map(Some).map_err(|error| error.to_string()),
+            (None, None) => Err("TLS needs certificates, and neither the host nor the engine's links have any".into()),
+        }
+    }
+}
+
+/// Whether the node takes inner commands. Not to be asked while it is known that it does not; what it did not know, a
+/// module that is loaded later may bring.
+pub(super) struct Offer {
+    options: Arc<LinkOptions>,
+    /// Milliseconds of the link's life until which it is not asked.
+    declined_until: AtomicU64,
+    began: Instant,
+}
+
+impl Offer {
+    /// How long a node that has declined is not asked.
+    const PAUSE: Duration = Duration::from_secs(5);
+
+    pub(super) fn new(options: Arc<LinkOptions>) -> Self {
+        Self { options, declined_until: AtomicU64::new(0), began: Instant::now() }
+    }
+
+    /// The inner command, if there is one.
+    pub(super) fn command(&self) -> Option<&str> {
+        self.options.inner_command.as_deref()
+    }
+
+    pub(super) fn is_offered(&self) -> bool {
+        let until = self.declined_until.load(Ordering::Relaxed);
+        self.command().is_some() && (until == 0 || self.age() >= until)
+    }
+
+    pub(super) fn learn(&self, is_offered: bool) {
+        let until = if is_offered { 0 } else { self.age() + Self::PAUSE.as_millis() as u64 };
+        self.declined_until.store(until, Ordering::Relaxed);
+    }
+
+    fn age(&self) -> u64 {
+        self.began.elapsed().as_millis() as u64
+    }
+}

@@ -1,0 +1,170 @@
+//! A batch on its way, and what has come of it so far.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use super::resp::{ProtocolError, decode};
+use super::{Batch, Budget, Delivery, Failure, Mode, watch};
+use crate::command::Command;
+use crate::reply::Reply;
+
+/// More bytes than this are not dealt with by a thread that has other things to do.
+pub(super) const LARGE: usize = 64 * 1024;
+
+/// A batch on its way to the connection, encoded.
+pub(super) struct Outgoing {
+    wire: Vec<u8>,
+    commands: usize,
+    mode: Mode,
+    budget: Arc<Budget>,
+    /// Nobody: it leaves all the same, and the replies are passed over.
+    answer: Option<oneshot::Sender<Delivery>>,
+}
+
+impl Outgoing {
+    pub(super) fn new(batch: &Batch, answer: oneshot::Sender<Delivery>) -> Self {
+        const ASKING: &[u8] = b"*1\r\n$6\r\nASKING\r\n";
+        const READONLY: &[u8] = b"*1\r\n$8\r\nREADONLY\r\n";
+        const READWRITE: &[u8] = b"*1\r\n$9\r\nREADWRITE\r\n";
+
+        let commands = batch.picks.len();
+        let places = || batch.picks.iter().map(|&pick| pick as usize);
+        let frame = if batch.mode == Mode::Asking { ASKING.len() } else { 0 };
+        let mut wire = Vec::with_capacity(64 + batch.commands.wire_len(places()) + commands * frame);
+        match batch.mode {
+            Mode::Plain => batch.commands.write_to(places(), &mut wire),
+            Mode::Asking => places().for_each(|place| {
+                wire.extend_from_slice(ASKING);
+                batch.commands.write_to(std::iter::once(place), &mut wire);
+            }),
+            Mode::Replica => {
+                wire.extend_from_slice(READONLY);
+                batch.commands.write_to(places(), &mut wire);
+                wire.extend_from_slice(READWRITE);
+            }
+        }
+        Self { wire, commands, mode: batch.mode, budget: batch.budget.clone(), answer: Some(answer) }
+    }
+
+    /// One command of our own.
+    pub(super) fn one(command: &Command, budget: Arc<Budget>, answer: Option<oneshot::Sender<Delivery>>) -> Self {
+        let mut wire = Vec::with_capacity(command.wire_len());
+        command.write_to(&mut wire);
+        Self { wire, commands: 1, mode: Mode::Plain, budget, answer }
+    }
+
+    /// The bytes that travel, and what waits for the answer.
+    pub(super) fn begin(self) -> (Vec<u8>, Pending) {
+        let Self { wire, commands, mode, budget, answer } = self;
+        let (replies, is_unanswered) = (Vec::with_capacity(commands), answer.is_none());
+        (wire, Pending { read: 0, commands, mode, replies, cost: 0, budget, is_unanswered, answer })
+    }
+
+    /// In bytes, as it travels.
+    pub(super) fn len(&self) -> usize {
+        self.wire.len()
+    }
+
+    /// Whether nobody waits for the answer any more.
+    pub(super) fn is_given_up(&self) -> bool {
+        self.answer.as_ref().is_some_and(oneshot::Sender::is_closed)
+    }
+
+    /// Ends the batch without having sent it.
+    pub(super) fn fail(self, failure: Failure) {
+        if let Some(answer) = self.answer {
+            // A requester that has gone needs no answer.
+            let _ = answer.send(Delivery::failed(failure));
+        }
+    }
+}
+
+/// A batch that is on its way, or being answered.
+pub(super) struct Pending {
+    /// How many replies have been read, those to our own words around the batch included.
+    pub(super) read: usize,
+    commands: usize,
+    mode: Mode,
+    replies: Vec<Reply>,
+    /// The bytes that they take.
+    cost: usize,
+    budget: Arc<Budget>,
+    /// Leaves whether or not anybody waits for the answer.
+    is_unanswered: bool,
+    /// Taken once answered; the rest of the replies is then passed over.
+    answer: Option<oneshot::Sender<Delivery>>,
+}
+
+impl Pending {
+    /// Undoes the begin of a batch of which nothing has left. `None` if nobody waits for its answer.
+    pub(super) fn take_back(self, wire: Vec<u8>) -> Option<Outgoing> {
+        let Self { commands, mode, budget, answer, .. } = self;
+        answer.map(|answer| Outgoing { wire, commands, mode, budget, answer: Some(answer) })
+    }
+
+    /// How many replies the batch gets in all.
+    pub(super) fn expected(&self) -> usize {
+        match self.mode {
+            Mode::Plain => self.commands,
+            Mode::Asking => self.commands * 2,
+            Mode::Replica => self.commands + 2,
+        }
+    }
+
+    pub(super) fn is_given_up(&self) -> bool {
+        self.answer.as_ref().is_none_or(oneshot::Sender::is_closed)
+    }
+
+    /// Whether the next reply is one to the requester's own command.
+    pub(super) fn wants_next(&self) -> bool {
+        match self.mode {
+            Mode::Plain => true,
+            Mode::Asking => self.read % 2 == 1,
+            Mode::Replica => self.read > 0 && self.read <= self.commands,
+        }
+    }
+
+    /// Whether it is still to leave.
+    pub(super) fn is_to_leave(&self) -> bool {
+        self.is_unanswered || !self.is_given_up()
+    }
+
+    /// Whether the request may take a reply of so many bytes.
+    pub(super) fn has_room(&self, cost: usize) -> bool {
+        self.budget.has_room(cost)
+    }
+
+    /// Counts a reply of so many bytes.
+    pub(super) fn count(&mut self, cost: usize) {
+        self.budget.take(cost);
+        self.cost += cost;
+    }
+
+    /// Whether a lot has come so far.
+    pub(super) fn is_long(&self) -> bool {
+        self.cost > LARGE
+    }
+
+    /// Takes the replies that these bytes are.
+    pub(super) fn take(&mut self, bytes: &Bytes, count: usize) -> Result<(), ProtocolError> {
+        let mut at = 0;
+        for _ in 0..count {
+            self.replies.push(decode(bytes, &mut at)?);
+        }
+        Ok(())
+    }
+
+    /// Answers. `here`: whether who waits for it may go on in this thread.
+    pub(super) fn finish(&mut self, failure: Option<Failure>, here: bool) {
+        if let Some(answer) = self.answer.take() {
+            let replies = std::mem::take(&mut self.replies);
+            let is_short = self.budget.used() <= LARGE;
+            watch::wake(here && is_short, || {
+                // A requester that has gone needs no answer.
+                let _ = answer.send(Delivery { replies, failure, partial: None });
+            });
+        }
+    }
+}
