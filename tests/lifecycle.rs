@@ -50,8 +50,7 @@ fn two_hundred_loads_and_unloads_under_traffic() {
     let traffic = |_: &usize| {
         let (sum, true_sum, served, strangers) = (&sum, &true_sum, &served, &strangers);
         move || {
-            // A connection for each request: Redis 8 compares a client's next command with the description of its last
-            // one, which goes with the module, whatever module it is.
+            // A connection for each request, since the module closes those whose last command was its own as it goes.
             let mut wire = node.wire();
             let reply = wire.ask(sum);
             if reply == *true_sum {
@@ -93,6 +92,26 @@ fn two_hundred_loads_and_unloads_under_traffic() {
     assert!(resident[TIMES - 1] < resident[19] + (12 << 20), "{resident:?}");
     assert!(total.is_right_on(node));
     assert_no_crash(node);
+}
+
+/// The server would look at a command that is gone.
+#[test]
+fn connections_whose_last_command_goes_with_the_module_are_closed() {
+    let server = Server::start();
+    for _ in 0..5 {
+        let mut idle: Vec<Wire> = (0..20).map(|_| server.wire()).collect();
+        let mut stranger = server.wire();
+        assert_eq!(stranger.ask(&["PING"]), "+PONG");
+        for command in [&["RMR.PING"][..], &["RMR.EXEC", "DBSIZE"], &["RMR.FANOUT", "PING"]] {
+            idle.iter_mut().for_each(|wire| drop(wire.ask(command)));
+        }
+        unload(&mut server.wire(), &mut 0);
+        assert_eq!(stranger.ask(&["PING"]), "+PONG", "a connection that has nothing to do with the module was closed");
+        assert!(server.wire().ask(&["CLIENT", "LIST"]).contains("cmd=ping"));
+        assert!(idle.iter_mut().all(|wire| wire.try_call(&["RMR.FANOUT", "PING"]).is_err()));
+        assert_eq!(server.wire().ask(&["MODULE", "LOAD", &path()]), "+OK");
+    }
+    assert_no_crash(&server);
 }
 
 #[test]

@@ -18,12 +18,11 @@ use redis_module::raw;
 use tokio::sync::oneshot;
 
 use super::acl::CallersRights;
-use super::api::{self, Ctx};
+use super::api::Ctx;
 use super::client::Work;
 use super::commands::{self, Arg, Call, Kind, Spec};
-use super::local::{self, LocalLink};
+use super::local::LocalLink;
 use super::state;
-use crate::command::Command;
 use crate::engine::{Gate, check_fit};
 use crate::error::Error;
 use crate::link::{
@@ -47,27 +46,6 @@ pub(super) fn register(ctx: Ctx, name: &str) -> Result<(), String> {
     let name = CString::new(name).map_err(|_| "the name of the inner command has a zero byte".to_owned())?;
     let flags: &CStr = if ctx.internal_secret().is_some() { c"blocking internal" } else { SPEC.flags };
     commands::register_spec(ctx, &Spec { flags, ..SPEC }, &name, handle)
-}
-
-/// From this version on Redis looks at the last command of a connection when the next one comes, also if the module of
-/// that command has been unloaded: it may then run what is not there any more.
-const REMEMBERS_COMMANDS: u32 = 0x0008_0200;
-
-/// Closes the connections of other nodes whose last command was the inner one, before it goes with this module. They
-/// connect anew.
-pub(super) fn close_links(ctx: Ctx, name: &str) {
-    if api::server_version() < REMEMBERS_COMMANDS {
-        return;
-    }
-    let list = local::call(ctx, &Command::new("CLIENT").arg("LIST"));
-    let own = format!("cmd={}", name.to_ascii_lowercase());
-    for client in String::from_utf8_lossy(list.bytes().unwrap_or_default()).lines() {
-        let mut fields = client.split(' ');
-        let id = fields.next().and_then(|id| id.strip_prefix("id="));
-        if let Some(id) = id.filter(|_| fields.any(|field| field.eq_ignore_ascii_case(&own))) {
-            local::call(ctx, &Command::new("CLIENT").arg("KILL").arg("ID").arg(id));
-        }
-    }
 }
 
 unsafe extern "C" fn handle(

@@ -17,6 +17,7 @@ mod filter;
 mod identity;
 mod info;
 mod inner;
+mod last_commands;
 mod local;
 mod log;
 mod main_thread;
@@ -98,9 +99,7 @@ pub fn unregister(ctx: &Context) -> Status {
     if main_thread::is_scheduled() {
         return refuse("work for the main thread is outstanding; try again".into());
     }
-    if let Some(name) = state::name_of_inner() {
-        inner::close_links(log, &name);
-    }
+    last_commands::close(log);
     event_loop::close();
     proxy::leave(log);
     catalog::forget();

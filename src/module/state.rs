@@ -68,11 +68,6 @@ pub(super) fn reducer(name: &str) -> Option<Arc<dyn AnyCombine>> {
     lock(&SETUP).as_ref()?.reducer_named(name)
 }
 
-/// The name of the inner command, if there is one.
-pub(super) fn name_of_inner() -> Option<String> {
-    lock(&SETUP).as_ref()?.name_of_inner().map(str::to_owned)
-}
-
 fn running() -> Result<Arc<Running>, Error> {
     match RUNNING.load_full() {
         Some(running) => Ok(running),
