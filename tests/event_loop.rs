@@ -2,7 +2,11 @@
 
 mod common;
 
-use common::{Cluster, Server};
+use std::time::Duration;
+
+use common::{Cluster, Server, Wire, eventually, text_of};
+
+const SOON: Duration = Duration::from_secs(5);
 
 /// Far fewer than the requests that follow each other, and more than what timers come to.
 const FEW: u64 = 30;
@@ -44,6 +48,25 @@ fn a_long_reply_is_read_by_the_runtime_and_what_comes_after_it_is_not() {
         let sleeps = sleeps_during(&cluster, || many_fan_outs(&cluster));
         assert!(sleeps < FEW, "the runtime was woken {sleeps} times for short replies after a long one");
     }
+}
+
+#[test]
+fn many_requests_at_once_are_read_by_the_runtime() {
+    let cluster = Cluster::start(3);
+    many_fan_outs(&cluster);
+    let mut wires: Vec<Wire> = (0..32).map(|_| cluster.node(0).wire()).collect();
+    let sleeps = sleeps_during(&cluster, || {
+        // A shard that stands still for a moment has all of them before it.
+        cluster.node(1).stop_signal();
+        wires.iter_mut().for_each(|wire| wire.send(&["RMR.FANOUT", "DBSIZE"]));
+        eventually(SOON, "all wait", || cluster.node(0).figure("clients", "blocked_clients") == 32);
+        cluster.node(1).cont_signal();
+        wires.iter_mut().for_each(|wire| assert_eq!(text_of(&wire.read_frame()), "*3 :0 :0 :0"));
+    });
+    assert!(sleeps > 0, "the main thread has read 32 replies at once");
+    many_fan_outs(&cluster);
+    let sleeps = sleeps_during(&cluster, || many_fan_outs(&cluster));
+    assert!(sleeps < FEW, "the runtime was woken {sleeps} times for short replies after many");
 }
 
 #[test]
