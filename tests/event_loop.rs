@@ -81,3 +81,17 @@ fn links_that_the_event_loop_does_not_take_are_read_by_the_runtime() {
         assert_eq!(coordinator.run::<usize>(&["RMR.FANOUT", "REDUCE", "COUNT", "PING"]), DATABASES);
     }
 }
+
+#[test]
+fn what_comes_while_the_main_thread_is_busy_is_in_time() {
+    let cluster = Cluster::start(3);
+    many_fan_outs(&cluster);
+    let (mut waiting, mut busy) = (cluster.node(0).wire(), cluster.node(0).wire());
+    cluster.node(1).stop_signal();
+    waiting.send(&["RMR.FANOUT", "TIMEOUT", "1000", "DBSIZE"]);
+    eventually(SOON, "it waits", || cluster.node(0).figure("clients", "blocked_clients") == 1);
+    busy.send(&["DEBUG", "SLEEP", "2"]);
+    cluster.node(1).cont_signal();
+    assert_eq!(text_of(&waiting.read_frame()), "*3 :0 :0 :0");
+    assert_eq!(text_of(&busy.read_frame()), "+OK");
+}

@@ -172,22 +172,27 @@ impl<'a, R: Route> Exchange<'a, R> {
         let deadline = self.deadline;
         let time_is_up = deadline.passed();
         tokio::pin!(time_is_up);
+        let (protocol, mut has_looked) = (self.engine.scope.protocol, false);
         loop {
-            let (index, delivery) = tokio::select! {
+            let answer = tokio::select! {
                 biased;
-                answer = answers.next() => match answer {
-                    Some(answer) => answer,
-                    None => return unanswered,
-                },
-                () = &mut time_is_up => break,
+                answer = answers.next() => answer,
+                () = &mut time_is_up, if !has_looked => {
+                    // Links are read by the main thread, which may have been busy.
+                    let late = parts.iter().zip(&is_answered).filter(|&(_, &is_answered)| !is_answered);
+                    late.for_each(|((destination, _), _)| destination.link.look(protocol));
+                    has_looked = true;
+                    continue;
+                }
+                () = std::future::ready(()), if has_looked => break,
             };
+            let Some((index, delivery)) = answer else { return unanswered };
             is_answered[index] = true;
             let (destination, units) = &parts[index];
             self.sort(view, destination, units, delivery, &mut unanswered.again);
         }
         let mut is_answered = is_answered.into_iter();
         parts.retain(|_| !is_answered.next().unwrap_or(false));
-        let protocol = self.engine.scope.protocol;
         drop(answers);
         parts.iter().for_each(|(destination, _)| destination.link.note_timeout(protocol));
         unanswered.late = Some(parts);

@@ -285,6 +285,19 @@ impl Connection {
         goes_on
     }
 
+    /// Reads what has come, where the event loop has not told of it yet.
+    pub(super) fn look(&mut self) {
+        let mut context = Context::from_waker(Waker::noop());
+        while self.told_by == ToldBy::Watcher && self.ended.is_none() {
+            match self.poll_read_once(&mut context, false) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(cause)) => self.ended = Some(cause),
+                Poll::Pending => return,
+            }
+        }
+        self.owner.wake_by_ref();
+    }
+
     /// The event loop tells nothing of this connection.
     pub(super) fn leave_to_runtime(&mut self) {
         self.told_by = ToldBy::Runtime;

@@ -63,6 +63,11 @@ impl Lane {
         }
     }
 
+    /// Reads what an event loop has not come to.
+    pub(super) fn look(&self) {
+        self.open.lock().iter_mut().for_each(Connection::look);
+    }
+
     /// A request ran out of time before the node answered.
     pub(super) fn note_timeout(&self) {
         if self.silence.fetch_add(1, Ordering::Relaxed) + 1 >= TIMEOUTS_TO_REPLACE {

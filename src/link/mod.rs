@@ -200,6 +200,10 @@ pub trait Link: Send + Sync {
     /// What there is to tell about the link.
     fn status(&self) -> &Status;
 
+    /// A request's time is over: takes what has come from the node and was not read yet, because whoever is to read it has
+    /// other things to do.
+    fn look(&self, _protocol: Protocol) {}
+
     /// A request's time was over before this node answered. A link that hears this again and again, and nothing from
     /// the node meanwhile, should connect anew.
     fn note_timeout(&self, _protocol: Protocol) {}

@@ -166,6 +166,10 @@ impl Link for SocketLink {
         &self.status
     }
 
+    fn look(&self, protocol: Protocol) {
+        self.lane(protocol).look();
+    }
+
     fn note_timeout(&self, protocol: Protocol) {
         self.lane(protocol).note_timeout();
     }
