@@ -38,12 +38,19 @@ fn a_long_reply_is_read_by_the_runtime_and_what_comes_after_it_is_not() {
     let cluster = Cluster::start(3);
     let (key, value) = (cluster.key_for(1, "long"), "v".repeat(3_000_000));
     cluster.set(&key, &value);
+    let list = cluster.key_for(1, "list");
+    cluster.node(1).run::<()>(&["EVAL", "for i = 1, 20000 do redis.call('RPUSH', KEYS[1], 'x') end", "1", &list]);
     many_fan_outs(&cluster);
-    for _ in 0..5 {
+    for round in 0..6 {
         let sleeps = sleeps_during(&cluster, || {
-            assert_eq!(cluster.node(0).run::<String>(&["RMR.EXEC", "GET", &key]), value);
+            if round % 2 == 0 {
+                assert_eq!(cluster.node(0).run::<String>(&["RMR.EXEC", "GET", &key]), value);
+            } else {
+                let elements: Vec<String> = cluster.node(0).run(&["RMR.EXEC", "LRANGE", &list, "0", "-1"]);
+                assert_eq!(elements.len(), 20_000);
+            }
         });
-        assert!(sleeps > 0, "the runtime has not been woken for three million bytes");
+        assert!(sleeps > 0, "the runtime has not been woken for a long reply");
         many_fan_outs(&cluster);
         let sleeps = sleeps_during(&cluster, || many_fan_outs(&cluster));
         assert!(sleeps < FEW, "the runtime was woken {sleeps} times for short replies after a long one");

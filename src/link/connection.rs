@@ -211,7 +211,8 @@ impl Connection {
     /// Writes what is queued, from whatever thread. `false` if some of it has to wait, or there is more to be done.
     pub(super) fn write_now(&mut self) -> bool {
         let mut context = Context::from_waker(Waker::noop());
-        !self.may_have_died() && matches!(self.poll_write(&mut context), Poll::Ready(Ok(())))
+        // What ends with the connection is not to be written to it: it leaves by the next.
+        self.ended.is_none() && !self.may_have_died() && matches!(self.poll_write(&mut context), Poll::Ready(Ok(())))
     }
 
     fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
@@ -263,7 +264,8 @@ impl Connection {
     }
 
     /// Reads what has come, in the thread of the event loop that has told of it. `false` if it needs not tell any more.
-    pub(super) fn read_now(&mut self) -> bool {
+    /// `here`: whether who waits for it may go on in this thread.
+    pub(super) fn read_now(&mut self, here: bool) -> bool {
         /// With more requests than this the runtime reads, while this thread takes further ones.
         const MANY: usize = 4;
         if self.told_by != ToldBy::Watcher || self.ended.is_some() {
@@ -271,7 +273,7 @@ impl Connection {
         }
         let are_many = self.pending.len() > MANY;
         let mut context = Context::from_waker(Waker::noop());
-        if !are_many && let Poll::Ready(Err(cause)) = self.poll_read_once(&mut context, true) {
+        if !are_many && let Poll::Ready(Err(cause)) = self.poll_read_once(&mut context, here) {
             self.ended = Some(cause);
         }
         if are_many || self.is_in_long_reply() {
@@ -290,6 +292,8 @@ impl Connection {
         let mut context = Context::from_waker(Waker::noop());
         while self.told_by == ToldBy::Watcher && self.ended.is_none() {
             match self.poll_read_once(&mut context, false) {
+                // The runtime goes on, for as long as it takes.
+                Poll::Ready(Ok(())) if self.is_in_long_reply() => self.told_by = ToldBy::RuntimeForNow,
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(cause)) => self.ended = Some(cause),
                 Poll::Pending => return,
@@ -305,7 +309,7 @@ impl Connection {
     }
 
     fn is_in_long_reply(&self) -> bool {
-        self.scanner.missing() > LARGE || self.pending.front().is_some_and(|first| first.is_long())
+        self.scanner.cost() > LARGE || self.pending.front().is_some_and(|first| first.is_long())
     }
 
     /// Reads, in the task that owns the connection, unless somebody else is told what comes.

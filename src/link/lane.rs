@@ -63,9 +63,11 @@ impl Lane {
         }
     }
 
-    /// Reads what an event loop has not come to.
+    /// Reads what an event loop has not come to, unless somebody is at the connection.
     pub(super) fn look(&self) {
-        self.open.lock().iter_mut().for_each(Connection::look);
+        if let Some(mut open) = self.open.try_lock() {
+            open.iter_mut().for_each(Connection::look);
+        }
     }
 
     /// A request ran out of time before the node answered.
@@ -83,7 +85,7 @@ impl Lane {
         /// The thread that writes has other things to do.
         const LARGE: usize = 64 * 1024;
         if outgoing.len() <= LARGE
-            && let Ok(mut open) = self.open.0.try_lock()
+            && let Some(mut open) = self.open.try_lock()
             && let Some(connection) = &mut *open
         {
             connection.queue(outgoing);
@@ -96,11 +98,8 @@ impl Lane {
 
     /// Writes what has joined. What cannot leave at once is left to whoever serves the connection.
     fn write(&self) {
-        let is_written = match self.open.0.try_lock() {
-            Ok(mut open) => open.as_mut().is_some_and(Connection::write_now),
-            Err(_) => false,
-        };
-        if !is_written {
+        let open = self.open.try_lock();
+        if !open.is_some_and(|mut open| open.as_mut().is_some_and(Connection::write_now)) {
             // A driver that has gone takes what has joined with it.
             let _ = self.outbox.send(Message::Look);
         }
@@ -155,16 +154,20 @@ impl Open {
     pub(super) fn lock(&self) -> MutexGuard<'_, Option<Connection>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// `None` while somebody else is at the connection, which is for a moment.
+    fn try_lock(&self) -> Option<MutexGuard<'_, Option<Connection>>> {
+        match self.0.try_lock() {
+            Ok(open) => Some(open),
+            Err(TryLockError::Poisoned(open)) => Some(open.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
 }
 
 impl Reader for Open {
-    fn read(&self) -> bool {
-        match self.0.try_lock() {
-            Ok(mut open) => open.as_mut().is_none_or(Connection::read_now),
-            // Whoever is at it is so for a moment.
-            Err(TryLockError::WouldBlock) => true,
-            Err(TryLockError::Poisoned(_)) => false,
-        }
+    fn read(&self, here: bool) -> bool {
+        self.try_lock().is_none_or(|mut open| open.as_mut().is_none_or(|connection| connection.read_now(here)))
     }
 
     fn refused(&self) {

@@ -20,8 +20,8 @@ pub(crate) trait Watcher: Send + Sync {
 
 /// Who reads a stream of a [`Watcher`].
 pub(crate) trait Reader: Send + Sync {
-    /// There is something to be read. `false` to hear no more.
-    fn read(&self) -> bool;
+    /// There is something to be read. `here`: whether who waits for it may go on in this thread. `false` to hear no more.
+    fn read(&self, here: bool) -> bool;
 
     /// Nothing will be told: the event loop does not take the socket.
     fn refused(&self);

@@ -85,8 +85,10 @@ fn add(entry: Entry) {
 /// The event loop has found that there is something to be read.
 unsafe extern "C" fn readable(descriptor: c_int, _: *mut c_void, _: c_int) {
     let reader = watched().get(&descriptor).and_then(Entry::reader);
+    // In the middle of a slow script no round comes to its end before the script does.
+    let here = main_thread::detached().is_some_and(|ctx| !ctx.flags().is_busy());
     let read = |reader: Arc<dyn Reader>| {
-        catch_unwind(AssertUnwindSafe(|| reader.read())).unwrap_or_else(|_| {
+        catch_unwind(AssertUnwindSafe(|| reader.read(here))).unwrap_or_else(|_| {
             // A fault of ours; the task that owns the connection is to meet it, and end.
             reader.refused();
             false

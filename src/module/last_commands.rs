@@ -11,7 +11,7 @@ use super::api::Ctx;
 use super::local;
 use crate::command::Command;
 
-/// The commands that this module has registered.
+/// The commands that rmr has registered, under whatever names; an author's own are not among them.
 static NAMES: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 fn names() -> MutexGuard<'static, Vec<String>> {
@@ -24,19 +24,32 @@ pub(super) fn note(name: &CStr) {
 }
 
 /// Closes such connections before the module goes. Who has one connects anew.
-pub(super) fn close(ctx: Ctx) {
-    let names = std::mem::take(&mut *names());
+///
+/// # Errors
+/// If a reply has not left one of them; none is closed then.
+pub(super) fn close(ctx: Ctx) -> Result<(), String> {
+    let mut names = names();
     if names.is_empty() {
-        return;
+        return Ok(());
     }
     let list = local::call(ctx, &Command::new("CLIENT").arg("LIST"));
-    for client in String::from_utf8_lossy(list.bytes().unwrap_or_default()).lines() {
-        let mut fields = client.split(' ');
-        let id = fields.next().and_then(|id| id.strip_prefix("id="));
-        let last = fields.find_map(|field| field.strip_prefix("cmd="));
-        let is_ours = last.is_some_and(|last| names.iter().any(|name| name.eq_ignore_ascii_case(last)));
-        if let Some(id) = id.filter(|_| is_ours) {
-            local::call(ctx, &Command::new("CLIENT").arg("KILL").arg("ID").arg(id));
-        }
+    let list = String::from_utf8_lossy(list.bytes().unwrap_or_default());
+    let ours = |client: &&str| {
+        let last = field(client, "cmd=");
+        names.iter().any(|name| name.eq_ignore_ascii_case(last))
+    };
+    let clients: Vec<&str> = list.lines().filter(ours).collect();
+    if clients.iter().any(|client| field(client, "obl=") != "0" || field(client, "oll=") != "0") {
+        return Err("replies to its clients are on their way; try again".into());
     }
+    for client in clients {
+        local::call(ctx, &Command::new("CLIENT").arg("KILL").arg("ID").arg(field(client, "id=")));
+    }
+    names.clear();
+    Ok(())
+}
+
+/// What a line of `CLIENT LIST` says under this name.
+fn field<'a>(client: &'a str, name: &str) -> &'a str {
+    client.split(' ').find_map(|field| field.strip_prefix(name)).unwrap_or_default()
 }

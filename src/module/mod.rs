@@ -99,7 +99,9 @@ pub fn unregister(ctx: &Context) -> Status {
     if main_thread::is_scheduled() {
         return refuse("work for the main thread is outstanding; try again".into());
     }
-    last_commands::close(log);
+    if let Err(why) = last_commands::close(log) {
+        return refuse(why);
+    }
     event_loop::close();
     proxy::leave(log);
     catalog::forget();
