@@ -415,3 +415,6 @@ impl Connection {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,62 @@
+use std::time::Duration;
+
+use tokio::io::AsyncWriteExt;
+use tokio::net::UnixStream;
+use tokio::sync::oneshot;
+use tokio::task::yield_now;
+
+use super::*;
+use crate::command::Command;
+use crate::link::{Budget, Delivery};
+
+/// A connection that an event loop tells of, with one command that has left, and the other end of it.
+async fn asked() -> (Connection, UnixStream, oneshot::Receiver<Delivery>) {
+    let (ours, theirs) = UnixStream::pair().expect("a pair of sockets");
+    let mut connection = Connection::new(Box::new(ours), ToldBy::Watcher, Arc::default(), Arc::default());
+    let (answer, answered) = oneshot::channel();
+    let command = Command::new("KEYS").arg("*");
+    connection.queue(Outgoing::one(&command, Arc::new(Budget::new(usize::MAX)), Some(answer)));
+    while !connection.write_now() {
+        yield_now().await;
+    }
+    (connection, theirs, answered)
+}
+
+/// Reads as an event loop does, until it needs not tell any more.
+async fn read_until_left(connection: &mut Connection) {
+    let read = async {
+        while connection.read_now(true) {
+            yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), read).await.expect("it is left at some time");
+}
+
+#[tokio::test]
+async fn a_long_reply_of_short_elements_is_left_to_the_runtime_before_it_is_whole() {
+    let (mut connection, mut theirs, mut answered) = asked().await;
+    theirs.write_all(b"*20000\r\n").await.expect("written");
+    theirs.write_all(&b"$1\r\nx\r\n".repeat(3000)).await.expect("written");
+    read_until_left(&mut connection).await;
+    assert!(connection.told_by == ToldBy::RuntimeForNow && connection.ended.is_none());
+    assert!(answered.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn nothing_is_written_to_a_connection_that_has_ended() {
+    let (mut connection, mut theirs, _answered) = asked().await;
+    theirs.shutdown().await.expect("closed for writing");
+    read_until_left(&mut connection).await;
+    let (answer, _next_answered) = oneshot::channel();
+    connection.queue(Outgoing::one(&Command::new("INCR").arg("k"), Arc::new(Budget::new(usize::MAX)), Some(answer)));
+    assert!(!connection.write_now());
+    assert_eq!(connection.take_unsent("the node closed the connection").len(), 0, "it has never worked");
+    let (mut worked, mut theirs, _answered) = asked().await;
+    theirs.write_all(b"*0\r\n").await.expect("written");
+    theirs.shutdown().await.expect("closed for writing");
+    read_until_left(&mut worked).await;
+    let (answer, _next_answered) = oneshot::channel();
+    worked.queue(Outgoing::one(&Command::new("INCR").arg("k"), Arc::new(Budget::new(usize::MAX)), Some(answer)));
+    assert!(!worked.write_now());
+    assert_eq!(worked.take_unsent("the node closed the connection").len(), 1, "it goes to the next connection");
+}
