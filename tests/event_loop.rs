@@ -25,12 +25,16 @@ fn many_fan_outs(cluster: &Cluster) {
     }
 }
 
+/// After a first round, in which links open or come back, the runtime is not needed.
+fn short_replies_do_not_wake_the_runtime(cluster: &Cluster) {
+    many_fan_outs(cluster);
+    let sleeps = sleeps_during(cluster, || many_fan_outs(cluster));
+    assert!(sleeps < FEW, "the runtime was woken {sleeps} times for 200 requests of two short replies each");
+}
+
 #[test]
 fn short_replies_are_read_by_the_main_thread() {
-    let cluster = Cluster::start(3);
-    many_fan_outs(&cluster);
-    let sleeps = sleeps_during(&cluster, || many_fan_outs(&cluster));
-    assert!(sleeps < FEW, "the runtime was woken {sleeps} times for 200 requests of two short replies each");
+    short_replies_do_not_wake_the_runtime(&Cluster::start(3));
 }
 
 #[test]
@@ -51,9 +55,7 @@ fn a_long_reply_is_read_by_the_runtime_and_what_comes_after_it_is_not() {
             }
         });
         assert!(sleeps > 0, "the runtime has not been woken for a long reply");
-        many_fan_outs(&cluster);
-        let sleeps = sleeps_during(&cluster, || many_fan_outs(&cluster));
-        assert!(sleeps < FEW, "the runtime was woken {sleeps} times for short replies after a long one");
+        short_replies_do_not_wake_the_runtime(&cluster);
     }
 }
 
@@ -71,9 +73,7 @@ fn many_requests_at_once_are_read_by_the_runtime() {
         wires.iter_mut().for_each(|wire| assert_eq!(text_of(&wire.read_frame()), "*3 :0 :0 :0"));
     });
     assert!(sleeps > 0, "the main thread has read 32 replies at once");
-    many_fan_outs(&cluster);
-    let sleeps = sleeps_during(&cluster, || many_fan_outs(&cluster));
-    assert!(sleeps < FEW, "the runtime was woken {sleeps} times for short replies after many");
+    short_replies_do_not_wake_the_runtime(&cluster);
 }
 
 #[test]

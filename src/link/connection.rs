@@ -268,38 +268,47 @@ impl Connection {
     pub(super) fn read_now(&mut self, here: bool) -> bool {
         /// With more requests than this the runtime reads, while this thread takes further ones.
         const MANY: usize = 4;
-        if self.told_by != ToldBy::Watcher || self.ended.is_some() {
-            return false;
+        if self.is_watched() {
+            if self.pending.len() > MANY {
+                self.told_by = ToldBy::RuntimeForNow;
+            } else {
+                self.read_past_owner(here);
+            }
+            self.tell_owner();
         }
-        let are_many = self.pending.len() > MANY;
-        let mut context = Context::from_waker(Waker::noop());
-        if !are_many && let Poll::Ready(Err(cause)) = self.poll_read_once(&mut context, here) {
-            self.ended = Some(cause);
-        }
-        if are_many || self.is_in_long_reply() {
-            self.told_by = ToldBy::RuntimeForNow;
-        }
-        let goes_on = self.told_by == ToldBy::Watcher && self.ended.is_none();
-        // The owner may wait for this to send more, or to end.
-        if !goes_on || self.pending.is_empty() && (self.is_unused || !self.waiting.is_empty()) {
-            self.owner.wake_by_ref();
-        }
-        goes_on
+        self.is_watched()
     }
 
     /// Reads what has come, where the event loop has not told of it yet.
     pub(super) fn look(&mut self) {
-        let mut context = Context::from_waker(Waker::noop());
-        while self.told_by == ToldBy::Watcher && self.ended.is_none() {
-            match self.poll_read_once(&mut context, false) {
-                // The runtime goes on, for as long as it takes.
-                Poll::Ready(Ok(())) if self.is_in_long_reply() => self.told_by = ToldBy::RuntimeForNow,
-                Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(cause)) => self.ended = Some(cause),
-                Poll::Pending => return,
-            }
+        while self.is_watched() && self.read_past_owner(false) {}
+        self.tell_owner();
+    }
+
+    /// Whether it is read where an event loop tells of what comes.
+    fn is_watched(&self) -> bool {
+        self.told_by == ToldBy::Watcher && self.ended.is_none()
+    }
+
+    /// Reads what has come, and leaves the rest of what is long to the runtime. `false` if nothing has come.
+    fn read_past_owner(&mut self, here: bool) -> bool {
+        let read = self.poll_read_once(&mut Context::from_waker(Waker::noop()), here);
+        let has_come = read.is_ready();
+        if let Poll::Ready(Err(cause)) = read {
+            self.ended = Some(cause);
         }
-        self.owner.wake_by_ref();
+        if self.is_in_long_reply() {
+            self.told_by = ToldBy::RuntimeForNow;
+        }
+        has_come
+    }
+
+    /// Wakes the owner if it has to read from now on, or may have waited for this to send more, or to end.
+    fn tell_owner(&self) {
+        let is_idle = self.pending.is_empty();
+        if !self.is_watched() || is_idle && (self.is_unused || !self.waiting.is_empty()) {
+            self.owner.wake_by_ref();
+        }
     }
 
     /// The event loop tells nothing of this connection.

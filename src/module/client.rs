@@ -51,17 +51,11 @@ pub(super) fn serve(ctx: Ctx, mut work: Work, goes_on: GoesOn) {
     link::cork();
     let _entered = runtime.enter();
     let begun = Arc::new(Begun { runtime: runtime.clone(), goes_on, state: Mutex::default() });
-    let waker = Waker::from(begun.clone());
-    let mut context = Context::from_waker(&waker);
-    let first_poll = catch_unwind(AssertUnwindSafe(|| main_thread::enter(ctx, || work.as_mut().poll(&mut context))));
-    match first_poll {
-        Ok(Poll::Ready(result)) => client.send(&result),
-        Err(_) => client.send(&Err(internal_error())),
-        Ok(Poll::Pending) if flags.deny_blocking() => client.send(&Err(Error::Invalid(CANNOT_WAIT.into()))),
-        Ok(Poll::Pending) => {
-            let (blocked, mut cancelled) = Blocked::block(ctx, flags.is_resp3());
-            // From now on the disconnection of the client is one of the things that are waited for.
-            let _ = cancelled.poll_unpin(&mut context);
+    match main_thread::enter(ctx, || begun.poll(&mut work)) {
+        Poll::Ready(result) => client.send(&result),
+        Poll::Pending if flags.deny_blocking() => client.send(&Err(Error::Invalid(CANNOT_WAIT.into()))),
+        Poll::Pending => {
+            let (blocked, cancelled) = Blocked::block(ctx, flags.is_resp3());
             begun.park(Parked { work, blocked, cancelled });
         }
     }
@@ -105,7 +99,19 @@ impl Begun {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn park(&self, parked: Parked) {
+    /// Polls the work, which wakes this when there is more to do. A panic is an error of the request.
+    fn poll(self: &Arc<Self>, work: &mut Work) -> Poll<Result<Reply, Error>> {
+        let waker = Waker::from(self.clone());
+        let poll = || work.as_mut().poll(&mut Context::from_waker(&waker));
+        catch_unwind(AssertUnwindSafe(poll)).unwrap_or_else(|_| Poll::Ready(Err(internal_error())))
+    }
+
+    /// Keeps the request until something that it waits for has come; that its client has gone is one of these things.
+    fn park(self: &Arc<Self>, mut parked: Parked) {
+        let waker = Waker::from(self.clone());
+        if parked.cancelled.poll_unpin(&mut Context::from_waker(&waker)).is_ready() {
+            return;
+        }
         let mut state = self.lock();
         if state.is_woken {
             drop(state);
@@ -120,12 +126,8 @@ impl Begun {
         link::cork();
         let _entered = self.runtime.enter();
         self.lock().is_woken = false;
-        let waker = Waker::from(self.clone());
-        let mut context = Context::from_waker(&waker);
-        let poll = catch_unwind(AssertUnwindSafe(|| parked.work.as_mut().poll(&mut context)));
-        match poll.unwrap_or_else(|_| Poll::Ready(Err(internal_error()))) {
+        match self.poll(&mut parked.work) {
             Poll::Ready(result) => parked.blocked.answer(&result),
-            Poll::Pending if parked.cancelled.poll_unpin(&mut context).is_ready() => {}
             Poll::Pending => self.park(parked),
         }
     }

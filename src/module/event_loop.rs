@@ -50,7 +50,7 @@ fn watched() -> MutexGuard<'static, Entries> {
 pub(super) fn watch(socket: Arc<Socket>, reader: Weak<dyn Reader>) -> Watch {
     let is_over = Arc::new(AtomicBool::new(false));
     let entry = Entry { socket, reader, is_over: is_over.clone() };
-    main_thread::post(Box::new(|_| add(entry)));
+    main_thread::post(|_| add(entry));
     Watch { is_over }
 }
 

@@ -35,7 +35,7 @@ struct Queue {
     is_scheduled: bool,
 }
 
-pub(super) type Job = Box<dyn FnOnce(Turn) + Send>;
+type Job = Box<dyn FnOnce(Turn) + Send>;
 
 /// The longest that the main thread is kept at a time, by all requests together.
 pub(super) const LONGEST_TURN: Duration = Duration::from_millis(1);
@@ -103,19 +103,19 @@ pub(super) async fn run<T: Send + 'static>(job: impl FnOnce(Ctx) -> T + Send + '
 /// As [`run`].
 pub(super) async fn in_turn<T: Send + 'static>(job: impl FnOnce(Turn) -> T + Send + 'static) -> Result<T, Error> {
     let (sender, receiver) = oneshot::channel();
-    post(Box::new(move |turn| {
+    post(move |turn| {
         if !sender.is_closed() {
             // The request may be given up while the job runs.
             let _ = sender.send(job(turn));
         }
-    }));
+    });
     receiver.await.map_err(|_| Error::Invalid("internal error on the main thread".into()))
 }
 
 /// Leaves a job to the main thread.
-pub(super) fn post(job: Job) {
+pub(super) fn post(job: impl FnOnce(Turn) + Send + 'static) {
     let mut queue = queue();
-    queue.jobs.push_back(job);
+    queue.jobs.push_back(Box::new(job));
     if !queue.is_scheduled {
         queue.is_scheduled = api::add_one_shot(arrived);
         if !queue.is_scheduled {
