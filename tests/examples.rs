@@ -96,6 +96,24 @@ mod sum {
         both(44);
     }
 
+    /// The server would look at the commands that are gone.
+    #[test]
+    fn connections_whose_last_command_was_its_own_go_with_it_and_no_others() {
+        let cluster = Cluster::start(3);
+        let (node, key) = (cluster.node(0), cluster.key_for(0, "n"));
+        load(node, "sum");
+        let (mut gone, mut stays) = (node.wire(), node.wire());
+        for _ in 0..5 {
+            assert_eq!(gone.ask(&["SUMX.SUM", &key]), ":0");
+            assert_eq!(stays.ask(&["RMR.SUM", &key]), ":0");
+            unload(node, "sumx");
+            assert!(gone.try_call(&["PING"]).is_err());
+            assert!(stays.ask(&["CLIENT", "LIST"]).contains("cmd=client|list"));
+            load(node, "sum");
+            gone = node.wire();
+        }
+    }
+
     /// A request is answered a moment before it counts as done, so an unload right after one may be refused.
     fn unload(node: &Server, name: &str) {
         eventually(Duration::from_secs(5), "the module is unloaded", || {

@@ -5,6 +5,7 @@
 //! [`call`](super::call), users are in [`user`](super::user).
 
 use std::ffi::{CStr, CString, c_char, c_int, c_longlong, c_void};
+use std::mem::MaybeUninit;
 use std::ptr::{self, NonNull};
 
 use redis_module::raw;
@@ -355,6 +356,18 @@ pub(super) fn client_name(ctx: Ctx, id: u64) -> Option<OwnedString> {
     let name = probe!(RedisModule_GetClientNameById)?;
     // SAFETY: a live context; the name is ours to free.
     OwnedString::from_raw(unsafe { name(ctx.0, id) })
+}
+
+/// The file that this code was loaded from, as the server named it to the linker.
+pub(super) fn own_file() -> Option<Vec<u8>> {
+    let mut info = MaybeUninit::<libc::Dl_info>::zeroed();
+    // SAFETY: an address within this file; of what is written there only the name is read, which lives as long as the
+    // file is loaded.
+    unsafe {
+        (libc::dladdr(own_file as *const c_void, info.as_mut_ptr()) != 0).then_some(())?;
+        let name = info.assume_init().dli_fname;
+        (!name.is_null()).then(|| CStr::from_ptr(name).to_bytes().to_vec())
+    }
 }
 
 /// Where a reply goes: the context of a command, or that of a blocked client. The latter may be used from any one
