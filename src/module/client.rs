@@ -85,6 +85,8 @@ struct Begun {
 #[derive(Default)]
 struct Progress {
     is_woken: bool,
+    /// What has come may be long.
+    is_for_runtime: bool,
     parked: Option<Parked>,
 }
 
@@ -121,11 +123,18 @@ impl Begun {
         }
     }
 
-    /// Goes on in the main thread.
+    /// Goes on in the main thread, unless something has meanwhile come to the runtime, too.
     fn go_on(self: Arc<Self>, mut parked: Parked) {
+        {
+            let mut state = self.lock();
+            if state.is_for_runtime {
+                self.runtime.spawn(parked.finish());
+                return;
+            }
+            state.is_woken = false;
+        }
         link::cork();
         let _entered = self.runtime.enter();
-        self.lock().is_woken = false;
         match self.poll(&mut parked.work) {
             Poll::Ready(result) => parked.blocked.answer(&result),
             Poll::Pending => self.park(parked),
@@ -139,13 +148,15 @@ impl Wake for Begun {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
+        let goes_on_here = self.goes_on == GoesOn::WhereItIsRead && link::may_go_on_here();
         let parked = {
             let mut state = self.lock();
             state.is_woken = true;
+            state.is_for_runtime |= !goes_on_here;
             state.parked.take()
         };
         let Some(parked) = parked else { return };
-        if self.goes_on == GoesOn::WhereItIsRead && link::may_go_on_here() {
+        if goes_on_here {
             READY.with_borrow_mut(|ready| ready.push((self.clone(), parked)));
         } else {
             // A runtime that has ended drops it, which answers the client with an error.
