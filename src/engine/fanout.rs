@@ -1,7 +1,6 @@
 //! Fan-out: one command to many nodes.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::exchange::Exchange;
 use super::map::no_shards;
@@ -46,7 +45,7 @@ pub struct FanOut {
     engine: Engine,
     command: Command,
     targets: Targets,
-    options: Options,
+    pub(super) options: Options,
 }
 
 impl FanOut {
@@ -57,24 +56,6 @@ impl FanOut {
     /// Which nodes. Default: [`Targets::Primaries`].
     pub fn targets(mut self, targets: Targets) -> Self {
         self.targets = targets;
-        self
-    }
-
-    /// The most that the fan-out may take. Default: the engine's timeout.
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.options.timeout = Some(timeout);
-        self
-    }
-
-    /// Whether failed nodes are left to whoever reads the replies. Default: `false`.
-    pub fn partial(mut self, partial: bool) -> Self {
-        self.options.partial = partial;
-        self
-    }
-
-    /// All options at once.
-    pub fn with_options(mut self, options: Options) -> Self {
-        self.options = options;
         self
     }
 

@@ -2,7 +2,6 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::exchange::Exchange;
 use super::outcomes::{Gathered, Outcomes};
@@ -26,30 +25,12 @@ use crate::topology::{BoxFuture, Node, Topology};
 pub struct Map {
     engine: Engine,
     commands: Commands,
-    options: Options,
+    pub(super) options: Options,
 }
 
 impl Map {
     pub(super) fn new(engine: Engine, commands: Commands) -> Self {
         Self { engine, commands, options: Options::default() }
-    }
-
-    /// The most that the map may take. Default: the engine's timeout.
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.options.timeout = Some(timeout);
-        self
-    }
-
-    /// Whether failed commands are left to whoever reads the replies. Default: `false`.
-    pub fn partial(mut self, partial: bool) -> Self {
-        self.options.partial = partial;
-        self
-    }
-
-    /// All options at once.
-    pub fn with_options(mut self, options: Options) -> Self {
-        self.options = options;
-        self
     }
 
     /// Reduces the replies, and runs the steps that the reducer starts.

@@ -4,6 +4,7 @@ mod addressed;
 mod alone;
 #[cfg(feature = "module")]
 mod at_nodes;
+mod builder;
 mod exchange;
 mod fanout;
 mod map;
@@ -11,20 +12,20 @@ mod outcomes;
 mod plan;
 mod redirect;
 mod replies;
+mod request;
 mod stats;
 mod step;
 mod unfit;
 mod view;
 mod way;
 
-use std::future::IntoFuture;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 #[cfg(feature = "module")]
 pub(crate) use at_nodes::Said;
+pub use builder::Builder;
 pub use fanout::{FanOut, Targets};
 pub use map::Map;
 pub use replies::{Replies, ShardReply};
@@ -38,21 +39,16 @@ pub(crate) use unfit::check_each as check_each_fit;
 pub(crate) use unfit::why_unfit;
 
 use bytes::Bytes;
-use futures_util::FutureExt;
 
-use crate::combine::Combine;
 use crate::command::Command;
 use crate::commands::{Commands, PerKey};
 use crate::error::Error;
-use crate::link::{Budget, Link, LinkOptions, Links, Protocol, Watcher};
+use crate::link::{Budget, Link, Protocol};
 #[cfg(feature = "module")]
 use crate::shard::key_slot;
 use crate::shard::{Crc16Slots, Crc32Partition, ShardFunc};
-use crate::topology::{Address, BoxFuture, Node, NodeProvider, RedisCluster, Topology};
-use view::{ThroughSeeds, View, Views};
-
-/// How often a cluster that is followed from outside is asked for its topology, besides at signs of a change.
-const REFRESH_EVERY: Duration = Duration::from_secs(1);
+use crate::topology::{BoxFuture, Node, Topology};
+use view::{View, Views};
 
 /// Sends commands to shards. Cheap to clone; all clones share links, topology and figures.
 ///
@@ -465,128 +461,3 @@ impl Drop for Flight<'_> {
         }
     }
 }
-
-/// Sets an [`Engine`] up.
-#[derive(Default)]
-pub struct Builder {
-    provider: Option<Arc<dyn NodeProvider>>,
-    seeds: Option<Vec<Address>>,
-    shard_func: Option<Box<dyn ShardFunc>>,
-    links: LinkOptions,
-    watcher: Option<Arc<dyn Watcher>>,
-    local: Option<Arc<dyn Link>>,
-    timeout: Option<Duration>,
-}
-
-impl Builder {
-    /// Who is there. Without one, no node is.
-    #[must_use]
-    pub fn provider(mut self, provider: impl NodeProvider) -> Self {
-        self.provider = Some(Arc::new(provider));
-        self
-    }
-
-    /// A Redis Cluster that is found through any of these nodes, and followed from then on.
-    #[must_use]
-    pub fn cluster(mut self, seeds: Vec<Address>) -> Self {
-        self.seeds = Some(seeds);
-        self
-    }
-
-    /// Which node a command belongs to. Default: CRC16 slots where the provider knows slots, CRC32 elsewhere.
-    #[must_use]
-    pub fn shard_func(mut self, shard_func: impl ShardFunc) -> Self {
-        self.shard_func = Some(Box::new(shard_func));
-        self
-    }
-
-    /// How links connect.
-    #[must_use]
-    pub fn links(mut self, options: LinkOptions) -> Self {
-        self.links = options;
-        self
-    }
-
-    /// Who tells what has come on links in place of the runtime.
-    #[cfg(feature = "module")]
-    pub(crate) fn watcher(mut self, watcher: impl Watcher + 'static) -> Self {
-        self.watcher = Some(Arc::new(watcher));
-        self
-    }
-
-    /// Serves the share of the node that this process is.
-    #[must_use]
-    pub fn local_link(mut self, link: Arc<dyn Link>) -> Self {
-        self.local = Some(link);
-        self
-    }
-
-    /// The time that a request has unless it says otherwise. Default: 5 s.
-    #[must_use]
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = Some(timeout);
-        self
-    }
-
-    /// The engine. Must be called within a tokio runtime: the topology is followed from now on.
-    pub fn build(self) -> Engine {
-        let stats = Arc::new(Stats::default());
-        let links = Arc::new(Links::new(self.links, self.watcher));
-        let through_seeds = |seeds| -> Arc<dyn NodeProvider> {
-            let ask = ThroughSeeds { links: links.clone(), seeds };
-            Arc::new(RedisCluster::new(ask, || REFRESH_EVERY))
-        };
-        let provider = self.provider.or_else(|| self.seeds.map(through_seeds));
-        let shared = Arc::new(Shared {
-            views: Views::new(provider, links, self.local),
-            shard_func: self.shard_func,
-            limits: Limits {
-                timeout_ms: AtomicU64::new(self.timeout.unwrap_or(Duration::from_secs(5)).as_millis() as u64),
-                max_in_flight: AtomicUsize::new(10_000),
-                max_reply_bytes: AtomicUsize::new(1 << 30),
-            },
-            stats,
-        });
-        tokio::spawn(view::follow(Arc::downgrade(&shared)));
-        Engine { shared, scope: Scope::default() }
-    }
-}
-
-/// What maps and fan-outs do alike: `.await` gives the replies, and reducers that can be split run where the data is.
-macro_rules! gathers {
-    ($builder:ty) => {
-        impl $builder {
-            /// Reduces the replies where they are: each node its own share, where it runs the same module, and here the
-            /// rest. The place of a reply is that of its command in a map, and that of its node in a fan-out.
-            ///
-            /// # Errors
-            /// As of the request itself; [`Error::Mixed`] for a reply that the reducer cannot take. With partial results
-            /// allowed, failures are left out.
-            pub fn combine<C: Combine>(self, combine: C) -> BoxFuture<'static, Result<C::Output, Error>> {
-                Box::pin(async move { self.combine_beside_failures(combine).await.map(|(output, _)| output) })
-            }
-
-            /// The same, with the failures that partial results leave out.
-            ///
-            /// # Errors
-            /// As of [`combine`](Self::combine).
-            pub async fn combine_beside_failures<C: Combine>(self, combine: C) -> Result<(C::Output, Replies), Error> {
-                let combine = Arc::new(combine);
-                let gathered = AssertUnwindSafe(self.gather(Some(combine.clone()))).catch_unwind().await;
-                step::combined(&*combine, gathered)
-            }
-        }
-
-        impl IntoFuture for $builder {
-            type Output = Result<Replies, Error>;
-            type IntoFuture = BoxFuture<'static, Self::Output>;
-
-            fn into_future(self) -> Self::IntoFuture {
-                Box::pin(async move { Ok(self.gather(None).await?.0) })
-            }
-        }
-    };
-}
-
-gathers!(Map);
-gathers!(FanOut);

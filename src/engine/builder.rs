@@ -1,0 +1,100 @@
+//! How an [`Engine`] comes to be.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::time::Duration;
+
+use super::view::{self, ThroughSeeds, Views};
+use super::{Engine, Limits, Scope, Shared, Stats};
+use crate::link::{Link, LinkOptions, Links, Watcher};
+use crate::shard::ShardFunc;
+use crate::topology::{Address, NodeProvider, RedisCluster};
+
+/// How often a cluster that is followed from outside is asked for its topology, besides at signs of a change.
+const REFRESH_EVERY: Duration = Duration::from_secs(1);
+
+/// Sets an [`Engine`] up.
+#[derive(Default)]
+pub struct Builder {
+    provider: Option<Arc<dyn NodeProvider>>,
+    seeds: Option<Vec<Address>>,
+    shard_func: Option<Box<dyn ShardFunc>>,
+    links: LinkOptions,
+    watcher: Option<Arc<dyn Watcher>>,
+    local: Option<Arc<dyn Link>>,
+    timeout: Option<Duration>,
+}
+
+impl Builder {
+    /// Who is there. Without one, no node is.
+    #[must_use]
+    pub fn provider(mut self, provider: impl NodeProvider) -> Self {
+        self.provider = Some(Arc::new(provider));
+        self
+    }
+
+    /// A Redis Cluster that is found through any of these nodes, and followed from then on.
+    #[must_use]
+    pub fn cluster(mut self, seeds: Vec<Address>) -> Self {
+        self.seeds = Some(seeds);
+        self
+    }
+
+    /// Which node a command belongs to. Default: CRC16 slots where the provider knows slots, CRC32 elsewhere.
+    #[must_use]
+    pub fn shard_func(mut self, shard_func: impl ShardFunc) -> Self {
+        self.shard_func = Some(Box::new(shard_func));
+        self
+    }
+
+    /// How links connect.
+    #[must_use]
+    pub fn links(mut self, options: LinkOptions) -> Self {
+        self.links = options;
+        self
+    }
+
+    /// Who tells what has come on links in place of the runtime.
+    #[cfg(feature = "module")]
+    pub(crate) fn watcher(mut self, watcher: impl Watcher + 'static) -> Self {
+        self.watcher = Some(Arc::new(watcher));
+        self
+    }
+
+    /// Serves the share of the node that this process is.
+    #[must_use]
+    pub fn local_link(mut self, link: Arc<dyn Link>) -> Self {
+        self.local = Some(link);
+        self
+    }
+
+    /// The time that a request has unless it says otherwise. Default: 5 s.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// The engine. Must be called within a tokio runtime: the topology is followed from now on.
+    pub fn build(self) -> Engine {
+        let stats = Arc::new(Stats::default());
+        let links = Arc::new(Links::new(self.links, self.watcher));
+        let through_seeds = |seeds| -> Arc<dyn NodeProvider> {
+            let ask = ThroughSeeds { links: links.clone(), seeds };
+            Arc::new(RedisCluster::new(ask, || REFRESH_EVERY))
+        };
+        let provider = self.provider.or_else(|| self.seeds.map(through_seeds));
+        let shared = Arc::new(Shared {
+            views: Views::new(provider, links, self.local),
+            shard_func: self.shard_func,
+            limits: Limits {
+                timeout_ms: AtomicU64::new(self.timeout.unwrap_or(Duration::from_secs(5)).as_millis() as u64),
+                max_in_flight: AtomicUsize::new(10_000),
+                max_reply_bytes: AtomicUsize::new(1 << 30),
+            },
+            stats,
+        });
+        tokio::spawn(view::follow(Arc::downgrade(&shared)));
+        Engine { shared, scope: Scope::default() }
+    }
+}
