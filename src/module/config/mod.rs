@@ -3,109 +3,25 @@
 //! One table says all there is to say about each: its name, default, range and whether it can change at run time. Values
 //! stand in atomics, so that requests read them without a lock; a change takes effect with the next request.
 
-use std::ffi::{CString, c_char, c_int, c_longlong, c_uint, c_void};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+mod registration;
+mod setting;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use redis_module::raw;
 
-use super::api::{Ctx, OwnedString, required, string_bytes};
+use super::api::Ctx;
 use super::proxy::{self, Mode};
 use super::{direct, main_thread, state};
 use crate::engine::Engine;
 use crate::exec::Overrides;
 use crate::link::Credentials;
 use crate::topology::StaticList;
-
-/// A setting that is a number.
-struct Number {
-    name: &'static str,
-    default: i64,
-    min: i64,
-    max: i64,
-    flags: u32,
-    value: AtomicI64,
-}
-
-impl Number {
-    const fn new(name: &'static str, default: i64, min: i64, max: i64) -> Self {
-        Self { name, default, min, max, flags: raw::REDISMODULE_CONFIG_DEFAULT, value: AtomicI64::new(default) }
-    }
-
-    const fn with_flags(mut self, flags: u32) -> Self {
-        self.flags = flags;
-        self
-    }
-
-    fn get(&self) -> i64 {
-        self.value.load(Relaxed)
-    }
-
-    fn set(&self, value: i64) {
-        self.value.store(value, Relaxed);
-    }
-
-    /// Reads a value as `CONFIG SET` does: a size of memory may have a unit.
-    fn parse(&self, text: &str) -> Option<i64> {
-        const UNITS: [(&str, i64); 7] = [
-            ("kb", 1 << 10),
-            ("mb", 1 << 20),
-            ("gb", 1 << 30),
-            ("k", 1000),
-            ("m", 1_000_000),
-            ("g", 1_000_000_000),
-            ("b", 1),
-        ];
-        let text = text.to_ascii_lowercase();
-        let unit = UNITS.iter().find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, *factor)));
-        match unit {
-            Some((digits, factor)) if self.flags & raw::REDISMODULE_CONFIG_MEMORY != 0 => {
-                digits.parse::<i64>().ok()?.checked_mul(factor)
-            }
-            _ => text.parse().ok(),
-        }
-    }
-
-    fn millis(&self) -> Duration {
-        Duration::from_millis(self.get().unsigned_abs())
-    }
-}
-
-/// A setting that is one of a few words.
-struct Choice {
-    name: &'static str,
-    words: &'static [&'static str],
-    value: AtomicI64,
-}
-
-impl Choice {
-    const fn new(name: &'static str, words: &'static [&'static str]) -> Self {
-        Self { name, words, value: AtomicI64::new(0) }
-    }
-}
-
-/// A setting that is text.
-struct Text {
-    name: &'static str,
-    flags: u32,
-    /// Says what is wrong with a value.
-    check: fn(&[u8]) -> Result<(), String>,
-    /// Bytes: a password need not be UTF-8.
-    value: Mutex<Vec<u8>>,
-}
-
-impl Text {
-    const fn new(name: &'static str, flags: u32, check: fn(&[u8]) -> Result<(), String>) -> Self {
-        Self { name, flags, check, value: Mutex::new(Vec::new()) }
-    }
-
-    fn value(&self) -> MutexGuard<'_, Vec<u8>> {
-        self.value.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
+use registration::{load_values, register_choice, register_number, register_text};
+use setting::{Choice, Number, Text};
 
 const HOUR_MS: i64 = 3_600_000;
 
@@ -295,10 +211,7 @@ pub(super) fn register(ctx: Ctx, args: &[&[u8]]) -> Result<(), String> {
     for text in TEXTS {
         register_text(ctx, text)?;
     }
-    // SAFETY: a context of OnLoad.
-    if unsafe { required!(RedisModule_LoadConfigs)(ctx.0) } != raw::REDISMODULE_OK as c_int {
-        return Err("the settings in the configuration are not accepted".into());
-    }
+    load_values(ctx)?;
     check_together()?;
     read_overrides()?;
     proxy::enter(proxy_mode())
@@ -340,179 +253,15 @@ fn read_arguments(args: &[&[u8]]) -> Result<(), String> {
     Ok(())
 }
 
-fn registered(name: &str, status: c_int) -> Result<(), String> {
-    if status == raw::REDISMODULE_OK as c_int {
-        Ok(())
-    } else {
-        Err(format!("the setting rmr.{name} cannot be registered"))
+/// Brings the values into use.
+fn apply_all() -> Result<(), String> {
+    check_together()?;
+    read_overrides()?;
+    if let Some(engine) = state::engine_if_started() {
+        apply_limits(&engine);
     }
-}
-
-fn privdata<T>(setting: &'static T) -> *mut c_void {
-    std::ptr::from_ref(setting).cast_mut().cast()
-}
-
-fn register_number(ctx: Ctx, number: &'static Number) -> Result<(), String> {
-    let name = CString::new(number.name).unwrap_or_default();
-    // SAFETY: a context of OnLoad; the private data is a static `Number`, as the callbacks take it to be.
-    let status = unsafe {
-        required!(RedisModule_RegisterNumericConfig)(
-            ctx.0,
-            name.as_ptr(),
-            number.get(),
-            number.flags,
-            number.min,
-            number.max,
-            Some(get_number),
-            Some(set_number),
-            Some(apply),
-            privdata(number),
-        )
-    };
-    registered(number.name, status)
-}
-
-fn register_choice(ctx: Ctx, choice: &'static Choice) -> Result<(), String> {
-    let name = CString::new(choice.name).unwrap_or_default();
-    let words: Vec<CString> = choice.words.iter().map(|word| CString::new(*word).unwrap_or_default()).collect();
-    let mut pointers: Vec<*const c_char> = words.iter().map(|word| word.as_ptr()).collect();
-    let values: Vec<c_int> = (0..words.len() as c_int).collect();
-    // SAFETY: as above; the server copies words and values.
-    let status = unsafe {
-        required!(RedisModule_RegisterEnumConfig)(
-            ctx.0,
-            name.as_ptr(),
-            choice.value.load(Relaxed) as c_int,
-            raw::REDISMODULE_CONFIG_DEFAULT as c_uint,
-            pointers.as_mut_ptr(),
-            values.as_ptr(),
-            words.len() as c_int,
-            Some(get_choice),
-            Some(set_choice),
-            Some(apply),
-            privdata(choice),
-        )
-    };
-    registered(choice.name, status)
-}
-
-fn register_text(ctx: Ctx, text: &'static Text) -> Result<(), String> {
-    let name = CString::new(text.name).unwrap_or_default();
-    let default = CString::new(text.value().as_slice()).map_err(|_| format!("{} holds a zero byte", text.name))?;
-    // SAFETY: as above.
-    let status = unsafe {
-        required!(RedisModule_RegisterStringConfig)(
-            ctx.0,
-            name.as_ptr(),
-            default.as_ptr(),
-            text.flags,
-            Some(get_text),
-            Some(set_text),
-            Some(apply),
-            privdata(text),
-        )
-    };
-    registered(text.name, status)
-}
-
-unsafe extern "C" fn get_number(_: *const c_char, number: *mut c_void) -> c_longlong {
-    // SAFETY: the private data of `register_number`.
-    unsafe { &*number.cast::<Number>() }.get()
-}
-
-/// The server has checked the range.
-unsafe extern "C" fn set_number(
-    _: *const c_char,
-    value: c_longlong,
-    number: *mut c_void,
-    _: *mut *mut raw::RedisModuleString,
-) -> c_int {
-    // SAFETY: the private data of `register_number`.
-    unsafe { &*number.cast::<Number>() }.set(value);
-    raw::REDISMODULE_OK as c_int
-}
-
-unsafe extern "C" fn get_choice(_: *const c_char, choice: *mut c_void) -> c_int {
-    // SAFETY: the private data of `register_choice`.
-    unsafe { &*choice.cast::<Choice>() }.value.load(Relaxed) as c_int
-}
-
-/// The server has checked that it is one of the values.
-unsafe extern "C" fn set_choice(
-    _: *const c_char,
-    value: c_int,
-    choice: *mut c_void,
-    _: *mut *mut raw::RedisModuleString,
-) -> c_int {
-    // SAFETY: the private data of `register_choice`.
-    unsafe { &*choice.cast::<Choice>() }.value.store(i64::from(value), Relaxed);
-    raw::REDISMODULE_OK as c_int
-}
-
-thread_local! {
-    /// What `CONFIG GET` was last answered with: the server copies it, and does not free it.
-    static SHOWN: std::cell::RefCell<Option<OwnedString>> = const { std::cell::RefCell::new(None) };
-}
-
-unsafe extern "C" fn get_text(_: *const c_char, text: *mut c_void) -> *mut raw::RedisModuleString {
-    // SAFETY: the private data of `register_text`.
-    let text = unsafe { &*text.cast::<Text>() };
-    let shown = OwnedString::new(&text.value());
-    let pointer = shown.as_ptr();
-    SHOWN.with_borrow_mut(|last| *last = Some(shown));
-    pointer
-}
-
-unsafe extern "C" fn set_text(
-    _: *const c_char,
-    value: *mut raw::RedisModuleString,
-    text: *mut c_void,
-    error: *mut *mut raw::RedisModuleString,
-) -> c_int {
-    // SAFETY: the private data of `register_text`, and a string that lives for this call.
-    let (text, value) = unsafe { (&*text.cast::<Text>(), string_bytes(value)) };
-    match (text.check)(value) {
-        Ok(()) => {
-            *text.value() = value.to_vec();
-            raw::REDISMODULE_OK as c_int
-        }
-        Err(why) => {
-            // SAFETY: a place for a string, which the server frees.
-            unsafe { refuse(error, &why) }
-        }
-    }
-}
-
-/// Called once after all settings of one `CONFIG SET`; a refusal puts the old values back.
-unsafe extern "C" fn apply(
-    _: *mut raw::RedisModuleCtx,
-    _: *mut c_void,
-    error: *mut *mut raw::RedisModuleString,
-) -> c_int {
-    let applied = catch_unwind(AssertUnwindSafe(|| {
-        check_together()?;
-        read_overrides()?;
-        if let Some(engine) = state::engine_if_started() {
-            apply_limits(&engine);
-        }
-        state::rebuild_if_changed().map_err(|error| error.to_string())?;
-        proxy::enter(proxy_mode())
-    }));
-    match applied.unwrap_or_else(|_| Err("internal error".into())) {
-        Ok(()) => raw::REDISMODULE_OK as c_int,
-        // SAFETY: a place for a string, which the server frees.
-        Err(why) => unsafe { refuse(error, &why) },
-    }
-}
-
-/// # Safety
-/// `error` is null or a place for a string.
-unsafe fn refuse(error: *mut *mut raw::RedisModuleString, why: &str) -> c_int {
-    if !error.is_null() {
-        // SAFETY: as the caller says. The string is handed over.
-        unsafe { *error = OwnedString::new(why.as_bytes()).into_raw() };
-    }
-    raw::REDISMODULE_ERR as c_int
+    state::rebuild_if_changed().map_err(|error| error.to_string())?;
+    proxy::enter(proxy_mode())
 }
 
 /// What an engine is built from. A change of it means a new engine. There are passwords in it.

@@ -1,0 +1,94 @@
+//! The kinds of settings, and their values.
+
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use redis_module::raw;
+
+/// A setting that is a number.
+pub(super) struct Number {
+    pub(super) name: &'static str,
+    pub(super) default: i64,
+    pub(super) min: i64,
+    pub(super) max: i64,
+    pub(super) flags: u32,
+    pub(super) value: AtomicI64,
+}
+
+impl Number {
+    pub(super) const fn new(name: &'static str, default: i64, min: i64, max: i64) -> Self {
+        Self { name, default, min, max, flags: raw::REDISMODULE_CONFIG_DEFAULT, value: AtomicI64::new(default) }
+    }
+
+    pub(super) const fn with_flags(mut self, flags: u32) -> Self {
+        self.flags = flags;
+        self
+    }
+
+    pub(super) fn get(&self) -> i64 {
+        self.value.load(Relaxed)
+    }
+
+    pub(super) fn set(&self, value: i64) {
+        self.value.store(value, Relaxed);
+    }
+
+    /// Reads a value as `CONFIG SET` does: a size of memory may have a unit.
+    pub(super) fn parse(&self, text: &str) -> Option<i64> {
+        const UNITS: [(&str, i64); 7] = [
+            ("kb", 1 << 10),
+            ("mb", 1 << 20),
+            ("gb", 1 << 30),
+            ("k", 1000),
+            ("m", 1_000_000),
+            ("g", 1_000_000_000),
+            ("b", 1),
+        ];
+        let text = text.to_ascii_lowercase();
+        let unit = UNITS.iter().find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, *factor)));
+        match unit {
+            Some((digits, factor)) if self.flags & raw::REDISMODULE_CONFIG_MEMORY != 0 => {
+                digits.parse::<i64>().ok()?.checked_mul(factor)
+            }
+            _ => text.parse().ok(),
+        }
+    }
+
+    pub(super) fn millis(&self) -> Duration {
+        Duration::from_millis(self.get().unsigned_abs())
+    }
+}
+
+/// A setting that is one of a few words.
+pub(super) struct Choice {
+    pub(super) name: &'static str,
+    pub(super) words: &'static [&'static str],
+    pub(super) value: AtomicI64,
+}
+
+impl Choice {
+    pub(super) const fn new(name: &'static str, words: &'static [&'static str]) -> Self {
+        Self { name, words, value: AtomicI64::new(0) }
+    }
+}
+
+/// A setting that is text.
+pub(super) struct Text {
+    pub(super) name: &'static str,
+    pub(super) flags: u32,
+    /// Says what is wrong with a value.
+    pub(super) check: fn(&[u8]) -> Result<(), String>,
+    /// Bytes: a password need not be UTF-8.
+    pub(super) value: Mutex<Vec<u8>>,
+}
+
+impl Text {
+    pub(super) const fn new(name: &'static str, flags: u32, check: fn(&[u8]) -> Result<(), String>) -> Self {
+        Self { name, flags, check, value: Mutex::new(Vec::new()) }
+    }
+
+    pub(super) fn value(&self) -> MutexGuard<'_, Vec<u8>> {
+        self.value.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
