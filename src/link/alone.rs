@@ -1,12 +1,12 @@
-//! A command with a connection to itself: one that may block its connection would hold up all others that share it.
-//!
-//! Giving the command up closes the connection, which the server takes for the end of the wait.
+//! A connection that nobody shares: the first words on a new one, and a command with one to itself, since one that may
+//! block its connection would hold up all others.
 
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::pool::Links;
 use super::resp::{Scanner, decode};
+use super::stream::Stream;
 use super::{Budget, Failure, Protocol, Status};
 use crate::command::Command;
 use crate::reply::Reply;
@@ -14,7 +14,7 @@ use crate::topology::Endpoint;
 
 impl Links {
     /// Connects, sends the command, preceded by `ASKING` if so wanted, and waits for its reply for as long as the caller
-    /// does.
+    /// does. Giving the command up closes the connection, which the server takes for the end of the wait.
     pub(crate) async fn alone(
         &self,
         endpoint: Endpoint,
@@ -25,30 +25,41 @@ impl Links {
     ) -> Result<Reply, Failure> {
         let dialler = self.dialler(endpoint, protocol);
         let mut stream = dialler.dial(&Status::default()).await.map_err(Failure::Unreachable)?;
-        let lost = |error: &dyn std::fmt::Display| Failure::Lost(error.to_string());
-        let mut wire = Vec::new();
-        if asking {
-            Command::new("ASKING").write_to(&mut wire);
-        }
+        let prefix = asking.then(|| Command::new("ASKING"));
+        let commands = prefix.iter().chain([command]);
+        let last = call_all(&mut *stream, commands, budget).await?.pop();
+        last.ok_or_else(|| Failure::Lost("the node did not answer".into()))
+    }
+}
+
+/// Sends commands in one write, and reads a reply to each.
+pub(super) async fn call_all(
+    stream: &mut dyn Stream,
+    commands: impl Iterator<Item = &Command>,
+    budget: &Budget,
+) -> Result<Vec<Reply>, Failure> {
+    fn lost(error: impl std::fmt::Display) -> Failure {
+        Failure::Lost(error.to_string())
+    }
+    let (mut wire, mut expected) = (Vec::new(), 0);
+    for command in commands {
         command.write_to(&mut wire);
-        stream.write_all(&wire).await.map_err(|error| lost(&error))?;
-        let mut received = BytesMut::new();
-        let (mut scanner, mut to_skip) = (Scanner::default(), usize::from(asking));
-        loop {
-            while scanner.scan(&received).map_err(|error| lost(&error))? {
-                let whole = received.split_to(scanner.position()).freeze();
-                if to_skip == 0 {
-                    return decode(&whole, &mut 0).map_err(|error| lost(&error));
-                }
-                to_skip -= 1;
-                scanner = Scanner::default();
-            }
-            if !budget.has_room(received.len()) {
-                return Err(Failure::TooBig);
-            }
-            if stream.read_buf(&mut received).await.map_err(|error| lost(&error))? == 0 {
-                return Err(Failure::Lost("the node closed the connection".into()));
-            }
+        expected += 1;
+    }
+    stream.write_all(&wire).await.map_err(lost)?;
+    stream.flush().await.map_err(lost)?;
+    let (mut input, mut scanner) = (BytesMut::with_capacity(1024), Scanner::default());
+    let mut replies = Vec::with_capacity(expected);
+    while replies.len() < expected {
+        if scanner.scan(&input).map_err(lost)? {
+            let bytes = input.split_to(scanner.forget()).freeze();
+            replies.push(decode(&bytes, &mut 0).map_err(lost)?);
+            scanner.next_reply();
+        } else if !budget.has_room(input.len()) {
+            return Err(Failure::TooBig);
+        } else if stream.read_buf(&mut input).await.map_err(lost)? == 0 {
+            return Err(lost("the node closed the connection"));
         }
     }
+    Ok(replies)
 }

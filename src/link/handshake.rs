@@ -1,12 +1,8 @@
 //! The first words on a new connection: who we are, which protocol we speak, and which database we mean.
 
-use bytes::BytesMut;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
-use super::Protocol;
 use super::inner::VERSION;
-use super::resp::{Scanner, decode};
 use super::stream::Stream;
+use super::{Budget, Failure, Protocol, alone};
 use crate::command::Command;
 use crate::reply::Reply;
 use crate::topology::{BoxFuture, Login};
@@ -137,21 +133,10 @@ async fn call(stream: &mut dyn Stream, command: &Command) -> Result<Reply, Strin
 
 /// Sends commands in one write, and reads a reply to each.
 async fn call_all(stream: &mut dyn Stream, commands: &[Command]) -> Result<Vec<Reply>, String> {
-    let mut wire = Vec::new();
-    commands.iter().for_each(|command| command.write_to(&mut wire));
-    stream.write_all(&wire).await.map_err(|error| error.to_string())?;
-    stream.flush().await.map_err(|error| error.to_string())?;
-    let mut input = BytesMut::with_capacity(1024);
-    let mut scanner = Scanner::default();
-    let mut replies = Vec::with_capacity(commands.len());
-    while replies.len() < commands.len() {
-        if scanner.scan(&input).map_err(|error| error.to_string())? {
-            let bytes = input.split_to(scanner.forget()).freeze();
-            replies.push(decode(&bytes, &mut 0).map_err(|error| error.to_string())?);
-            scanner.next_reply();
-        } else if stream.read_buf(&mut input).await.map_err(|error| error.to_string())? == 0 {
-            return Err("the node closed the connection".into());
-        }
-    }
-    Ok(replies)
+    /// In bytes. `HELLO` names the server's modules, with their arguments.
+    const LONGEST: usize = 1 << 20;
+    alone::call_all(stream, commands.iter(), &Budget::new(LONGEST)).await.map_err(|failure| match failure {
+        Failure::Lost(cause) => cause,
+        _ => format!("the node answers the first words with more than {LONGEST} bytes"),
+    })
 }

@@ -123,6 +123,16 @@ fn an_announced_length_is_not_believed_before_it_is_there() {
     assert!(server.figure("memory", "used_memory") < 100 << 20);
 }
 
+#[test]
+fn a_greeting_without_end_is_not_gathered() {
+    let node = FakeNode::with(|_| [b"$1000000000\r\n", &vec![b'x'; 2 << 20][..]].concat());
+    let server = Server::start();
+    server.run::<()>(&["CONFIG", "SET", "rmr.nodes", &node.address()]);
+    let error = server.reply("RMR.FANOUT GET k");
+    assert!(error.starts_with(&format!("-RMRNODE {}: ", node.address())), "{error}");
+    assert!(error.contains("first words with more than 1048576 bytes"), "{error}");
+}
+
 /// As servers before Redis 6 are: one password without a user, and no `HELLO`.
 #[test]
 fn a_server_that_knows_no_users_is_logged_in_to_by_its_password() {
