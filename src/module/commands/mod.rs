@@ -21,7 +21,7 @@ use redis_module::raw;
 use super::api::{Callback, Ctx, ReplyTo};
 use super::client::{self, GoesOn, Work};
 use super::reply::Client;
-use super::{caller_engine, main_thread};
+use super::{caller_engine, last_commands, main_thread};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::link::Protocol;
@@ -217,6 +217,7 @@ fn register_one<const INDEX: usize>(ctx: Ctx) -> Result<(), String> {
 pub(super) fn register_spec(ctx: Ctx, spec: &Spec, name: &CStr, callback: Callback) -> Result<(), String> {
     let refused = || format!("the command {} cannot be registered", name.to_string_lossy());
     let command = ctx.create_command(name, callback, spec.flags).ok_or_else(refused)?;
+    last_commands::note(name);
 
     let mut lists = Vec::new();
     let info = raw::RedisModuleCommandInfo {
