@@ -101,16 +101,17 @@ mod sum {
     fn connections_whose_last_command_was_its_own_go_with_it_and_no_others() {
         let cluster = Cluster::start(3);
         let (node, key) = (cluster.node(0), cluster.key_for(0, "n"));
-        load(node, "sum");
-        let (mut gone, mut stays) = (node.wire(), node.wire());
-        for _ in 0..5 {
+        let file = example_path("sum");
+        let same_file = file.with_file_name(".").join(file.file_name().expect("its name"));
+        let mut stays = node.wire();
+        for path in [&file, &file, &same_file, &same_file, &file] {
+            node.run::<()>(&["MODULE", "LOAD", path.to_str().expect("a path in UTF-8")]);
+            let mut gone = node.wire();
             assert_eq!(gone.ask(&["SUMX.SUM", &key]), ":0");
             assert_eq!(stays.ask(&["RMR.SUM", &key]), ":0");
             unload(node, "sumx");
             assert!(gone.try_call(&["PING"]).is_err());
             assert!(stays.ask(&["CLIENT", "LIST"]).contains("cmd=client|list"));
-            load(node, "sum");
-            gone = node.wire();
         }
     }
 

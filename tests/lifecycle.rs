@@ -115,6 +115,19 @@ fn connections_whose_last_command_goes_with_the_module_are_closed() {
 }
 
 #[test]
+fn connections_are_closed_also_where_commands_have_other_names() {
+    let names = "rename-command MODULE OUR.MODULE\nrename-command COMMAND OUR.COMMAND";
+    let server = Server::builder().config_file(names).start();
+    let mut idle = server.wire();
+    assert_eq!(idle.ask(&["RMR.FANOUT", "PING"]), "*1 +PONG");
+    eventually(SOON, "it is unloaded", || server.wire().ask(&["OUR.MODULE", "UNLOAD", "rmr"]) == "+OK");
+    assert!(idle.try_call(&["PING"]).is_err());
+    assert!(server.log().contains("not all connections that should end with the module are known: MODULE: "));
+    assert!(server.wire().ask(&["CLIENT", "LIST"]).contains("cmd=client|list"));
+    assert_no_crash(&server);
+}
+
+#[test]
 fn an_unload_is_refused_while_a_request_waits_and_harms_nothing() {
     let cluster = Cluster::builder().node_timeout(Duration::from_secs(30)).start();
     let node = cluster.node(0);

@@ -358,13 +358,15 @@ pub(super) fn client_name(ctx: Ctx, id: u64) -> Option<OwnedString> {
     OwnedString::from_raw(unsafe { name(ctx.0, id) })
 }
 
-/// The file that this code was loaded from, as the server named it to the linker.
+/// The file that this code was loaded from, as it was called when it was mapped.
 pub(super) fn own_file() -> Option<Vec<u8>> {
     let mut info = MaybeUninit::<libc::Dl_info>::zeroed();
     // SAFETY: an address within this file; of what is written there only the name is read, which lives as long as the
     // file is loaded.
     unsafe {
-        (libc::dladdr(own_file as *const c_void, info.as_mut_ptr()) != 0).then_some(())?;
+        if libc::dladdr(own_file as *const c_void, info.as_mut_ptr()) == 0 {
+            return None;
+        }
         let name = info.assume_init().dli_fname;
         (!name.is_null()).then(|| CStr::from_ptr(name).to_bytes().to_vec())
     }

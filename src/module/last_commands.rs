@@ -4,12 +4,16 @@
 //! then names what is not there any more, and from Redis 8.2 on the next command of the connection is compared with it: the
 //! server may crash in both.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, OsStr};
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::api::{self, Ctx};
 use super::local;
 use crate::command::Command;
+use crate::reply::Reply;
 
 /// The commands that rmr has registered, under whatever names. The server does not list those that are internal.
 static NAMES: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
@@ -29,7 +33,7 @@ pub(super) fn note(name: &CStr) {
 /// If a reply has not left one of them; none is closed then.
 pub(super) fn close(ctx: Ctx) -> Result<(), String> {
     let ours = commands_of_this_module(ctx);
-    let list = local::call(ctx, &Command::new("CLIENT").arg("LIST"));
+    let list = asked(ctx, &Command::new("CLIENT").arg("LIST"));
     let list = String::from_utf8_lossy(list.bytes().unwrap_or_default());
     let was_ours = |client: &&str| {
         // A subcommand stands behind its command.
@@ -50,23 +54,37 @@ pub(super) fn close(ctx: Ctx) -> Result<(), String> {
 /// What this module has registered, its author's commands too, which only the server knows.
 fn commands_of_this_module(ctx: Ctx) -> Vec<Vec<u8>> {
     let mut commands = names().clone();
-    if let Some(name) = name_of_this_module(ctx) {
-        let list = Command::new("COMMAND").arg("LIST").arg("FILTERBY").arg("MODULE").arg(name);
-        let listed = local::call(ctx, &list);
+    let modules = asked(ctx, &Command::new("MODULE").arg("LIST"));
+    if let Some(name) = api::own_file().and_then(|file| name_of_module(&modules, &file)) {
+        let listed = asked(ctx, &Command::new("COMMAND").arg("LIST").arg("FILTERBY").arg("MODULE").arg(name));
         commands.extend(listed.elements().unwrap_or_default().iter().filter_map(|name| Some(name.bytes()?.to_vec())));
     }
     commands
 }
 
-/// The server knows it by the file.
-fn name_of_this_module(ctx: Ctx) -> Option<Vec<u8>> {
-    let file = api::own_file()?;
-    let modules = local::call(ctx, &Command::new("MODULE").arg("LIST"));
-    let paths = modules.elements()?.iter().filter_map(|module| Some((module, module.field("path")?.bytes()?)));
-    // One that was loaded without saying in which directory was found in one.
-    let is_end = |path: &[u8]| file.strip_suffix(path).is_some_and(|start| start.is_empty() || start.ends_with(b"/"));
-    let (this, _) = paths.filter(|(_, path)| is_end(path)).max_by_key(|(_, path)| path.len())?;
-    Some(this.field("name")?.bytes()?.to_vec())
+/// The module of this file. It may be listed under another path, where the library has stayed mapped since it was loaded
+/// before.
+fn name_of_module<'a>(modules: &'a Reply, file: &[u8]) -> Option<&'a [u8]> {
+    let identity = |path: &[u8]| fs::metadata(OsStr::from_bytes(path)).ok().map(|found| (found.dev(), found.ino()));
+    let (modules, own) = (modules.elements()?, identity(file));
+    let find = |is_it: &dyn Fn(&[u8]) -> bool| {
+        modules.iter().find(|module| module.field("path").and_then(Reply::bytes).is_some_and(is_it))
+    };
+    let this = find(&|path| path == file).or_else(|| find(&|path| own.is_some() && identity(path) == own))?;
+    this.field("name")?.bytes()
+}
+
+/// What the server answers. Commands that it was told to call something else cannot be called.
+fn asked(ctx: Ctx, command: &Command) -> Reply {
+    let reply = local::call(ctx, command);
+    if let Reply::Error(why) = &reply {
+        let (command, why) = (String::from_utf8_lossy(command.name()), String::from_utf8_lossy(why));
+        ctx.log(
+            c"warning",
+            &format!("not all connections that should end with the module are known: {command}: {why}"),
+        );
+    }
+    reply
 }
 
 /// What a line of `CLIENT LIST` says under this name.
