@@ -48,7 +48,7 @@ pub(super) fn register_choice(ctx: Ctx, choice: &'static Choice) -> Result<(), S
     let words: Vec<CString> = choice.words.iter().map(|word| CString::new(*word).unwrap_or_default()).collect();
     let mut pointers: Vec<*const c_char> = words.iter().map(|word| word.as_ptr()).collect();
     let values: Vec<c_int> = (0..words.len() as c_int).collect();
-    // SAFETY: as above; the server copies words and values.
+    // SAFETY: a context of OnLoad; the private data is a static `Choice`; the server copies words and values.
     let status = unsafe {
         required!(RedisModule_RegisterEnumConfig)(
             ctx.0,
@@ -70,7 +70,7 @@ pub(super) fn register_choice(ctx: Ctx, choice: &'static Choice) -> Result<(), S
 pub(super) fn register_text(ctx: Ctx, text: &'static Text) -> Result<(), String> {
     let name = CString::new(text.name).unwrap_or_default();
     let default = CString::new(text.value().as_slice()).map_err(|_| format!("{} holds a zero byte", text.name))?;
-    // SAFETY: as above.
+    // SAFETY: a context of OnLoad; the private data is a static `Text`.
     let status = unsafe {
         required!(RedisModule_RegisterStringConfig)(
             ctx.0,
