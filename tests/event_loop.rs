@@ -38,6 +38,27 @@ fn short_replies_are_read_by_the_main_thread() {
 }
 
 #[test]
+fn that_no_share_is_on_this_node_does_not_wake_the_runtime() {
+    let cluster = Cluster::start(3);
+    let (one, other) = (cluster.key_for(1, "n"), cluster.key_for(2, "n"));
+    cluster.set(&one, "1");
+    cluster.set(&other, "2");
+    let requests = [
+        (&["RMR.SUM", &one][..], ":1"),
+        (&["RMR.SUM", &one, &other], ":3"),
+        (&["RMR.EXEC", "GET", &other], "$1 2"),
+        (&["RMR.MAP", "LIST", "2", &one, &other, "STRLEN"], "*2 :1 :1"),
+    ];
+    let mut wire = cluster.node(0).wire();
+    for (request, reply) in requests {
+        let mut ask_often = || (0..200).for_each(|_| assert_eq!(wire.ask(request), reply));
+        ask_often();
+        let sleeps = sleeps_during(&cluster, ask_often);
+        assert!(sleeps < FEW, "the runtime was woken {sleeps} times for 200 times {request:?}");
+    }
+}
+
+#[test]
 fn a_long_reply_is_read_by_the_runtime_and_what_comes_after_it_is_not() {
     let cluster = Cluster::start(3);
     let (key, value) = (cluster.key_for(1, "long"), "v".repeat(3_000_000));

@@ -21,7 +21,7 @@ use super::{Deadline, Engine, Options, Scope};
 use crate::command::printable;
 use crate::commands::{Commands, One};
 use crate::error::Error;
-use crate::link::{Batch, Budget, Delivery, Failure, Mode, Reduction};
+use crate::link::{Batch, Budget, Delivery, Failure, Mode, Reduction, leave_event_loop_if_long};
 use crate::reply::Reply;
 use crate::shard::key_slot;
 use crate::topology::{Address, Node};
@@ -187,6 +187,7 @@ impl<'a, R: Route> Exchange<'a, R> {
                 () = std::future::ready(()), if has_looked => break,
             };
             let Some((index, delivery)) = answer else { return unanswered };
+            leave_event_loop_if_long(&self.budget).await;
             is_answered[index] = true;
             let (destination, units) = &parts[index];
             self.sort(view, destination, units, delivery, &mut unanswered.again);

@@ -47,9 +47,9 @@ pub(crate) use resp::{ELEMENT_COST, bulk};
 #[cfg(feature = "module")]
 pub(crate) use stream::{Stream, has_news};
 pub use tls::TlsSource;
-pub(crate) use watch::Watcher;
 #[cfg(feature = "module")]
-pub(crate) use watch::{Reader, may_go_on_here};
+pub(crate) use watch::{Reader, in_event_loop, may_go_on_here};
+pub(crate) use watch::{Watcher, leave_event_loop_if_long};
 
 use crate::combine::{AnyCombine, AnyPartial};
 use crate::commands::{Commands, One};

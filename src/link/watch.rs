@@ -9,6 +9,8 @@ use std::sync::Weak;
 
 use socket2::Socket;
 
+use super::Budget;
+use super::outgoing::LARGE;
 use super::stream::Stream;
 
 /// An event loop that tells which sockets have something to be read.
@@ -29,6 +31,7 @@ pub(crate) trait Reader: Send + Sync {
 
 thread_local! {
     static IS_HERE: Cell<bool> = const { Cell::new(false) };
+    static IN_EVENT_LOOP: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Whether what is woken now may go on in this thread: it has read, for a [`Watcher`], a short reply that it waits for.
@@ -41,4 +44,38 @@ pub(super) fn wake(here: bool, waking: impl FnOnce()) {
     let before = IS_HERE.replace(here);
     waking();
     IS_HERE.set(before);
+}
+
+/// Goes on with a request in the thread of a [`Watcher`].
+pub(crate) fn in_event_loop<T>(work: impl FnOnce() -> T) -> T {
+    let before = IN_EVENT_LOOP.replace(true);
+    let done = work();
+    IN_EVENT_LOOP.set(before);
+    done
+}
+
+/// Leaves the thread of a [`Watcher`], by asking to be polled again, if what has come for a request is long: some of it has
+/// been read by the runtime meanwhile.
+pub(crate) async fn leave_event_loop_if_long(budget: &Budget) {
+    if IN_EVENT_LOOP.get() && budget.used() > LARGE {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[test]
+    fn only_long_replies_leave_the_event_loop() {
+        let budget = Budget::new(usize::MAX);
+        let stays = || leave_event_loop_if_long(&budget).now_or_never().is_some();
+        budget.take(LARGE);
+        assert!(in_event_loop(stays));
+        budget.take(1);
+        assert!(stays());
+        assert!(!in_event_loop(stays));
+    }
 }

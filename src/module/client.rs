@@ -51,7 +51,7 @@ pub(super) fn serve(ctx: Ctx, mut work: Work, goes_on: GoesOn) {
     link::cork();
     let _entered = runtime.enter();
     let begun = Arc::new(Begun { runtime: runtime.clone(), goes_on, state: Mutex::default() });
-    match main_thread::enter(ctx, || begun.poll(&mut work)) {
+    match main_thread::enter(ctx, || begun.first_poll(&mut work)) {
         Poll::Ready(result) => client.send(&result),
         Poll::Pending if flags.deny_blocking() => client.send(&Err(Error::Invalid(CANNOT_WAIT.into()))),
         Poll::Pending => {
@@ -85,8 +85,6 @@ struct Begun {
 #[derive(Default)]
 struct Progress {
     is_woken: bool,
-    /// What has come may be long.
-    is_for_runtime: bool,
     parked: Option<Parked>,
 }
 
@@ -99,6 +97,14 @@ struct Parked {
 impl Begun {
     fn lock(&self) -> MutexGuard<'_, Progress> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A set of futures that has just polled all that it holds, as where no share is on this node, asks to be polled once
+    /// more. Nothing has come yet: that is no reason to leave the request to the runtime.
+    fn first_poll(self: &Arc<Self>, work: &mut Work) -> Poll<Result<Reply, Error>> {
+        let poll = self.poll(work);
+        let polls_again = poll.is_pending() && self.goes_on == GoesOn::WhereItIsRead;
+        if polls_again && std::mem::take(&mut self.lock().is_woken) { self.poll(work) } else { poll }
     }
 
     /// Polls the work, which wakes this when there is more to do. A panic is an error of the request.
@@ -123,19 +129,12 @@ impl Begun {
         }
     }
 
-    /// Goes on in the main thread, unless something has meanwhile come to the runtime, too.
+    /// Goes on in the main thread.
     fn go_on(self: Arc<Self>, mut parked: Parked) {
-        {
-            let mut state = self.lock();
-            if state.is_for_runtime {
-                self.runtime.spawn(parked.finish());
-                return;
-            }
-            state.is_woken = false;
-        }
         link::cork();
         let _entered = self.runtime.enter();
-        match self.poll(&mut parked.work) {
+        self.lock().is_woken = false;
+        match link::in_event_loop(|| self.poll(&mut parked.work)) {
             Poll::Ready(result) => parked.blocked.answer(&result),
             Poll::Pending => self.park(parked),
         }
@@ -148,15 +147,13 @@ impl Wake for Begun {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        let goes_on_here = self.goes_on == GoesOn::WhereItIsRead && link::may_go_on_here();
         let parked = {
             let mut state = self.lock();
             state.is_woken = true;
-            state.is_for_runtime |= !goes_on_here;
             state.parked.take()
         };
         let Some(parked) = parked else { return };
-        if goes_on_here {
+        if self.goes_on == GoesOn::WhereItIsRead && link::may_go_on_here() {
             READY.with_borrow_mut(|ready| ready.push((self.clone(), parked)));
         } else {
             // A runtime that has ended drops it, which answers the client with an error.
