@@ -14,7 +14,7 @@ use super::Status;
 use super::connection::{Connection, Message};
 use super::dial::Dialler;
 use super::driver::Driver;
-use super::outgoing::Outgoing;
+use super::outgoing::{LARGE, Outgoing};
 use super::watch::{Reader, Watcher};
 
 /// After this many requests in a row that ran out of time while the node said nothing, another connection is opened. The
@@ -82,8 +82,6 @@ impl Lane {
     /// Puts a batch to those that leave next, if the connection is open and nobody is at it. `false` if the batch went to
     /// whoever serves the connection instead.
     fn join(&self, outgoing: Outgoing) -> bool {
-        /// The thread that writes has other things to do.
-        const LARGE: usize = 64 * 1024;
         if outgoing.len() <= LARGE
             && let Some(mut open) = self.open.try_lock()
             && let Some(connection) = &mut *open

@@ -6,6 +6,7 @@
 
 use std::cell::Cell;
 use std::sync::Weak;
+use std::thread::LocalKey;
 
 use socket2::Socket;
 
@@ -41,16 +42,19 @@ pub(crate) fn may_go_on_here() -> bool {
 
 /// Does what wakes somebody, and says to them whether they may go on in this thread.
 pub(super) fn wake(here: bool, waking: impl FnOnce()) {
-    let before = IS_HERE.replace(here);
-    waking();
-    IS_HERE.set(before);
+    with(&IS_HERE, here, waking);
 }
 
 /// Goes on with a request in the thread of a [`Watcher`].
 pub(crate) fn in_event_loop<T>(work: impl FnOnce() -> T) -> T {
-    let before = IN_EVENT_LOOP.replace(true);
+    with(&IN_EVENT_LOOP, true, work)
+}
+
+/// Does something while this is said to be so.
+fn with<T>(said: &'static LocalKey<Cell<bool>>, is_so: bool, work: impl FnOnce() -> T) -> T {
+    let before = said.replace(is_so);
     let done = work();
-    IN_EVENT_LOOP.set(before);
+    said.set(before);
     done
 }
 
