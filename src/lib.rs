@@ -100,13 +100,13 @@
 //! - `engine`: map, fan-out, steps, deadlines, redirects
 //! - `link`, `shard`: how to talk to one node; which node a command belongs to
 //! - `topology`: who is there and who holds what
-//! - `command`, `commands`, `argument`, `reply`, `combine`, `error`: the words everything is said in
+//! - `describe`: what the server says about its commands
+//! - `resp`: the wire format
+//! - `command`, `reply`, `combine`, `error`: the words everything is said in
 
-mod argument;
 mod client;
 mod combine;
 mod command;
-mod commands;
 mod describe;
 mod engine;
 mod error;
@@ -120,17 +120,15 @@ mod link;
 mod module;
 mod reduce;
 mod reply;
+mod resp;
 mod shard;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod topology;
-mod wire;
 
-pub use argument::Argument;
 pub use client::{Action, ByHost, Client, Mapping, Promise, Script, ScriptCall};
 pub use combine::Combine;
-pub use command::Command;
-pub use commands::{Commands, One, PerKey, Verdict};
+pub use command::{Argument, Command, CommandFlags, CommandRef, CommandSet, PerKey};
 pub use engine::{
     Builder, Engine, ErrorCounts, FanOut, Gate, Histogram, Map, Options, Reducer, Replies, ShardReply, Stats, Step,
     Targets,

@@ -3,7 +3,7 @@
 use super::Client;
 use super::deliver::{Item, deliver_in_order};
 use super::script::ScriptCall;
-use crate::argument::Argument;
+use crate::command::Argument;
 use crate::command::Command;
 use crate::error::Error;
 use crate::reply::Reply;

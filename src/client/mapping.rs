@@ -8,7 +8,7 @@ use super::hosts::{self, ByHost, Hosts};
 use super::ledger::Promises;
 use super::promise::Promise;
 use super::{Client, is_wrong_type};
-use crate::argument::Argument;
+use crate::command::Argument;
 use crate::command::Command;
 use crate::error::Error;
 use crate::reply::Reply;
@@ -55,7 +55,7 @@ pub struct Mapping {
     gathered: Gathered,
 }
 
-/// Commands, and what is promised of each. Nothing of it has left; what never does is rejected in the end.
+/// CommandSet, and what is promised of each. Nothing of it has left; what never does is rejected in the end.
 #[derive(Default)]
 struct Gathered {
     items: Vec<Item>,

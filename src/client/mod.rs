@@ -29,7 +29,7 @@ pub use mapping::Mapping;
 pub use promise::Promise;
 pub use script::{Script, ScriptCall};
 
-use crate::argument::Argument;
+use crate::command::Argument;
 use crate::command::Command;
 use crate::engine::Engine;
 use crate::error::Error;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::argument::Argument;
+use crate::command::Argument;
 use crate::command::Command;
 
 /// A Lua script. Cheap to clone.

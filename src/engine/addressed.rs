@@ -11,7 +11,7 @@ use super::replies::Replies;
 use super::view::View;
 use super::{Engine, Options};
 use crate::command::Command;
-use crate::commands::One;
+use crate::command::CommandRef;
 use crate::error::Error;
 use crate::link::Mode;
 use crate::topology::{Node, Topology};
@@ -68,7 +68,7 @@ struct Addressed<'a> {
 }
 
 impl Route for Addressed<'_> {
-    fn node<'v>(&self, view: &'v View, unit: u32, command: One<'_>) -> Result<&'v Arc<Node>, Error> {
+    fn node<'v>(&self, view: &'v View, unit: u32, command: CommandRef<'_>) -> Result<&'v Arc<Node>, Error> {
         let Some(node) = &self.to[unit as usize] else { return place(self.engine, &view.topology, command) };
         let same = view.topology.all_nodes().find(|known| known.id == node.id);
         same.ok_or_else(|| Error::Topology(format!("the node {node} has left")))

@@ -13,7 +13,7 @@ use super::replies::ShardReply;
 use super::view::View;
 use super::{Engine, Options};
 use crate::command::Command;
-use crate::commands::One;
+use crate::command::CommandRef;
 use crate::error::Error;
 use crate::link::Mode;
 use crate::reply::Reply;
@@ -90,7 +90,7 @@ struct AtNodes {
 }
 
 impl Route for AtNodes {
-    fn node<'v>(&self, view: &'v View, unit: u32, _command: One<'_>) -> Result<&'v Arc<Node>, Error> {
+    fn node<'v>(&self, view: &'v View, unit: u32, _command: CommandRef<'_>) -> Result<&'v Arc<Node>, Error> {
         let node = &self.nodes[unit as usize];
         let same = view.topology.all_nodes().find(|known| known.id == node.id);
         same.ok_or_else(|| Error::Topology(format!("the node {node} has left")))

@@ -19,7 +19,7 @@ use super::view::View;
 use super::way::TRANSIT;
 use super::{Deadline, Engine, Options, Scope};
 use crate::command::printable;
-use crate::commands::{Commands, One};
+use crate::command::{CommandRef, CommandSet};
 use crate::error::Error;
 use crate::link::{Batch, Budget, Delivery, Failure, Mode, Reduction, leave_event_loop_if_long};
 use crate::reply::Reply;
@@ -46,7 +46,7 @@ const SHORTEST_TRY: Duration = Duration::from_millis(10);
 pub(super) struct Exchange<'a, R> {
     engine: &'a Engine,
     route: R,
-    commands: Arc<Commands>,
+    commands: Arc<CommandSet>,
     deadline: Deadline,
     budget: Arc<Budget>,
     options: &'a Options,
@@ -90,7 +90,7 @@ impl<'a, R: Route> Exchange<'a, R> {
     pub(super) fn new(
         engine: &'a Engine,
         route: R,
-        commands: Commands,
+        commands: CommandSet,
         outcomes: Outcomes,
         options: &'a Options,
     ) -> Self {
@@ -145,7 +145,7 @@ impl<'a, R: Route> Exchange<'a, R> {
         }
     }
 
-    fn command(&self, unit: u32) -> One<'_> {
+    fn command(&self, unit: u32) -> CommandRef<'_> {
         self.commands.at(self.route.command(unit) as usize)
     }
 

@@ -10,8 +10,8 @@ use super::step::{self, Reducer, Step};
 use super::view::View;
 use super::{Engine, Options};
 use crate::combine::AnyCombine;
+use crate::command::CommandRef;
 use crate::command::{Command, printable};
-use crate::commands::One;
 use crate::error::Error;
 use crate::link::Mode;
 use crate::reply::Reply;
@@ -171,7 +171,7 @@ struct ToNodes {
 }
 
 impl Route for ToNodes {
-    fn node<'v>(&self, view: &'v View, unit: u32, _command: One<'_>) -> Result<&'v Arc<Node>, Error> {
+    fn node<'v>(&self, view: &'v View, unit: u32, _command: CommandRef<'_>) -> Result<&'v Arc<Node>, Error> {
         let Target { node, slot } = &self.nodes[unit as usize];
         if let Some(shard) = slot.and_then(|slot| view.topology.owner(slot)) {
             return Ok(&shard.primary);

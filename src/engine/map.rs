@@ -10,7 +10,7 @@ use super::step::{self, Reducer, Step, panicked};
 use super::view::View;
 use super::{Engine, Options};
 use crate::combine::AnyCombine;
-use crate::commands::{Commands, One};
+use crate::command::{CommandRef, CommandSet};
 use crate::error::Error;
 use crate::link::Mode;
 use crate::reply::Reply;
@@ -24,12 +24,12 @@ use crate::topology::{BoxFuture, Node, Topology};
 #[must_use = "a map does nothing before it is awaited"]
 pub struct Map {
     engine: Engine,
-    commands: Commands,
+    commands: CommandSet,
     pub(super) options: Options,
 }
 
 impl Map {
-    pub(super) fn new(engine: Engine, commands: Commands) -> Self {
+    pub(super) fn new(engine: Engine, commands: CommandSet) -> Self {
         Self { engine, commands, options: Options::default() }
     }
 
@@ -58,11 +58,11 @@ impl Map {
 struct ByKey<'a>(&'a Engine);
 
 impl Route for ByKey<'_> {
-    fn shards(&self, view: &View, commands: &Commands, put: &mut dyn FnMut(usize)) -> Option<Result<(), Error>> {
+    fn shards(&self, view: &View, commands: &CommandSet, put: &mut dyn FnMut(usize)) -> Option<Result<(), Error>> {
         commands.by_keys(|keys| place_keys(self.0, &view.topology, commands.len(), keys, put))?
     }
 
-    fn node<'v>(&self, view: &'v View, _unit: u32, command: One<'_>) -> Result<&'v Arc<Node>, Error> {
+    fn node<'v>(&self, view: &'v View, _unit: u32, command: CommandRef<'_>) -> Result<&'v Arc<Node>, Error> {
         place(self.0, &view.topology, command)
     }
 
@@ -85,7 +85,11 @@ impl Route for ByKey<'_> {
 }
 
 /// Where the shard function places a command. It is somebody else's code: see [`placing`].
-pub(super) fn place<'t>(engine: &Engine, topology: &'t Topology, command: One<'_>) -> Result<&'t Arc<Node>, Error> {
+pub(super) fn place<'t>(
+    engine: &Engine,
+    topology: &'t Topology,
+    command: CommandRef<'_>,
+) -> Result<&'t Arc<Node>, Error> {
     let mut shard = 0;
     let by_key = command
         .routing_key()

@@ -41,7 +41,7 @@ pub(crate) use unfit::why_unfit;
 use bytes::Bytes;
 
 use crate::command::Command;
-use crate::commands::{Commands, PerKey};
+use crate::command::{CommandSet, PerKey};
 use crate::error::Error;
 use crate::link::{Budget, Link, Protocol};
 #[cfg(feature = "module")]
@@ -144,7 +144,7 @@ impl Deadline {
 /// user.
 pub trait Gate: Send + Sync + 'static {
     /// Lets the commands pass, or says why not. It may mark those that change nothing as such.
-    fn admit(&self, commands: Commands) -> BoxFuture<'_, Result<Commands, Error>>;
+    fn admit(&self, commands: CommandSet) -> BoxFuture<'_, Result<CommandSet, Error>>;
 
     /// Which of these keys may be shown to the caller; `None`, the default, if all may.
     fn may_read(&self, _keys: Vec<Bytes>) -> BoxFuture<'_, Result<Option<Vec<bool>>, Error>> {
@@ -200,7 +200,7 @@ impl Engine {
 
     /// Sends each command to its shard: one write a node, replies in the order of the commands.
     pub fn map(&self, commands: impl IntoIterator<Item = Command>) -> Map {
-        self.map_commands(Commands::Each(commands.into_iter().collect()))
+        self.map_commands(CommandSet::Each(commands.into_iter().collect()))
     }
 
     /// Sends one command for each of many keys, as [`map`](Self::map) would, with less work for each key.
@@ -216,7 +216,7 @@ impl Engine {
         self.map_commands(commands.into())
     }
 
-    pub(crate) fn map_commands(&self, commands: Commands) -> Map {
+    pub(crate) fn map_commands(&self, commands: CommandSet) -> Map {
         Map::new(self.clone(), commands)
     }
 
@@ -412,7 +412,7 @@ impl Engine {
         if before < limit { Ok(flight) } else { flight.end(Err(Error::Busy { limit })) }
     }
 
-    async fn admit(&self, commands: Commands) -> Result<Commands, Error> {
+    async fn admit(&self, commands: CommandSet) -> Result<CommandSet, Error> {
         unfit::check(&commands)?;
         match &self.scope.gate {
             Some(gate) => gate.admit(commands).await,

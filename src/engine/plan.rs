@@ -6,7 +6,7 @@ use super::Engine;
 use super::map::placing;
 use super::redirect::pointed_at;
 use super::view::View;
-use crate::commands::{Commands, One};
+use crate::command::{CommandRef, CommandSet};
 use crate::error::Error;
 use crate::link::{Link, Mode};
 use crate::topology::{Address, Node};
@@ -63,12 +63,12 @@ impl Destination {
 pub(super) trait Route: Send + Sync {
     /// The shards whose primaries units belong to by this view, all at once: their positions, in the order of the units.
     /// `None`: each unit is asked for by itself.
-    fn shards(&self, _view: &View, _commands: &Commands, _put: &mut dyn FnMut(usize)) -> Option<Result<(), Error>> {
+    fn shards(&self, _view: &View, _commands: &CommandSet, _put: &mut dyn FnMut(usize)) -> Option<Result<(), Error>> {
         None
     }
 
     /// The node that a unit belongs to by this view.
-    fn node<'v>(&self, view: &'v View, unit: u32, command: One<'_>) -> Result<&'v Arc<Node>, Error>;
+    fn node<'v>(&self, view: &'v View, unit: u32, command: CommandRef<'_>) -> Result<&'v Arc<Node>, Error>;
 
     /// How that node is asked.
     fn mode(&self, view: &View, node: &Node) -> Mode;
@@ -95,7 +95,7 @@ pub(super) type Part = (Destination, Vec<u32>);
 pub(super) fn plan(
     engine: &Engine,
     route: &impl Route,
-    commands: &Commands,
+    commands: &CommandSet,
     units: usize,
     view: &View,
 ) -> Result<Vec<Part>, Error> {
@@ -112,7 +112,7 @@ pub(super) fn place(
     route: &impl Route,
     view: &View,
     unit: u32,
-    command: One<'_>,
+    command: CommandRef<'_>,
 ) -> Result<Destination, Error> {
     let node = placing(|| route.node(view, unit, command))?;
     destination(engine, route, view, node)
@@ -130,7 +130,7 @@ type ByNode<'v> = Vec<(&'v Arc<Node>, Vec<u32>)>;
 /// `None` if the units cannot be placed without their commands.
 fn all_at_once<'v>(
     route: &impl Route,
-    commands: &Commands,
+    commands: &CommandSet,
     units: usize,
     view: &'v View,
 ) -> Option<Result<ByNode<'v>, Error>> {
@@ -152,7 +152,12 @@ fn all_at_once<'v>(
     }))
 }
 
-fn one_by_one<'v>(route: &impl Route, commands: &Commands, units: usize, view: &'v View) -> Result<ByNode<'v>, Error> {
+fn one_by_one<'v>(
+    route: &impl Route,
+    commands: &CommandSet,
+    units: usize,
+    view: &'v View,
+) -> Result<ByNode<'v>, Error> {
     let mut parts: ByNode<'v> = Vec::new();
     for unit in 0..units as u32 {
         let node = route.node(view, unit, commands.at(route.command(unit) as usize))?;

@@ -8,7 +8,7 @@ use super::replies::Replies;
 use super::{Engine, Options};
 use crate::combine::{self, Combine};
 use crate::command::Command;
-use crate::commands::Commands;
+use crate::command::CommandSet;
 use crate::error::Error;
 use crate::reply::Reply;
 
@@ -47,7 +47,7 @@ pub enum Step {
     /// Send each command to its shard, and reduce again.
     Map {
         /// The commands.
-        commands: Commands,
+        commands: CommandSet,
         /// Gets their replies.
         reducer: Box<dyn Reducer>,
     },
@@ -70,7 +70,7 @@ impl Step {
 
     /// Send each command to its shard, and reduce again.
     pub fn map(commands: impl IntoIterator<Item = Command>, reducer: impl Reducer) -> Self {
-        Self::Map { commands: Commands::Each(commands.into_iter().collect()), reducer: Box::new(reducer) }
+        Self::Map { commands: CommandSet::Each(commands.into_iter().collect()), reducer: Box::new(reducer) }
     }
 
     /// Send one command to every primary that holds data, and reduce again.

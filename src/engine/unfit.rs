@@ -2,15 +2,15 @@
 //!
 //! They are refused before anything is sent, whoever asks.
 
+use crate::command::CommandSet;
 use crate::command::{Command, printable};
-use crate::commands::Commands;
 use crate::error::Error;
 
 /// Refuses the first unfit command, with the reason.
-pub(crate) fn check(commands: &Commands) -> Result<(), Error> {
+pub(crate) fn check(commands: &CommandSet) -> Result<(), Error> {
     match commands {
-        Commands::Each(commands) => check_each(commands),
-        Commands::PerKey(per_key) => {
+        CommandSet::Each(commands) => check_each(commands),
+        CommandSet::PerKey(per_key) => {
             // Only the few with subcommands differ by their arguments.
             let (all, one) = (per_key.len(), per_key.len().min(1));
             let looked_at = if has_subcommands(per_key.name()) { all } else { one };
@@ -106,7 +106,7 @@ pub(crate) fn why_unfit(command: &Command) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::commands::PerKey;
+    use crate::command::PerKey;
 
     fn refusal(line: &str) -> Option<String> {
         let command = Command::from_args(line.split(' ')).unwrap();

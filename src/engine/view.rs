@@ -17,7 +17,7 @@ use super::stats::Stats;
 use super::step::panicked;
 use super::{Deadline, Shared};
 use crate::command::Command;
-use crate::commands::Commands;
+use crate::command::CommandSet;
 use crate::error::Error;
 use crate::link::{Batch, Budget, Link, Links, Mode, Protocol};
 use crate::reply::Reply;
@@ -273,7 +273,7 @@ impl AskCluster for ThroughSeeds {
         /// Room for the description of a thousand nodes.
         const DESCRIPTION: usize = 64 << 20;
         Box::pin(async move {
-            let commands = Arc::new(Commands::from(vec![command]));
+            let commands = Arc::new(CommandSet::from(vec![command]));
             let mut failure = Error::Topology("no seed node was given".into());
             let mut addresses = self.links.addresses();
             addresses.extend(self.seeds.iter().filter(|seed| !self.links.addresses().contains(seed)).cloned());

@@ -5,11 +5,11 @@ use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::pool::Links;
-use super::resp::{Scanner, decode};
 use super::stream::Stream;
 use super::{Budget, Failure, Protocol, Status};
 use crate::command::Command;
 use crate::reply::Reply;
+use crate::resp::{Scanner, decode};
 use crate::topology::Endpoint;
 
 impl Links {

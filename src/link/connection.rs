@@ -18,9 +18,9 @@ use tokio::io::{AsyncReadExt, AsyncWrite};
 use tokio::sync::mpsc;
 
 use super::outgoing::{LARGE, Outgoing, Pending};
-use super::resp::{ProtocolError, Scanner};
 use super::stream::Stream;
 use super::{Failure, Status};
+use crate::resp::{ProtocolError, Scanner};
 
 /// What the owner of a link wants of its connection.
 pub(super) enum Message {

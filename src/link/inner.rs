@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Batch, Partial, Protocol, Reduction};
 use crate::command::{AroundKey, Command};
-use crate::commands::{Commands, PerKey};
+use crate::command::{CommandSet, PerKey};
 
 /// The version of requests and answers. A node that has another declines.
 pub(crate) const VERSION: u8 = 2;
@@ -117,7 +117,7 @@ impl<'a> Request<'a> {
     }
 
     /// The commands.
-    pub(crate) fn commands(&self) -> Commands {
+    pub(crate) fn commands(&self) -> CommandSet {
         match &self.runs[..] {
             [run] if run.key_at > 0 => run.per_key().into(),
             runs => {
@@ -188,7 +188,7 @@ fn command(args: &[&serde_bytes::Bytes], read_only: bool) -> Command {
 
 /// The commands of a batch, those that differ in their keys only together.
 fn runs(batch: &Batch) -> Vec<Run<'_>> {
-    if let Commands::PerKey(per_key) = &*batch.commands
+    if let CommandSet::PerKey(per_key) = &*batch.commands
         && let Some(first) = batch.picked().next()
         && let Some(keyed) = first.around_key()
     {
@@ -297,7 +297,7 @@ mod tests {
 
     use super::*;
     use crate::combine::AnyCombine;
-    use crate::commands::One;
+    use crate::command::CommandRef;
     use crate::link::{Budget, Mode};
     use crate::reduce::Builtin;
     use crate::reply::Reply;
@@ -307,7 +307,7 @@ mod tests {
         let combine: Arc<dyn AnyCombine> = Arc::new(Builtin::Union);
         let batch = Batch {
             picks: (0..commands.len() as u32).collect(),
-            commands: Arc::new(Commands::Each(commands)),
+            commands: Arc::new(CommandSet::Each(commands)),
             mode: Mode::Plain,
             protocol: Protocol::Resp2,
             database: 0,
@@ -376,7 +376,7 @@ mod tests {
             let request = Request::decode(&bytes).unwrap();
             prop_assert_eq!(request.places(), (0..commands.len() as u32).map(|at| at * 3).collect::<Vec<u32>>());
             prop_assert_eq!((request.id, request.reducer, request.time_left), (5, "UNION", 70));
-            let wire = |command: One<'_>| command.args().map(<[u8]>::to_vec).collect::<Vec<_>>();
+            let wire = |command: CommandRef<'_>| command.args().map(<[u8]>::to_vec).collect::<Vec<_>>();
             let read: Vec<_> = request.commands().iter().map(|command| (wire(command), command.is_read_only())).collect();
             let sent: Vec<_> = commands.iter().map(|command| (wire(command.into()), command.is_read_only())).collect();
             prop_assert_eq!(read, sent);

@@ -14,7 +14,6 @@ mod inner;
 mod lane;
 mod outgoing;
 mod pool;
-mod resp;
 mod socket;
 mod stream;
 mod tls;
@@ -37,13 +36,6 @@ pub(crate) use inner::{Answer as InnerAnswer, DECLINED, Request as InnerRequest,
 #[cfg(feature = "module")]
 pub(crate) use lane::{cork, uncork};
 pub use pool::{LinkOptions, Links};
-#[cfg(feature = "testing")]
-pub(crate) use resp::Scanner;
-#[cfg(any(feature = "module", feature = "testing"))]
-pub(crate) use resp::decode;
-pub(crate) use resp::decode_whole;
-#[cfg(feature = "module")]
-pub(crate) use resp::{ELEMENT_COST, bulk};
 #[cfg(feature = "module")]
 pub(crate) use stream::{Stream, has_news};
 pub use tls::TlsSource;
@@ -52,7 +44,7 @@ pub(crate) use watch::{Reader, in_event_loop, may_go_on_here};
 pub(crate) use watch::{Watcher, leave_event_loop_if_long};
 
 use crate::combine::{AnyCombine, AnyPartial};
-use crate::commands::{Commands, One};
+use crate::command::{CommandRef, CommandSet};
 use crate::reply::Reply;
 use crate::topology::BoxFuture;
 
@@ -60,7 +52,7 @@ use crate::topology::BoxFuture;
 #[derive(Debug, Clone)]
 pub struct Batch {
     /// The commands of the whole request.
-    pub commands: Arc<Commands>,
+    pub commands: Arc<CommandSet>,
     /// Which of them are for this node, in the order in which they run.
     pub picks: Vec<u32>,
     /// How the node is asked.
@@ -78,7 +70,7 @@ pub struct Batch {
 
 impl Batch {
     /// The commands for this node, in order.
-    pub fn picked(&self) -> impl ExactSizeIterator<Item = One<'_>> {
+    pub fn picked(&self) -> impl ExactSizeIterator<Item = CommandRef<'_>> {
         self.picks.iter().map(|&pick| self.commands.at(pick as usize))
     }
 }

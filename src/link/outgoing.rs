@@ -5,10 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use super::resp::{ProtocolError, decode};
 use super::{Batch, Budget, Delivery, Failure, Mode, watch};
 use crate::command::Command;
 use crate::reply::Reply;
+use crate::resp::{ProtocolError, decode};
 
 /// More bytes than this are not dealt with by a thread that has other things to do.
 pub(super) const LARGE: usize = 64 * 1024;

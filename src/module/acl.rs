@@ -12,7 +12,7 @@ use super::catalog::{self, Facts};
 use super::main_thread;
 use super::user::{Permission, User};
 use crate::command::printable;
-use crate::commands::{Commands, One, Verdict};
+use crate::command::{CommandFlags, CommandRef, CommandSet};
 use crate::engine::Gate;
 use crate::error::Error;
 use crate::topology::BoxFuture;
@@ -54,7 +54,7 @@ fn allow_everything(rules: &[u8]) -> bool {
 }
 
 impl Gate for CallersRights {
-    fn admit(&self, commands: Commands) -> BoxFuture<'_, Result<Commands, Error>> {
+    fn admit(&self, commands: CommandSet) -> BoxFuture<'_, Result<CommandSet, Error>> {
         let (caller, is_script) = (self.caller.clone(), self.is_script);
         Box::pin(async move { main_thread::run(move |ctx| check(ctx, &caller, is_script, commands)).await? })
     }
@@ -79,7 +79,7 @@ impl Gate for CallersRights {
 }
 
 /// Lets all commands pass or none. Those that only read are marked as such.
-fn check(ctx: Ctx, caller: &Caller, is_script: bool, mut commands: Commands) -> Result<Commands, Error> {
+fn check(ctx: Ctx, caller: &Caller, is_script: bool, mut commands: CommandSet) -> Result<CommandSet, Error> {
     let restricted = match caller {
         Caller::Unrestricted => None,
         Caller::Named(name) => Some(Restricted { name, user: User::named(name).ok_or_else(|| gone(name))? }),
@@ -97,7 +97,7 @@ fn check(ctx: Ctx, caller: &Caller, is_script: bool, mut commands: Commands) -> 
             restricted.check(ctx, command, facts)?;
         }
         let is_about_all_keys = restricted.is_none() && !facts.is_of_subcommand;
-        Ok(Verdict { is_read_only: facts.is_read_only, is_about_all_keys })
+        Ok(CommandFlags { is_read_only: facts.is_read_only, is_about_all_keys })
     })?;
     // Rights come first: they say more, and a refusal stands in the log.
     if is_script && let Some(command) = commands.iter().find(|&command| catalog::facts(ctx, command).may_replicate) {
@@ -114,7 +114,7 @@ struct Restricted<'a> {
 }
 
 impl Restricted<'_> {
-    fn check(&self, ctx: Ctx, command: One<'_>, facts: Facts) -> Result<(), Error> {
+    fn check(&self, ctx: Ctx, command: CommandRef<'_>, facts: Facts) -> Result<(), Error> {
         let args: Vec<OwnedString> = command.args().map(OwnedString::new).collect();
         let (user, name) = (printable(self.name), printable(command.name()));
         let denied = |why: String| Err(Error::NoPermission(format!("user {user} may not run '{name}'{why}")));
@@ -144,7 +144,7 @@ fn gone(name: &[u8]) -> Error {
 }
 
 /// `SORT` with `BY` or `GET` reads keys that its arguments do not name.
-fn reads_by_pattern(command: One<'_>) -> bool {
+fn reads_by_pattern(command: CommandRef<'_>) -> bool {
     let is_sort = [&b"SORT"[..], b"SORT_RO"].iter().any(|name| command.name().eq_ignore_ascii_case(name));
     is_sort && command.args().skip(2).any(|arg| [&b"BY"[..], b"GET"].iter().any(|word| arg.eq_ignore_ascii_case(word)))
 }

@@ -11,7 +11,7 @@ use foldhash::fast::RandomState;
 use super::api::Ctx;
 use super::local;
 use crate::command::Command;
-use crate::commands::One;
+use crate::command::CommandRef;
 use crate::exec::Description;
 
 /// What matters of a command's flags.
@@ -66,7 +66,7 @@ fn of_name(ctx: Ctx, name: &[u8]) -> Option<Arc<Description>> {
 }
 
 /// The flags of this command; for one with subcommands, of the subcommand.
-pub(super) fn facts(ctx: Ctx, command: One<'_>) -> Facts {
+pub(super) fn facts(ctx: Ctx, command: CommandRef<'_>) -> Facts {
     let Some(whole) = of_name(ctx, command.name()) else {
         return Facts { is_write: true, may_replicate: true, ..Facts::default() };
     };
@@ -84,7 +84,7 @@ pub(super) struct InTurn {
 }
 
 impl InTurn {
-    pub(super) fn facts(&mut self, ctx: Ctx, command: One<'_>) -> Facts {
+    pub(super) fn facts(&mut self, ctx: Ctx, command: CommandRef<'_>) -> Facts {
         if let Some((name, facts)) = &self.last
             && name == command.name()
         {

@@ -13,10 +13,11 @@ use super::call::Caller;
 use super::main_thread;
 use super::share::Share;
 use crate::command::Command;
-use crate::commands::{Commands, One};
+use crate::command::{CommandRef, CommandSet};
 use crate::error::Error;
-use crate::link::{self, Batch, Delivery, Link, LinkState, Protocol, Status, decode};
+use crate::link::{self, Batch, Delivery, Link, LinkState, Protocol, Status};
 use crate::reply::Reply;
+use crate::resp::decode;
 use crate::topology::{Answer, AskCluster, BoxFuture};
 
 /// The link to the node that we live in.
@@ -74,9 +75,9 @@ impl Link for LocalLink {
 /// Whether a command must not run within another: the server would free the client whose command is running.
 fn needs_own_turn(batch: &Batch) -> bool {
     let is_client = |name: &[u8]| name.eq_ignore_ascii_case(b"CLIENT");
-    let kills = |command: One<'_>| command.args().nth(1).is_some_and(|word| word.eq_ignore_ascii_case(b"KILL"));
+    let kills = |command: CommandRef<'_>| command.args().nth(1).is_some_and(|word| word.eq_ignore_ascii_case(b"KILL"));
     match &*batch.commands {
-        Commands::PerKey(per_key) if !is_client(per_key.name()) => false,
+        CommandSet::PerKey(per_key) if !is_client(per_key.name()) => false,
         _ => batch.picked().any(|command| is_client(command.name()) && kills(command)),
     }
 }

@@ -39,7 +39,7 @@ use redis_module::{Context, RedisResult, RedisString, RedisValue, Status, raw};
 pub use alloc::ModuleAlloc;
 pub use setup::Setup;
 
-use crate::argument::Argument;
+use crate::command::Argument;
 use crate::command::Command;
 use crate::engine::{Engine, Reducer};
 use crate::error::Error;

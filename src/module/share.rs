@@ -9,10 +9,10 @@ use super::call::Caller;
 use super::catalog::{self, Facts};
 use super::direct::Direct;
 use super::main_thread;
-use crate::command::bulks;
-use crate::commands::One;
-use crate::link::{Batch, Delivery, ELEMENT_COST, Failure, NOT_IN_PROCESS, Partial, Reduction, bulk, decode};
+use crate::command::CommandRef;
+use crate::link::{Batch, Delivery, Failure, NOT_IN_PROCESS, Partial, Reduction};
 use crate::reply::Reply;
+use crate::resp::{ELEMENT_COST, bulk, decode, push_bulk};
 
 /// A batch that is being worked off.
 pub(super) struct Share {
@@ -133,7 +133,7 @@ impl Share {
 
     /// Reads strings in place: what this command is for, and as long as they are there what the next ones are for that
     /// differ from it in their keys only. How many were there.
-    fn read_on(&mut self, direct: &Direct, first: One<'_>) -> usize {
+    fn read_on(&mut self, direct: &Direct, first: CommandRef<'_>) -> usize {
         /// So much takes a small part of a turn.
         const MOST: usize = 32;
         const MOST_BYTES: usize = 16 * 1024;
@@ -142,14 +142,14 @@ impl Share {
         while let Some(string) = key.and_then(|key| direct.read(key)) {
             let string = string.bytes();
             match &mut self.outcome {
-                Outcome::Replies(replies) => bulks::push(replies, string),
+                Outcome::Replies(replies) => push_bulk(replies, string),
                 Outcome::Reduced(reduced) => reduced.take_bulk(self.done as u32, string),
             }
             bytes += string.len() + ELEMENT_COST;
             self.done += 1;
             let is_more = self.done < from + MOST && bytes < MOST_BYTES;
             key = match (first, self.batch.picks.get(self.done)) {
-                (One::OfKey(per_key, _), Some(&next)) if is_more => Some(per_key.key(next as usize)),
+                (CommandRef::OfKey(per_key, _), Some(&next)) if is_more => Some(per_key.key(next as usize)),
                 _ => None,
             };
         }
@@ -242,23 +242,23 @@ struct LookedUp {
 }
 
 impl LookedUp {
-    fn kind(&mut self, ctx: Ctx, command: One<'_>) -> Kind {
+    fn kind(&mut self, ctx: Ctx, command: CommandRef<'_>) -> Kind {
         if let Some(kind) = self.of_all {
             return kind;
         }
         let facts = self.known.facts(ctx, command);
         let is_get = facts.is_read_only && command.arg_count() == 2 && command.name().eq_ignore_ascii_case(b"GET");
         let kind = Kind { facts, is_get };
-        let is_of_all = matches!(command, One::OfKey(..)) && !facts.is_of_subcommand;
+        let is_of_all = matches!(command, CommandRef::OfKey(..)) && !facts.is_of_subcommand;
         self.of_all = is_of_all.then_some(kind);
         kind
     }
 }
 
 /// The first argument.
-fn argument(command: One<'_>) -> Option<&[u8]> {
+fn argument(command: CommandRef<'_>) -> Option<&[u8]> {
     match command {
-        One::OfKey(per_key, key) if per_key.arg_count() == 2 => Some(key),
+        CommandRef::OfKey(per_key, key) if per_key.arg_count() == 2 => Some(key),
         _ => command.args().nth(1),
     }
 }

@@ -5,8 +5,8 @@ use std::hash::{Hash, Hasher};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::link::decode_whole;
 use crate::reply::Reply;
+use crate::resp::decode_whole;
 
 /// Elements in any order; their places say in which they are to stand.
 #[derive(Default, Serialize, Deserialize)]

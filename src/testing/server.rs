@@ -19,8 +19,8 @@ use super::scratch::ScratchDir;
 use super::wait::poll;
 use crate::command::Command;
 use crate::error::Error;
-use crate::link::{Scanner, decode};
 use crate::reply::Reply;
+use crate::resp::{Scanner, decode};
 use crate::topology::Address;
 
 /// How many ports are tried before a start is given up.

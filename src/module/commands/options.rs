@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use crate::command::{Command, printable};
-use crate::commands::{Commands, PerKey};
+use crate::command::{CommandSet, PerKey};
 use crate::engine::{Options, Targets};
 use crate::error::Error;
 use crate::reduce::Builtin;
@@ -18,7 +18,7 @@ pub(super) struct Map {
     pub(super) options: Options,
     pub(super) partial: bool,
     pub(super) reducer: Builtin,
-    pub(super) commands: Commands,
+    pub(super) commands: CommandSet,
 }
 
 /// Walks the arguments.
@@ -243,7 +243,7 @@ pub(super) fn batch<'a>(args: &'a [&'a [u8]]) -> Result<Batch<'a>, Error> {
 }
 
 /// The command for each key: an argument `{}` is the key; where there is none, the key follows the command's name.
-fn for_each_key(template: &[&[u8]], keys: &[&[u8]]) -> Commands {
+fn for_each_key(template: &[&[u8]], keys: &[&[u8]]) -> CommandSet {
     const PLACE: &[u8] = b"{}";
     let command = |args: &[&[u8]]| args.iter().skip(1).fold(Command::new(args[0]), Command::arg);
     let places = template.iter().skip(1).filter(|&&arg| arg == PLACE).count();
@@ -252,13 +252,13 @@ fn for_each_key(template: &[&[u8]], keys: &[&[u8]]) -> Commands {
             let add = |command: Command, arg: &&[u8]| if *arg == PLACE { command.key(key) } else { command.arg(arg) };
             template.iter().skip(1).fold(Command::new(template[0]), add)
         };
-        return Commands::Each(keys.iter().map(fill_in).collect());
+        return CommandSet::Each(keys.iter().map(fill_in).collect());
     }
     let (before, after) = match template.iter().skip(1).position(|&arg| arg == PLACE) {
         Some(at) => (&template[..=at], &template[at + 2..]),
         None => template.split_at(1),
     };
-    Commands::PerKey(after.iter().fold(PerKey::new(command(before), keys), PerKey::arg))
+    CommandSet::PerKey(after.iter().fold(PerKey::new(command(before), keys), PerKey::arg))
 }
 
 #[cfg(test)]

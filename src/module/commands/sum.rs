@@ -2,7 +2,7 @@
 
 use super::{Arg, Call, Kind, Spec};
 use crate::command::Command;
-use crate::commands::PerKey;
+use crate::command::PerKey;
 use crate::error::Error;
 use crate::module::client::Work;
 use crate::reduce::SumOfNumbers;

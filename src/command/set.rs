@@ -1,4 +1,4 @@
-//! [`Commands`]: what one request sends, each command in a place of its own.
+//! [`CommandSet`]: what one request sends, each command in a place of its own.
 //!
 //! A map is mostly one command for many keys. [`PerKey`] keeps it as just that: the words once, and the keys in a single
 //! buffer. A thousand keys then cost no thousand commands, here or on the node that they travel to.
@@ -6,19 +6,19 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::argument::Argument;
-use crate::command::{AroundKey, Command, bulks};
+use super::{Argument, AroundKey, Command};
+use crate::resp::{Arguments, push_array_header, push_bulk, push_bulk_header};
 
 /// The commands of one request.
 #[derive(Debug, Clone)]
-pub enum Commands {
+pub enum CommandSet {
     /// Any commands.
     Each(Vec<Command>),
     /// One command for each of many keys.
     PerKey(PerKey),
 }
 
-impl Commands {
+impl CommandSet {
     /// How many there are.
     pub fn len(&self) -> usize {
         match self {
@@ -37,10 +37,10 @@ impl Commands {
     /// # Panics
     /// If there are not that many.
     #[inline]
-    pub fn at(&self, place: usize) -> One<'_> {
+    pub fn at(&self, place: usize) -> CommandRef<'_> {
         match self {
-            Self::Each(commands) => One::Whole(&commands[place]),
-            Self::PerKey(per_key) => One::OfKey(per_key, per_key.key(place)),
+            Self::Each(commands) => CommandRef::Whole(&commands[place]),
+            Self::PerKey(per_key) => CommandRef::OfKey(per_key, per_key.key(place)),
         }
     }
 
@@ -76,7 +76,7 @@ impl Commands {
     }
 
     /// All of them, in order.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = One<'_>> {
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = CommandRef<'_>> {
         (0..self.len()).map(|place| self.at(place))
     }
 
@@ -90,23 +90,23 @@ impl Commands {
     }
 
     /// Says of each whether it changes nothing, so that it may be sent twice. Of one command for many keys that is said if
-    /// it is so for all of them; they are not looked at one by one if the first verdict is one about all.
+    /// it is so for all of them; they are not looked at one by one if the first flags is one about all.
     ///
     /// # Errors
     /// The first one that `judge` gives.
-    pub fn mark<E>(&mut self, mut judge: impl FnMut(One<'_>) -> Result<Verdict, E>) -> Result<(), E> {
+    pub fn mark<E>(&mut self, mut judge: impl FnMut(CommandRef<'_>) -> Result<CommandFlags, E>) -> Result<(), E> {
         match self {
             Self::Each(commands) => commands.iter_mut().try_for_each(|command| {
-                let is_read_only = judge(One::Whole(command))?.is_read_only;
+                let is_read_only = judge(CommandRef::Whole(command))?.is_read_only;
                 command.set_read_only(is_read_only);
                 Ok(())
             }),
             Self::PerKey(per_key) => {
                 let mut are_read_only = true;
                 for place in 0..per_key.len() {
-                    let verdict = judge(One::OfKey(per_key, per_key.key(place)))?;
-                    are_read_only &= verdict.is_read_only;
-                    if verdict.is_about_all_keys {
+                    let flags = judge(CommandRef::OfKey(per_key, per_key.key(place)))?;
+                    are_read_only &= flags.is_read_only;
+                    if flags.is_about_all_keys {
                         break;
                     }
                 }
@@ -119,20 +119,20 @@ impl Commands {
 
 /// What is said of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Verdict {
+pub struct CommandFlags {
     /// It changes nothing.
     pub is_read_only: bool,
     /// The same would be said of it with any other key.
     pub is_about_all_keys: bool,
 }
 
-impl From<Vec<Command>> for Commands {
+impl From<Vec<Command>> for CommandSet {
     fn from(commands: Vec<Command>) -> Self {
         Self::Each(commands)
     }
 }
 
-impl From<PerKey> for Commands {
+impl From<PerKey> for CommandSet {
     fn from(per_key: PerKey) -> Self {
         Self::PerKey(per_key)
     }
@@ -179,7 +179,7 @@ impl PerKey {
     /// Adds an argument behind the key.
     #[must_use]
     pub fn arg(mut self, argument: impl Argument) -> Self {
-        bulks::push(&mut self.tail, &argument.to_argument());
+        push_bulk(&mut self.tail, &argument.to_argument());
         self.tail_count += 1;
         self
     }
@@ -233,7 +233,7 @@ impl PerKey {
     }
 
     fn whole(&self, key: &[u8]) -> Command {
-        bulks::Args::of(&self.tail).fold(self.head.clone().key(key), Command::arg)
+        Arguments::of(&self.tail).fold(self.head.clone().key(key), Command::arg)
     }
 
     /// Appends the commands for the keys in these places as RESP arrays.
@@ -245,9 +245,9 @@ impl PerKey {
             if length != Some(key.len()) {
                 length = Some(key.len());
                 before.clear();
-                bulks::push_count(&mut before, self.arg_count());
+                push_array_header(&mut before, self.arg_count());
                 before.extend_from_slice(self.head.wire());
-                bulks::push_length(&mut before, key.len());
+                push_bulk_header(&mut before, key.len());
             }
             out.extend_from_slice(&before);
             out.extend_from_slice(key);
@@ -270,14 +270,14 @@ impl fmt::Debug for PerKey {
 
 /// One of the commands of a request, wherever it is kept.
 #[derive(Debug, Clone, Copy)]
-pub enum One<'a> {
+pub enum CommandRef<'a> {
     /// By itself.
     Whole(&'a Command),
     /// With others for other keys.
     OfKey(&'a PerKey, &'a [u8]),
 }
 
-impl<'a> One<'a> {
+impl<'a> CommandRef<'a> {
     /// The command's name, as it was given.
     pub fn name(self) -> &'a [u8] {
         match self {
@@ -308,7 +308,7 @@ impl<'a> One<'a> {
             Self::Whole(command) => (command.wire(), None, &[][..]),
             Self::OfKey(per_key, key) => (per_key.head.wire(), Some(key), &per_key.tail[..]),
         };
-        bulks::Args::of(head).chain(key).chain(bulks::Args::of(tail))
+        Arguments::of(head).chain(key).chain(Arguments::of(tail))
     }
 
     /// How many arguments there are, the name included.
@@ -336,7 +336,7 @@ impl<'a> One<'a> {
     }
 }
 
-impl<'a> From<&'a Command> for One<'a> {
+impl<'a> From<&'a Command> for CommandRef<'a> {
     fn from(command: &'a Command) -> Self {
         Self::Whole(command)
     }
@@ -360,7 +360,7 @@ mod tests {
             keys in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..120), 1..5),
             after in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..5), 0..3),
         ) {
-            let commands = Commands::from(per_key(&before, &keys, &after));
+            let commands = CommandSet::from(per_key(&before, &keys, &after));
             prop_assert_eq!(commands.len(), keys.len());
             let mut wire = Vec::new();
             for (one, key) in commands.iter().zip(&keys) {
@@ -382,17 +382,17 @@ mod tests {
     fn each_is_routed_by_its_own_key_whatever_stands_before_it() {
         let per_key = PerKey::new(Command::new("COPY").key("from"), ["to:1", "to:2"]);
         assert_eq!(per_key.command(1).routing_key(), Some(&b"to:2"[..]));
-        assert_eq!(Commands::from(per_key).at(0).routing_key(), Some(&b"to:1"[..]));
+        assert_eq!(CommandSet::from(per_key).at(0).routing_key(), Some(&b"to:1"[..]));
     }
 
     #[test]
     fn one_command_for_many_keys_only_reads_if_it_does_so_for_all() {
-        let mut commands = Commands::from(PerKey::new(Command::new("OBJECT"), ["FREQ", "ENCODING"]));
-        let verdict = |is_read_only, is_about_all_keys| Ok::<_, ()>(Verdict { is_read_only, is_about_all_keys });
-        commands.mark(|one| verdict(one.routing_key() == Some(b"FREQ"), false)).unwrap();
+        let mut commands = CommandSet::from(PerKey::new(Command::new("OBJECT"), ["FREQ", "ENCODING"]));
+        let flags = |is_read_only, is_about_all_keys| Ok::<_, ()>(CommandFlags { is_read_only, is_about_all_keys });
+        commands.mark(|one| flags(one.routing_key() == Some(b"FREQ"), false)).unwrap();
         assert!(!commands.at(0).is_read_only());
-        commands.mark(|one| verdict(one.routing_key() == Some(b"FREQ"), true)).unwrap();
-        assert!(commands.iter().all(One::is_read_only));
+        commands.mark(|one| flags(one.routing_key() == Some(b"FREQ"), true)).unwrap();
+        assert!(commands.iter().all(CommandRef::is_read_only));
         assert_eq!(commands.mark(|_| Err("no")), Err("no"));
     }
 }

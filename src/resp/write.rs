@@ -1,16 +1,18 @@
-//! [`Wire`]: the bytes of a command, which are few as a rule.
+//! Writing RESP: the arguments of commands as they travel, bulk strings one behind the other.
+//!
+//! [`ArgBuffer`] holds the bytes of one command, which are few as a rule. [`Arguments`] walks such bytes.
 
 use std::ops::Range;
 
 /// Bytes that are only added to. Up to 62 of them stand in the value itself: a map of a thousand short commands then
 /// costs no thousand allocations.
 #[derive(Clone)]
-pub(crate) enum Wire {
+pub(crate) enum ArgBuffer {
     Short { length: u8, bytes: [u8; 62] },
     Long(Vec<u8>),
 }
 
-impl Wire {
+impl ArgBuffer {
     pub(crate) const EMPTY: Self = Self::Short { length: 0, bytes: [0; 62] };
 
     pub(crate) fn bytes(&self) -> &[u8] {
@@ -64,10 +66,69 @@ impl Wire {
 }
 
 /// However they are kept.
-impl PartialEq for Wire {
+impl PartialEq for ArgBuffer {
     fn eq(&self, other: &Self) -> bool {
         self.bytes() == other.bytes()
     }
 }
 
-impl Eq for Wire {}
+impl Eq for ArgBuffer {}
+
+/// Appends a bulk string.
+pub(crate) fn push_bulk(out: &mut Vec<u8>, bytes: &[u8]) {
+    push_bulk_header(out, bytes.len());
+    out.extend_from_slice(bytes);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Appends the header of a bulk string of this length.
+pub(crate) fn push_bulk_header(out: &mut Vec<u8>, length: usize) {
+    push_header(out, b'$', length);
+}
+
+/// Appends the header of an array of `count` elements.
+pub(crate) fn push_array_header(out: &mut Vec<u8>, count: usize) {
+    push_header(out, b'*', count);
+}
+
+fn push_header(out: &mut Vec<u8>, kind: u8, number: usize) {
+    out.push(kind);
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Walks encoded arguments.
+pub(crate) struct Arguments<'a> {
+    encoded: &'a [u8],
+}
+
+impl<'a> Arguments<'a> {
+    /// Begins at the first of these encoded arguments.
+    pub(crate) fn of(encoded: &'a [u8]) -> Self {
+        Self { encoded }
+    }
+
+    /// Returns the arguments that have not been walked, still encoded.
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        self.encoded
+    }
+}
+
+impl<'a> Iterator for Arguments<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let (mut at, mut length) = (1, 0);
+        self.encoded.strip_prefix(b"$")?;
+        loop {
+            match *self.encoded.get(at)? {
+                b'\r' => break,
+                digit => length = length * 10 + usize::from(digit - b'0'),
+            }
+            at += 1;
+        }
+        let (arg, rest) = self.encoded[at + 2..].split_at(length);
+        self.encoded = &rest[2..];
+        Some(arg)
+    }
+}

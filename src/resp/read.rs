@@ -26,7 +26,7 @@ pub const ELEMENT_COST: usize = size_of::<Reply>();
 pub struct ProtocolError(&'static str);
 
 impl ProtocolError {
-    pub(super) const UNASKED: Self = Self("it sent a reply that nobody had asked for");
+    pub(crate) const UNASKED: Self = Self("it sent a reply that nobody had asked for");
 }
 
 /// Finds the ends of replies in a stream of bytes.

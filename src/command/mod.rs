@@ -4,11 +4,16 @@
 //! single buffer. Sending a thousand of them is then a thousand copies into one write, and nothing is encoded twice.
 //! Arguments are bytes; nothing here assumes UTF-8.
 
+mod argument;
+mod set;
+
 use std::fmt;
 use std::ops::Range;
 
-use crate::argument::Argument;
-use crate::wire::Wire;
+pub use argument::Argument;
+pub use set::{CommandFlags, CommandRef, CommandSet, PerKey};
+
+use crate::resp::{ArgBuffer, Arguments, push_array_header};
 
 /// One Redis command: a name, its arguments, and the key it is routed by.
 ///
@@ -21,7 +26,7 @@ use crate::wire::Wire;
 /// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Command {
-    wire: Wire,
+    wire: ArgBuffer,
     name: Range<usize>,
     count: usize,
     key: Option<Key>,
@@ -40,21 +45,21 @@ enum Key {
 impl Command {
     /// A command of this name and, so far, no arguments.
     pub fn new(name: impl Argument) -> Self {
-        let mut command = Self { wire: Wire::EMPTY, name: 0..0, count: 0, key: None, read_only: false };
+        let mut command = Self { wire: ArgBuffer::EMPTY, name: 0..0, count: 0, key: None, read_only: false };
         command.name = command.push(&name.to_argument());
         command
     }
 
     /// A command of this name that will take so many bytes, which are set aside at once.
     pub(crate) fn with_room(name: &str, room: usize) -> Self {
-        let mut command = Self { wire: Wire::with_room(room), name: 0..0, count: 0, key: None, read_only: false };
+        let mut command = Self { wire: ArgBuffer::with_room(room), name: 0..0, count: 0, key: None, read_only: false };
         command.name = command.push(name.as_bytes());
         command
     }
 
     /// Adds so many arguments as they travel, but for the first few.
     pub(crate) fn push_args(&mut self, args: &[u8], count: usize, without: usize) {
-        let mut args = bulks::Args::of(args);
+        let mut args = Arguments::of(args);
         let left_out = args.by_ref().take(without).count();
         self.wire.extend([args.rest()]);
         self.count += count - left_out;
@@ -113,7 +118,7 @@ impl Command {
         let wire = self.wire.bytes();
         let span = match at {
             0 => Some(self.name.clone()),
-            _ => bulks::Args::of(self.args_wire()).nth(at - 1).map(|arg| {
+            _ => Arguments::of(self.args_wire()).nth(at - 1).map(|arg| {
                 let from = arg.as_ptr() as usize - wire.as_ptr() as usize;
                 from..from + arg.len()
             }),
@@ -164,7 +169,7 @@ impl Command {
 
     /// Name and arguments, in order.
     pub fn args(&self) -> impl Iterator<Item = &[u8]> {
-        bulks::Args::of(self.wire.bytes())
+        Arguments::of(self.wire.bytes())
     }
 
     /// How many arguments there are, the name included.
@@ -182,7 +187,7 @@ impl Command {
 
     /// Appends the command to `out` as a RESP array.
     pub fn write_to(&self, out: &mut Vec<u8>) {
-        bulks::push_count(out, self.count);
+        push_array_header(out, self.count);
         out.extend_from_slice(self.wire.bytes());
     }
 
@@ -212,72 +217,11 @@ pub(crate) struct AroundKey<'a> {
 
 impl<'a> AroundKey<'a> {
     pub(crate) fn args_before(&self) -> impl Iterator<Item = &'a [u8]> {
-        bulks::Args::of(self.before)
+        Arguments::of(self.before)
     }
 
     pub(crate) fn args_after(&self) -> impl Iterator<Item = &'a [u8]> {
-        bulks::Args::of(self.after)
-    }
-}
-
-/// Arguments as they travel: bulk strings, one behind the other.
-pub(crate) mod bulks {
-    /// Adds a bulk string.
-    pub(crate) fn push(out: &mut Vec<u8>, bytes: &[u8]) {
-        push_length(out, bytes.len());
-        out.extend_from_slice(bytes);
-        out.extend_from_slice(b"\r\n");
-    }
-
-    /// Adds what stands before a bulk string of this length.
-    pub(crate) fn push_length(out: &mut Vec<u8>, length: usize) {
-        push_number(out, b'$', length);
-    }
-
-    /// Adds what stands before so many of them.
-    pub(crate) fn push_count(out: &mut Vec<u8>, count: usize) {
-        push_number(out, b'*', count);
-    }
-
-    fn push_number(out: &mut Vec<u8>, kind: u8, number: usize) {
-        out.push(kind);
-        out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
-        out.extend_from_slice(b"\r\n");
-    }
-
-    /// Walks them.
-    pub(crate) struct Args<'a> {
-        wire: &'a [u8],
-    }
-
-    impl<'a> Args<'a> {
-        pub(crate) fn of(wire: &'a [u8]) -> Self {
-            Self { wire }
-        }
-
-        /// What has not been walked, as it travels.
-        pub(crate) fn rest(&self) -> &'a [u8] {
-            self.wire
-        }
-    }
-
-    impl<'a> Iterator for Args<'a> {
-        type Item = &'a [u8];
-
-        fn next(&mut self) -> Option<&'a [u8]> {
-            let (mut at, mut length) = (1, 0);
-            self.wire.strip_prefix(b"$")?;
-            loop {
-                match *self.wire.get(at)? {
-                    b'\r' => break,
-                    digit => length = length * 10 + usize::from(digit - b'0'),
-                }
-                at += 1;
-            }
-            let (arg, rest) = self.wire[at + 2..].split_at(length);
-            self.wire = &rest[2..];
-            Some(arg)
-        }
+        Arguments::of(self.after)
     }
 }
 

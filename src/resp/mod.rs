@@ -1,0 +1,9 @@
+//! The wire format of Redis, RESP2 and RESP3: reading replies, writing commands.
+
+mod read;
+mod write;
+
+#[cfg(feature = "module")]
+pub(crate) use read::{ELEMENT_COST, bulk};
+pub(crate) use read::{ProtocolError, Scanner, decode, decode_whole};
+pub(crate) use write::{ArgBuffer, Arguments, push_array_header, push_bulk, push_bulk_header};
