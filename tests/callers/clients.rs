@@ -1,11 +1,9 @@
 //! Clients that go away, are killed, ask for too much, or are many: each request gets one answer, and nothing is left of
 //! those that were given up.
 
-mod common;
-
 use std::time::{Duration, Instant};
 
-use common::{Cluster, ConstantTotal, Server, Wire, eventually, poll, text_of, while_repeating};
+use crate::common::{Cluster, ConstantTotal, Server, Wire, eventually, poll, text_of, while_repeating};
 
 const SOON: Duration = Duration::from_secs(3);
 

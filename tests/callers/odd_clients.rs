@@ -1,11 +1,9 @@
 //! Clients with habits of their own: that want no replies, send everything at once, read nothing, or leave in the midst
 //! of a long request.
 
-mod common;
-
 use std::time::Duration;
 
-use common::{Cluster, Server, Wire, eventually, text_of, while_repeating};
+use crate::common::{Cluster, Server, Wire, eventually, text_of, while_repeating};
 
 const SOON: Duration = Duration::from_secs(5);
 
@@ -102,7 +100,7 @@ fn clients_that_leave_in_the_midst_of_a_long_request_leave_nothing() {
 fn the_module_can_be_unloaded_right_after_long_requests_were_given_up() {
     let server = Server::start();
     let request = long_request();
-    let path = common::module_path();
+    let path = crate::common::module_path();
     for _ in 0..8 {
         let mut leaving: Vec<Wire> = (0..3).map(|_| server.wire()).collect();
         leaving.iter_mut().for_each(|wire| wire.send(&request));

@@ -3,11 +3,9 @@
 //! They use the commands of the module as they use any other, and in proxy mode a program that was written for a single
 //! server runs as it is. The programs are in `tests/python/`.
 
-mod common;
-
 use std::process::Command;
 
-use common::{Cluster, Server, run_python};
+use crate::common::{Cluster, Server, run_python};
 
 const PROTOCOLS: [&str; 2] = ["2", "3"];
 

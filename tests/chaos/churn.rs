@@ -1,11 +1,11 @@
 //! The topology changes and is looked at again and again, and that disturbs neither links nor requests; and a fan-out
 //! asks the nodes that it was told to ask, whatever they have become.
 
-mod common;
-
 use std::time::Duration;
 
-use common::{Cluster, ClusterBuilder, ConstantTotal, Server, eventually, poll, slot_of, text_of, while_repeating};
+use crate::common::{
+    Cluster, ClusterBuilder, ConstantTotal, Server, eventually, poll, slot_of, text_of, while_repeating,
+};
 
 const SOON: Duration = Duration::from_secs(2);
 const ELECTION: Duration = Duration::from_secs(30);

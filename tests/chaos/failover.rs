@@ -1,12 +1,10 @@
 //! Primaries change and nodes are lost while distributed commands run: every answer is true, or an error that says why.
 
-mod common;
-
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use common::{Cluster, ClusterBuilder, ConstantTotal, Server, eventually, slot_of, text_of, while_repeating};
+use crate::common::{Cluster, ClusterBuilder, ConstantTotal, Server, eventually, slot_of, text_of, while_repeating};
 
 /// After the cluster itself is ok again, everything is right within this time, with no refresh asked for.
 const RIGHT_AGAIN: Duration = Duration::from_secs(2);

@@ -1,11 +1,9 @@
 //! Slots move from node to node while distributed commands run: every answer stays true, and no command runs twice.
 
-mod common;
-
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use common::{Cluster, ConstantTotal, Server, View, eventually, slot_of, text_of, while_repeating};
+use crate::common::{Cluster, ConstantTotal, Server, View, eventually, slot_of, text_of, while_repeating};
 
 /// After the cluster has settled, everything is right within this time, with no refresh asked for.
 const RIGHT_AGAIN: Duration = Duration::from_secs(2);

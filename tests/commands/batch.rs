@@ -3,13 +3,13 @@
 use std::time::{Duration, Instant};
 
 use crate::common::{Cluster, Server};
-use crate::houses::House;
+use crate::deployments::Deployment;
 
 #[test]
 fn each_list_runs_in_order_at_its_keys_shard() {
-    for house in House::all() {
-        let keys = house.keys("k", 4);
-        for (round, node) in (1..).zip(house.nodes()) {
+    for deployment in Deployment::all() {
+        let keys = deployment.keys("k", 4);
+        for (round, node) in (1..).zip(deployment.nodes()) {
             let lists: Vec<String> =
                 keys.iter().map(|key| format!("{key} 3 3 SET {key} 1 2 INCR {key} 2 GET {key}")).collect();
             let each = "[+OK, 2, \"2\"]";
@@ -20,7 +20,7 @@ fn each_list_runs_in_order_at_its_keys_shard() {
             assert_eq!(node.reply3(&line), format!("{{{}}}", in_map.join(", ")));
         }
         for (index, key) in keys.iter().enumerate() {
-            assert_eq!(house.holder(index).run::<i64>(&["GET", key]), 2);
+            assert_eq!(deployment.holder(index).run::<i64>(&["GET", key]), 2);
         }
     }
 }
@@ -46,9 +46,9 @@ fn arguments_are_counted_so_that_none_is_mistaken() {
 
 #[test]
 fn errors_stand_in_their_place() {
-    for house in House::all() {
-        let [a, b] = &house.keys("k", 2)[..] else { panic!("two keys") };
-        for node in house.nodes() {
+    for deployment in Deployment::all() {
+        let [a, b] = &deployment.keys("k", 2)[..] else { panic!("two keys") };
+        for node in deployment.nodes() {
             let reply = node.reply(&format!(
                 "RMR.BATCH {a} 5 3 SET {a} x 2 INCR {a} 2 NOSUCH {a} 2 SADD {a} 2 GET {a} {b} 2 2 DEL {b} 2 INCR {b}"
             ));
@@ -63,9 +63,9 @@ fn errors_stand_in_their_place() {
 
 #[test]
 fn scripts_travel_once_and_are_called_by_their_sha1() {
-    for house in House::all() {
-        let keys = house.keys("n", 12);
-        let node = &house.nodes()[0];
+    for deployment in Deployment::all() {
+        let keys = deployment.keys("n", 12);
+        let node = &deployment.nodes()[0];
         let list = |key: &String| format!("{key} 1 5 EVAL return(redis.call('incrby',KEYS[1],ARGV[1])) 1 {key} 2");
         let line = format!("RMR.BATCH {}", keys.iter().map(list).collect::<Vec<_>>().join(" "));
         let expect = |sum: i64| {
@@ -73,7 +73,7 @@ fn scripts_travel_once_and_are_called_by_their_sha1() {
             assert_eq!(node.reply(&line), format!("[{}]", pairs.join(", ")));
         };
         let count = |name: &str| -> usize {
-            let stats = house.nodes().iter().map(|node| node.run::<String>(&["INFO", "commandstats"]));
+            let stats = deployment.nodes().iter().map(|node| node.run::<String>(&["INFO", "commandstats"]));
             let line = format!("cmdstat_{name}:calls=");
             let calls = stats.filter_map(|stats| {
                 stats.lines().find_map(|known| known.strip_prefix(&line)?.split(',').next()?.parse::<usize>().ok())
@@ -82,7 +82,7 @@ fn scripts_travel_once_and_are_called_by_their_sha1() {
         };
         expect(2);
         let loads = count("script|load");
-        assert!((1..=house.nodes().len()).contains(&loads), "{loads}");
+        assert!((1..=deployment.nodes().len()).contains(&loads), "{loads}");
         expect(4);
         assert_eq!((count("script|load"), count("eval")), (loads, 0));
         node.run::<()>(&["RMR.FANOUT", "SCRIPT", "FLUSH"]);

@@ -3,12 +3,12 @@
 use crate::common::{Cluster, Server};
 
 /// A server or a cluster: commands must do the same on both.
-pub enum House {
+pub enum Deployment {
     Standalone(Server),
     Cluster(Cluster),
 }
 
-impl House {
+impl Deployment {
     /// One of each kind that users have.
     pub fn all() -> Vec<Self> {
         let clusters = [1, 3, 5].map(|shards| Self::Cluster(Cluster::start(shards)));

@@ -1,7 +1,7 @@
 //! `RMR.FANOUT`: to whom it goes, and in which order the replies stand.
 
 use crate::common::{Cluster, Server};
-use crate::houses::House;
+use crate::deployments::Deployment;
 
 /// Asks for each node's port, through `node`; in RESP2.
 fn ports(node: &Server, options: &str) -> String {
@@ -17,9 +17,9 @@ fn ports_of<'a>(nodes: impl IntoIterator<Item = &'a Server>) -> String {
 
 #[test]
 fn it_goes_to_every_primary_in_slot_order() {
-    for house in House::all() {
-        for node in house.nodes() {
-            assert_eq!(ports(node, ""), ports_of(house.nodes()));
+    for deployment in Deployment::all() {
+        for node in deployment.nodes() {
+            assert_eq!(ports(node, ""), ports_of(deployment.nodes()));
         }
     }
 }
@@ -38,10 +38,10 @@ fn slots_decide_the_order_and_not_names_or_ages() {
 
 #[test]
 fn withnodes_tells_whose_reply_is_whose() {
-    for house in House::all() {
+    for deployment in Deployment::all() {
         let pair = |node: &Server| format!("\"{}\": \"x\"", node.address());
-        let pairs: Vec<String> = house.nodes().iter().map(pair).collect();
-        let node = &house.nodes()[house.nodes().len() - 1];
+        let pairs: Vec<String> = deployment.nodes().iter().map(pair).collect();
+        let node = &deployment.nodes()[deployment.nodes().len() - 1];
         assert_eq!(node.reply3("RMR.FANOUT WITHNODES ECHO x"), format!("{{{}}}", pairs.join(", ")));
         let flat = pairs.join(", ").replace(": \"x", ", \"x");
         assert_eq!(node.reply("RMR.FANOUT WITHNODES ECHO x"), format!("[{flat}]"));
@@ -81,8 +81,8 @@ fn replicas_serve_the_keys_of_their_shard() {
 
 #[test]
 fn where_there_are_no_replicas_it_says_so() {
-    for house in House::all() {
-        let reply = house.nodes()[0].reply("RMR.FANOUT ON REPLICAS PING");
+    for deployment in Deployment::all() {
+        let reply = deployment.nodes()[0].reply("RMR.FANOUT ON REPLICAS PING");
         assert_eq!(reply, "-ERRCLUSTER no shard has a replica");
     }
 }
@@ -117,9 +117,9 @@ fn nodes_are_named_by_address_or_id_and_asked_in_that_order() {
 
 #[test]
 fn an_unknown_node_is_an_error_that_names_the_known_ones() {
-    for house in House::all() {
-        let known: Vec<String> = house.nodes().iter().map(Server::address).collect();
-        let node = &house.nodes()[0];
+    for deployment in Deployment::all() {
+        let known: Vec<String> = deployment.nodes().iter().map(Server::address).collect();
+        let node = &deployment.nodes()[0];
         for name in ["nobody", "127.0.0.1:1", "127.0.0.1", "0000000000000000000000000000000000000000"] {
             let error = format!("-ERR no node has the id or address '{name}'; known are {}", known.join(", "));
             assert_eq!(ports(node, &format!("NODE {} NODE {name}", known[0])), error);

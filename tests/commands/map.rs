@@ -1,13 +1,13 @@
 //! `RMR.MAP`: one command a key, each on its key's shard.
 
 use crate::common::{Cluster, Server};
-use crate::houses::House;
+use crate::deployments::Deployment;
 
 #[test]
 fn the_key_follows_the_commands_name() {
-    for house in House::all() {
-        let keys = house.fill("text", &["hello", "world", "again"]).join(" ");
-        for node in house.nodes() {
+    for deployment in Deployment::all() {
+        let keys = deployment.fill("text", &["hello", "world", "again"]).join(" ");
+        for node in deployment.nodes() {
             assert_eq!(node.reply(&format!("RMR.MAP LIST 3 {keys} GET")), "[\"hello\", \"world\", \"again\"]");
             assert_eq!(node.reply(&format!("RMR.MAP list 3 {keys} GETRANGE 1 3")), "[\"ell\", \"orl\", \"gai\"]");
         }
@@ -16,14 +16,14 @@ fn the_key_follows_the_commands_name() {
 
 #[test]
 fn braces_stand_for_the_key_wherever_they_are() {
-    for house in House::all() {
-        let keys = house.keys("cart", 3);
+    for deployment in Deployment::all() {
+        let keys = deployment.keys("cart", 3);
         for (index, key) in keys.iter().enumerate() {
             let price = (100 + index).to_string();
-            house.holder(index).run::<()>(&["HSET", key, "price", &price, "name", "thing"]);
+            deployment.holder(index).run::<()>(&["HSET", key, "price", &price, "name", "thing"]);
         }
         let keys = keys.join(" ");
-        for node in house.nodes() {
+        for node in deployment.nodes() {
             assert_eq!(node.reply(&format!("RMR.MAP SUM 3 {keys} HGET {{}} price")), "303");
             assert_eq!(node.reply(&format!("RMR.MAP LIST 3 {keys} OBJECT ENCODING {{}}")).matches('"').count(), 6);
         }
@@ -32,51 +32,51 @@ fn braces_stand_for_the_key_wherever_they_are() {
 
 #[test]
 fn braces_may_stand_more_than_once_and_only_whole() {
-    for house in House::all() {
-        let keys = house.fill("m", &["one", "two"]);
-        let node = &house.nodes()[0];
+    for deployment in Deployment::all() {
+        let keys = deployment.fill("m", &["one", "two"]);
+        let node = &deployment.nodes()[0];
         let reply = node.reply(&format!("RMR.MAP LIST 2 {} MGET {{}} {{}}", keys.join(" ")));
         assert_eq!(reply, "[[\"one\", \"one\"], [\"two\", \"two\"]]");
         let reply = node.reply(&format!("RMR.MAP LIST 1 {} SET {{}} a{{}}b", keys[0]));
         assert_eq!(reply, "[+OK]");
-        assert_eq!(house.holder(0).reply(&format!("GET {}", keys[0])), "\"a{}b\"");
+        assert_eq!(deployment.holder(0).reply(&format!("GET {}", keys[0])), "\"a{}b\"");
     }
 }
 
 #[test]
 fn writes_reach_every_shard() {
-    for house in House::all() {
-        let keys = house.keys("counter", 10);
+    for deployment in Deployment::all() {
+        let keys = deployment.keys("counter", 10);
         let line = format!("RMR.MAP SUM 10 {} INCRBY {{}} 3", keys.join(" "));
-        for (round, node) in (1..).zip(house.nodes()) {
+        for (round, node) in (1..).zip(deployment.nodes()) {
             assert_eq!(node.reply(&line), (30 * round).to_string());
         }
-        let each = (3 * house.nodes().len()).to_string();
+        let each = (3 * deployment.nodes().len()).to_string();
         for (index, key) in keys.iter().enumerate() {
-            assert_eq!(house.holder(index).run::<String>(&["GET", key]), each);
+            assert_eq!(deployment.holder(index).run::<String>(&["GET", key]), each);
         }
     }
 }
 
 #[test]
 fn the_same_key_is_sent_as_often_as_it_is_named() {
-    for house in House::all() {
-        let key = &house.keys("again", 2)[1];
-        let reply = house.nodes()[0].reply(&format!("RMR.MAP LIST 3 {key} {key} {key} INCR"));
+    for deployment in Deployment::all() {
+        let key = &deployment.keys("again", 2)[1];
+        let reply = deployment.nodes()[0].reply(&format!("RMR.MAP LIST 3 {key} {key} {key} INCR"));
         assert_eq!(reply, "[1, 2, 3]");
     }
 }
 
 #[test]
 fn replies_stand_in_the_order_of_the_keys() {
-    for house in House::all() {
+    for deployment in Deployment::all() {
         let values: Vec<String> = (0..50).map(|value| value.to_string()).collect();
         let texts: Vec<&str> = values.iter().map(String::as_str).collect();
-        let mut keys = house.fill("order", &texts);
+        let mut keys = deployment.fill("order", &texts);
         keys.reverse();
         let expected: Vec<String> = values.iter().rev().map(|value| format!("\"{value}\"")).collect();
         let line = format!("RMR.MAP LIST 50 {} GET", keys.join(" "));
-        for node in house.nodes() {
+        for node in deployment.nodes() {
             assert_eq!(node.reply(&line), format!("[{}]", expected.join(", ")));
         }
     }
@@ -84,14 +84,14 @@ fn replies_stand_in_the_order_of_the_keys() {
 
 #[test]
 fn a_shards_error_is_the_whole_requests_and_names_node_and_key() {
-    for house in House::all() {
-        let keys = house.fill("n", &["1", "x", "3"]);
+    for deployment in Deployment::all() {
+        let keys = deployment.fill("n", &["1", "x", "3"]);
         let error = format!(
             "-RMRSHARD {}: ERR value is not an integer or out of range (key '{}')",
-            house.name_of(house.holder(1)),
+            deployment.name_of(deployment.holder(1)),
             keys[1]
         );
-        for node in house.nodes() {
+        for node in deployment.nodes() {
             assert_eq!(node.reply(&format!("RMR.MAP LIST 3 {} INCR", keys.join(" "))), error);
         }
     }
@@ -141,18 +141,18 @@ fn wrong_arguments_say_what_is_missing() {
 
 #[test]
 fn an_unknown_command_is_the_shards_error() {
-    for house in House::all() {
-        let keys = house.keys("k", 3).join(" ");
-        let error = house.nodes()[0].reply(&format!("RMR.MAP LIST 3 {keys} NOSUCH a"));
+    for deployment in Deployment::all() {
+        let keys = deployment.keys("k", 3).join(" ");
+        let error = deployment.nodes()[0].reply(&format!("RMR.MAP LIST 3 {keys} NOSUCH a"));
         assert!(error.contains(": ERR unknown command 'NOSUCH'"), "{error}");
     }
 }
 
 #[test]
 fn options_stand_before_the_reducer() {
-    for house in House::all() {
-        let keys = house.fill("n", &["1", "2"]).join(" ");
-        let node = &house.nodes()[0];
+    for deployment in Deployment::all() {
+        let keys = deployment.fill("n", &["1", "2"]).join(" ");
+        let node = &deployment.nodes()[0];
         assert_eq!(node.reply(&format!("RMR.MAP TIMEOUT 9000 SUM 2 {keys} GET")), "3");
         assert_eq!(node.reply3(&format!("RMR.MAP partial timeout 9000 SUM 2 {keys} GET")), "[3, {}]");
         assert_eq!(node.reply(&format!("RMR.MAP PARTIAL LIST 2 {keys} GET")), "[\"1\", \"2\"]");

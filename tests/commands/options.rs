@@ -1,7 +1,7 @@
 //! The options of `RMR.FANOUT`: alone, together, in any order, and wrong.
 
 use crate::common::{Cluster, Server};
-use crate::houses::House;
+use crate::deployments::Deployment;
 
 /// What `DBSIZE` gives when every node holds one key, as these options shape it.
 fn expected(nodes: &[&Server], partial: bool, shape: &str) -> String {
@@ -56,9 +56,9 @@ fn every_combination_is_taken() {
 
 #[test]
 fn two_dashes_end_the_options() {
-    for house in House::all() {
-        let node = &house.nodes()[0];
-        let everywhere = |reply: &str| format!("[{}]", vec![reply; house.nodes().len()].join(", "));
+    for deployment in Deployment::all() {
+        let node = &deployment.nodes()[0];
+        let everywhere = |reply: &str| format!("[{}]", vec![reply; deployment.nodes().len()].join(", "));
         assert_eq!(node.reply("RMR.FANOUT -- ECHO PARTIAL"), everywhere("\"PARTIAL\""));
         assert_eq!(node.reply("RMR.FANOUT PARTIAL -- ECHO --"), everywhere("\"--\""));
         let unknown = node.reply("RMR.FANOUT -- TIMEOUT 5 PING");
@@ -97,8 +97,8 @@ fn wrong_options_say_what_is_allowed() {
         ("ON ALL NODE a PING", "ON, NODE and KEY exclude each other; give one of them".into()),
         ("WITHNODES REDUCE SUM PING", "WITHNODES and REDUCE exclude each other; give one of them".into()),
     ];
-    for house in House::all() {
-        let mut wire = house.nodes()[0].wire();
+    for deployment in Deployment::all() {
+        let mut wire = deployment.nodes()[0].wire();
         for (options, error) in &wrong {
             assert_eq!(wire.reply(&format!("RMR.FANOUT {options}")), format!("-ERR {error}"), "{options}");
         }

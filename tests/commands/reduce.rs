@@ -1,7 +1,7 @@
 //! The reducers, which `RMR.MAP` and `RMR.FANOUT` share.
 
 use crate::common::Server;
-use crate::houses::House;
+use crate::deployments::Deployment;
 
 /// `RMR.MAP` with this reducer over these keys.
 fn map(reducer: &str, keys: &[String], command: &str) -> String {
@@ -10,10 +10,10 @@ fn map(reducer: &str, keys: &[String], command: &str) -> String {
 
 #[test]
 fn numbers_are_reduced() {
-    for house in House::all() {
-        let mut keys = house.fill("n", &["5", "7", "-2"]);
-        keys.extend(house.keys("missing", 1));
-        for node in house.nodes() {
+    for deployment in Deployment::all() {
+        let mut keys = deployment.fill("n", &["5", "7", "-2"]);
+        keys.extend(deployment.keys("missing", 1));
+        for node in deployment.nodes() {
             let reply = |reducer: &str| node.reply3(&map(reducer, &keys, "GET"));
             assert_eq!(reply("LIST"), "[\"5\", \"7\", \"-2\", nil]");
             assert_eq!(reply("SUM"), "10");
@@ -28,27 +28,27 @@ fn numbers_are_reduced() {
 
 #[test]
 fn doubles_and_integers_mix() {
-    for house in House::all() {
-        let keys = house.fill("n", &["5", "7.5", "-0.25", "7"]);
-        let reply = |reducer: &str| house.nodes()[0].reply3(&map(reducer, &keys, "GET"));
+    for deployment in Deployment::all() {
+        let keys = deployment.fill("n", &["5", "7.5", "-0.25", "7"]);
+        let reply = |reducer: &str| deployment.nodes()[0].reply3(&map(reducer, &keys, "GET"));
         assert_eq!(reply("SUM"), ",19.25");
         assert_eq!(reply("AVG"), ",4.8125");
         assert_eq!(reply("MIN"), ",-0.25");
         assert_eq!(reply("MAX"), ",7.5");
-        let reply = house.nodes()[0].reply3(&map("MAX", &keys[..1], "GET"));
+        let reply = deployment.nodes()[0].reply3(&map("MAX", &keys[..1], "GET"));
         assert_eq!(reply, "5", "an integer stays one");
     }
 }
 
 #[test]
 fn replies_that_are_integers_or_doubles_are_numbers_too() {
-    for house in House::all() {
-        let keys = house.keys("set", 3);
+    for deployment in Deployment::all() {
+        let keys = deployment.keys("set", 3);
         for (index, key) in keys.iter().enumerate() {
             let score = (index * 2).to_string();
-            house.holder(index).run::<()>(&["ZADD", key, &format!("{score}.5"), "m", "100", "n"]);
+            deployment.holder(index).run::<()>(&["ZADD", key, &format!("{score}.5"), "m", "100", "n"]);
         }
-        let node = &house.nodes()[0];
+        let node = &deployment.nodes()[0];
         assert_eq!(node.reply3(&map("SUM", &keys, "ZCARD")), "6");
         assert_eq!(node.reply3(&map("SUM", &keys, "ZSCORE {} m")), ",7.5");
         assert_eq!(node.reply3(&map("MAX", &keys, "ZSCORE {} m")), ",4.5");
@@ -58,9 +58,9 @@ fn replies_that_are_integers_or_doubles_are_numbers_too() {
 
 #[test]
 fn nothing_has_no_mean_and_no_best_but_a_sum() {
-    for house in House::all() {
-        let keys = house.keys("missing", 4);
-        let reply = |reducer: &str| house.nodes()[0].reply(&map(reducer, &keys, "GET"));
+    for deployment in Deployment::all() {
+        let keys = deployment.keys("missing", 4);
+        let reply = |reducer: &str| deployment.nodes()[0].reply(&map(reducer, &keys, "GET"));
         assert_eq!(reply("SUM"), "0");
         assert_eq!(reply("COUNT"), "0");
         assert_eq!(reply("AVG"), "nil");
@@ -73,15 +73,15 @@ fn nothing_has_no_mean_and_no_best_but_a_sum() {
 
 #[test]
 fn elements_are_joined_and_united() {
-    for house in House::all() {
-        let lists = house.keys("list", 3);
-        let sets = house.keys("set", 3);
+    for deployment in Deployment::all() {
+        let lists = deployment.keys("list", 3);
+        let sets = deployment.keys("set", 3);
         for (index, (list, set)) in lists.iter().zip(&sets).enumerate() {
-            let holder = house.holder(index);
+            let holder = deployment.holder(index);
             holder.run::<()>(&["RPUSH", list, "x", &index.to_string()]);
             holder.run::<()>(&["SADD", set, "y"]);
         }
-        for node in house.nodes() {
+        for node in deployment.nodes() {
             let joined = node.reply3(&map("CONCAT", &lists, "LRANGE {} 0 -1"));
             assert_eq!(joined, "[\"x\", \"0\", \"x\", \"1\", \"x\", \"2\"]");
             let united = node.reply3(&map("UNION", &lists, "LRANGE {} 0 -1"));
@@ -95,10 +95,10 @@ fn elements_are_joined_and_united() {
 
 #[test]
 fn a_fan_out_is_reduced_the_same_way() {
-    for house in House::all() {
-        let keys = house.fill("k", &["v", "v", "v", "v", "v"]);
-        let shards = house.nodes().len();
-        for node in house.nodes() {
+    for deployment in Deployment::all() {
+        let keys = deployment.fill("k", &["v", "v", "v", "v", "v"]);
+        let shards = deployment.nodes().len();
+        for node in deployment.nodes() {
             let reply = |rest: &str| node.reply3(&format!("RMR.FANOUT REDUCE {rest}"));
             assert_eq!(reply("sum DBSIZE"), "5");
             assert_eq!(reply("COUNT DBSIZE"), shards.to_string());
@@ -116,15 +116,15 @@ fn a_fan_out_is_reduced_the_same_way() {
 
 #[test]
 fn what_a_reducer_cannot_take_names_node_and_type() {
-    for house in House::all() {
-        let keys = house.fill("n", &["1", "abc", "3"]);
-        let second = house.name_of(house.holder(1));
-        let node = &house.nodes()[0];
+    for deployment in Deployment::all() {
+        let keys = deployment.fill("n", &["1", "abc", "3"]);
+        let second = deployment.name_of(deployment.holder(1));
+        let node = &deployment.nodes()[0];
         for reducer in ["SUM", "AVG", "MIN", "MAX"] {
             let error = format!("-RMRMIXED {reducer} cannot take a string ('abc') from {second}");
             assert_eq!(node.reply(&map(reducer, &keys, "GET")), error);
         }
-        let first = house.name_of(node);
+        let first = deployment.name_of(node);
         for reducer in ["CONCAT", "UNION"] {
             let error = format!("-RMRMIXED {reducer} cannot take an integer from {first}");
             assert_eq!(node.reply(&map(reducer, &keys, "STRLEN")), error);
@@ -153,11 +153,11 @@ fn a_mixed_reply_that_is_long_or_binary_is_not_shown_whole() {
 
 #[test]
 fn a_sum_of_replies_does_not_wrap() {
-    for house in House::all() {
-        let keys = house.fill("big", &["9223372036854775807", "9223372036854775807"]);
+    for deployment in Deployment::all() {
+        let keys = deployment.fill("big", &["9223372036854775807", "9223372036854775807"]);
         let error = "-ERR the sum 18446744073709551614 overflows a 64 bit signed integer";
-        assert_eq!(house.nodes()[0].reply(&map("SUM", &keys, "GET")), error);
-        let mean = house.nodes()[0].reply3(&map("AVG", &keys, "GET"));
+        assert_eq!(deployment.nodes()[0].reply(&map("SUM", &keys, "GET")), error);
+        let mean = deployment.nodes()[0].reply3(&map("AVG", &keys, "GET"));
         assert_eq!(mean.trim_start_matches(',').parse(), Ok(i64::MAX as f64), "{mean}");
     }
 }

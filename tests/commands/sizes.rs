@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
 use crate::common::{Cluster, elements, eventually, show};
-use crate::houses::House;
+use crate::deployments::Deployment;
 
 /// Runs a property on this many random cases.
 fn for_random<S: Strategy>(cases: u32, strategy: S, test: impl Fn(S::Value) -> Result<(), TestCaseError>) {
@@ -45,15 +45,15 @@ fn ten_megabytes_come_back_byte_for_byte() {
 
 #[test]
 fn ten_megabytes_go_out_as_an_argument() {
-    for house in House::all() {
+    for deployment in Deployment::all() {
         let value = vec![b'x'; 10 << 20];
-        let keys = house.keys("big", 2);
-        let mut wire = house.nodes()[0].wire();
+        let keys = deployment.keys("big", 2);
+        let mut wire = deployment.nodes()[0].wire();
         let args: [&[u8]; 8] =
             [b"RMR.MAP", b"LIST", b"2", keys[0].as_bytes(), keys[1].as_bytes(), b"SET", b"{}", &value];
         assert_eq!(wire.reply_to(&args), "[+OK, +OK]");
         for (index, key) in keys.iter().enumerate() {
-            assert_eq!(house.holder(index).run::<usize>(&["STRLEN", key]), value.len());
+            assert_eq!(deployment.holder(index).run::<usize>(&["STRLEN", key]), value.len());
         }
     }
 }

@@ -1,7 +1,7 @@
 //! `RMR.TOPOLOGY`, `RMR.PING`, `RMR.REFRESH` and `INFO rmr`: what operators look at.
 
 use crate::common::{Cluster, Server, elements, eventually, show};
-use crate::houses::House;
+use crate::deployments::Deployment;
 
 use std::time::Duration;
 
@@ -19,16 +19,16 @@ fn field(node: &Server, name: &str) -> String {
 
 #[test]
 fn topology_shows_epoch_source_age_and_nodes() {
-    for house in House::all() {
-        let source = if matches!(house, House::Standalone(_)) { "\"single\"" } else { "\"redis-cluster\"" };
-        for node in house.nodes() {
+    for deployment in Deployment::all() {
+        let source = if matches!(deployment, Deployment::Standalone(_)) { "\"single\"" } else { "\"redis-cluster\"" };
+        for node in deployment.nodes() {
             let fields = fields(&node.wire3().call(&["RMR.TOPOLOGY"]));
             let names: Vec<&str> = fields.iter().map(|(name, _)| name.as_str()).collect();
             assert_eq!(names, ["epoch", "source", "age-ms", "nodes"]);
             assert_eq!(fields[0].1, "1");
             assert_eq!(fields[1].1, source);
             assert!(fields[2].1.parse::<u64>().unwrap() < 60_000, "{fields:?}");
-            assert_eq!(fields[3].1.matches("\"address\": ").count(), house.nodes().len());
+            assert_eq!(fields[3].1.matches("\"address\": ").count(), deployment.nodes().len());
         }
     }
 }
@@ -83,8 +83,8 @@ fn an_epoch_is_a_change_that_was_seen() {
 
 #[test]
 fn refresh_looks_now_and_shows_what_it_saw() {
-    for house in House::all() {
-        for node in house.nodes() {
+    for deployment in Deployment::all() {
+        for node in deployment.nodes() {
             node.reply("RMR.TOPOLOGY");
             let before = node.rmr_figure("refreshes");
             let seen = fields(&node.wire3().call(&["RMR.REFRESH"]));
@@ -97,8 +97,8 @@ fn refresh_looks_now_and_shows_what_it_saw() {
 
 #[test]
 fn ping_is_ok_only_if_every_shard_answers() {
-    for house in House::all() {
-        for node in house.nodes() {
+    for deployment in Deployment::all() {
+        for node in deployment.nodes() {
             assert_eq!(node.reply("RMR.PING"), "+OK");
             assert_eq!(node.reply3("RMR.PING"), "+OK");
         }
@@ -124,8 +124,8 @@ fn status_commands_take_no_arguments() {
 
 #[test]
 fn info_has_its_sections_and_only_when_asked() {
-    for house in House::all() {
-        let node = &house.nodes()[0];
+    for deployment in Deployment::all() {
+        let node = &deployment.nodes()[0];
         node.reply("RMR.PING");
         let info: String = node.run(&["INFO", "rmr"]);
         for section in ["general", "topology", "links", "requests", "errors", "memory", "latency"] {
@@ -136,9 +136,9 @@ fn info_has_its_sections_and_only_when_asked() {
         assert!(info.contains("rmr_state:running\r\n"), "{info}");
         assert!(!node.run::<String>(&["INFO"]).contains("rmr_"), "not in a plain INFO");
         assert!(node.run::<String>(&["INFO", "everything"]).contains("# rmr_general"));
-        assert_eq!(node.rmr_figure("shards"), house.nodes().len() as u64);
+        assert_eq!(node.rmr_figure("shards"), deployment.nodes().len() as u64);
         assert_eq!(node.rmr_figure("slots_covered"), 16384);
-        assert_eq!(node.rmr_figure("connected"), house.nodes().len() as u64 - 1);
+        assert_eq!(node.rmr_figure("connected"), deployment.nodes().len() as u64 - 1);
     }
 }
 

@@ -8,6 +8,7 @@
 //!   believe ([`topology`]), how slots and roles move ([`migration`], [`crowded`]).
 //! - [`slot`]: from a key to its hash slot, computed locally.
 //! - [`wire`]: a RESP client which hands out replies byte for byte.
+//! - [`fake_node`]: a node which answers whatever bytes a test wants.
 //! - [`load`]: work that goes on while something happens; [`constant_total`]: the sum that must stay right meanwhile.
 //! - [`proxy`]: a network with faults between two servers.
 //! - [`python`]: programs that use the Redis client of real programs.
@@ -27,6 +28,7 @@ mod cluster;
 mod constant_total;
 mod crowded;
 mod errors;
+mod fake_node;
 mod figures;
 mod formation;
 mod load;
@@ -44,6 +46,7 @@ pub use artifacts::{example_bin, example_path, module_path, target_dir};
 pub use cluster::{Cluster, ClusterBuilder};
 pub use constant_total::{Answers, ConstantTotal};
 pub use errors::error_text;
+pub use fake_node::FakeNode;
 pub use figures::text_of;
 pub use load::while_repeating;
 pub use proxy::{Fault, Proxy};

@@ -1,11 +1,9 @@
 //! The examples as their readers would use them: three modules by other authors, and a program without a module.
 
-mod common;
-
 use std::process::Command;
 use std::time::Duration;
 
-use common::{Cluster, Server, error_text, eventually, example_bin, example_path, slot_of};
+use crate::common::{Cluster, Server, error_text, eventually, example_bin, example_path, slot_of};
 use redis::RedisResult;
 
 /// A cluster whose nodes have this example as their only module.
@@ -86,7 +84,7 @@ mod sum {
         unload(node, "rmr");
         assert_eq!(sum_of(node, "SUMX.SUM", &keys).unwrap(), 6);
         assert!(error_of(sum_of(node, "RMR.SUM", &keys)).contains("unknown command"));
-        node.run::<()>(&["MODULE", "LOAD", common::module_path().to_str().unwrap()]);
+        node.run::<()>(&["MODULE", "LOAD", crate::common::module_path().to_str().unwrap()]);
         both(6);
 
         unload(node, "sumx");
@@ -333,7 +331,7 @@ mod client {
         };
         assert!(fails(&[]).contains("usage: client host:port"));
         assert!(fails(&["nowhere"]).contains("give host:port"));
-        let nobody = format!("127.0.0.1:{}", common::free_port());
+        let nobody = format!("127.0.0.1:{}", crate::common::free_port());
         let unreachable = fails(&[&nobody]);
         assert!(unreachable.starts_with(&format!("RMRNODE {nobody}: ")), "{unreachable}");
     }

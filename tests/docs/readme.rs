@@ -1,16 +1,14 @@
 //! Keeps README.md honest: it names every command, setting and error, and no others; its tour is run, and what stands
 //! there is what comes out; its Rust code is code that is compiled elsewhere.
 
-mod common;
-
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use common::{Cluster, Server, error_text, eventually, slot_of};
+use crate::common::{Cluster, Server, error_text, eventually, slot_of};
 use redis::Value;
 
-const README: &str = include_str!("../README.md");
+const README: &str = include_str!("../../README.md");
 
 /// All words of the text that begin so, in the letters that such names have.
 fn words(text: &str, prefix: &str) -> BTreeSet<String> {
@@ -113,24 +111,24 @@ fn every_error_prefix_stands_there_and_no_other() {
         prefixes.filter(|prefix| prefix.chars().all(|letter| letter.is_ascii_uppercase())).map(str::to_owned).collect()
     };
     let table = README.split("## Errors").nth(1).and_then(|rest| rest.split("\n## ").next()).expect("a section");
-    assert_eq!(documented(table), documented(include_str!("../src/error.rs")));
+    assert_eq!(documented(table), documented(include_str!("../../src/error.rs")));
 }
 
 #[test]
 fn its_rust_code_is_the_code_of_the_examples_and_the_documentation() {
     let blocks: Vec<&str> = README.split("```rust\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
     let [module, client] = blocks[..] else { panic!("two blocks of Rust, not {}", blocks.len()) };
-    assert!(include_str!("../examples/sum.rs").ends_with(module), "the module is not examples/sum.rs");
+    assert!(include_str!("../../examples/sum.rs").ends_with(module), "the module is not examples/sum.rs");
     let as_doc: String = client.lines().map(|line| format!("//! {line}").trim_end().to_owned() + "\n").collect();
-    assert!(include_str!("../src/lib.rs").contains(&as_doc), "the client is not that of src/lib.rs");
+    assert!(include_str!("../../src/lib.rs").contains(&as_doc), "the client is not that of src/lib.rs");
 }
 
 /// The page for those who know rb shows code of an example, and that runs.
 #[test]
 fn the_page_for_users_of_rb_shows_code_that_runs() {
     let without_indent = |text: &str| text.lines().map(str::trim_start).collect::<Vec<_>>().join("\n");
-    let example = without_indent(include_str!("../examples/from_rb.rs"));
-    let page = include_str!("../docs/from-rb.md");
+    let example = without_indent(include_str!("../../examples/from_rb.rs"));
+    let page = include_str!("../../docs/from-rb.md");
     let blocks: Vec<&str> = page.split("```rust\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
     assert!(blocks.len() > 8, "no code was found");
     for block in blocks {
@@ -141,7 +139,8 @@ fn the_page_for_users_of_rb_shows_code_that_runs() {
     }
     let servers = rmr::testing::Servers::start(3);
     let hosts: Vec<String> = servers.iter().map(|server| server.address().to_string()).collect();
-    let output = Command::new(common::example_bin("from_rb")).args(hosts).output().expect("a program that can be run");
+    let output =
+        Command::new(crate::common::example_bin("from_rb")).args(hosts).output().expect("a program that can be run");
     let printed = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{printed}{}", String::from_utf8_lossy(&output.stderr));
     for line in ["foo is 1", "twice foo is 2", "3 values", "2 hosts answered", "host 0 has", "Some([1, 2]), true"] {
@@ -173,7 +172,7 @@ fn the_tour_is_true() {
     let cluster = Cluster::start(3);
     // Where redis-cli draws the line between the second and the third shard.
     cluster.move_slot(10922, 2, 1);
-    for line in include_str!("../scripts/sample-data.redis").lines() {
+    for line in include_str!("../../scripts/sample-data.redis").lines() {
         let words: Vec<&str> = line.split(' ').collect();
         cluster.node(cluster.owner_of(slot_of(words[1]))).run::<()>(&words);
     }

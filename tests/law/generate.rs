@@ -1,9 +1,9 @@
 //! Arguments for a command, from the tree that the server documents.
 
-use super::dice::Dice;
 use super::forms;
 use super::keys::{Whence, kind_of};
 use super::listed::{Arg, Listed};
+use super::random::Random;
 use super::scripts::Stock;
 use super::words::{self, word};
 
@@ -19,22 +19,22 @@ pub struct Generator<'a> {
 }
 
 /// A call of the command: mostly one that makes sense.
-pub fn generate(command: &Listed, stock: &Stock, dice: &mut Dice) -> Argv {
+pub fn generate(command: &Listed, stock: &Stock, random: &mut Random) -> Argv {
     let argv = command.words().collect();
-    let mut generator = Generator { command, stock, whence: Whence::draw(dice), argv };
+    let mut generator = Generator { command, stock, whence: Whence::draw(random), argv };
     let form = if command.is_container { Some(&forms::NO_SUBCOMMAND) } else { forms::of(&command.name) };
     match form {
-        Some(form) if form.only || command.args.is_empty() || dice.chance(50) => {
-            generator.fill(dice.pick(form.lines), dice);
+        Some(form) if form.only || command.args.is_empty() || random.chance(50) => {
+            generator.fill(random.pick(form.lines), random);
         }
-        _ => generator.list(&command.args, dice),
+        _ => generator.list(&command.args, random),
     }
     let may_be_odd = form.is_none_or(|form| !form.only) && !command.has_flag("admin");
     let mut argv = generator.argv;
-    if dice.chance(10) {
-        spoil(command, &mut argv, may_be_odd, dice);
+    if random.chance(10) {
+        spoil(command, &mut argv, may_be_odd, random);
     }
-    if dice.chance(5) {
+    if random.chance(5) {
         argv[0].make_ascii_uppercase();
     }
     argv
@@ -42,11 +42,11 @@ pub fn generate(command: &Listed, stock: &Stock, dice: &mut Dice) -> Argv {
 
 impl Generator<'_> {
     /// A hand-given form.
-    fn fill(&mut self, line: &str, dice: &mut Dice) {
+    fn fill(&mut self, line: &str, random: &mut Random) {
         for text in line.split_whitespace() {
             let word = match text.split_at(1) {
-                ("@", kind) => self.whence.exactly(kind, dice),
-                ("%", name) => self.stock.word(name, dice).unwrap_or_else(|| panic!("no word {text}")),
+                ("@", kind) => self.whence.exactly(kind, random),
+                ("%", name) => self.stock.word(name, random).unwrap_or_else(|| panic!("no word {text}")),
                 _ => text.as_bytes().to_vec(),
             };
             self.argv.push(word);
@@ -54,43 +54,43 @@ impl Generator<'_> {
     }
 
     /// Arguments that follow each other.
-    fn list(&mut self, args: &[Arg], dice: &mut Dice) {
+    fn list(&mut self, args: &[Arg], random: &mut Random) {
         // Keys of streams, and as many ids.
         if let [keys, ids] = args
             && keys.is_multiple
             && ids.is_multiple
         {
-            let count = 1 + dice.below(3);
-            (0..count).for_each(|_| self.once(keys, dice));
-            (0..count).for_each(|_| self.once(ids, dice));
+            let count = 1 + random.below(3);
+            (0..count).for_each(|_| self.once(keys, random));
+            (0..count).for_each(|_| self.once(ids, random));
             return;
         }
         let mut args = args.iter().peekable();
         while let Some(arg) = args.next() {
             match args.peek() {
                 Some(counted) if counted.is_multiple && arg.name.starts_with("num") => {
-                    self.counted(counted, dice);
+                    self.counted(counted, random);
                     args.next();
                 }
-                _ => self.argument(arg, dice),
+                _ => self.argument(arg, random),
             }
         }
     }
 
     /// How many follow, and those.
-    fn counted(&mut self, arg: &Arg, dice: &mut Dice) {
-        let is_there = !arg.is_optional || dice.chance(70);
-        let count = if is_there { 1 + dice.below(3) } else { 0 };
-        let said = if dice.chance(4) { count + dice.below(3) } else { count };
+    fn counted(&mut self, arg: &Arg, random: &mut Random) {
+        let is_there = !arg.is_optional || random.chance(70);
+        let count = if is_there { 1 + random.below(3) } else { 0 };
+        let said = if random.chance(4) { count + random.below(3) } else { count };
         self.argv.push(said.to_string().into_bytes());
-        (0..count).for_each(|_| self.once(arg, dice));
+        (0..count).for_each(|_| self.once(arg, random));
     }
 
-    fn argument(&mut self, arg: &Arg, dice: &mut Dice) {
-        if arg.is_optional && !dice.chance(35) {
+    fn argument(&mut self, arg: &Arg, random: &mut Random) {
+        if arg.is_optional && !random.chance(35) {
             return;
         }
-        let count = if arg.is_multiple { 1 + dice.below(3) } else { 1 };
+        let count = if arg.is_multiple { 1 + random.below(3) } else { 1 };
         if let Some(token) = arg.token.as_ref().filter(|_| !arg.repeats_token) {
             self.argv.push(token.clone().into_bytes());
         }
@@ -98,38 +98,38 @@ impl Generator<'_> {
             if let Some(token) = arg.token.as_ref().filter(|_| arg.repeats_token) {
                 self.argv.push(token.clone().into_bytes());
             }
-            self.once(arg, dice);
+            self.once(arg, random);
         }
     }
 
     /// The argument itself, without its token.
-    fn once(&mut self, arg: &Arg, dice: &mut Dice) {
+    fn once(&mut self, arg: &Arg, random: &mut Random) {
         match arg.kind.as_str() {
             "pure-token" => {}
-            "oneof" => self.argument(&dice.pick(&arg.of), dice),
-            "block" => self.list(&arg.of, dice),
+            "oneof" => self.argument(&random.pick(&arg.of), random),
+            "block" => self.list(&arg.of, random),
             "key" => {
                 let is_target = ["dest", "new", "dst", "store"].iter().any(|known| arg.name.starts_with(known));
-                let kind = if is_target && dice.chance(60) { "new" } else { kind_of(&self.command.group, dice) };
-                let key = self.whence.key(kind, dice);
+                let kind = if is_target && random.chance(60) { "new" } else { kind_of(&self.command.group, random) };
+                let key = self.whence.key(kind, random);
                 self.argv.push(key);
             }
-            _ => self.argv.push(word(self.command, arg, self.stock, dice)),
+            _ => self.argv.push(word(self.command, arg, self.stock, random)),
         }
     }
 }
 
 /// Makes something wrong with it.
-fn spoil(command: &Listed, argv: &mut Argv, may_be_odd: bool, dice: &mut Dice) {
+fn spoil(command: &Listed, argv: &mut Argv, may_be_odd: bool, random: &mut Random) {
     let first = command.words().count();
-    if argv.len() <= first || !may_be_odd || dice.chance(30) {
-        argv.truncate(argv.len().saturating_sub(1 + dice.below(2)).max(first));
+    if argv.len() <= first || !may_be_odd || random.chance(30) {
+        argv.truncate(argv.len().saturating_sub(1 + random.below(2)).max(first));
         return;
     }
-    let at = first + dice.below(argv.len() - first);
+    let at = first + random.below(argv.len() - first);
     let odd: &[&str] = if sets_times(&command.args) { &words::ODD_WITHOUT_NUMBERS } else { &words::ODD };
-    let odd = dice.pick(odd).as_bytes().to_vec();
-    match dice.below(3) {
+    let odd = random.pick(odd).as_bytes().to_vec();
+    match random.below(3) {
         0 => argv[at] = odd,
         1 => argv.insert(at, odd),
         _ => argv.push(odd),

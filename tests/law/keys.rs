@@ -2,7 +2,7 @@
 //!
 //! A place is a hash tag, or none. Keys of one place with a tag share a slot; the three tags lie on three shards.
 
-use super::dice::Dice;
+use super::random::Random;
 
 /// What stands before the name of a key.
 pub const PLACES: [&str; 4] = ["{a}", "{b}", "{c}", ""];
@@ -75,35 +75,35 @@ pub enum Whence {
 }
 
 impl Whence {
-    pub fn draw(dice: &mut Dice) -> Self {
-        if dice.chance(65) { Self::One(dice.pick(&PLACES)) } else { Self::Any }
+    pub fn draw(random: &mut Random) -> Self {
+        if random.chance(65) { Self::One(random.pick(&PLACES)) } else { Self::Any }
     }
 
     /// A key that holds this type; now and then another, or one that does not exist.
-    pub fn key(&self, kind: &str, dice: &mut Dice) -> Vec<u8> {
-        if dice.chance(2) {
-            return dice.pick(&ODD_KEYS).to_vec();
+    pub fn key(&self, kind: &str, random: &mut Random) -> Vec<u8> {
+        if random.chance(2) {
+            return random.pick(&ODD_KEYS).to_vec();
         }
-        let kind = if dice.chance(12) { dice.pick(&KEYS).0 } else { kind };
-        self.exactly(kind, dice)
+        let kind = if random.chance(12) { random.pick(&KEYS).0 } else { kind };
+        self.exactly(kind, random)
     }
 
     /// A key that held this type at first.
-    pub fn exactly(&self, kind: &str, dice: &mut Dice) -> Vec<u8> {
+    pub fn exactly(&self, kind: &str, random: &mut Random) -> Vec<u8> {
         let place = match self {
             Self::One(place) => place,
-            Self::Any => dice.pick(&PLACES),
+            Self::Any => random.pick(&PLACES),
         };
         let known = KEYS.iter().find(|(known, _)| *known == kind);
-        let names = known.map_or_else(|| dice.pick(&KEYS).1, |(_, names)| names);
-        format!("{place}{}", dice.pick(names)).into_bytes()
+        let names = known.map_or_else(|| random.pick(&KEYS).1, |(_, names)| names);
+        format!("{place}{}", random.pick(names)).into_bytes()
     }
 }
 
 /// What the keys of a command hold, by the chapter of the documentation that it stands in.
-pub fn kind_of(group: &str, dice: &mut Dice) -> &'static str {
+pub fn kind_of(group: &str, random: &mut Random) -> &'static str {
     match group {
-        "string" => dice.pick(&["str", "num"]),
+        "string" => random.pick(&["str", "num"]),
         "list" => "list",
         "set" => "set",
         "sorted-set" => "zset",
@@ -112,6 +112,6 @@ pub fn kind_of(group: &str, dice: &mut Dice) -> &'static str {
         "bitmap" => "bits",
         "geo" => "geo",
         "hyperloglog" => "hll",
-        _ => dice.pick(&KEYS).0,
+        _ => random.pick(&KEYS).0,
     }
 }

@@ -7,40 +7,30 @@
 //! - `RMR_LAW_SEED`: another course of events.
 //! - `RMR_LAW_ROUNDS`: how often each command is played at least.
 
+#[path = "../common/mod.rs"]
 mod common;
 
-#[path = "law/dice.rs"]
-mod dice;
-#[path = "law/differences.rs"]
 mod differences;
-#[path = "law/forms.rs"]
 mod forms;
-#[path = "law/generate.rs"]
 mod generate;
-#[path = "law/keys.rs"]
 mod keys;
-#[path = "law/listed.rs"]
 mod listed;
-#[path = "law/play.rs"]
-mod play;
-#[path = "law/reply.rs"]
+mod pair;
+mod random;
 mod reply;
-#[path = "law/scripts.rs"]
 mod scripts;
-#[path = "law/words.rs"]
+mod sequence;
 mod words;
-#[path = "law/world.rs"]
-mod world;
 
 use std::collections::BTreeMap;
 use std::env;
 
 use common::Server;
-use dice::Dice;
 use differences::{NOT_EVERYWHERE, ONLY_ERRORS, REFUSED, SKIPPED, find, means};
 use listed::Listed;
-use play::{Outcome, Step, Tally, play, shown_all, shrunk};
-use world::World;
+use pair::Pair;
+use random::Random;
+use sequence::{Outcome, Step, Tally, play, shown_all, shrunk};
 
 /// How many commands that break the law are reported; each once.
 const MOST_BROKEN: usize = 20;
@@ -85,19 +75,19 @@ impl Played {
 }
 
 /// Plays each of these commands once, in any order.
-fn round(world: &mut World, commands: &[&Listed], dice: &mut Dice, played: &mut Played) {
+fn round(pair: &mut Pair, commands: &[&Listed], random: &mut Random, played: &mut Played) {
     let mut order = commands.to_vec();
-    dice.shuffle(&mut order);
+    random.shuffle(&mut order);
     for sequence in order.chunks(LENGTH) {
-        let steps: Vec<Step> = sequence.iter().map(|command| Step::draw(command, world, dice)).collect();
+        let steps: Vec<Step> = sequence.iter().map(|command| Step::draw(command, pair, random)).collect();
         let mut left = &steps[..];
         while !left.is_empty()
-            && let Err((last, error)) = play(world, left, &mut played.tally)
+            && let Err((last, error)) = play(pair, left, &mut played.tally)
         {
-            assert!(world.is_alive(), "a server has died of the last of these:\n{}", shown_all(&left[..=last]));
+            assert!(pair.is_alive(), "a server has died of the last of these:\n{}", shown_all(&left[..=last]));
             let name = left[last].name().to_owned();
             if !played.broken.contains_key(&name) && played.broken.len() < MOST_BROKEN {
-                played.broken.insert(name, shrunk(world, left, (last, error)));
+                played.broken.insert(name, shrunk(pair, left, (last, error)));
             }
             left = &left[last + 1..];
         }
@@ -109,20 +99,20 @@ fn a_cluster_answers_as_one_server_does() {
     let seed = number_of("RMR_LAW_SEED", 1);
     let rounds = number_of("RMR_LAW_ROUNDS", 10);
     eprintln!("RMR_LAW_SEED={seed} RMR_LAW_ROUNDS={rounds}");
-    let mut dice = Dice::new(seed);
-    let mut world = World::start();
-    world.compare().expect("the same data on both sides");
-    let mut listed = listed::commands(world.server());
+    let mut random = Random::new(seed);
+    let mut pair = Pair::start();
+    pair.compare().expect("the same data on both sides");
+    let mut listed = listed::commands(pair.server());
     listed.retain(|command| find(SKIPPED, &command.name).is_none());
     let mut played = Played::default();
     let all: Vec<&Listed> = listed.iter().collect();
     for _ in 0..rounds {
-        round(&mut world, &all, &mut dice, &mut played);
+        round(&mut pair, &all, &mut random, &mut played);
     }
     for _ in 0..MORE_ROUNDS {
         let unseen: Vec<&Listed> = all.iter().copied().filter(|command| !played.has_shown(command)).collect();
         let often: Vec<&Listed> = unseen.iter().copied().cycle().take(4 * unseen.len()).collect();
-        round(&mut world, &often, &mut dice, &mut played);
+        round(&mut pair, &often, &mut random, &mut played);
     }
 
     let broken: Vec<&str> = played.broken.values().map(String::as_str).collect();
@@ -151,7 +141,7 @@ fn the_tables_speak_of_commands_that_servers_have() {
 
 #[test]
 fn what_no_server_knows_is_refused_in_its_own_words() {
-    let mut world = World::start();
+    let mut pair = Pair::start();
     let long = "x".repeat(300);
     let lines: [&[&str]; 9] = [
         &["NOSUCH"],
@@ -168,8 +158,8 @@ fn what_no_server_knows_is_refused_in_its_own_words() {
         let argv: Vec<Vec<u8>> = line.iter().map(|word| word.as_bytes().to_vec()).collect();
         let exec: Vec<Vec<u8>> = std::iter::once(b"RMR.EXEC".to_vec()).chain(argv.iter().cloned()).collect();
         for is_resp3 in [false, true] {
-            let alone = world.alone.call(is_resp3, &argv).expect("a reply").to_string();
-            let cluster = world.nodes[1].call(is_resp3, &exec).expect("a reply").to_string();
+            let alone = pair.alone.call(is_resp3, &argv).expect("a reply").to_string();
+            let cluster = pair.nodes[1].call(is_resp3, &exec).expect("a reply").to_string();
             assert_eq!(cluster, alone, "{line:?}");
         }
     }

@@ -34,7 +34,7 @@ impl Wires {
 }
 
 /// The cluster and the single server.
-pub struct World {
+pub struct Pair {
     pub alone: Wires,
     /// By node.
     pub nodes: Vec<Wires>,
@@ -46,17 +46,17 @@ pub struct World {
     server: Server,
 }
 
-impl World {
+impl Pair {
     pub fn start() -> Self {
         let (cluster, server) = (Cluster::start(3), Server::start());
         let nodes = cluster.nodes().iter().map(Wires::of).collect();
         let mut alone = Wires::of(&server);
         let has_vectors = alone.all(&[words("COMMAND INFO VADD")])[0].elements()[0].elements().len() > 1;
         let (owners, stock) = (BTreeMap::new(), Stock::of(&server));
-        let mut world = Self { alone, nodes, stock, owners, has_vectors, cluster, server };
-        world.begin();
-        world.stock = Stock::of(&world.server);
-        world
+        let mut pair = Self { alone, nodes, stock, owners, has_vectors, cluster, server };
+        pair.begin();
+        pair.stock = Stock::of(&pair.server);
+        pair
     }
 
     pub fn server(&self) -> &Server {

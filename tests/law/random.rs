@@ -1,9 +1,9 @@
 //! Chance that can be repeated: the same seed gives the same commands.
 
 /// A generator of numbers (SplitMix64): small, quick, and good enough to pick words.
-pub struct Dice(u64);
+pub struct Random(u64);
 
-impl Dice {
+impl Random {
     /// What follows from this seed.
     pub fn new(seed: u64) -> Self {
         Self(seed)

@@ -6,7 +6,7 @@
 
 use crate::common::Server;
 
-use super::dice::Dice;
+use super::random::Random;
 use super::reply::Reply;
 
 /// Run by `EVAL` only.
@@ -60,20 +60,20 @@ impl Stock {
     }
 
     /// A word for an argument of this name, if it is one of these.
-    pub fn word(&self, name: &str, dice: &mut Dice) -> Option<Vec<u8>> {
+    pub fn word(&self, name: &str, random: &mut Random) -> Option<Vec<u8>> {
         let text = match name {
-            "sha1" if dice.chance(80) => return Some(dice.pick(&self.digests)),
+            "sha1" if random.chance(80) => return Some(random.pick(&self.digests)),
             "sha1" => "0123456789012345678901234567890123456789",
-            "dump" => return Some(dice.pick(&self.dumps)),
+            "dump" => return Some(random.pick(&self.dumps)),
             "library-dump" => return Some(self.library_dump.clone()),
             "empty" => "",
-            "evaluated" => dice.pick(&EVALUATED).1,
-            "script" => dice.pick(&LOADED),
-            "function" => dice.pick(&["append", "read", "two", "nosuch"]),
-            "library-name" | "library-name-pattern" => dice.pick(&["lib1", "lib2", "nosuch", "lib*"]),
+            "evaluated" => random.pick(&EVALUATED).1,
+            "script" => random.pick(&LOADED),
+            "function" => random.pick(&["append", "read", "two", "nosuch"]),
+            "library-name" | "library-name-pattern" => random.pick(&["lib1", "lib2", "nosuch", "lib*"]),
             "library" => LIBRARY,
             "other-library" => OTHER_LIBRARY,
-            "function-code" => dice.pick(&[LIBRARY, OTHER_LIBRARY, "no code", "#!lua name=lib3\nnonsense("]),
+            "function-code" => random.pick(&[LIBRARY, OTHER_LIBRARY, "no code", "#!lua name=lib3\nnonsense("]),
             "serialized-value" => "not a payload",
             _ => EVALUATED.iter().find(|(known, _)| *known == name)?.1,
         };

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::dice::Dice;
 use super::differences::{self, CLUSTER_ONLY, CROSS_SLOT};
 use super::generate::{Argv, generate};
 use super::listed::Listed;
+use super::pair::{Pair, shown};
+use super::random::Random;
 use super::reply::{Alike, Reply, are_alike};
-use super::world::{World, shown};
 use crate::common::slot_of;
 
 /// One command, and how it is sent.
@@ -42,11 +42,11 @@ pub type Tally = BTreeMap<String, BTreeMap<Outcome, usize>>;
 
 impl Step {
     /// A command with arguments, by chance.
-    pub fn draw(command: &Listed, world: &World, dice: &mut Dice) -> Self {
-        let argv = generate(command, &world.stock, dice);
+    pub fn draw(command: &Listed, pair: &Pair, random: &mut Random) -> Self {
+        let argv = generate(command, &pair.stock, random);
         let may_split = command.is_split() && command.has_flag("write");
-        let is_nonatomic = dice.chance(if may_split { 60 } else { 5 });
-        let (is_resp3, node) = (dice.chance(50), dice.below(world.nodes.len()));
+        let is_nonatomic = random.chance(if may_split { 60 } else { 5 });
+        let (is_resp3, node) = (random.chance(50), random.below(pair.nodes.len()));
         Self { command: command.clone(), argv, is_nonatomic, is_resp3, node }
     }
 
@@ -66,42 +66,42 @@ impl Step {
     ///
     /// # Errors
     /// How the law is broken.
-    pub fn play(&self, world: &mut World) -> Result<Outcome, String> {
-        let cluster = self.call_cluster(world, &self.argv)?;
+    pub fn play(&self, pair: &mut Pair) -> Result<Outcome, String> {
+        let cluster = self.call_cluster(pair, &self.argv)?;
         if let Some(error) = cluster.error()
-            && let Some(outcome) = self.excuse(world, &error)?
+            && let Some(outcome) = self.excuse(pair, &error)?
         {
             return Ok(outcome);
         }
-        let alone = world.alone.call(self.is_resp3, &self.argv)?;
-        let (cluster, alone, how) = self.whole_scans(world, cluster, alone)?;
+        let alone = pair.alone.call(self.is_resp3, &self.argv)?;
+        let (cluster, alone, how) = self.whole_scans(pair, cluster, alone)?;
         if !are_alike(&cluster, &alone, how) {
             return Err(format!("not alike ({how:?})\n  cluster: {cluster}\n  alone:   {alone}"));
         }
         if self.command.has_flag("write") && cluster != alone {
             // Chance was at work. What follows needs the same data again.
-            world.keys(&self.argv).iter().for_each(|key| world.copy(key));
+            pair.keys(&self.argv).iter().for_each(|key| pair.copy(key));
         }
         if ["flushall", "flushdb"].contains(&&*self.command.name) && alone.error().is_none() {
-            world.compare()?;
-            world.begin();
+            pair.compare()?;
+            pair.begin();
         }
         Ok(match cluster.error() {
             Some(_) => Outcome::Error,
-            None if self.command.is_split() && self.is_spread(world) => Outcome::Split,
+            None if self.command.is_split() && self.is_spread(pair) => Outcome::Split,
             None => Outcome::Success,
         })
     }
 
-    fn call_cluster(&self, world: &mut World, argv: &Argv) -> Result<Reply, String> {
+    fn call_cluster(&self, pair: &mut Pair, argv: &Argv) -> Result<Reply, String> {
         let mut request = vec![b"RMR.EXEC".to_vec()];
         request.extend(self.is_nonatomic.then(|| b"NONATOMIC".to_vec()));
         request.extend(argv.iter().cloned());
-        world.nodes[self.node].call(self.is_resp3, &request).map_err(|error| format!("{error}, from the cluster"))
+        pair.nodes[self.node].call(self.is_resp3, &request).map_err(|error| format!("{error}, from the cluster"))
     }
 
     /// Why the single server is not asked at all.
-    fn excuse(&self, world: &mut World, error: &str) -> Result<Option<Outcome>, String> {
+    fn excuse(&self, pair: &mut Pair, error: &str) -> Result<Option<Outcome>, String> {
         let name = self.command.name.as_str();
         if ["cannot be sent to other nodes: ", "is not run cluster-wide: ", "there is no generic way to run"]
             .iter()
@@ -112,7 +112,7 @@ impl Step {
         }
         if error.starts_with("CROSSSLOT ") {
             let is_split = self.command.is_split() && (self.is_nonatomic || name != "mset");
-            return if self.is_spread(world) && !is_split {
+            return if self.is_spread(pair) && !is_split {
                 Ok(Some(Outcome::CrossSlot))
             } else {
                 Err(format!("{error}\n  but {CROSS_SLOT}"))
@@ -123,13 +123,13 @@ impl Step {
     }
 
     /// Whether the keys lie in several slots.
-    fn is_spread(&self, world: &mut World) -> bool {
-        let slots: Vec<u16> = world.keys(&self.argv).iter().map(slot_of).collect();
+    fn is_spread(&self, pair: &mut Pair) -> bool {
+        let slots: Vec<u16> = pair.keys(&self.argv).iter().map(slot_of).collect();
         slots.iter().any(|slot| *slot != slots[0])
     }
 
     /// Cursors differ, and so does what comes first: scans are compared once they have been played to their end.
-    fn whole_scans(&self, world: &mut World, cluster: Reply, alone: Reply) -> Result<(Reply, Reply, Alike), String> {
+    fn whole_scans(&self, pair: &mut Pair, cluster: Reply, alone: Reply) -> Result<(Reply, Reply, Alike), String> {
         let cursor_at = match self.command.name.as_str() {
             "scan" => 1,
             "sscan" | "hscan" | "zscan" => 2,
@@ -154,8 +154,8 @@ impl Step {
                 reply = call(&argv)?;
             }
         };
-        let alone = whole(alone, &mut |argv| world.alone.call(self.is_resp3, argv))?;
-        let cluster = whole(cluster, &mut |argv| self.call_cluster(world, argv))?;
+        let alone = whole(alone, &mut |argv| pair.alone.call(self.is_resp3, argv))?;
+        let cluster = whole(cluster, &mut |argv| self.call_cluster(pair, argv))?;
         Ok((cluster, alone, Alike::Exactly))
     }
 }
@@ -164,13 +164,13 @@ impl Step {
 ///
 /// # Errors
 /// How the law is broken, and at which step.
-pub fn play(world: &mut World, steps: &[Step], tally: &mut Tally) -> Result<(), (usize, String)> {
-    world.begin();
+pub fn play(pair: &mut Pair, steps: &[Step], tally: &mut Tally) -> Result<(), (usize, String)> {
+    pair.begin();
     for (index, step) in steps.iter().enumerate() {
-        let outcome = step.play(world).map_err(|error| (index, error))?;
+        let outcome = step.play(pair).map_err(|error| (index, error))?;
         *tally.entry(step.command.name.clone()).or_default().entry(outcome).or_default() += 1;
     }
-    world.compare().map_err(|error| (steps.len() - 1, format!("the data differs afterwards: {error}")))
+    pair.compare().map_err(|error| (steps.len() - 1, format!("the data differs afterwards: {error}")))
 }
 
 /// Steps as one would type them, a line each.
@@ -179,7 +179,7 @@ pub fn shown_all(steps: &[Step]) -> String {
 }
 
 /// The same failure with fewer steps, as text.
-pub fn shrunk(world: &mut World, steps: &[Step], failure: (usize, String)) -> String {
+pub fn shrunk(pair: &mut Pair, steps: &[Step], failure: (usize, String)) -> String {
     let (last, mut error) = failure;
     let mut kept = steps[..=last].to_vec();
     let mut chunk = kept.len() / 2;
@@ -188,7 +188,7 @@ pub fn shrunk(world: &mut World, steps: &[Step], failure: (usize, String)) -> St
         while start < kept.len() && kept.len() > chunk {
             let mut fewer = kept.clone();
             fewer.drain(start..(start + chunk).min(kept.len()));
-            match play(world, &fewer, &mut Tally::new()) {
+            match play(pair, &fewer, &mut Tally::new()) {
                 Err((last, again)) => {
                     fewer.truncate(last + 1);
                     (kept, error) = (fewer, again);

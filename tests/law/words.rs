@@ -2,8 +2,8 @@
 //!
 //! Times to live are long or over: what expired during a sequence would expire a little earlier on one side.
 
-use super::dice::Dice;
 use super::listed::{Arg, Listed};
+use super::random::Random;
 use super::scripts::Stock;
 
 /// What nobody expects, for any argument.
@@ -21,13 +21,13 @@ const IDS: [&str; 8] = ["1-1", "2-1", "3-1", "0", "9-9", "2-1", "7", "1-2"];
 const RANGE_IDS: [&str; 8] = ["-", "+", "1-1", "(1-1", "2-1", "3", "0", "9-9"];
 
 /// A word for an argument.
-pub fn word(command: &Listed, arg: &Arg, stock: &Stock, dice: &mut Dice) -> Vec<u8> {
-    let one_of = |words: &[&str], dice: &mut Dice| dice.pick(words).as_bytes().to_vec();
+pub fn word(command: &Listed, arg: &Arg, stock: &Stock, random: &mut Random) -> Vec<u8> {
+    let one_of = |words: &[&str], random: &mut Random| random.pick(words).as_bytes().to_vec();
     let name = match arg.name.as_str() {
         "script" if command.name.starts_with("eval") => "evaluated",
         name => name,
     };
-    if let Some(word) = stock.word(name, dice) {
+    if let Some(word) = stock.word(name, random) {
         return word;
     }
     let words: &[&str] = match (name, arg.kind.as_str()) {
@@ -48,14 +48,14 @@ pub fn word(command: &Listed, arg: &Arg, stock: &Stock, dice: &mut Dice) -> Vec<
         ("count" | "limit", "integer") => &["1", "2", "3", "10", "0", "-1"],
         (_, "integer") => &INTEGERS,
         ("id" | "lastid" | "last-id" | "max-deleted-id" | "max_deleted_entry_id", _) => {
-            if dice.chance(40) {
-                return format!("{}-{}", 4 + dice.below(40), dice.below(3)).into_bytes();
+            if random.chance(40) {
+                return format!("{}-{}", 4 + random.below(40), random.below(3)).into_bytes();
             }
             if command.name.starts_with("xread") { &["0", "$", ">", "1-1", ">", "0"] } else { &IDS }
         }
         ("start" | "end" | "min" | "max" | "stop", _) if command.group == "stream" => &RANGE_IDS,
         ("start" | "end" | "min" | "max" | "stop", _) => {
-            if command.name.contains("lex") || dice.chance(15) {
+            if command.name.contains("lex") || random.chance(15) {
                 &["-", "+", "[m1", "(m2", "[m3", "[a"]
             } else {
                 &SCORES
@@ -85,5 +85,5 @@ pub fn word(command: &Listed, arg: &Arg, stock: &Stock, dice: &mut Dice) -> Vec<
         _ if ["member", "element", "pivot"].iter().any(|known| name.starts_with(known)) => &MEMBERS,
         _ => &["x", "1", "0", "abc"],
     };
-    one_of(words, dice)
+    one_of(words, random)
 }

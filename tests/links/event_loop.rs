@@ -1,10 +1,8 @@
 //! Which thread reads the replies of other nodes: the main thread while they are few and short, else the runtime.
 
-mod common;
-
 use std::time::Duration;
 
-use common::{Cluster, Server, Wire, eventually, text_of};
+use crate::common::{Cluster, Server, Wire, eventually, text_of};
 
 const SOON: Duration = Duration::from_secs(5);
 

@@ -1,12 +1,10 @@
 //! Connections that break at the worst moment: a write whose outcome is unknown is never sent twice, a read is sent
 //! again, and a peer that talks nonsense harms its own request only.
 
-mod common;
-
 use std::sync::Mutex;
 use std::time::Duration;
 
-use common::{Fault, Proxy, Server, Wire, eventually, while_repeating};
+use crate::common::{Fault, Proxy, Server, Wire, eventually, while_repeating};
 
 const SOON: Duration = Duration::from_secs(2);
 

@@ -1,13 +1,11 @@
 //! Users who send what nobody expects: replies that look like the engine's own signals, writes to a node that does not
 //! read, settings changed over and over under load.
 
-mod common;
-
 use std::io::Read;
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use common::{Cluster, Server, Wire, eventually, slot_of, while_repeating};
+use crate::common::{Cluster, Server, Wire, eventually, slot_of, while_repeating};
 
 const SOON: Duration = Duration::from_secs(3);
 

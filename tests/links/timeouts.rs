@@ -1,12 +1,10 @@
 //! One deadline covers everything: a node that is stopped, hung or unreachable costs a request its time and no more, the
 //! error names the node, and nothing is upset by what comes late.
 
-mod common;
-
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-use common::{Cluster, Fault, Proxy, Server, Wire, eventually, poll, while_repeating};
+use crate::common::{Cluster, Fault, Proxy, Server, Wire, eventually, poll, while_repeating};
 
 const SOON: Duration = Duration::from_secs(2);
 
@@ -113,13 +111,13 @@ fn the_first_fan_out_after_a_load_succeeds() {
     }
     // And after a load into a server that runs, on a node that nobody has linked to.
     let bare = Cluster::builder().module(false).start();
-    let module = common::module_path();
+    let module = crate::common::module_path();
     for node in bare.nodes() {
         let mut wire = node.wire();
         wire.send(&["MODULE", "LOAD", module.to_str().expect("a path")]);
         wire.send(&["RMR.FANOUT", "TIMEOUT", "2000", "DBSIZE"]);
-        assert_eq!(common::text_of(&wire.read_frame()), "+OK");
-        assert_eq!(common::text_of(&wire.read_frame()), "*3 :0 :0 :0");
+        assert_eq!(crate::common::text_of(&wire.read_frame()), "+OK");
+        assert_eq!(crate::common::text_of(&wire.read_frame()), "*3 :0 :0 :0");
     }
 }
 
@@ -183,12 +181,12 @@ fn a_timeout_raced_by_the_reply_gives_exactly_one_answer() {
         proxy.set(Fault::Delay(Duration::from_micros(9000 + round % 21 * 100)));
         wire.send(&["RMR.MAP", "TIMEOUT", "10", "SUM", "1", "key", "GET"]);
         wire.send(&["ECHO", &format!("round {round}")]);
-        match common::text_of(&wire.read_frame()).as_str() {
+        match crate::common::text_of(&wire.read_frame()).as_str() {
             ":7" => in_time += 1,
             reply if reply.starts_with("-RMRTIMEOUT 10 ms: 0/1 ") => too_late += 1,
             reply => panic!("round {round}: {reply}"),
         }
-        let echo = common::text_of(&wire.read_frame());
+        let echo = crate::common::text_of(&wire.read_frame());
         assert!(echo.ends_with(&format!(" round {round}")), "out of step in round {round}: {echo}");
     }
     println!("{in_time} in time, {too_late} too late");
@@ -215,7 +213,7 @@ fn a_request_with_time_is_not_spoilt_by_others_that_had_none() {
     }
     cluster.node(1).cont_signal();
     // The node answers well within the eight seconds that this request has.
-    assert_eq!(common::text_of(&patient.read_frame()), "*1 :1");
+    assert_eq!(crate::common::text_of(&patient.read_frame()), "*1 :1");
     assert_eq!(cluster.node(1).run::<u64>(&["GET", &counter]), 1);
 }
 
@@ -251,7 +249,7 @@ fn the_main_thread_never_waits() {
 
     cluster.node(2).cont_signal();
     for wire in &mut waiting {
-        let reply = common::text_of(&wire.read_frame());
+        let reply = crate::common::text_of(&wire.read_frame());
         assert!(reply == "*3 :0 :0 :0" || reply.starts_with("-RMRTIMEOUT 4000 ms"), "{reply}");
     }
     let idle = || coordinator.figure("clients", "blocked_clients") == 0 && coordinator.rmr_figure("inflight") == 0;

@@ -3,13 +3,11 @@
 //!
 //! A server that was built without TLS cannot show any of this; the tests then say so and end.
 
-mod common;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use common::{SLOTS, Server, ServerBuilder, StartError, Wire, eventually, free_port, module_path, slot_of};
+use crate::common::{SLOTS, Server, ServerBuilder, StartError, Wire, eventually, free_port, module_path, slot_of};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
 const SOON: Duration = Duration::from_secs(3);

@@ -1,7 +1,6 @@
 //! Replies that no server of today sends, and that a module or a proxy may: they pass, or fail their request alone.
 
-use crate::common::{Server, show};
-use crate::fake_node::FakeNode;
+use crate::common::{FakeNode, Server, show};
 
 /// A server whose only shard is a node that answers these bytes.
 fn in_front_of(bytes: impl Into<Vec<u8>>) -> Server {

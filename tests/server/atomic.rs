@@ -1,11 +1,9 @@
 //! What the server does in one piece stays in one piece: while a script runs, while a data set is loaded, no turn of a
 //! distributed request comes in between, although the server looks after its clients meanwhile.
 
-mod common;
-
 use std::time::Duration;
 
-use common::{Server, eventually, text_of, while_repeating};
+use crate::common::{Server, eventually, text_of, while_repeating};
 
 const SOON: Duration = Duration::from_secs(10);
 

@@ -3,11 +3,9 @@
 //!
 //! Commands that run in process run on a client without a connection, which servers do not expect everywhere.
 
-mod common;
-
 use std::time::Duration;
 
-use common::{Cluster, Server, Wire, text_of};
+use crate::common::{Cluster, Server, Wire, text_of};
 
 /// Longer than any of the requests may take.
 const PATIENCE: Duration = Duration::from_secs(5);

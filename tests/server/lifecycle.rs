@@ -1,13 +1,11 @@
 //! From the load of the module to the end of its server: loads and unloads under traffic, child processes, threads of
 //! the server's own, a prompt shutdown.
 
-mod common;
-
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use common::{Cluster, ConstantTotal, Server, Wire, eventually, module_path, poll, text_of, while_repeating};
+use crate::common::{Cluster, ConstantTotal, Server, Wire, eventually, module_path, poll, text_of, while_repeating};
 
 const SOON: Duration = Duration::from_secs(5);
 

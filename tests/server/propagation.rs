@@ -3,11 +3,9 @@
 //! A large share is served in slices between which the server does other things; each slice must leave the server in
 //! a state that it can go on from.
 
-mod common;
-
 use std::time::Duration;
 
-use common::{Server, ServerBuilder, eventually};
+use crate::common::{Server, ServerBuilder, eventually};
 
 /// More keys than fit into a slice of a millisecond, many times over.
 const KEYS: usize = 10_000;

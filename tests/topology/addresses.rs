@@ -1,11 +1,9 @@
 //! Clusters whose nodes are called by other names than their addresses: redirects and descriptions that name a host, no
 //! host at all, or one that nobody can look up.
 
-mod common;
-
 use std::time::Duration;
 
-use common::{Cluster, ClusterBuilder, ConstantTotal, eventually, slot_of};
+use crate::common::{Cluster, ClusterBuilder, ConstantTotal, eventually, slot_of};
 
 const SOON: Duration = Duration::from_secs(2);
 
@@ -22,7 +20,7 @@ fn called_by(endpoint: &str) -> ClusterBuilder {
 /// Waits until every node knows every other one's host name.
 fn await_names(cluster: &Cluster, name: &str) {
     eventually(Duration::from_secs(10), "the nodes know each other's names", || {
-        let know_all = |node: &common::Server| {
+        let know_all = |node: &crate::common::Server| {
             let nodes: String = node.run(&["CLUSTER", "NODES"]);
             nodes.matches(&format!(",{name}")).count() == cluster.nodes().len()
         };

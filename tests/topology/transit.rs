@@ -2,15 +2,12 @@
 //! waits that out, for a second at most and within its time; what lasts longer is an error at once. Seen by a program that
 //! uses the crate, with nodes and descriptions of the cluster such as tests cannot make real servers give on time.
 
-#[path = "protocol/fake_node.rs"]
-mod fake_node;
-
 use std::collections::VecDeque;
 use std::future::ready;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use fake_node::FakeNode;
+use crate::common::FakeNode;
 use rmr::{Address, BoxFuture, Command, Engine, Error, Node, NodeProvider, Reply, Shard, SlotRange, Topology};
 
 /// As long as a request waits for a cluster that does not agree.

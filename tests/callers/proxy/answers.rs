@@ -1,7 +1,7 @@
 //! What a client is answered: the same as by a single server, whichever node it asks.
 
+use super::{proxied, rewritten, set};
 use crate::common::{Cluster, Server, Wire, show, slot_of};
-use crate::{proxied, rewritten, set};
 
 /// What a program may say to a single server. Keys are all over the cluster.
 const LINES: &[&str] = &[

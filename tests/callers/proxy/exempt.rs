@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use super::{proxied, rewritten, set, set_all};
 use crate::common::{Cluster, Server, Wire, eventually, example_path, text_of};
-use crate::{proxied, rewritten, set, set_all};
 
 const SOON: Duration = Duration::from_secs(10);
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use super::{is_possible, proxied, rewritten, set, set_all};
 use crate::common::{Cluster, Server, eventually, module_path, while_repeating};
-use crate::{is_possible, proxied, rewritten, set, set_all};
 
 #[test]
 fn no_filter_outlives_its_module() {

@@ -3,22 +3,14 @@
 //! Redis 7.0 refuses the mode, as it does not tell modules whose command they see. Every test here finds out from the
 //! server what it is, and checks the refusal there.
 
-mod common;
-
-#[path = "proxy/answers.rs"]
 mod answers;
-#[path = "proxy/exempt.rs"]
 mod exempt;
-#[path = "proxy/life.rs"]
 mod life;
-#[path = "proxy/modes.rs"]
 mod modes;
-#[path = "proxy/moving.rs"]
 mod moving;
-#[path = "proxy/rights.rs"]
 mod rights;
 
-use common::{Cluster, Server, error_text};
+use crate::common::{Cluster, Server, error_text};
 
 /// Whether the server tells modules whose command they see.
 fn is_possible(node: &Server) -> bool {

@@ -1,7 +1,7 @@
 //! Off, opt-in and on: who is served, and what a connection may say about itself.
 
+use super::{is_possible, rewritten, set, set_all};
 use crate::common::{Cluster, Server, Wire};
-use crate::{is_possible, rewritten, set, set_all};
 
 /// Whether this connection's commands are answered for the whole cluster.
 fn is_served(wire: &mut Wire, key_of_another: &str) -> bool {

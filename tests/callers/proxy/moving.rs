@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use super::{proxied, set_all};
 use crate::common::{Cluster, Wire, slot_of, while_repeating};
-use crate::{proxied, set_all};
 
 /// Keys of one slot.
 const KEYS: [&str; 4] = ["{moving}a", "{moving}b", "{moving}c", "{moving}d"];

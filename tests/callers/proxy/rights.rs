@@ -1,7 +1,7 @@
 //! Rights: a client may do through the mode what it may do, and `RMR.EXEC`.
 
+use super::proxied;
 use crate::common::{Cluster, Wire};
-use crate::proxied;
 
 const PASSWORD: &str = "secret-of-a-test";
 

@@ -1,7 +1,7 @@
 //! The same requests with shares that are reduced where the data is, and with plain commands.
 
+use super::pushing;
 use crate::common::{Cluster, Server};
-use crate::pushing;
 
 const REDUCERS: [&str; 8] = ["LIST", "SUM", "AVG", "MIN", "MAX", "COUNT", "CONCAT", "UNION"];
 

@@ -1,7 +1,7 @@
 //! Nodes that cannot, or will not, reduce: their share comes as plain commands.
 
+use super::pushing;
 use crate::common::{Cluster, Server, eventually, module_path};
-use crate::pushing;
 use std::time::Duration;
 
 fn numbers(cluster: &Cluster) -> String {

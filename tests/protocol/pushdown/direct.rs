@@ -1,7 +1,7 @@
 //! Strings read in place, without a command.
 
+use super::pushing;
 use crate::common::{Server, slot_of};
-use crate::pushing;
 
 #[test]
 fn the_answers_are_those_of_get() {

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use super::pushing;
 use crate::common::{Cluster, Server, eventually, poll};
-use crate::pushing;
 
 const KEYS: usize = 200_000;
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use super::pushing;
 use crate::common::{ConstantTotal, eventually, slot_of};
-use crate::pushing;
 
 #[test]
 fn keys_that_have_moved_are_found() {

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use super::members::{coordinator, fill, list, plain};
 use crate::common::{Server, eventually, show, while_repeating};
-use crate::members::{coordinator, fill, list, plain};
 
 #[test]
 fn a_new_list_is_used_by_the_next_request() {

@@ -1,7 +1,7 @@
 //! Which node of a list holds a key.
 
+use super::members::{coordinator, fill, list, plain};
 use crate::common::Server;
-use crate::members::{coordinator, fill, list, plain};
 
 /// From rb 1.10 itself: a key, and its node among 3, 5, 7 and 8. rb reads the CRC-32 as a signed number.
 const GOLDEN: [(&str, [usize; 4]); 7] = [

@@ -1,0 +1,7 @@
+//! What users read and copy: README.md, the pages of `docs/`, the examples.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod examples;
+mod readme;

@@ -1,0 +1,12 @@
+//! The server that the module lives in: it loads and unloads, it replicates and saves, it runs scripts and transactions,
+//! and whatever command it has may come through a distributed one.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod atomic;
+mod contexts;
+mod every_command;
+mod lifecycle;
+mod metadata;
+mod propagation;

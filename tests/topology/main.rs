@@ -1,0 +1,10 @@
+//! Who is there and who holds what: clusters by whatever names their nodes have, lists of nodes and hosts without a
+//! cluster, and clusters that do not agree with themselves yet.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod addresses;
+mod hosts;
+mod static_nodes;
+mod transit;
