@@ -6,13 +6,15 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// What to build of each package. `--examples` alone would leave out the module: it is a library.
-const TARGETS: [&str; 3] = ["--lib", "--bins", "--examples"];
-
 /// The module to load: `RMR_MODULE` if set, else `librmr.so` of this workspace, built on the first
 /// call.
 pub fn module_path() -> PathBuf {
-    given_module().unwrap_or_else(|| built_dir().join(format!("{DLL_PREFIX}rmr{DLL_SUFFIX}")))
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+
+    given_module().unwrap_or_else(|| {
+        let path = || build(&["--lib"]).join(format!("{DLL_PREFIX}rmr{DLL_SUFFIX}"));
+        BUILT.get_or_init(path).clone()
+    })
 }
 
 /// An example which is a loadable library: `sum` gives `examples/libsum.so`.
@@ -25,29 +27,19 @@ pub fn example_bin(name: &str) -> PathBuf {
     built_example(format!("{name}{EXE_SUFFIX}"))
 }
 
-/// A file among the built examples.
+/// A file among the examples, which are built on the first call.
+///
+/// With `RMR_MODULE` set nothing is built: whoever names a module has built the rest as well.
 fn built_example(file: String) -> PathBuf {
-    built_dir().join("examples").join(file)
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+
+    let dir = || if given_module().is_some() { profile_dir() } else { build(&["--examples"]) };
+    BUILT.get_or_init(dir).join("examples").join(file)
 }
 
 /// The module named by the environment.
 fn given_module() -> Option<PathBuf> {
     env::var_os("RMR_MODULE").map(PathBuf::from)
-}
-
-/// The profile's directory, `target/debug` say, with all in it built by this process, once.
-///
-/// With `RMR_MODULE` set nothing is built: whoever names a module has built the rest as well.
-fn built_dir() -> &'static Path {
-    static DIR: OnceLock<PathBuf> = OnceLock::new();
-
-    DIR.get_or_init(|| {
-        let dir = profile_dir();
-        if given_module().is_none() {
-            build(&dir);
-        }
-        dir
-    })
 }
 
 /// The directory of this test's profile; the test is `<target>/<profile>/deps/<name>-<hash>`.
@@ -62,20 +54,34 @@ pub fn target_dir() -> PathBuf {
     profile_dir().parent().expect("a profile below the target directory").to_owned()
 }
 
-/// Builds what the tests need, with the profile that belongs to `profile_dir`.
-fn build(profile_dir: &Path) {
-    let profile = match profile_dir.file_name().and_then(|name| name.to_str()) {
-        Some("debug") | None => "dev",
-        Some(name) => name,
+/// Builds these targets of all packages with the profile of this test, and returns the directory that they are in.
+///
+/// The test itself is named to cargo as well. It is there already; but with it cargo gives all crates the features that
+/// they have for the test, so that this build uses what the test was built from and only links. Without it the whole
+/// crate would be compiled once more, with the features that it has without its tests.
+fn build(targets: &[&str]) -> PathBuf {
+    let dir = profile_dir();
+    let (profile, test) = match dir.file_name().and_then(|name| name.to_str()) {
+        Some("debug") | None => ("dev", test_name()),
+        // The benchmarks load what users load.
+        Some(name) => (name, None),
     };
     let cargo = env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into());
     let output = Command::new(cargo)
-        .args(["build", "--quiet", "--workspace"])
-        .args(TARGETS)
-        .args(["--profile", profile])
+        .args(["build", "--quiet", "--workspace", "--profile", profile])
+        .args(targets)
+        .args(test.iter().flat_map(|name| ["--test", name]))
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
         .expect("cannot run cargo");
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "cargo build failed: {errors}");
+    dir
+}
+
+/// The name that this test has in `tests/`: its file is `<name>-<hash>`.
+fn test_name() -> Option<String> {
+    let test = env::current_exe().expect("the path of the test");
+    let (name, _) = test.file_name()?.to_str()?.rsplit_once('-')?;
+    Some(name.to_owned())
 }
