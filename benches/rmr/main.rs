@@ -9,12 +9,13 @@
 //! - by the cluster client of the `redis` crate ([`crate_client`]), in the best way that it has.
 //!
 //! Every answer is checked; a wrong one ends the run. What is printed is Markdown: a table of medians over the rounds,
-//! and the targets, met or not.
+//! how to read it, and what it says about the module in comparison.
 //!
 //! # Arguments and environment
 //!
 //! - `--quick`: fewer and shorter rounds.
 //! - `--only-module`: without the others, as for a profile of the module.
+//! - `--aims`: with each comparison, the figure that was once aimed at, and whether it is met.
 //! - `--list`: the names of the cases.
 //! - any other word: only cases whose name contains it.
 //! - `REDIS_SERVER`: the server binary. `RMR_MODULE`: a module to load in place of the one built here.
@@ -29,10 +30,11 @@
 //! - [`ping`]: how long other clients of a shard wait meanwhile.
 //! - [`instructions`] on [`valgrind`]: what a request costs where no clock disturbs, under valgrind if it is there.
 //! - [`mapping`]: ten thousand commands over many plain hosts, against the Python library rb.
-//! - [`rounds`], [`cpu`]: measuring. [`report`], [`targets`]: printing.
+//! - [`rounds`], [`cpu`]: measuring. [`report`], [`comparison`]: printing.
 
 mod cases;
 mod client;
+mod comparison;
 mod cpu;
 mod crate_client;
 mod data;
@@ -43,7 +45,6 @@ mod poll;
 mod report;
 mod request;
 mod rounds;
-mod targets;
 mod valgrind;
 mod wire;
 
@@ -67,7 +68,8 @@ fn main() -> ExitCode {
         match arg.as_str() {
             // Cargo adds this one.
             "--bench" => {}
-            "--quick" => effort = Effort { only_module: effort.only_module, ..Effort::quick() },
+            "--quick" => effort = Effort { only_module: effort.only_module, aims: effort.aims, ..Effort::quick() },
+            "--aims" => effort.aims = true,
             "--only-module" => effort.only_module = true,
             "--list" => {
                 cases::all().iter().for_each(|case| println!("{}", case.name()));
@@ -77,7 +79,7 @@ fn main() -> ExitCode {
             }
             option if option.starts_with('-') => {
                 eprintln!(
-                    "unknown option {option}; known are --quick, --only-module, --list and parts of names of cases"
+                    "unknown option {option}; known are --quick, --only-module, --aims, --list and parts of names of cases"
                 );
                 return ExitCode::FAILURE;
             }
@@ -127,7 +129,7 @@ fn run(cases: &[Case], effort: &Effort) -> Result<(), Failure> {
         report::table(&samples);
         measured.extend(samples);
     }
-    targets::print(&measured);
+    comparison::print(&measured, effort);
     println!();
     Ok(())
 }

@@ -25,17 +25,19 @@ pub struct Effort {
     pub thrift: usize,
     /// Nothing but the module, as for a profile of it.
     pub only_module: bool,
+    /// Whether the figures that were once aimed at are printed.
+    pub aims: bool,
 }
 
 impl Effort {
     /// For figures to be quoted.
     pub fn full() -> Self {
-        Self { rounds: 11, turn: Duration::from_millis(200), fewest: 100, thrift: 1, only_module: false }
+        Self { rounds: 11, turn: Duration::from_millis(200), fewest: 100, thrift: 1, only_module: false, aims: false }
     }
 
     /// For a first look.
     pub fn quick() -> Self {
-        Self { rounds: 3, turn: Duration::from_millis(100), fewest: 50, thrift: 4, only_module: false }
+        Self { rounds: 3, turn: Duration::from_millis(100), fewest: 50, thrift: 4, only_module: false, aims: false }
     }
 }
 
