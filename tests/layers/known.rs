@@ -69,16 +69,22 @@ const CIRCLES: &[&[&str]] = &[
         "module/inner.rs",
         "module/mod.rs",
     ],
+    &["command", "reply", "resp"],
 ];
 
 const NAMES: &[&str] = &[
     "Answer", "Batch", "Callback", "Caller", "Client", "Command", "FanOut", "Flight", "Gathered", "How", "Kind",
     "Known", "Map", "Mode", "Number", "Open", "Outcome", "Outcomes", "Part", "Partial", "Place", "Reader", "Reduced",
-    "Request", "Run", "Running", "Server", "Share", "Shared", "Verdict", "Words",
+    "Request", "Run", "Running", "Server", "Share", "Shared", "Words",
 ];
 
 fn is_circle(known: &[&str], finding: &Finding) -> bool {
-    matches!(finding, Finding::CircleOfFiles(files) if files.iter().all(|file| known.contains(&file.as_str())))
+    match finding {
+        Finding::CircleOfFiles(names) | Finding::CircleOfRooms(names) => {
+            names.iter().all(|name| known.contains(&name.as_str()))
+        }
+        _ => false,
+    }
 }
 
 fn is_name(known: &str, finding: &Finding) -> bool {
