@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::api::{Ctx, OwnedString};
 use super::catalog::{self, Facts};
-use super::main_thread;
-use super::user::{Permission, User};
+use super::server::api::{Ctx, OwnedString};
+use super::server::main_thread;
+use super::server::user::{Permission, User};
 use crate::command::printable;
 use crate::command::{CommandFlags, CommandRef, CommandSet};
 use crate::engine::Gate;

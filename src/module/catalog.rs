@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
-use super::api::Ctx;
-use super::local;
+use super::server::api::Ctx;
+use super::server::call;
 use crate::command::Command;
 use crate::command::CommandRef;
 use crate::exec::Description;
@@ -54,7 +54,7 @@ fn of_name(ctx: Ctx, name: &[u8]) -> Option<Arc<Description>> {
     if let Some(known) = KNOWN.with_borrow(|known| known.get(name).cloned()) {
         return Some(known);
     }
-    let rows = local::call(ctx, &Command::new("COMMAND").arg("INFO").arg(name));
+    let rows = call::run(ctx, &Command::new("COMMAND").arg("INFO").arg(name));
     // What is unknown now, a module that is loaded later may bring.
     let description = Arc::new(Description::parse(rows.elements()?.first()?)?);
     KNOWN.with_borrow_mut(|known| {

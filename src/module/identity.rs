@@ -5,8 +5,9 @@
 //! server connects to its own cluster. All are read anew for every connection, so that a password that was rotated and a
 //! certificate that was renewed need no restart.
 
-use super::api::Ctx;
-use super::{config, local, main_thread};
+use super::config;
+use super::server::api::Ctx;
+use super::server::{call, main_thread};
 use crate::error::Error;
 use crate::link::{CredentialSource, Credentials, TlsSource};
 use crate::topology::{BoxFuture, TlsFiles};
@@ -29,9 +30,9 @@ fn find(ctx: Ctx) -> Vec<Credentials> {
     if let Some(secret) = ctx.internal_secret() {
         found.push(Credentials::internal(secret));
     }
-    let password = local::config_get(ctx, "masterauth");
+    let password = call::config_get(ctx, "masterauth");
     if !password.is_empty() {
-        let user = local::config_get(ctx, "masteruser");
+        let user = call::config_get(ctx, "masteruser");
         let user = if user.is_empty() { "default".into() } else { String::from_utf8_lossy(&user).into_owned() };
         found.push(Credentials::new(user, password));
     }
@@ -42,7 +43,7 @@ impl TlsSource for ServersOwn {
     fn files(&self) -> BoxFuture<'_, Result<TlsFiles, Error>> {
         Box::pin(main_thread::run(|ctx| {
             let setting = |name: &str| {
-                let path = String::from_utf8_lossy(&local::config_get(ctx, name)).into_owned();
+                let path = String::from_utf8_lossy(&call::config_get(ctx, name)).into_owned();
                 (!path.is_empty()).then(|| path.into())
             };
             TlsFiles {

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use redis_module::raw;
 
-use super::api::{Ctx, required};
-use super::{inner, proxy, state};
+use super::server::api::{Ctx, required};
+use super::{peer, proxy, state};
 use crate::engine::Engine;
 use crate::link::LinkState;
 
@@ -135,7 +135,7 @@ impl Sections {
                 (c"inner_shares", &stats.inner),
                 (c"inner_declined", &stats.inner_declined),
             ]);
-            self.number(c"inner_running", inner::UNDER_WAY.load(Relaxed) as u64);
+            self.number(c"inner_running", peer::UNDER_WAY.load(Relaxed) as u64);
             self.number(c"inflight", stats.in_flight.load(Relaxed) as u64);
         }
         let errors = &stats.errors;

@@ -10,8 +10,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::api::{self, Ctx};
-use super::local;
+use super::server::api::{self, Ctx};
+use super::server::call;
 use crate::command::Command;
 use crate::reply::Reply;
 
@@ -45,7 +45,7 @@ pub(super) fn close(ctx: Ctx) -> Result<(), String> {
         return Err("replies to its clients are on their way; try again".into());
     }
     for client in clients {
-        local::call(ctx, &Command::new("CLIENT").arg("KILL").arg("ID").arg(field(client, "id=")));
+        call::run(ctx, &Command::new("CLIENT").arg("KILL").arg("ID").arg(field(client, "id=")));
     }
     names().clear();
     Ok(())
@@ -76,7 +76,7 @@ fn name_of_module<'a>(modules: &'a Reply, file: &[u8]) -> Option<&'a [u8]> {
 
 /// What the server answers. Commands that it was told to call something else cannot be called.
 fn asked(ctx: Ctx, command: &Command) -> Reply {
-    let reply = local::call(ctx, command);
+    let reply = call::run(ctx, command);
     if let Reply::Error(why) = &reply {
         let (command, why) = (String::from_utf8_lossy(command.name()), String::from_utf8_lossy(why));
         ctx.log(

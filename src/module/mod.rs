@@ -4,31 +4,20 @@
 //! [`fan_out`] or [`run`] in a command. `librmr.so` itself is [`load`] and [`unregister`].
 
 mod acl;
-mod alloc;
-mod api;
-mod call;
 mod catalog;
-mod client;
 mod commands;
 mod config;
-mod direct;
 mod event_loop;
-mod filter;
 mod identity;
 mod info;
-mod inner;
 mod last_commands;
 mod local;
-mod log;
-mod main_thread;
+mod peer;
 mod proxy;
-mod reply;
+mod request;
+mod server;
 mod setup;
-mod share;
 mod state;
-mod string_key;
-mod user;
-mod watched;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -36,7 +25,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use redis_module::{Context, RedisResult, RedisString, RedisValue, Status, raw};
 
-pub use alloc::ModuleAlloc;
+pub use server::alloc::ModuleAlloc;
 pub use setup::Setup;
 
 use crate::command::Argument;
@@ -45,9 +34,11 @@ use crate::engine::{Engine, Reducer};
 use crate::error::Error;
 use crate::reply::Reply;
 use acl::CallersRights;
-use api::{Ctx, ReplyTo};
-use client::GoesOn;
-use reply::Client;
+use event_loop::registry;
+use request::reply::Client;
+use request::running::{self, GoesOn};
+use server::api::{self, Ctx, ReplyTo};
+use server::{log, main_thread};
 
 impl Argument for RedisString {
     fn to_argument(&self) -> Cow<'_, [u8]> {
@@ -76,7 +67,7 @@ pub fn register(ctx: &Context, setup: Setup) -> Result<(), Error> {
         return Err(Error::Invalid("this server is too old for rmr: it does not tell of its event loop".into()));
     }
     if let Some(name) = setup.name_of_inner() {
-        inner::register(ctx, name).map_err(Error::Invalid)?;
+        peer::register(ctx, name).map_err(Error::Invalid)?;
     }
     state::set_up(setup)
 }
@@ -102,7 +93,7 @@ pub fn unregister(ctx: &Context) -> Status {
     if let Err(why) = last_commands::close(log) {
         return refuse(why);
     }
-    event_loop::close();
+    registry::close();
     proxy::leave(log);
     catalog::forget();
     let detached = Ctx(main_thread::set_detached(std::ptr::null_mut()));
@@ -183,10 +174,10 @@ where
     serve(ctx, |engine| Box::pin(request(engine.with_timeout(engine.timeout()))))
 }
 
-fn serve(ctx: &Context, request: impl FnOnce(Engine) -> client::Work) -> RedisResult {
+fn serve(ctx: &Context, request: impl FnOnce(Engine) -> running::Work) -> RedisResult {
     let ctx = Ctx(ctx.ctx);
     match main_thread::enter(ctx, || caller_engine(ctx)) {
-        Ok(engine) => client::serve(ctx, request(engine), GoesOn::OnRuntime),
+        Ok(engine) => running::serve(ctx, request(engine), GoesOn::OnRuntime),
         Err(error) => Client { to: ReplyTo(ctx.0), is_resp3: false }.send(&Err(error)),
     }
     Ok(RedisValue::NoReply)
@@ -197,7 +188,7 @@ fn serve(ctx: &Context, request: impl FnOnce(Engine) -> client::Work) -> RedisRe
 fn caller_engine(ctx: Ctx) -> Result<Engine, Error> {
     let engine = state::engine()?.with_gate(Arc::new(CallersRights::of(ctx)));
     let engine = engine.in_database(ctx.selected_database());
-    Ok(if ctx.flags().deny_blocking() { engine.in_process_only(client::CANNOT_WAIT) } else { engine })
+    Ok(if ctx.flags().deny_blocking() { engine.in_process_only(running::CANNOT_WAIT) } else { engine })
 }
 
 /// The event loop is about to sleep, or has slept.
@@ -210,8 +201,8 @@ unsafe extern "C" fn on_event_loop(
     if subevent == raw::REDISMODULE_SUBEVENT_EVENTLOOP_BEFORE_SLEEP {
         // A panic is one of a request: those not handed over yet are dropped, which answers their clients.
         let _ = std::panic::catch_unwind(|| {
-            event_loop::sweep();
-            client::end_round();
+            registry::sweep();
+            running::end_round();
         });
     }
 }

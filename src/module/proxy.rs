@@ -14,10 +14,11 @@ use std::ffi::CString;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use super::api::Ctx;
+use super::catalog;
 use super::config::{self, Placement};
-use super::filter::{self, Filter, Filtered};
-use super::{catalog, main_thread};
+use super::server::api::Ctx;
+use super::server::filter::{self, Filter, Filtered};
+use super::server::main_thread;
 use crate::command::Command;
 use crate::error::Error;
 use crate::exec::{Reach, may_block};

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::config::{self, Provider, ShardBy};
+use super::event_loop::socket::EventLoop;
 use super::identity::ServersOwn;
-use super::local::{InServer, LocalLink};
-use super::watched::EventLoop;
-use super::{api::Ctx, main_thread};
+use super::local::link::LocalLink;
+use super::local::source::InServer;
+use super::server::{api::Ctx, call, main_thread};
 use crate::combine::{AnyCombine, Combine};
 use crate::engine::Engine;
 use crate::error::Error;
@@ -142,7 +143,7 @@ struct Server {
 
 impl Server {
     fn describe(ctx: Ctx) -> Self {
-        let text = |name: &str| String::from_utf8_lossy(&super::local::config_get(ctx, name)).into_owned();
+        let text = |name: &str| String::from_utf8_lossy(&call::config_get(ctx, name)).into_owned();
         let port = |name: &str| text(name).parse::<u16>().ok().filter(|&port| port != 0);
         let with_tls = text("tls-cluster") == "yes";
         let tls_port = port("tls-port");

@@ -8,7 +8,7 @@ use crate::command::Command;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::exec;
-use crate::module::client::Work;
+use crate::module::request::running::Work;
 use crate::reply::Reply;
 
 pub(super) const SPEC: Spec = Spec {

@@ -8,9 +8,10 @@ use crate::command::{Command, printable};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::exec::{self, How, Request};
-use crate::module::client::Work;
-use crate::module::user::key_positions;
-use crate::module::{catalog, config, local};
+use crate::module::request::running::Work;
+use crate::module::server::call as in_process;
+use crate::module::server::user::key_positions;
+use crate::module::{catalog, config};
 use crate::reply::Reply;
 
 pub(super) const SPEC: Spec = Spec {
@@ -94,7 +95,7 @@ pub(super) fn request(call: &Call<'_>, inner: &Inner<'_>) -> Result<Request, Ref
     let Some(description) = description else {
         let is_known = catalog::description(call.ctx, &Command::new(args[0])).is_some();
         let unknown = (!is_known).then(|| printable(args[0]));
-        return Err(Refusal { words: local::call(call.ctx, &command), unknown });
+        return Err(Refusal { words: in_process::run(call.ctx, &command), unknown });
     };
     let argv = &call.argv[call.argv.len() - args.len()..];
     // SAFETY: the arguments of the call that is being served.

@@ -4,7 +4,7 @@ use super::exec::{ARGS, how, request, timed};
 use super::{Call, Spec, options};
 use crate::error::Error;
 use crate::exec;
-use crate::module::client::Work;
+use crate::module::request::running::Work;
 
 pub(super) const SPEC: Spec = Spec {
     name: c"RMR.EXPLAIN",

@@ -5,7 +5,7 @@ use crate::command::Command;
 use crate::engine::{Options, Replies, Step};
 use crate::error::Error;
 use crate::exec::{by_node, failures};
-use crate::module::client::Work;
+use crate::module::request::running::Work;
 use crate::reduce::Builtin;
 use crate::reply::Reply;
 

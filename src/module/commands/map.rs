@@ -4,7 +4,7 @@ use super::fanout::beside_failures;
 use super::{Arg, Call, Kind, Spec, options};
 use crate::engine::{Replies, Step};
 use crate::error::Error;
-use crate::module::client::Work;
+use crate::module::request::running::Work;
 use crate::reduce::Builtin;
 
 pub(super) const SPEC: Spec = Spec {

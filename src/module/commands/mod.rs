@@ -18,10 +18,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use redis_module::raw;
 
-use super::api::{Callback, Ctx, ReplyTo};
-use super::client::{self, GoesOn, Work};
-use super::reply::Client;
-use super::{caller_engine, last_commands, main_thread};
+use super::request::reply::Client;
+use super::request::running::{self, GoesOn, Work};
+use super::server::api::{Callback, Ctx, ReplyTo};
+use super::server::main_thread;
+use super::{caller_engine, last_commands};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::link::Protocol;
@@ -269,13 +270,13 @@ pub(super) unsafe fn handle_with(
         // SAFETY: the server's own arguments, of which there is at least the name; they live as long as this call.
         let (args, argv) = unsafe {
             let (argv, argc) = (argv.add(1), argc - 1);
-            (client::arguments(argv, argc), std::slice::from_raw_parts(argv, argc as usize))
+            (running::arguments(argv, argc), std::slice::from_raw_parts(argv, argc as usize))
         };
         main_thread::enter(ctx, || run(&Call { ctx, args, argv }))
     }));
     let refuse = |error| Client { to: ReplyTo(ctx.0), is_resp3: false }.send(&Err(error));
     match begun {
-        Ok(Ok(work)) => client::serve(ctx, work, GoesOn::WhereItIsRead),
+        Ok(Ok(work)) => running::serve(ctx, work, GoesOn::WhereItIsRead),
         Ok(Err(error)) => refuse(error),
         Err(_) => refuse(Error::Invalid("internal error: the command panicked; see the server's log".into())),
     }

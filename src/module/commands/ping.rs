@@ -3,7 +3,7 @@
 use super::{Call, Spec};
 use crate::command::Command;
 use crate::error::Error;
-use crate::module::client::Work;
+use crate::module::request::running::Work;
 use crate::reply::Reply;
 
 pub(super) const SPEC: Spec = Spec {

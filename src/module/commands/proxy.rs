@@ -3,8 +3,8 @@
 use super::{Arg, Call, Spec};
 use crate::command::printable;
 use crate::error::Error;
-use crate::module::client::Work;
 use crate::module::proxy;
+use crate::module::request::running::Work;
 use crate::reply::Reply;
 
 pub(super) const SPEC: Spec = Spec {

@@ -2,7 +2,7 @@
 
 use super::{Call, Spec, topology};
 use crate::error::Error;
-use crate::module::client::Work;
+use crate::module::request::running::Work;
 
 pub(super) const SPEC: Spec = Spec {
     name: c"RMR.REFRESH",

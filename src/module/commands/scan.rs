@@ -4,7 +4,7 @@ use super::{Arg, Call, Kind, Spec};
 use crate::command::Command;
 use crate::error::Error;
 use crate::exec::{self, Scan};
-use crate::module::client::Work;
+use crate::module::request::running::Work;
 
 pub(super) const SPEC: Spec = Spec {
     name: c"RMR.SCAN",

@@ -4,7 +4,7 @@ use super::{Arg, Call, Kind, Spec};
 use crate::command::Command;
 use crate::command::PerKey;
 use crate::error::Error;
-use crate::module::client::Work;
+use crate::module::request::running::Work;
 use crate::reduce::SumOfNumbers;
 
 pub(super) const SPEC: Spec = Spec {

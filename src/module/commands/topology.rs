@@ -6,7 +6,7 @@ use super::{Call, Spec};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::link::Link;
-use crate::module::client::Work;
+use crate::module::request::running::Work;
 use crate::reply::Reply;
 use crate::topology::{Node, Topology};
 

@@ -13,9 +13,11 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use redis_module::raw;
 
-use super::api::Ctx;
+use super::local::direct;
 use super::proxy::{self, Mode};
-use super::{direct, main_thread, state};
+use super::server::api::Ctx;
+use super::server::main_thread;
+use super::state;
 use crate::engine::Engine;
 use crate::exec::Overrides;
 use crate::link::Credentials;

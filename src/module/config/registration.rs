@@ -9,7 +9,7 @@ use redis_module::raw;
 
 use super::apply_all;
 use super::setting::{Choice, Number, Text};
-use crate::module::api::{Ctx, OwnedString, required, string_bytes};
+use crate::module::server::api::{Ctx, OwnedString, required, string_bytes};
 
 fn registered(name: &str, status: c_int) -> Result<(), String> {
     if status == raw::REDISMODULE_OK as c_int {

@@ -18,10 +18,10 @@ use redis_module::raw;
 use tokio::sync::oneshot;
 
 use super::acl::CallersRights;
-use super::api::Ctx;
-use super::client::Work;
 use super::commands::{self, Arg, Call, Kind, Spec};
-use super::local::LocalLink;
+use super::local::link::LocalLink;
+use super::request::running::Work;
+use super::server::api::Ctx;
 use super::state;
 use crate::engine::{Gate, check_fit};
 use crate::error::Error;

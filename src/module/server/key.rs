@@ -8,12 +8,12 @@ use redis_module::raw;
 use super::api::{Ctx, OwnedString, required};
 
 /// A string that is read in place.
-pub(super) struct StringKey(NonNull<raw::RedisModuleKey>);
+pub(crate) struct StringKey(NonNull<raw::RedisModuleKey>);
 
 impl StringKey {
     /// Looks a key up as a command that reads it does: it counts as used, and is gone if it has expired. `None` if there
     /// is none, or one of another type.
-    pub(super) fn open(ctx: Ctx, name: &[u8]) -> Option<Self> {
+    pub(crate) fn open(ctx: Ctx, name: &[u8]) -> Option<Self> {
         let name = OwnedString::new(name);
         // SAFETY: a live context and a live string, of which the server keeps a reference of its own.
         let key = unsafe { required!(RedisModule_OpenKey)(ctx.0, name.as_ptr(), raw::REDISMODULE_READ as c_int) };
@@ -23,7 +23,7 @@ impl StringKey {
         (kind == raw::REDISMODULE_KEYTYPE_STRING as c_int).then_some(key)
     }
 
-    pub(super) fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         let mut length = 0;
         // SAFETY: the key is open and holds a string; its bytes stay where they are until something is written, and
         // while this is borrowed nothing is.

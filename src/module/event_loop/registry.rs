@@ -13,8 +13,8 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 use foldhash::fast::RandomState;
 use socket2::Socket;
 
-use super::{api, main_thread};
 use crate::link::Reader;
+use crate::module::server::{api, main_thread};
 
 /// A socket that the event loop knows.
 struct Entry {
@@ -47,7 +47,7 @@ fn watched() -> MutexGuard<'static, Entries> {
 }
 
 /// Tells the reader whenever the socket has something to be read, on the main thread. From any thread.
-pub(super) fn watch(socket: Arc<Socket>, reader: Weak<dyn Reader>) -> Watch {
+pub(crate) fn watch(socket: Arc<Socket>, reader: Weak<dyn Reader>) -> Watch {
     let is_over = Arc::new(AtomicBool::new(false));
     let entry = Entry { socket, reader, is_over: is_over.clone() };
     main_thread::post(|_| add(entry));
@@ -55,7 +55,7 @@ pub(super) fn watch(socket: Arc<Socket>, reader: Weak<dyn Reader>) -> Watch {
 }
 
 /// A socket is watched while this lives.
-pub(super) struct Watch {
+pub(crate) struct Watch {
     is_over: Arc<AtomicBool>,
 }
 
@@ -106,7 +106,7 @@ fn forget(descriptor: RawFd) {
 }
 
 /// Lets go of the sockets of connections that have ended.
-pub(super) fn sweep() {
+pub(crate) fn sweep() {
     if SOME_ARE_OVER.swap(false, Ordering::AcqRel) {
         let over = |(&descriptor, entry): (&RawFd, &Entry)| entry.is_over().then_some(descriptor);
         let over: Vec<RawFd> = watched().iter().filter_map(over).collect();
@@ -115,7 +115,7 @@ pub(super) fn sweep() {
 }
 
 /// Lets go of all sockets.
-pub(super) fn close() {
+pub(crate) fn close() {
     let all: Vec<RawFd> = watched().keys().copied().collect();
     all.into_iter().for_each(forget);
 }

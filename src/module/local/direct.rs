@@ -9,22 +9,22 @@
 //! not there may be on another node, and is left to a command; so is the first of each turn, which finds out whether the
 //! cluster serves anybody at all.
 
-use super::api::{self, Ctx};
-use super::config;
-use super::string_key::StringKey;
+use crate::module::config;
+use crate::module::server::api::{self, Ctx};
+use crate::module::server::key::StringKey;
 
 /// From Redis 8.4 and Valkey 9 on slots move as a whole, and keys that have gone are deleted in the background.
 const MOVES_WHOLE_SLOTS: u32 = 0x0008_0400;
 
 /// Why strings cannot be read in place here; `None` if they can.
-pub(super) fn why_not(is_cluster: bool) -> Option<&'static str> {
+pub(crate) fn why_not(is_cluster: bool) -> Option<&'static str> {
     (is_cluster && api::server_version() >= MOVES_WHOLE_SLOTS).then_some(
         "rmr.direct-reads cannot be on here: in a cluster of this server, keys outlive the move of their slot",
     )
 }
 
 /// Reads keys for one turn of a share.
-pub(super) struct Direct {
+pub(crate) struct Direct {
     ctx: Ctx,
     /// A node of a cluster serves the keys that it has only while the cluster is up.
     is_serving: bool,
@@ -32,7 +32,7 @@ pub(super) struct Direct {
 
 impl Direct {
     /// `None` where strings are not read in place.
-    pub(super) fn begin(ctx: Ctx) -> Option<Self> {
+    pub(crate) fn begin(ctx: Ctx) -> Option<Self> {
         if !config::direct_reads() {
             return None;
         }
@@ -42,12 +42,12 @@ impl Direct {
     }
 
     /// The server has run a command.
-    pub(super) fn has_served(&mut self) {
+    pub(crate) fn has_served(&mut self) {
         self.is_serving = true;
     }
 
     /// The string that a `GET` of this key gives, if it is there. Without, the server has to run the command.
-    pub(super) fn read(&self, key: &[u8]) -> Option<StringKey> {
+    pub(crate) fn read(&self, key: &[u8]) -> Option<StringKey> {
         if self.is_serving { StringKey::open(self.ctx, key) } else { None }
     }
 }

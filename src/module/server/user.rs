@@ -1,6 +1,6 @@
 //! Users, and what the server's ACL lets them do: commands, and the keys that commands name.
 //!
-//! What is done with that is decided in [`acl`](super::acl).
+//! What is done with that is decided in [`acl`](crate::module::acl).
 
 use std::ffi::c_int;
 use std::ptr::{self, NonNull};
@@ -10,11 +10,11 @@ use redis_module::raw;
 use super::api::{Ctx, OwnedString, probe, required};
 
 /// A user as the ACL functions want it; freed with this.
-pub(super) struct User(NonNull<raw::RedisModuleUser>);
+pub(crate) struct User(NonNull<raw::RedisModuleUser>);
 
 /// What the ACL says to a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Permission {
+pub(crate) enum Permission {
     Granted,
     /// The command, or a channel that it names.
     CommandDenied,
@@ -25,21 +25,21 @@ pub(super) enum Permission {
 }
 
 impl User {
-    pub(super) fn named(name: &[u8]) -> Option<Self> {
+    pub(crate) fn named(name: &[u8]) -> Option<Self> {
         let name = OwnedString::new(name);
         // SAFETY: a live string.
         NonNull::new(unsafe { required!(RedisModule_GetModuleUserFromUserName)(name.as_ptr()) }).map(Self)
     }
 
     /// The user's rules as `ACL LIST` shows them, from Redis 7.0.6.
-    pub(super) fn rules(&self) -> Option<Vec<u8>> {
+    pub(crate) fn rules(&self) -> Option<Vec<u8>> {
         let rules = probe!(RedisModule_GetModuleUserACLString)?;
         // SAFETY: a live user; the string is ours to free.
         OwnedString::from_raw(unsafe { rules(self.0.as_ptr()) }).map(|rules| rules.bytes().to_vec())
     }
 
     /// Whether the user may read this key.
-    pub(super) fn may_read(&self, key: &[u8]) -> bool {
+    pub(crate) fn may_read(&self, key: &[u8]) -> bool {
         let key = OwnedString::new(key);
         let flags = raw::REDISMODULE_CMD_KEY_ACCESS as c_int;
         // SAFETY: a live user and string.
@@ -48,7 +48,7 @@ impl User {
     }
 
     /// Whether the user may run this command with these keys and channels; a refusal goes to `ACL LOG`.
-    pub(super) fn may_run(&self, ctx: Ctx, args: &[OwnedString]) -> Permission {
+    pub(crate) fn may_run(&self, ctx: Ctx, args: &[OwnedString]) -> Permission {
         let mut pointers: Vec<_> = args.iter().map(OwnedString::as_ptr).collect();
         let count = pointers.len() as c_int;
         // Servers before March 2026 read past the arguments of a keyed command that has too few of them (redis#14843);
@@ -92,7 +92,7 @@ impl Drop for User {
 ///
 /// # Safety
 /// All of `args` are live strings.
-pub(super) unsafe fn key_positions(ctx: Ctx, args: &[*mut raw::RedisModuleString]) -> Vec<usize> {
+pub(crate) unsafe fn key_positions(ctx: Ctx, args: &[*mut raw::RedisModuleString]) -> Vec<usize> {
     let found = keys(ctx, &mut args.to_vec()).unwrap_or_default();
     found.into_iter().map(|(position, _)| position).collect()
 }

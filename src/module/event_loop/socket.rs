@@ -11,18 +11,18 @@ use socket2::{SockRef, Socket};
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 
-use super::event_loop::{self, Watch};
+use super::registry::{self, Watch};
 use crate::link::{Reader, Stream, Watcher, has_news};
 
 /// The event loop of the server that we live in.
-pub(super) struct EventLoop;
+pub(crate) struct EventLoop;
 
 impl Watcher for EventLoop {
     fn watch(&self, socket: Socket, reader: Weak<dyn Reader>) -> std::io::Result<Box<dyn Stream>> {
         let socket = Arc::new(socket);
         // SAFETY: the `Arc` keeps the socket open, with the same descriptor.
         let writing = unsafe { AsyncFd::register_with_interest(socket.clone(), Interest::WRITABLE) }?;
-        let reading = Reading::Watched { _watch: event_loop::watch(socket.clone(), reader.clone()) };
+        let reading = Reading::Watched { _watch: registry::watch(socket.clone(), reader.clone()) };
         Ok(Box::new(Watched { socket, writing, reader, reading }))
     }
 }
@@ -61,7 +61,7 @@ impl Stream for Watched {
 
     fn read_by_watcher(&mut self) {
         if let Reading::ByRuntime(_) = self.reading {
-            self.reading = Reading::Watched { _watch: event_loop::watch(self.socket.clone(), self.reader.clone()) };
+            self.reading = Reading::Watched { _watch: registry::watch(self.socket.clone(), self.reader.clone()) };
         }
     }
 }

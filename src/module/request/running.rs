@@ -21,19 +21,20 @@ use redis_module::raw;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use super::api::{Ctx, ReplyTo, required};
 use super::reply::Client;
-use super::{main_thread, state};
 use crate::error::Error;
 use crate::link;
+use crate::module::server::api::{Ctx, ReplyTo, required};
+use crate::module::server::main_thread;
+use crate::module::state;
 use crate::reply::Reply;
 
 /// What a command comes to.
-pub(super) type Work = Pin<Box<dyn Future<Output = Result<Reply, Error>> + Send>>;
+pub(crate) type Work = Pin<Box<dyn Future<Output = Result<Reply, Error>> + Send>>;
 
 /// Where a request goes on when something that it waits for has come.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum GoesOn {
+pub(crate) enum GoesOn {
     /// In the main thread, if that has read it, and it is short; else on the runtime. For work that is known to be as short.
     WhereItIsRead,
     /// On the runtime.
@@ -41,7 +42,7 @@ pub(super) enum GoesOn {
 }
 
 /// Serves a request for the client of `ctx`: at once if nothing has to be waited for, else when it is done.
-pub(super) fn serve(ctx: Ctx, mut work: Work, goes_on: GoesOn) {
+pub(crate) fn serve(ctx: Ctx, mut work: Work, goes_on: GoesOn) {
     let flags = ctx.flags();
     let client = Client { to: ReplyTo(ctx.0), is_resp3: flags.is_resp3() };
     let runtime = match state::runtime() {
@@ -68,7 +69,7 @@ thread_local! {
 
 /// The server has taken all commands and all replies of this round of its event loop: goes on with what they were waited
 /// for, and lets go what there is to send.
-pub(super) fn end_round() {
+pub(crate) fn end_round() {
     for (begun, parked) in READY.take() {
         begun.go_on(parked);
     }
@@ -175,7 +176,7 @@ impl Parked {
 }
 
 /// Why something was refused where its caller cannot wait.
-pub(super) const CANNOT_WAIT: &str =
+pub(crate) const CANNOT_WAIT: &str =
     "in MULTI, scripts and calls from other modules only what this node can serve itself is possible";
 
 fn internal_error() -> Error {
@@ -254,10 +255,10 @@ unsafe extern "C" fn disconnected(_: *mut raw::RedisModuleCtx, handle: *mut raw:
 ///
 /// # Safety
 /// `argv` points to `argc` live strings, which stay so for `'a`.
-pub(super) unsafe fn arguments<'a>(argv: *mut *mut raw::RedisModuleString, argc: c_int) -> Vec<&'a [u8]> {
+pub(crate) unsafe fn arguments<'a>(argv: *mut *mut raw::RedisModuleString, argc: c_int) -> Vec<&'a [u8]> {
     // SAFETY: as the caller says.
     unsafe { std::slice::from_raw_parts(argv, argc as usize) }
         .iter()
-        .map(|&string| unsafe { super::api::string_bytes(string) })
+        .map(|&string| unsafe { crate::module::server::api::string_bytes(string) })
         .collect()
 }

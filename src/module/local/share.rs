@@ -4,18 +4,18 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::api::{self, Ctx};
-use super::call::Caller;
-use super::catalog::{self, Facts};
 use super::direct::Direct;
-use super::main_thread;
 use crate::command::CommandRef;
 use crate::link::{Batch, Delivery, Failure, NOT_IN_PROCESS, Partial, Reduction};
+use crate::module::catalog::{self, Facts};
+use crate::module::server::api::{self, Ctx};
+use crate::module::server::call::Caller;
+use crate::module::server::main_thread;
 use crate::reply::Reply;
 use crate::resp::{ELEMENT_COST, bulk, decode, push_bulk};
 
 /// A batch that is being worked off.
-pub(super) struct Share {
+pub(crate) struct Share {
     batch: Batch,
     /// How many of the commands have run.
     done: usize,
@@ -38,7 +38,7 @@ struct Reduced {
 }
 
 impl Share {
-    pub(super) fn new(mut batch: Batch) -> Self {
+    pub(crate) fn new(mut batch: Batch) -> Self {
         let outcome = match batch.reduction.take() {
             None => Outcome::Replies(Vec::new()),
             Some(Reduction { combine, places, .. }) => {
@@ -49,12 +49,12 @@ impl Share {
         Self { batch, done: 0, outcome, is_too_big: false }
     }
 
-    pub(super) fn batch(&self) -> &Batch {
+    pub(crate) fn batch(&self) -> &Batch {
         &self.batch
     }
 
     /// Runs in turns on the main thread until all is done.
-    pub(super) async fn work_off(mut self) -> Delivery {
+    pub(crate) async fn work_off(mut self) -> Delivery {
         while !self.is_done() {
             let turn = main_thread::in_turn(move |turn| {
                 self.run(turn.ctx, Some(turn.until));
@@ -68,12 +68,12 @@ impl Share {
         self.deliver()
     }
 
-    pub(super) fn is_done(&self) -> bool {
+    pub(crate) fn is_done(&self) -> bool {
         self.is_too_big || self.done == self.batch.picks.len()
     }
 
     /// Runs commands, in the database that is meant, until all are done or time is up.
-    pub(super) fn run(&mut self, ctx: Ctx, until: Option<Instant>) {
+    pub(crate) fn run(&mut self, ctx: Ctx, until: Option<Instant>) {
         let selected = ctx.selected_database();
         if selected == self.batch.database {
             return self.run_selected(ctx, until);
@@ -173,7 +173,7 @@ impl Share {
     }
 
     /// What there is to say when all is done.
-    pub(super) fn deliver(self) -> Delivery {
+    pub(crate) fn deliver(self) -> Delivery {
         let wire = match self.outcome {
             Outcome::Reduced(_) if self.is_too_big => return Delivery::failed(Failure::TooBig),
             Outcome::Reduced(reduced) => return Delivery::reduced(reduced.so_far),

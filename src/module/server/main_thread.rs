@@ -38,14 +38,14 @@ struct Queue {
 type Job = Box<dyn FnOnce(Turn) + Send>;
 
 /// The longest that the main thread is kept at a time, by all requests together.
-pub(super) const LONGEST_TURN: Duration = Duration::from_millis(1);
+pub(crate) const LONGEST_TURN: Duration = Duration::from_millis(1);
 
 /// What a job has of the main thread.
 #[derive(Clone, Copy)]
-pub(super) struct Turn {
-    pub(super) ctx: Ctx,
+pub(crate) struct Turn {
+    pub(crate) ctx: Ctx,
     /// When the job should leave off, and go on in another turn.
-    pub(super) until: Instant,
+    pub(crate) until: Instant,
 }
 
 fn queue() -> MutexGuard<'static, Queue> {
@@ -53,23 +53,23 @@ fn queue() -> MutexGuard<'static, Queue> {
 }
 
 /// Sets the context that belongs to no client; gives the one before, which is null at first.
-pub(super) fn set_detached(ctx: *mut RedisModuleCtx) -> *mut RedisModuleCtx {
+pub(crate) fn set_detached(ctx: *mut RedisModuleCtx) -> *mut RedisModuleCtx {
     DETACHED.swap(ctx, Ordering::AcqRel)
 }
 
 /// The context that belongs to no client. It may be logged with from any thread.
-pub(super) fn detached() -> Option<Ctx> {
+pub(crate) fn detached() -> Option<Ctx> {
     let ctx = DETACHED.load(Ordering::Acquire);
     (!ctx.is_null()).then_some(Ctx(ctx))
 }
 
 /// Whether the server will come back to our code by itself.
-pub(super) fn is_scheduled() -> bool {
+pub(crate) fn is_scheduled() -> bool {
     queue().is_scheduled
 }
 
 /// Runs `work` as what the main thread does now, with the context of a command or a job.
-pub(super) fn enter<T>(ctx: Ctx, work: impl FnOnce() -> T) -> T {
+pub(crate) fn enter<T>(ctx: Ctx, work: impl FnOnce() -> T) -> T {
     struct Restore(*mut RedisModuleCtx);
     impl Drop for Restore {
         fn drop(&mut self) {
@@ -81,7 +81,7 @@ pub(super) fn enter<T>(ctx: Ctx, work: impl FnOnce() -> T) -> T {
 }
 
 /// The context of what the main thread does now. `None` on all other threads.
-pub(super) fn current() -> Option<Ctx> {
+pub(crate) fn current() -> Option<Ctx> {
     let ctx = CURRENT.get();
     (!ctx.is_null()).then_some(Ctx(ctx))
 }
@@ -90,7 +90,7 @@ pub(super) fn current() -> Option<Ctx> {
 ///
 /// # Errors
 /// If the server does not run the job, or the job panics.
-pub(super) async fn run<T: Send + 'static>(job: impl FnOnce(Ctx) -> T + Send + 'static) -> Result<T, Error> {
+pub(crate) async fn run<T: Send + 'static>(job: impl FnOnce(Ctx) -> T + Send + 'static) -> Result<T, Error> {
     if let Some(ctx) = current() {
         return Ok(job(ctx));
     }
@@ -101,7 +101,7 @@ pub(super) async fn run<T: Send + 'static>(job: impl FnOnce(Ctx) -> T + Send + '
 ///
 /// # Errors
 /// As [`run`].
-pub(super) async fn in_turn<T: Send + 'static>(job: impl FnOnce(Turn) -> T + Send + 'static) -> Result<T, Error> {
+pub(crate) async fn in_turn<T: Send + 'static>(job: impl FnOnce(Turn) -> T + Send + 'static) -> Result<T, Error> {
     let (sender, receiver) = oneshot::channel();
     post(move |turn| {
         if !sender.is_closed() {
@@ -113,7 +113,7 @@ pub(super) async fn in_turn<T: Send + 'static>(job: impl FnOnce(Turn) -> T + Sen
 }
 
 /// Leaves a job to the main thread.
-pub(super) fn post(job: impl FnOnce(Turn) + Send + 'static) {
+pub(crate) fn post(job: impl FnOnce(Turn) + Send + 'static) {
     let mut queue = queue();
     queue.jobs.push_back(Box::new(job));
     if !queue.is_scheduled {

@@ -3,13 +3,17 @@
 use std::ffi::CString;
 use std::ptr::NonNull;
 
+use bytes::Bytes;
 use redis_module::raw;
 
 use super::api::{Ctx, OwnedString, required};
+use crate::command::Command;
 use crate::link::Protocol;
+use crate::reply::Reply;
+use crate::resp::decode;
 
 /// Runs commands in process. What it needs for one command serves the next.
-pub(super) struct Caller {
+pub(crate) struct Caller {
     ctx: Ctx,
     protocol: Protocol,
     name: CString,
@@ -18,12 +22,12 @@ pub(super) struct Caller {
 }
 
 impl Caller {
-    pub(super) fn new(ctx: Ctx, protocol: Protocol) -> Self {
+    pub(crate) fn new(ctx: Ctx, protocol: Protocol) -> Self {
         Self { ctx, protocol, name: CString::default(), args: Vec::new(), pointers: Vec::new() }
     }
 
     /// Runs a command as the server itself.
-    pub(super) fn call<'a>(&mut self, mut command: impl Iterator<Item = &'a [u8]>) -> Called {
+    pub(crate) fn call<'a>(&mut self, mut command: impl Iterator<Item = &'a [u8]>) -> Called {
         let name = command.next().unwrap_or_default();
         if self.name.as_bytes() != name {
             let Ok(name) = CString::new(name) else {
@@ -66,7 +70,7 @@ impl Caller {
 }
 
 /// What became of a command that was run in process.
-pub(super) enum Called {
+pub(crate) enum Called {
     /// The server has answered. With an error it may say that the command did not run: its keys are not this node's, or the
     /// cluster is down.
     Answered { reply: ServersReply, did_not_run: bool },
@@ -76,7 +80,7 @@ pub(super) enum Called {
 
 impl Called {
     /// The reply, as the server encodes it.
-    pub(super) fn wire(&self) -> &[u8] {
+    pub(crate) fn wire(&self) -> &[u8] {
         match self {
             Self::Answered { reply, .. } => reply.wire(),
             Self::Refused(error) => error.as_bytes(),
@@ -84,7 +88,7 @@ impl Called {
     }
 
     /// Whether the server refused the command for keys that are not this node's. It does not say whose they are.
-    pub(super) fn is_not_here(&self) -> bool {
+    pub(crate) fn is_not_here(&self) -> bool {
         const REFUSALS: [&[u8]; 2] = [b"-ERR Attempted to access ", b"-ERR Can not execute a "];
         matches!(self, Self::Answered { did_not_run: true, .. })
             && REFUSALS.iter().any(|refusal| self.wire().starts_with(refusal))
@@ -92,7 +96,7 @@ impl Called {
 }
 
 /// A reply that the server holds for us.
-pub(super) struct ServersReply(NonNull<raw::RedisModuleCallReply>);
+pub(crate) struct ServersReply(NonNull<raw::RedisModuleCallReply>);
 
 impl ServersReply {
     fn wire(&self) -> &[u8] {
@@ -110,4 +114,17 @@ impl Drop for ServersReply {
         // SAFETY: the reply is ours, and not used any more.
         unsafe { required!(RedisModule_FreeCallReply)(self.0.as_ptr()) };
     }
+}
+
+/// Runs one command in process and reads its reply. On the main thread.
+pub(crate) fn run(ctx: Ctx, command: &Command) -> Reply {
+    let called = Caller::new(ctx, Protocol::Resp3).call(command.args());
+    let failed = |error| Reply::Error(Bytes::from(format!("ERR {error}")));
+    decode(&Bytes::copy_from_slice(called.wire()), &mut 0).unwrap_or_else(failed)
+}
+
+/// One setting of the server; empty if it has none of this name. On the main thread.
+pub(crate) fn config_get(ctx: Ctx, name: &str) -> Vec<u8> {
+    let reply = run(ctx, &Command::new("CONFIG").arg("GET").arg(name));
+    reply.field(name).and_then(Reply::bytes).unwrap_or_default().to_vec()
 }

@@ -30,7 +30,7 @@ impl Log for ServerLog {
 }
 
 /// Takes the log lines of this library. An author's module that has a logger of its own keeps it.
-pub(super) fn install() {
+pub(crate) fn install() {
     static INSTALL: Once = Once::new();
     INSTALL.call_once(|| {
         if log::set_logger(&ServerLog).is_ok() {

@@ -1,6 +1,6 @@
 //! The server's command filter: sees each command before the server looks at it, and may put arguments in front of it.
 //!
-//! As far as [`proxy`](super::proxy) uses it, one small safe function for each call, with what the server says about the
+//! As far as [`proxy`](crate::module::proxy) uses it, one small safe function for each call, with what the server says about the
 //! client behind a command. All of it is for the main thread.
 
 use std::cell::Cell;
@@ -14,10 +14,10 @@ use super::api::{Ctx, OwnedString, required, string_bytes};
 use super::api::{client_name, client_user_name, probe};
 
 /// A filter that is in place until it is removed.
-pub(super) struct Filter(NonNull<raw::RedisModuleCommandFilter>);
+pub(crate) struct Filter(NonNull<raw::RedisModuleCommandFilter>);
 
 /// What the server lacks for telling whose command a filter sees.
-pub(super) fn missing() -> Option<&'static str> {
+pub(crate) fn missing() -> Option<&'static str> {
     probe!(RedisModule_CommandFilterGetClientId).is_none().then_some("RedisModule_CommandFilterGetClientId")
 }
 
@@ -29,7 +29,7 @@ thread_local! {
 
 impl Filter {
     /// Shows every command that is not called by this module to `see`, and every client that leaves to `gone`.
-    pub(super) fn register(ctx: Ctx, see: fn(&mut Filtered), gone: fn(u64)) -> Option<Self> {
+    pub(crate) fn register(ctx: Ctx, see: fn(&mut Filtered), gone: fn(u64)) -> Option<Self> {
         SEEN_BY.set(Some(see));
         GONE.set(Some(gone));
         let flags = raw::REDISMODULE_CMDFILTER_NOSELF as c_int;
@@ -41,7 +41,7 @@ impl Filter {
     }
 
     /// Ends that. Not from within a filter.
-    pub(super) fn remove(self, ctx: Ctx) {
+    pub(crate) fn remove(self, ctx: Ctx) {
         ctx.unsubscribe(raw::REDISMODULE_EVENT_CLIENT_CHANGE, 1);
         // SAFETY: a context of this module, and a filter of its own that is in place.
         unsafe { required!(RedisModule_UnregisterCommandFilter)(ctx.0, self.0.as_ptr()) };
@@ -51,17 +51,17 @@ impl Filter {
 }
 
 /// A command on its way to the server.
-pub(super) struct Filtered(*mut raw::RedisModuleCommandFilterCtx);
+pub(crate) struct Filtered(*mut raw::RedisModuleCommandFilterCtx);
 
 impl Filtered {
     /// The client that sent it, or that it runs on.
-    pub(super) fn client(&self) -> u64 {
+    pub(crate) fn client(&self) -> u64 {
         // SAFETY: the context of this call of the filter.
         unsafe { required!(RedisModule_CommandFilterGetClientId)(self.0) }
     }
 
     /// How many words it has; at least its name.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         // SAFETY: as above.
         unsafe { required!(RedisModule_CommandFilterArgsCount)(self.0) as usize }
     }
@@ -72,14 +72,14 @@ impl Filtered {
     }
 
     /// One of its words; empty past the end.
-    pub(super) fn word(&self, at: usize) -> &[u8] {
+    pub(crate) fn word(&self, at: usize) -> &[u8] {
         let string = self.string(at);
         // SAFETY: a string of the command, which stays as it is while `self` is borrowed.
         if string.is_null() { &[] } else { unsafe { string_bytes(string) } }
     }
 
     /// Puts words in front of it.
-    pub(super) fn put_in_front(&mut self, words: &[&[u8]]) {
+    pub(crate) fn put_in_front(&mut self, words: &[&[u8]]) {
         for (at, word) in words.iter().enumerate() {
             // A string of its own each time: the server may free it on another thread.
             let word = OwnedString::new(word).into_raw();
@@ -90,7 +90,7 @@ impl Filtered {
 
     /// Whether this node would run the command, as far as its keys go: by the server's own look at whose they are and
     /// what is moving, which it takes again in a moment, with nothing happening in between.
-    pub(super) fn is_for_this_node(&self, ctx: Ctx, name: &CStr) -> bool {
+    pub(crate) fn is_for_this_node(&self, ctx: Ctx, name: &CStr) -> bool {
         let mut args: Vec<_> = (1..self.len()).map(|at| self.string(at)).collect();
         errno::set_errno(errno::Errno(0));
         // SAFETY: the format says what follows: pointers to live strings, and how many they are. D: the command is only
@@ -111,18 +111,18 @@ impl Filtered {
 
 /// What the server says about a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Seen {
+pub(crate) struct Seen {
     /// It came to a port of the server and is some user, unlike the server's own links and those of modules that share
     /// the server's secret.
-    pub(super) is_user: bool,
-    pub(super) is_in_multi: bool,
+    pub(crate) is_user: bool,
+    pub(crate) is_in_multi: bool,
     /// It keeps copies of what it reads, and is told when that changes.
-    pub(super) is_tracking: bool,
+    pub(crate) is_tracking: bool,
 }
 
 /// What the server says about the client of this id; `None` for what has no connection: scripts, modules, the append
 /// only file.
-pub(super) fn look(ctx: Ctx, id: u64) -> Option<Seen> {
+pub(crate) fn look(ctx: Ctx, id: u64) -> Option<Seen> {
     let flags = flags(id)?;
     let has = |flag: u32| flags & u64::from(flag) != 0;
     Some(Seen {
@@ -133,12 +133,12 @@ pub(super) fn look(ctx: Ctx, id: u64) -> Option<Seen> {
 }
 
 /// Whether the client has this name.
-pub(super) fn is_named(ctx: Ctx, id: u64, name: &str) -> bool {
+pub(crate) fn is_named(ctx: Ctx, id: u64, name: &str) -> bool {
     client_name(ctx, id).is_some_and(|known| known.bytes() == name.as_bytes())
 }
 
 /// Whether the client has said `MULTI`, and not yet `EXEC`.
-pub(super) fn is_in_multi(id: u64) -> bool {
+pub(crate) fn is_in_multi(id: u64) -> bool {
     flags(id).is_some_and(|flags| flags & u64::from(raw::REDISMODULE_CLIENTINFO_FLAG_MULTI) != 0)
 }
 

@@ -20,18 +20,18 @@ macro_rules! probe {
         function
     }};
 }
-pub(super) use probe;
+pub(crate) use probe;
 
 /// The pointer to an API function that every supported server has; `register` refuses to load without them.
 macro_rules! required {
     ($name:ident) => {
-        $crate::module::api::probe!($name).expect(concat!(stringify!($name), " is missing"))
+        $crate::module::server::api::probe!($name).expect(concat!(stringify!($name), " is missing"))
     };
 }
-pub(super) use required;
+pub(crate) use required;
 
 /// The functions without which nothing works; the name of one that this server lacks.
-pub(super) fn missing() -> Option<&'static str> {
+pub(crate) fn missing() -> Option<&'static str> {
     macro_rules! first_missing {
         ($($name:ident),* $(,)?) => {
             [$((stringify!($name), probe!($name).is_some())),*].into_iter().find(|(_, is_there)| !is_there)
@@ -54,33 +54,33 @@ pub(super) fn missing() -> Option<&'static str> {
 
 /// A pointer to a context of the server. It is only as good as the callback it was given to.
 #[derive(Clone, Copy)]
-pub(super) struct Ctx(pub(super) *mut raw::RedisModuleCtx);
+pub(crate) struct Ctx(pub(crate) *mut raw::RedisModuleCtx);
 
 /// A string that the server made for us; freed with this.
-pub(super) struct OwnedString(NonNull<raw::RedisModuleString>);
+pub(crate) struct OwnedString(NonNull<raw::RedisModuleString>);
 
 impl OwnedString {
-    pub(super) fn new(bytes: &[u8]) -> Self {
+    pub(crate) fn new(bytes: &[u8]) -> Self {
         let create = required!(RedisModule_CreateString);
         // SAFETY: pointer and length are those of one slice; no context means that the string is ours to free.
         let string = unsafe { create(ptr::null_mut(), bytes.as_ptr().cast(), bytes.len()) };
         Self(NonNull::new(string).expect("the server is out of memory"))
     }
 
-    pub(super) fn from_raw(string: *mut raw::RedisModuleString) -> Option<Self> {
+    pub(crate) fn from_raw(string: *mut raw::RedisModuleString) -> Option<Self> {
         NonNull::new(string).map(Self)
     }
 
-    pub(super) fn as_ptr(&self) -> *mut raw::RedisModuleString {
+    pub(crate) fn as_ptr(&self) -> *mut raw::RedisModuleString {
         self.0.as_ptr()
     }
 
     /// Hands the string over to the server.
-    pub(super) fn into_raw(self) -> *mut raw::RedisModuleString {
+    pub(crate) fn into_raw(self) -> *mut raw::RedisModuleString {
         std::mem::ManuallyDrop::new(self).as_ptr()
     }
 
-    pub(super) fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         // SAFETY: the string lives as long as `self`.
         unsafe { string_bytes(self.0.as_ptr()) }
     }
@@ -97,7 +97,7 @@ impl Drop for OwnedString {
 ///
 /// # Safety
 /// `string` is a live string, and stays one for `'a`.
-pub(super) unsafe fn string_bytes<'a>(string: *mut raw::RedisModuleString) -> &'a [u8] {
+pub(crate) unsafe fn string_bytes<'a>(string: *mut raw::RedisModuleString) -> &'a [u8] {
     let mut length = 0;
     // SAFETY: the caller says that the string is live; the server gives a pointer and its length.
     unsafe {
@@ -108,11 +108,11 @@ pub(super) unsafe fn string_bytes<'a>(string: *mut raw::RedisModuleString) -> &'
 
 /// What a command's context says about where it runs.
 #[derive(Clone, Copy)]
-pub(super) struct Flags(u32);
+pub(crate) struct Flags(u32);
 
 impl Flags {
     /// The caller must be answered before the command returns: `MULTI`, scripts, calls from other modules.
-    pub(super) fn deny_blocking(self) -> bool {
+    pub(crate) fn deny_blocking(self) -> bool {
         let denying = raw::REDISMODULE_CTX_FLAGS_DENY_BLOCKING
             | raw::REDISMODULE_CTX_FLAGS_MULTI
             | raw::REDISMODULE_CTX_FLAGS_LUA
@@ -121,61 +121,61 @@ impl Flags {
         self.0 & denying != 0
     }
 
-    pub(super) fn is_script(self) -> bool {
+    pub(crate) fn is_script(self) -> bool {
         self.0 & raw::REDISMODULE_CTX_FLAGS_LUA != 0
     }
 
     /// The server is in the middle of a script, or of loading its data.
-    pub(super) fn is_busy(self) -> bool {
+    pub(crate) fn is_busy(self) -> bool {
         let busy = raw::REDISMODULE_CTX_FLAGS_LUA
             | raw::REDISMODULE_CTX_FLAGS_LOADING
             | raw::REDISMODULE_CTX_FLAGS_ASYNC_LOADING;
         self.0 & busy != 0
     }
 
-    pub(super) fn is_cluster(self) -> bool {
+    pub(crate) fn is_cluster(self) -> bool {
         self.0 & raw::REDISMODULE_CTX_FLAGS_CLUSTER != 0
     }
 
-    pub(super) fn is_read_only_replica(self) -> bool {
+    pub(crate) fn is_read_only_replica(self) -> bool {
         let both = raw::REDISMODULE_CTX_FLAGS_SLAVE | raw::REDISMODULE_CTX_FLAGS_READONLY;
         self.0 & both == both
     }
 
-    pub(super) fn is_primary(self) -> bool {
+    pub(crate) fn is_primary(self) -> bool {
         self.0 & raw::REDISMODULE_CTX_FLAGS_MASTER != 0
     }
 
-    pub(super) fn is_resp3(self) -> bool {
+    pub(crate) fn is_resp3(self) -> bool {
         self.0 & raw::REDISMODULE_CTX_FLAGS_RESP3 != 0
     }
 }
 
 impl Ctx {
-    pub(super) fn flags(self) -> Flags {
+    pub(crate) fn flags(self) -> Flags {
         // SAFETY: a live context.
         Flags(unsafe { required!(RedisModule_GetContextFlags)(self.0) } as u32)
     }
 
-    pub(super) fn selected_database(self) -> i32 {
+    pub(crate) fn selected_database(self) -> i32 {
         // SAFETY: a live context.
         unsafe { required!(RedisModule_GetSelectedDb)(self.0) }
     }
 
     /// `false` if the server has no such database, and the selected one is as before.
-    pub(super) fn select_database(self, database: i32) -> bool {
+    pub(crate) fn select_database(self, database: i32) -> bool {
         // SAFETY: a live context.
         unsafe { required!(RedisModule_SelectDb)(self.0, database) == raw::REDISMODULE_OK as c_int }
     }
 
     /// The client that the command of this context runs on.
-    pub(super) fn client_id(self) -> u64 {
+    pub(crate) fn client_id(self) -> u64 {
         // SAFETY: a live context.
         unsafe { required!(RedisModule_GetClientId)(self.0) }
     }
 
     /// The user who calls. `Ok(None)`: nobody in particular, as on the links of the server itself.
-    pub(super) fn user_name(self) -> Option<Vec<u8>> {
+    pub(crate) fn user_name(self) -> Option<Vec<u8>> {
         if let Some(name) = client_user_name(self, self.client_id()) {
             return Some(name.bytes().to_vec());
         }
@@ -199,7 +199,7 @@ impl Ctx {
     }
 
     /// One field of the server's `INFO`.
-    pub(super) fn server_info(self, section: &CStr, field: &CStr) -> Option<String> {
+    pub(crate) fn server_info(self, section: &CStr, field: &CStr) -> Option<String> {
         // SAFETY: a live context, strings that end in zero; the data is freed below.
         unsafe {
             let data = required!(RedisModule_GetServerInfo)(self.0, section.as_ptr());
@@ -211,7 +211,7 @@ impl Ctx {
     }
 
     /// The node's id in its cluster.
-    pub(super) fn cluster_id(self) -> Option<String> {
+    pub(crate) fn cluster_id(self) -> Option<String> {
         // SAFETY: the id has 40 bytes and no end.
         unsafe {
             let id = required!(RedisModule_GetMyClusterID)();
@@ -220,7 +220,7 @@ impl Ctx {
     }
 
     /// The secret that nodes of a cluster share, from Redis 8.0.
-    pub(super) fn internal_secret(self) -> Option<Vec<u8>> {
+    pub(crate) fn internal_secret(self) -> Option<Vec<u8>> {
         let secret = probe!(RedisModule_GetInternalSecret)?;
         let mut length = 0;
         // SAFETY: a live context; the server gives a pointer and its length, or null.
@@ -230,7 +230,7 @@ impl Ctx {
         }
     }
 
-    pub(super) fn create_command(self, name: &CStr, callback: Callback, flags: &CStr) -> Option<Command> {
+    pub(crate) fn create_command(self, name: &CStr, callback: Callback, flags: &CStr) -> Option<Command> {
         // SAFETY: a context of OnLoad; the callback lives until the module is unloaded.
         unsafe {
             let create = required!(RedisModule_CreateCommand);
@@ -242,7 +242,7 @@ impl Ctx {
     }
 
     /// Adds a category to `ACL CAT`, from Redis 7.4. It outlives the module; adding it again does nothing.
-    pub(super) fn add_acl_category(self, name: &CStr) {
+    pub(crate) fn add_acl_category(self, name: &CStr) {
         if let Some(add) = probe!(RedisModule_AddACLCategory) {
             // SAFETY: a context of OnLoad.
             unsafe { add(self.0, name.as_ptr()) };
@@ -250,7 +250,7 @@ impl Ctx {
     }
 
     /// Calls back when the server says that such an event has happened. `false` if the server has no such event.
-    pub(super) fn subscribe(self, event: u64, version: u64, callback: EventCallback) -> bool {
+    pub(crate) fn subscribe(self, event: u64, version: u64, callback: EventCallback) -> bool {
         let event = raw::RedisModuleEvent { id: event, dataver: version };
         // SAFETY: a context of OnLoad; the callback lives until the module is unloaded.
         let status = unsafe { required!(RedisModule_SubscribeToServerEvent)(self.0, event, Some(callback)) };
@@ -258,58 +258,58 @@ impl Ctx {
     }
 
     /// Ends a subscription to such events.
-    pub(super) fn unsubscribe(self, event: u64, version: u64) {
+    pub(crate) fn unsubscribe(self, event: u64, version: u64) {
         let event = raw::RedisModuleEvent { id: event, dataver: version };
         // SAFETY: a context of this module. Without a callback it ends a subscription, if there is one.
         unsafe { required!(RedisModule_SubscribeToServerEvent)(self.0, event, None) };
     }
 
-    pub(super) fn log(self, level: &CStr, text: &str) {
+    pub(crate) fn log(self, level: &CStr, text: &str) {
         let text = CString::new(text.replace('\0', " ")).unwrap_or_default();
         // SAFETY: strings that end in zero; the text is an argument of the format, not the format.
         unsafe { required!(RedisModule_Log)(self.0, level.as_ptr(), c"%s".as_ptr(), text.as_ptr()) };
     }
 
     /// Calls back in this round of the event loop, or in the next.
-    pub(super) fn create_timer(self, callback: unsafe extern "C" fn(*mut raw::RedisModuleCtx, *mut c_void)) {
+    pub(crate) fn create_timer(self, callback: unsafe extern "C" fn(*mut raw::RedisModuleCtx, *mut c_void)) {
         // SAFETY: a live context; a module with timers is not unloaded.
         unsafe { required!(RedisModule_CreateTimer)(self.0, 0, Some(callback), ptr::null_mut()) };
     }
 
     /// A context that belongs to no client, for use until the module is unloaded.
-    pub(super) fn detached(self) -> Self {
+    pub(crate) fn detached(self) -> Self {
         // SAFETY: a context of OnLoad.
         Self(unsafe { required!(RedisModule_GetDetachedThreadSafeContext)(self.0) })
     }
 
     /// Frees what [`detached`](Self::detached) made.
-    pub(super) fn free_detached(self) {
+    pub(crate) fn free_detached(self) {
         // SAFETY: on the main thread, with nobody left who uses it.
         unsafe { required!(RedisModule_FreeThreadSafeContext)(self.0) };
     }
 }
 
 /// The server's version: a byte each for the major, minor and patch number.
-pub(super) fn server_version() -> u32 {
+pub(crate) fn server_version() -> u32 {
     // SAFETY: takes nothing, and only reads.
     probe!(RedisModule_GetServerVersion).map_or(0, |version| unsafe { version() } as u32)
 }
 
-pub(super) type Callback =
+pub(crate) type Callback =
     unsafe extern "C" fn(*mut raw::RedisModuleCtx, *mut *mut raw::RedisModuleString, c_int) -> c_int;
-pub(super) type EventCallback = unsafe extern "C" fn(*mut raw::RedisModuleCtx, raw::RedisModuleEvent, u64, *mut c_void);
+pub(crate) type EventCallback = unsafe extern "C" fn(*mut raw::RedisModuleCtx, raw::RedisModuleEvent, u64, *mut c_void);
 
 /// A command of ours, while the module is being loaded.
-pub(super) struct Command(NonNull<raw::RedisModuleCommand>);
+pub(crate) struct Command(NonNull<raw::RedisModuleCommand>);
 
 impl Command {
-    pub(super) fn set_info(&self, info: &raw::RedisModuleCommandInfo) -> bool {
+    pub(crate) fn set_info(&self, info: &raw::RedisModuleCommandInfo) -> bool {
         // SAFETY: a live command; the server copies what the description points to.
         unsafe { required!(RedisModule_SetCommandInfo)(self.0.as_ptr(), info) == raw::REDISMODULE_OK as c_int }
     }
 
     /// Puts the command into ACL categories, from Redis 7.2. `false` if the server knows one of them not.
-    pub(super) fn set_acl_categories(&self, categories: &CStr) -> bool {
+    pub(crate) fn set_acl_categories(&self, categories: &CStr) -> bool {
         // SAFETY: a live command.
         probe!(RedisModule_SetCommandACLCategories)
             .is_some_and(|set| unsafe { set(self.0.as_ptr(), categories.as_ptr()) } == raw::REDISMODULE_OK as c_int)
@@ -317,7 +317,7 @@ impl Command {
 }
 
 /// Calls back on the main thread, from its event loop. `false` if the server cannot. From any thread.
-pub(super) fn add_one_shot(callback: unsafe extern "C" fn(*mut c_void)) -> bool {
+pub(crate) fn add_one_shot(callback: unsafe extern "C" fn(*mut c_void)) -> bool {
     // SAFETY: the server guards its list of callbacks.
     unsafe {
         required!(RedisModule_EventLoopAddOneShot)(Some(callback), ptr::null_mut()) == raw::REDISMODULE_OK as c_int
@@ -326,7 +326,7 @@ pub(super) fn add_one_shot(callback: unsafe extern "C" fn(*mut c_void)) -> bool 
 
 /// Calls back whenever the descriptor has something to be read, until [`unwatch`]. `false` if the event loop does not take
 /// it, as it is too high a number.
-pub(super) fn watch(descriptor: c_int, callback: unsafe extern "C" fn(c_int, *mut c_void, c_int)) -> bool {
+pub(crate) fn watch(descriptor: c_int, callback: unsafe extern "C" fn(c_int, *mut c_void, c_int)) -> bool {
     let add = required!(RedisModule_EventLoopAdd);
     let readable = raw::REDISMODULE_EVENTLOOP_READABLE as c_int;
     // SAFETY: the callback lives until the module is unloaded, before which all descriptors are unwatched.
@@ -334,32 +334,32 @@ pub(super) fn watch(descriptor: c_int, callback: unsafe extern "C" fn(c_int, *mu
 }
 
 /// Ends what [`watch`] began; before the descriptor is closed.
-pub(super) fn unwatch(descriptor: c_int) {
+pub(crate) fn unwatch(descriptor: c_int) {
     // SAFETY: a descriptor that the event loop does not know is passed over.
     unsafe { required!(RedisModule_EventLoopDel)(descriptor, raw::REDISMODULE_EVENTLOOP_READABLE as c_int) };
 }
 
 /// Whether writes must wait: a failover is under way, or `CLIENT PAUSE`.
-pub(super) fn writes_are_paused() -> bool {
+pub(crate) fn writes_are_paused() -> bool {
     // SAFETY: no arguments.
     unsafe { required!(RedisModule_AvoidReplicaTraffic)() != 0 }
 }
 
 /// The name of the user that a client is; `None` if there is no such client, or it is nobody in particular.
-pub(super) fn client_user_name(ctx: Ctx, id: u64) -> Option<OwnedString> {
+pub(crate) fn client_user_name(ctx: Ctx, id: u64) -> Option<OwnedString> {
     // SAFETY: a live context; the name is ours to free.
     OwnedString::from_raw(unsafe { required!(RedisModule_GetClientUserNameById)(ctx.0, id) })
 }
 
 /// The name that a client has given itself, from Redis 7.0.3.
-pub(super) fn client_name(ctx: Ctx, id: u64) -> Option<OwnedString> {
+pub(crate) fn client_name(ctx: Ctx, id: u64) -> Option<OwnedString> {
     let name = probe!(RedisModule_GetClientNameById)?;
     // SAFETY: a live context; the name is ours to free.
     OwnedString::from_raw(unsafe { name(ctx.0, id) })
 }
 
 /// The file that this code was loaded from, as it was called when it was mapped.
-pub(super) fn own_file() -> Option<Vec<u8>> {
+pub(crate) fn own_file() -> Option<Vec<u8>> {
     let mut info = MaybeUninit::<libc::Dl_info>::zeroed();
     // SAFETY: an address within this file; of what is written there only the name is read, which lives as long as the
     // file is loaded.
@@ -375,12 +375,12 @@ pub(super) fn own_file() -> Option<Vec<u8>> {
 /// Where a reply goes: the context of a command, or that of a blocked client. The latter may be used from any one
 /// thread, without the server's lock.
 #[derive(Clone, Copy)]
-pub(super) struct ReplyTo(pub(super) *mut raw::RedisModuleCtx);
+pub(crate) struct ReplyTo(pub(crate) *mut raw::RedisModuleCtx);
 
 macro_rules! reply_calls {
     ($($(#[$doc:meta])* $name:ident($($arg:ident: $type:ty),*) = $function:ident($($value:expr),*);)*) => {
         impl ReplyTo {
-            $($(#[$doc])* pub(super) fn $name(self $(, $arg: $type)*) {
+            $($(#[$doc])* pub(crate) fn $name(self $(, $arg: $type)*) {
                 // SAFETY: a context that may be replied to; pointers and lengths are those of live slices.
                 unsafe { required!($function)(self.0 $(, $value)*) };
             })*

@@ -2,20 +2,20 @@
 
 use std::ffi::CString;
 
-use super::api::ReplyTo;
 use crate::error::Error;
+use crate::module::server::api::ReplyTo;
 use crate::reply::Reply;
 
 /// Where a reply goes, and what the client understands.
 #[derive(Clone, Copy)]
-pub(super) struct Client {
-    pub(super) to: ReplyTo,
-    pub(super) is_resp3: bool,
+pub(crate) struct Client {
+    pub(crate) to: ReplyTo,
+    pub(crate) is_resp3: bool,
 }
 
 impl Client {
     /// Sends a result. Together with all that it nests, it is one reply.
-    pub(super) fn send(self, result: &Result<Reply, Error>) {
+    pub(crate) fn send(self, result: &Result<Reply, Error>) {
         match result {
             Ok(reply) => self.reply(reply),
             Err(error) => self.error(error.to_line()),

@@ -8,20 +8,15 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::api::Ctx;
-use super::call::Caller;
-use super::main_thread;
 use super::share::Share;
-use crate::command::Command;
 use crate::command::{CommandRef, CommandSet};
-use crate::error::Error;
-use crate::link::{self, Batch, Delivery, Link, LinkState, Protocol, Status};
+use crate::link::{self, Batch, Delivery, Link, LinkState, Status};
+use crate::module::server::main_thread;
 use crate::reply::Reply;
-use crate::resp::decode;
-use crate::topology::{Answer, AskCluster, BoxFuture};
+use crate::topology::BoxFuture;
 
 /// The link to the node that we live in.
-pub(super) struct LocalLink {
+pub(crate) struct LocalLink {
     status: Arc<Status>,
 }
 
@@ -79,42 +74,5 @@ fn needs_own_turn(batch: &Batch) -> bool {
     match &*batch.commands {
         CommandSet::PerKey(per_key) if !is_client(per_key.name()) => false,
         _ => batch.picked().any(|command| is_client(command.name()) && kills(command)),
-    }
-}
-
-/// Runs one command in process and reads its reply. On the main thread.
-pub(super) fn call(ctx: Ctx, command: &Command) -> Reply {
-    let called = Caller::new(ctx, Protocol::Resp3).call(command.args());
-    let failed = |error| Reply::Error(Bytes::from(format!("ERR {error}")));
-    decode(&Bytes::copy_from_slice(called.wire()), &mut 0).unwrap_or_else(failed)
-}
-
-/// One setting of the server; empty if it has none of this name. On the main thread.
-pub(super) fn config_get(ctx: Ctx, name: &str) -> Vec<u8> {
-    let reply = call(ctx, &Command::new("CONFIG").arg("GET").arg(name));
-    reply.field(name).and_then(Reply::bytes).unwrap_or_default().to_vec()
-}
-
-/// Asks the server that we live in about its cluster.
-pub(super) struct InServer;
-
-impl AskCluster for InServer {
-    fn ask(&self, command: Command) -> BoxFuture<'_, Result<Answer, Error>> {
-        Box::pin(async move {
-            // Which ports nodes name depends on the connection of the client that the server serves now, so there must be
-            // none; where the caller cannot wait nothing leaves this server, and ports do not matter.
-            let described = match main_thread::current().filter(|ctx| ctx.flags().deny_blocking()) {
-                Some(ctx) => call(ctx, &command),
-                None => main_thread::in_turn(move |turn| call(turn.ctx, &command)).await?,
-            };
-            match described {
-                Reply::Error(message) => Err(Error::Shard { node: "this node".into(), message, key: None }),
-                reply => Ok(Answer { reply, host: "127.0.0.1".into() }),
-            }
-        })
-    }
-
-    fn own_id(&self) -> Option<String> {
-        main_thread::detached()?.cluster_id()
     }
 }

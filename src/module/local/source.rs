@@ -1,0 +1,31 @@
+//! Where the topology of a cluster comes from: the server that this module runs in.
+
+use crate::command::Command;
+use crate::error::Error;
+use crate::module::server::{call, main_thread};
+use crate::reply::Reply;
+use crate::topology::{Answer, AskCluster, BoxFuture};
+
+/// Asks the server that we live in about its cluster.
+pub(crate) struct InServer;
+
+impl AskCluster for InServer {
+    fn ask(&self, command: Command) -> BoxFuture<'_, Result<Answer, Error>> {
+        Box::pin(async move {
+            // Which ports nodes name depends on the connection of the client that the server serves now, so there must be
+            // none; where the caller cannot wait nothing leaves this server, and ports do not matter.
+            let described = match main_thread::current().filter(|ctx| ctx.flags().deny_blocking()) {
+                Some(ctx) => call::run(ctx, &command),
+                None => main_thread::in_turn(move |turn| call::run(turn.ctx, &command)).await?,
+            };
+            match described {
+                Reply::Error(message) => Err(Error::Shard { node: "this node".into(), message, key: None }),
+                reply => Ok(Answer { reply, host: "127.0.0.1".into() }),
+            }
+        })
+    }
+
+    fn own_id(&self) -> Option<String> {
+        main_thread::detached()?.cluster_id()
+    }
+}
