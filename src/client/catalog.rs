@@ -251,7 +251,7 @@ async fn ask(engine: &Engine, questions: Vec<Command>) -> Result<Vec<Result<Repl
             .iter()
             .map(|node| {
                 let questions = questions.iter().map(|question| (question.clone(), Some(node.clone()))).collect();
-                engine.addressed(questions, &options)
+                engine.addressed(questions, None, &options)
             })
             .collect();
         while let Some(answered) = answers.next().await {

@@ -14,7 +14,7 @@ use futures_util::{StreamExt, stream};
 use super::merge::{self, Note, Pair};
 use super::script::Script;
 use crate::command::Command;
-use crate::engine::{Engine, Options, check_each_fit};
+use crate::engine::{Engine, Options, PlacedOn, check_each_fit};
 use crate::error::Error;
 use crate::reply::Reply;
 use crate::topology::{Node, Shard, Topology};
@@ -143,13 +143,13 @@ impl<'a> Parted<'a> {
                 (None, Err(error)) => Err(error.clone()),
                 (None, Ok(topology)) => {
                     let shard = shards.as_ref().map(|shards| &topology.shards()[shards[place]]);
-                    destination(engine, topology, item, shard, &mut last_fit)
+                    destination(engine, topology, item, shard, &mut last_fit).map(|node| (topology, node))
                 }
             };
             match destination {
-                Ok(node) => {
+                Ok((topology, node)) => {
                     let share = *by_node.entry(Arc::as_ptr(node)).or_insert_with(|| {
-                        parted.shares.push(Share::new(engine, node, even_share));
+                        parted.shares.push(Share::new(engine, topology, node, even_share));
                         parted.shares.len() - 1
                     });
                     parted.shares[share].add(place, item);
@@ -186,6 +186,8 @@ fn destination<'a>(
 struct Share<'a> {
     engine: &'a Engine,
     node: Arc<Node>,
+    /// The node once more, so that the engine need not place the items again.
+    placed: Option<PlacedOn>,
     items: Vec<Note<'a>>,
     /// Those scripts among them that have to keep their place, and so must be there when they are called.
     scripts: Vec<Script>,
@@ -216,9 +218,10 @@ struct Again {
 }
 
 impl<'a> Share<'a> {
-    fn new(engine: &'a Engine, node: &Arc<Node>, room: usize) -> Self {
+    fn new(engine: &'a Engine, topology: &Topology, node: &Arc<Node>, room: usize) -> Self {
         let (items, places) = (Vec::with_capacity(room), Vec::with_capacity(room));
-        Self { engine, node: node.clone(), items, scripts: Vec::new(), places, outcomes: Vec::new() }
+        let placed = PlacedOn::primary(topology, node);
+        Self { engine, node: node.clone(), placed, items, scripts: Vec::new(), places, outcomes: Vec::new() }
     }
 
     fn add(&mut self, place: usize, item: &'a Item) {
@@ -271,7 +274,7 @@ impl<'a> Share<'a> {
         let commands = parts.iter().map(|part| self.command(part)).collect();
         let options = Options::keeping_failures(is_first);
         let mut again = Again::default();
-        let replied = self.engine.addressed(commands, &options).await;
+        let replied = self.engine.addressed(commands, self.placed, &options).await;
         // Not before there are any: that memory would have gone cold.
         self.outcomes.resize_with(self.items.len(), || None);
         match replied {

@@ -18,9 +18,11 @@ use crate::topology::{Node, Topology};
 
 impl Engine {
     /// Sends each command to the node that it is given with, or to its key's. What is for one node runs there in order.
+    /// With `placed`, the caller has found all of those without a node to belong to that one.
     pub(crate) async fn addressed(
         &self,
         commands: Vec<(Command, Option<Arc<Node>>)>,
+        placed: Option<PlacedOn>,
         options: &Options,
     ) -> Result<Replies, Error> {
         let engine = self.scoped(options);
@@ -35,7 +37,7 @@ impl Engine {
             let (commands, to): (Vec<_>, Vec<_>) = commands.into_iter().unzip();
             let commands = engine.admit(commands.into()).await?;
             let outcomes = Outcomes::of(commands.len(), None);
-            let route = Addressed { engine: &engine, to };
+            let route = Addressed { engine: &engine, to, placed };
             Ok(Exchange::new(&engine, route, commands, outcomes, options).run(view).await?.0)
         };
         engine.begin()?.end(request.await)
@@ -61,15 +63,41 @@ impl Engine {
     }
 }
 
+/// Names the shard on whose primary a caller has placed commands, and the topology by which it has: by any other one they
+/// are placed anew.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PlacedOn {
+    stamp: u64,
+    shard: usize,
+}
+
+impl PlacedOn {
+    /// Finds the shard whose primary a node is. `None` for a node that is no primary.
+    pub(crate) fn primary(topology: &Topology, node: &Arc<Node>) -> Option<Self> {
+        let shard = topology.shards().iter().position(|shard| Arc::ptr_eq(&shard.primary, node))?;
+        Some(Self { stamp: topology.stamp(), shard })
+    }
+
+    /// Returns the node, if this is the topology by which commands were placed on it.
+    fn node<'t>(&self, topology: &'t Topology) -> Option<&'t Arc<Node>> {
+        (topology.stamp() == self.stamp).then(|| &topology.shards()[self.shard].primary)
+    }
+}
+
 struct Addressed<'a> {
     engine: &'a Engine,
     /// The node of each command that has one named.
     to: Vec<Option<Arc<Node>>>,
+    /// Where the others belong, as far as the caller knows.
+    placed: Option<PlacedOn>,
 }
 
 impl Route for Addressed<'_> {
     fn node<'v>(&self, view: &'v View, unit: u32, command: CommandRef<'_>) -> Result<&'v Arc<Node>, Error> {
-        let Some(node) = &self.to[unit as usize] else { return place(self.engine, &view.topology, command) };
+        let Some(node) = &self.to[unit as usize] else {
+            let placed = self.placed.and_then(|placed| placed.node(&view.topology));
+            return placed.map_or_else(|| place(self.engine, &view.topology, command), Ok);
+        };
         let same = view.topology.all_nodes().find(|known| known.id == node.id);
         same.ok_or_else(|| Error::Topology(format!("the node {node} has left")))
     }

@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+pub(crate) use addressed::PlacedOn;
 #[cfg(feature = "module")]
 pub(crate) use at_nodes::Said;
 pub use builder::Builder;

@@ -1,11 +1,12 @@
 //! One command at a time: to the host of its one key, or refused with the reason.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use crate::common::Cluster;
 use rmr::testing::Servers;
-use rmr::{Address, Client, Command, Engine, Error, Node, ShardFunc, StaticList, Topology};
+use rmr::{Address, Client, Command, Crc32Partition, Engine, Error, Node, ShardFunc, StaticList, Topology};
 
 use crate::figures::{ask, calls, command};
 
@@ -191,4 +192,47 @@ async fn a_shard_function_of_ones_own_places_keys_together_or_alone() {
     }
     let error = sent(|_| panic!("oh"), 3).await.unwrap_err().to_string();
     assert_eq!(error, "ERR the shard function panicked: oh");
+}
+
+/// Places by CRC-32, and counts the keys that it is asked for.
+struct Counting(Arc<AtomicUsize>);
+
+impl ShardFunc for Counting {
+    fn node<'t>(&self, topology: &'t Topology, command: &Command) -> Result<&'t Arc<Node>, Error> {
+        self.0.fetch_add(1, Relaxed);
+        Crc32Partition.node(topology, command)
+    }
+
+    fn shards_of_keys(
+        &self,
+        topology: &Topology,
+        keys: &mut dyn Iterator<Item = &[u8]>,
+        put: &mut dyn FnMut(usize),
+    ) -> Option<Result<(), Error>> {
+        let mut counted = keys.inspect(|_| {
+            self.0.fetch_add(1, Relaxed);
+        });
+        Crc32Partition.shards_of_keys(topology, &mut counted, put)
+    }
+}
+
+#[tokio::test]
+async fn each_command_of_a_mapping_is_placed_once() {
+    let servers = Servers::start(3);
+    let list: Vec<String> = servers.iter().map(|server| server.address().to_string()).collect();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let provider = StaticList::parse(&list.join(" ")).unwrap();
+    let engine = Engine::builder().provider(provider).shard_func(Counting(asked.clone())).build();
+    let client = Client::new(engine).auto_batch(false);
+    let incrs = || (0..100).map(|number| Command::new("INCR").arg(format!("k{number}")));
+    let results = client.execute_all(incrs()).await;
+    assert!(results.iter().all(Result::is_ok));
+    assert_eq!(asked.load(Relaxed), 100);
+    let mut map = client.map();
+    let numbers: Vec<_> = incrs().map(|incr| map.send(incr)).collect();
+    map.send_to_host(1, Command::new("PING"));
+    map.join().await;
+    assert!(numbers.iter().all(|number| number.value().and_then(|reply| reply.integer()) == Some(2)));
+    // A command for a host of its own choice has no key, and is placed with the others all the same.
+    assert_eq!(asked.load(Relaxed), 201);
 }
