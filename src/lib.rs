@@ -28,7 +28,8 @@
 //!
 //! # Using it as a client
 //!
-//! Without the feature `module` the crate needs no Redis headers and is an ordinary tokio library.
+//! Without the feature `module`, which is off unless it is asked for, the crate needs no Redis headers and is an ordinary
+//! tokio library.
 //!
 //! ```no_run
 //! use rmr::{Address, Command, Engine};
@@ -113,7 +114,10 @@ mod error;
 #[cfg(all(doc, not(doctest)))]
 #[doc = include_str!("../docs/from-rb.md")]
 pub mod from_rb {}
-#[cfg(feature = "module")]
+#[cfg_attr(
+    not(feature = "module"),
+    allow(dead_code, unused_imports, reason = "only the module answers for a whole cluster yet")
+)]
 mod exec;
 mod link;
 #[cfg(feature = "module")]

@@ -167,7 +167,6 @@ impl Description {
     }
 
     /// The value of a tip: `all_shards` for `request_policy`.
-    #[cfg(any(feature = "module", test))]
     pub(crate) fn tip(&self, name: &str) -> Option<&str> {
         self.tips.iter().find_map(|tip| tip.strip_prefix(name)?.strip_prefix(':'))
     }

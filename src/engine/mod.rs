@@ -2,7 +2,6 @@
 
 mod addressed;
 mod alone;
-#[cfg(feature = "module")]
 mod at_nodes;
 mod builder;
 mod exchange;
@@ -24,7 +23,6 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 pub(crate) use addressed::PlacedOn;
-#[cfg(feature = "module")]
 pub(crate) use at_nodes::Said;
 pub use builder::Builder;
 pub use fanout::{FanOut, Targets};
@@ -36,7 +34,6 @@ pub use step::{Reducer, Step};
 #[cfg(feature = "module")]
 pub(crate) use unfit::check as check_fit;
 pub(crate) use unfit::check_each as check_each_fit;
-#[cfg(feature = "module")]
 pub(crate) use unfit::why_unfit;
 
 use bytes::Bytes;
@@ -45,7 +42,6 @@ use crate::command::Command;
 use crate::command::{CommandSet, PerKey};
 use crate::error::Error;
 use crate::link::{Budget, Link, Protocol};
-#[cfg(feature = "module")]
 use crate::shard::key_slot;
 use crate::shard::{Crc16Slots, Crc32Partition, ShardFunc};
 use crate::topology::{BoxFuture, Node, Topology};
@@ -304,7 +300,6 @@ impl Engine {
     }
 
     /// The same engine behind no gate, for what a command does on its own account.
-    #[cfg(feature = "module")]
     pub(crate) fn without_gate(&self) -> Self {
         let mut engine = self.clone();
         engine.scope.gate = None;
@@ -348,7 +343,6 @@ impl Engine {
     }
 
     /// What keys must share to stand in one command: their slot, or where slots do not matter their node.
-    #[cfg(feature = "module")]
     pub(crate) fn key_group(&self, topology: &Topology, key: &[u8]) -> Result<usize, Error> {
         if topology.parts_slots() {
             return Ok(usize::from(key_slot(key)));
@@ -359,7 +353,6 @@ impl Engine {
     }
 
     /// The nodes of a fan-out.
-    #[cfg(feature = "module")]
     pub(crate) fn targeted(&self, topology: &Topology, targets: &Targets) -> Result<Vec<Arc<Node>>, Error> {
         self.select(topology, targets, false)
     }
@@ -379,13 +372,11 @@ impl Engine {
     }
 
     /// Whether the caller may send this.
-    #[cfg(feature = "module")]
     pub(crate) async fn check(&self, command: Command) -> Result<(), Error> {
         self.admit(vec![command].into()).await.map(drop)
     }
 
     /// Which of these keys may be shown to the caller; `None` if all may.
-    #[cfg(feature = "module")]
     pub(crate) async fn may_read(&self, keys: Vec<Bytes>) -> Result<Option<Vec<bool>>, Error> {
         match &self.scope.gate {
             Some(gate) => gate.may_read(keys).await,
@@ -394,7 +385,6 @@ impl Engine {
     }
 
     /// The time that is left of a request with a deadline.
-    #[cfg(feature = "module")]
     pub(crate) fn time_left(&self) -> Duration {
         self.deadline().at.saturating_duration_since(Instant::now())
     }

@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 use super::Engine;
 use super::view::View;
 use crate::error::Error;
-#[cfg(feature = "module")]
 use crate::topology::Topology;
 
 /// How long nodes may take to agree. A primary that takes over tells all the others at once, and whoever missed that
@@ -66,7 +65,6 @@ impl Engine {
     }
 
     /// As [`way`](Self::way), from the current topology.
-    #[cfg(feature = "module")]
     pub(crate) async fn by_topology<T>(&self, find: impl Fn(&Topology) -> Result<T, Error>) -> Result<T, Error> {
         let mut view = self.pinned().await?;
         self.way(&mut view, |view| find(&view.topology)).await
