@@ -45,7 +45,7 @@ impl Known {
         Self {
             only_reads: description.has_flag("readonly"),
             may_block: description.has_flag("blocking"),
-            runs_code: description.categories.iter().any(|category| category == "@scripting"),
+            runs_code: description.is_about_scripts(),
             only_key_at: description.only_key_at(),
             description,
         }

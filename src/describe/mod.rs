@@ -1,5 +1,8 @@
 //! What the server says about a command: arity, flags, tips, key specifications. Read from `COMMAND INFO`.
 
+#[cfg_attr(not(feature = "module"), allow(dead_code, reason = "rights and proxy mode are the module's"))]
+pub(crate) mod special;
+
 use std::sync::Arc;
 
 use crate::reply::Reply;

@@ -34,7 +34,6 @@ pub use step::{Reducer, Step};
 #[cfg(feature = "module")]
 pub(crate) use unfit::check as check_fit;
 pub(crate) use unfit::check_each as check_each_fit;
-pub(crate) use unfit::why_unfit;
 
 use bytes::Bytes;
 

@@ -12,7 +12,6 @@ mod plan;
 mod policy;
 mod random_key;
 mod reach;
-mod refuse;
 mod scan;
 mod slots;
 
@@ -23,11 +22,12 @@ use bytes::Bytes;
 pub(crate) use explain::explain;
 pub(crate) use merge::{by_node, failures};
 pub(crate) use policy::Overrides;
-pub(crate) use reach::{Reach, may_block};
+pub(crate) use reach::Reach;
 pub(crate) use scan::{Scan, scan};
 
 use crate::command::Command;
 pub(crate) use crate::describe::Description;
+use crate::describe::special::special;
 use crate::engine::{Engine, Options, Replies, ShardReply, Targets};
 use crate::error::Error;
 use crate::reply::Reply;
@@ -153,7 +153,7 @@ async fn everywhere(
     targets: Targets,
 ) -> Result<Reply, Error> {
     let merge = Merge::of_nodes(&targets, policy, how);
-    let reveals_keys = command.name().eq_ignore_ascii_case(b"KEYS");
+    let reveals_keys = special(command.name()).is_some_and(|special| special.names_keys);
     let options = Options::keeping_failures(false).partial(how.partial);
     let mut replies = engine.fan_out(command).targets(targets).with_options(options).await?;
     if reveals_keys {

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 
 use super::cut::Cutter;
 use super::policy::{Policy, RequestPolicy};
-use super::{How, Request, refuse};
+use super::{How, Request};
 use crate::command::{Command, printable};
+use crate::describe::special::Handler;
 use crate::engine::{Engine, Targets};
 use crate::error::Error;
 use crate::topology::Topology;
@@ -33,9 +34,6 @@ pub(super) struct Part {
     pub(super) places: Vec<usize>,
 }
 
-/// Writes that mean the same key by key: nobody relies on several of them happening at once.
-const SAFE_TO_SPLIT: [&str; 3] = ["del", "unlink", "touch"];
-
 /// Decides.
 ///
 /// # Errors
@@ -55,7 +53,8 @@ fn choose(engine: &Engine, topology: &Topology, request: &Request, how: &How, po
         return Ok(Plan::Everywhere(targets.clone()));
     }
     let name = || printable(request.description.name.as_bytes());
-    if let Some(reason) = refuse::reason(&request.description) {
+    let handler = request.description.special().and_then(|special| special.handler);
+    if let Some(reason) = request.description.why_not_cluster_wide() {
         return Err(Error::Invalid(format!("'{}' is not run cluster-wide: {reason}", name())));
     }
     Ok(match policy.request {
@@ -65,14 +64,16 @@ fn choose(engine: &Engine, topology: &Topology, request: &Request, how: &How, po
             Plan::Keyed(by_keys(engine, topology, request, how, policy)?)
         }
         RequestPolicy::MultiShard | RequestPolicy::Default => Plan::One(any_node(topology, request)?),
-        RequestPolicy::Special if request.description.name == "scan" => Plan::Scan,
-        RequestPolicy::Special if request.description.name == "randomkey" => Plan::RandomKey,
-        RequestPolicy::Special => {
-            return Err(Error::Invalid(format!(
-                "there is no generic way to run '{}' cluster-wide; name nodes with ON, NODE or KEY",
-                name()
-            )));
-        }
+        RequestPolicy::Special => match handler {
+            Some(Handler::Scan) => Plan::Scan,
+            Some(Handler::RandomKey) => Plan::RandomKey,
+            None => {
+                return Err(Error::Invalid(format!(
+                    "there is no generic way to run '{}' cluster-wide; name nodes with ON, NODE or KEY",
+                    name()
+                )));
+            }
+        },
     })
 }
 
@@ -118,7 +119,8 @@ pub(super) fn may_cut<'a>(
     }
     let cutter = Cutter::of(topology, request, args)?;
     let is_write = request.description.has_flag("write");
-    if is_write && !how.nonatomic && !SAFE_TO_SPLIT.contains(&&*request.description.name) {
+    let is_safe = request.description.special().is_some_and(|special| special.is_safe_to_split);
+    if is_write && !how.nonatomic && !is_safe {
         let places = if topology.parts_slots() { "slots" } else { "hosts" };
         let why = format!("over several {places} is not atomic; RMR.EXEC NONATOMIC runs it in parts");
         return Err(keys_apart(topology, request, &why));

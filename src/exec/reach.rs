@@ -1,10 +1,7 @@
 //! How far a command reaches: whether the node that it was sent to can answer it as a single server would.
 
 use super::policy::{Overrides, Policy, RequestPolicy, ResponsePolicy};
-use super::refuse;
-use crate::command::Command;
 use crate::describe::Description;
-use crate::engine::why_unfit;
 
 /// Who can answer a command as a single server would.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,18 +20,18 @@ impl Reach {
     /// What [`exec`](super::exec) refuses is this node's, in its own words. So is what would be answered by each node's
     /// reply under its name, as `INFO` would be: nobody who asks a single server expects that.
     pub(crate) fn of(command: &Description, overrides: &Overrides) -> Self {
-        let is_blocking = command.has_flag("blocking") && !may_block(&command.name);
+        let special = command.special();
         // These bring a key to where it is not yet expected.
-        let is_moving = command.has_flag("asking") || command.name == "migrate";
+        let is_moving = command.has_flag("asking") || special.is_some_and(|special| special.moves_keys);
         let is_about_connection = command.categories.iter().any(|category| category == "@connection");
-        let is_unfit = Command::from_args(command.name.split('|')).is_none_or(|name| why_unfit(&name).is_some());
-        if is_blocking || is_moving || is_about_connection || is_unfit || refuse::reason(command).is_some() {
+        let is_refused = command.is_never_shared() || command.why_not_cluster_wide().is_some();
+        if command.blocks_always() || is_moving || is_about_connection || is_refused {
             return Self::ThisNode;
         }
         let policy = Policy::of(command, overrides);
         let has_keys = !command.keys.is_empty() || command.channel.is_some() || command.has_flag("movablekeys");
         match policy.request {
-            RequestPolicy::Special if matches!(&*command.name, "scan" | "randomkey") => Self::AllNodes,
+            RequestPolicy::Special if special.is_some_and(|special| special.handler.is_some()) => Self::AllNodes,
             RequestPolicy::AllNodes | RequestPolicy::AllShards if policy.response != ResponsePolicy::Special => {
                 Self::AllNodes
             }
@@ -42,11 +39,6 @@ impl Reach {
             _ => Self::ThisNode,
         }
     }
-}
-
-/// Whether the command blocks its client only if an option says so.
-pub(crate) fn may_block(name: &str) -> bool {
-    matches!(name, "xread" | "xreadgroup")
 }
 
 #[cfg(test)]

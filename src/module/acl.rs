@@ -13,6 +13,7 @@ use super::server::main_thread;
 use super::server::user::{Permission, User};
 use crate::command::printable;
 use crate::command::{CommandFlags, CommandRef, CommandSet};
+use crate::describe::special;
 use crate::engine::Gate;
 use crate::error::Error;
 use crate::topology::BoxFuture;
@@ -89,9 +90,7 @@ fn check(ctx: Ctx, caller: &Caller, is_script: bool, mut commands: CommandSet) -
         let facts = known.facts(ctx, command);
         if facts.is_blocking {
             let name = printable(command.name());
-            return Err(Error::Invalid(format!(
-                "'{name}' cannot be sent to other nodes: it blocks its connection, which all requests share"
-            )));
+            return Err(Error::Invalid(format!("'{name}' cannot be sent to other nodes: {}", special::BLOCKING)));
         }
         if let Some(restricted) = &restricted {
             restricted.check(ctx, command, facts)?;
@@ -129,7 +128,7 @@ impl Restricted<'_> {
                 return Err(Error::Invalid(format!("wrong number of arguments for '{}' command", name.to_lowercase())));
             }
         }
-        if facts.is_script || reads_by_pattern(command) {
+        if facts.is_script || special::reads_by_pattern(command.name(), command.args().skip(2)) {
             return denied(
                 " on other nodes: what it touches cannot be checked beforehand, and the user's rights are restricted"
                     .into(),
@@ -141,12 +140,6 @@ impl Restricted<'_> {
 
 fn gone(name: &[u8]) -> Error {
     Error::NoPermission(format!("user {} does not exist any more", printable(name)))
-}
-
-/// `SORT` with `BY` or `GET` reads keys that its arguments do not name.
-fn reads_by_pattern(command: CommandRef<'_>) -> bool {
-    let is_sort = [&b"SORT"[..], b"SORT_RO"].iter().any(|name| command.name().eq_ignore_ascii_case(name));
-    is_sort && command.args().skip(2).any(|arg| [&b"BY"[..], b"GET"].iter().any(|word| arg.eq_ignore_ascii_case(word)))
 }
 
 #[cfg(test)]

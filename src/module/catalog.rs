@@ -12,7 +12,7 @@ use super::server::api::Ctx;
 use super::server::call;
 use crate::command::Command;
 use crate::command::CommandRef;
-use crate::exec::Description;
+use crate::describe::Description;
 
 /// What matters of a command's flags.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -97,26 +97,20 @@ impl InTurn {
 }
 
 fn read(description: &Description) -> Facts {
-    let name = description.name.as_bytes();
+    let special = description.special();
     let has = |flag: &str| description.has_flag(flag);
-    let is_scripting = description.categories.iter().any(|category| category == "@scripting");
-    let runs_code = is_one_of(name, &["eval", "eval_ro", "evalsha", "evalsha_ro", "fcall", "fcall_ro"]);
+    let is_scripting = description.is_about_scripts();
     let is_write = has("write") || (is_scripting && !has("readonly"));
     Facts {
         is_write,
-        // The flag is not among those that the server shows.
-        may_replicate: is_write || is_one_of(name, &["publish", "spublish"]),
+        may_replicate: is_write || special.is_some_and(|special| special.publishes),
         is_read_only: has("readonly"),
-        // These two block only with an option, which the engine looks for itself.
-        is_blocking: has("blocking") && !is_one_of(name, &["xread", "xreadgroup"]),
-        is_script: is_scripting && runs_code,
+        // An option that blocks is looked for by the engine.
+        is_blocking: description.blocks_always(),
+        is_script: is_scripting && special.is_some_and(|special| special.runs_code),
         is_of_subcommand: false,
         is_of_module: has("module"),
     }
-}
-
-fn is_one_of(name: &[u8], names: &[&str]) -> bool {
-    names.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
 }
 
 /// Forgets everything: this module is unloaded, or others with their commands have come or gone.

@@ -20,8 +20,9 @@ use super::server::api::Ctx;
 use super::server::filter::{self, Filter, Filtered};
 use super::server::main_thread;
 use crate::command::Command;
+use crate::describe::special::{self, InProxyMode, Special};
 use crate::error::Error;
-use crate::exec::{Reach, may_block};
+use crate::exec::Reach;
 use crate::link::CLIENT_NAME;
 
 /// `rmr.proxy-mode`
@@ -77,21 +78,9 @@ enum Kind {
     /// Each subcommand has a reach of its own.
     Container,
     /// Reaches its keys, unless an option makes it block.
-    MayBlock,
-    /// Begins a transaction.
-    Multi,
-    /// What only clients say that know of clusters: they ask for a redirect to be answered here.
-    KnowsClusters,
-    /// `CLUSTER`, with which clients may ask who has which slots.
-    Cluster,
-    /// `CLIENT`, with which they may ask to be told of changes of what they have read.
-    Client,
-    /// `CONFIG`: the settings of this module are this node's.
-    Config,
-    /// Changes who the client is.
-    Identity,
-    /// Makes a new client of it.
-    Reset,
+    MayBlock(&'static Special),
+    /// Matters to this mode in another way, and is this node's, but for most of `CONFIG`.
+    Special(InProxyMode),
 }
 
 /// Whether this server can be in that mode.
@@ -197,7 +186,7 @@ fn see(filtered: &mut Filtered) {
     let id = filtered.client();
     let Some((mut client, mode, placement)) = client(ctx, id) else { return };
     let Some(known) = known(ctx, filtered.word(0)) else { return };
-    if known.kind == Kind::Reset {
+    if known.kind == Kind::Special(InProxyMode::Reset) {
         return forget_client(id);
     }
     let before = client;
@@ -253,15 +242,21 @@ fn keep(id: u64, client: Client) {
 impl Client {
     /// Learns from what the client says.
     fn hear(&mut self, kind: Kind, command: &Filtered) {
-        let is_next = |words: &[&str]| words.iter().any(|word| command.word(1).eq_ignore_ascii_case(word.as_bytes()));
-        match kind {
-            Kind::Multi => self.may_be_in_multi = true,
-            Kind::KnowsClusters => self.wish = Some(false),
-            Kind::Client if is_next(&["TRACKING"]) => self.wish = Some(false),
+        let Kind::Special(role) = kind else { return };
+        let role = match role {
+            InProxyMode::Client | InProxyMode::Cluster => {
+                let subcommand = special::special_subcommand(command.word(0), command.word(1));
+                subcommand.and_then(|special| special.in_proxy_mode).unwrap_or(role)
+            }
+            role => role,
+        };
+        match role {
+            InProxyMode::BeginsTransaction => self.may_be_in_multi = true,
+            InProxyMode::KnowsClusters | InProxyMode::TracksKeys => self.wish = Some(false),
             // One that has said `RMR.PROXY ON` may be curious.
-            Kind::Cluster if is_next(&["SLOTS", "SHARDS", "NODES"]) => self.wish = self.wish.or(Some(false)),
-            Kind::Identity => self.is_plain = None,
-            _ => {}
+            InProxyMode::AsksForSlots => self.wish = self.wish.or(Some(false)),
+            InProxyMode::Identity => self.is_plain = None,
+            InProxyMode::Client | InProxyMode::Cluster | InProxyMode::Config | InProxyMode::Reset => {}
         }
     }
 
@@ -302,25 +297,16 @@ fn known(ctx: Ctx, name: &[u8]) -> Option<Arc<Known>> {
 }
 
 fn kind(ctx: Ctx, name: &[u8]) -> Option<Kind> {
-    let name = name.to_ascii_lowercase();
-    Some(match name.as_slice() {
-        b"multi" => Kind::Multi,
-        b"asking" | b"readonly" => Kind::KnowsClusters,
-        b"cluster" => Kind::Cluster,
-        b"client" => Kind::Client,
-        b"config" => Kind::Config,
-        b"auth" | b"hello" => Kind::Identity,
-        b"reset" => Kind::Reset,
-        _ => {
-            let description = catalog::description(ctx, &Command::new(&name[..]))?;
-            if !description.subcommands.is_empty() {
-                Kind::Container
-            } else if may_block(&description.name) {
-                Kind::MayBlock
-            } else {
-                Kind::Reaches(Reach::of(&description, &config::overrides()))
-            }
-        }
+    let special = special::special(name).filter(|special| special.is_whole_command());
+    if let Some(role) = special.and_then(|special| special.in_proxy_mode) {
+        return Some(Kind::Special(role));
+    }
+    let description = catalog::description(ctx, &Command::new(name.to_ascii_lowercase()))?;
+    let special = description.special();
+    Some(match special.filter(|special| special.blocks_by_option()) {
+        _ if !description.subcommands.is_empty() => Kind::Container,
+        Some(special) => Kind::MayBlock(special),
+        None => Kind::Reaches(Reach::of(&description, &config::overrides())),
     })
 }
 
@@ -328,19 +314,19 @@ fn kind(ctx: Ctx, name: &[u8]) -> Option<Kind> {
 fn reach(ctx: Ctx, known: &Known, command: &Filtered) -> Reach {
     match known.kind {
         Kind::Reaches(reach) => reach,
-        Kind::Config if command.word(2).get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"rmr.")) => {
+        Kind::Special(InProxyMode::Config)
+            if command.word(2).get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"rmr.")) =>
+        {
             Reach::ThisNode
         }
-        Kind::Container | Kind::Config if !ctx.flags().is_busy() => {
+        Kind::Container | Kind::Special(InProxyMode::Config) if !ctx.flags().is_busy() => {
             let whole = Command::new(command.word(0)).arg(command.word(1));
             let description = catalog::description(ctx, &whole);
             description.map_or(Reach::ThisNode, |description| Reach::of(&description, &config::overrides()))
         }
-        Kind::MayBlock => {
-            let options = (1..command.len()).map(|at| command.word(at));
-            let mut options = options.take_while(|word| !word.eq_ignore_ascii_case(b"STREAMS"));
-            let blocks = options.any(|word| word.eq_ignore_ascii_case(b"BLOCK"));
-            if blocks { Reach::ThisNode } else { Reach::ItsKeys }
+        Kind::MayBlock(special) => {
+            let args = (1..command.len()).map(|at| command.word(at));
+            if special.has_blocking_option(args) { Reach::ThisNode } else { Reach::ItsKeys }
         }
         _ => Reach::ThisNode,
     }
