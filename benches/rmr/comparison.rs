@@ -74,8 +74,8 @@ const EXPLAINED: &str = "\
 How to read this: p50 and CPU as a ratio are better below 1, requests/s above 1. `by hand` is the least that any client
 could do: it knows the slots, has the keys grouped by node before the clock starts, and sends one write a node. It is no
 bound for pushdown, where each shard reduces its own keys and sends one number instead of all values. The `redis` crate
-is what a program has without rmr. CPU counts client and servers on one machine; with more cores than in-flight requests
-need, p50 says more than requests/s.
+is what a program has without rmr. CPU is that of the client and of all servers together: what a request costs, whoever
+pays for it.
 ";
 
 /// Prints a line for each comparison whose case was measured, and how to read the table.

@@ -7,13 +7,13 @@ use crate::users::{login, make_user};
 const RULES: &str = "~app:* +rmr.sum +rmr.map +rmr.fanout +get +mget +set +multi +exec +eval +fcall";
 
 /// Three shards with a key on each that the user may touch and one that it may not.
-struct House {
+struct Fixture {
     cluster: Cluster,
     mine: Vec<String>,
     others: Vec<String>,
 }
 
-impl House {
+impl Fixture {
     fn new() -> Self {
         let cluster = Cluster::start(3);
         let keys = |prefix: &str| -> Vec<String> { (0..3).map(|shard| cluster.key_for(shard, prefix)).collect() };
@@ -82,60 +82,60 @@ fn words(line: &str) -> Vec<&str> {
 
 #[test]
 fn a_direct_call_is_refused() {
-    let house = House::new();
-    let mut wire = login(house.cluster.node(0), "alice");
-    for line in house.refused() {
+    let fixture = Fixture::new();
+    let mut wire = login(fixture.cluster.node(0), "alice");
+    for line in fixture.refused() {
         let reply = wire.reply(&line);
         assert!(reply.starts_with("-NOPERM user alice may not run '"), "{line}: {reply}");
     }
-    house.is_untouched();
+    fixture.is_untouched();
 }
 
 #[test]
 fn a_call_in_multi_is_refused() {
-    let house = House::new();
-    let mut wire = login(house.cluster.node(0), "alice");
-    for line in house.refused() {
+    let fixture = Fixture::new();
+    let mut wire = login(fixture.cluster.node(0), "alice");
+    for line in fixture.refused() {
         assert_eq!(wire.reply("MULTI"), "+OK");
         assert_eq!(wire.reply(&line), "+QUEUED", "{line}");
         let reply = wire.reply("EXEC");
         assert!(reply.starts_with("[-NOPERM user alice may not run '"), "{line}: {reply}");
     }
-    house.is_untouched();
+    fixture.is_untouched();
 }
 
 #[test]
 fn a_call_in_a_script_is_refused() {
-    let house = House::new();
-    let mut wire = login(house.cluster.node(0), "alice");
-    for line in house.refused() {
+    let fixture = Fixture::new();
+    let mut wire = login(fixture.cluster.node(0), "alice");
+    for line in fixture.refused() {
         let script = "return redis.pcall(unpack(ARGV))";
         let reply = wire.reply_to(&[&["EVAL", script, "0"][..], &words(&line)].concat());
         assert!(reply.starts_with("-NOPERM user alice may not run '"), "{line}: {reply}");
     }
-    house.is_untouched();
+    fixture.is_untouched();
 }
 
 #[test]
 fn a_call_in_a_function_is_refused() {
-    let house = House::new();
-    let mut wire = login(house.cluster.node(0), "alice");
-    for line in house.refused() {
+    let fixture = Fixture::new();
+    let mut wire = login(fixture.cluster.node(0), "alice");
+    for line in fixture.refused() {
         let reply = wire.reply_to(&[&["FCALL", "call", "0"][..], &words(&line)].concat());
         assert!(reply.starts_with("-NOPERM user alice may not run '"), "{line}: {reply}");
     }
-    house.is_untouched();
+    fixture.is_untouched();
 }
 
 #[test]
 fn what_is_allowed_works() {
-    let house = House::new();
-    let all = house.mine.join(" ");
-    for node in house.cluster.nodes() {
+    let fixture = Fixture::new();
+    let all = fixture.mine.join(" ");
+    for node in fixture.cluster.nodes() {
         let mut wire = login(node, "alice");
         assert_eq!(wire.reply(&format!("RMR.SUM {all}")), "3");
         assert_eq!(wire.reply(&format!("RMR.MAP LIST 3 {all} SET {{}} 1")), "[+OK, +OK, +OK]");
-        assert!(wire.reply(&format!("RMR.FANOUT PARTIAL GET {}", house.mine[0])).contains("\"1\""));
+        assert!(wire.reply(&format!("RMR.FANOUT PARTIAL GET {}", fixture.mine[0])).contains("\"1\""));
     }
 }
 
@@ -147,14 +147,14 @@ fn acl_log(node: &Server) -> String {
 
 #[test]
 fn a_refusal_is_in_the_acl_log_of_the_node_that_was_asked() {
-    let house = House::new();
-    let [asked, other, _] = house.cluster.nodes() else { panic!("three nodes") };
+    let fixture = Fixture::new();
+    let [asked, other, _] = fixture.cluster.nodes() else { panic!("three nodes") };
     let mut wire = login(asked, "alice");
-    wire.reply(&format!("RMR.SUM {}", house.others[1]));
+    wire.reply(&format!("RMR.SUM {}", fixture.others[1]));
     let log = acl_log(asked);
     assert!(log.contains("\"username\": \"alice\"") && log.contains("\"context\": \"module\""), "{log}");
     assert!(
-        log.contains("\"object\": \"GET\"") || log.contains(&format!("\"object\": \"{}\"", house.others[1])),
+        log.contains("\"object\": \"GET\"") || log.contains(&format!("\"object\": \"{}\"", fixture.others[1])),
         "{log}"
     );
     assert_eq!(acl_log(other), "[]", "the request never left");
