@@ -1,5 +1,7 @@
 //! The servers that a test runs on: one without a cluster, and clusters of several sizes.
 
+use std::thread;
+
 use crate::common::{Cluster, Server};
 
 /// A server or a cluster: commands must do the same on both.
@@ -9,10 +11,14 @@ pub enum Deployment {
 }
 
 impl Deployment {
-    /// One of each kind that users have.
+    /// Starts one of each kind that users have, at the same time: most of that is waiting.
     pub fn all() -> Vec<Self> {
-        let clusters = [1, 3, 5].map(|shards| Self::Cluster(Cluster::start(shards)));
-        [Self::Standalone(Server::start())].into_iter().chain(clusters).collect()
+        thread::scope(|scope| {
+            let clusters = [1, 3, 5].map(|shards| scope.spawn(move || Self::Cluster(Cluster::start(shards))));
+            let standalone = Self::Standalone(Server::start());
+            let clusters = clusters.into_iter().map(|cluster| cluster.join().expect("a cluster that has started"));
+            [standalone].into_iter().chain(clusters).collect()
+        })
     }
 
     /// All nodes; any of them may be asked.

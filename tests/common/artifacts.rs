@@ -59,6 +59,9 @@ pub fn target_dir() -> PathBuf {
 /// The test itself is named to cargo as well. It is there already; but with it cargo gives all crates the features that
 /// they have for the test, so that this build uses what the test was built from and only links. Without it the whole
 /// crate would be compiled once more, with the features that it has without its tests.
+///
+/// What cargo tells this test about its package is kept from the other cargo: build scripts such as that of `ring` look
+/// at those variables, and would be run, with all that depends on them, once by either cargo whenever the other was.
 fn build(targets: &[&str]) -> PathBuf {
     let dir = profile_dir();
     let (profile, test) = match dir.file_name().and_then(|name| name.to_str()) {
@@ -67,7 +70,15 @@ fn build(targets: &[&str]) -> PathBuf {
         Some(name) => (name, None),
     };
     let cargo = env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into());
-    let output = Command::new(cargo)
+    let of_package = env::vars_os().map(|(name, _)| name).filter(|name| {
+        let name = name.to_string_lossy();
+        name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
+    });
+    let mut command = Command::new(cargo);
+    of_package.for_each(|name| {
+        command.env_remove(name);
+    });
+    let output = command
         .args(["build", "--quiet", "--workspace", "--profile", profile])
         .args(targets)
         .args(test.iter().flat_map(|name| ["--test", name]))
