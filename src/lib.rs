@@ -100,6 +100,7 @@
 //! - `reduce`: the built-in reducers
 //! - `engine`: map, fan-out, steps, deadlines, redirects
 //! - `link`, `shard`: how to talk to one node; which node a command belongs to
+//! - `peer`: what nodes with rmr say to each other
 //! - `topology`: who is there and who holds what
 //! - `describe`: what the server says about its commands
 //! - `resp`: the wire format
@@ -111,6 +112,8 @@ mod command;
 mod describe;
 mod engine;
 mod error;
+#[cfg(any(test, fuzzing))]
+mod fuzz;
 #[cfg(all(doc, not(doctest)))]
 #[doc = include_str!("../docs/from-rb.md")]
 pub mod from_rb {}
@@ -122,6 +125,7 @@ mod exec;
 mod link;
 #[cfg(feature = "module")]
 mod module;
+mod peer;
 mod reduce;
 mod reply;
 mod resp;
@@ -140,13 +144,14 @@ pub use engine::{
 pub use error::Error;
 #[cfg(fuzzing)]
 #[doc(hidden)]
-pub use link::fuzz_inner;
+pub use fuzz::fuzz_inner;
 pub use link::{
     Batch, Budget, CredentialSource, Credentials, Delivery, Failure, Link, LinkOptions, LinkState, Mode, Protocol,
     Status, TlsSource,
 };
 #[cfg(feature = "module")]
 pub use module::{ModuleAlloc, Setup, fan_out, load, map, register, run, unregister};
+pub use peer::{ReducedShare, Reduction};
 pub use reduce::{Builtin, Total};
 pub use reply::{Number, Reply};
 pub use shard::{Crc16Slots, Crc32Partition, Ketama, Rendezvous, ShardFunc, key_slot};

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::replies::{Replies, ShardReply};
 use crate::combine::{AnyCombine, AnyPartial};
 use crate::error::Error;
-use crate::link::Partial;
+use crate::peer::ReducedShare;
 use crate::reply::Reply;
 use crate::topology::Node;
 
@@ -84,9 +84,9 @@ impl Outcomes {
     }
 
     /// Takes what a node has reduced. Gives back what it has refused, which is not settled by that.
-    pub(super) fn put_partial(&mut self, node: &Arc<Node>, units: &[u32], partial: Partial) -> Vec<(u32, Bytes)> {
+    pub(super) fn put_partial(&mut self, node: &Arc<Node>, units: &[u32], partial: ReducedShare) -> Vec<(u32, Bytes)> {
         let Self::Reduced(reduced) = self else { return Vec::new() };
-        let mut refused = partial.refused.iter().map(|(at, _)| *at).peekable();
+        let mut refused = partial.failed.iter().map(|(at, _)| *at).peekable();
         for (at, &unit) in units.iter().enumerate() {
             if refused.next_if_eq(&(at as u32)).is_none() {
                 reduced.is_settled[unit as usize] = true;
@@ -94,10 +94,10 @@ impl Outcomes {
         }
         reduced.so_far.combine(partial.reduced);
         reduced.has_answered(node);
-        if let Some((at, found)) = partial.untaken {
+        if let Some((at, found)) = partial.mixed {
             reduced.cannot_take(units[at as usize], node, found);
         }
-        partial.refused.into_iter().map(|(at, message)| (units[at as usize], message)).collect()
+        partial.failed.into_iter().map(|(at, message)| (units[at as usize], message)).collect()
     }
 
     /// The units without an outcome.

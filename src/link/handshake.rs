@@ -1,9 +1,9 @@
 //! The first words on a new connection: who we are, which protocol we speak, and which database we mean.
 
-use super::inner::VERSION;
 use super::stream::Stream;
 use super::{Budget, Failure, Protocol, alone};
 use crate::command::Command;
+use crate::peer;
 use crate::reply::Reply;
 use crate::topology::{BoxFuture, Login};
 
@@ -97,7 +97,7 @@ pub(super) async fn greet(
     if selects && let Some(Reply::Error(message)) = replies.next() {
         return Err(format!("database {}: {}", words.database, String::from_utf8_lossy(&message)));
     }
-    Ok(replies.next().and_then(|version| version.integer()) == Some(i64::from(VERSION)))
+    Ok(replies.next().and_then(|version| version.integer()) == Some(i64::from(peer::VERSION)))
 }
 
 async fn authenticate(stream: &mut dyn Stream, candidates: &[Credentials]) -> Result<(), String> {

@@ -9,8 +9,6 @@ mod connection;
 mod dial;
 mod driver;
 mod handshake;
-#[cfg_attr(not(feature = "module"), allow(dead_code, reason = "only a server is asked"))]
-mod inner;
 mod lane;
 mod outgoing;
 mod pool;
@@ -22,17 +20,10 @@ mod watch;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
-
-use bytes::Bytes;
 
 #[cfg(feature = "module")]
 pub(crate) use handshake::CLIENT_NAME;
 pub use handshake::{CredentialSource, Credentials};
-#[cfg(fuzzing)]
-pub use inner::fuzz_inner;
-#[cfg(feature = "module")]
-pub(crate) use inner::{Answer as InnerAnswer, DECLINED, Request as InnerRequest, VERSION as INNER_VERSION};
 #[cfg(feature = "module")]
 pub(crate) use lane::{cork, uncork};
 pub use pool::{LinkOptions, Links};
@@ -43,9 +34,10 @@ pub use tls::TlsSource;
 pub(crate) use watch::{Reader, in_event_loop, may_go_on_here};
 pub(crate) use watch::{Watcher, leave_event_loop_if_long};
 
-use crate::combine::{AnyCombine, AnyPartial};
 use crate::command::{CommandRef, CommandSet};
+use crate::peer::{ReducedShare, Reduction};
 use crate::reply::Reply;
+pub use crate::resp::Protocol;
 use crate::topology::BoxFuture;
 
 /// All that one request has for one node; it travels in one write.
@@ -75,56 +67,6 @@ impl Batch {
     }
 }
 
-/// A reducer for a node's share of the replies.
-#[derive(Clone)]
-pub struct Reduction {
-    pub(crate) combine: Arc<dyn AnyCombine>,
-    /// The place of each of the batch's commands in the whole request; none if the reducer needs no places.
-    pub(crate) places: Vec<u32>,
-    /// After this nobody waits for the answer any more.
-    pub(crate) time_left: Duration,
-}
-
-impl Reduction {
-    /// The name of the reducer.
-    pub fn name(&self) -> &'static str {
-        self.combine.name()
-    }
-}
-
-impl std::fmt::Debug for Reduction {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Reduction").field(&self.name()).finish()
-    }
-}
-
-/// What a node has reduced its share to.
-pub struct Partial {
-    pub(crate) reduced: Box<dyn AnyPartial>,
-    /// Commands that were answered with an error: their number in the batch, in ascending order, and the error.
-    pub(crate) refused: Vec<(u32, Bytes)>,
-    /// The first command whose reply the reducer cannot take, and what that was.
-    pub(crate) untaken: Option<(u32, String)>,
-}
-
-impl std::fmt::Debug for Partial {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { refused, untaken, .. } = self;
-        f.debug_struct("Partial").field("refused", refused).field("untaken", untaken).finish_non_exhaustive()
-    }
-}
-
-/// Whose types replies have. Some commands answer differently in the two: `ZRANGE WITHSCORES` with a flat list, or with
-/// pairs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Protocol {
-    /// What every client understands.
-    Resp2,
-    /// With maps, sets, doubles, booleans.
-    #[default]
-    Resp3,
-}
-
 /// What a connection must be told around a batch. The words go with the batch in one write and are taken back at its
 /// end, so that requests that share the connection do not see them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -146,7 +88,7 @@ pub struct Delivery {
     /// Why the rest was not answered.
     pub failure: Option<Failure>,
     /// In place of all replies: what the node has reduced them to.
-    pub partial: Option<Partial>,
+    pub partial: Option<ReducedShare>,
 }
 
 impl Delivery {
@@ -156,7 +98,7 @@ impl Delivery {
     }
 
     /// What the node has reduced its share to.
-    pub fn reduced(partial: Partial) -> Self {
+    pub fn reduced(partial: ReducedShare) -> Self {
         Self { partial: Some(partial), ..Self::default() }
     }
 }

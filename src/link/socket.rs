@@ -3,22 +3,20 @@
 //! It has a [`Lane`] for each protocol, and knows whether the node takes inner commands. The link ends when its last handle
 //! is dropped and what was asked has been answered.
 
-use std::hash::BuildHasher;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tokio::sync::{mpsc, oneshot};
 
 use super::connection::Message;
 use super::dial::{Dialler, Offer};
-use super::inner::{Answer, Request};
 use super::lane::Lane;
 use super::outgoing::Outgoing;
 use super::pool::LinkOptions;
 use super::watch::Watcher;
-use super::{Batch, Budget, Delivery, Failure, Link, Protocol, Reduction, Status};
+use super::{Batch, Budget, Delivery, Failure, Link, Protocol, Status};
 use crate::command::Command;
-use crate::reply::Reply;
+use crate::peer::{self, ReduceOutcome, ReduceRequest, Reduction};
 use crate::topology::{BoxFuture, Endpoint};
 
 /// A link over TCP or TLS, with one connection for each protocol that is asked for.
@@ -71,8 +69,10 @@ impl SocketLink {
 
     /// Has the node reduce its share.
     fn send_inner(&self, name: &str, batch: &Batch, reduction: Reduction) -> BoxFuture<'static, Delivery> {
-        let id = next_id();
-        let Ok(request) = Request::of(batch, &reduction, id).encode() else {
+        let id = peer::next_id();
+        let (picks, reply_bytes) = (&batch.picks, batch.budget.left());
+        let request = ReduceRequest::new(id, &batch.commands, picks, batch.protocol, reply_bytes, &reduction);
+        let Ok(request) = request.encode() else {
             return Box::pin(std::future::ready(Delivery::failed(Failure::Declined)));
         };
         let (answer, answered) = oneshot::channel();
@@ -83,35 +83,27 @@ impl SocketLink {
             Protocol::Resp2 => &self.resp3,
             Protocol::Resp3 => &self.resp2,
         };
-        let (outbox, give_up) = (other.outbox.clone(), Command::new(name).arg("GIVEUP").arg(id));
+        let (outbox, give_up) = (other.outbox.clone(), peer::give_up(name, id));
         let mut until_answered = GiveUp { outbox, command: (batch.picks.len() > WORTH_GIVING_UP).then_some(give_up) };
         let (inner, commands) = (self.inner.clone(), batch.picks.len());
         Box::pin(async move {
             let Delivery { mut replies, failure, .. } = answered.await;
             until_answered.is_over();
-            match replies.pop() {
-                Some(Reply::Bulk(answer)) => match Answer::decode(&answer, &reduction, commands) {
-                    Ok(partial) => Delivery::reduced(partial),
-                    Err(why) => Delivery::failed(Failure::Lost(why.into())),
-                },
-                Some(Reply::Error(message)) if has_begun(&message) => {
-                    Delivery::failed(Failure::Lost(String::from_utf8_lossy(&message).into_owned()))
-                }
-                Some(Reply::Error(message)) if message.starts_with(b"RMRTOOBIG") => Delivery::failed(Failure::TooBig),
-                Some(_) => {
+            let outcome = match replies.pop() {
+                Some(reply) => ReduceOutcome::of_reply(reply, &reduction, commands),
+                None => return Delivery { failure, ..Delivery::default() },
+            };
+            match outcome {
+                ReduceOutcome::Done(share) => Delivery::reduced(share),
+                ReduceOutcome::Failed(why) => Delivery::failed(Failure::Lost(why)),
+                ReduceOutcome::TooBig => Delivery::failed(Failure::TooBig),
+                ReduceOutcome::Declined(_) => {
                     inner.learn(false);
                     Delivery::failed(Failure::Declined)
                 }
-                None => Delivery { failure, ..Delivery::default() },
             }
         })
     }
-}
-
-/// Whether the error of an inner command leaves open how much of it was done. All others are given instead of it, by our
-/// module or, in its own words, by the server.
-fn has_begun(error: &[u8]) -> bool {
-    error.starts_with(b"RMRINNER") || error.starts_with(b"ERR") && !error.starts_with(b"ERR unknown command")
 }
 
 /// A share of so few commands is done before it could be given up.
@@ -137,13 +129,6 @@ impl Drop for GiveUp {
             let _ = self.outbox.send(Message::Send(outgoing));
         }
     }
-}
-
-/// An id that no other request has, here or, as good as surely, on another node.
-fn next_id() -> u64 {
-    static FIRST: LazyLock<u64> = LazyLock::new(|| std::hash::RandomState::new().hash_one(std::process::id()));
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    FIRST.wrapping_add(COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
 impl Link for SocketLink {

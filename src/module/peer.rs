@@ -1,6 +1,6 @@
 //! The inner command: another node that runs this module asks for its share of a request to be reduced here.
 //!
-//! Without arguments it says its version. With a request ([`crate::link`] knows its form) it runs the commands in process,
+//! Without arguments it says its version. With a request ([`crate::peer`] knows its form) it runs the commands in process,
 //! in slices as all that is long, and answers what their replies come to. `GIVEUP id` ends a request whose coordinator
 //! does not wait any more. The user of the connection may do here what it may do without, and no more: each command is
 //! checked as any other of its own would be.
@@ -25,9 +25,8 @@ use super::server::api::Ctx;
 use super::state;
 use crate::engine::{Gate, check_fit};
 use crate::error::Error;
-use crate::link::{
-    Batch, Budget, DECLINED, Delivery, Failure, INNER_VERSION, InnerAnswer, InnerRequest, Link, Mode, Reduction,
-};
+use crate::link::{Batch, Budget, Delivery, Failure, Link, Mode};
+use crate::peer::{self, ReduceOutcome, ReduceRequest, Reduction};
 use crate::reply::Reply;
 
 const SPEC: Spec = Spec {
@@ -60,9 +59,9 @@ unsafe extern "C" fn handle(
 fn run(call: &Call<'_>) -> Result<Work, Error> {
     let at_once = |reply| -> Work { Box::pin(std::future::ready(Ok(reply))) };
     match call.args[..] {
-        [] => Ok(at_once(Reply::Integer(i64::from(INNER_VERSION)))),
-        [request] => Ok(share(call, request).unwrap_or_else(|why| at_once(declined(&why)))),
-        [word, id] if word.eq_ignore_ascii_case(b"GIVEUP") => {
+        [] => Ok(at_once(Reply::Integer(i64::from(peer::VERSION)))),
+        [request] => Ok(share(call, request).unwrap_or_else(|why| at_once(declined(why)))),
+        [word, id] if word.eq_ignore_ascii_case(peer::GIVE_UP.as_bytes()) => {
             let id = std::str::from_utf8(id).ok().and_then(|id| id.parse().ok());
             let id: u64 = id.ok_or_else(|| Error::Invalid("GIVEUP needs the id of a request, a number".into()))?;
             let is_known = running().remove(&id).is_some_and(|given_up| given_up.send(()).is_ok());
@@ -72,9 +71,8 @@ fn run(call: &Call<'_>) -> Result<Work, Error> {
     }
 }
 
-fn declined(why: &str) -> Reply {
-    let prefix = if why.starts_with(DECLINED) { "" } else { DECLINED };
-    Reply::Error(format!("{prefix} {why}").trim_start().to_owned().into())
+fn declined(why: String) -> Reply {
+    ReduceOutcome::Declined(why).into_reply()
 }
 
 /// Begins a request. The error says why nothing of it is done.
@@ -82,7 +80,7 @@ fn share(call: &Call<'_>, request: &[u8]) -> Result<Work, String> {
     if call.ctx.flags().deny_blocking() {
         return Err("not in MULTI, scripts and calls from other modules".into());
     }
-    let request = InnerRequest::decode(request).map_err(|malformed| malformed.to_string())?;
+    let request = ReduceRequest::decode(request).map_err(|malformed| malformed.to_string())?;
     let combine = state::reducer(request.reducer)
         .ok_or_else(|| format!("this node has no reducer '{}'", request.reducer.escape_debug()))?;
     let commands = request.commands();
@@ -96,7 +94,7 @@ fn share(call: &Call<'_>, request: &[u8]) -> Result<Work, String> {
     Ok(Box::pin(async move {
         let commands = match rights.admit(commands).await {
             Ok(commands) => Arc::new(commands),
-            Err(error) => return Ok(declined(&error.to_string())),
+            Err(error) => return Ok(declined(error.to_string())),
         };
         let picks = (0..commands.len() as u32).collect();
         let reduction = Some(reduction);
@@ -122,16 +120,13 @@ async fn work_off(id: u64, batch: Batch, time_left: Duration) -> Delivery {
 }
 
 fn answer(delivery: Delivery) -> Reply {
-    let failed = |why: &str| Reply::Error(format!("RMRINNER {why}").into());
-    match delivery {
-        Delivery { partial: Some(partial), .. } => match InnerAnswer::encode(&partial) {
-            Ok(answer) => Reply::Bulk(answer.into()),
-            Err(error) => failed(&format!("the result cannot be encoded: {error}")),
-        },
-        Delivery { failure: Some(Failure::TooBig), .. } => Reply::Error("RMRTOOBIG the replies grew too big".into()),
-        Delivery { failure: Some(Failure::Lost(why) | Failure::Unreachable(why)), .. } => failed(&why),
-        _ => failed("nothing was reduced"),
-    }
+    let outcome = match delivery {
+        Delivery { partial: Some(share), .. } => ReduceOutcome::Done(share),
+        Delivery { failure: Some(Failure::TooBig), .. } => ReduceOutcome::TooBig,
+        Delivery { failure: Some(Failure::Lost(why) | Failure::Unreachable(why)), .. } => ReduceOutcome::Failed(why),
+        _ => ReduceOutcome::Failed("nothing was reduced".into()),
+    };
+    outcome.into_reply()
 }
 
 /// Requests that are not done, with how to end them. From any thread.

@@ -1,8 +1,10 @@
 //! The wire format of Redis, RESP2 and RESP3: reading replies, writing commands.
 
+mod protocol;
 mod read;
 mod write;
 
+pub use protocol::Protocol;
 #[cfg(feature = "module")]
 pub(crate) use read::{ELEMENT_COST, bulk};
 pub(crate) use read::{ProtocolError, Scanner, decode, decode_whole};

@@ -6,11 +6,12 @@ use bytes::Bytes;
 
 use super::direct::Direct;
 use crate::command::CommandRef;
-use crate::link::{Batch, Delivery, Failure, NOT_IN_PROCESS, Partial, Reduction};
+use crate::link::{Batch, Delivery, Failure, NOT_IN_PROCESS};
 use crate::module::catalog::{self, Facts};
 use crate::module::server::api::{self, Ctx};
 use crate::module::server::call::Caller;
 use crate::module::server::main_thread;
+use crate::peer::{ReducedShare, Reduction};
 use crate::reply::Reply;
 use crate::resp::{ELEMENT_COST, bulk, decode, push_bulk};
 
@@ -34,7 +35,7 @@ enum Outcome {
 struct Reduced {
     /// The places that the reducer is told, if it needs them.
     places: Vec<u32>,
-    so_far: Partial,
+    so_far: ReducedShare,
 }
 
 impl Share {
@@ -42,7 +43,7 @@ impl Share {
         let outcome = match batch.reduction.take() {
             None => Outcome::Replies(Vec::new()),
             Some(Reduction { combine, places, .. }) => {
-                let so_far = Partial { reduced: combine.open(), refused: Vec::new(), untaken: None };
+                let so_far = ReducedShare { reduced: combine.open(), failed: Vec::new(), mixed: None };
                 Outcome::Reduced(Reduced { places, so_far })
             }
         };
@@ -206,12 +207,12 @@ impl Reduced {
             return self.take_bulk(number, bytes);
         }
         match decode(&Bytes::copy_from_slice(wire), &mut 0) {
-            Ok(Reply::Error(message)) => self.so_far.refused.push((number, message)),
+            Ok(Reply::Error(message)) => self.so_far.failed.push((number, message)),
             Ok(reply) => {
                 let taken = self.so_far.reduced.take(self.place(number), reply);
                 self.has_taken(number, taken);
             }
-            Err(error) => self.so_far.refused.push((number, format!("ERR {error}").into())),
+            Err(error) => self.so_far.failed.push((number, format!("ERR {error}").into())),
         }
     }
 
@@ -222,7 +223,7 @@ impl Reduced {
 
     fn has_taken(&mut self, number: u32, taken: Result<(), String>) {
         if let Err(found) = taken {
-            self.so_far.untaken.get_or_insert((number, found));
+            self.so_far.mixed.get_or_insert((number, found));
         }
     }
 }

@@ -1,0 +1,28 @@
+//! What the fuzzer runs, and the property tests with it: bytes of other nodes, read with every reducer there is.
+//!
+//! It stands at the root because it needs both what travels ([`crate::peer`]) and the reducers, which are above that.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::combine;
+use crate::peer::{ReduceAnswer, ReduceRequest, Reduction};
+use crate::reduce::Builtin;
+
+/// Reads bytes as the request and as the answer of an inner command: whatever they are, they do no harm.
+pub fn fuzz_inner(bytes: &[u8]) {
+    if let Ok(request) = ReduceRequest::decode(bytes) {
+        let (commands, places) = (request.commands().len(), request.places().len());
+        assert!(places == 0 || places == commands);
+    }
+    for reducer in Builtin::ALL {
+        let (places, time_left) = (vec![0, 7, 3], Duration::ZERO);
+        let reduction = Reduction { combine: Arc::new(reducer), places, time_left };
+        if let Ok(partial) = ReduceAnswer::decode(&Bytes::copy_from_slice(bytes), &reduction, 3) {
+            // The result may be an error, as of a sum that is too large.
+            let _ = combine::finish(&reducer, partial.reduced);
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! One node's share of a request, to be reduced where the data is: the request and the answer, as they travel.
+//!
+//! The request carries the commands and the name of a reducer; the answer carries the reducer's result for the share. Each
+//! is a byte for the version, and a struct in the [postcard] format. All of it is read from another node, so that nothing
+//! is taken for granted: bytes that are not well-formed are an error.
+//!
+//! [postcard]: https://postcard.jamesmunns.com/
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::VERSION;
+use super::reduction::{ReducedShare, Reduction};
+use crate::command::{AroundKey, Command, CommandSet, PerKey};
+use crate::resp::Protocol;
+
+/// One node's share of a request.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ReduceRequest<'a> {
+    /// By which it can be given up, from another connection.
+    pub(crate) id: u64,
+    /// The reducer.
+    pub(crate) reducer: &'a str,
+    /// Whose types the replies have that the reducer sees.
+    is_resp3: bool,
+    /// Milliseconds after which nobody waits for the answer any more.
+    pub(crate) time_left: u64,
+    /// The most memory that replies may take on the way, in bytes.
+    pub(crate) reply_bytes: u64,
+    #[serde(borrow)]
+    runs: Vec<CommandRun<'a>>,
+    /// The places of the commands in the whole request: each as its distance from the one before, which begins at 0. None
+    /// if the reducer needs no places.
+    places: Vec<u32>,
+}
+
+/// Commands that differ in their keys only, as those of a map do.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct CommandRun<'a> {
+    /// Name and arguments, without the key.
+    #[serde(borrow)]
+    args: Vec<&'a serde_bytes::Bytes>,
+    /// Where the key stands; 0 for one command without.
+    key_at: u32,
+    read_only: bool,
+    /// The keys, one behind the other, and the length of each.
+    #[serde(borrow, with = "serde_bytes")]
+    keys: Cow<'a, [u8]>,
+    lengths: Vec<u32>,
+}
+
+/// A request that is not one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Malformed {
+    #[error("the request has version {0}, this node has {VERSION}")]
+    Version(u8),
+    #[error("the request is malformed: {0}")]
+    Format(&'static str),
+}
+
+impl<'a> ReduceRequest<'a> {
+    /// Asks for the picked ones of these commands to be run and reduced. Their replies may take so many bytes.
+    pub(crate) fn new(
+        id: u64,
+        commands: &'a CommandSet,
+        picks: &[u32],
+        protocol: Protocol,
+        reply_bytes: usize,
+        reduction: &'a Reduction,
+    ) -> Self {
+        let mut before = 0;
+        let distance = |place: &u32| place.wrapping_sub(std::mem::replace(&mut before, *place));
+        Self {
+            id,
+            reducer: reduction.name(),
+            is_resp3: protocol == Protocol::Resp3,
+            time_left: reduction.time_left.as_millis().try_into().unwrap_or(u64::MAX),
+            reply_bytes: reply_bytes as u64,
+            places: reduction.places.iter().map(distance).collect(),
+            runs: runs(commands, picks),
+        }
+    }
+
+    /// As it travels.
+    pub(crate) fn encode(&self) -> Result<Vec<u8>, postcard::Error> {
+        postcard::to_extend(self, vec![VERSION])
+    }
+
+    /// Reads what another node has sent.
+    pub(crate) fn decode(bytes: &'a [u8]) -> Result<Self, Malformed> {
+        let Some((&version, rest)) = bytes.split_first() else { return Err(Malformed::Format("it is empty")) };
+        if version != VERSION {
+            return Err(Malformed::Version(version));
+        }
+        let (request, rest): (Self, _) =
+            postcard::take_from_bytes(rest).map_err(|_| Malformed::Format("it is damaged"))?;
+        if !rest.is_empty() {
+            return Err(Malformed::Format("there is more than the request"));
+        }
+        if !request.places.is_empty() && request.commands_len() != request.places.len() {
+            return Err(Malformed::Format("it has not one place a command"));
+        }
+        let is_named = |run: &CommandRun<'_>| !run.args.is_empty() && run.key_at as usize <= run.args.len();
+        if !request.runs.iter().all(is_named) {
+            return Err(Malformed::Format("a command has no name, or its key no place"));
+        }
+        if !request.runs.iter().all(CommandRun::has_its_keys) {
+            return Err(Malformed::Format("the keys have other lengths"));
+        }
+        Ok(request)
+    }
+
+    pub(crate) fn protocol(&self) -> Protocol {
+        if self.is_resp3 { Protocol::Resp3 } else { Protocol::Resp2 }
+    }
+
+    /// The commands.
+    pub(crate) fn commands(&self) -> CommandSet {
+        match &self.runs[..] {
+            [run] if run.key_at > 0 => run.per_key().into(),
+            runs => {
+                let mut commands = Vec::with_capacity(self.places.len());
+                for run in runs {
+                    match run.key_at {
+                        0 => commands.push(command(&run.args, run.read_only)),
+                        _ => {
+                            let per_key = run.per_key();
+                            commands.extend((0..per_key.len()).map(|place| per_key.command(place)));
+                        }
+                    }
+                }
+                commands.into()
+            }
+        }
+    }
+
+    /// The place of each command in the whole request.
+    pub(crate) fn places(&self) -> Vec<u32> {
+        let mut place = 0_u32;
+        let next = |distance: &u32| {
+            place = place.wrapping_add(*distance);
+            place
+        };
+        self.places.iter().map(next).collect()
+    }
+
+    fn commands_len(&self) -> usize {
+        self.runs.iter().map(|run| if run.key_at == 0 { 1 } else { run.lengths.len() }).sum()
+    }
+}
+
+impl<'a> CommandRun<'a> {
+    /// The command for as yet no key, with room for so many.
+    fn of(keyed: &AroundKey<'a>, read_only: bool, room: usize) -> Self {
+        let before: Vec<_> = keyed.args_before().map(serde_bytes::Bytes::new).collect();
+        let key_at = before.len() as u32;
+        let args = before.into_iter().chain(keyed.args_after().map(serde_bytes::Bytes::new)).collect();
+        let keys = Cow::Owned(Vec::with_capacity(room * (keyed.key.len() + 1)));
+        Self { args, key_at, read_only, keys, lengths: Vec::with_capacity(room) }
+    }
+
+    fn push(&mut self, key: &[u8]) {
+        self.keys.to_mut().extend_from_slice(key);
+        self.lengths.push(key.len() as u32);
+    }
+
+    /// Whether the lengths are those of the keys, of which there are some, or none.
+    fn has_its_keys(&self) -> bool {
+        let total: u64 = self.lengths.iter().map(|&length| u64::from(length)).sum();
+        (self.key_at == 0) == self.lengths.is_empty() && total == self.keys.len() as u64
+    }
+
+    /// The command for each of its keys, of which there are some.
+    fn per_key(&self) -> PerKey {
+        let (before, after) = self.args.split_at(self.key_at as usize);
+        let per_key = PerKey::joined(command(before, self.read_only), &self.keys, &self.lengths);
+        after.iter().fold(per_key, |per_key, arg| per_key.arg(&arg[..]))
+    }
+}
+
+/// A command of these arguments, its name first.
+fn command(args: &[&serde_bytes::Bytes], read_only: bool) -> Command {
+    let (name, args) = args.split_first().map_or((&[][..], args), |(name, args)| (&name[..], args));
+    args.iter().fold(Command::new(name), |command, arg| command.arg(&arg[..])).read_only(read_only)
+}
+
+/// Joins the picked commands that differ in their keys only.
+fn runs<'a>(commands: &'a CommandSet, picks: &[u32]) -> Vec<CommandRun<'a>> {
+    let picked = || picks.iter().map(|&pick| commands.at(pick as usize));
+    if let CommandSet::PerKey(per_key) = commands
+        && let Some(first) = picked().next()
+        && let Some(keyed) = first.around_key()
+    {
+        let mut run = CommandRun::of(&keyed, first.is_read_only(), picks.len());
+        picks.iter().for_each(|&pick| run.push(per_key.key(pick as usize)));
+        return vec![run];
+    }
+    let mut runs: Vec<CommandRun<'a>> = Vec::new();
+    let mut shape = None;
+    for command in picked() {
+        let Some(keyed) = command.around_key() else {
+            let args = command.args().map(serde_bytes::Bytes::new).collect();
+            let (keys, lengths) = (Cow::Borrowed(&[][..]), Vec::new());
+            runs.push(CommandRun { args, key_at: 0, read_only: command.is_read_only(), keys, lengths });
+            shape = None;
+            continue;
+        };
+        let own = (keyed.before, keyed.after, command.is_read_only());
+        if shape != Some(own) {
+            runs.push(CommandRun::of(&keyed, command.is_read_only(), 1));
+            shape = Some(own);
+        }
+        if let Some(run) = runs.last_mut() {
+            run.push(keyed.key);
+        }
+    }
+    runs
+}
+
+/// Carries back what a share was reduced to.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ReduceAnswer<'a> {
+    /// What the replies were reduced to, as its reducer encodes it.
+    #[serde(borrow)]
+    reduced: &'a serde_bytes::Bytes,
+    /// Errors, each with the number of its command in the request, in ascending order.
+    #[serde(borrow)]
+    failed: Vec<(u32, &'a serde_bytes::Bytes)>,
+    /// The number of the first command whose reply the reducer cannot take, and what that was.
+    mixed: Option<(u32, &'a str)>,
+}
+
+impl<'a> ReduceAnswer<'a> {
+    /// As it travels.
+    pub(crate) fn encode(share: &ReducedShare) -> Result<Vec<u8>, postcard::Error> {
+        let reduced = share.reduced.encode()?;
+        let answer = ReduceAnswer {
+            reduced: serde_bytes::Bytes::new(&reduced),
+            failed: share.failed.iter().map(|(at, error)| (*at, serde_bytes::Bytes::new(error))).collect(),
+            mixed: share.mixed.as_ref().map(|(at, found)| (*at, found.as_str())),
+        };
+        postcard::to_extend(&answer, vec![VERSION])
+    }
+
+    /// Reads what another node has sent about so many commands.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(crate) fn decode(
+        bytes: &'a Bytes,
+        reduction: &Reduction,
+        commands: usize,
+    ) -> Result<ReducedShare, &'static str> {
+        let rest = bytes.strip_prefix(&[VERSION]).ok_or("the answer to an inner command has another version")?;
+        let damaged = |_| "the answer to an inner command is damaged";
+        let (answer, rest): (ReduceAnswer<'_>, _) = postcard::take_from_bytes(rest).map_err(damaged)?;
+        let is_ascending = answer.failed.windows(2).all(|pair| pair[0].0 < pair[1].0);
+        let ats = answer.failed.iter().map(|(at, _)| at).chain(answer.mixed.iter().map(|(at, _)| at));
+        if !rest.is_empty() || !is_ascending || !ats.into_iter().all(|&at| (at as usize) < commands) {
+            return Err("the answer to an inner command is damaged");
+        }
+        let mut reduced = reduction.combine.clone().open();
+        reduced.combine_encoded(answer.reduced).map_err(damaged)?;
+        Ok(ReducedShare {
+            reduced,
+            failed: answer.failed.iter().map(|(at, error)| (*at, bytes.slice_ref(error))).collect(),
+            mixed: answer.mixed.map(|(at, found)| (at, found.to_owned())),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

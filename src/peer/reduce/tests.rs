@@ -1,0 +1,105 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::combine::AnyCombine;
+use crate::command::CommandRef;
+use crate::fuzz::fuzz_inner;
+use crate::reduce::Builtin;
+use crate::reply::Reply;
+
+fn reduction(commands: usize) -> Reduction {
+    let places = (0..commands as u32).map(|at| at * 3).collect();
+    let combine: Arc<dyn AnyCombine> = Arc::new(Builtin::Union);
+    Reduction { combine, places, time_left: Duration::from_millis(70) }
+}
+
+fn encoded(commands: Vec<Command>) -> Vec<u8> {
+    let (picks, reduction) = ((0..commands.len() as u32).collect::<Vec<_>>(), reduction(commands.len()));
+    let commands = CommandSet::Each(commands);
+    ReduceRequest::new(5, &commands, &picks, Protocol::Resp2, 1000, &reduction).encode().unwrap()
+}
+
+fn answered() -> Vec<u8> {
+    let mut reduced = (Arc::new(Builtin::Union) as Arc<dyn AnyCombine>).open();
+    let elements = vec!["a".into(), 1.into(), Reply::Double(0.5), Reply::Array(vec![Reply::Null])];
+    reduced.take(7, Reply::Set(elements)).unwrap();
+    let failed = vec![(0, Bytes::from_static(b"WRONGTYPE")), (2, Bytes::from_static(b"ERR"))];
+    ReduceAnswer::encode(&ReducedShare { reduced, failed, mixed: Some((1, "a string".into())) }).unwrap()
+}
+
+fn any_command() -> impl Strategy<Value = Command> {
+    let arg = || prop::collection::vec(any::<u8>(), 0..8);
+    let args = (prop::collection::vec(arg(), 0..3), prop::option::of(arg()), prop::collection::vec(arg(), 0..3));
+    (0..3_u8, args, any::<bool>()).prop_map(|(name, (before, key, after), read_only)| {
+        let command = before.iter().fold(Command::new([b'A' + name]), Command::arg);
+        let command = key.iter().fold(command, Command::key);
+        after.iter().fold(command, Command::arg).read_only(read_only)
+    })
+}
+
+#[test]
+fn commands_of_a_map_travel_as_one() {
+    let gets = |count: usize| (0..count).map(|index| Command::new("HGET").key(format!("k{index:03}")).arg("field"));
+    let (one, hundred) = (encoded(gets(1).collect()).len(), encoded(gets(100).collect()).len());
+    assert!(hundred <= one + 99 * 6 + 1, "{hundred} bytes, where one command takes {one}");
+}
+
+#[test]
+fn an_answer_reads_back() {
+    let reduction = reduction(3);
+    let partial = ReduceAnswer::decode(&answered().into(), &reduction, 3).unwrap();
+    assert_eq!(partial.failed[1], (2, Bytes::from_static(b"ERR")));
+    assert_eq!(partial.mixed, Some((1, "a string".into())));
+    let union = crate::combine::finish(&Builtin::Union, partial.reduced).unwrap();
+    assert_eq!(union.elements().map(<[Reply]>::len), Some(4));
+    // Numbers of commands that were not sent.
+    assert!(ReduceAnswer::decode(&answered().into(), &reduction, 1).is_err());
+}
+
+#[test]
+fn another_version_is_declined() {
+    let mut request = encoded(vec![Command::new("GET").key("k")]);
+    request[0] = VERSION + 1;
+    assert_eq!(ReduceRequest::decode(&request), Err(Malformed::Version(VERSION + 1)));
+    request[0] = VERSION;
+    request.push(0);
+    assert!(matches!(ReduceRequest::decode(&request), Err(Malformed::Format(_))));
+}
+
+proptest! {
+    #[test]
+    fn a_request_reads_back(commands in prop::collection::vec(any_command(), 1..20)) {
+        let bytes = encoded(commands.clone());
+        let request = ReduceRequest::decode(&bytes).unwrap();
+        prop_assert_eq!(request.places(), (0..commands.len() as u32).map(|at| at * 3).collect::<Vec<u32>>());
+        prop_assert_eq!((request.id, request.reducer, request.time_left), (5, "UNION", 70));
+        let wire = |command: CommandRef<'_>| command.args().map(<[u8]>::to_vec).collect::<Vec<_>>();
+        let read: Vec<_> = request.commands().iter().map(|command| (wire(command), command.is_read_only())).collect();
+        let sent: Vec<_> = commands.iter().map(|command| (wire(command.into()), command.is_read_only())).collect();
+        prop_assert_eq!(read, sent);
+    }
+
+    #[test]
+    fn bytes_of_whatever_kind_do_no_harm(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        fuzz_inner(&bytes);
+        fuzz_inner(&[&[VERSION], &bytes[..]].concat());
+    }
+
+    #[test]
+    fn damage_does_no_harm(
+        commands in prop::collection::vec(any_command(), 1..5),
+        at in any::<prop::sample::Index>(),
+        byte in any::<u8>(),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        for mut bytes in [encoded(commands), answered()] {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+            fuzz_inner(&bytes);
+            fuzz_inner(&bytes[..cut.index(bytes.len())]);
+        }
+    }
+}
