@@ -72,9 +72,9 @@ const CIRCLES: &[&[&str]] = &[
 ];
 
 const NAMES: &[&str] = &[
-    "Answer", "Batch", "Callback", "Caller", "Client", "Command", "FanOut", "Flight", "Gathered", "How", "Kind",
-    "Known", "Map", "Mode", "Number", "Open", "Outcome", "Outcomes", "Part", "Partial", "Place", "Reader", "Reduced",
-    "Request", "Run", "Running", "Server", "Share", "Shared", "Words",
+    "Batch", "Callback", "Caller", "Client", "Command", "FanOut", "Flight", "Gathered", "How", "Kind", "Known", "Map",
+    "Mode", "Number", "Open", "Outcome", "Outcomes", "Part", "Place", "Reader", "Reduced", "Run", "Running", "Server",
+    "Share", "Shared", "Words",
 ];
 
 fn is_circle(known: &[&str], finding: &Finding) -> bool {
