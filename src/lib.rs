@@ -146,8 +146,8 @@ pub use error::Error;
 #[doc(hidden)]
 pub use fuzz::fuzz_inner;
 pub use link::{
-    Batch, Budget, CredentialSource, Credentials, Delivery, Failure, Link, LinkOptions, LinkState, Mode, Protocol,
-    Status, TlsSource,
+    Batch, Budget, CredentialSource, Credentials, Delivery, Failure, Link, LinkOptions, LinkState, LinkStats, Mode,
+    Protocol, TlsSource,
 };
 #[cfg(feature = "module")]
 pub use module::{ModuleAlloc, Setup, fan_out, load, map, register, run, unregister};

@@ -41,7 +41,7 @@ impl Engine {
         let (slot, mut asking) = (command.routing_key().map(key_slot), false);
         for _ in 0..=MOST_REDIRECTS {
             let links = self.shared.views.links();
-            let said = links.alone(node.endpoint(), command, asking, self.scope.protocol, &budget).await;
+            let said = links.call_dedicated(node.endpoint(), command, asking, self.scope.protocol, &budget).await;
             let message = match said {
                 Ok(Reply::Error(message)) => message,
                 Ok(reply) => return Ok(reply),

@@ -181,7 +181,7 @@ impl<'a, R: Route> Exchange<'a, R> {
                 () = &mut time_is_up, if !has_looked => {
                     // Links are read by the main thread, which may have been busy.
                     let late = parts.iter().zip(&is_answered).filter(|&(_, &is_answered)| !is_answered);
-                    late.for_each(|((destination, _), _)| destination.link.look(protocol));
+                    late.for_each(|((destination, _), _)| destination.link.drain_ready(protocol));
                     has_looked = true;
                     continue;
                 }
@@ -196,7 +196,7 @@ impl<'a, R: Route> Exchange<'a, R> {
         let mut is_answered = is_answered.into_iter();
         parts.retain(|_| !is_answered.next().unwrap_or(false));
         drop(answers);
-        parts.iter().for_each(|(destination, _)| destination.link.note_timeout(protocol));
+        parts.iter().for_each(|(destination, _)| destination.link.on_timeout(protocol));
         unanswered.late = Some(parts);
         unanswered
     }

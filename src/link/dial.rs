@@ -8,10 +8,11 @@ use rustls::pki_types::ServerName;
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 
-use super::handshake::{Credentials, Words, greet};
-use super::pool::LinkOptions;
+use super::handshake::{Credentials, Greeting, greet};
+use super::options::LinkOptions;
+use super::stats::{LinkState, LinkStats};
 use super::stream::Stream;
-use super::{LinkState, Protocol, Status};
+use crate::resp::Protocol;
 use crate::topology::{Address, Endpoint, TlsFiles};
 
 /// What it takes to connect.
@@ -25,8 +26,8 @@ pub(super) struct Dialler {
 }
 
 impl Dialler {
-    pub(super) async fn dial(&self, status: &Status) -> Result<Box<dyn Stream>, String> {
-        status.set_state(LinkState::Connecting);
+    pub(super) async fn dial(&self, stats: &LinkStats) -> Result<Box<dyn Stream>, String> {
+        stats.set_state(LinkState::Connecting);
         let limit = (self.options.connect_timeout)();
         let connected = tokio::time::timeout(limit, async {
             let candidates = match (&self.endpoint.login, &self.options.credentials) {
@@ -35,12 +36,12 @@ impl Dialler {
                 (None, None) => Vec::new(),
             };
             let mut stream = self.connect().await?;
-            let words = Words {
+            let greeting = Greeting {
                 protocol: self.protocol,
                 database: self.endpoint.database,
                 inner_command: self.options.inner_command.as_deref().filter(|_| self.inner.is_some()),
             };
-            let offers_inner = greet(&mut *stream, &candidates, &words).await?;
+            let offers_inner = greet(&mut *stream, &candidates, &greeting).await?;
             self.inner.iter().for_each(|inner| inner.learn(offers_inner));
             Ok(stream)
         });

@@ -1,14 +1,18 @@
 //! The first words on a new connection: who we are, which protocol we speak, and which database we mean.
 
+use super::batch::Failure;
+use super::budget::Budget;
+use super::call;
 use super::stream::Stream;
-use super::{Budget, Failure, Protocol, alone};
 use crate::command::Command;
 use crate::peer;
 use crate::reply::Reply;
+use crate::resp::Protocol;
 use crate::topology::{BoxFuture, Login};
 
 /// A user and its password.
 #[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Credentials {
     /// The ACL user; the default user is `default`.
     pub user: String,
@@ -19,7 +23,7 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// A user that a node must accept.
+    /// Makes the credentials of a user that a node must accept.
     pub fn new(user: impl Into<String>, password: impl Into<Vec<u8>>) -> Self {
         Self { user: user.into(), password: password.into(), is_offer: false }
     }
@@ -59,7 +63,7 @@ impl CredentialSource for Credentials {
 pub(crate) const CLIENT_NAME: &str = "rmr";
 
 /// What is said on each new connection, once it is authenticated.
-pub(super) struct Words<'a> {
+pub(super) struct Greeting<'a> {
     pub(super) protocol: Protocol,
     pub(super) database: u32,
     pub(super) inner_command: Option<&'a str>,
@@ -70,19 +74,19 @@ pub(super) struct Words<'a> {
 pub(super) async fn greet(
     stream: &mut dyn Stream,
     candidates: &[Credentials],
-    words: &Words<'_>,
+    greeting: &Greeting<'_>,
 ) -> Result<bool, String> {
     authenticate(stream, candidates).await?;
-    let version = match words.protocol {
+    let version = match greeting.protocol {
         Protocol::Resp2 => "2",
         Protocol::Resp3 => "3",
     };
     let hello = Command::new("HELLO").arg(version).arg("SETNAME").arg(CLIENT_NAME);
-    let select = (words.database != 0).then(|| Command::new("SELECT").arg(u64::from(words.database)));
+    let select = (greeting.database != 0).then(|| Command::new("SELECT").arg(u64::from(greeting.database)));
     let selects = select.is_some();
     let commands: Vec<Command> =
-        [Some(hello), select, words.inner_command.map(Command::new)].into_iter().flatten().collect();
-    let mut replies = call_all(stream, &commands).await?.into_iter();
+        [Some(hello), select, greeting.inner_command.map(Command::new)].into_iter().flatten().collect();
+    let mut replies = say_all(stream, &commands).await?.into_iter();
     match replies.next() {
         Some(Reply::Error(message)) if message.starts_with(b"NOAUTH") => {
             return Err(
@@ -95,7 +99,7 @@ pub(super) async fn greet(
         _ => {}
     }
     if selects && let Some(Reply::Error(message)) = replies.next() {
-        return Err(format!("database {}: {}", words.database, String::from_utf8_lossy(&message)));
+        return Err(format!("database {}: {}", greeting.database, String::from_utf8_lossy(&message)));
     }
     Ok(replies.next().and_then(|version| version.integer()) == Some(i64::from(peer::VERSION)))
 }
@@ -117,25 +121,25 @@ async fn authenticate(stream: &mut dyn Stream, candidates: &[Credentials]) -> Re
 
 async fn log_in(stream: &mut dyn Stream, credentials: &Credentials) -> Result<Reply, String> {
     let Credentials { user, password, .. } = credentials;
-    match call(stream, &Command::new("AUTH").arg(user).arg(password)).await? {
+    match say(stream, &Command::new("AUTH").arg(user).arg(password)).await? {
         // Before Redis 6 there are no users, and one password.
         Reply::Error(message) if user == "default" && message.starts_with(b"ERR wrong number of arguments") => {
-            call(stream, &Command::new("AUTH").arg(password)).await
+            say(stream, &Command::new("AUTH").arg(password)).await
         }
         reply => Ok(reply),
     }
 }
 
-async fn call(stream: &mut dyn Stream, command: &Command) -> Result<Reply, String> {
-    let mut replies = call_all(stream, std::slice::from_ref(command)).await?;
+async fn say(stream: &mut dyn Stream, command: &Command) -> Result<Reply, String> {
+    let mut replies = say_all(stream, std::slice::from_ref(command)).await?;
     replies.pop().ok_or_else(|| "the node did not answer".into())
 }
 
 /// Sends commands in one write, and reads a reply to each.
-async fn call_all(stream: &mut dyn Stream, commands: &[Command]) -> Result<Vec<Reply>, String> {
+async fn say_all(stream: &mut dyn Stream, commands: &[Command]) -> Result<Vec<Reply>, String> {
     /// In bytes. `HELLO` names the server's modules, with their arguments.
     const LONGEST: usize = 1 << 20;
-    alone::call_all(stream, commands.iter(), &Budget::new(LONGEST)).await.map_err(|failure| match failure {
+    call::call_all(stream, commands.iter(), &Budget::new(LONGEST)).await.map_err(|failure| match failure {
         Failure::Lost(cause) => cause,
         _ => format!("the node answers the first words with more than {LONGEST} bytes"),
     })

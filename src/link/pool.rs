@@ -2,43 +2,14 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use super::Link;
-use super::Protocol;
 use super::dial::Dialler;
-use super::handshake::CredentialSource;
+use super::options::LinkOptions;
 use super::socket::SocketLink;
-use super::tls::TlsSource;
 use super::watch::Watcher;
+use crate::resp::Protocol;
 use crate::topology::{Address, Endpoint};
-
-/// How links connect.
-pub struct LinkOptions {
-    /// The longest that dialling, TLS and authentication may take together.
-    pub connect_timeout: Box<dyn Fn() -> Duration + Send + Sync>,
-    /// With what to authenticate, where a list of hosts does not say; nobody is authenticated without.
-    pub credentials: Option<Box<dyn CredentialSource>>,
-    /// With which certificates to speak TLS; plain TCP without.
-    pub tls: Option<Box<dyn TlsSource>>,
-    /// The inner command by which nodes with the same module reduce their own share; nobody is asked to without.
-    pub inner_command: Option<String>,
-    /// Whether TLS is spoken, if there are certificates, to nodes of which no list of hosts says it.
-    pub tls_by_default: bool,
-}
-
-impl Default for LinkOptions {
-    /// One second, no authentication, no TLS, no inner command.
-    fn default() -> Self {
-        Self {
-            connect_timeout: Box::new(|| Duration::from_secs(1)),
-            credentials: None,
-            tls: None,
-            tls_by_default: true,
-            inner_command: None,
-        }
-    }
-}
 
 /// The links of an engine.
 pub struct Links {

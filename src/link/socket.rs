@@ -1,45 +1,49 @@
 //! A node on the other end of a socket.
 //!
-//! It has a [`Lane`] for each protocol, and knows whether the node takes inner commands. The link ends when its last handle
-//! is dropped and what was asked has been answered.
+//! It has a [`Channel`] for each protocol, and knows whether the node takes inner commands. The link ends when its last
+//! handle is dropped and what was asked has been answered.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
-use super::connection::Message;
+use super::Link;
+use super::batch::{Batch, Delivery, Failure};
+use super::budget::Budget;
+use super::channel::Channel;
+use super::connection::EncodedBatch;
+use super::cork;
 use super::dial::{Dialler, Offer};
-use super::lane::Lane;
-use super::outgoing::Outgoing;
-use super::pool::LinkOptions;
+use super::options::LinkOptions;
+use super::stats::LinkStats;
 use super::watch::Watcher;
-use super::{Batch, Budget, Delivery, Failure, Link, Protocol, Status};
 use crate::command::Command;
 use crate::peer::{self, ReduceOutcome, ReduceRequest, Reduction};
+use crate::resp::Protocol;
 use crate::topology::{BoxFuture, Endpoint};
 
 /// A link over TCP or TLS, with one connection for each protocol that is asked for.
 pub struct SocketLink {
-    resp2: Arc<Lane>,
-    resp3: Arc<Lane>,
+    resp2: Arc<Channel>,
+    resp3: Arc<Channel>,
     inner: Arc<Offer>,
-    status: Arc<Status>,
+    stats: Arc<LinkStats>,
 }
 
 impl SocketLink {
     /// A link to this endpoint. Nothing is dialled before something is sent. Must be called within a tokio runtime.
     pub fn new(endpoint: Endpoint, options: Arc<LinkOptions>, watcher: Option<Arc<dyn Watcher>>) -> Self {
-        let status = Arc::new(Status::default());
+        let stats = Arc::new(LinkStats::default());
         let inner = Arc::new(Offer::new(options.clone()));
-        let lane = |protocol| {
+        let channel = |protocol| {
             let (endpoint, options, inner) = (endpoint.clone(), options.clone(), Some(inner.clone()));
-            Lane::open(Dialler { endpoint, protocol, options, inner }, watcher.clone(), status.clone())
+            Channel::open(Dialler { endpoint, protocol, options, inner }, watcher.clone(), stats.clone())
         };
-        Self { resp2: lane(Protocol::Resp2), resp3: lane(Protocol::Resp3), inner, status }
+        Self { resp2: channel(Protocol::Resp2), resp3: channel(Protocol::Resp3), inner, stats }
     }
 
-    fn lane(&self, protocol: Protocol) -> &Arc<Lane> {
+    fn channel(&self, protocol: Protocol) -> &Arc<Channel> {
         match protocol {
             Protocol::Resp2 => &self.resp2,
             Protocol::Resp3 => &self.resp3,
@@ -52,11 +56,11 @@ impl SocketLink {
     fn hand_over(
         &self,
         protocol: Protocol,
-        outgoing: Outgoing,
+        encoded: EncodedBatch,
         answered: oneshot::Receiver<Delivery>,
     ) -> impl Future<Output = Delivery> + Send + use<> {
-        let in_flight = InFlight::enter(self.status.clone());
-        let is_open = self.lane(protocol).send(outgoing);
+        let in_flight = InFlightGuard::enter(self.stats.clone());
+        let is_open = cork::send(self.channel(protocol), encoded);
         async move {
             let _in_flight = in_flight;
             match answered.await {
@@ -76,15 +80,15 @@ impl SocketLink {
             return Box::pin(std::future::ready(Delivery::failed(Failure::Declined)));
         };
         let (answer, answered) = oneshot::channel();
-        let outgoing = Outgoing::one(&Command::new(name).arg(&request), batch.budget.clone(), Some(answer));
-        let answered = self.hand_over(batch.protocol, outgoing, answered);
+        let encoded = EncodedBatch::one(&Command::new(name).arg(&request), batch.budget.clone(), Some(answer));
+        let answered = self.hand_over(batch.protocol, encoded, answered);
         // The connection of the request itself is not read before that is answered.
         let other = match batch.protocol {
             Protocol::Resp2 => &self.resp3,
             Protocol::Resp3 => &self.resp2,
         };
-        let (outbox, give_up) = (other.outbox.clone(), peer::give_up(name, id));
-        let mut until_answered = GiveUp { outbox, command: (batch.picks.len() > WORTH_GIVING_UP).then_some(give_up) };
+        let (channel, give_up) = (other.clone(), peer::give_up(name, id));
+        let mut until_answered = GiveUp { channel, command: (batch.picks.len() > WORTH_GIVING_UP).then_some(give_up) };
         let (inner, commands) = (self.inner.clone(), batch.picks.len());
         Box::pin(async move {
             let Delivery { mut replies, failure, .. } = answered.await;
@@ -111,7 +115,7 @@ const WORTH_GIVING_UP: usize = 256;
 
 /// Tells the node that nobody waits for its answer any more, unless it has come.
 struct GiveUp {
-    outbox: mpsc::UnboundedSender<Message>,
+    channel: Arc<Channel>,
     command: Option<Command>,
 }
 
@@ -124,9 +128,9 @@ impl GiveUp {
 impl Drop for GiveUp {
     fn drop(&mut self) {
         if let Some(command) = self.command.take() {
-            let outgoing = Outgoing::one(&command, Arc::new(Budget::new(usize::MAX)), None);
-            // A driver that has gone has nobody to tell.
-            let _ = self.outbox.send(Message::Send(outgoing));
+            let encoded = EncodedBatch::one(&command, Arc::new(Budget::new(usize::MAX)), None);
+            // A task that has ended has nobody to tell.
+            let _ = self.channel.send(encoded);
         }
     }
 }
@@ -139,38 +143,38 @@ impl Link for SocketLink {
             return self.send_inner(name, &batch, reduction);
         }
         let (answer, answered) = oneshot::channel();
-        let outgoing = Outgoing::new(&batch, answer);
-        Box::pin(self.hand_over(batch.protocol, outgoing, answered))
+        let encoded = EncodedBatch::new(&batch, answer);
+        Box::pin(self.hand_over(batch.protocol, encoded, answered))
     }
 
     fn reduces(&self) -> bool {
         self.inner.is_offered()
     }
 
-    fn status(&self) -> &Status {
-        &self.status
+    fn stats(&self) -> &LinkStats {
+        &self.stats
     }
 
-    fn look(&self, protocol: Protocol) {
-        self.lane(protocol).look();
+    fn drain_ready(&self, protocol: Protocol) {
+        self.channel(protocol).drain_ready();
     }
 
-    fn note_timeout(&self, protocol: Protocol) {
-        self.lane(protocol).note_timeout();
+    fn on_timeout(&self, protocol: Protocol) {
+        self.channel(protocol).on_timeout();
     }
 }
 
 /// Counts a batch as in flight while it lives.
-struct InFlight(Arc<Status>);
+struct InFlightGuard(Arc<LinkStats>);
 
-impl InFlight {
-    fn enter(status: Arc<Status>) -> Self {
-        status.in_flight.fetch_add(1, Ordering::Relaxed);
-        Self(status)
+impl InFlightGuard {
+    fn enter(stats: Arc<LinkStats>) -> Self {
+        stats.in_flight.fetch_add(1, Ordering::Relaxed);
+        Self(stats)
     }
 }
 
-impl Drop for InFlight {
+impl Drop for InFlightGuard {
     fn drop(&mut self) {
         self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
     }

@@ -11,9 +11,9 @@ use tokio_rustls::client::TlsStream;
 
 /// What a connection runs over.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {
-    /// Whether the peer has said something that has not been read: at the least, that it has closed the connection. The
+    /// Tells whether the peer has said something that has not been read: at the least, that it has closed the connection. The
     /// operating system is asked, which may know more than the runtime has told so far.
-    fn has_news(&self) -> bool;
+    fn has_pending_input(&self) -> bool;
 
     /// The socket, if its bytes are those of the stream, for somebody else than the runtime to watch; else the stream
     /// itself.
@@ -29,8 +29,8 @@ pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {
 }
 
 impl Stream for TcpStream {
-    fn has_news(&self) -> bool {
-        has_news(SockRef::from(self))
+    fn has_pending_input(&self) -> bool {
+        has_pending_input(SockRef::from(self))
     }
 
     fn into_socket(self: Box<Self>) -> Result<std::io::Result<Socket>, Box<dyn Stream>> {
@@ -39,8 +39,8 @@ impl Stream for TcpStream {
 }
 
 impl Stream for UnixStream {
-    fn has_news(&self) -> bool {
-        has_news(SockRef::from(self))
+    fn has_pending_input(&self) -> bool {
+        has_pending_input(SockRef::from(self))
     }
 
     fn into_socket(self: Box<Self>) -> Result<std::io::Result<Socket>, Box<dyn Stream>> {
@@ -49,8 +49,8 @@ impl Stream for UnixStream {
 }
 
 impl Stream for TlsStream<TcpStream> {
-    fn has_news(&self) -> bool {
-        self.get_ref().0.has_news()
+    fn has_pending_input(&self) -> bool {
+        self.get_ref().0.has_pending_input()
     }
 
     fn into_socket(self: Box<Self>) -> Result<std::io::Result<Socket>, Box<dyn Stream>> {
@@ -58,7 +58,8 @@ impl Stream for TlsStream<TcpStream> {
     }
 }
 
-pub(crate) fn has_news(socket: SockRef<'_>) -> bool {
+/// Tells whether there is something to be read from a socket, its end included.
+pub(crate) fn has_pending_input(socket: SockRef<'_>) -> bool {
     let nothing = |error: std::io::Error| matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted);
     !socket.peek(&mut [MaybeUninit::uninit()]).is_err_and(nothing)
 }

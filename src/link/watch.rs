@@ -10,19 +10,18 @@ use std::thread::LocalKey;
 
 use socket2::Socket;
 
-use super::Budget;
-use super::outgoing::LARGE;
+use super::budget::{Budget, LARGE};
 use super::stream::Stream;
 
 /// An event loop that tells which sockets have something to be read.
 pub(crate) trait Watcher: Send + Sync {
     /// The socket as a stream of which `reader` is told whenever there is something to be read, always in the same thread,
     /// until it does not want to hear it any more, or the stream is dropped. Within the runtime.
-    fn watch(&self, socket: Socket, reader: Weak<dyn Reader>) -> std::io::Result<Box<dyn Stream>>;
+    fn watch(&self, socket: Socket, reader: Weak<dyn SocketReader>) -> std::io::Result<Box<dyn Stream>>;
 }
 
 /// Who reads a stream of a [`Watcher`].
-pub(crate) trait Reader: Send + Sync {
+pub(crate) trait SocketReader: Send + Sync {
     /// There is something to be read. `here`: whether who waits for it may go on in this thread. `false` to hear no more.
     fn read(&self, here: bool) -> bool;
 

@@ -100,7 +100,7 @@ impl Sections {
         let (mut connected, mut failed, mut idle, mut in_flight) = (0, 0, 0, 0);
         let (mut connects, mut failures, mut late_replies) = (0, 0, 0);
         engine.each_link(|_, link| {
-            let status = link.status();
+            let status = link.stats();
             match status.state() {
                 LinkState::Connected => connected += 1,
                 LinkState::Failed => failed += 1,

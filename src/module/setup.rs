@@ -103,16 +103,15 @@ impl Setup {
     pub(super) fn engine(&self) -> Result<Engine, Error> {
         let ctx = main_thread::detached().ok_or_else(|| Error::Invalid("rmr is not registered".into()))?;
         let server = Server::describe(ctx);
-        let mut builder = Engine::builder()
-            .links(LinkOptions {
-                connect_timeout: Box::new(config::connect_timeout),
-                credentials: Some(Box::new(ServersOwn)),
-                tls: Some(Box::new(ServersOwn)),
-                tls_by_default: server.with_tls,
-                inner_command: self.inner_command.clone().filter(|_| !self.heeds_pushdown || config::pushdown()),
-            })
-            .watcher(EventLoop)
-            .local_link(Arc::new(LocalLink::default()));
+        let mut links = LinkOptions::new()
+            .connect_timeout_by(config::connect_timeout)
+            .credentials(ServersOwn)
+            .tls(ServersOwn)
+            .tls_by_default(server.with_tls);
+        if let Some(name) = self.inner_command.as_deref().filter(|_| !self.heeds_pushdown || config::pushdown()) {
+            links = links.inner_command(name);
+        }
+        let mut builder = Engine::builder().links(links).watcher(EventLoop).local_link(Arc::new(LocalLink::default()));
         builder = match &self.provider {
             Some(provider) => builder.provider(Shared(provider.clone())),
             None => server.provide(builder)?,

@@ -62,3 +62,43 @@ fn has_begun(error: &[u8]) -> bool {
 fn text(message: &Bytes) -> String {
     String::from_utf8_lossy(message).into_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::reduce::Builtin;
+
+    fn read(reply: Reply) -> ReduceOutcome {
+        let reduction = Reduction { combine: Arc::new(Builtin::Sum), places: Vec::new(), time_left: Duration::ZERO };
+        ReduceOutcome::of_reply(reply, &reduction, 1)
+    }
+
+    #[test]
+    fn only_errors_of_a_share_that_has_begun_leave_its_outcome_open() {
+        for begun in ["RMRINNER the request ran out of time", "ERR internal error"] {
+            assert!(matches!(read(Reply::Error(begun.into())), ReduceOutcome::Failed(why) if why == begun));
+        }
+        let declined = ["RMRDECLINED no", "ERR unknown command 'RMR.INNER'", "NOPERM no", "LOADING wait", "BUSY"];
+        for declined in declined.map(|declined| Reply::Error(declined.into())).into_iter().chain([Reply::Integer(2)]) {
+            assert!(matches!(read(declined), ReduceOutcome::Declined(_)));
+        }
+        // Bytes that are no answer may stand for a share that has run.
+        assert!(matches!(read(Reply::Bulk("no answer".into())), ReduceOutcome::Failed(_)));
+    }
+
+    #[test]
+    fn ends_read_back() {
+        assert!(matches!(read(ReduceOutcome::TooBig.into_reply()), ReduceOutcome::TooBig));
+        let declined = read(ReduceOutcome::Declined("not now".into()).into_reply());
+        assert!(matches!(declined, ReduceOutcome::Declined(why) if why == "RMRDECLINED not now"));
+        let failed = read(ReduceOutcome::Failed("lost".into()).into_reply());
+        assert!(matches!(failed, ReduceOutcome::Failed(why) if why == "RMRINNER lost"));
+        let combine: Arc<dyn crate::combine::AnyCombine> = Arc::new(Builtin::Sum);
+        let share = ReducedShare { reduced: combine.open(), failed: vec![(0, "ERR".into())], mixed: None };
+        let done = read(ReduceOutcome::Done(share).into_reply());
+        assert!(matches!(done, ReduceOutcome::Done(share) if share.failed == [(0, Bytes::from_static(b"ERR"))]));
+    }
+}

@@ -1,20 +1,19 @@
-//! A batch on its way, and what has come of it so far.
+//! Batches in flight: encoded until they leave, then pending until they are answered.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use super::{Batch, Budget, Delivery, Failure, Mode, watch};
 use crate::command::Command;
+use crate::link::batch::{Batch, Delivery, Failure, Mode};
+use crate::link::budget::{Budget, LARGE};
+use crate::link::watch;
 use crate::reply::Reply;
 use crate::resp::{ProtocolError, decode};
 
-/// More bytes than this are not dealt with by a thread that has other things to do.
-pub(super) const LARGE: usize = 64 * 1024;
-
-/// A batch on its way to the connection, encoded.
-pub(super) struct Outgoing {
+/// A batch on its way to the connection, as the bytes that travel.
+pub(in crate::link) struct EncodedBatch {
     wire: Vec<u8>,
     commands: usize,
     mode: Mode,
@@ -23,8 +22,9 @@ pub(super) struct Outgoing {
     answer: Option<oneshot::Sender<Delivery>>,
 }
 
-impl Outgoing {
-    pub(super) fn new(batch: &Batch, answer: oneshot::Sender<Delivery>) -> Self {
+impl EncodedBatch {
+    /// Encodes a batch, whose delivery goes to `answer`.
+    pub(in crate::link) fn new(batch: &Batch, answer: oneshot::Sender<Delivery>) -> Self {
         const ASKING: &[u8] = b"*1\r\n$6\r\nASKING\r\n";
         const READONLY: &[u8] = b"*1\r\n$8\r\nREADONLY\r\n";
         const READWRITE: &[u8] = b"*1\r\n$9\r\nREADWRITE\r\n";
@@ -48,26 +48,30 @@ impl Outgoing {
         Self { wire, commands, mode: batch.mode, budget: batch.budget.clone(), answer: Some(answer) }
     }
 
-    /// One command of our own.
-    pub(super) fn one(command: &Command, budget: Arc<Budget>, answer: Option<oneshot::Sender<Delivery>>) -> Self {
+    /// Encodes one command of the link's own; without an `answer` nobody hears of its reply.
+    pub(in crate::link) fn one(
+        command: &Command,
+        budget: Arc<Budget>,
+        answer: Option<oneshot::Sender<Delivery>>,
+    ) -> Self {
         let mut wire = Vec::with_capacity(command.wire_len());
         command.write_to(&mut wire);
         Self { wire, commands: 1, mode: Mode::Plain, budget, answer }
     }
 
-    /// The bytes that travel, and what waits for the answer.
-    pub(super) fn begin(self) -> (Vec<u8>, Pending) {
+    /// Splits into the bytes that travel and the batch that waits for its replies.
+    pub(super) fn begin(self) -> (Vec<u8>, PendingBatch) {
         let Self { wire, commands, mode, budget, answer } = self;
         let (replies, is_unanswered) = (Vec::with_capacity(commands), answer.is_none());
-        (wire, Pending { read: 0, commands, mode, replies, cost: 0, budget, is_unanswered, answer })
+        (wire, PendingBatch { read: 0, commands, mode, replies, cost: 0, budget, is_unanswered, answer })
     }
 
-    /// In bytes, as it travels.
-    pub(super) fn len(&self) -> usize {
+    /// Returns the number of bytes that travel.
+    pub(in crate::link) fn len(&self) -> usize {
         self.wire.len()
     }
 
-    /// Whether nobody waits for the answer any more.
+    /// Tells whether nobody waits for the answer any more.
     pub(super) fn is_given_up(&self) -> bool {
         self.answer.as_ref().is_some_and(oneshot::Sender::is_closed)
     }
@@ -82,7 +86,7 @@ impl Outgoing {
 }
 
 /// A batch that is on its way, or being answered.
-pub(super) struct Pending {
+pub(super) struct PendingBatch {
     /// How many replies have been read, those to our own words around the batch included.
     pub(super) read: usize,
     commands: usize,
@@ -97,14 +101,14 @@ pub(super) struct Pending {
     answer: Option<oneshot::Sender<Delivery>>,
 }
 
-impl Pending {
-    /// Undoes the begin of a batch of which nothing has left. `None` if nobody waits for its answer.
-    pub(super) fn take_back(self, wire: Vec<u8>) -> Option<Outgoing> {
+impl PendingBatch {
+    /// Undoes [`EncodedBatch::begin`] for a batch of which nothing has left. Returns `None` if nobody waits for its answer.
+    pub(super) fn take_back(self, wire: Vec<u8>) -> Option<EncodedBatch> {
         let Self { commands, mode, budget, answer, .. } = self;
-        answer.map(|answer| Outgoing { wire, commands, mode, budget, answer: Some(answer) })
+        answer.map(|answer| EncodedBatch { wire, commands, mode, budget, answer: Some(answer) })
     }
 
-    /// How many replies the batch gets in all.
+    /// Returns how many replies the batch gets in all.
     pub(super) fn expected(&self) -> usize {
         match self.mode {
             Mode::Plain => self.commands,
@@ -117,7 +121,7 @@ impl Pending {
         self.answer.as_ref().is_none_or(oneshot::Sender::is_closed)
     }
 
-    /// Whether the next reply is one to the requester's own command.
+    /// Tells whether the next reply is one to the requester's own command.
     pub(super) fn wants_next(&self) -> bool {
         match self.mode {
             Mode::Plain => true,
@@ -126,12 +130,12 @@ impl Pending {
         }
     }
 
-    /// Whether it is still to leave.
+    /// Tells whether it is still to leave.
     pub(super) fn is_to_leave(&self) -> bool {
         self.is_unanswered || !self.is_given_up()
     }
 
-    /// Whether the request may take a reply of so many bytes.
+    /// Tells whether the request may take a reply of so many bytes.
     pub(super) fn has_room(&self, cost: usize) -> bool {
         self.budget.has_room(cost)
     }
@@ -142,12 +146,12 @@ impl Pending {
         self.cost += cost;
     }
 
-    /// Whether a lot has come so far.
+    /// Tells whether a lot has come so far.
     pub(super) fn is_long(&self) -> bool {
         self.cost > LARGE
     }
 
-    /// Takes the replies that these bytes are.
+    /// Decodes this many replies from the bytes and keeps them.
     pub(super) fn take(&mut self, bytes: &Bytes, count: usize) -> Result<(), ProtocolError> {
         let mut at = 0;
         for _ in 0..count {

@@ -8,30 +8,31 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
-use super::connection::{Connection, End, Message, ToldBy};
-use super::dial::Dialler;
-use super::lane::Open;
-use super::outgoing::Outgoing;
-use super::stream::Stream;
-use super::watch::{Reader, Watcher};
-use super::{Failure, LinkState, Status};
+use super::{Connection, EncodedBatch, End, Message, ReadBy};
+use crate::link::batch::Failure;
+use crate::link::dial::Dialler;
+use crate::link::shared_connection::SharedConnection;
+use crate::link::stats::{LinkState, LinkStats};
+use crate::link::stream::Stream;
+use crate::link::watch::{SocketReader, Watcher};
 
 /// At most one line in the log for each node and this time.
 const LOG_EVERY: Duration = Duration::from_secs(10);
 
-pub(super) struct Driver {
-    pub(super) dialler: Dialler,
-    pub(super) inbox: mpsc::UnboundedReceiver<Message>,
-    pub(super) watcher: Option<Arc<dyn Watcher>>,
-    pub(super) open: Arc<Open>,
-    pub(super) status: Arc<Status>,
-    pub(super) silence: Arc<AtomicU32>,
-    pub(super) last_logged: Option<Instant>,
+/// Owns the connection of a [`Channel`](crate::link::channel::Channel).
+pub(in crate::link) struct ConnectionTask {
+    pub(in crate::link) dialler: Dialler,
+    pub(in crate::link) inbox: mpsc::UnboundedReceiver<Message>,
+    pub(in crate::link) watcher: Option<Arc<dyn Watcher>>,
+    pub(in crate::link) shared: Arc<SharedConnection>,
+    pub(in crate::link) stats: Arc<LinkStats>,
+    pub(in crate::link) silence: Arc<AtomicU32>,
+    pub(in crate::link) last_logged: Option<Instant>,
 }
 
-impl Driver {
-    /// Serves the lane until nobody uses it any more.
-    pub(super) async fn run(mut self) {
+impl ConnectionTask {
+    /// Serves the channel until nobody uses it any more.
+    pub(in crate::link) async fn run(mut self) {
         while let Some(message) = self.inbox.recv().await {
             let Message::Send(first) = message else { continue };
             if first.is_given_up() {
@@ -54,33 +55,33 @@ impl Driver {
     }
 
     /// Runs one connection to its end. Gives what is to be sent by another; `None` when the link is not used any more.
-    async fn serve(&mut self, stream: Box<dyn Stream>, mut queued: Vec<Outgoing>) -> Option<Vec<Outgoing>> {
-        self.status.connects.fetch_add(1, Ordering::Relaxed);
-        self.status.set_state(LinkState::Connected);
+    async fn serve(&mut self, stream: Box<dyn Stream>, mut queued: Vec<EncodedBatch>) -> Option<Vec<EncodedBatch>> {
+        self.stats.connects.fetch_add(1, Ordering::Relaxed);
+        self.stats.set_state(LinkState::Connected);
         if let Err(error) = self.open(stream, &mut queued) {
             self.fail_queued(queued, &error.to_string());
             return Some(Vec::new());
         }
         let ended = poll_fn(|context| {
-            let mut open = self.open.lock();
+            let mut open = self.shared.lock();
             let Some(connection) = &mut *open else { return Poll::Ready(None) };
             let end = ready!(connection.poll_run(&mut self.inbox, context));
             // In the same moment, so that nobody writes to it any more.
             Poll::Ready(open.take().map(|connection| (end, connection)))
         });
         let ended = ended.await;
-        self.status.set_state(LinkState::Idle);
+        self.stats.set_state(LinkState::Idle);
         let (end, mut connection) = ended?;
         match end {
             End::Unused => None,
             End::Replaced => {
-                self.status.failures.fetch_add(1, Ordering::Relaxed);
+                self.stats.failures.fetch_add(1, Ordering::Relaxed);
                 self.log("the node has stopped answering; trying another connection");
                 tokio::spawn(connection.run_out());
                 Some(Vec::new())
             }
             End::Broken(cause) => {
-                self.status.failures.fetch_add(1, Ordering::Relaxed);
+                self.stats.failures.fetch_add(1, Ordering::Relaxed);
                 self.log(&cause);
                 Some(connection.take_unsent(&cause))
             }
@@ -88,52 +89,52 @@ impl Driver {
     }
 
     /// Opens the connection for all who want to be at it, with what is queued.
-    fn open(&self, stream: Box<dyn Stream>, queued: &mut Vec<Outgoing>) -> std::io::Result<()> {
+    fn open(&self, stream: Box<dyn Stream>, queued: &mut Vec<EncodedBatch>) -> std::io::Result<()> {
         // Held from here on, as somebody may be told at once that there is something to be read.
-        let mut open = self.open.lock();
-        let (stream, told_by): (Box<dyn Stream>, _) = match &self.watcher {
-            None => (stream, ToldBy::Runtime),
+        let mut open = self.shared.lock();
+        let (stream, read_by): (Box<dyn Stream>, _) = match &self.watcher {
+            None => (stream, ReadBy::Runtime),
             Some(watcher) => match stream.into_socket() {
                 Ok(socket) => {
-                    let reader: Arc<dyn Reader> = self.open.clone();
-                    (watcher.watch(socket?, Arc::downgrade(&reader))?, ToldBy::Watcher)
+                    let reader: Arc<dyn SocketReader> = self.shared.clone();
+                    (watcher.watch(socket?, Arc::downgrade(&reader))?, ReadBy::Watcher)
                 }
-                Err(stream) => (stream, ToldBy::Runtime),
+                Err(stream) => (stream, ReadBy::Runtime),
             },
         };
-        let connection = open.insert(Connection::new(stream, told_by, self.status.clone(), self.silence.clone()));
-        queued.drain(..).for_each(|outgoing| connection.queue(outgoing));
+        let connection = open.insert(Connection::new(stream, read_by, self.stats.clone(), self.silence.clone()));
+        queued.drain(..).for_each(|batch| connection.queue(batch));
         Ok(())
     }
 
     /// Nobody who waits by now is kept waiting for another attempt: the engine decides who tries again, and where.
-    fn fail_queued(&mut self, mut queued: Vec<Outgoing>, cause: &str) {
-        self.status.failures.fetch_add(1, Ordering::Relaxed);
-        self.status.set_state(LinkState::Failed);
+    fn fail_queued(&mut self, mut queued: Vec<EncodedBatch>, cause: &str) {
+        self.stats.failures.fetch_add(1, Ordering::Relaxed);
+        self.stats.set_state(LinkState::Failed);
         self.log(cause);
         while let Ok(message) = self.inbox.try_recv() {
-            if let Message::Send(outgoing) = message {
-                queued.push(outgoing);
+            if let Message::Send(batch) = message {
+                queued.push(batch);
             }
         }
-        for outgoing in queued {
-            outgoing.fail(Failure::Unreachable(cause.to_owned()));
+        for batch in queued {
+            batch.fail(Failure::Unreachable(cause.to_owned()));
         }
     }
 
     /// Dials, and meanwhile takes what comes, so that what is given up by then takes no memory.
-    async fn dial(&mut self, queued: &mut Vec<Outgoing>) -> Result<Box<dyn Stream>, String> {
+    async fn dial(&mut self, queued: &mut Vec<EncodedBatch>) -> Result<Box<dyn Stream>, String> {
         let dialler = self.dialler.clone();
-        let dial = dialler.dial(&self.status);
+        let dial = dialler.dial(&self.stats);
         tokio::pin!(dial);
         loop {
             tokio::select! {
                 biased;
                 dialled = &mut dial => return dialled,
                 Some(message) = self.inbox.recv() => {
-                    queued.retain(|outgoing| !outgoing.is_given_up());
-                    if let Message::Send(outgoing) = message {
-                        queued.push(outgoing);
+                    queued.retain(|batch| !batch.is_given_up());
+                    if let Message::Send(batch) = message {
+                        queued.push(batch);
                     }
                 }
             }

@@ -12,14 +12,14 @@ use crate::link::{Budget, Delivery};
 /// Queues a command; gives what hears of its end.
 fn ask(connection: &mut Connection, command: &Command) -> oneshot::Receiver<Delivery> {
     let (answer, answered) = oneshot::channel();
-    connection.queue(Outgoing::one(command, Arc::new(Budget::new(usize::MAX)), Some(answer)));
+    connection.queue(EncodedBatch::one(command, Arc::new(Budget::new(usize::MAX)), Some(answer)));
     answered
 }
 
 /// A connection that an event loop tells of, with one command that has left, and the other end of it.
 async fn asked() -> (Connection, UnixStream, oneshot::Receiver<Delivery>) {
     let (ours, theirs) = UnixStream::pair().expect("a pair of sockets");
-    let mut connection = Connection::new(Box::new(ours), ToldBy::Watcher, Arc::default(), Arc::default());
+    let mut connection = Connection::new(Box::new(ours), ReadBy::Watcher, Arc::default(), Arc::default());
     let answered = ask(&mut connection, &Command::new("KEYS").arg("*"));
     while !connection.write_now() {
         yield_now().await;
@@ -43,7 +43,7 @@ async fn a_long_reply_of_short_elements_is_left_to_the_runtime_before_it_is_whol
     theirs.write_all(b"*20000\r\n").await.expect("written");
     theirs.write_all(&b"$1\r\nx\r\n".repeat(3000)).await.expect("written");
     read_until_left(&mut connection).await;
-    assert!(connection.told_by == ToldBy::RuntimeForNow && connection.ended.is_none());
+    assert!(connection.read_by == ReadBy::RuntimeUntilIdle && connection.ended.is_none());
     assert!(answered.try_recv().is_err());
 }
 

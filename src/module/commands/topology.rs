@@ -55,8 +55,8 @@ fn describe_node(topology: &Topology, node: &Node, link: &dyn Link) -> Reply {
         ("address".into(), node.name().into()),
         ("role".into(), node.role.as_str().into()),
         ("slots".into(), slots.into()),
-        ("link".into(), link.status().state().as_str().into()),
-        ("in-flight".into(), (link.status().in_flight.load(Relaxed) as i64).into()),
+        ("link".into(), link.stats().state().as_str().into()),
+        ("in-flight".into(), (link.stats().in_flight.load(Relaxed) as i64).into()),
     ]);
     Reply::Map(fields.collect())
 }

@@ -13,14 +13,14 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 use foldhash::fast::RandomState;
 use socket2::Socket;
 
-use crate::link::Reader;
+use crate::link::SocketReader;
 use crate::module::server::{api, main_thread};
 
 /// A socket that the event loop knows.
 struct Entry {
     /// Open for as long as the event loop knows it.
     socket: Arc<Socket>,
-    reader: Weak<dyn Reader>,
+    reader: Weak<dyn SocketReader>,
     /// Nobody wants to hear of it any more.
     is_over: Arc<AtomicBool>,
 }
@@ -37,7 +37,7 @@ impl Entry {
         self.is_over.load(Ordering::Acquire)
     }
 
-    fn reader(&self) -> Option<Arc<dyn Reader>> {
+    fn reader(&self) -> Option<Arc<dyn SocketReader>> {
         self.reader.upgrade().filter(|_| !self.is_over())
     }
 }
@@ -47,7 +47,7 @@ fn watched() -> MutexGuard<'static, Entries> {
 }
 
 /// Tells the reader whenever the socket has something to be read, on the main thread. From any thread.
-pub(crate) fn watch(socket: Arc<Socket>, reader: Weak<dyn Reader>) -> Watch {
+pub(crate) fn watch(socket: Arc<Socket>, reader: Weak<dyn SocketReader>) -> Watch {
     let is_over = Arc::new(AtomicBool::new(false));
     let entry = Entry { socket, reader, is_over: is_over.clone() };
     main_thread::post(|_| add(entry));
@@ -87,7 +87,7 @@ unsafe extern "C" fn readable(descriptor: c_int, _: *mut c_void, _: c_int) {
     let reader = watched().get(&descriptor).and_then(Entry::reader);
     // In the middle of a slow script no round comes to its end before the script does.
     let here = main_thread::detached().is_some_and(|ctx| !ctx.flags().is_busy());
-    let read = |reader: Arc<dyn Reader>| {
+    let read = |reader: Arc<dyn SocketReader>| {
         catch_unwind(AssertUnwindSafe(|| reader.read(here))).unwrap_or_else(|_| {
             // A fault of ours; the task that owns the connection is to meet it, and end.
             reader.refused();

@@ -12,13 +12,13 @@ use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 
 use super::registry::{self, Watch};
-use crate::link::{Reader, Stream, Watcher, has_news};
+use crate::link::{SocketReader, Stream, Watcher, has_pending_input};
 
 /// The event loop of the server that we live in.
 pub(crate) struct EventLoop;
 
 impl Watcher for EventLoop {
-    fn watch(&self, socket: Socket, reader: Weak<dyn Reader>) -> std::io::Result<Box<dyn Stream>> {
+    fn watch(&self, socket: Socket, reader: Weak<dyn SocketReader>) -> std::io::Result<Box<dyn Stream>> {
         let socket = Arc::new(socket);
         // SAFETY: the `Arc` keeps the socket open, with the same descriptor.
         let writing = unsafe { AsyncFd::register_with_interest(socket.clone(), Interest::WRITABLE) }?;
@@ -31,7 +31,7 @@ impl Watcher for EventLoop {
 struct Watched {
     socket: Arc<Socket>,
     writing: AsyncFd<Arc<Socket>>,
-    reader: Weak<dyn Reader>,
+    reader: Weak<dyn SocketReader>,
     reading: Reading,
 }
 
@@ -41,8 +41,8 @@ enum Reading {
 }
 
 impl Stream for Watched {
-    fn has_news(&self) -> bool {
-        has_news(SockRef::from(&*self.socket))
+    fn has_pending_input(&self) -> bool {
+        has_pending_input(SockRef::from(&*self.socket))
     }
 
     fn into_socket(self: Box<Self>) -> Result<std::io::Result<Socket>, Box<dyn Stream>> {

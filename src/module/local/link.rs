@@ -10,21 +10,21 @@ use bytes::Bytes;
 
 use super::share::Share;
 use crate::command::{CommandRef, CommandSet};
-use crate::link::{self, Batch, Delivery, Link, LinkState, Status};
+use crate::link::{self, Batch, Delivery, Link, LinkState, LinkStats};
 use crate::module::server::main_thread;
 use crate::reply::Reply;
 use crate::topology::BoxFuture;
 
 /// The link to the node that we live in.
 pub(crate) struct LocalLink {
-    status: Arc<Status>,
+    stats: Arc<LinkStats>,
 }
 
 impl Default for LocalLink {
     fn default() -> Self {
-        let status = Arc::new(Status::default());
-        status.set_state(LinkState::Local);
-        Self { status }
+        let stats = Arc::new(LinkStats::default());
+        stats.set_state(LinkState::Local);
+        Self { stats }
     }
 }
 
@@ -62,8 +62,8 @@ impl Link for LocalLink {
         true
     }
 
-    fn status(&self) -> &Status {
-        &self.status
+    fn stats(&self) -> &LinkStats {
+        &self.stats
     }
 }
 

@@ -48,6 +48,18 @@ fn commands_of_a_map_travel_as_one() {
 }
 
 #[test]
+fn the_wire_is_that_of_version_2() {
+    let request = encoded(vec![Command::new("GET").key("k"), Command::new("TIME").read_only(true)]);
+    let wire: [&[u8]; 4] = [
+        b"\x02\x05\x05UNION\x00\x46\xe8\x07\x02",
+        b"\x01\x03GET\x01\x00\x01k\x01\x01",
+        b"\x01\x04TIME\x00\x01\x00\x00",
+        b"\x02\x00\x03",
+    ];
+    assert_eq!(request, wire.concat());
+}
+
+#[test]
 fn an_answer_reads_back() {
     let reduction = reduction(3);
     let partial = ReduceAnswer::decode(&answered().into(), &reduction, 3).unwrap();

@@ -1,0 +1,108 @@
+//! What travels over a link: a batch of commands one way, its delivery the other.
+
+use std::sync::Arc;
+
+use super::budget::Budget;
+use crate::command::{CommandRef, CommandSet};
+use crate::peer::{ReducedShare, Reduction};
+use crate::reply::Reply;
+use crate::resp::Protocol;
+
+/// All that one request has for one node; it travels in one write.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Batch {
+    /// The commands of the whole request.
+    pub commands: Arc<CommandSet>,
+    /// Which of them are for this node, in the order in which they run.
+    pub picks: Vec<u32>,
+    /// How the node is asked.
+    pub mode: Mode,
+    /// The protocol whose types the replies are to have.
+    pub protocol: Protocol,
+    /// The database to run in, for the node that we live in. Connections are in that of their endpoint.
+    pub database: i32,
+    /// The bytes of replies that the request may still take.
+    pub budget: Arc<Budget>,
+    /// What the replies are to come to, if the node itself may reduce them. A link that cannot have that done gives the
+    /// replies.
+    pub reduction: Option<Reduction>,
+}
+
+impl Batch {
+    /// Makes a batch of the picked ones of these commands, whose replies the budget pays for: in the mode
+    /// [`Plain`](Mode::Plain), in RESP3 and database 0, and nothing to be reduced.
+    pub fn new(commands: Arc<CommandSet>, picks: Vec<u32>, budget: Arc<Budget>) -> Self {
+        Self {
+            commands,
+            picks,
+            mode: Mode::default(),
+            protocol: Protocol::default(),
+            database: 0,
+            budget,
+            reduction: None,
+        }
+    }
+
+    /// Returns the commands for this node, in order.
+    pub fn picked(&self) -> impl ExactSizeIterator<Item = CommandRef<'_>> {
+        self.picks.iter().map(|&pick| self.commands.at(pick as usize))
+    }
+}
+
+/// What a connection must be told around a batch. The words go with the batch in one write and are taken back at its
+/// end, so that requests that share the connection do not see them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Mode {
+    /// Nothing.
+    #[default]
+    Plain,
+    /// Each command is preceded by `ASKING`, as an `ASK` redirect demands.
+    Asking,
+    /// A replica may answer for the keys of its primary: `READONLY` before, `READWRITE` after.
+    Replica,
+}
+
+/// What came back: the replies of the first commands of the batch, and why the rest has none.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct Delivery {
+    /// One reply for each command that was answered, in order. Fewer than asked only with a failure.
+    pub replies: Vec<Reply>,
+    /// Why the rest was not answered.
+    pub failure: Option<Failure>,
+    /// In place of all replies: what the node has reduced them to.
+    pub partial: Option<ReducedShare>,
+}
+
+impl Delivery {
+    /// Delivers a reply to each command of the batch.
+    pub fn of(replies: Vec<Reply>) -> Self {
+        Self { replies, ..Self::default() }
+    }
+
+    /// Delivers nothing but a failure.
+    pub fn failed(failure: Failure) -> Self {
+        Self { failure: Some(failure), ..Self::default() }
+    }
+
+    /// Delivers what the node has reduced its share to.
+    pub fn reduced(share: ReducedShare) -> Self {
+        Self { partial: Some(share), ..Self::default() }
+    }
+}
+
+/// Why a node did not answer.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Failure {
+    /// The node could not be reached, or refused us at the handshake; nothing was sent.
+    Unreachable(String),
+    /// The connection broke after the commands had left, wholly or in part.
+    Lost(String),
+    /// The replies grew past the request's budget.
+    TooBig,
+    /// The node does not reduce, or not now; nothing has run.
+    Declined,
+}

@@ -1,0 +1,89 @@
+//! How links connect.
+
+use std::time::Duration;
+
+use super::handshake::CredentialSource;
+use super::tls::TlsSource;
+
+/// Sets how links connect: at first within one second, without authentication, TLS or an inner command.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use rmr::{Credentials, Engine, LinkOptions, StaticList};
+///
+/// let links = LinkOptions::new()
+///     .connect_timeout(Duration::from_millis(300))
+///     .credentials(Credentials::new("reporting", "secret"));
+/// let engine = Engine::builder().provider(StaticList::parse("10.0.0.1:6379")?).links(links).build();
+/// # Ok::<_, rmr::Error>(())
+/// ```
+pub struct LinkOptions {
+    pub(super) connect_timeout: Box<dyn Fn() -> Duration + Send + Sync>,
+    pub(super) credentials: Option<Box<dyn CredentialSource>>,
+    pub(super) tls: Option<Box<dyn TlsSource>>,
+    pub(super) tls_by_default: bool,
+    pub(super) inner_command: Option<String>,
+}
+
+impl Default for LinkOptions {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Box::new(|| Duration::from_secs(1)),
+            credentials: None,
+            tls: None,
+            tls_by_default: true,
+            inner_command: None,
+        }
+    }
+}
+
+impl LinkOptions {
+    /// Makes the options that hold where nothing else is said.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Bounds the time that dialling, TLS and authentication may take together.
+    #[must_use]
+    pub fn connect_timeout(self, limit: Duration) -> Self {
+        self.connect_timeout_by(move || limit)
+    }
+
+    /// Bounds that time by a limit that is asked for anew at each connection.
+    #[must_use]
+    pub fn connect_timeout_by(mut self, limit: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
+        self.connect_timeout = Box::new(limit);
+        self
+    }
+
+    /// Authenticates with these credentials, where a list of hosts does not say with which.
+    #[must_use]
+    pub fn credentials(mut self, source: impl CredentialSource) -> Self {
+        self.credentials = Some(Box::new(source));
+        self
+    }
+
+    /// Speaks TLS with these certificates; without any, links use plain TCP.
+    #[must_use]
+    pub fn tls(mut self, source: impl TlsSource) -> Self {
+        self.tls = Some(Box::new(source));
+        self
+    }
+
+    /// Sets whether links speak TLS, if there are certificates, to nodes of which no list of hosts says it. Default:
+    /// `true`.
+    #[must_use]
+    pub fn tls_by_default(mut self, by_default: bool) -> Self {
+        self.tls_by_default = by_default;
+        self
+    }
+
+    /// Names the inner command by which nodes with the same module reduce their own share; without one, no node is asked
+    /// to.
+    #[must_use]
+    pub fn inner_command(mut self, name: impl Into<String>) -> Self {
+        self.inner_command = Some(name.into());
+        self
+    }
+}
