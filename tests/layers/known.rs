@@ -31,16 +31,6 @@ const CIRCLES: &[&[&str]] = &[
         "exec/scan.rs",
     ],
     &[
-        "link/alone.rs",
-        "link/dial.rs",
-        "link/driver.rs",
-        "link/handshake.rs",
-        "link/lane.rs",
-        "link/pool.rs",
-        "link/socket.rs",
-    ],
-    &["link/outgoing.rs", "link/watch.rs"],
-    &[
         "module/commands/batch.rs",
         "module/commands/exec.rs",
         "module/commands/explain.rs",
@@ -73,8 +63,7 @@ const CIRCLES: &[&[&str]] = &[
 
 const NAMES: &[&str] = &[
     "Batch", "Callback", "Caller", "Client", "Command", "FanOut", "Flight", "Gathered", "How", "Kind", "Known", "Map",
-    "Mode", "Number", "Open", "Outcome", "Outcomes", "Part", "Place", "Reader", "Reduced", "Run", "Running", "Server",
-    "Share", "Shared", "Words",
+    "Mode", "Number", "Outcome", "Outcomes", "Part", "Place", "Reduced", "Run", "Running", "Server", "Share", "Shared",
 ];
 
 fn is_circle(known: &[&str], finding: &Finding) -> bool {
