@@ -100,17 +100,17 @@ impl Sections {
         let (mut connected, mut failed, mut idle, mut in_flight) = (0, 0, 0, 0);
         let (mut connects, mut failures, mut late_replies) = (0, 0, 0);
         engine.each_link(|_, link| {
-            let status = link.stats();
-            match status.state() {
+            let stats = link.stats();
+            match stats.state() {
                 LinkState::Connected => connected += 1,
                 LinkState::Failed => failed += 1,
                 LinkState::Idle | LinkState::Connecting => idle += 1,
                 LinkState::Local => {}
             }
-            in_flight += status.in_flight.load(Relaxed) as u64;
-            connects += status.connects.load(Relaxed);
-            failures += status.failures.load(Relaxed);
-            late_replies += status.late_replies.load(Relaxed);
+            in_flight += stats.in_flight.load(Relaxed) as u64;
+            connects += stats.connects.load(Relaxed);
+            failures += stats.failures.load(Relaxed);
+            late_replies += stats.late_replies.load(Relaxed);
         });
         self.number(c"connected", connected);
         self.number(c"idle", idle);

@@ -164,7 +164,7 @@ async fn connections_that_died_while_idle_are_replaced_unseen() {
         }
         rmr::testing::eventually(Duration::from_secs(10), "the servers close what is idle", || {
             let mut open = 0;
-            let mut count = |link: &dyn Link| open += usize::from(link.status().state() == LinkState::Connected);
+            let mut count = |link: &dyn Link| open += usize::from(link.stats().state() == LinkState::Connected);
             clients.iter().for_each(|(client, _)| client.engine().each_link(|_, link| count(link)));
             open == 0
         });

@@ -121,7 +121,7 @@ async fn an_error_is_the_servers_and_leaves_the_connection_as_it_was() {
     }
     assert_eq!(client.execute(command("SADD key x")).await.unwrap().integer(), Some(1));
     let mut connects = 0;
-    client.engine().each_link(|_, link| connects += link.status().connects.load(std::sync::atomic::Ordering::Relaxed));
+    client.engine().each_link(|_, link| connects += link.stats().connects.load(std::sync::atomic::Ordering::Relaxed));
     assert!(connects <= 2, "{connects} connections to two hosts");
 }
 
