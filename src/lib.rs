@@ -105,6 +105,7 @@
 //! - `describe`: what the server says about its commands
 //! - `resp`: the wire format
 //! - `command`, `reply`, `combine`, `error`: the words everything is said in
+//! - `words`: enums that are words of a text
 
 mod client;
 mod combine;
@@ -133,6 +134,7 @@ mod shard;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod topology;
+mod words;
 
 pub use client::{Action, ByHost, Client, Mapping, Promise, Script, ScriptCall};
 pub use combine::Combine;

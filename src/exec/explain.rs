@@ -1,16 +1,18 @@
 //! What would be done for a command, and why. Nothing is sent.
 
 use super::merge::Merge;
-use super::plan::{self, Plan};
+use super::options::ExecOptions;
+use super::plan::{self, Keyed, Plan};
 use super::policy::Policy;
-use super::{How, Request};
+use super::request::DescribedCommand;
+use crate::command::Command;
 use crate::engine::{Engine, Targets};
 use crate::error::Error;
 use crate::reply::Reply;
 use crate::topology::Topology;
 
 /// A map of what is known, what follows from it, and which node would get what.
-pub(crate) async fn explain(engine: Engine, request: Request, how: How) -> Result<Reply, Error> {
+pub(crate) async fn explain(engine: Engine, request: DescribedCommand, how: ExecOptions) -> Result<Reply, Error> {
     let topology = engine.pinned_topology().await?;
     let policy = Policy::of(&request.description, &how.overrides);
     let mut lines: Vec<(Reply, Reply)> = vec![
@@ -24,18 +26,17 @@ pub(crate) async fn explain(engine: Engine, request: Request, how: How) -> Resul
         Err(error) => lines.push(("refused".into(), Reply::Error(error.to_line().into()))),
         Ok((plan, policy)) => {
             let parts = match &plan {
-                Plan::Keyed(parts) => {
-                    let owner = |part: &super::Part| engine.owner(&topology, &part.command).cloned();
-                    let placed = parts.iter().map(|part| Ok((owner(part)?, &part.command)));
-                    placed.collect::<Result<Vec<_>, Error>>()?
+                Plan::Keyed(keyed) => {
+                    let owned = |part: Command| Ok((engine.owner(&topology, &part)?.clone(), part));
+                    commands(&request, keyed).into_iter().map(owned).collect::<Result<Vec<_>, Error>>()?
                 }
                 Plan::Everywhere(targets) => {
                     let nodes = engine.targeted(&topology, targets)?;
-                    nodes.into_iter().map(|node| (node, &request.command)).collect()
+                    nodes.into_iter().map(|node| (node, request.command.clone())).collect()
                 }
                 Plan::One(node) => {
                     let nodes = engine.targeted(&topology, &Targets::Nodes(vec![node.clone()]))?;
-                    nodes.into_iter().map(|node| (node, &request.command)).collect()
+                    nodes.into_iter().map(|node| (node, request.command.clone())).collect()
                 }
                 Plan::Scan | Plan::RandomKey => Vec::new(),
             };
@@ -49,12 +50,20 @@ pub(crate) async fn explain(engine: Engine, request: Request, how: How) -> Resul
     Ok(Reply::Map(lines))
 }
 
-fn way(plan: &Plan, topology: &Topology) -> String {
+/// Returns the command of each part.
+fn commands(request: &DescribedCommand, keyed: &Keyed<'_>) -> Vec<Command> {
+    match &keyed.splitter {
+        Some(splitter) if keyed.parts.len() > 1 => keyed.parts.iter().map(|places| splitter.part(places)).collect(),
+        _ => vec![request.command.clone()],
+    }
+}
+
+fn way(plan: &Plan<'_>, topology: &Topology) -> String {
     let places = if topology.parts_slots() { "slot" } else { "host" };
     match plan {
-        Plan::Keyed(parts) if parts.len() == 1 => "unsplit, to the shard of its keys".into(),
-        Plan::Keyed(parts) => {
-            format!("split by {places} into {} parts; each part is atomic, the whole is not", parts.len())
+        Plan::Keyed(keyed) if keyed.parts.len() == 1 => "unsplit, to the shard of its keys".into(),
+        Plan::Keyed(keyed) => {
+            format!("split by {places} into {} parts; each part is atomic, the whole is not", keyed.parts.len())
         }
         Plan::Everywhere(Targets::All) => "to all nodes".into(),
         Plan::Everywhere(Targets::Primaries) => "to the primary of every shard that holds data".into(),

@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 
-use super::How;
-use super::plan::{Part, Plan};
+use super::options::ExecOptions;
+use super::part::Parts;
+use super::plan::Plan;
 use super::policy::{Policy, RequestPolicy, ResponsePolicy};
 use crate::engine::{Replies, ShardReply, Targets};
 use crate::error::Error;
@@ -27,9 +28,9 @@ pub(super) enum Merge {
 
 impl Merge {
     /// For any plan.
-    pub(super) fn of(plan: &Plan, policy: Policy, how: &How) -> Self {
+    pub(super) fn of(plan: &Plan<'_>, policy: Policy, how: &ExecOptions) -> Self {
         match plan {
-            Plan::Keyed(parts) => Self::of_parts(parts.len(), policy, how),
+            Plan::Keyed(keyed) => Self::of_parts(keyed.parts.len(), policy, how),
             Plan::Everywhere(targets) => Self::of_nodes(targets, policy, how),
             Plan::One(_) if how.with_nodes => Self::ByNode,
             Plan::One(_) => Self::AsItIs,
@@ -38,7 +39,7 @@ impl Merge {
     }
 
     /// For a command with keys that was sent in so many parts.
-    pub(super) fn of_parts(parts: usize, policy: Policy, how: &How) -> Self {
+    pub(super) fn of_parts(parts: usize, policy: Policy, how: &ExecOptions) -> Self {
         // With PARTIAL the reply must look the same wherever the keys are.
         let may_be_cut = how.partial && policy.request == RequestPolicy::MultiShard;
         match policy.response {
@@ -50,7 +51,7 @@ impl Merge {
     }
 
     /// For a command that all of these nodes run.
-    pub(super) fn of_nodes(targets: &Targets, policy: Policy, how: &How) -> Self {
+    pub(super) fn of_nodes(targets: &Targets, policy: Policy, how: &ExecOptions) -> Self {
         let is_one = match targets {
             Targets::Nodes(nodes) => nodes.len() == 1,
             Targets::Keys(keys) => keys.len() == 1,
@@ -68,7 +69,7 @@ impl Merge {
     }
 
     /// Does it, with the replies to these parts; to none where all nodes ran the same command.
-    pub(super) fn apply(self, parts: &[Part], replies: Replies) -> Result<Reply, Error> {
+    pub(super) fn apply(self, parts: &Parts, replies: Replies) -> Result<Reply, Error> {
         match self {
             Self::AsItIs | Self::OfPlan => Ok(first_success(replies)),
             Self::ByNode => Ok(by_node(replies)),
@@ -212,25 +213,23 @@ fn joined(replies: Replies) -> Reply {
     }
 }
 
-/// Each element to the place of its key.
-fn scattered(parts: &[Part], replies: Replies) -> Result<Reply, Error> {
-    let keys = parts.iter().map(|part| part.places.len()).sum();
-    let mut all = vec![Reply::Null; keys];
-    for (entry, part) in replies.into_iter().zip(parts) {
-        let node = entry.node.to_string();
+/// Puts each element in the place of its key.
+fn scattered(parts: &Parts, replies: Replies) -> Result<Reply, Error> {
+    let mut all = vec![Reply::Null; parts.keys()];
+    for (entry, places) in replies.into_iter().zip(parts.iter()) {
         match entry.result {
-            Ok(Reply::Array(elements)) if elements.len() == part.places.len() => {
-                for (element, &place) in elements.into_iter().zip(&part.places) {
+            Ok(Reply::Array(elements)) if elements.len() == places.len() => {
+                for (element, &place) in elements.into_iter().zip(places) {
                     all[place] = element;
                 }
             }
             Ok(other) => {
-                let found = format!("{} for {} keys", other.describe(), part.places.len());
-                return Err(Error::Mixed { reducer: "MERGE", found, node });
+                let found = format!("{} for {} keys", other.describe(), places.len());
+                return Err(Error::Mixed { reducer: "MERGE", found, node: entry.node.to_string() });
             }
             Err(error) => {
                 let error = Bytes::from(error.to_line());
-                part.places.iter().for_each(|&place| all[place] = Reply::Error(error.clone()));
+                places.iter().for_each(|&place| all[place] = Reply::Error(error.clone()));
             }
         }
     }
@@ -242,7 +241,6 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::command::Command;
     use crate::exec::policy::Source;
     use crate::topology::{Address, Node};
 
@@ -303,25 +301,27 @@ mod tests {
 
     #[test]
     fn a_failed_part_has_its_error_in_the_places_of_its_keys() {
-        let part = |places: &[usize]| Part { command: Command::new("MGET"), places: places.to_vec() };
+        let mut parts = Parts::default();
+        parts.push(&[0, 2]);
+        parts.push(&[1, 3]);
         let entries = vec![(1, Ok(list(&["a", "c"]))), (2, Err(oom(2)))];
-        let merged = Merge::InPlace.apply(&[part(&[0, 2]), part(&[1, 3])], replies(entries)).unwrap();
+        let merged = Merge::InPlace.apply(&parts, replies(entries)).unwrap();
         let error = Reply::Error(Bytes::from_static(b"RMRSHARD 10.0.0.1:2: OOM"));
         assert_eq!(merged, Reply::Array(vec!["a".into(), error.clone(), "c".into(), error]));
     }
 
     #[test]
     fn with_partial_the_shape_is_that_of_many_parts_wherever_the_keys_are() {
-        let partial = How { partial: true, ..How::default() };
-        let by_node = How { with_nodes: true, ..partial.clone() };
+        let partial = ExecOptions { partial: true, ..ExecOptions::default() };
+        let by_node = ExecOptions { with_nodes: true, ..partial.clone() };
         let mget = policy(RequestPolicy::MultiShard, ResponsePolicy::Default);
         let del = policy(RequestPolicy::MultiShard, ResponsePolicy::AggSum);
         let get = policy(RequestPolicy::Default, ResponsePolicy::Default);
         for (policy, how, one, many) in [
-            (mget, &How::default(), Merge::AsItIs, Merge::InPlace),
+            (mget, &ExecOptions::default(), Merge::AsItIs, Merge::InPlace),
             (mget, &partial, Merge::InPlace, Merge::InPlace),
             (mget, &by_node, Merge::ByNode, Merge::ByNode),
-            (del, &How::default(), Merge::AsItIs, Merge::ByPolicy(ResponsePolicy::AggSum)),
+            (del, &ExecOptions::default(), Merge::AsItIs, Merge::ByPolicy(ResponsePolicy::AggSum)),
             (del, &partial, Merge::ByPolicy(ResponsePolicy::AggSum), Merge::ByPolicy(ResponsePolicy::AggSum)),
             (del, &by_node, Merge::ByNode, Merge::ByNode),
         ] {

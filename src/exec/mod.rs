@@ -4,114 +4,89 @@
 //! server says about it ([`describe`]), which gives its [`policy`]. From that and the keys a [`plan`] is made, before
 //! anything is sent; many replies become one again in [`merge`]. [`explain`] shows all of this and sends nothing.
 
-mod cut;
 mod explain;
 mod glob;
 mod merge;
+mod options;
+mod part;
 mod plan;
 mod policy;
 mod random_key;
 mod reach;
+mod readable;
+mod request;
 mod scan;
 mod slots;
-
-use std::sync::Arc;
-
-use bytes::Bytes;
+mod split;
 
 pub(crate) use explain::explain;
 pub(crate) use merge::{by_node, failures};
+pub(crate) use options::ExecOptions;
 pub(crate) use policy::Overrides;
 pub(crate) use reach::Reach;
+pub(crate) use request::DescribedCommand;
 pub(crate) use scan::{Scan, scan};
 
 use crate::command::Command;
-pub(crate) use crate::describe::Description;
 use crate::describe::special::special;
-use crate::engine::{Engine, Options, Replies, ShardReply, Targets};
+use crate::engine::{Engine, Options, Replies, Targets};
 use crate::error::Error;
 use crate::reply::Reply;
-use crate::topology::Topology;
 use merge::Merge;
-use plan::{Part, Plan, may_cut};
+use part::Parts;
+use plan::{Keyed, Plan};
 use policy::{Policy, ResponsePolicy};
-
-/// A command, and what is known of it.
-#[derive(Debug, Clone)]
-pub(crate) struct Request {
-    /// The command as it was given, routed by its first key.
-    pub(crate) command: Command,
-    /// What the server says of it; of the subcommand, where it has such.
-    pub(crate) description: Arc<Description>,
-    /// Where its keys stand among the arguments.
-    pub(crate) keys: Vec<usize>,
-}
-
-/// What the caller wants.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct How {
-    /// These nodes, whatever the policy says.
-    pub(crate) targets: Option<Targets>,
-    /// Failures may be among the replies.
-    pub(crate) partial: bool,
-    /// The reply is a map of node to reply.
-    pub(crate) with_nodes: bool,
-    /// A write may be cut, and is then not atomic.
-    pub(crate) nonatomic: bool,
-    /// The command changes nothing: it is all the same how much of it was done. Known from its description.
-    pub(crate) is_read: bool,
-    /// The operator's word about policies.
-    pub(crate) overrides: Arc<Overrides>,
-}
+use readable::only_readable;
 
 /// Carries a command out. The deadline is that of the engine.
-pub(crate) async fn exec(engine: Engine, request: Request, how: How) -> Result<Reply, Error> {
+pub(crate) async fn exec(engine: Engine, request: DescribedCommand, how: ExecOptions) -> Result<Reply, Error> {
     let topology = engine.pinned_topology().await?;
-    let how = How { is_read: request.description.has_flag("readonly"), ..how };
+    let how = ExecOptions { is_read: request.description.has_flag("readonly"), ..how };
     let (plan, policy) = plan::plan(&engine, &topology, &request, &how)?;
     match plan {
-        Plan::Keyed(parts) => keyed(&engine, &topology, &request, &how, policy, parts).await,
-        Plan::Everywhere(targets) => everywhere(&engine, request.command, &how, policy, targets).await,
-        Plan::One(node) => everywhere(&engine, request.command, &how, policy, Targets::Nodes(vec![node])).await,
+        Plan::Keyed(keyed) => by_keys(&engine, &request, &how, policy, keyed).await,
+        Plan::Everywhere(targets) => everywhere(&engine, request.command.clone(), &how, policy, targets).await,
+        Plan::One(node) => everywhere(&engine, request.command.clone(), &how, policy, Targets::Nodes(vec![node])).await,
         Plan::Scan => scan(engine, Scan::parse(&request.command)?).await,
         Plan::RandomKey => random_key::random_key(engine).await,
     }
 }
 
 /// Sends the parts of a command, each to where its keys are.
-async fn keyed(
+async fn by_keys(
     engine: &Engine,
-    topology: &Topology,
-    request: &Request,
-    how: &How,
+    request: &DescribedCommand,
+    how: &ExecOptions,
     policy: Policy,
-    mut parts: Vec<Part>,
+    keyed: Keyed<'_>,
 ) -> Result<Reply, Error> {
-    let args: Vec<&[u8]> = request.command.args().collect();
-    let cutter = may_cut(topology, request, &args, how, policy).ok();
-    let can_be_cut = |part: &Part| cutter.is_some() && part.places.len() > 1;
-    let options = Options::keeping_failures(parts.iter().any(can_be_cut));
-    let commands: Vec<Command> = parts.iter().map(|part| part.command.clone()).collect();
-    let mut replies = engine.map(commands).with_options(options).await?;
-    if let Some(cutter) = &cutter
+    let Keyed { mut parts, splitter } = keyed;
+    let commands = match &splitter {
+        Some(splitter) if parts.len() > 1 => splitter.commands(&parts),
+        _ => vec![request.command.clone()].into(),
+    };
+    let may_split_more = splitter.is_some() && parts.has_several_keys_in_one();
+    let options = Options::keeping_failures(may_split_more);
+    let mut replies = engine.map_commands(commands).with_options(options).await?;
+    if let Some(splitter) = &splitter
         && replies.errors().any(|(_, error)| is_tryagain(error))
     {
         // Some keys of a slot have moved, some have not: key by key each finds its own.
         let mut entries = Vec::new();
-        let mut cut = Vec::new();
-        let mut single = Vec::new();
-        for (entry, part) in replies.into_iter().zip(parts) {
+        let mut done = Parts::default();
+        let mut single = Parts::default();
+        for (entry, places) in replies.into_iter().zip(parts.iter()) {
             if entry.result.as_ref().is_err_and(is_tryagain) {
-                single.extend(part.places.iter().map(|&place| cutter.part(vec![place])));
+                places.iter().for_each(|&place| single.push(&[place]));
             } else {
                 entries.push(entry);
-                cut.push(part);
+                done.push(places);
             }
         }
-        let commands: Vec<Command> = single.iter().map(|part| part.command.clone()).collect();
-        entries.extend(engine.map(commands).with_options(Options::keeping_failures(false)).await?);
-        cut.extend(single);
-        (replies, parts) = (entries.into_iter().collect(), cut);
+        let commands = engine.map_commands(splitter.commands(&single));
+        entries.extend(commands.with_options(Options::keeping_failures(false)).await?);
+        single.iter().for_each(|places| done.push(places));
+        (replies, parts) = (entries.into_iter().collect(), done);
     }
     match Merge::of_parts(parts.len(), policy, how) {
         Merge::AsItIs => one(replies),
@@ -120,7 +95,13 @@ async fn keyed(
     }
 }
 
-fn merged(request: &Request, how: &How, parts: &[Part], merge: Merge, replies: Replies) -> Result<Reply, Error> {
+fn merged(
+    request: &DescribedCommand,
+    how: &ExecOptions,
+    parts: &Parts,
+    merge: Merge,
+    replies: Replies,
+) -> Result<Reply, Error> {
     if !how.partial {
         // A write that was done in part must say so, and one that may have been done.
         let changes = request.description.has_flag("write") && replies.ok().next().is_some();
@@ -136,7 +117,7 @@ fn merged(request: &Request, how: &How, parts: &[Part], merge: Merge, replies: R
 }
 
 /// The merged replies; with PARTIAL beside the failures, but where these have places of their own in it.
-fn with_failures(how: &How, merge: Merge, parts: &[Part], replies: Replies) -> Result<Reply, Error> {
+fn with_failures(how: &ExecOptions, merge: Merge, parts: &Parts, replies: Replies) -> Result<Reply, Error> {
     if !how.partial || matches!(merge, Merge::InPlace | Merge::ByNode) {
         return merge.apply(parts, replies);
     }
@@ -148,7 +129,7 @@ fn with_failures(how: &How, merge: Merge, parts: &[Part], replies: Replies) -> R
 async fn everywhere(
     engine: &Engine,
     command: Command,
-    how: &How,
+    how: &ExecOptions,
     policy: Policy,
     targets: Targets,
 ) -> Result<Reply, Error> {
@@ -171,7 +152,7 @@ async fn everywhere(
             return Err(error);
         }
     }
-    with_failures(how, merge, &[], replies)
+    with_failures(how, merge, &Parts::default(), replies)
 }
 
 /// The answer of one node: its own words, errors too.
@@ -200,7 +181,7 @@ pub(crate) fn refusal(error: &Error) -> Option<Reply> {
 
 /// The first failure, unless failures are allowed; it says how much was done all the same. One that leaves open what was
 /// done says more than one that does not.
-fn incomplete(how: &How, replies: &Replies) -> Option<Error> {
+fn incomplete(how: &ExecOptions, replies: &Replies) -> Option<Error> {
     if how.partial {
         return None;
     }
@@ -218,26 +199,4 @@ fn incomplete(how: &How, replies: &Replies) -> Option<Error> {
 
 fn is_tryagain(error: &Error) -> bool {
     matches!(error, Error::Shard { message, .. } if message.starts_with(b"TRYAGAIN"))
-}
-
-/// Leaves of lists of keys those that the caller may read.
-async fn only_readable(engine: &Engine, replies: Replies) -> Result<Replies, Error> {
-    let mut kept: Vec<ShardReply> = Vec::with_capacity(replies.len());
-    for ShardReply { node, result } in replies {
-        let result = match result {
-            Ok(Reply::Array(keys)) => Ok(Reply::Array(readable(engine, keys).await?)),
-            other => other,
-        };
-        kept.push(ShardReply { node, result });
-    }
-    Ok(kept.into_iter().collect())
-}
-
-/// The keys that the caller may read.
-async fn readable(engine: &Engine, keys: Vec<Reply>) -> Result<Vec<Reply>, Error> {
-    let names: Vec<Bytes> = keys.iter().filter_map(Reply::bytes).map(Bytes::copy_from_slice).collect();
-    Ok(match engine.may_read(names).await? {
-        Some(verdicts) => keys.into_iter().zip(verdicts).filter_map(|(key, may)| may.then_some(key)).collect(),
-        None => keys,
-    })
 }

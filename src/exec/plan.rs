@@ -1,11 +1,11 @@
 //! What is to be done for a command, decided before anything is sent.
 
-use std::collections::HashMap;
-
-use super::cut::Cutter;
+use super::options::ExecOptions;
+use super::part::{Parts, keys_apart};
 use super::policy::{Policy, RequestPolicy};
-use super::{How, Request};
-use crate::command::{Command, printable};
+use super::request::DescribedCommand;
+use super::split::Splitter;
+use crate::command::printable;
 use crate::describe::special::Handler;
 use crate::engine::{Engine, Targets};
 use crate::error::Error;
@@ -13,9 +13,9 @@ use crate::topology::Topology;
 
 /// How a command is carried out.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Plan {
+pub(super) enum Plan<'r> {
     /// By its keys: as it is where they belong together, else in parts.
-    Keyed(Vec<Part>),
+    Keyed(Keyed<'r>),
     /// As it is, to many nodes.
     Everywhere(Targets),
     /// As it is, to one node; this one will do.
@@ -26,29 +26,35 @@ pub(super) enum Plan {
     RandomKey,
 }
 
-/// A command for some of the caller's keys.
+/// The parts of a keyed command, one for each group of keys that a node takes in one command.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Part {
-    pub(super) command: Command,
-    /// Which of the caller's keys it has, in order.
-    pub(super) places: Vec<usize>,
+pub(super) struct Keyed<'r> {
+    pub(super) parts: Parts,
+    /// What splits the command; `None` if it must not be split, and has one part.
+    pub(super) splitter: Option<Splitter<'r>>,
 }
 
 /// Decides.
 ///
 /// # Errors
 /// What cannot be done cluster-wide, with the reason and what to do instead.
-pub(super) fn plan(
+pub(super) fn plan<'r>(
     engine: &Engine,
     topology: &Topology,
-    request: &Request,
-    how: &How,
-) -> Result<(Plan, Policy), Error> {
+    request: &'r DescribedCommand,
+    how: &ExecOptions,
+) -> Result<(Plan<'r>, Policy), Error> {
     let policy = Policy::of(&request.description, &how.overrides);
     Ok((choose(engine, topology, request, how, policy)?, policy))
 }
 
-fn choose(engine: &Engine, topology: &Topology, request: &Request, how: &How, policy: Policy) -> Result<Plan, Error> {
+fn choose<'r>(
+    engine: &Engine,
+    topology: &Topology,
+    request: &'r DescribedCommand,
+    how: &ExecOptions,
+    policy: Policy,
+) -> Result<Plan<'r>, Error> {
     if let Some(targets) = &how.targets {
         return Ok(Plan::Everywhere(targets.clone()));
     }
@@ -77,47 +83,35 @@ fn choose(engine: &Engine, topology: &Topology, request: &Request, how: &How, po
     })
 }
 
-/// The parts of a keyed command: one for each group of keys that a node takes in one command.
-fn by_keys(
+/// Puts the keys together that belong together.
+fn by_keys<'r>(
     engine: &Engine,
     topology: &Topology,
-    request: &Request,
-    how: &How,
+    request: &'r DescribedCommand,
+    how: &ExecOptions,
     policy: Policy,
-) -> Result<Vec<Part>, Error> {
-    let args: Vec<&[u8]> = request.command.args().collect();
-    let mut groups: HashMap<usize, usize> = HashMap::new();
-    let mut places: Vec<Vec<usize>> = Vec::new();
-    for (place, &at) in request.keys.iter().enumerate() {
-        let group = *groups.entry(engine.key_group(topology, args[at])?).or_insert_with(|| {
-            places.push(Vec::new());
-            places.len() - 1
-        });
-        places[group].push(place);
-    }
-    if let [only] = places.as_mut_slice() {
-        return Ok(vec![Part { command: request.command.clone(), places: std::mem::take(only) }]);
-    }
-    let cutter = may_cut(topology, request, &args, how, policy)?;
-    Ok(places.into_iter().map(|places| cutter.part(places)).collect())
+) -> Result<Keyed<'r>, Error> {
+    let parts = Parts::of(engine, topology, request)?;
+    let splitter = splitter(topology, request, how, policy);
+    let splitter = if parts.len() == 1 { splitter.ok() } else { Some(splitter?) };
+    Ok(Keyed { parts, splitter })
 }
 
-/// What cuts the command.
+/// Returns what splits the command.
 ///
 /// # Errors
-/// Why it must not be cut.
-pub(super) fn may_cut<'a>(
+/// Why it must not be split.
+fn splitter<'r>(
     topology: &Topology,
-    request: &Request,
-    args: &'a [&'a [u8]],
-    how: &How,
+    request: &'r DescribedCommand,
+    how: &ExecOptions,
     policy: Policy,
-) -> Result<Cutter<'a>, Error> {
+) -> Result<Splitter<'r>, Error> {
     if policy.request != RequestPolicy::MultiShard {
         let hint = if topology.parts_slots() { ", so they must share a {hash tag}" } else { "" };
         return Err(keys_apart(topology, request, &format!("works on all its keys at once{hint}")));
     }
-    let cutter = Cutter::of(topology, request, args)?;
+    let splitter = Splitter::of(topology, request)?;
     let is_write = request.description.has_flag("write");
     let is_safe = request.description.special().is_some_and(|special| special.is_safe_to_split);
     if is_write && !how.nonatomic && !is_safe {
@@ -125,24 +119,14 @@ pub(super) fn may_cut<'a>(
         let why = format!("over several {places} is not atomic; RMR.EXEC NONATOMIC runs it in parts");
         return Err(keys_apart(topology, request, &why));
     }
-    Ok(cutter)
-}
-
-/// The refusal of a command whose keys must not be parted. Plain servers have no slots that keys could cross.
-pub(super) fn keys_apart(topology: &Topology, request: &Request, why: &str) -> Error {
-    let name = printable(request.description.name.to_ascii_uppercase().as_bytes());
-    if topology.parts_slots() {
-        Error::CrossSlot(format!("Keys in request don't hash to the same slot: {name} {why}"))
-    } else {
-        Error::Unroutable(format!("the keys of '{name}' are on several hosts: {name} {why}"))
-    }
+    Ok(splitter)
 }
 
 /// The node for a command that any node can answer: the one that we live in, where it can.
 ///
 /// # Errors
 /// Of a list of hosts, each has its own data: without a key nobody knows which one is meant.
-fn any_node(topology: &Topology, request: &Request) -> Result<String, Error> {
+fn any_node(topology: &Topology, request: &DescribedCommand) -> Result<String, Error> {
     if !topology.has_slots() {
         let name = printable(request.command.name());
         let why = "has no key that says which node it is for; name nodes with ON, NODE or KEY";

@@ -7,6 +7,7 @@
 use std::fmt;
 
 use crate::describe::Description;
+use crate::words::words;
 
 /// Where a command goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,26 +83,7 @@ pub(super) struct Policy {
     pub(super) source: Source,
 }
 
-macro_rules! words {
-    ($type:ty { $($variant:ident = $word:literal),* $(,)? }) => {
-        impl $type {
-            /// The word that the tips have for it; `default` for none.
-            pub(super) fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $word),* }
-            }
-
-            /// The policy of this word.
-            fn named(word: &str) -> Option<Self> {
-                match word { $($word => Some(Self::$variant),)* _ => None }
-            }
-
-            /// All words, for error texts.
-            const WORDS: &'static [&'static str] = &[$($word),*];
-        }
-    };
-}
-
-words!(RequestPolicy {
+words!(pub(super) RequestPolicy {
     AllNodes = "all_nodes",
     AllShards = "all_shards",
     MultiShard = "multi_shard",
@@ -109,7 +91,7 @@ words!(RequestPolicy {
     Default = "default",
 });
 
-words!(ResponsePolicy {
+words!(pub(super) ResponsePolicy {
     AllSucceeded = "all_succeeded",
     OneSucceeded = "one_succeeded",
     AggSum = "agg_sum",

@@ -5,7 +5,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 
-use super::readable;
+use super::readable::readable;
 use crate::command::Command;
 use crate::engine::{Engine, Targets};
 use crate::error::Error;

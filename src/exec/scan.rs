@@ -7,7 +7,8 @@
 
 use bytes::Bytes;
 
-use super::{glob, readable, slots};
+use super::readable::readable;
+use super::{glob, slots};
 use crate::command::{Command, printable};
 use crate::engine::{Engine, Targets};
 use crate::error::Error;

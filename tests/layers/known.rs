@@ -22,15 +22,6 @@ const CIRCLES: &[&[&str]] = &[
         "engine/way.rs",
     ],
     &[
-        "exec/cut.rs",
-        "exec/explain.rs",
-        "exec/merge.rs",
-        "exec/mod.rs",
-        "exec/plan.rs",
-        "exec/random_key.rs",
-        "exec/scan.rs",
-    ],
-    &[
         "module/commands/batch.rs",
         "module/commands/exec.rs",
         "module/commands/explain.rs",
@@ -62,8 +53,8 @@ const CIRCLES: &[&[&str]] = &[
 ];
 
 const NAMES: &[&str] = &[
-    "Batch", "Callback", "Caller", "Client", "Command", "FanOut", "Flight", "Gathered", "How", "Kind", "Known", "Map",
-    "Mode", "Number", "Outcome", "Outcomes", "Part", "Place", "Reduced", "Run", "Running", "Server", "Share", "Shared",
+    "Batch", "Callback", "Caller", "Client", "Command", "FanOut", "Flight", "Gathered", "Kind", "Known", "Map", "Mode",
+    "Number", "Outcome", "Outcomes", "Part", "Place", "Reduced", "Run", "Running", "Server", "Share", "Shared",
 ];
 
 fn is_circle(known: &[&str], finding: &Finding) -> bool {

@@ -1,13 +1,11 @@
 //! `RMR.EXEC`: any Redis command, as on a single server.
 
-use std::sync::Arc;
-
 use super::options::{self, Inner};
 use super::{Arg, Call, Spec};
 use crate::command::{Command, printable};
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::exec::{self, How, Request};
+use crate::exec::{self, DescribedCommand, ExecOptions};
 use crate::module::request::running::Work;
 use crate::module::server::call as in_process;
 use crate::module::server::user::key_positions;
@@ -75,8 +73,8 @@ pub(super) fn timed(engine: Engine, inner: &Inner<'_>) -> Engine {
     engine.with_timeout(inner.timeout.unwrap_or_else(|| engine.timeout()))
 }
 
-pub(super) fn how(inner: Inner<'_>) -> How {
-    How {
+pub(super) fn how(inner: Inner<'_>) -> ExecOptions {
+    ExecOptions {
         targets: inner.targets,
         partial: inner.partial,
         with_nodes: inner.with_nodes,
@@ -88,9 +86,9 @@ pub(super) fn how(inner: Inner<'_>) -> How {
 
 /// The inner command with what the server says of it. What it does not know, or knows to be incomplete, it refuses in
 /// its own words.
-pub(super) fn request(call: &Call<'_>, inner: &Inner<'_>) -> Result<Request, Refusal> {
+pub(super) fn request(call: &Call<'_>, inner: &Inner<'_>) -> Result<DescribedCommand, Refusal> {
     let args = inner.args;
-    let command = args[1..].iter().fold(Command::new(args[0]), Command::arg);
+    let mut command = args[1..].iter().fold(Command::new(args[0]), Command::arg);
     let description = catalog::description(call.ctx, &command).filter(|known| known.takes(args.len()));
     let Some(description) = description else {
         let is_known = catalog::description(call.ctx, &Command::new(args[0])).is_some();
@@ -103,14 +101,8 @@ pub(super) fn request(call: &Call<'_>, inner: &Inner<'_>) -> Result<Request, Ref
     keys.sort_unstable();
     keys.dedup();
     keys.extend(description.channel.filter(|&at| keys.is_empty() && at < args.len()));
-    let command = match keys.first() {
-        Some(&first) => {
-            let mark = |command: Command, (at, arg): (usize, &&[u8])| {
-                if at == first { command.key(arg) } else { command.arg(arg) }
-            };
-            args.iter().enumerate().skip(1).fold(Command::new(args[0]), mark)
-        }
-        None => command,
-    };
-    Ok(Request { command, description: Arc::clone(&description), keys })
+    if let Some(&first) = keys.first() {
+        command.route_by_argument(first);
+    }
+    Ok(DescribedCommand { command, description, keys })
 }

@@ -1,17 +1,18 @@
-//! Cutting a command of many keys into commands of some of them.
+//! Splitting a command of many keys into commands of some of them.
 //!
 //! Arguments before the first key go to every part, and so do those behind the last; a count of keys is written anew.
 
-use super::Request;
-use super::plan::{Part, keys_apart};
-use crate::command::Command;
+use super::part::{Parts, keys_apart};
+use super::request::DescribedCommand;
+use crate::command::{Command, CommandSet, PerKey};
 use crate::describe::Find;
 use crate::error::Error;
 use crate::topology::Topology;
 
-/// Cuts one command.
-pub(super) struct Cutter<'a> {
-    args: &'a [&'a [u8]],
+/// Splits one command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Splitter<'a> {
+    args: Vec<&'a [u8]>,
     /// Where the first key stands.
     first: usize,
     /// How many arguments belong to a key, itself included.
@@ -22,12 +23,13 @@ pub(super) struct Cutter<'a> {
     count_at: Option<usize>,
 }
 
-impl<'a> Cutter<'a> {
-    /// Learns how the keys stand.
+impl<'a> Splitter<'a> {
+    /// Finds out how the keys stand.
     ///
     /// # Errors
-    /// Why the command cannot be cut.
-    pub(super) fn of(topology: &Topology, request: &Request, args: &'a [&'a [u8]]) -> Result<Self, Error> {
+    /// Why the command cannot be split.
+    pub(super) fn of(topology: &Topology, request: &'a DescribedCommand) -> Result<Self, Error> {
+        let args: Vec<&[u8]> = request.command.args().collect();
         let [spec] = request.description.keys.as_slice() else {
             return Err(keys_apart(topology, request, "cannot be split, since its keys stand in several places"));
         };
@@ -61,18 +63,34 @@ impl<'a> Cutter<'a> {
         Ok(Self { args, first, step, end, count_at })
     }
 
-    /// The command for some of the keys.
-    pub(super) fn part(&self, places: Vec<usize>) -> Part {
-        let mut command = Command::new(self.args[0]);
-        for (at, arg) in self.args.iter().enumerate().take(self.first).skip(1) {
-            command = if Some(at) == self.count_at { command.arg(places.len()) } else { command.arg(arg) };
-        }
-        for place in &places {
+    /// Returns the command for some of the keys.
+    pub(super) fn part(&self, places: &[usize]) -> Command {
+        let mut command = self.before_keys(places.len());
+        for &place in places {
             let at = self.first + place * self.step;
             command = command.key(self.args[at]);
             command = self.args[at + 1..at + self.step].iter().fold(command, Command::arg);
         }
-        Part { command: self.args[self.end..].iter().fold(command, Command::arg), places }
+        self.args[self.end..].iter().fold(command, Command::arg)
+    }
+
+    /// Returns the commands for the parts. Those that differ in one key only are sent as one command for many keys.
+    pub(super) fn commands(&self, parts: &Parts) -> CommandSet {
+        if self.step > 1 || parts.has_several_keys_in_one() {
+            return parts.iter().map(|places| self.part(places)).collect::<Vec<_>>().into();
+        }
+        let keys = parts.iter().flatten().map(|place| self.args[self.first + place]);
+        let commands = PerKey::new(self.before_keys(1), keys);
+        self.args[self.end..].iter().fold(commands, PerKey::arg).into()
+    }
+
+    /// Returns the name and what stands before so many keys.
+    fn before_keys(&self, keys: usize) -> Command {
+        let mut command = Command::new(self.args[0]);
+        for (at, arg) in self.args.iter().enumerate().take(self.first).skip(1) {
+            command = if Some(at) == self.count_at { command.arg(keys) } else { command.arg(arg) };
+        }
+        command
     }
 }
 
@@ -85,7 +103,14 @@ mod tests {
     use crate::reply::Reply;
 
     /// A request for a command of which `COMMAND INFO` says that its keys begin at `begin` and stand as `kind` does.
-    fn request(line: &str, begin: i64, kind: &str, numbers: &[(&str, i64)], flags: &[&str], keys: &[usize]) -> Request {
+    fn request(
+        line: &str,
+        begin: i64,
+        kind: &str,
+        numbers: &[(&str, i64)],
+        flags: &[&str],
+        keys: &[usize],
+    ) -> DescribedCommand {
         let map = |pairs: &[(&str, Reply)]| {
             Reply::Map(pairs.iter().map(|(name, value)| (Reply::from(*name), value.clone())).collect())
         };
@@ -110,25 +135,29 @@ mod tests {
             Reply::Array(vec![]),
         ]);
         let description = Arc::new(Description::parse(&row).unwrap());
-        Request { command, description, keys: keys.to_vec() }
+        DescribedCommand { command, description, keys: keys.to_vec() }
     }
 
     /// `MSETEX numkeys key value [key value ...] [NX | XX] [EX seconds ...]`, as Redis 8.4 describes it.
-    fn msetex(line: &str, keys: &[usize]) -> Request {
+    fn msetex(line: &str, keys: &[usize]) -> DescribedCommand {
         request(line, 1, "keynum", &[("keynumidx", 0), ("firstkey", 1), ("keystep", 2)], &["OW", "UPDATE"], keys)
     }
 
     /// The command for each of these groups of keys.
-    fn cut(request: &Request, groups: &[&[usize]]) -> Result<Vec<String>, String> {
+    fn cut(request: &DescribedCommand, groups: &[&[usize]]) -> Result<Vec<String>, String> {
         let args: Vec<&[u8]> = request.command.args().collect();
-        let cutter =
-            Cutter::of(&Topology::with_slots("test", Vec::new()), request, &args).map_err(|error| error.to_string())?;
-        let parts = groups.iter().map(|group| cutter.part(group.to_vec()));
-        let shown = parts.zip(groups).map(|(part, group)| {
-            assert_eq!(part.places, *group);
+        let topology = Topology::with_slots("test", Vec::new());
+        let splitter = Splitter::of(&topology, request).map_err(|error| error.to_string())?;
+        let mut parts = Parts::default();
+        groups.iter().for_each(|group| parts.push(group));
+        let all = splitter.commands(&parts);
+        assert_eq!(all.len(), groups.len());
+        let shown = groups.iter().zip(all.iter()).map(|(group, command)| {
+            let part = splitter.part(group);
+            assert_eq!(part, command.command().into_owned(), "all at once they are what each is by itself");
             let first = request.keys[group[0]];
-            assert_eq!(part.command.routing_key(), Some(args[first]), "a part is routed by its first key");
-            part.command.to_string()
+            assert_eq!(part.routing_key(), Some(args[first]), "a part is routed by its first key");
+            part.to_string()
         });
         Ok(shown.collect())
     }
@@ -178,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_in_a_range_are_cut_without_a_count() {
+    fn keys_in_a_range_are_split_without_a_count() {
         let numbers = [("lastkey", -1), ("keystep", 2), ("limit", 0)];
         let request = request("MSET a 1 b 2 c 3", 1, "range", &numbers, &["OW"], &[1, 3, 5]);
         assert_eq!(cut(&request, &[&[0, 1], &[2]]).unwrap(), ["MSET a 1 b 2", "MSET c 3"]);

@@ -1,0 +1,23 @@
+//! What the caller wants of a command that is run cluster-wide.
+
+use std::sync::Arc;
+
+use super::policy::Overrides;
+use crate::engine::Targets;
+
+/// What the caller wants.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ExecOptions {
+    /// Sends the command to these nodes, whatever the policy says.
+    pub(crate) targets: Option<Targets>,
+    /// Allows failures among the replies.
+    pub(crate) partial: bool,
+    /// Asks for a map of node to reply.
+    pub(crate) with_nodes: bool,
+    /// Allows a write to be split, which is then not atomic.
+    pub(crate) nonatomic: bool,
+    /// Says that the command changes nothing: it is all the same how much of it was done. Known from its description.
+    pub(crate) is_read: bool,
+    /// The operator's word about policies.
+    pub(crate) overrides: Arc<Overrides>,
+}
