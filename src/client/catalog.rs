@@ -4,22 +4,18 @@
 //! Each name is asked for once and kept. Any server will do, so several are asked and the first to answer is heard: one
 //! that is down or slow does not hold up commands for others.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
 use super::deliver::Item;
 use crate::command::{Command, printable};
-use crate::describe::Description;
+use crate::describe::{Catalogue, CommandSource, Description};
 use crate::engine::{Engine, Options};
 use crate::error::Error;
 use crate::reply::Reply;
 use crate::topology::Node;
-
-/// Names beyond this many are asked for again and again; a server has some 400.
-const MOST_NAMES: usize = 4096;
 
 /// How many servers are asked at once.
 const ASKED_AT_ONCE: usize = 3;
@@ -27,12 +23,12 @@ const ASKED_AT_ONCE: usize = 3;
 /// What is known of commands. Shared by all clones of a client.
 #[derive(Default)]
 pub(super) struct Catalog {
-    known: Mutex<HashMap<Box<[u8]>, Known>>,
+    known: Catalogue<Routing>,
 }
 
 /// What is known of a command, and what of that is asked for each time that it is sent.
 #[derive(Clone)]
-struct Known {
+struct Routing {
     description: Arc<Description>,
     only_reads: bool,
     may_block: bool,
@@ -40,8 +36,8 @@ struct Known {
     only_key_at: Option<usize>,
 }
 
-impl Known {
-    fn new(description: Arc<Description>) -> Self {
+impl From<Arc<Description>> for Routing {
+    fn from(description: Arc<Description>) -> Self {
         Self {
             only_reads: description.has_flag("readonly"),
             may_block: description.has_flag("blocking"),
@@ -50,14 +46,16 @@ impl Known {
             description,
         }
     }
+}
 
+impl Routing {
     /// What is known of the subcommand, where there are such.
     fn of_subcommand(&self, command: &Command) -> Option<Self> {
         if self.description.subcommands.is_empty() {
             return None;
         }
         let subcommand = command.args().nth(1).and_then(|name| self.description.subcommand(name).cloned());
-        subcommand.map(Self::new)
+        subcommand.map(Self::from)
     }
 }
 
@@ -86,7 +84,7 @@ impl Catalog {
     /// reason; all that only read are marked as such.
     pub(super) async fn route(&self, engine: &Engine, items: &mut [Item]) -> Routed {
         let mut ignorance = None;
-        let mut last: Option<(Vec<u8>, Option<Known>)> = None;
+        let mut last: Option<(Vec<u8>, Option<Routing>)> = None;
         let mut routed = Routed::default();
         let mut open = Vec::new();
         for place in 0..items.len() {
@@ -94,11 +92,11 @@ impl Catalog {
             let name = items[place].command.name();
             if last.as_ref().is_none_or(|(last, _)| last != name) {
                 let name = name.to_vec();
-                let mut known = self.known(&name);
+                let mut known = self.known.get(&name);
                 if known.is_none() && ignorance.is_none() {
                     // Once for all names.
                     ignorance = Some(self.learn(engine, &items[place..]).await.err());
-                    known = self.known(&name);
+                    known = self.known.get(&name);
                 }
                 last = Some((name, known));
             }
@@ -132,41 +130,24 @@ impl Catalog {
 
     /// Asks for what is not known yet of these commands.
     async fn learn(&self, engine: &Engine, items: &[Item]) -> Result<(), Error> {
-        let mut missing = HashSet::new();
-        {
-            let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-            let mut last: &[u8] = &[];
-            for item in items {
-                let name = item.command.name();
-                if name != last && !known.contains_key(name) {
-                    missing.insert(name);
-                }
-                last = name;
-            }
-        }
-        if missing.is_empty() {
-            return Ok(());
-        }
-        let names: Vec<&[u8]> = missing.into_iter().collect();
-        let question = names.iter().fold(Command::new("COMMAND").arg("INFO"), Command::arg).read_only(true);
-        let answer = ask(engine, vec![question]).await?.pop().unwrap_or(Ok(Reply::Null))?;
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        for (name, row) in names.into_iter().zip(answer.elements().unwrap_or_default()) {
-            // What is unknown now, a module that is loaded later may bring.
-            let Some(description) = Description::parse(row) else { continue };
-            if known.len() < MOST_NAMES {
-                known.insert(name.into(), Known::new(Arc::new(description)));
-            }
+        let missing = self.known.missing(items.iter().map(|item| item.command.name()));
+        if !missing.is_empty() {
+            self.known.learn(&OverLinks(engine), &missing).await?;
         }
         Ok(())
     }
+}
 
-    fn known(&self, name: &[u8]) -> Option<Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+/// The servers of an engine, the first of which to answer is heard.
+struct OverLinks<'a>(&'a Engine);
+
+impl CommandSource for OverLinks<'_> {
+    async fn ask(&self, question: Command) -> Result<Reply, Error> {
+        ask(self.0, vec![question]).await?.pop().unwrap_or(Ok(Reply::Null))
     }
 }
 
-fn look(known: Option<&Known>, item: &mut Item) -> Found {
+fn look(known: Option<&Routing>, item: &mut Item) -> Found {
     let command = &mut item.command;
     let Some(known) = known else {
         let name = printable(command.name());
@@ -175,7 +156,8 @@ fn look(known: Option<&Known>, item: &mut Item) -> Found {
         )));
     };
     let of_subcommand = known.of_subcommand(command);
-    let Known { description, only_reads, may_block, runs_code, only_key_at } = of_subcommand.as_ref().unwrap_or(known);
+    let Routing { description, only_reads, may_block, runs_code, only_key_at } =
+        of_subcommand.as_ref().unwrap_or(known);
     let ready = Found::Ready { may_block: *may_block };
     command.set_read_only(command.is_read_only() || *only_reads);
     if command.is_routed_apart() || !item.is_by_own_key {
@@ -190,8 +172,7 @@ fn look(known: Option<&Known>, item: &mut Item) -> Found {
         return ready;
     }
     let args: Vec<&[u8]> = command.args().collect();
-    let Some(mut keys) = description.key_positions(&args) else { return Found::AskServer };
-    keys.extend(description.channel.filter(|&at| keys.is_empty() && at < args.len()));
+    let Some(keys) = description.keys_by_specs(&args) else { return Found::AskServer };
     let Some(&first) = keys.first() else { return Found::Refused(no_key(command)) };
     if keys.iter().any(|&at| args[at] != args[first]) {
         return Found::Refused(several_keys(command, keys.len()));

@@ -1,9 +1,12 @@
 //! What the server says about a command: arity, flags, tips, key specifications. Read from `COMMAND INFO`.
 
+mod catalogue;
 #[cfg_attr(not(feature = "module"), allow(dead_code, reason = "rights and proxy mode are the module's"))]
 pub(crate) mod special;
 
 use std::sync::Arc;
+
+pub(crate) use catalogue::{Catalogue, CommandSource};
 
 use crate::reply::Reply;
 
@@ -132,10 +135,32 @@ impl Description {
         }
     }
 
-    /// The positions of all keys in a command of these arguments, its name included; `None` if only the server can tell.
-    pub(crate) fn key_positions(&self, args: &[&[u8]]) -> Option<Vec<usize>> {
+    /// Returns the positions of all keys in a command of these arguments, its name included; `None` if only the server can
+    /// tell. An argument that has a slot stands in for a key where there is none.
+    pub(crate) fn keys_by_specs(&self, args: &[&[u8]]) -> Option<Vec<usize>> {
         let places = self.places.as_ref()?;
-        Some(places.iter().flat_map(|place| place.positions(args)).collect())
+        Some(self.in_order(places.iter().flat_map(|place| place.positions(args)).collect(), args.len()))
+    }
+
+    /// Returns the positions of all keys, and asks the server for them only where its specifications do not say it all.
+    pub(crate) fn keys(&self, args: &[&[u8]], ask: impl FnOnce() -> Vec<usize>) -> Vec<usize> {
+        self.keys_by_specs(args).unwrap_or_else(|| self.in_order(ask(), args.len()))
+    }
+
+    fn in_order(&self, mut keys: Vec<usize>, count: usize) -> Vec<usize> {
+        keys.sort_unstable();
+        keys.dedup();
+        keys.extend(self.channel.filter(|&at| keys.is_empty() && at < count));
+        keys
+    }
+
+    /// Returns the description of a command with these arguments, those behind the name: of its subcommand, where it has
+    /// such. `None` if there is no such subcommand.
+    pub(crate) fn of_call<'a>(self: Arc<Self>, mut args: impl Iterator<Item = &'a [u8]>) -> Option<Arc<Self>> {
+        match args.next() {
+            Some(subcommand) if !self.subcommands.is_empty() => self.subcommand(subcommand).cloned(),
+            _ => Some(self),
+        }
     }
 
     /// Reads one row of `COMMAND INFO`; `None` for the null that stands for an unknown command.
@@ -183,7 +208,6 @@ impl Description {
     }
 
     /// Whether it may be called with so many arguments, its name included.
-    #[cfg(any(feature = "module", test))]
     pub(crate) fn takes(&self, count: usize) -> bool {
         let count = count as i64;
         if self.arity >= 0 { count == self.arity } else { count >= -self.arity }

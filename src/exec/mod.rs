@@ -24,7 +24,7 @@ pub(crate) use merge::{by_node, failures};
 pub(crate) use options::ExecOptions;
 pub(crate) use policy::Overrides;
 pub(crate) use reach::Reach;
-pub(crate) use request::DescribedCommand;
+pub(crate) use request::{DescribedCommand, Undescribed};
 pub(crate) use scan::{Scan, scan};
 
 use crate::command::Command;

@@ -1,9 +1,10 @@
-//! A command with what is known of it.
+//! A command with what is known of it, made of what the caller has typed.
 
 use std::sync::Arc;
 
 use crate::command::Command;
-use crate::describe::Description;
+use crate::describe::{Catalogue, CommandSource, Description};
+use crate::error::Error;
 
 /// A command, and what is known of it.
 #[derive(Debug, Clone)]
@@ -14,4 +15,45 @@ pub(crate) struct DescribedCommand {
     pub(crate) description: Arc<Description>,
     /// Where its keys stand among the arguments.
     pub(crate) keys: Vec<usize>,
+}
+
+/// Why a command is not described.
+#[derive(Debug)]
+pub(crate) enum Undescribed {
+    /// The server knows the name, but not with such arguments.
+    BadArguments(Command),
+    /// The server knows no command of this name.
+    Unknown(Command),
+    /// The server has not said anything about it.
+    NoAnswer(Error),
+}
+
+impl DescribedCommand {
+    /// Describes a command by what the source says of it. `find_keys` asks the server where the keys stand, where that does
+    /// not follow from the description.
+    ///
+    /// # Errors
+    /// Why the command is not described.
+    pub(crate) async fn of(
+        args: &[&[u8]],
+        catalogue: &Catalogue,
+        source: &impl CommandSource,
+        find_keys: impl FnOnce() -> Vec<usize>,
+    ) -> Result<Self, Undescribed> {
+        let mut command = args[1..].iter().fold(Command::new(args[0]), Command::arg);
+        let whole = match catalogue.look_up(source, args[0]).await {
+            Ok(Some(whole)) => whole,
+            Ok(None) => return Err(Undescribed::Unknown(command)),
+            Err(error) => return Err(Undescribed::NoAnswer(error)),
+        };
+        let of_call = whole.of_call(args[1..].iter().copied());
+        let Some(description) = of_call.filter(|description| description.takes(args.len())) else {
+            return Err(Undescribed::BadArguments(command));
+        };
+        let keys = description.keys(args, find_keys);
+        if let Some(&first) = keys.first() {
+            command.route_by_argument(first);
+        }
+        Ok(Self { command, description, keys })
+    }
 }

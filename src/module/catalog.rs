@@ -2,17 +2,17 @@
 //!
 //! Asked once for each name with `COMMAND INFO`, and kept. On the main thread only.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-use foldhash::fast::RandomState;
+use futures_util::FutureExt;
 
 use super::server::api::Ctx;
 use super::server::call;
 use crate::command::Command;
 use crate::command::CommandRef;
-use crate::describe::Description;
+use crate::describe::{Catalogue, CommandSource, Description};
+use crate::error::Error;
+use crate::reply::Reply;
 
 /// What matters of a command's flags.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -33,36 +33,31 @@ pub(super) struct Facts {
     pub(super) is_of_module: bool,
 }
 
-/// Names beyond this many are asked for again and again; the server has some 400.
-const MOST_NAMES: usize = 4096;
+static KNOWN: LazyLock<Catalogue> = LazyLock::new(Catalogue::default);
 
-thread_local! {
-    static KNOWN: RefCell<HashMap<Vec<u8>, Arc<Description>, RandomState>> = RefCell::default();
+/// Asks this server, in process.
+pub(super) struct InProcess(pub(super) Ctx);
+
+impl CommandSource for InProcess {
+    async fn ask(&self, question: Command) -> Result<Reply, Error> {
+        Ok(call::run(self.0, &question))
+    }
 }
 
-/// What the server says about this command; for one with subcommands, about the subcommand. `None` if it knows no such
-/// command.
+/// Returns what is known of this server's commands.
+pub(super) fn known() -> &'static Catalogue {
+    &KNOWN
+}
+
+/// Returns what the server says about this command; for one with subcommands, about the subcommand. `None` if it knows no
+/// such command.
 pub(super) fn description(ctx: Ctx, command: &Command) -> Option<Arc<Description>> {
-    let whole = of_name(ctx, command.name())?;
-    match command.args().nth(1) {
-        Some(subcommand) if !whole.subcommands.is_empty() => whole.subcommand(subcommand).cloned(),
-        _ => Some(whole),
-    }
+    of_name(ctx, command.name())?.of_call(command.args().skip(1))
 }
 
 fn of_name(ctx: Ctx, name: &[u8]) -> Option<Arc<Description>> {
-    if let Some(known) = KNOWN.with_borrow(|known| known.get(name).cloned()) {
-        return Some(known);
-    }
-    let rows = call::run(ctx, &Command::new("COMMAND").arg("INFO").arg(name));
-    // What is unknown now, a module that is loaded later may bring.
-    let description = Arc::new(Description::parse(rows.elements()?.first()?)?);
-    KNOWN.with_borrow_mut(|known| {
-        if known.len() < MOST_NAMES {
-            known.insert(name.to_vec(), description.clone());
-        }
-    });
-    Some(description)
+    // In process nothing is waited for.
+    KNOWN.look_up(&InProcess(ctx), name).now_or_never()?.ok()?
 }
 
 /// The flags of this command; for one with subcommands, of the subcommand.
@@ -115,5 +110,5 @@ fn read(description: &Description) -> Facts {
 
 /// Forgets everything: this module is unloaded, or others with their commands have come or gone.
 pub(super) fn forget() {
-    KNOWN.with_borrow_mut(HashMap::clear);
+    KNOWN.forget();
 }

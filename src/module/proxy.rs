@@ -20,6 +20,7 @@ use super::server::api::Ctx;
 use super::server::filter::{self, Filter, Filtered};
 use super::server::main_thread;
 use crate::command::Command;
+use crate::describe::Catalogue;
 use crate::describe::special::{self, InProxyMode, Special};
 use crate::error::Error;
 use crate::exec::Reach;
@@ -49,8 +50,7 @@ struct Proxy {
     placement: Placement,
     filter: Filter,
     clients: HashMap<u64, Client>,
-    /// By name, in the letters that it was typed in.
-    known: HashMap<Vec<u8>, Arc<Known>>,
+    known: Catalogue<Arc<Known>>,
 }
 
 /// What is kept of a client.
@@ -120,11 +120,11 @@ pub(super) fn enter(mode: Mode) -> Result<(), String> {
         if let Some(proxy) = proxy {
             proxy.mode = mode;
             proxy.placement = placement;
-            proxy.known.clear();
+            proxy.known.forget();
             return Ok(());
         }
         let filter = Filter::register(ctx, see, forget_client).ok_or("the server refuses a command filter")?;
-        let (clients, known) = (HashMap::new(), HashMap::new());
+        let (clients, known) = (HashMap::new(), Catalogue::default());
         *proxy = Some(Proxy { mode, placement, filter, clients, known });
         Ok(())
     })
@@ -148,7 +148,7 @@ fn edit(change: impl FnOnce(&mut Proxy)) {
 
 /// What is known about commands may be wrong now.
 pub(super) fn forget_commands() {
-    edit(|proxy| proxy.known.clear());
+    edit(|proxy| proxy.known.forget());
 }
 
 fn forget_client(id: u64) {
@@ -280,19 +280,13 @@ fn is_in_multi(id: u64, client: Client) -> bool {
 
 /// What is to be done about commands of this name; `None` if the server knows none.
 fn known(ctx: Ctx, name: &[u8]) -> Option<Arc<Known>> {
-    /// Names beyond this many are looked at again and again.
-    const MOST_NAMES: usize = 4096;
-    let kept = PROXY.with_borrow(|proxy| proxy.as_ref()?.known.get(name).cloned());
+    let kept = PROXY.with_borrow(|proxy| proxy.as_ref()?.known.get(name));
     if kept.is_some() {
         return kept;
     }
     let kind = if ctx.flags().is_busy() { None } else { kind(ctx, name) }?;
     let known = Arc::new(Known { kind, name: CString::new(name).ok()? });
-    edit(|proxy| {
-        if proxy.known.len() < MOST_NAMES {
-            proxy.known.insert(name.to_vec(), known.clone());
-        }
-    });
+    edit(|proxy| proxy.known.keep(name, known.clone()));
     Some(known)
 }
 

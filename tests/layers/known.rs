@@ -53,7 +53,7 @@ const CIRCLES: &[&[&str]] = &[
 ];
 
 const NAMES: &[&str] = &[
-    "Batch", "Callback", "Caller", "Client", "Command", "FanOut", "Flight", "Gathered", "Kind", "Known", "Map", "Mode",
+    "Batch", "Callback", "Caller", "Client", "Command", "FanOut", "Flight", "Gathered", "Kind", "Map", "Mode",
     "Number", "Outcome", "Outcomes", "Part", "Place", "Reduced", "Run", "Running", "Server", "Share", "Shared",
 ];
 

@@ -1,15 +1,18 @@
 //! `RMR.EXEC`: any Redis command, as on a single server.
 
+use futures_util::FutureExt;
+
 use super::options::{self, Inner};
 use super::{Arg, Call, Spec};
 use crate::command::{Command, printable};
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::exec::{self, DescribedCommand, ExecOptions};
+use crate::exec::{self, DescribedCommand, ExecOptions, Undescribed};
+use crate::module::catalog::{self, InProcess};
+use crate::module::config;
 use crate::module::request::running::Work;
 use crate::module::server::call as in_process;
 use crate::module::server::user::key_positions;
-use crate::module::{catalog, config};
 use crate::reply::Reply;
 
 pub(super) const SPEC: Spec = Spec {
@@ -84,25 +87,27 @@ pub(super) fn how(inner: Inner<'_>) -> ExecOptions {
     }
 }
 
-/// The inner command with what the server says of it. What it does not know, or knows to be incomplete, it refuses in
-/// its own words.
+/// Returns the inner command with what the server says of it. What it does not know, or knows to be incomplete, it refuses
+/// in its own words.
 pub(super) fn request(call: &Call<'_>, inner: &Inner<'_>) -> Result<DescribedCommand, Refusal> {
-    let args = inner.args;
-    let mut command = args[1..].iter().fold(Command::new(args[0]), Command::arg);
-    let description = catalog::description(call.ctx, &command).filter(|known| known.takes(args.len()));
-    let Some(description) = description else {
-        let is_known = catalog::description(call.ctx, &Command::new(args[0])).is_some();
-        let unknown = (!is_known).then(|| printable(args[0]));
-        return Err(Refusal { words: in_process::run(call.ctx, &command), unknown });
+    let find_keys = || {
+        let argv = &call.argv[call.argv.len() - inner.args.len()..];
+        // SAFETY: the arguments of the call that is being served.
+        unsafe { key_positions(call.ctx, argv) }
     };
-    let argv = &call.argv[call.argv.len() - args.len()..];
-    // SAFETY: the arguments of the call that is being served.
-    let mut keys = unsafe { key_positions(call.ctx, argv) };
-    keys.sort_unstable();
-    keys.dedup();
-    keys.extend(description.channel.filter(|&at| keys.is_empty() && at < args.len()));
-    if let Some(&first) = keys.first() {
-        command.route_by_argument(first);
+    let source = InProcess(call.ctx);
+    let described = DescribedCommand::of(inner.args, catalog::known(), &source, find_keys).now_or_never();
+    let refused = |command: &Command, unknown| Refusal { words: in_process::run(call.ctx, command), unknown };
+    match described {
+        Some(Ok(request)) => Ok(request),
+        Some(Err(Undescribed::BadArguments(command))) => Err(refused(&command, None)),
+        Some(Err(Undescribed::Unknown(command))) => Err(refused(&command, Some(printable(inner.args[0])))),
+        Some(Err(Undescribed::NoAnswer(error))) => {
+            Err(Refusal { words: Reply::Error(error.to_line().into()), unknown: None })
+        }
+        // In process nothing is waited for.
+        None => {
+            Err(Refusal { words: Reply::Error("ERR the server has not described the command".into()), unknown: None })
+        }
     }
-    Ok(DescribedCommand { command, description, keys })
 }
