@@ -28,7 +28,7 @@ pub(crate) struct Description {
     /// The commands of a container.
     pub(crate) subcommands: Vec<Arc<Description>>,
     /// Where its keys stand, if that can be told from its arguments alone; `None` if only the server can.
-    pub(crate) places: Option<Vec<Place>>,
+    pub(crate) places: Option<Vec<KeyPlace>>,
     /// Where an argument stands that is no key, but has a slot all the same: the channel of `SPUBLISH`.
     pub(crate) channel: Option<usize>,
 }
@@ -63,7 +63,7 @@ pub(crate) enum Find {
 
 /// Where one group of keys stands among the arguments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct KeyPlace {
     /// Where to begin.
     begin: usize,
     extent: Extent,
@@ -80,7 +80,7 @@ enum Extent {
     Counted { count_at: usize, first: usize },
 }
 
-impl Place {
+impl KeyPlace {
     /// Reads a key specification; `None` if it does not say it all.
     fn parse(spec: &Reply) -> Option<Self> {
         let part = |name: &str, kind: &[u8]| {
@@ -130,7 +130,7 @@ impl Description {
     /// Where the only key of any such command stands, if that is always the same place, as it is for most of them.
     pub(crate) fn only_key_at(&self) -> Option<usize> {
         match self.places.as_deref()? {
-            [Place { begin, extent: Extent::To { last: 0, .. }, .. }] => Some(*begin),
+            [KeyPlace { begin, extent: Extent::To { last: 0, .. }, .. }] => Some(*begin),
             _ => None,
         }
     }
@@ -175,7 +175,7 @@ impl Description {
         // Modules may find their keys by code of their own, whatever their specifications say.
         let only_server_knows =
             flags.iter().any(|flag| flag == "movablekeys") && flags.iter().any(|flag| flag == "module");
-        let places = if only_server_knows { None } else { specs().map(Place::parse).collect() };
+        let places = if only_server_knows { None } else { specs().map(KeyPlace::parse).collect() };
         Some(Self {
             name: text(row.first()?)?.to_ascii_lowercase(),
             arity: row.get(1)?.integer()?,
@@ -298,7 +298,7 @@ mod tests {
     #[test]
     fn keys_are_found_by_position_and_by_count() {
         let positions = |kind: &str, numbers: &[(&str, i64)], line: &str| -> Vec<usize> {
-            let place = Place::parse(&spec(kind, numbers)).unwrap();
+            let place = KeyPlace::parse(&spec(kind, numbers)).unwrap();
             let args: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
             place.positions(&args).collect()
         };
@@ -315,7 +315,7 @@ mod tests {
         for odd in ["ZUNION 0", "ZUNION 3 a", "ZUNION x a", "ZUNION", "ZUNION -1 a", "ZUNION 99999999999 a"] {
             assert_eq!(positions("keynum", &counted, odd), [0; 0], "{odd}");
         }
-        assert_eq!(Place::parse(&spec("unknown", &[])), None);
+        assert_eq!(KeyPlace::parse(&spec("unknown", &[])), None);
     }
 
     #[test]

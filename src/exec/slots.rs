@@ -34,7 +34,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 const MOST_FAILURES: usize = 3;
 
 /// A slot, and the node where it is looked for.
-type Place = (usize, Arc<Node>);
+type SlotAtNode = (usize, Arc<Node>);
 
 /// All keys of some slots.
 ///
@@ -78,7 +78,7 @@ struct Search<'a> {
     salt: u64,
     found: Vec<Bytes>,
     /// Slots that are to be looked for at a node.
-    again: Vec<Place>,
+    again: Vec<SlotAtNode>,
     /// Slots that are to be looked for where a topology has them: a fresh one, but at the start.
     lost: Vec<usize>,
     /// The last thing that was in the way.
@@ -89,7 +89,7 @@ struct Search<'a> {
 
 impl Search<'_> {
     /// Where slots are looked for now.
-    async fn places(&mut self, is_first: bool) -> Result<Vec<Place>, Error> {
+    async fn places(&mut self, is_first: bool) -> Result<Vec<SlotAtNode>, Error> {
         let mut places = std::mem::take(&mut self.again);
         let lost = std::mem::take(&mut self.lost);
         if lost.is_empty() {
@@ -104,13 +104,13 @@ impl Search<'_> {
         Ok(places)
     }
 
-    async fn placed(&self, slots: &[usize]) -> Result<Vec<Place>, Error> {
+    async fn placed(&self, slots: &[usize]) -> Result<Vec<SlotAtNode>, Error> {
         let place = |topology: &Topology, slot| Ok((slot, self.engine.owner(topology, &self.probe(slot))?.clone()));
         self.engine.by_topology(|topology| slots.iter().map(|&slot| place(topology, slot)).collect()).await
     }
 
     /// Reads slots that are at one node each. Gives those that are on the move, or may be.
-    async fn look(&mut self, places: Vec<Place>) -> Result<Vec<Place>, Error> {
+    async fn look(&mut self, places: Vec<SlotAtNode>) -> Result<Vec<SlotAtNode>, Error> {
         let commands = places.iter().flat_map(|(slot, node)| {
             [self.probe(*slot), list(*slot), self.probe(*slot)].map(|command| (node.clone(), command))
         });
@@ -134,7 +134,7 @@ impl Search<'_> {
     }
 
     /// Reads slots that move from one node to another.
-    async fn look_in_both(&mut self, places: Vec<Place>) -> Result<(), Error> {
+    async fn look_in_both(&mut self, places: Vec<SlotAtNode>) -> Result<(), Error> {
         let commands = places.iter().flat_map(|(slot, node)| {
             [epoch(), self.probe(*slot), list(*slot), self.probe(*slot)].map(|command| (node.clone(), command))
         });
@@ -188,7 +188,7 @@ impl Search<'_> {
     }
 
     /// Decides where a slot is looked for next that could not be read.
-    fn sent_on<'s>(&mut self, place: Place, said: impl IntoIterator<Item = &'s Said>) -> Result<(), Error> {
+    fn sent_on<'s>(&mut self, place: SlotAtNode, said: impl IntoIterator<Item = &'s Said>) -> Result<(), Error> {
         let (slot, mut node) = place;
         let mut is_lost = false;
         for said in said {
@@ -234,7 +234,7 @@ impl Search<'_> {
 
 /// A slot that is read at the node that it leaves, and then at the one that it goes to.
 struct Moving {
-    place: Place,
+    place: SlotAtNode,
     to: Arc<Node>,
     began: Reply,
     keys: HashSet<Bytes>,

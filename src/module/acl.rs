@@ -20,13 +20,13 @@ use crate::topology::BoxFuture;
 
 /// Lets pass what the caller may do.
 pub(super) struct CallersRights {
-    caller: Arc<Caller>,
+    caller: Arc<CallingUser>,
     /// A script calls. Whether it may write is not to be found out, so it may not.
     is_script: bool,
 }
 
 /// Who calls.
-enum Caller {
+enum CallingUser {
     /// May do everything: all commands on all keys and channels, or the server itself.
     Unrestricted,
     /// This user, whose rights are looked at for each command.
@@ -37,10 +37,10 @@ impl CallersRights {
     /// The rights of whoever runs the command of this context.
     pub(super) fn of(ctx: Ctx) -> Self {
         let caller = match ctx.user_name() {
-            None => Caller::Unrestricted,
+            None => CallingUser::Unrestricted,
             Some(name) => match User::named(&name).and_then(|user| user.rules()) {
-                Some(rules) if allow_everything(&rules) => Caller::Unrestricted,
-                _ => Caller::Named(name),
+                Some(rules) if allow_everything(&rules) => CallingUser::Unrestricted,
+                _ => CallingUser::Named(name),
             },
         };
         Self { caller: Arc::new(caller), is_script: ctx.flags().is_script() }
@@ -64,7 +64,7 @@ impl Gate for CallersRights {
         /// So many take a small part of a turn.
         const AT_ONCE: usize = 256;
         Box::pin(async move {
-            let Caller::Named(name) = &*self.caller else { return Ok(None) };
+            let CallingUser::Named(name) = &*self.caller else { return Ok(None) };
             let mut verdicts = Vec::with_capacity(keys.len());
             for keys in keys.chunks(AT_ONCE) {
                 let (name, keys) = (name.clone(), keys.to_vec());
@@ -80,10 +80,10 @@ impl Gate for CallersRights {
 }
 
 /// Lets all commands pass or none. Those that only read are marked as such.
-fn check(ctx: Ctx, caller: &Caller, is_script: bool, mut commands: CommandSet) -> Result<CommandSet, Error> {
+fn check(ctx: Ctx, caller: &CallingUser, is_script: bool, mut commands: CommandSet) -> Result<CommandSet, Error> {
     let restricted = match caller {
-        Caller::Unrestricted => None,
-        Caller::Named(name) => Some(Restricted { name, user: User::named(name).ok_or_else(|| gone(name))? }),
+        CallingUser::Unrestricted => None,
+        CallingUser::Named(name) => Some(Restricted { name, user: User::named(name).ok_or_else(|| gone(name))? }),
     };
     let mut known = catalog::InTurn::default();
     commands.mark(|command| {

@@ -53,8 +53,8 @@ const CIRCLES: &[&[&str]] = &[
 ];
 
 const NAMES: &[&str] = &[
-    "Batch", "Callback", "Caller", "Client", "Command", "FanOut", "Flight", "Gathered", "Kind", "Map", "Mode",
-    "Number", "Outcome", "Outcomes", "Part", "Place", "Reduced", "Run", "Running", "Server", "Share", "Shared",
+    "Batch", "Callback", "Client", "Command", "FanOut", "Flight", "Gathered", "Kind", "Map", "Mode", "Number",
+    "Outcome", "Outcomes", "Part", "Reduced", "Run", "Running", "Server", "Share", "Shared",
 ];
 
 fn is_circle(known: &[&str], finding: &Finding) -> bool {
