@@ -70,6 +70,7 @@ impl<T: Clone> Catalogue<T> {
     }
 
     /// Forgets everything: commands may have come or gone, or mean something else.
+    #[cfg_attr(not(feature = "module"), allow(dead_code, reason = "only a server is told of that"))]
     pub(crate) fn forget(&self) {
         self.names().clear();
     }

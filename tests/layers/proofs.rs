@@ -145,7 +145,7 @@ fn a_name_that_two_types_have_is_found() {
         "fn f() { struct Plan; }",
         "mod inner { pub struct Plan<T> { of: T } }",
     ] {
-        assert_eq!(check(&[first, ("exec/plan.rs", line)]), [twice.clone()], "{line}");
+        assert_eq!(check(&[first, ("exec/plan.rs", line)]), std::slice::from_ref(&twice), "{line}");
     }
     for line in
         ["impl Iterator for X { type Plan = u8; }", "trait X { type Plan; }", "fn Plan() {}", "use engine::Plan;"]
