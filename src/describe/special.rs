@@ -5,11 +5,6 @@
 //! is special. Whoever treats a command differently asks this table: the engine (what must not go over connections that
 //! all requests share), `RMR.EXEC` (what has no meaning cluster-wide), proxy mode and the checks of rights.
 
-use std::collections::HashMap;
-use std::sync::LazyLock;
-
-use foldhash::fast::RandomState;
-
 use super::Description;
 use crate::command::Command;
 
@@ -281,57 +276,50 @@ const FAMILIES: &[(&str, Option<&str>, &str)] = &[
     ("himport|", None, BOUND),
 ];
 
-/// The rows of a name: its own, and those of its subcommands.
-#[derive(Default)]
-struct Rows {
-    own: Option<&'static Special>,
-    subcommands: Vec<(&'static str, &'static Special)>,
-}
+/// The table in the order of its names.
+static ROWS: [Special; TABLE.len()] = sorted();
 
-/// The table by name, in lower case.
-static ROWS: LazyLock<HashMap<&'static [u8], Rows, RandomState>> = LazyLock::new(|| {
-    let mut rows: HashMap<&'static [u8], Rows, RandomState> = HashMap::default();
-    for special in TABLE {
-        match special.name.split_once('|') {
-            None => rows.entry(special.name.as_bytes()).or_default().own = Some(special),
-            Some((name, subcommand)) => {
-                rows.entry(name.as_bytes()).or_default().subcommands.push((subcommand, special));
-            }
+const fn sorted() -> [Special; TABLE.len()] {
+    let mut rows = [row(""); TABLE.len()];
+    let mut count = 0;
+    while count < TABLE.len() {
+        let mut at = count;
+        while at > 0 && is_before(TABLE[count].name.as_bytes(), rows[at - 1].name.as_bytes()) {
+            rows[at] = rows[at - 1];
+            at -= 1;
         }
+        rows[at] = TABLE[count];
+        count += 1;
     }
     rows
-});
+}
 
-impl Rows {
-    /// Returns the rows of this name, in whatever letters.
-    fn of(name: &[u8]) -> Option<&'static Self> {
-        /// More than the longest name of the table has.
-        const ROOM: usize = 24;
-        let mut room = [0; ROOM];
-        let lower = room.get_mut(..name.len())?;
-        lower.copy_from_slice(name);
-        lower.make_ascii_lowercase();
-        ROWS.get(&*lower)
+const fn is_before(name: &[u8], other: &[u8]) -> bool {
+    let mut at = 0;
+    while at < name.len() && at < other.len() {
+        if name[at] != other[at] {
+            return name[at] < other[at];
+        }
+        at += 1;
     }
+    name.len() < other.len()
+}
 
-    /// Returns the row of a subcommand.
-    fn subcommand(&self, name: &[u8]) -> Option<&'static Special> {
-        let is_it = |(known, _): &&(&str, _)| name.eq_ignore_ascii_case(known.as_bytes());
-        self.subcommands.iter().find(is_it).map(|(_, special)| *special)
-    }
+/// Finds a row by its name, in whatever letters.
+fn find(name: impl Iterator<Item = u8> + Clone) -> Option<&'static Special> {
+    let name = name.map(|byte| byte.to_ascii_lowercase());
+    let at = ROWS.binary_search_by(|row| row.name.bytes().cmp(name.clone())).ok()?;
+    Some(&ROWS[at])
 }
 
 /// Returns the row of a command, or of a subcommand as in `client|reply`; `None` if nothing is special about it.
 pub(crate) fn special(name: &[u8]) -> Option<&'static Special> {
-    match memchr::memchr(b'|', name) {
-        None => Rows::of(name)?.own,
-        Some(at) => Rows::of(&name[..at])?.subcommand(&name[at + 1..]),
-    }
+    find(name.iter().copied())
 }
 
 /// Returns the row of a command's subcommand.
 pub(crate) fn special_subcommand(name: &[u8], subcommand: &[u8]) -> Option<&'static Special> {
-    Rows::of(name)?.subcommand(subcommand)
+    find(name.iter().chain(b"|").chain(subcommand).copied())
 }
 
 /// Returns why connections that all requests share cannot carry this command; `None` if they can.
@@ -340,25 +328,20 @@ pub(crate) fn why_not_shared(command: &Command) -> Option<&'static str> {
     if is_of_rmr(name) {
         return Some(RECURSION);
     }
-    let rows = Rows::of(name)?;
     let mut args = command.args().skip(1);
-    if let Some(own) = rows.own
-        && own.not_shared.is_some()
-    {
-        return own.why_not_shared(args);
+    match special(name).filter(|own| own.is_whole_command()) {
+        Some(own) if own.not_shared.is_some() => own.why_not_shared(args),
+        _ => special_subcommand(name, args.next()?)?.why_not_shared(args),
     }
-    if rows.subcommands.is_empty() {
-        return None;
-    }
-    rows.subcommand(args.next()?)?.why_not_shared(args)
 }
 
 /// Tells whether [`why_not_shared`] depends on more of a command than its name.
 pub(crate) fn differs_by_arguments(name: &[u8]) -> bool {
-    Rows::of(name).is_some_and(|rows| {
-        let own = rows.own.is_some_and(|own| own.not_shared.is_some() && own.not_shared_when != When::Always);
-        own || rows.subcommands.iter().any(|(_, special)| special.not_shared.is_some())
-    })
+    let own = special(name).is_some_and(|own| own.not_shared.is_some() && own.not_shared_when != When::Always);
+    let start = name.iter().chain(b"|").map(u8::to_ascii_lowercase);
+    let from = ROWS.partition_point(|row| row.name.bytes().lt(start.clone()));
+    let mut subcommands = ROWS[from..].iter().take_while(|row| row.name.bytes().take(name.len() + 1).eq(start.clone()));
+    own || subcommands.any(|row| row.not_shared.is_some())
 }
 
 /// Tells whether the command reads keys that its arguments do not name, as `SORT` does with `BY` or `GET`.
@@ -418,8 +401,20 @@ mod tests {
             let found = special(row.name.to_ascii_uppercase().as_bytes()).unwrap();
             assert_eq!(found.name, row.name);
         }
-        assert!(special(b"get").is_none() && special(b"client|list").is_none());
+        assert!(ROWS.is_sorted_by_key(|row| row.name));
+        assert!(special(b"get").is_none() && special(b"client|list").is_none() && special(b"").is_none());
+        assert_eq!(special_subcommand(b"Client", b"REPLY"), special(b"client|reply"));
         assert!(special(b"a name that is longer than all that there are").is_none());
+    }
+
+    #[test]
+    fn some_commands_differ_by_their_arguments() {
+        for name in ["CLIENT", "function", "MODULE", "script", "XREAD", "xreadgroup"] {
+            assert!(differs_by_arguments(name.as_bytes()), "{name}");
+        }
+        for name in ["GET", "BLPOP", "CLUSTER", "ACL", "CLIEN", "CLIENTS", "client|reply", "zzz", ""] {
+            assert!(!differs_by_arguments(name.as_bytes()), "{name}");
+        }
     }
 
     #[test]
