@@ -107,6 +107,8 @@
 //! - `command`, `reply`, `combine`, `error`: the words everything is said in
 //! - `words`: enums that are words of a text
 
+#![deny(unsafe_code)]
+
 mod client;
 mod combine;
 mod command;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::catalog::{self, Facts};
-use super::server::api::{Ctx, OwnedString};
+use super::server::context::Ctx;
 use super::server::main_thread;
 use super::server::user::{Permission, User};
 use crate::command::printable;
@@ -35,7 +35,7 @@ enum CallingUser {
 
 impl CallersRights {
     /// The rights of whoever runs the command of this context.
-    pub(super) fn of(ctx: Ctx) -> Self {
+    pub(super) fn of(ctx: Ctx<'_>) -> Self {
         let caller = match ctx.user_name() {
             None => CallingUser::Unrestricted,
             Some(name) => match User::named(&name).and_then(|user| user.rules()) {
@@ -68,7 +68,7 @@ impl Gate for CallersRights {
             let mut verdicts = Vec::with_capacity(keys.len());
             for keys in keys.chunks(AT_ONCE) {
                 let (name, keys) = (name.clone(), keys.to_vec());
-                let look = move |_| {
+                let look = move |_: Ctx<'_>| {
                     let user = User::named(&name).ok_or_else(|| gone(&name))?;
                     Ok::<_, Error>(keys.iter().map(|key| user.may_read(key)).collect::<Vec<bool>>())
                 };
@@ -80,7 +80,7 @@ impl Gate for CallersRights {
 }
 
 /// Lets all commands pass or none. Those that only read are marked as such.
-fn check(ctx: Ctx, caller: &CallingUser, is_script: bool, mut commands: CommandSet) -> Result<CommandSet, Error> {
+fn check(ctx: Ctx<'_>, caller: &CallingUser, is_script: bool, mut commands: CommandSet) -> Result<CommandSet, Error> {
     let restricted = match caller {
         CallingUser::Unrestricted => None,
         CallingUser::Named(name) => Some(Restricted { name, user: User::named(name).ok_or_else(|| gone(name))? }),
@@ -113,8 +113,8 @@ struct Restricted<'a> {
 }
 
 impl Restricted<'_> {
-    fn check(&self, ctx: Ctx, command: CommandRef<'_>, facts: Facts) -> Result<(), Error> {
-        let args: Vec<OwnedString> = command.args().map(OwnedString::new).collect();
+    fn check(&self, ctx: Ctx<'_>, command: CommandRef<'_>, facts: Facts) -> Result<(), Error> {
+        let args: Vec<&[u8]> = command.args().collect();
         let (user, name) = (printable(self.name), printable(command.name()));
         let denied = |why: String| Err(Error::NoPermission(format!("user {user} may not run '{name}'{why}")));
         match self.user.may_run(ctx, &args) {

@@ -6,8 +6,8 @@ use std::sync::{Arc, LazyLock};
 
 use futures_util::FutureExt;
 
-use super::server::api::Ctx;
 use super::server::call;
+use super::server::context::Ctx;
 use crate::command::Command;
 use crate::command::CommandRef;
 use crate::describe::{Catalogue, CommandSource, Description};
@@ -36,9 +36,9 @@ pub(super) struct Facts {
 static KNOWN: LazyLock<Catalogue> = LazyLock::new(Catalogue::default);
 
 /// Asks this server, in process.
-pub(super) struct InProcess(pub(super) Ctx);
+pub(super) struct InProcess<'a>(pub(super) Ctx<'a>);
 
-impl CommandSource for InProcess {
+impl CommandSource for InProcess<'_> {
     async fn ask(&self, question: Command) -> Result<Reply, Error> {
         Ok(call::run(self.0, &question))
     }
@@ -51,17 +51,17 @@ pub(super) fn known() -> &'static Catalogue {
 
 /// Returns what the server says about this command; for one with subcommands, about the subcommand. `None` if it knows no
 /// such command.
-pub(super) fn description(ctx: Ctx, command: &Command) -> Option<Arc<Description>> {
+pub(super) fn description(ctx: Ctx<'_>, command: &Command) -> Option<Arc<Description>> {
     of_name(ctx, command.name())?.of_call(command.args().skip(1))
 }
 
-fn of_name(ctx: Ctx, name: &[u8]) -> Option<Arc<Description>> {
+fn of_name(ctx: Ctx<'_>, name: &[u8]) -> Option<Arc<Description>> {
     // In process nothing is waited for.
     KNOWN.look_up(&InProcess(ctx), name).now_or_never()?.ok()?
 }
 
 /// The flags of this command; for one with subcommands, of the subcommand.
-pub(super) fn facts(ctx: Ctx, command: CommandRef<'_>) -> Facts {
+pub(super) fn facts(ctx: Ctx<'_>, command: CommandRef<'_>) -> Facts {
     let Some(whole) = of_name(ctx, command.name()) else {
         return Facts { is_write: true, may_replicate: true, ..Facts::default() };
     };
@@ -79,7 +79,7 @@ pub(super) struct InTurn {
 }
 
 impl InTurn {
-    pub(super) fn facts(&mut self, ctx: Ctx, command: CommandRef<'_>) -> Facts {
+    pub(super) fn facts(&mut self, ctx: Ctx<'_>, command: CommandRef<'_>) -> Facts {
         if let Some((name, facts)) = &self.last
             && name == command.name()
         {

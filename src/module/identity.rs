@@ -6,7 +6,7 @@
 //! certificate that was renewed need no restart.
 
 use super::config;
-use super::server::api::Ctx;
+use super::server::context::Ctx;
 use super::server::{call, main_thread};
 use crate::error::Error;
 use crate::link::{CredentialSource, Credentials, TlsSource};
@@ -25,7 +25,7 @@ impl CredentialSource for ServersOwn {
     }
 }
 
-fn find(ctx: Ctx) -> Vec<Credentials> {
+fn find(ctx: Ctx<'_>) -> Vec<Credentials> {
     let mut found = Vec::new();
     if let Some(secret) = ctx.internal_secret() {
         found.push(Credentials::internal(secret));

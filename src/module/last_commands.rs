@@ -10,8 +10,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::server::api::{self, Ctx};
 use super::server::call;
+use super::server::context::{self, Ctx};
 use crate::command::Command;
 use crate::reply::Reply;
 
@@ -31,7 +31,7 @@ pub(super) fn note(name: &CStr) {
 ///
 /// # Errors
 /// If a reply has not left one of them; none is closed then.
-pub(super) fn close(ctx: Ctx) -> Result<(), String> {
+pub(super) fn close(ctx: Ctx<'_>) -> Result<(), String> {
     let ours = commands_of_this_module(ctx);
     let list = asked(ctx, &Command::new("CLIENT").arg("LIST"));
     let list = String::from_utf8_lossy(list.bytes().unwrap_or_default());
@@ -52,10 +52,10 @@ pub(super) fn close(ctx: Ctx) -> Result<(), String> {
 }
 
 /// What this module has registered, its author's commands too, which only the server knows.
-fn commands_of_this_module(ctx: Ctx) -> Vec<Vec<u8>> {
+fn commands_of_this_module(ctx: Ctx<'_>) -> Vec<Vec<u8>> {
     let mut commands = names().clone();
     let modules = asked(ctx, &Command::new("MODULE").arg("LIST"));
-    if let Some(name) = api::own_file().and_then(|file| name_of_module(&modules, &file)) {
+    if let Some(name) = context::own_file().and_then(|file| name_of_module(&modules, &file)) {
         let listed = asked(ctx, &Command::new("COMMAND").arg("LIST").arg("FILTERBY").arg("MODULE").arg(name));
         commands.extend(listed.elements().unwrap_or_default().iter().filter_map(|name| Some(name.bytes()?.to_vec())));
     }
@@ -75,7 +75,7 @@ fn name_of_module<'a>(modules: &'a Reply, file: &[u8]) -> Option<&'a [u8]> {
 }
 
 /// What the server answers. Commands that it was told to call something else cannot be called.
-fn asked(ctx: Ctx, command: &Command) -> Reply {
+fn asked(ctx: Ctx<'_>, command: &Command) -> Reply {
     let reply = call::run(ctx, command);
     if let Reply::Error(why) = &reply {
         let (command, why) = (String::from_utf8_lossy(command.name()), String::from_utf8_lossy(why));

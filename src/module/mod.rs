@@ -4,6 +4,7 @@
 //! [`fan_out`] or [`run`] in a command. `librmr.so` itself is [`load`] and [`unregister`].
 
 mod acl;
+mod apply;
 mod catalog;
 mod commands;
 mod config;
@@ -15,12 +16,12 @@ mod local;
 mod peer;
 mod proxy;
 mod request;
+#[allow(unsafe_code, reason = "the one folder that speaks to the server")]
 mod server;
 mod setup;
 mod state;
 
 use std::borrow::Cow;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use redis_module::{Context, RedisResult, RedisString, RedisValue, Status, raw};
@@ -33,12 +34,12 @@ use crate::command::Command;
 use crate::engine::{Engine, Reducer};
 use crate::error::Error;
 use crate::reply::Reply;
-use acl::CallersRights;
 use event_loop::registry;
-use request::reply::Client;
+use request::caller;
+use request::reply::ReplyWriter;
 use request::running::{self, GoesOn};
-use server::api::{self, Ctx, ReplyTo};
-use server::{log, main_thread};
+use server::context::Ctx;
+use server::{api, log, main_thread};
 
 impl Argument for RedisString {
     fn to_argument(&self) -> Cow<'_, [u8]> {
@@ -56,9 +57,8 @@ pub fn register(ctx: &Context, setup: Setup) -> Result<(), Error> {
             "this server is too old for rmr: it has no {name}; use Redis 7.0 or newer"
         )));
     }
-    let ctx = Ctx(ctx.ctx);
-    let before = main_thread::set_detached(ctx.detached().0);
-    debug_assert!(before.is_null(), "registered twice");
+    let ctx = Ctx::of(ctx);
+    main_thread::open(ctx);
     log::install();
     ctx.subscribe(raw::REDISMODULE_EVENT_REPLICATION_ROLE_CHANGED, 1, on_change);
     ctx.subscribe(raw::REDISMODULE_EVENT_CLUSTER_SLOT_MIGRATION, 1, on_change);
@@ -75,7 +75,7 @@ pub fn register(ctx: &Context, setup: Setup) -> Result<(), Error> {
 /// Ends the engine and all its threads. To be called in the module's `deinit`; on [`Status::Err`] the module must not
 /// be unloaded, and the server's log says why.
 pub fn unregister(ctx: &Context) -> Status {
-    let log = Ctx(ctx.ctx);
+    let log = Ctx::of(ctx);
     let refuse = |why: String| {
         log.log(c"warning", &format!("not unloaded: {why}"));
         Status::Err
@@ -96,20 +96,17 @@ pub fn unregister(ctx: &Context) -> Status {
     registry::close();
     proxy::leave(log);
     catalog::forget();
-    let detached = Ctx(main_thread::set_detached(std::ptr::null_mut()));
-    if !detached.0.is_null() {
-        detached.free_detached();
-    }
+    main_thread::close();
     Status::Ok
 }
 
 /// Everything that `librmr.so` does when it is loaded: settings, commands, `INFO rmr`, engine.
 pub fn load(ctx: &Context, args: &[RedisString]) -> Status {
-    let log = Ctx(ctx.ctx);
+    let log = Ctx::of(ctx);
     let args: Vec<&[u8]> = args.iter().map(RedisString::as_slice).collect();
     let loaded = register(ctx, Setup::new().inner_command("RMR.INNER").heeding_pushdown())
         .map_err(|error| error.to_string())
-        .and_then(|()| config::register(log, &args))
+        .and_then(|()| apply::register(log, &args))
         .and_then(|()| commands::register(log));
     match loaded {
         Ok(()) => {
@@ -175,57 +172,32 @@ where
 }
 
 fn serve(ctx: &Context, request: impl FnOnce(Engine) -> running::Work) -> RedisResult {
-    let ctx = Ctx(ctx.ctx);
-    match main_thread::enter(ctx, || caller_engine(ctx)) {
+    let ctx = Ctx::of(ctx);
+    match main_thread::enter(ctx, || caller::engine(ctx)) {
         Ok(engine) => running::serve(ctx, request(engine), GoesOn::OnRuntime),
-        Err(error) => Client { to: ReplyTo(ctx.0), is_resp3: false }.send(&Err(error)),
+        Err(error) => ReplyWriter { to: ctx.reply_to(), is_resp3: false }.send(&Err(error)),
     }
     Ok(RedisValue::NoReply)
 }
 
-/// The engine as the caller of a command may use it: within its rights, in its database, and without waiting where it
-/// cannot wait.
-fn caller_engine(ctx: Ctx) -> Result<Engine, Error> {
-    let engine = state::engine()?.with_gate(Arc::new(CallersRights::of(ctx)));
-    let engine = engine.in_database(ctx.selected_database());
-    Ok(if ctx.flags().deny_blocking() { engine.in_process_only(running::CANNOT_WAIT) } else { engine })
-}
-
 /// The event loop is about to sleep, or has slept.
-unsafe extern "C" fn on_event_loop(
-    _: *mut raw::RedisModuleCtx,
-    _: raw::RedisModuleEvent,
-    subevent: u64,
-    _: *mut std::ffi::c_void,
-) {
+fn on_event_loop(subevent: u64) {
     if subevent == raw::REDISMODULE_SUBEVENT_EVENTLOOP_BEFORE_SLEEP {
         // A panic is one of a request: those not handed over yet are dropped, which answers their clients.
-        let _ = std::panic::catch_unwind(|| {
-            registry::sweep();
-            running::end_round();
-        });
+        registry::sweep();
+        running::end_round();
     }
 }
 
 /// The node's role has changed, or slots have moved.
-unsafe extern "C" fn on_change(
-    _: *mut raw::RedisModuleCtx,
-    _: raw::RedisModuleEvent,
-    _: u64,
-    _: *mut std::ffi::c_void,
-) {
+fn on_change(_: u64) {
     if let Some(engine) = state::engine_if_started() {
         engine.hint_change();
     }
 }
 
 /// A module has come or gone, and its commands with it.
-unsafe extern "C" fn on_module_change(
-    _: *mut raw::RedisModuleCtx,
-    _: raw::RedisModuleEvent,
-    _: u64,
-    _: *mut std::ffi::c_void,
-) {
+fn on_module_change(_: u64) {
     catalog::forget();
     proxy::forget_commands();
 }

@@ -8,20 +8,19 @@
 //! A module has an inner command of its own name, since its reducers are its own code.
 
 use std::collections::HashMap;
-use std::ffi::{CStr, CString, c_int};
+use std::ffi::{CStr, CString};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use redis_module::raw;
 use tokio::sync::oneshot;
 
 use super::acl::CallersRights;
-use super::commands::{self, Arg, Call, Kind, Spec};
+use super::commands::spec::{self, Arg, ArgKind, Call, Spec};
 use super::local::link::LocalLink;
 use super::request::running::Work;
-use super::server::api::Ctx;
+use super::server::context::Ctx;
 use super::state;
 use crate::engine::{Gate, check_fit};
 use crate::error::Error;
@@ -36,24 +35,18 @@ const SPEC: Spec = Spec {
     arity: -1,
     flags: c"blocking",
     acl_categories: "admin dangerous slow blocking",
-    args: &[Arg::new(c"request", Kind::String).optional(), Arg::new(c"id", Kind::Integer).after(c"GIVEUP").optional()],
+    args: &[
+        Arg::new(c"request", ArgKind::String).optional(),
+        Arg::new(c"id", ArgKind::Integer).after(c"GIVEUP").optional(),
+    ],
     run,
 };
 
 /// Registers the inner command under this name. In a cluster whose nodes share a secret, only they know it.
-pub(super) fn register(ctx: Ctx, name: &str) -> Result<(), String> {
+pub(super) fn register(ctx: Ctx<'_>, name: &str) -> Result<(), String> {
     let name = CString::new(name).map_err(|_| "the name of the inner command has a zero byte".to_owned())?;
     let flags: &CStr = if ctx.internal_secret().is_some() { c"blocking internal" } else { SPEC.flags };
-    commands::register_spec(ctx, &Spec { flags, ..SPEC }, &name, handle)
-}
-
-unsafe extern "C" fn handle(
-    ctx: *mut raw::RedisModuleCtx,
-    argv: *mut *mut raw::RedisModuleString,
-    argc: c_int,
-) -> c_int {
-    // SAFETY: the server's own arguments.
-    unsafe { commands::handle_with(run, ctx, argv, argc) }
+    spec::register(ctx, &Spec { flags, ..SPEC }, &name, |ctx, argv| spec::serve(run, ctx, argv))
 }
 
 fn run(call: &Call<'_>) -> Result<Work, Error> {
@@ -110,7 +103,7 @@ async fn work_off(id: u64, batch: Batch, time_left: Duration) -> Delivery {
     if let Some(delivery) = (&mut sent).now_or_never() {
         return delivery;
     }
-    let (_running, given_up) = Running::begin(id);
+    let (_running, given_up) = RunningShare::begin(id);
     tokio::select! {
         biased;
         delivery = sent => delivery,
@@ -140,9 +133,9 @@ fn running() -> MutexGuard<'static, HashMap<u64, oneshot::Sender<()>>> {
 pub(super) static UNDER_WAY: AtomicUsize = AtomicUsize::new(0);
 
 /// A request that can be given up while this lives.
-struct Running(u64);
+struct RunningShare(u64);
 
-impl Running {
+impl RunningShare {
     fn begin(id: u64) -> (Self, oneshot::Receiver<()>) {
         let (give_up, given_up) = oneshot::channel();
         running().insert(id, give_up);
@@ -151,7 +144,7 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for RunningShare {
     fn drop(&mut self) {
         running().remove(&self.0);
         UNDER_WAY.fetch_sub(1, Relaxed);

@@ -15,9 +15,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::catalog;
-use super::config::{self, Placement};
-use super::server::api::Ctx;
-use super::server::filter::{self, Filter, Filtered};
+use super::config::{self, Placement, ProxyMode};
+use super::server::context::Ctx;
+use super::server::filter::{self, Filter, FilteredCommand};
 use super::server::main_thread;
 use crate::command::Command;
 use crate::describe::Catalogue;
@@ -25,17 +25,6 @@ use crate::describe::special::{self, InProxyMode, Special};
 use crate::error::Error;
 use crate::exec::Reach;
 use crate::link::CLIENT_NAME;
-
-/// `rmr.proxy-mode`
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Mode {
-    /// Nobody's commands are rewritten.
-    Off,
-    /// Those of connections that have said `RMR.PROXY ON`.
-    OptIn,
-    /// Those of all plain clients.
-    On,
-}
 
 /// How many commands have been rewritten.
 pub(super) static REWRITTEN: AtomicU64 = AtomicU64::new(0);
@@ -46,18 +35,18 @@ thread_local! {
 }
 
 struct Proxy {
-    mode: Mode,
+    mode: ProxyMode,
     placement: Placement,
     filter: Filter,
-    clients: HashMap<u64, Client>,
-    known: Catalogue<Arc<Known>>,
+    clients: HashMap<u64, ConnectionState>,
+    known: Catalogue<Arc<KnownCommand>>,
 }
 
 /// What is kept of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-struct Client {
+struct ConnectionState {
     /// What it has said it wants.
-    wish: Option<bool>,
+    opt: Option<bool>,
     /// It is some user's, and none of our links; not known before it was looked at.
     is_plain: Option<bool>,
     /// It has said `MULTI`. The server is asked whether that still holds.
@@ -66,14 +55,14 @@ struct Client {
 
 /// What is to be done about all commands of a name.
 #[derive(Debug)]
-struct Known {
-    kind: Kind,
+struct KnownCommand {
+    kind: CommandRule,
     /// The name, as calls want it.
     name: CString,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum CommandRule {
     Reaches(Reach),
     /// Each subcommand has a reach of its own.
     Container,
@@ -84,8 +73,8 @@ enum Kind {
 }
 
 /// Whether this server can be in that mode.
-pub(super) fn check(mode: Mode) -> Result<(), String> {
-    if mode == Mode::Off {
+pub(super) fn check(mode: ProxyMode) -> Result<(), String> {
+    if mode == ProxyMode::Off {
         return Ok(());
     }
     if let Some(missing) = filter::missing() {
@@ -96,9 +85,8 @@ pub(super) fn check(mode: Mode) -> Result<(), String> {
         ));
     }
     // A link of ours is known by the name that it gives itself with this command.
-    let knows_hello =
-        main_thread::detached().is_some_and(|ctx| catalog::description(ctx, &Command::new("HELLO")).is_some());
-    if !knows_hello {
+    let hello = main_thread::with_detached(|ctx| catalog::description(ctx, &Command::new("HELLO"))).flatten();
+    if hello.is_none() {
         return Err("rmr.proxy-mode takes a server with the command HELLO, which is renamed here: links between nodes could not be \
                     told from clients".into());
     }
@@ -109,9 +97,12 @@ pub(super) fn check(mode: Mode) -> Result<(), String> {
 ///
 /// # Errors
 /// If the server refuses the filter.
-pub(super) fn enter(mode: Mode) -> Result<(), String> {
-    let Some(ctx) = main_thread::detached() else { return Ok(()) };
-    if mode == Mode::Off {
+pub(super) fn enter(mode: ProxyMode) -> Result<(), String> {
+    main_thread::with_detached(|ctx| enter_with(ctx, mode)).unwrap_or(Ok(()))
+}
+
+fn enter_with(ctx: Ctx<'_>, mode: ProxyMode) -> Result<(), String> {
+    if mode == ProxyMode::Off {
         leave(ctx);
         return Ok(());
     }
@@ -131,7 +122,7 @@ pub(super) fn enter(mode: Mode) -> Result<(), String> {
 }
 
 /// Ends the mode, and forgets what clients have said.
-pub(super) fn leave(ctx: Ctx) {
+pub(super) fn leave(ctx: Ctx<'_>) {
     if let Some(proxy) = PROXY.take() {
         proxy.filter.remove(ctx);
     }
@@ -161,7 +152,7 @@ fn forget_client(id: u64) {
 ///
 /// # Errors
 /// If it cannot have it, with the reason.
-pub(super) fn wish(ctx: Ctx, wants: bool) -> Result<(), Error> {
+pub(super) fn opt(ctx: Ctx<'_>, wants: bool) -> Result<(), Error> {
     let refuse = |why: &str| Err(Error::Invalid(why.into()));
     let id = ctx.client_id();
     PROXY.with_borrow_mut(|proxy| match (proxy, filter::look(ctx, id)) {
@@ -173,7 +164,7 @@ pub(super) fn wish(ctx: Ctx, wants: bool) -> Result<(), Error> {
         ),
         (Some(proxy), Some(seen)) if seen.is_user => {
             let client = proxy.clients.entry(id).or_default();
-            *client = Client { wish: Some(wants), may_be_in_multi: true, ..*client };
+            *client = ConnectionState { opt: Some(wants), may_be_in_multi: true, ..*client };
             Ok(())
         }
         _ => refuse("RMR.PROXY is for the connections of clients"),
@@ -181,16 +172,19 @@ pub(super) fn wish(ctx: Ctx, wants: bool) -> Result<(), Error> {
 }
 
 /// Looks at a command, and has it run by `RMR.EXEC` if need be.
-fn see(filtered: &mut Filtered) {
-    let Some(ctx) = main_thread::detached() else { return };
+fn see(filtered: &mut FilteredCommand<'_>) {
+    main_thread::with_detached(|ctx| see_with(ctx, filtered));
+}
+
+fn see_with(ctx: Ctx<'_>, filtered: &mut FilteredCommand<'_>) {
     let id = filtered.client();
     let Some((mut client, mode, placement)) = client(ctx, id) else { return };
     let Some(known) = known(ctx, filtered.word(0)) else { return };
-    if known.kind == Kind::Special(InProxyMode::Reset) {
+    if known.kind == CommandRule::Special(InProxyMode::Reset) {
         return forget_client(id);
     }
     let before = client;
-    client.hear(known.kind, filtered);
+    client.observe(known.kind, filtered);
     if client != before {
         keep(id, client);
     }
@@ -215,34 +209,34 @@ fn see(filtered: &mut Filtered) {
 }
 
 /// The client of this id, if its commands may be of interest, and what holds for all.
-fn client(ctx: Ctx, id: u64) -> Option<(Client, Mode, Placement)> {
+fn client(ctx: Ctx<'_>, id: u64) -> Option<(ConnectionState, ProxyMode, Placement)> {
     let (kept, mode, placement) = PROXY.with_borrow(|proxy| {
         let proxy = proxy.as_ref().filter(|proxy| proxy.placement != Placement::Alone)?;
         Some((proxy.clients.get(&id).copied(), proxy.mode, proxy.placement))
     })?;
     let is_looked_at = kept.is_some_and(|client| client.is_plain.is_some());
-    if is_looked_at || (mode == Mode::OptIn) {
+    if is_looked_at || (mode == ProxyMode::OptIn) {
         return Some((kept?, mode, placement));
     }
     let seen = filter::look(ctx, id)?;
     let is_plain = seen.is_user && !seen.is_tracking && !filter::is_named(ctx, id, CLIENT_NAME);
     let kept = kept.unwrap_or_default();
     let may_be_in_multi = kept.may_be_in_multi || seen.is_in_multi;
-    let client = Client { is_plain: Some(is_plain), may_be_in_multi, ..kept };
+    let client = ConnectionState { is_plain: Some(is_plain), may_be_in_multi, ..kept };
     keep(id, client);
     Some((client, mode, placement))
 }
 
-fn keep(id: u64, client: Client) {
+fn keep(id: u64, client: ConnectionState) {
     edit(|proxy| {
         proxy.clients.insert(id, client);
     });
 }
 
-impl Client {
+impl ConnectionState {
     /// Learns from what the client says.
-    fn hear(&mut self, kind: Kind, command: &Filtered) {
-        let Kind::Special(role) = kind else { return };
+    fn observe(&mut self, kind: CommandRule, command: &FilteredCommand<'_>) {
+        let CommandRule::Special(role) = kind else { return };
         let role = match role {
             InProxyMode::Client | InProxyMode::Cluster => {
                 let subcommand = special::special_subcommand(command.word(0), command.word(1));
@@ -252,73 +246,73 @@ impl Client {
         };
         match role {
             InProxyMode::BeginsTransaction => self.may_be_in_multi = true,
-            InProxyMode::KnowsClusters | InProxyMode::TracksKeys => self.wish = Some(false),
+            InProxyMode::KnowsClusters | InProxyMode::TracksKeys => self.opt = Some(false),
             // One that has said `RMR.PROXY ON` may be curious.
-            InProxyMode::AsksForSlots => self.wish = self.wish.or(Some(false)),
+            InProxyMode::AsksForSlots => self.opt = self.opt.or(Some(false)),
             InProxyMode::Identity => self.is_plain = None,
             InProxyMode::Client | InProxyMode::Cluster | InProxyMode::Config | InProxyMode::Reset => {}
         }
     }
 
-    fn is_served(self, mode: Mode) -> bool {
+    fn is_served(self, mode: ProxyMode) -> bool {
         match mode {
-            Mode::Off => false,
-            Mode::OptIn => self.wish == Some(true),
-            Mode::On => self.wish.unwrap_or(self.is_plain == Some(true)),
+            ProxyMode::Off => false,
+            ProxyMode::OptIn => self.opt == Some(true),
+            ProxyMode::On => self.opt.unwrap_or(self.is_plain == Some(true)),
         }
     }
 }
 
 /// Whether the client's commands are kept for `EXEC`.
-fn is_in_multi(id: u64, client: Client) -> bool {
+fn is_in_multi(id: u64, client: ConnectionState) -> bool {
     let is_in_multi = client.may_be_in_multi && filter::is_in_multi(id);
     if client.may_be_in_multi && !is_in_multi {
-        keep(id, Client { may_be_in_multi: false, ..client });
+        keep(id, ConnectionState { may_be_in_multi: false, ..client });
     }
     is_in_multi
 }
 
 /// What is to be done about commands of this name; `None` if the server knows none.
-fn known(ctx: Ctx, name: &[u8]) -> Option<Arc<Known>> {
+fn known(ctx: Ctx<'_>, name: &[u8]) -> Option<Arc<KnownCommand>> {
     let kept = PROXY.with_borrow(|proxy| proxy.as_ref()?.known.get(name));
     if kept.is_some() {
         return kept;
     }
     let kind = if ctx.flags().is_busy() { None } else { kind(ctx, name) }?;
-    let known = Arc::new(Known { kind, name: CString::new(name).ok()? });
+    let known = Arc::new(KnownCommand { kind, name: CString::new(name).ok()? });
     edit(|proxy| proxy.known.keep(name, known.clone()));
     Some(known)
 }
 
-fn kind(ctx: Ctx, name: &[u8]) -> Option<Kind> {
+fn kind(ctx: Ctx<'_>, name: &[u8]) -> Option<CommandRule> {
     let special = special::special(name).filter(|special| special.is_whole_command());
     if let Some(role) = special.and_then(|special| special.in_proxy_mode) {
-        return Some(Kind::Special(role));
+        return Some(CommandRule::Special(role));
     }
     let description = catalog::description(ctx, &Command::new(name.to_ascii_lowercase()))?;
     let special = description.special();
     Some(match special.filter(|special| special.blocks_by_option()) {
-        _ if !description.subcommands.is_empty() => Kind::Container,
-        Some(special) => Kind::MayBlock(special),
-        None => Kind::Reaches(Reach::of(&description, &config::overrides())),
+        _ if !description.subcommands.is_empty() => CommandRule::Container,
+        Some(special) => CommandRule::MayBlock(special),
+        None => CommandRule::Reaches(Reach::of(&description, &config::overrides())),
     })
 }
 
 /// How far a command of this name reaches.
-fn reach(ctx: Ctx, known: &Known, command: &Filtered) -> Reach {
+fn reach(ctx: Ctx<'_>, known: &KnownCommand, command: &FilteredCommand<'_>) -> Reach {
     match known.kind {
-        Kind::Reaches(reach) => reach,
-        Kind::Special(InProxyMode::Config)
+        CommandRule::Reaches(reach) => reach,
+        CommandRule::Special(InProxyMode::Config)
             if command.word(2).get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"rmr.")) =>
         {
             Reach::ThisNode
         }
-        Kind::Container | Kind::Special(InProxyMode::Config) if !ctx.flags().is_busy() => {
+        CommandRule::Container | CommandRule::Special(InProxyMode::Config) if !ctx.flags().is_busy() => {
             let whole = Command::new(command.word(0)).arg(command.word(1));
             let description = catalog::description(ctx, &whole);
             description.map_or(Reach::ThisNode, |description| Reach::of(&description, &config::overrides()))
         }
-        Kind::MayBlock(special) => {
+        CommandRule::MayBlock(special) => {
             let args = (1..command.len()).map(|at| command.word(at));
             if special.has_blocking_option(args) { Reach::ThisNode } else { Reach::ItsKeys }
         }

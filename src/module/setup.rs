@@ -9,7 +9,8 @@ use super::event_loop::socket::EventLoop;
 use super::identity::ServersOwn;
 use super::local::link::LocalLink;
 use super::local::source::InServer;
-use super::server::{api::Ctx, call, main_thread};
+use super::server::context::Ctx;
+use super::server::{call, main_thread};
 use crate::combine::{AnyCombine, Combine};
 use crate::engine::Engine;
 use crate::error::Error;
@@ -101,8 +102,8 @@ impl Setup {
 
     /// Builds the engine. On the main thread, within the runtime.
     pub(super) fn engine(&self) -> Result<Engine, Error> {
-        let ctx = main_thread::detached().ok_or_else(|| Error::Invalid("rmr is not registered".into()))?;
-        let server = Server::describe(ctx);
+        let server = main_thread::with_detached(ThisServer::describe)
+            .ok_or_else(|| Error::Invalid("rmr is not registered".into()))?;
         let mut links = LinkOptions::new()
             .connect_timeout_by(config::connect_timeout)
             .credentials(ServersOwn)
@@ -113,7 +114,7 @@ impl Setup {
         }
         let mut builder = Engine::builder().links(links).watcher(EventLoop).local_link(Arc::new(LocalLink::default()));
         builder = match &self.provider {
-            Some(provider) => builder.provider(Shared(provider.clone())),
+            Some(provider) => builder.provider(SharedProvider(provider.clone())),
             None => server.provide(builder)?,
         };
         builder = match &self.shard_func {
@@ -128,20 +129,27 @@ impl Setup {
             },
         };
         let engine = builder.build();
-        config::apply_limits(&engine);
+        set_limits(&engine);
         Ok(engine)
     }
 }
 
+/// Hands the limits that are set to an engine.
+pub(super) fn set_limits(engine: &Engine) {
+    engine.set_timeout(config::timeout());
+    engine.set_max_in_flight(config::max_in_flight());
+    engine.set_max_reply_bytes(config::max_reply_bytes());
+}
+
 /// What the engine has to know of the server that it lives in.
-struct Server {
+struct ThisServer {
     is_cluster: bool,
     own_addresses: Vec<Address>,
     with_tls: bool,
 }
 
-impl Server {
-    fn describe(ctx: Ctx) -> Self {
+impl ThisServer {
+    fn describe(ctx: Ctx<'_>) -> Self {
         let text = |name: &str| String::from_utf8_lossy(&call::config_get(ctx, name)).into_owned();
         let port = |name: &str| text(name).parse::<u16>().ok().filter(|&port| port != 0);
         let with_tls = text("tls-cluster") == "yes";
@@ -189,9 +197,9 @@ impl Server {
 }
 
 /// A provider that outlives the engines that it serves.
-struct Shared(Arc<dyn NodeProvider>);
+struct SharedProvider(Arc<dyn NodeProvider>);
 
-impl NodeProvider for Shared {
+impl NodeProvider for SharedProvider {
     fn topology(&self) -> BoxFuture<'_, Result<Topology, Error>> {
         self.0.topology()
     }

@@ -17,13 +17,13 @@ use crate::engine::Engine;
 use crate::error::Error;
 
 /// Read by every request without a lock.
-struct Running {
+struct RunningEngine {
     handle: Handle,
     engine: Engine,
     built_from: Fingerprint,
 }
 
-static RUNNING: ArcSwapOption<Running> = ArcSwapOption::const_empty();
+static RUNNING: ArcSwapOption<RunningEngine> = ArcSwapOption::const_empty();
 static RUNTIME: Mutex<Option<Runtime>> = Mutex::new(None);
 static SETUP: Mutex<Option<Setup>> = Mutex::new(None);
 
@@ -68,14 +68,14 @@ pub(super) fn reducer(name: &str) -> Option<Arc<dyn AnyCombine>> {
     lock(&SETUP).as_ref()?.reducer_named(name)
 }
 
-fn running() -> Result<Arc<Running>, Error> {
+fn running() -> Result<Arc<RunningEngine>, Error> {
     match RUNNING.load_full() {
         Some(running) => Ok(running),
         None => start(),
     }
 }
 
-fn start() -> Result<Arc<Running>, Error> {
+fn start() -> Result<Arc<RunningEngine>, Error> {
     let setup = lock(&SETUP).clone().ok_or_else(|| Error::Invalid("rmr is not registered".into()))?;
     let mut runtime = lock(&RUNTIME);
     let handle = match &*runtime {
@@ -100,7 +100,7 @@ fn start() -> Result<Arc<Running>, Error> {
         let _entered = handle.enter();
         setup.engine()?
     };
-    let running = Arc::new(Running { handle, engine, built_from: config::fingerprint() });
+    let running = Arc::new(RunningEngine { handle, engine, built_from: config::fingerprint() });
     RUNNING.store(Some(running.clone()));
     Ok(running)
 }

@@ -67,7 +67,7 @@ impl Builtin {
     }
 
     /// Its name, in capitals.
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::List => "LIST",
             Self::Sum => "SUM",

@@ -21,41 +21,10 @@ const CIRCLES: &[&[&str]] = &[
         "engine/view.rs",
         "engine/way.rs",
     ],
-    &[
-        "module/commands/batch.rs",
-        "module/commands/exec.rs",
-        "module/commands/explain.rs",
-        "module/commands/fanout.rs",
-        "module/commands/map.rs",
-        "module/commands/mod.rs",
-        "module/commands/ping.rs",
-        "module/commands/proxy.rs",
-        "module/commands/refresh.rs",
-        "module/commands/scan.rs",
-        "module/commands/sum.rs",
-        "module/commands/topology.rs",
-        "module/info.rs",
-        "module/mod.rs",
-        "module/peer.rs",
-    ],
-    &[
-        "module/config/mod.rs",
-        "module/config/registration.rs",
-        "module/identity.rs",
-        "module/local/direct.rs",
-        "module/local/link.rs",
-        "module/local/share.rs",
-        "module/proxy.rs",
-        "module/setup.rs",
-        "module/state.rs",
-    ],
     &["command", "reply", "resp"],
 ];
 
-const NAMES: &[&str] = &[
-    "Batch", "Callback", "Client", "Command", "FanOut", "Flight", "Gathered", "Kind", "Map", "Mode", "Number",
-    "Outcome", "Outcomes", "Part", "Reduced", "Run", "Running", "Server", "Share", "Shared",
-];
+const NAMES: &[&str] = &["FanOut", "Flight", "Gathered", "Outcome", "Outcomes", "Part", "Shared"];
 
 fn is_circle(known: &[&str], finding: &Finding) -> bool {
     match finding {

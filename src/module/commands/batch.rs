@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::{Arg, Call, Kind, Spec, options};
+use super::options;
+use super::spec::{self, Arg, ArgKind, Call, Spec};
 use crate::client::{Action, How, Item, MAX_CONCURRENCY, Script, ScriptCall, deliver_in_order, list_of};
 use crate::command::Command;
 use crate::engine::Engine;
@@ -19,15 +20,15 @@ pub(super) const SPEC: Spec = Spec {
     flags: c"blocking",
     acl_categories: "slow blocking",
     args: &[
-        super::TIMEOUT,
+        spec::TIMEOUT,
         Arg::word(c"nomerge", c"NOMERGE").optional(),
-        super::END_OF_OPTIONS,
+        spec::END_OF_OPTIONS,
         Arg::block(
             c"list",
             &[
-                Arg::new(c"routing-key", Kind::String),
-                Arg::new(c"numcommands", Kind::Integer),
-                Arg::block(c"counted-command", &[Arg::new(c"numargs", Kind::Integer), super::COMMAND, super::ARGS])
+                Arg::new(c"routing-key", ArgKind::String),
+                Arg::new(c"numcommands", ArgKind::Integer),
+                Arg::block(c"counted-command", &[Arg::new(c"numargs", ArgKind::Integer), spec::COMMAND, spec::ARGS])
                     .multiple(),
             ],
         )

@@ -3,7 +3,7 @@
 use futures_util::FutureExt;
 
 use super::options::{self, Inner};
-use super::{Arg, Call, Spec};
+use super::spec::{self, Arg, Call, Spec};
 use crate::command::{Command, printable};
 use crate::engine::Engine;
 use crate::error::Error;
@@ -12,7 +12,6 @@ use crate::module::catalog::{self, InProcess};
 use crate::module::config;
 use crate::module::request::running::Work;
 use crate::module::server::call as in_process;
-use crate::module::server::user::key_positions;
 use crate::reply::Reply;
 
 pub(super) const SPEC: Spec = Spec {
@@ -27,16 +26,16 @@ pub(super) const SPEC: Spec = Spec {
 };
 
 pub(super) const ARGS: &[Arg] = &[
-    super::ON,
-    super::NODE,
-    super::KEY,
-    super::TIMEOUT,
-    super::PARTIAL,
-    super::WITHNODES,
+    spec::ON,
+    spec::NODE,
+    spec::KEY,
+    spec::TIMEOUT,
+    spec::PARTIAL,
+    spec::WITHNODES,
     Arg::word(c"nonatomic", c"NONATOMIC").optional(),
-    super::END_OF_OPTIONS,
-    super::COMMAND,
-    super::ARGS,
+    spec::END_OF_OPTIONS,
+    spec::COMMAND,
+    spec::ARGS,
 ];
 
 fn run(call: &Call<'_>) -> Result<Work, Error> {
@@ -90,11 +89,7 @@ pub(super) fn how(inner: Inner<'_>) -> ExecOptions {
 /// Returns the inner command with what the server says of it. What it does not know, or knows to be incomplete, it refuses
 /// in its own words.
 pub(super) fn request(call: &Call<'_>, inner: &Inner<'_>) -> Result<DescribedCommand, Refusal> {
-    let find_keys = || {
-        let argv = &call.argv[call.argv.len() - inner.args.len()..];
-        // SAFETY: the arguments of the call that is being served.
-        unsafe { key_positions(call.ctx, argv) }
-    };
+    let find_keys = || call.argv.last(inner.args.len()).key_positions(call.ctx);
     let source = InProcess(call.ctx);
     let described = DescribedCommand::of(inner.args, catalog::known(), &source, find_keys).now_or_never();
     let refused = |command: &Command, unknown| Refusal { words: in_process::run(call.ctx, command), unknown };

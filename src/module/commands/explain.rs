@@ -1,7 +1,8 @@
 //! `RMR.EXPLAIN`: what `RMR.EXEC` would do, and why.
 
 use super::exec::{ARGS, how, request, timed};
-use super::{Call, Spec, options};
+use super::options;
+use super::spec::{Call, Spec};
 use crate::error::Error;
 use crate::exec;
 use crate::module::request::running::Work;

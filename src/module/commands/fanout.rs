@@ -1,6 +1,7 @@
 //! `RMR.FANOUT`: one command to all shards.
 
-use super::{Arg, Call, Spec, options};
+use super::options;
+use super::spec::{self, Arg, Call, Spec};
 use crate::command::Command;
 use crate::engine::{Options, Replies, Step};
 use crate::error::Error;
@@ -17,30 +18,19 @@ pub(super) const SPEC: Spec = Spec {
     flags: c"blocking",
     acl_categories: "slow blocking",
     args: &[
-        super::ON,
-        super::NODE,
-        super::KEY,
-        super::TIMEOUT,
-        super::PARTIAL,
-        super::WITHNODES,
-        Arg::one_of(c"reducer", REDUCERS).after(c"REDUCE").optional(),
-        super::END_OF_OPTIONS,
-        super::COMMAND,
-        super::ARGS,
+        spec::ON,
+        spec::NODE,
+        spec::KEY,
+        spec::TIMEOUT,
+        spec::PARTIAL,
+        spec::WITHNODES,
+        Arg::one_of(c"reducer", spec::REDUCERS).after(c"REDUCE").optional(),
+        spec::END_OF_OPTIONS,
+        spec::COMMAND,
+        spec::ARGS,
     ],
     run,
 };
-
-pub(super) const REDUCERS: &[Arg] = &[
-    Arg::word(c"list", c"LIST"),
-    Arg::word(c"sum", c"SUM"),
-    Arg::word(c"avg", c"AVG"),
-    Arg::word(c"min", c"MIN"),
-    Arg::word(c"max", c"MAX"),
-    Arg::word(c"count", c"COUNT"),
-    Arg::word(c"concat", c"CONCAT"),
-    Arg::word(c"union", c"UNION"),
-];
 
 fn run(call: &Call<'_>) -> Result<Work, Error> {
     let typed = options::fan_out(&call.args)?;

@@ -1,7 +1,8 @@
 //! `RMR.MAP`: one command a key, each sent to its key's shard.
 
 use super::fanout::beside_failures;
-use super::{Arg, Call, Kind, Spec, options};
+use super::options;
+use super::spec::{self, Arg, ArgKind, Call, Spec};
 use crate::engine::{Replies, Step};
 use crate::error::Error;
 use crate::module::request::running::Work;
@@ -15,13 +16,13 @@ pub(super) const SPEC: Spec = Spec {
     flags: c"blocking",
     acl_categories: "slow blocking",
     args: &[
-        super::TIMEOUT,
-        super::PARTIAL,
-        Arg::one_of(c"reducer", super::fanout::REDUCERS),
-        Arg::new(c"numkeys", Kind::Integer),
-        Arg::new(c"key", Kind::String).multiple(),
-        super::COMMAND,
-        super::ARGS,
+        spec::TIMEOUT,
+        spec::PARTIAL,
+        Arg::one_of(c"reducer", spec::REDUCERS),
+        Arg::new(c"numkeys", ArgKind::Integer),
+        Arg::new(c"key", ArgKind::String).multiple(),
+        spec::COMMAND,
+        spec::ARGS,
     ],
     run,
 };

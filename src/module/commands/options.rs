@@ -14,7 +14,7 @@ const LONGEST_TIMEOUT_MS: u64 = 3_600_000;
 
 /// A map as it was typed.
 #[derive(Debug)]
-pub(super) struct Map {
+pub(super) struct MapArgs {
     pub(super) options: Options,
     pub(super) partial: bool,
     pub(super) reducer: Builtin,
@@ -159,7 +159,7 @@ fn inner<'a>(
 }
 
 /// `[TIMEOUT ms] [PARTIAL] reducer numkeys key [key ...] command [arg ...]`
-pub(super) fn map(args: &[&[u8]]) -> Result<Map, Error> {
+pub(super) fn map(args: &[&[u8]]) -> Result<MapArgs, Error> {
     let mut cursor = Cursor { args };
     let (mut options, mut partial) = (Options::new(), false);
     loop {
@@ -182,12 +182,12 @@ pub(super) fn map(args: &[&[u8]]) -> Result<Map, Error> {
     })?;
     let (keys, template) = cursor.args.split_at(count);
     let commands = for_each_key(template, keys);
-    Ok(Map { options: options.partial(partial), partial, reducer, commands })
+    Ok(MapArgs { options: options.partial(partial), partial, reducer, commands })
 }
 
 /// Lists of commands as they were typed.
 #[derive(Debug, Default)]
-pub(super) struct Batch<'a> {
+pub(super) struct BatchArgs<'a> {
     pub(super) timeout: Option<Duration>,
     pub(super) no_merge: bool,
     /// Routing keys, all different, each with its commands; neither lists nor commands are empty.
@@ -199,9 +199,9 @@ type Words<'a> = &'a [&'a [u8]];
 
 /// `[TIMEOUT ms] [NOMERGE] [--] routing-key numcommands numargs command [arg ...] [numargs command [arg ...] ...]
 /// [routing-key ...]`. All is counted, so that no argument can be mistaken for anything else.
-pub(super) fn batch<'a>(args: &'a [&'a [u8]]) -> Result<Batch<'a>, Error> {
+pub(super) fn batch<'a>(args: &'a [&'a [u8]]) -> Result<BatchArgs<'a>, Error> {
     let mut cursor = Cursor { args };
-    let mut batch = Batch::default();
+    let mut batch = BatchArgs::default();
     loop {
         if cursor.word("TIMEOUT") {
             batch.timeout = Some(cursor.timeout()?);

@@ -1,6 +1,6 @@
 //! `RMR.PING`: `OK` only if every shard answers.
 
-use super::{Call, Spec};
+use super::spec::{Call, Spec};
 use crate::command::Command;
 use crate::error::Error;
 use crate::module::request::running::Work;

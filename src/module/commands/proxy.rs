@@ -1,6 +1,6 @@
 //! `RMR.PROXY`: whether plain commands of this connection are answered for the whole cluster.
 
-use super::{Arg, Call, Spec};
+use super::spec::{Arg, Call, Spec};
 use crate::command::printable;
 use crate::error::Error;
 use crate::module::proxy;
@@ -24,6 +24,6 @@ fn run(call: &Call<'_>) -> Result<Work, Error> {
         b"OFF" => false,
         _ => return Err(Error::Invalid(format!("RMR.PROXY is '{}'; give ON or OFF", printable(call.args[0])))),
     };
-    proxy::wish(call.ctx, wants)?;
+    proxy::opt(call.ctx, wants)?;
     Ok(Box::pin(std::future::ready(Ok(Reply::OK))))
 }

@@ -1,6 +1,7 @@
 //! `RMR.REFRESH`: looks at the topology now. Never needed; for people who want to see it done.
 
-use super::{Call, Spec, topology};
+use super::spec::{Call, Spec};
+use super::topology;
 use crate::error::Error;
 use crate::module::request::running::Work;
 

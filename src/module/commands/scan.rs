@@ -1,6 +1,6 @@
 //! `RMR.SCAN`: a cursor over the keys of all shards.
 
-use super::{Arg, Call, Kind, Spec};
+use super::spec::{Arg, ArgKind, Call, Spec};
 use crate::command::Command;
 use crate::error::Error;
 use crate::exec::{self, Scan};
@@ -14,10 +14,10 @@ pub(super) const SPEC: Spec = Spec {
     flags: c"readonly blocking",
     acl_categories: "keyspace read slow blocking",
     args: &[
-        Arg::new(c"cursor", Kind::Integer),
-        Arg::new(c"pattern", Kind::String).after(c"MATCH").optional(),
-        Arg::new(c"count", Kind::Integer).after(c"COUNT").optional(),
-        Arg::new(c"type", Kind::String).after(c"TYPE").optional(),
+        Arg::new(c"cursor", ArgKind::Integer),
+        Arg::new(c"pattern", ArgKind::String).after(c"MATCH").optional(),
+        Arg::new(c"count", ArgKind::Integer).after(c"COUNT").optional(),
+        Arg::new(c"type", ArgKind::String).after(c"TYPE").optional(),
     ],
     run,
 };

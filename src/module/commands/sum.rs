@@ -1,6 +1,6 @@
 //! `RMR.SUM key [key ...]`: the sum of what `GET` gives for each key.
 
-use super::{Arg, Call, Kind, Spec};
+use super::spec::{Arg, ArgKind, Call, Spec};
 use crate::command::Command;
 use crate::command::PerKey;
 use crate::error::Error;
@@ -14,7 +14,7 @@ pub(super) const SPEC: Spec = Spec {
     arity: -2,
     flags: c"readonly blocking",
     acl_categories: "read slow blocking",
-    args: &[Arg::new(c"key", Kind::String).multiple()],
+    args: &[Arg::new(c"key", ArgKind::String).multiple()],
     run,
 };
 

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::{Call, Spec};
+use super::spec::{Call, Spec};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::link::Link;

@@ -1,10 +1,8 @@
 //! The settings: `CONFIG SET rmr.timeout-ms 1000`, and the same names as arguments of `loadmodule`.
 //!
 //! One table says all there is to say about each: its name, default, range and whether it can change at run time. Values
-//! stand in atomics, so that requests read them without a lock; a change takes effect with the next request.
-
-mod registration;
-mod setting;
+//! stand in atomics, so that requests read them without a lock; a change takes effect with the next request. Nothing here
+//! knows who uses a setting: [`apply`](super::apply) brings changes to them.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -13,49 +11,38 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use redis_module::raw;
 
-use super::local::direct;
-use super::proxy::{self, Mode};
-use super::server::api::Ctx;
-use super::server::main_thread;
-use super::state;
-use crate::engine::Engine;
+use super::server::setting::{ChoiceSetting, NumberSetting, TextSetting};
 use crate::exec::Overrides;
 use crate::link::Credentials;
 use crate::topology::StaticList;
-use registration::{load_values, register_choice, register_number, register_text};
-use setting::{Choice, Number, Text};
 
 const HOUR_MS: i64 = 3_600_000;
 
-static TIMEOUT: Number = Number::new("timeout-ms", 5000, 1, HOUR_MS);
-static CONNECT_TIMEOUT: Number = Number::new("connect-timeout-ms", 1000, 1, HOUR_MS);
-static TOPOLOGY_REFRESH: Number = Number::new("topology-refresh-ms", 1000, 50, HOUR_MS);
-static MAX_IN_FLIGHT: Number = Number::new("max-inflight", 10_000, 1, 10_000_000);
-static MAX_REPLY_BYTES: Number =
-    Number::new("max-reply-bytes", 1 << 30, 1024, i64::MAX).with_flags(raw::REDISMODULE_CONFIG_MEMORY);
-static THREADS: Number = Number::new("threads", 1, 1, 64).with_flags(raw::REDISMODULE_CONFIG_IMMUTABLE);
+static TIMEOUT: NumberSetting = NumberSetting::new("timeout-ms", 5000, 1, HOUR_MS);
+static CONNECT_TIMEOUT: NumberSetting = NumberSetting::new("connect-timeout-ms", 1000, 1, HOUR_MS);
+static TOPOLOGY_REFRESH: NumberSetting = NumberSetting::new("topology-refresh-ms", 1000, 50, HOUR_MS);
+static MAX_IN_FLIGHT: NumberSetting = NumberSetting::new("max-inflight", 10_000, 1, 10_000_000);
+static MAX_REPLY_BYTES: NumberSetting =
+    NumberSetting::new("max-reply-bytes", 1 << 30, 1024, i64::MAX).with_flags(raw::REDISMODULE_CONFIG_MEMORY);
+static THREADS: NumberSetting = NumberSetting::new("threads", 1, 1, 64).with_flags(raw::REDISMODULE_CONFIG_IMMUTABLE);
 
-static NUMBERS: [&Number; 6] =
+pub(super) static NUMBERS: [&NumberSetting; 6] =
     [&TIMEOUT, &CONNECT_TIMEOUT, &TOPOLOGY_REFRESH, &MAX_IN_FLIGHT, &MAX_REPLY_BYTES, &THREADS];
 
-static PROVIDER: Choice = Choice::new("provider", &["auto", "single", "static", "cluster"]);
-static SHARD_FUNC: Choice = Choice::new("shard-func", &["auto", "crc16", "crc32", "ketama", "ketama-rb", "rendezvous"]);
+static PUSHDOWN: ChoiceSetting = ChoiceSetting::new("pushdown", &["off", "on"]);
+static DIRECT_READS: ChoiceSetting = ChoiceSetting::new("direct-reads", &["off", "on"]);
 
-static PROXY_MODE: Choice = Choice::new("proxy-mode", &["off", "opt-in", "on"]);
-
-static PUSHDOWN: Choice = Choice::new("pushdown", &["off", "on"]);
-static DIRECT_READS: Choice = Choice::new("direct-reads", &["off", "on"]);
-
-static CHOICES: [&Choice; 5] = [&PROVIDER, &SHARD_FUNC, &PROXY_MODE, &PUSHDOWN, &DIRECT_READS];
+pub(super) static CHOICES: [&ChoiceSetting; 5] = [&PROVIDER, &SHARD_FUNC, &PROXY_MODE, &PUSHDOWN, &DIRECT_READS];
 
 // There may be passwords in it.
-static NODES: Text = Text::new("nodes", raw::REDISMODULE_CONFIG_SENSITIVE, check_nodes);
-static USER: Text = Text::new("user", raw::REDISMODULE_CONFIG_DEFAULT, |_| Ok(()));
-static PASSWORD: Text = Text::new("password", raw::REDISMODULE_CONFIG_SENSITIVE, |_| Ok(()));
+static NODES: TextSetting = TextSetting::new("nodes", raw::REDISMODULE_CONFIG_SENSITIVE, check_nodes);
+static USER: TextSetting = TextSetting::new("user", raw::REDISMODULE_CONFIG_DEFAULT, |_| Ok(()));
+static PASSWORD: TextSetting = TextSetting::new("password", raw::REDISMODULE_CONFIG_SENSITIVE, |_| Ok(()));
 
-static POLICY_OVERRIDES: Text = Text::new("policy-overrides", raw::REDISMODULE_CONFIG_DEFAULT, check_overrides);
+static POLICY_OVERRIDES: TextSetting =
+    TextSetting::new("policy-overrides", raw::REDISMODULE_CONFIG_DEFAULT, check_overrides);
 
-static TEXTS: [&Text; 4] = [&NODES, &USER, &PASSWORD, &POLICY_OVERRIDES];
+pub(super) static TEXTS: [&TextSetting; 4] = [&NODES, &USER, &PASSWORD, &POLICY_OVERRIDES];
 
 /// What the text of [`POLICY_OVERRIDES`] says.
 static OVERRIDES: ArcSwapOption<Overrides> = ArcSwapOption::const_empty();
@@ -80,18 +67,57 @@ pub(super) enum ShardBy {
     Rendezvous,
 }
 
-pub(super) fn provider() -> Provider {
-    [Provider::Auto, Provider::Single, Provider::Static, Provider::Cluster][PROVIDER.value.load(Relaxed) as usize]
+/// `rmr.proxy-mode`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ProxyMode {
+    /// Nobody's commands are rewritten.
+    Off,
+    /// Those of connections that have said `RMR.PROXY ON`.
+    OptIn,
+    /// Those of all plain clients.
+    On,
 }
 
+/// Declares a setting whose words stand for the variants of a type, in their order.
+macro_rules! words {
+    ($setting:ident = $name:literal, $type:ident { $($variant:ident = $word:literal),* $(,)? }) => {
+        static $setting: ChoiceSetting = ChoiceSetting::new($name, &[$($word),*]);
+
+        impl $type {
+            /// The one that is set.
+            fn chosen() -> Self {
+                [$(Self::$variant),*][$setting.value.load(Relaxed) as usize]
+            }
+        }
+    };
+}
+
+words!(PROVIDER = "provider", Provider { Auto = "auto", Single = "single", Static = "static", Cluster = "cluster" });
+
+words!(SHARD_FUNC = "shard-func", ShardBy {
+    Auto = "auto",
+    Crc16 = "crc16",
+    Crc32 = "crc32",
+    Ketama = "ketama",
+    KetamaRb = "ketama-rb",
+    Rendezvous = "rendezvous",
+});
+
+words!(PROXY_MODE = "proxy-mode", ProxyMode { Off = "off", OptIn = "opt-in", On = "on" });
+
+/// `rmr.provider`
+pub(super) fn provider() -> Provider {
+    Provider::chosen()
+}
+
+/// `rmr.shard-func`
 pub(super) fn shard_by() -> ShardBy {
-    use ShardBy::{Auto, Crc16, Crc32, Ketama, KetamaRb, Rendezvous};
-    [Auto, Crc16, Crc32, Ketama, KetamaRb, Rendezvous][SHARD_FUNC.value.load(Relaxed) as usize]
+    ShardBy::chosen()
 }
 
 /// `rmr.proxy-mode`
-pub(super) fn proxy_mode() -> Mode {
-    [Mode::Off, Mode::OptIn, Mode::On][PROXY_MODE.value.load(Relaxed) as usize]
+pub(super) fn proxy_mode() -> ProxyMode {
+    ProxyMode::chosen()
 }
 
 /// `rmr.pushdown`: whether nodes reduce their own share.
@@ -164,17 +190,26 @@ fn check_overrides(text: &[u8]) -> Result<(), String> {
     Overrides::parse(&String::from_utf8_lossy(text)).map(drop)
 }
 
-fn read_overrides() -> Result<(), String> {
+/// Brings the text of `rmr.policy-overrides` into use.
+pub(super) fn read_overrides() -> Result<(), String> {
     let overrides = Overrides::parse(&String::from_utf8_lossy(&POLICY_OVERRIDES.value()))?;
     OVERRIDES.store(Some(Arc::new(overrides)));
     Ok(())
 }
 
-/// Hands the limits to an engine.
-pub(super) fn apply_limits(engine: &Engine) {
-    engine.set_timeout(TIMEOUT.millis());
-    engine.set_max_in_flight(MAX_IN_FLIGHT.get() as usize);
-    engine.set_max_reply_bytes(MAX_REPLY_BYTES.get() as usize);
+/// `rmr.timeout-ms`
+pub(super) fn timeout() -> Duration {
+    TIMEOUT.millis()
+}
+
+/// `rmr.max-inflight`
+pub(super) fn max_in_flight() -> usize {
+    MAX_IN_FLIGHT.get() as usize
+}
+
+/// `rmr.max-reply-bytes`
+pub(super) fn max_reply_bytes() -> usize {
+    MAX_REPLY_BYTES.get() as usize
 }
 
 fn check_nodes(nodes: &[u8]) -> Result<(), String> {
@@ -185,48 +220,15 @@ fn check_nodes(nodes: &[u8]) -> Result<(), String> {
     StaticList::parse(nodes).map(drop).map_err(|error| error.to_string().trim_start_matches("ERR ").to_owned())
 }
 
-/// What does not go together.
-fn check_together() -> Result<(), String> {
-    let is_cluster = main_thread::detached().is_some_and(|ctx| ctx.flags().is_cluster());
-    match provider() {
-        Provider::Static if nodes().trim().is_empty() => {
-            Err("rmr.provider static needs rmr.nodes \"host:port ...\"".into())
-        }
-        Provider::Cluster if !is_cluster => Err("rmr.provider is cluster, but cluster-enabled is no".into()),
-        _ if direct_reads() => {
-            direct::why_not(is_cluster).map_or_else(|| proxy::check(proxy_mode()), |why| Err(why.to_owned()))
-        }
-        _ => proxy::check(proxy_mode()),
-    }
-}
-
-/// Registers all settings, with what `loadmodule` was given as their values.
-pub(super) fn register(ctx: Ctx, args: &[&[u8]]) -> Result<(), String> {
-    reset();
-    read_arguments(args)?;
-    for number in NUMBERS {
-        register_number(ctx, number)?;
-    }
-    for choice in CHOICES {
-        register_choice(ctx, choice)?;
-    }
-    for text in TEXTS {
-        register_text(ctx, text)?;
-    }
-    load_values(ctx)?;
-    check_together()?;
-    read_overrides()?;
-    proxy::enter(proxy_mode())
-}
-
 /// A library that stays mapped after it was unloaded keeps its values; a new load begins anew.
-fn reset() {
+pub(super) fn reset() {
     NUMBERS.iter().for_each(|number| number.set(number.default));
     CHOICES.iter().for_each(|choice| choice.value.store(0, Relaxed));
     TEXTS.iter().for_each(|text| text.value().clear());
 }
 
-fn read_arguments(args: &[&[u8]]) -> Result<(), String> {
+/// Takes the arguments of `loadmodule` for values.
+pub(super) fn read_arguments(args: &[&[u8]]) -> Result<(), String> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let mut args = args.iter();
     while let Some(name) = args.next() {
@@ -253,17 +255,6 @@ fn read_arguments(args: &[&[u8]]) -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-/// Brings the values into use.
-fn apply_all() -> Result<(), String> {
-    check_together()?;
-    read_overrides()?;
-    if let Some(engine) = state::engine_if_started() {
-        apply_limits(&engine);
-    }
-    state::rebuild_if_changed().map_err(|error| error.to_string())?;
-    proxy::enter(proxy_mode())
 }
 
 /// What an engine is built from. A change of it means a new engine. There are passwords in it.

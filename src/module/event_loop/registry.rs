@@ -4,7 +4,6 @@
 //! would take the next that has the same number for the one that was closed.
 
 use std::collections::HashMap;
-use std::ffi::{c_int, c_void};
 use std::os::fd::{AsRawFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +13,7 @@ use foldhash::fast::RandomState;
 use socket2::Socket;
 
 use crate::link::SocketReader;
-use crate::module::server::{api, main_thread};
+use crate::module::server::{event_loop, main_thread};
 
 /// A socket that the event loop knows.
 struct Entry {
@@ -73,9 +72,9 @@ fn add(entry: Entry) {
     let descriptor = entry.socket.as_raw_fd();
     if let Some(before) = watched().remove(&descriptor) {
         // One socket that was let go and is watched again.
-        api::unwatch(before.socket.as_raw_fd());
+        event_loop::unwatch(before.socket.as_raw_fd());
     }
-    if api::watch(descriptor, readable) {
+    if event_loop::watch(descriptor, readable) {
         watched().insert(descriptor, entry);
     } else if let Some(reader) = entry.reader() {
         reader.refused();
@@ -83,10 +82,10 @@ fn add(entry: Entry) {
 }
 
 /// The event loop has found that there is something to be read.
-unsafe extern "C" fn readable(descriptor: c_int, _: *mut c_void, _: c_int) {
+fn readable(descriptor: RawFd) {
     let reader = watched().get(&descriptor).and_then(Entry::reader);
     // In the middle of a slow script no round comes to its end before the script does.
-    let here = main_thread::detached().is_some_and(|ctx| !ctx.flags().is_busy());
+    let here = main_thread::with_detached(|ctx| !ctx.flags().is_busy()).unwrap_or_default();
     let read = |reader: Arc<dyn SocketReader>| {
         catch_unwind(AssertUnwindSafe(|| reader.read(here))).unwrap_or_else(|_| {
             // A fault of ours; the task that owns the connection is to meet it, and end.
@@ -101,7 +100,7 @@ unsafe extern "C" fn readable(descriptor: c_int, _: *mut c_void, _: c_int) {
 
 fn forget(descriptor: RawFd) {
     // Unwatched before it is closed, which happens when the entry goes.
-    api::unwatch(descriptor);
+    event_loop::unwatch(descriptor);
     watched().remove(&descriptor);
 }
 

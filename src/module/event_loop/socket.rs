@@ -9,10 +9,11 @@ use std::task::{Context, Poll, ready};
 
 use socket2::{SockRef, Socket};
 use tokio::io::unix::AsyncFd;
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::registry::{self, Watch};
 use crate::link::{SocketReader, Stream, Watcher, has_pending_input};
+use crate::module::server::socket;
 
 /// The event loop of the server that we live in.
 pub(crate) struct EventLoop;
@@ -20,8 +21,7 @@ pub(crate) struct EventLoop;
 impl Watcher for EventLoop {
     fn watch(&self, socket: Socket, reader: Weak<dyn SocketReader>) -> std::io::Result<Box<dyn Stream>> {
         let socket = Arc::new(socket);
-        // SAFETY: the `Arc` keeps the socket open, with the same descriptor.
-        let writing = unsafe { AsyncFd::register_with_interest(socket.clone(), Interest::WRITABLE) }?;
+        let writing = socket::writable(socket.clone())?;
         let reading = Reading::Watched { _watch: registry::watch(socket.clone(), reader.clone()) };
         Ok(Box::new(Watched { socket, writing, reader, reading }))
     }
@@ -53,8 +53,7 @@ impl Stream for Watched {
         if let Reading::Watched { .. } = self.reading {
             // A descriptor of its own, as the runtime takes each once.
             let socket = self.socket.try_clone()?;
-            // SAFETY: the socket is the runtime's own from here on.
-            self.reading = Reading::ByRuntime(unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) }?);
+            self.reading = Reading::ByRuntime(socket::readable(socket)?);
         }
         Ok(())
     }
@@ -73,14 +72,7 @@ impl AsyncRead for Watched {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<std::io::Result<()>> {
-        let mut read = || {
-            // SAFETY: nothing that is initialized is made uninitialized.
-            let count = self.socket.recv(unsafe { buffer.unfilled_mut() })?;
-            // SAFETY: the socket has filled so many.
-            unsafe { buffer.assume_init(count) };
-            buffer.advance(count);
-            Ok::<(), std::io::Error>(())
-        };
+        let mut read = || socket::receive(&self.socket, buffer);
         match &self.reading {
             Reading::Watched { .. } => match read() {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => Poll::Pending,

@@ -10,7 +10,7 @@
 //! cluster serves anybody at all.
 
 use crate::module::config;
-use crate::module::server::api::{self, Ctx};
+use crate::module::server::context::{self, Ctx};
 use crate::module::server::key::StringKey;
 
 /// From Redis 8.4 and Valkey 9 on slots move as a whole, and keys that have gone are deleted in the background.
@@ -18,21 +18,21 @@ const MOVES_WHOLE_SLOTS: u32 = 0x0008_0400;
 
 /// Why strings cannot be read in place here; `None` if they can.
 pub(crate) fn why_not(is_cluster: bool) -> Option<&'static str> {
-    (is_cluster && api::server_version() >= MOVES_WHOLE_SLOTS).then_some(
+    (is_cluster && context::server_version() >= MOVES_WHOLE_SLOTS).then_some(
         "rmr.direct-reads cannot be on here: in a cluster of this server, keys outlive the move of their slot",
     )
 }
 
 /// Reads keys for one turn of a share.
-pub(crate) struct Direct {
-    ctx: Ctx,
+pub(crate) struct Direct<'a> {
+    ctx: Ctx<'a>,
     /// A node of a cluster serves the keys that it has only while the cluster is up.
     is_serving: bool,
 }
 
-impl Direct {
+impl<'a> Direct<'a> {
     /// `None` where strings are not read in place.
-    pub(crate) fn begin(ctx: Ctx) -> Option<Self> {
+    pub(crate) fn begin(ctx: Ctx<'a>) -> Option<Self> {
         if !config::direct_reads() {
             return None;
         }

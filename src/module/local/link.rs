@@ -8,9 +8,10 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::share::Share;
+use super::share::LocalShare;
 use crate::command::{CommandRef, CommandSet};
 use crate::link::{self, Batch, Delivery, Link, LinkState, LinkStats};
+use crate::module::server::context::Ctx;
 use crate::module::server::main_thread;
 use crate::reply::Reply;
 use crate::topology::BoxFuture;
@@ -30,32 +31,12 @@ impl Default for LocalLink {
 
 impl Link for LocalLink {
     fn send(&self, batch: Batch) -> BoxFuture<'static, Delivery> {
-        /// A share of more commands than this takes longer than waking the runtime.
-        const SHORT: usize = 8;
-        let mut share = Share::new(batch);
-        if let Some(ctx) = main_thread::current() {
-            if share.batch().picks.len() > SHORT {
-                // What is for other nodes travels meanwhile.
-                link::uncork();
-            }
-            let in_turn = needs_own_turn(share.batch());
-            if in_turn && ctx.flags().deny_blocking() {
-                let refusal = Bytes::from_static(b"ERR CLIENT KILL is not possible in MULTI, scripts and nested calls");
-                let replies = share.batch().picks.iter().map(|_| Reply::Error(refusal.clone())).collect();
-                return Box::pin(std::future::ready(Delivery { replies, ..Delivery::default() }));
-            }
-            if in_turn {
-                return Box::pin(share.work_off());
-            }
-            // A caller that cannot wait gets all of it now, as from any command of the server's own.
-            let until =
-                if ctx.flags().deny_blocking() { None } else { Some(Instant::now() + main_thread::LONGEST_TURN) };
-            share.run(ctx, until);
-            if share.is_done() {
-                return Box::pin(std::future::ready(share.deliver()));
-            }
+        let mut share = LocalShare::new(batch);
+        match main_thread::with_current(|ctx| begin(ctx, &mut share)) {
+            Some(Some(refusal)) => Box::pin(std::future::ready(refusal)),
+            Some(None) if share.is_done() => Box::pin(std::future::ready(share.deliver())),
+            _ => Box::pin(share.work_off()),
         }
-        Box::pin(share.work_off())
     }
 
     fn reduces(&self) -> bool {
@@ -65,6 +46,27 @@ impl Link for LocalLink {
     fn stats(&self) -> &LinkStats {
         &self.stats
     }
+}
+
+/// Runs what fits into the command that the main thread serves now. Returns why nothing of the share may run at all.
+fn begin(ctx: Ctx<'_>, share: &mut LocalShare) -> Option<Delivery> {
+    /// A share of more commands than this takes longer than waking the runtime.
+    const SHORT: usize = 8;
+    if share.batch().picks.len() > SHORT {
+        // What is for other nodes travels meanwhile.
+        link::uncork();
+    }
+    let cannot_wait = ctx.flags().deny_blocking();
+    if needs_own_turn(share.batch()) {
+        return cannot_wait.then(|| {
+            let refusal = Bytes::from_static(b"ERR CLIENT KILL is not possible in MULTI, scripts and nested calls");
+            let replies = share.batch().picks.iter().map(|_| Reply::Error(refusal.clone())).collect();
+            Delivery { replies, ..Delivery::default() }
+        });
+    }
+    // A caller that cannot wait gets all of it now, as from any command of the server's own.
+    share.run(ctx, (!cannot_wait).then(|| Instant::now() + main_thread::LONGEST_TURN));
+    None
 }
 
 /// Whether a command must not run within another: the server would free the client whose command is running.

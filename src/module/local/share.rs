@@ -8,43 +8,43 @@ use super::direct::Direct;
 use crate::command::CommandRef;
 use crate::link::{Batch, Delivery, Failure, NOT_IN_PROCESS};
 use crate::module::catalog::{self, Facts};
-use crate::module::server::api::{self, Ctx};
-use crate::module::server::call::Caller;
+use crate::module::server::call::CommandRunner;
+use crate::module::server::context::{self, Ctx};
 use crate::module::server::main_thread;
 use crate::peer::{ReducedShare, Reduction};
 use crate::reply::Reply;
 use crate::resp::{ELEMENT_COST, bulk, decode, push_bulk};
 
 /// A batch that is being worked off.
-pub(crate) struct Share {
+pub(crate) struct LocalShare {
     batch: Batch,
     /// How many of the commands have run.
     done: usize,
-    outcome: Outcome,
+    outcome: ShareOutcome,
     is_too_big: bool,
 }
 
 /// What has come of the commands that have run.
-enum Outcome {
+enum ShareOutcome {
     /// Their replies, as the server encodes them; they are read once all are there.
     Replies(Vec<u8>),
     /// What they were reduced to.
-    Reduced(Reduced),
+    Reduced(Reducing),
 }
 
-struct Reduced {
+struct Reducing {
     /// The places that the reducer is told, if it needs them.
     places: Vec<u32>,
     so_far: ReducedShare,
 }
 
-impl Share {
+impl LocalShare {
     pub(crate) fn new(mut batch: Batch) -> Self {
         let outcome = match batch.reduction.take() {
-            None => Outcome::Replies(Vec::new()),
+            None => ShareOutcome::Replies(Vec::new()),
             Some(Reduction { combine, places, .. }) => {
                 let so_far = ReducedShare { reduced: combine.open(), failed: Vec::new(), mixed: None };
-                Outcome::Reduced(Reduced { places, so_far })
+                ShareOutcome::Reduced(Reducing { places, so_far })
             }
         };
         Self { batch, done: 0, outcome, is_too_big: false }
@@ -74,7 +74,7 @@ impl Share {
     }
 
     /// Runs commands, in the database that is meant, until all are done or time is up.
-    pub(crate) fn run(&mut self, ctx: Ctx, until: Option<Instant>) {
+    pub(crate) fn run(&mut self, ctx: Ctx<'_>, until: Option<Instant>) {
         let selected = ctx.selected_database();
         if selected == self.batch.database {
             return self.run_selected(ctx, until);
@@ -90,18 +90,18 @@ impl Share {
         }
     }
 
-    fn run_selected(&mut self, ctx: Ctx, until: Option<Instant>) {
+    fn run_selected(&mut self, ctx: Ctx<'_>, until: Option<Instant>) {
         /// Looking at the clock costs as much as a part of a command.
         const BETWEEN_LOOKS: usize = 8;
         let mut since_look = 0;
         let writes = Writes::look(ctx);
         let mut looked_up = LookedUp::default();
-        let mut caller = Caller::new(ctx, self.batch.protocol);
+        let mut caller = CommandRunner::new(ctx, self.batch.protocol);
         let mut direct = Direct::begin(ctx);
         let commands = self.batch.commands.clone();
         while !self.is_done() {
             let command = commands.at(self.batch.picks[self.done] as usize);
-            let Kind { facts, is_get } = looked_up.kind(ctx, command);
+            let CommandKind { facts, is_get } = looked_up.kind(ctx, command);
             if let Some(refusal) = writes.refusal(facts) {
                 self.put(refusal);
             } else if let Some(direct) = direct.as_ref().filter(|_| is_get)
@@ -134,7 +134,7 @@ impl Share {
 
     /// Reads strings in place: what this command is for, and as long as they are there what the next ones are for that
     /// differ from it in their keys only. How many were there.
-    fn read_on(&mut self, direct: &Direct, first: CommandRef<'_>) -> usize {
+    fn read_on(&mut self, direct: &Direct<'_>, first: CommandRef<'_>) -> usize {
         /// So much takes a small part of a turn.
         const MOST: usize = 32;
         const MOST_BYTES: usize = 16 * 1024;
@@ -143,8 +143,8 @@ impl Share {
         while let Some(string) = key.and_then(|key| direct.read(key)) {
             let string = string.bytes();
             match &mut self.outcome {
-                Outcome::Replies(replies) => push_bulk(replies, string),
-                Outcome::Reduced(reduced) => reduced.take_bulk(self.done as u32, string),
+                ShareOutcome::Replies(replies) => push_bulk(replies, string),
+                ShareOutcome::Reduced(reduced) => reduced.take_bulk(self.done as u32, string),
             }
             bytes += string.len() + ELEMENT_COST;
             self.done += 1;
@@ -166,8 +166,8 @@ impl Share {
     /// Takes the reply to the next command.
     fn put(&mut self, wire: &[u8]) {
         match &mut self.outcome {
-            Outcome::Replies(replies) => replies.extend_from_slice(wire),
-            Outcome::Reduced(reduced) => reduced.take(self.done as u32, wire),
+            ShareOutcome::Replies(replies) => replies.extend_from_slice(wire),
+            ShareOutcome::Reduced(reduced) => reduced.take(self.done as u32, wire),
         }
         self.done += 1;
         self.is_too_big = !self.batch.budget.take(wire.len() + ELEMENT_COST);
@@ -176,9 +176,9 @@ impl Share {
     /// What there is to say when all is done.
     pub(crate) fn deliver(self) -> Delivery {
         let wire = match self.outcome {
-            Outcome::Reduced(_) if self.is_too_big => return Delivery::failed(Failure::TooBig),
-            Outcome::Reduced(reduced) => return Delivery::reduced(reduced.so_far),
-            Outcome::Replies(wire) => Bytes::from(wire),
+            ShareOutcome::Reduced(_) if self.is_too_big => return Delivery::failed(Failure::TooBig),
+            ShareOutcome::Reduced(reduced) => return Delivery::reduced(reduced.so_far),
+            ShareOutcome::Replies(wire) => Bytes::from(wire),
         };
         let answered = if self.is_too_big { self.done.saturating_sub(1) } else { self.done };
         let mut replies = Vec::with_capacity(answered);
@@ -195,7 +195,7 @@ impl Share {
     }
 }
 
-impl Reduced {
+impl Reducing {
     /// What the reducer is told of the command of this number.
     fn place(&self, number: u32) -> u32 {
         self.places.get(number as usize).copied().unwrap_or(number)
@@ -230,7 +230,7 @@ impl Reduced {
 
 /// What matters of a command beside its key.
 #[derive(Clone, Copy)]
-struct Kind {
+struct CommandKind {
     facts: Facts,
     is_get: bool,
 }
@@ -239,17 +239,17 @@ struct Kind {
 #[derive(Default)]
 struct LookedUp {
     known: catalog::InTurn,
-    of_all: Option<Kind>,
+    of_all: Option<CommandKind>,
 }
 
 impl LookedUp {
-    fn kind(&mut self, ctx: Ctx, command: CommandRef<'_>) -> Kind {
+    fn kind(&mut self, ctx: Ctx<'_>, command: CommandRef<'_>) -> CommandKind {
         if let Some(kind) = self.of_all {
             return kind;
         }
         let facts = self.known.facts(ctx, command);
         let is_get = facts.is_read_only && command.arg_count() == 2 && command.name().eq_ignore_ascii_case(b"GET");
-        let kind = Kind { facts, is_get };
+        let kind = CommandKind { facts, is_get };
         let is_of_all = matches!(command, CommandRef::OfKey(..)) && !facts.is_of_subcommand;
         self.of_all = is_of_all.then_some(kind);
         kind
@@ -271,8 +271,8 @@ struct Writes {
 }
 
 impl Writes {
-    fn look(ctx: Ctx) -> Self {
-        Self { is_replica: ctx.flags().is_read_only_replica(), are_paused: api::writes_are_paused() }
+    fn look(ctx: Ctx<'_>) -> Self {
+        Self { is_replica: ctx.flags().is_read_only_replica(), are_paused: context::writes_are_paused() }
     }
 
     fn refusal(&self, facts: Facts) -> Option<&'static [u8]> {

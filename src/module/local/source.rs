@@ -2,6 +2,7 @@
 
 use crate::command::Command;
 use crate::error::Error;
+use crate::module::server::context::cluster_id;
 use crate::module::server::{call, main_thread};
 use crate::reply::Reply;
 use crate::topology::{Answer, AskCluster, BoxFuture};
@@ -14,8 +15,10 @@ impl AskCluster for InServer {
         Box::pin(async move {
             // Which ports nodes name depends on the connection of the client that the server serves now, so there must be
             // none; where the caller cannot wait nothing leaves this server, and ports do not matter.
-            let described = match main_thread::current().filter(|ctx| ctx.flags().deny_blocking()) {
-                Some(ctx) => call::run(ctx, &command),
+            let at_once =
+                main_thread::with_current(|ctx| ctx.flags().deny_blocking().then(|| call::run(ctx, &command)));
+            let described = match at_once.flatten() {
+                Some(reply) => reply,
                 None => main_thread::in_turn(move |turn| call::run(turn.ctx, &command)).await?,
             };
             match described {
@@ -26,6 +29,6 @@ impl AskCluster for InServer {
     }
 
     fn own_id(&self) -> Option<String> {
-        main_thread::detached()?.cluster_id()
+        cluster_id()
     }
 }

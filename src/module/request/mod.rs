@@ -1,4 +1,6 @@
 //! One request of a client: how it runs, who waits for it, and how it is answered.
 
-pub(crate) mod reply;
-pub(crate) mod running;
+mod blocked;
+pub(super) mod caller;
+pub(super) mod reply;
+pub(super) mod running;

@@ -3,17 +3,17 @@
 use std::ffi::CString;
 
 use crate::error::Error;
-use crate::module::server::api::ReplyTo;
+use crate::module::server::context::ReplyTo;
 use crate::reply::Reply;
 
 /// Where a reply goes, and what the client understands.
 #[derive(Clone, Copy)]
-pub(crate) struct Client {
-    pub(crate) to: ReplyTo,
+pub(crate) struct ReplyWriter<'a> {
+    pub(crate) to: ReplyTo<'a>,
     pub(crate) is_resp3: bool,
 }
 
-impl Client {
+impl ReplyWriter<'_> {
     /// Sends a result. Together with all that it nests, it is one reply.
     pub(crate) fn send(self, result: &Result<Reply, Error>) {
         match result {

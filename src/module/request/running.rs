@@ -1,30 +1,27 @@
 //! The client that waits for a distributed command: exactly one reply, whatever happens.
 //!
 //! A request is begun on the main thread, within the command. What can be served in process at once is answered at
-//! once; only a request that must wait blocks its client. [`Blocked`] then owns the client: dropped without an answer,
+//! once; only a request that must wait blocks its client. [`BlockedClient`] then owns the client: dropped without an answer,
 //! as by a task that panics or is cancelled, it replies an error. A client that disconnects cancels its request.
 //!
 //! What it waits for comes to the main thread, which then goes on with it at the end of the round of its event loop, or
-//! to the runtime, where it goes on from then on ([`Begun`]).
+//! to the runtime, where it goes on from then on ([`RunningRequest`]).
 
 use std::cell::RefCell;
-use std::collections::HashMap;
-use std::ffi::c_int;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
-use foldhash::fast::RandomState;
 use futures_util::FutureExt;
-use redis_module::raw;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use super::reply::Client;
+use super::blocked::BlockedClient;
+use super::reply::ReplyWriter;
 use crate::error::Error;
 use crate::link;
-use crate::module::server::api::{Ctx, ReplyTo, required};
+use crate::module::server::context::Ctx;
 use crate::module::server::main_thread;
 use crate::module::state;
 use crate::reply::Reply;
@@ -42,29 +39,29 @@ pub(crate) enum GoesOn {
 }
 
 /// Serves a request for the client of `ctx`: at once if nothing has to be waited for, else when it is done.
-pub(crate) fn serve(ctx: Ctx, mut work: Work, goes_on: GoesOn) {
+pub(crate) fn serve(ctx: Ctx<'_>, mut work: Work, goes_on: GoesOn) {
     let flags = ctx.flags();
-    let client = Client { to: ReplyTo(ctx.0), is_resp3: flags.is_resp3() };
+    let client = ReplyWriter { to: ctx.reply_to(), is_resp3: flags.is_resp3() };
     let runtime = match state::runtime() {
         Ok(runtime) => runtime,
         Err(error) => return client.send(&Err(error)),
     };
     link::cork();
     let _entered = runtime.enter();
-    let begun = Arc::new(Begun { runtime: runtime.clone(), goes_on, state: Mutex::default() });
+    let begun = Arc::new(RunningRequest { runtime: runtime.clone(), goes_on, state: Mutex::default() });
     match main_thread::enter(ctx, || begun.first_poll(&mut work)) {
         Poll::Ready(result) => client.send(&result),
         Poll::Pending if flags.deny_blocking() => client.send(&Err(Error::Invalid(CANNOT_WAIT.into()))),
         Poll::Pending => {
-            let (blocked, cancelled) = Blocked::block(ctx, flags.is_resp3());
-            begun.park(Parked { work, blocked, cancelled });
+            let (blocked, cancelled) = BlockedClient::block(ctx, flags.is_resp3());
+            begun.park(BlockedRequest { work, blocked, cancelled });
         }
     }
 }
 
 thread_local! {
     /// Requests for which something has come in this round of the event loop.
-    static READY: RefCell<Vec<(Arc<Begun>, Parked)>> = const { RefCell::new(Vec::new()) };
+    static READY: RefCell<Vec<(Arc<RunningRequest>, BlockedRequest)>> = const { RefCell::new(Vec::new()) };
 }
 
 /// The server has taken all commands and all replies of this round of its event loop: goes on with what they were waited
@@ -77,7 +74,7 @@ pub(crate) fn end_round() {
 }
 
 /// A request that has been begun. It goes on when something that it waits for has come, and not before.
-struct Begun {
+struct RunningRequest {
     runtime: Handle,
     goes_on: GoesOn,
     state: Mutex<Progress>,
@@ -86,16 +83,16 @@ struct Begun {
 #[derive(Default)]
 struct Progress {
     is_woken: bool,
-    parked: Option<Parked>,
+    parked: Option<BlockedRequest>,
 }
 
-struct Parked {
+struct BlockedRequest {
     work: Work,
-    blocked: Blocked,
+    blocked: BlockedClient,
     cancelled: oneshot::Receiver<()>,
 }
 
-impl Begun {
+impl RunningRequest {
     fn lock(&self) -> MutexGuard<'_, Progress> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -116,7 +113,7 @@ impl Begun {
     }
 
     /// Keeps the request until something that it waits for has come; that its client has gone is one of these things.
-    fn park(self: &Arc<Self>, mut parked: Parked) {
+    fn park(self: &Arc<Self>, mut parked: BlockedRequest) {
         let waker = Waker::from(self.clone());
         if parked.cancelled.poll_unpin(&mut Context::from_waker(&waker)).is_ready() {
             return;
@@ -131,7 +128,7 @@ impl Begun {
     }
 
     /// Goes on in the main thread.
-    fn go_on(self: Arc<Self>, mut parked: Parked) {
+    fn go_on(self: Arc<Self>, mut parked: BlockedRequest) {
         link::cork();
         let _entered = self.runtime.enter();
         self.lock().is_woken = false;
@@ -142,7 +139,7 @@ impl Begun {
     }
 }
 
-impl Wake for Begun {
+impl Wake for RunningRequest {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
@@ -163,7 +160,7 @@ impl Wake for Begun {
     }
 }
 
-impl Parked {
+impl BlockedRequest {
     async fn finish(self) {
         let Self { work, blocked, cancelled } = self;
         let result = tokio::select! {
@@ -181,84 +178,4 @@ pub(crate) const CANNOT_WAIT: &str =
 
 fn internal_error() -> Error {
     Error::Invalid("internal error: the request panicked; see the server's log".into())
-}
-
-/// Those who wait to hear that a blocked client has gone, by the address of its handle.
-static WAITING: LazyLock<Mutex<Gone>> = LazyLock::new(Mutex::default);
-
-type Gone = HashMap<usize, oneshot::Sender<()>, RandomState>;
-
-fn waiting() -> MutexGuard<'static, Gone> {
-    WAITING.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A client that is blocked until this is answered or dropped.
-struct Blocked {
-    handle: *mut raw::RedisModuleBlockedClient,
-    ctx: *mut raw::RedisModuleCtx,
-    is_resp3: bool,
-    is_answered: bool,
-}
-
-// SAFETY: the server allows replies to a blocked client and its unblocking from any thread, one at a time; `Blocked` is
-// owned by one task.
-unsafe impl Send for Blocked {}
-
-impl Blocked {
-    /// Blocks the client of a command. The receiver hears of its disconnection.
-    fn block(ctx: Ctx, is_resp3: bool) -> (Self, oneshot::Receiver<()>) {
-        // SAFETY: a live context of a client that may be blocked. The context for replies is made here, since the
-        // server reads the client while it makes it.
-        let (handle, reply_ctx) = unsafe {
-            let handle = required!(RedisModule_BlockClient)(ctx.0, None, None, None, 0);
-            required!(RedisModule_SetDisconnectCallback)(handle, Some(disconnected));
-            (handle, required!(RedisModule_GetThreadSafeContext)(handle))
-        };
-        let (gone, cancelled) = oneshot::channel();
-        waiting().insert(handle as usize, gone);
-        (Self { handle, ctx: reply_ctx, is_resp3, is_answered: false }, cancelled)
-    }
-
-    fn answer(mut self, result: &Result<Reply, Error>) {
-        self.send(result);
-    }
-
-    fn send(&mut self, result: &Result<Reply, Error>) {
-        self.is_answered = true;
-        Client { to: ReplyTo(self.ctx), is_resp3: self.is_resp3 }.send(result);
-    }
-}
-
-impl Drop for Blocked {
-    fn drop(&mut self) {
-        waiting().remove(&(self.handle as usize));
-        if !self.is_answered {
-            self.send(&Err(Error::Invalid("the request ended without a reply".into())));
-        }
-        // SAFETY: both are ours; the client is unblocked once, last, as the handle is the server's from then on.
-        unsafe {
-            required!(RedisModule_FreeThreadSafeContext)(self.ctx);
-            required!(RedisModule_UnblockClient)(self.handle, std::ptr::null_mut());
-        }
-    }
-}
-
-/// The client has gone. The task that serves it hears of it, and unblocks the handle in its own time.
-unsafe extern "C" fn disconnected(_: *mut raw::RedisModuleCtx, handle: *mut raw::RedisModuleBlockedClient) {
-    if let Some(gone) = waiting().remove(&(handle as usize)) {
-        // A task that has just ended needs not hear it.
-        let _ = gone.send(());
-    }
-}
-
-/// The arguments of a command, as bytes.
-///
-/// # Safety
-/// `argv` points to `argc` live strings, which stay so for `'a`.
-pub(crate) unsafe fn arguments<'a>(argv: *mut *mut raw::RedisModuleString, argc: c_int) -> Vec<&'a [u8]> {
-    // SAFETY: as the caller says.
-    unsafe { std::slice::from_raw_parts(argv, argc as usize) }
-        .iter()
-        .map(|&string| unsafe { crate::module::server::api::string_bytes(string) })
-        .collect()
 }

@@ -6,23 +6,25 @@ use std::ptr::NonNull;
 use bytes::Bytes;
 use redis_module::raw;
 
-use super::api::{Ctx, OwnedString, required};
+use super::api::required;
+use super::context::Ctx;
+use super::string::OwnedString;
 use crate::command::Command;
 use crate::link::Protocol;
 use crate::reply::Reply;
 use crate::resp::decode;
 
 /// Runs commands in process. What it needs for one command serves the next.
-pub(crate) struct Caller {
-    ctx: Ctx,
+pub(crate) struct CommandRunner<'c> {
+    ctx: Ctx<'c>,
     protocol: Protocol,
     name: CString,
     args: Vec<OwnedString>,
     pointers: Vec<*mut raw::RedisModuleString>,
 }
 
-impl Caller {
-    pub(crate) fn new(ctx: Ctx, protocol: Protocol) -> Self {
+impl<'c> CommandRunner<'c> {
+    pub(crate) fn new(ctx: Ctx<'c>, protocol: Protocol) -> Self {
         Self { ctx, protocol, name: CString::default(), args: Vec::new(), pointers: Vec::new() }
     }
 
@@ -42,7 +44,7 @@ impl Caller {
             Protocol::Resp2 => (c"!EMb", c"!EMv"),
             Protocol::Resp3 => (c"!3EMb", c"!3EMv"),
         };
-        let (call, ctx, name) = (required!(RedisModule_Call), self.ctx.0, self.name.as_ptr());
+        let (call, ctx, name) = (required!(RedisModule_Call), self.ctx.as_ptr(), self.name.as_ptr());
         errno::set_errno(errno::Errno(0));
         let reply = match (first, second) {
             // SAFETY: the format says what follows: the bytes of one string, and how many they are.
@@ -117,14 +119,14 @@ impl Drop for ServersReply {
 }
 
 /// Runs one command in process and reads its reply. On the main thread.
-pub(crate) fn run(ctx: Ctx, command: &Command) -> Reply {
-    let called = Caller::new(ctx, Protocol::Resp3).call(command.args());
+pub(crate) fn run(ctx: Ctx<'_>, command: &Command) -> Reply {
+    let called = CommandRunner::new(ctx, Protocol::Resp3).call(command.args());
     let failed = |error| Reply::Error(Bytes::from(format!("ERR {error}")));
     decode(&Bytes::copy_from_slice(called.wire()), &mut 0).unwrap_or_else(failed)
 }
 
 /// One setting of the server; empty if it has none of this name. On the main thread.
-pub(crate) fn config_get(ctx: Ctx, name: &str) -> Vec<u8> {
+pub(crate) fn config_get(ctx: Ctx<'_>, name: &str) -> Vec<u8> {
     let reply = run(ctx, &Command::new("CONFIG").arg("GET").arg(name));
     reply.field(name).and_then(Reply::bytes).unwrap_or_default().to_vec()
 }

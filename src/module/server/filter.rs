@@ -5,13 +5,16 @@
 
 use std::cell::Cell;
 use std::ffi::{CStr, c_int, c_void};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::marker::PhantomData;
 use std::ptr::NonNull;
 
 use redis_module::raw;
 
-use super::api::{Ctx, OwnedString, required, string_bytes};
-use super::api::{client_name, client_user_name, probe};
+use super::api::{probe, required};
+use super::callback::guarded;
+use super::context::{Ctx, client_name, client_user_name};
+use super::string::{OwnedString, string_bytes};
+use super::thread;
 
 /// A filter that is in place until it is removed.
 pub(crate) struct Filter(NonNull<raw::RedisModuleCommandFilter>);
@@ -23,52 +26,63 @@ pub(crate) fn missing() -> Option<&'static str> {
 
 thread_local! {
     /// The server gives a filter no data of ours.
-    static SEEN_BY: Cell<Option<fn(&mut Filtered)>> = const { Cell::new(None) };
+    static SEEN_BY: Cell<Option<fn(&mut FilteredCommand<'_>)>> = const { Cell::new(None) };
     static GONE: Cell<Option<fn(u64)>> = const { Cell::new(None) };
 }
 
 impl Filter {
     /// Shows every command that is not called by this module to `see`, and every client that leaves to `gone`.
-    pub(crate) fn register(ctx: Ctx, see: fn(&mut Filtered), gone: fn(u64)) -> Option<Self> {
+    pub(crate) fn register(ctx: Ctx<'_>, see: fn(&mut FilteredCommand<'_>), gone: fn(u64)) -> Option<Self> {
         SEEN_BY.set(Some(see));
         GONE.set(Some(gone));
         let flags = raw::REDISMODULE_CMDFILTER_NOSELF as c_int;
         // SAFETY: a context of this module; the callback lives until the module is unloaded, and is removed before.
-        let filter = unsafe { required!(RedisModule_RegisterCommandFilter)(ctx.0, Some(on_command), flags) };
+        let filter = unsafe { required!(RedisModule_RegisterCommandFilter)(ctx.as_ptr(), Some(on_command), flags) };
         let filter = NonNull::new(filter).map(Self)?;
-        ctx.subscribe(raw::REDISMODULE_EVENT_CLIENT_CHANGE, 1, on_client_change);
+        ctx.subscribe_raw(raw::REDISMODULE_EVENT_CLIENT_CHANGE, 1, Some(on_client_change));
         Some(filter)
     }
 
     /// Ends that. Not from within a filter.
-    pub(crate) fn remove(self, ctx: Ctx) {
-        ctx.unsubscribe(raw::REDISMODULE_EVENT_CLIENT_CHANGE, 1);
+    pub(crate) fn remove(self, ctx: Ctx<'_>) {
+        ctx.subscribe_raw(raw::REDISMODULE_EVENT_CLIENT_CHANGE, 1, None);
         // SAFETY: a context of this module, and a filter of its own that is in place.
-        unsafe { required!(RedisModule_UnregisterCommandFilter)(ctx.0, self.0.as_ptr()) };
+        unsafe { required!(RedisModule_UnregisterCommandFilter)(ctx.as_ptr(), self.0.as_ptr()) };
         SEEN_BY.set(None);
         GONE.set(None);
     }
 }
 
 /// A command on its way to the server.
-pub(crate) struct Filtered(*mut raw::RedisModuleCommandFilterCtx);
+pub(crate) struct FilteredCommand<'a> {
+    ctx: *mut raw::RedisModuleCommandFilterCtx,
+    of: PhantomData<&'a ()>,
+}
 
-impl Filtered {
+impl FilteredCommand<'_> {
+    /// Wraps what a filter was called with.
+    ///
+    /// # Safety
+    /// Invariant 1 holds for the context, for `'a`.
+    unsafe fn new(ctx: *mut raw::RedisModuleCommandFilterCtx) -> Self {
+        Self { ctx, of: PhantomData }
+    }
+
     /// The client that sent it, or that it runs on.
     pub(crate) fn client(&self) -> u64 {
-        // SAFETY: the context of this call of the filter.
-        unsafe { required!(RedisModule_CommandFilterGetClientId)(self.0) }
+        // SAFETY: invariant 1, by `new`.
+        unsafe { required!(RedisModule_CommandFilterGetClientId)(self.ctx) }
     }
 
     /// How many words it has; at least its name.
     pub(crate) fn len(&self) -> usize {
-        // SAFETY: as above.
-        unsafe { required!(RedisModule_CommandFilterArgsCount)(self.0) as usize }
+        // SAFETY: invariant 1, by `new`.
+        unsafe { required!(RedisModule_CommandFilterArgsCount)(self.ctx) as usize }
     }
 
     fn string(&self, at: usize) -> *mut raw::RedisModuleString {
-        // SAFETY: as above; past the end the server gives null.
-        unsafe { required!(RedisModule_CommandFilterArgGet)(self.0, at as c_int) }
+        // SAFETY: invariant 1, by `new`; past the end the server gives null.
+        unsafe { required!(RedisModule_CommandFilterArgGet)(self.ctx, at as c_int) }
     }
 
     /// One of its words; empty past the end.
@@ -83,21 +97,21 @@ impl Filtered {
         for (at, word) in words.iter().enumerate() {
             // A string of its own each time: the server may free it on another thread.
             let word = OwnedString::new(word).into_raw();
-            // SAFETY: as above; the string is handed over.
-            unsafe { required!(RedisModule_CommandFilterArgInsert)(self.0, at as c_int, word) };
+            // SAFETY: invariant 1, by `new`; the string is handed over.
+            unsafe { required!(RedisModule_CommandFilterArgInsert)(self.ctx, at as c_int, word) };
         }
     }
 
     /// Whether this node would run the command, as far as its keys go: by the server's own look at whose they are and
     /// what is moving, which it takes again in a moment, with nothing happening in between.
-    pub(crate) fn is_for_this_node(&self, ctx: Ctx, name: &CStr) -> bool {
+    pub(crate) fn is_for_this_node(&self, ctx: Ctx<'_>, name: &CStr) -> bool {
         let mut args: Vec<_> = (1..self.len()).map(|at| self.string(at)).collect();
         errno::set_errno(errno::Errno(0));
         // SAFETY: the format says what follows: pointers to live strings, and how many they are. D: the command is only
         // checked. The reply, which stands for an error, is ours.
         unsafe {
             let check = required!(RedisModule_Call);
-            let reply = check(ctx.0, name.as_ptr(), c"Dv".as_ptr(), args.as_mut_ptr(), args.len());
+            let reply = check(ctx.as_ptr(), name.as_ptr(), c"Dv".as_ptr(), args.as_mut_ptr(), args.len());
             if reply.is_null() {
                 return true;
             }
@@ -122,7 +136,7 @@ pub(crate) struct Seen {
 
 /// What the server says about the client of this id; `None` for what has no connection: scripts, modules, the append
 /// only file.
-pub(crate) fn look(ctx: Ctx, id: u64) -> Option<Seen> {
+pub(crate) fn look(ctx: Ctx<'_>, id: u64) -> Option<Seen> {
     let flags = flags(id)?;
     let has = |flag: u32| flags & u64::from(flag) != 0;
     Some(Seen {
@@ -133,7 +147,7 @@ pub(crate) fn look(ctx: Ctx, id: u64) -> Option<Seen> {
 }
 
 /// Whether the client has this name.
-pub(crate) fn is_named(ctx: Ctx, id: u64, name: &str) -> bool {
+pub(crate) fn is_named(ctx: Ctx<'_>, id: u64, name: &str) -> bool {
     client_name(ctx, id).is_some_and(|known| known.bytes() == name.as_bytes())
 }
 
@@ -154,7 +168,11 @@ unsafe extern "C" fn on_command(filtered: *mut raw::RedisModuleCommandFilterCtx)
     // Other threads, on which other modules call commands, have none.
     if let Some(see) = SEEN_BY.get() {
         // After a panic the command goes on as it is.
-        let _ = catch_unwind(AssertUnwindSafe(|| see(&mut Filtered(filtered))));
+        guarded(|| {
+            thread::debug_assert_main();
+            // SAFETY: invariant 1: the server's own context of this call.
+            see(&mut unsafe { FilteredCommand::new(filtered) });
+        });
     }
 }
 
@@ -169,6 +187,9 @@ unsafe extern "C" fn on_client_change(
     {
         // SAFETY: with this event comes such a structure.
         let id = unsafe { (*client.cast::<raw::RedisModuleClientInfo>()).id };
-        let _ = catch_unwind(AssertUnwindSafe(|| gone(id)));
+        guarded(|| {
+            thread::debug_assert_main();
+            gone(id);
+        });
     }
 }

@@ -5,7 +5,9 @@ use std::ptr::NonNull;
 
 use redis_module::raw;
 
-use super::api::{Ctx, OwnedString, required};
+use super::api::required;
+use super::context::Ctx;
+use super::string::OwnedString;
 
 /// A string that is read in place.
 pub(crate) struct StringKey(NonNull<raw::RedisModuleKey>);
@@ -13,10 +15,11 @@ pub(crate) struct StringKey(NonNull<raw::RedisModuleKey>);
 impl StringKey {
     /// Looks a key up as a command that reads it does: it counts as used, and is gone if it has expired. `None` if there
     /// is none, or one of another type.
-    pub(crate) fn open(ctx: Ctx, name: &[u8]) -> Option<Self> {
+    pub(crate) fn open(ctx: Ctx<'_>, name: &[u8]) -> Option<Self> {
         let name = OwnedString::new(name);
         // SAFETY: a live context and a live string, of which the server keeps a reference of its own.
-        let key = unsafe { required!(RedisModule_OpenKey)(ctx.0, name.as_ptr(), raw::REDISMODULE_READ as c_int) };
+        let key =
+            unsafe { required!(RedisModule_OpenKey)(ctx.as_ptr(), name.as_ptr(), raw::REDISMODULE_READ as c_int) };
         let key = Self(NonNull::new(key)?);
         // SAFETY: the key is open.
         let kind = unsafe { required!(RedisModule_KeyType)(key.0.as_ptr()) };

@@ -21,9 +21,7 @@ impl Log for ServerLog {
             Level::Error | Level::Warn => c"warning",
             _ => c"notice",
         };
-        if let Some(ctx) = main_thread::detached() {
-            ctx.log(level, &record.args().to_string());
-        }
+        main_thread::log(level, &record.args().to_string());
     }
 
     fn flush(&self) {}

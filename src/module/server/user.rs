@@ -7,7 +7,10 @@ use std::ptr::{self, NonNull};
 
 use redis_module::raw;
 
-use super::api::{Ctx, OwnedString, probe, required};
+use super::api::{probe, required};
+use super::context::Ctx;
+use super::string::OwnedString;
+use super::thread;
 
 /// A user as the ACL functions want it; freed with this.
 pub(crate) struct User(NonNull<raw::RedisModuleUser>);
@@ -26,6 +29,7 @@ pub(crate) enum Permission {
 
 impl User {
     pub(crate) fn named(name: &[u8]) -> Option<Self> {
+        thread::debug_assert_main();
         let name = OwnedString::new(name);
         // SAFETY: a live string.
         NonNull::new(unsafe { required!(RedisModule_GetModuleUserFromUserName)(name.as_ptr()) }).map(Self)
@@ -35,7 +39,7 @@ impl User {
     pub(crate) fn rules(&self) -> Option<Vec<u8>> {
         let rules = probe!(RedisModule_GetModuleUserACLString)?;
         // SAFETY: a live user; the string is ours to free.
-        OwnedString::from_raw(unsafe { rules(self.0.as_ptr()) }).map(|rules| rules.bytes().to_vec())
+        unsafe { OwnedString::from_raw(rules(self.0.as_ptr())) }.map(|rules| rules.bytes().to_vec())
     }
 
     /// Whether the user may read this key.
@@ -48,12 +52,14 @@ impl User {
     }
 
     /// Whether the user may run this command with these keys and channels; a refusal goes to `ACL LOG`.
-    pub(crate) fn may_run(&self, ctx: Ctx, args: &[OwnedString]) -> Permission {
-        let mut pointers: Vec<_> = args.iter().map(OwnedString::as_ptr).collect();
+    pub(crate) fn may_run(&self, ctx: Ctx<'_>, args: &[&[u8]]) -> Permission {
+        let strings: Vec<OwnedString> = args.iter().map(|arg| OwnedString::new(arg)).collect();
+        let mut pointers: Vec<_> = strings.iter().map(OwnedString::as_ptr).collect();
         let count = pointers.len() as c_int;
         // Servers before March 2026 read past the arguments of a keyed command that has too few of them (redis#14843);
         // looking for its keys counts them first.
-        let keys = match keys(ctx, &mut pointers) {
+        // SAFETY: invariant 3: they live as long as `strings`.
+        let keys = match unsafe { keys(ctx, &mut pointers) } {
             Ok(keys) => keys,
             Err(refusal) => return refusal,
         };
@@ -76,8 +82,8 @@ impl User {
         };
         let object = pointers[denied_key.unwrap_or(0)];
         // SAFETY: a live context and user; the server takes a reference to the string.
-        unsafe { required!(RedisModule_ACLAddLogEntry)(ctx.0, self.0.as_ptr(), object, reason) };
-        denied_key.map_or(Permission::CommandDenied, |key| Permission::KeyDenied(args[key].bytes().to_vec()))
+        unsafe { required!(RedisModule_ACLAddLogEntry)(ctx.as_ptr(), self.0.as_ptr(), object, reason) };
+        denied_key.map_or(Permission::CommandDenied, |key| Permission::KeyDenied(args[key].to_vec()))
     }
 }
 
@@ -88,23 +94,20 @@ impl Drop for User {
     }
 }
 
-/// Where a command's keys stand; none if the server cannot say, as with a bad count of keys.
+/// Returns where a command's keys stand, each with what is done to it.
 ///
 /// # Safety
-/// All of `args` are live strings.
-pub(crate) unsafe fn key_positions(ctx: Ctx, args: &[*mut raw::RedisModuleString]) -> Vec<usize> {
-    let found = keys(ctx, &mut args.to_vec()).unwrap_or_default();
-    found.into_iter().map(|(position, _)| position).collect()
-}
-
-/// Where a command's keys stand, each with what is done to it.
-fn keys(ctx: Ctx, args: &mut [*mut raw::RedisModuleString]) -> Result<Vec<(usize, c_int)>, Permission> {
+/// Invariant 3 holds for all of `args`.
+pub(super) unsafe fn keys(
+    ctx: Ctx<'_>,
+    args: &mut [*mut raw::RedisModuleString],
+) -> Result<Vec<(usize, c_int)>, Permission> {
     let (mut count, mut flags) = (0, ptr::null_mut());
     errno::set_errno(errno::Errno(0));
     // SAFETY: a live context and live strings; both arrays are ours to free.
     unsafe {
         let find = required!(RedisModule_GetCommandKeysWithFlags);
-        let positions = find(ctx.0, args.as_mut_ptr(), args.len() as c_int, &mut count, &mut flags);
+        let positions = find(ctx.as_ptr(), args.as_mut_ptr(), args.len() as c_int, &mut count, &mut flags);
         if positions.is_null() {
             return match errno::errno().0 {
                 libc::ENOENT => Err(Permission::UnknownCommand),

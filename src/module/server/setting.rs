@@ -7,35 +7,35 @@ use std::time::Duration;
 use redis_module::raw;
 
 /// A setting that is a number.
-pub(super) struct Number {
-    pub(super) name: &'static str,
-    pub(super) default: i64,
-    pub(super) min: i64,
-    pub(super) max: i64,
-    pub(super) flags: u32,
-    pub(super) value: AtomicI64,
+pub(crate) struct NumberSetting {
+    pub(crate) name: &'static str,
+    pub(crate) default: i64,
+    pub(crate) min: i64,
+    pub(crate) max: i64,
+    pub(crate) flags: u32,
+    pub(crate) value: AtomicI64,
 }
 
-impl Number {
-    pub(super) const fn new(name: &'static str, default: i64, min: i64, max: i64) -> Self {
+impl NumberSetting {
+    pub(crate) const fn new(name: &'static str, default: i64, min: i64, max: i64) -> Self {
         Self { name, default, min, max, flags: raw::REDISMODULE_CONFIG_DEFAULT, value: AtomicI64::new(default) }
     }
 
-    pub(super) const fn with_flags(mut self, flags: u32) -> Self {
+    pub(crate) const fn with_flags(mut self, flags: u32) -> Self {
         self.flags = flags;
         self
     }
 
-    pub(super) fn get(&self) -> i64 {
+    pub(crate) fn get(&self) -> i64 {
         self.value.load(Relaxed)
     }
 
-    pub(super) fn set(&self, value: i64) {
+    pub(crate) fn set(&self, value: i64) {
         self.value.store(value, Relaxed);
     }
 
     /// Reads a value as `CONFIG SET` does: a size of memory may have a unit.
-    pub(super) fn parse(&self, text: &str) -> Option<i64> {
+    pub(crate) fn parse(&self, text: &str) -> Option<i64> {
         const UNITS: [(&str, i64); 7] = [
             ("kb", 1 << 10),
             ("mb", 1 << 20),
@@ -55,40 +55,40 @@ impl Number {
         }
     }
 
-    pub(super) fn millis(&self) -> Duration {
+    pub(crate) fn millis(&self) -> Duration {
         Duration::from_millis(self.get().unsigned_abs())
     }
 }
 
 /// A setting that is one of a few words.
-pub(super) struct Choice {
-    pub(super) name: &'static str,
-    pub(super) words: &'static [&'static str],
-    pub(super) value: AtomicI64,
+pub(crate) struct ChoiceSetting {
+    pub(crate) name: &'static str,
+    pub(crate) words: &'static [&'static str],
+    pub(crate) value: AtomicI64,
 }
 
-impl Choice {
-    pub(super) const fn new(name: &'static str, words: &'static [&'static str]) -> Self {
+impl ChoiceSetting {
+    pub(crate) const fn new(name: &'static str, words: &'static [&'static str]) -> Self {
         Self { name, words, value: AtomicI64::new(0) }
     }
 }
 
 /// A setting that is text.
-pub(super) struct Text {
-    pub(super) name: &'static str,
-    pub(super) flags: u32,
+pub(crate) struct TextSetting {
+    pub(crate) name: &'static str,
+    pub(crate) flags: u32,
     /// Says what is wrong with a value.
-    pub(super) check: fn(&[u8]) -> Result<(), String>,
+    pub(crate) check: fn(&[u8]) -> Result<(), String>,
     /// Bytes: a password need not be UTF-8.
-    pub(super) value: Mutex<Vec<u8>>,
+    pub(crate) value: Mutex<Vec<u8>>,
 }
 
-impl Text {
-    pub(super) const fn new(name: &'static str, flags: u32, check: fn(&[u8]) -> Result<(), String>) -> Self {
+impl TextSetting {
+    pub(crate) const fn new(name: &'static str, flags: u32, check: fn(&[u8]) -> Result<(), String>) -> Self {
         Self { name, flags, check, value: Mutex::new(Vec::new()) }
     }
 
-    pub(super) fn value(&self) -> MutexGuard<'_, Vec<u8>> {
+    pub(crate) fn value(&self) -> MutexGuard<'_, Vec<u8>> {
         self.value.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -2,14 +2,21 @@
 
 use std::cell::RefCell;
 use std::ffi::{CString, c_char, c_int, c_longlong, c_uint, c_void};
-use std::panic::catch_unwind;
 use std::sync::atomic::Ordering::Relaxed;
 
 use redis_module::raw;
 
-use super::apply_all;
-use super::setting::{Choice, Number, Text};
-use crate::module::server::api::{Ctx, OwnedString, required, string_bytes};
+use super::api::required;
+use super::callback::{guarded, stateless};
+use super::context::Ctx;
+use super::setting::{ChoiceSetting, NumberSetting, TextSetting};
+use super::string::{OwnedString, string_bytes};
+use super::thread;
+
+/// A function that brings all values into use, or says why not.
+pub(crate) trait Apply: Fn() -> Result<(), String> + Copy + 'static {}
+
+impl<F: Fn() -> Result<(), String> + Copy + 'static> Apply for F {}
 
 fn registered(name: &str, status: c_int) -> Result<(), String> {
     if status == raw::REDISMODULE_OK as c_int {
@@ -23,12 +30,13 @@ fn privdata<T>(setting: &'static T) -> *mut c_void {
     std::ptr::from_ref(setting).cast_mut().cast()
 }
 
-pub(super) fn register_number(ctx: Ctx, number: &'static Number) -> Result<(), String> {
+/// Registers a setting that is a number. The function is called after each `CONFIG SET`.
+pub(crate) fn register_number<F: Apply>(ctx: Ctx<'_>, number: &'static NumberSetting, _: F) -> Result<(), String> {
     let name = CString::new(number.name).unwrap_or_default();
-    // SAFETY: a context of OnLoad; the private data is a static `Number`, as the callbacks take it to be.
+    // SAFETY: invariants 1, 2, 5 and 6; the private data is a static `NumberSetting`, as the callbacks take it to be.
     let status = unsafe {
         required!(RedisModule_RegisterNumericConfig)(
-            ctx.0,
+            ctx.as_ptr(),
             name.as_ptr(),
             number.get(),
             number.flags,
@@ -36,22 +44,23 @@ pub(super) fn register_number(ctx: Ctx, number: &'static Number) -> Result<(), S
             number.max,
             Some(get_number),
             Some(set_number),
-            Some(apply),
+            Some(apply::<F>),
             privdata(number),
         )
     };
     registered(number.name, status)
 }
 
-pub(super) fn register_choice(ctx: Ctx, choice: &'static Choice) -> Result<(), String> {
+/// Registers a setting that is a word. The function is called after each `CONFIG SET`.
+pub(crate) fn register_choice<F: Apply>(ctx: Ctx<'_>, choice: &'static ChoiceSetting, _: F) -> Result<(), String> {
     let name = CString::new(choice.name).unwrap_or_default();
     let words: Vec<CString> = choice.words.iter().map(|word| CString::new(*word).unwrap_or_default()).collect();
     let mut pointers: Vec<*const c_char> = words.iter().map(|word| word.as_ptr()).collect();
     let values: Vec<c_int> = (0..words.len() as c_int).collect();
-    // SAFETY: a context of OnLoad; the private data is a static `Choice`; the server copies words and values.
+    // SAFETY: invariants 1, 2, 5 and 6; the private data is a static `ChoiceSetting`; the server copies words and values.
     let status = unsafe {
         required!(RedisModule_RegisterEnumConfig)(
-            ctx.0,
+            ctx.as_ptr(),
             name.as_ptr(),
             choice.value.load(Relaxed) as c_int,
             raw::REDISMODULE_CONFIG_DEFAULT as c_uint,
@@ -60,26 +69,27 @@ pub(super) fn register_choice(ctx: Ctx, choice: &'static Choice) -> Result<(), S
             words.len() as c_int,
             Some(get_choice),
             Some(set_choice),
-            Some(apply),
+            Some(apply::<F>),
             privdata(choice),
         )
     };
     registered(choice.name, status)
 }
 
-pub(super) fn register_text(ctx: Ctx, text: &'static Text) -> Result<(), String> {
+/// Registers a setting that is a text. The function is called after each `CONFIG SET`.
+pub(crate) fn register_text<F: Apply>(ctx: Ctx<'_>, text: &'static TextSetting, _: F) -> Result<(), String> {
     let name = CString::new(text.name).unwrap_or_default();
     let default = CString::new(text.value().as_slice()).map_err(|_| format!("{} holds a zero byte", text.name))?;
-    // SAFETY: a context of OnLoad; the private data is a static `Text`.
+    // SAFETY: invariants 1, 2, 5 and 6; the private data is a static `TextSetting`.
     let status = unsafe {
         required!(RedisModule_RegisterStringConfig)(
-            ctx.0,
+            ctx.as_ptr(),
             name.as_ptr(),
             default.as_ptr(),
             text.flags,
             Some(get_text),
             Some(set_text),
-            Some(apply),
+            Some(apply::<F>),
             privdata(text),
         )
     };
@@ -87,17 +97,18 @@ pub(super) fn register_text(ctx: Ctx, text: &'static Text) -> Result<(), String>
 }
 
 /// Sets what is registered to what the server's configuration says of it.
-pub(super) fn load_values(ctx: Ctx) -> Result<(), String> {
-    // SAFETY: a context of OnLoad.
-    if unsafe { required!(RedisModule_LoadConfigs)(ctx.0) } != raw::REDISMODULE_OK as c_int {
+pub(crate) fn load_values(ctx: Ctx<'_>) -> Result<(), String> {
+    // SAFETY: invariants 1 and 2.
+    if unsafe { required!(RedisModule_LoadConfigs)(ctx.as_ptr()) } != raw::REDISMODULE_OK as c_int {
         return Err("the settings in the configuration are not accepted".into());
     }
     Ok(())
 }
 
 unsafe extern "C" fn get_number(_: *const c_char, number: *mut c_void) -> c_longlong {
+    thread::debug_assert_main();
     // SAFETY: the private data of `register_number`.
-    unsafe { &*number.cast::<Number>() }.get()
+    unsafe { &*number.cast::<NumberSetting>() }.get()
 }
 
 /// The server has checked the range.
@@ -107,14 +118,16 @@ unsafe extern "C" fn set_number(
     number: *mut c_void,
     _: *mut *mut raw::RedisModuleString,
 ) -> c_int {
+    thread::debug_assert_main();
     // SAFETY: the private data of `register_number`.
-    unsafe { &*number.cast::<Number>() }.set(value);
+    unsafe { &*number.cast::<NumberSetting>() }.set(value);
     raw::REDISMODULE_OK as c_int
 }
 
 unsafe extern "C" fn get_choice(_: *const c_char, choice: *mut c_void) -> c_int {
+    thread::debug_assert_main();
     // SAFETY: the private data of `register_choice`.
-    unsafe { &*choice.cast::<Choice>() }.value.load(Relaxed) as c_int
+    unsafe { &*choice.cast::<ChoiceSetting>() }.value.load(Relaxed) as c_int
 }
 
 /// The server has checked that it is one of the values.
@@ -124,8 +137,9 @@ unsafe extern "C" fn set_choice(
     choice: *mut c_void,
     _: *mut *mut raw::RedisModuleString,
 ) -> c_int {
+    thread::debug_assert_main();
     // SAFETY: the private data of `register_choice`.
-    unsafe { &*choice.cast::<Choice>() }.value.store(i64::from(value), Relaxed);
+    unsafe { &*choice.cast::<ChoiceSetting>() }.value.store(i64::from(value), Relaxed);
     raw::REDISMODULE_OK as c_int
 }
 
@@ -135,8 +149,9 @@ thread_local! {
 }
 
 unsafe extern "C" fn get_text(_: *const c_char, text: *mut c_void) -> *mut raw::RedisModuleString {
+    thread::debug_assert_main();
     // SAFETY: the private data of `register_text`.
-    let text = unsafe { &*text.cast::<Text>() };
+    let text = unsafe { &*text.cast::<TextSetting>() };
     let shown = OwnedString::new(&text.value());
     let pointer = shown.as_ptr();
     SHOWN.with_borrow_mut(|last| *last = Some(shown));
@@ -149,9 +164,10 @@ unsafe extern "C" fn set_text(
     text: *mut c_void,
     error: *mut *mut raw::RedisModuleString,
 ) -> c_int {
+    thread::debug_assert_main();
     // SAFETY: the private data of `register_text`, and a string that lives for this call.
-    let (text, value) = unsafe { (&*text.cast::<Text>(), string_bytes(value)) };
-    match (text.check)(value) {
+    let (text, value) = unsafe { (&*text.cast::<TextSetting>(), string_bytes(value)) };
+    match guarded(|| (text.check)(value)).unwrap_or_else(|| Err("internal error".into())) {
         Ok(()) => {
             *text.value() = value.to_vec();
             raw::REDISMODULE_OK as c_int
@@ -164,12 +180,16 @@ unsafe extern "C" fn set_text(
 }
 
 /// Called once after all settings of one `CONFIG SET`; a refusal puts the old values back.
-unsafe extern "C" fn apply(
+unsafe extern "C" fn apply<F: Apply>(
     _: *mut raw::RedisModuleCtx,
     _: *mut c_void,
     error: *mut *mut raw::RedisModuleString,
 ) -> c_int {
-    match catch_unwind(apply_all).unwrap_or_else(|_| Err("internal error".into())) {
+    let applied = guarded(|| {
+        thread::debug_assert_main();
+        stateless::<F>()()
+    });
+    match applied.unwrap_or_else(|| Err("internal error".into())) {
         Ok(()) => raw::REDISMODULE_OK as c_int,
         // SAFETY: a place for a string, which the server frees.
         Err(why) => unsafe { refuse(error, &why) },

@@ -1,0 +1,146 @@
+//! What the `RMR.*` commands have in common: what the server is told about each, and how it is served.
+
+use std::ffi::{CStr, c_int};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::link::Protocol;
+use crate::module::last_commands;
+use crate::module::request::caller;
+use crate::module::request::reply::ReplyWriter;
+use crate::module::request::running::{self, GoesOn, Work};
+use crate::module::server::argv::Argv;
+pub(in crate::module) use crate::module::server::command::{Arg, ArgKind};
+use crate::module::server::command::{CommandDocs, RegisteredCommand};
+use crate::module::server::context::Ctx;
+use crate::module::server::main_thread;
+use crate::reduce::Builtin;
+
+/// All that the server is told about a command, and what it does.
+pub(in crate::module) struct Spec {
+    pub(in crate::module) name: &'static CStr,
+    pub(in crate::module) summary: &'static CStr,
+    pub(in crate::module) complexity: &'static CStr,
+    /// As in `COMMAND INFO`: negative for at least so many.
+    pub(in crate::module) arity: c_int,
+    pub(in crate::module) flags: &'static CStr,
+    pub(in crate::module) acl_categories: &'static str,
+    pub(in crate::module) args: &'static [Arg],
+    pub(in crate::module) run: Begin,
+}
+
+/// Begins what a command does.
+pub(in crate::module) type Begin = fn(&Call<'_>) -> Result<Work, Error>;
+
+/// A call of a command.
+pub(in crate::module) struct Call<'a> {
+    pub(in crate::module) ctx: Ctx<'a>,
+    /// Without the command's own name.
+    pub(in crate::module) args: Vec<&'a [u8]>,
+    /// The same, as the server has them.
+    pub(in crate::module) argv: Argv<'a>,
+}
+
+impl Call<'_> {
+    /// The engine, with the caller's rights, database and means to wait.
+    pub(in crate::module) fn engine(&self) -> Result<Engine, Error> {
+        caller::engine(self.ctx)
+    }
+
+    /// The engine, with replies as the shards would give them to the caller's own connection.
+    pub(in crate::module) fn engine_for_handing_on(&self) -> Result<Engine, Error> {
+        let protocol = if self.ctx.flags().is_resp3() { Protocol::Resp3 } else { Protocol::Resp2 };
+        Ok(self.engine()?.in_protocol(protocol))
+    }
+}
+
+/// What stands before an inner command that may go to several nodes, and that command.
+pub(in crate::module) const ON: Arg = Arg::one_of(
+    c"targets",
+    &[Arg::word(c"primaries", c"PRIMARIES"), Arg::word(c"replicas", c"REPLICAS"), Arg::word(c"all", c"ALL")],
+)
+.after(c"ON")
+.optional();
+pub(in crate::module) const NODE: Arg =
+    Arg::new(c"id-or-address", ArgKind::String).after(c"NODE").optional().multiple_with_token();
+pub(in crate::module) const KEY: Arg = Arg::new(c"key", ArgKind::String).after(c"KEY").optional().multiple_with_token();
+pub(in crate::module) const TIMEOUT: Arg = Arg::new(c"timeout-ms", ArgKind::Integer).after(c"TIMEOUT").optional();
+pub(in crate::module) const PARTIAL: Arg = Arg::word(c"partial", c"PARTIAL").optional();
+pub(in crate::module) const WITHNODES: Arg = Arg::word(c"withnodes", c"WITHNODES").optional();
+pub(in crate::module) const END_OF_OPTIONS: Arg = Arg::word(c"end-of-options", c"--").optional();
+pub(in crate::module) const COMMAND: Arg = Arg::new(c"command", ArgKind::String);
+pub(in crate::module) const ARGS: Arg = Arg::new(c"arg", ArgKind::String).optional().multiple();
+
+/// The built-in reducers, as words.
+pub(in crate::module) const REDUCERS: &[Arg] = &reducer_words();
+
+const REDUCER_COUNT: usize = Builtin::ALL.len();
+
+const fn reducer_words() -> [Arg; REDUCER_COUNT] {
+    const SMALL: &[[u8; 16]; REDUCER_COUNT] = &reducer_names(false);
+    const CAPITALS: &[[u8; 16]; REDUCER_COUNT] = &reducer_names(true);
+    let mut words = [Arg::word(c"", c""); REDUCER_COUNT];
+    let mut at = 0;
+    while at < REDUCER_COUNT {
+        words[at] = match (CStr::from_bytes_until_nul(&SMALL[at]), CStr::from_bytes_until_nul(&CAPITALS[at])) {
+            (Ok(name), Ok(token)) => Arg::word(name, token),
+            _ => panic!("the name of a reducer is too long"),
+        };
+        at += 1;
+    }
+    words
+}
+
+/// Returns the names of the reducers with zeros behind them, as the server takes texts.
+const fn reducer_names(in_capitals: bool) -> [[u8; 16]; REDUCER_COUNT] {
+    let mut names = [[0; 16]; REDUCER_COUNT];
+    let mut at = 0;
+    while at < REDUCER_COUNT {
+        let name = Builtin::ALL[at].name().as_bytes();
+        let mut letter = 0;
+        while letter < name.len() {
+            names[at][letter] = if in_capitals { name[letter] } else { name[letter].to_ascii_lowercase() };
+            letter += 1;
+        }
+        at += 1;
+    }
+    names
+}
+
+/// Registers a command under a name that may differ from the one it was described by. `run` is to [`serve`] it.
+pub(in crate::module) fn register<F>(ctx: Ctx<'_>, spec: &Spec, name: &CStr, run: F) -> Result<(), String>
+where
+    F: Fn(Ctx<'_>, Argv<'_>) + Copy + 'static,
+{
+    let refused = || format!("the command {} cannot be registered", name.to_string_lossy());
+    let command = RegisteredCommand::create(ctx, name, spec.flags, run).ok_or_else(refused)?;
+    last_commands::note(name);
+    let Spec { summary, complexity, arity, args, .. } = *spec;
+    if !command.describe(&CommandDocs { summary, complexity, arity, args }) {
+        return Err(refused());
+    }
+    // The category of our own first; servers before 7.4 have none.
+    ctx.add_acl_category(c"rmr");
+    for own in [" rmr", ""] {
+        if command.set_acl_categories(&format!("{}{own}", spec.acl_categories)) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Begins a command and serves its client.
+pub(in crate::module) fn serve(run: Begin, ctx: Ctx<'_>, argv: Argv<'_>) {
+    let begun = catch_unwind(AssertUnwindSafe(|| {
+        let argv = argv.without_name();
+        let call = Call { ctx, args: argv.bytes(), argv };
+        main_thread::enter(ctx, || run(&call))
+    }));
+    let refuse = |error| ReplyWriter { to: ctx.reply_to(), is_resp3: false }.send(&Err(error));
+    match begun {
+        Ok(Ok(work)) => running::serve(ctx, work, GoesOn::WhereItIsRead),
+        Ok(Err(error)) => refuse(error),
+        Err(_) => refuse(Error::Invalid("internal error: the command panicked; see the server's log".into())),
+    }
+}

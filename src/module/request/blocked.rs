@@ -1,0 +1,43 @@
+//! The client that waits for a request: exactly one reply, whatever happens.
+
+use tokio::sync::oneshot;
+
+use super::reply::ReplyWriter;
+use crate::error::Error;
+use crate::module::server::blocked::BlockedHandle;
+use crate::module::server::context::Ctx;
+use crate::reply::Reply;
+
+/// A client that is blocked until this is answered or dropped. Dropped without an answer, as by a task that panics or is
+/// cancelled, it replies an error.
+pub(super) struct BlockedClient {
+    handle: BlockedHandle,
+    is_resp3: bool,
+    is_answered: bool,
+}
+
+impl BlockedClient {
+    /// Blocks the client of a command. The receiver hears of its disconnection.
+    pub(super) fn block(ctx: Ctx<'_>, is_resp3: bool) -> (Self, oneshot::Receiver<()>) {
+        let (handle, cancelled) = BlockedHandle::block(ctx);
+        (Self { handle, is_resp3, is_answered: false }, cancelled)
+    }
+
+    /// Answers the client, and lets it go.
+    pub(super) fn answer(mut self, result: &Result<Reply, Error>) {
+        self.send(result);
+    }
+
+    fn send(&mut self, result: &Result<Reply, Error>) {
+        self.is_answered = true;
+        ReplyWriter { to: self.handle.reply_to(), is_resp3: self.is_resp3 }.send(result);
+    }
+}
+
+impl Drop for BlockedClient {
+    fn drop(&mut self) {
+        if !self.is_answered {
+            self.send(&Err(Error::Invalid("the request ended without a reply".into())));
+        }
+    }
+}

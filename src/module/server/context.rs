@@ -1,0 +1,309 @@
+//! The context that the server gives to a callback, and what can be done with it: one small safe function for each call.
+//!
+//! What older servers cannot do gives `None`. A [`Ctx`] is for the main thread alone, and is not `Send`. Running commands is in
+//! [`call`](super::call), users are in [`user`](super::user).
+
+use std::ffi::{CStr, CString, c_char, c_int, c_longlong, c_void};
+use std::marker::PhantomData;
+use std::mem::MaybeUninit;
+
+use redis_module::raw;
+
+use super::api::{probe, required};
+use super::callback::{guarded, stateless};
+use super::string::OwnedString;
+use super::thread;
+
+/// A context of the server, on the main thread.
+#[derive(Clone, Copy)]
+pub(crate) struct Ctx<'a> {
+    raw: *mut raw::RedisModuleCtx,
+    of: PhantomData<&'a ()>,
+}
+
+/// What a command's context says about where it runs.
+#[derive(Clone, Copy)]
+pub(crate) struct Flags(u32);
+
+impl Flags {
+    /// The caller must be answered before the command returns: `MULTI`, scripts, calls from other modules.
+    pub(crate) fn deny_blocking(self) -> bool {
+        let denying = raw::REDISMODULE_CTX_FLAGS_DENY_BLOCKING
+            | raw::REDISMODULE_CTX_FLAGS_MULTI
+            | raw::REDISMODULE_CTX_FLAGS_LUA
+            | raw::REDISMODULE_CTX_FLAGS_REPLICATED
+            | raw::REDISMODULE_CTX_FLAGS_LOADING;
+        self.0 & denying != 0
+    }
+
+    pub(crate) fn is_script(self) -> bool {
+        self.0 & raw::REDISMODULE_CTX_FLAGS_LUA != 0
+    }
+
+    /// The server is in the middle of a script, or of loading its data.
+    pub(crate) fn is_busy(self) -> bool {
+        let busy = raw::REDISMODULE_CTX_FLAGS_LUA
+            | raw::REDISMODULE_CTX_FLAGS_LOADING
+            | raw::REDISMODULE_CTX_FLAGS_ASYNC_LOADING;
+        self.0 & busy != 0
+    }
+
+    pub(crate) fn is_cluster(self) -> bool {
+        self.0 & raw::REDISMODULE_CTX_FLAGS_CLUSTER != 0
+    }
+
+    pub(crate) fn is_read_only_replica(self) -> bool {
+        let both = raw::REDISMODULE_CTX_FLAGS_SLAVE | raw::REDISMODULE_CTX_FLAGS_READONLY;
+        self.0 & both == both
+    }
+
+    pub(crate) fn is_primary(self) -> bool {
+        self.0 & raw::REDISMODULE_CTX_FLAGS_MASTER != 0
+    }
+
+    pub(crate) fn is_resp3(self) -> bool {
+        self.0 & raw::REDISMODULE_CTX_FLAGS_RESP3 != 0
+    }
+}
+
+impl<'a> Ctx<'a> {
+    /// Wraps a context.
+    ///
+    /// # Safety
+    /// Invariants 1 and 2 hold for the context, for `'a`.
+    pub(super) unsafe fn new(raw: *mut raw::RedisModuleCtx) -> Self {
+        thread::debug_assert_main();
+        Self { raw, of: PhantomData }
+    }
+
+    /// Returns the context of a command or of `OnLoad`, as the crate `redis_module` hands it to an author.
+    pub(crate) fn of(ctx: &'a redis_module::Context) -> Self {
+        // SAFETY: that crate makes such a reference for a callback of the server, and for no longer.
+        unsafe { Self::new(ctx.ctx) }
+    }
+
+    pub(super) fn as_ptr(self) -> *mut raw::RedisModuleCtx {
+        self.raw
+    }
+
+    /// Returns where replies to the caller of the command go.
+    pub(crate) fn reply_to(self) -> ReplyTo<'a> {
+        // SAFETY: invariant 1, by `new`.
+        unsafe { ReplyTo::new(self.raw) }
+    }
+
+    pub(crate) fn flags(self) -> Flags {
+        // SAFETY: invariant 1, by `new`.
+        Flags(unsafe { required!(RedisModule_GetContextFlags)(self.raw) } as u32)
+    }
+
+    pub(crate) fn selected_database(self) -> i32 {
+        // SAFETY: invariant 1, by `new`.
+        unsafe { required!(RedisModule_GetSelectedDb)(self.raw) }
+    }
+
+    /// `false` if the server has no such database, and the selected one is as before.
+    pub(crate) fn select_database(self, database: i32) -> bool {
+        // SAFETY: invariant 1, by `new`.
+        unsafe { required!(RedisModule_SelectDb)(self.raw, database) == raw::REDISMODULE_OK as c_int }
+    }
+
+    /// The client that the command of this context runs on.
+    pub(crate) fn client_id(self) -> u64 {
+        // SAFETY: invariant 1, by `new`.
+        unsafe { required!(RedisModule_GetClientId)(self.raw) }
+    }
+
+    /// The user who calls. `Ok(None)`: nobody in particular, as on the links of the server itself.
+    pub(crate) fn user_name(self) -> Option<Vec<u8>> {
+        if let Some(name) = client_user_name(self, self.client_id()) {
+            return Some(name.bytes().to_vec());
+        }
+        // No client of that id: a script, or a call from another module. Both run on a client of their own, which may
+        // have no user, and asking that one for its name crashes the server. A call checked as the user fails with
+        // this errno where there is none, and otherwise with another or not at all.
+        errno::set_errno(errno::Errno(0));
+        // SAFETY: a live context, a command without arguments.
+        let reply = unsafe { required!(RedisModule_Call)(self.raw, c"PING".as_ptr(), c"C".as_ptr()) };
+        let has_user = !reply.is_null() || errno::errno().0 != libc::ENOTSUP;
+        if !reply.is_null() {
+            // SAFETY: the reply is ours.
+            unsafe { required!(RedisModule_FreeCallReply)(reply) };
+        }
+        if !has_user {
+            return None;
+        }
+        // SAFETY: the context's client has a user, as was just found out; the name is ours to free.
+        let name = unsafe { OwnedString::from_raw(required!(RedisModule_GetCurrentUserName)(self.raw)) };
+        name.map(|name| name.bytes().to_vec())
+    }
+
+    /// One field of the server's `INFO`.
+    pub(crate) fn server_info(self, section: &CStr, field: &CStr) -> Option<String> {
+        // SAFETY: a live context, strings that end in zero; the data is freed below.
+        unsafe {
+            let data = required!(RedisModule_GetServerInfo)(self.raw, section.as_ptr());
+            let value = required!(RedisModule_ServerInfoGetFieldC)(data, field.as_ptr());
+            let text = (!value.is_null()).then(|| CStr::from_ptr(value).to_string_lossy().into_owned());
+            required!(RedisModule_FreeServerInfo)(self.raw, data);
+            text
+        }
+    }
+
+    /// The secret that nodes of a cluster share, from Redis 8.0.
+    pub(crate) fn internal_secret(self) -> Option<Vec<u8>> {
+        let secret = probe!(RedisModule_GetInternalSecret)?;
+        let mut length = 0;
+        // SAFETY: a live context; the server gives a pointer and its length, or null.
+        unsafe {
+            let start = secret(self.raw, &mut length);
+            (!start.is_null()).then(|| std::slice::from_raw_parts(start.cast(), length).to_vec())
+        }
+    }
+
+    /// Adds a category to `ACL CAT`, from Redis 7.4. It outlives the module; adding it again does nothing.
+    pub(crate) fn add_acl_category(self, name: &CStr) {
+        if let Some(add) = probe!(RedisModule_AddACLCategory) {
+            // SAFETY: a context of OnLoad.
+            unsafe { add(self.raw, name.as_ptr()) };
+        }
+    }
+
+    /// Calls back with the subevent when the server says that such an event has happened. Returns `false` if the server
+    /// has no such event.
+    pub(crate) fn subscribe<F: Fn(u64) + Copy + 'static>(self, event: u64, version: u64, _: F) -> bool {
+        unsafe extern "C" fn happened<F: Fn(u64) + Copy + 'static>(
+            _: *mut raw::RedisModuleCtx,
+            _: raw::RedisModuleEvent,
+            subevent: u64,
+            _: *mut c_void,
+        ) {
+            guarded(|| {
+                thread::debug_assert_main();
+                stateless::<F>()(subevent);
+            });
+        }
+        self.subscribe_raw(event, version, Some(happened::<F>))
+    }
+
+    /// Has the server call a function on an event, or none from now on.
+    pub(super) fn subscribe_raw(self, event: u64, version: u64, callback: raw::RedisModuleEventCallback) -> bool {
+        let event = raw::RedisModuleEvent { id: event, dataver: version };
+        // SAFETY: invariants 1, 2 and 5.
+        let status = unsafe { required!(RedisModule_SubscribeToServerEvent)(self.raw, event, callback) };
+        status == raw::REDISMODULE_OK as c_int
+    }
+
+    /// Writes a line into the server's log.
+    pub(crate) fn log(self, level: &CStr, text: &str) {
+        // SAFETY: invariant 1, by `new`.
+        unsafe { log(self.raw, level, text) };
+    }
+}
+
+/// Writes a line into the server's log, from any thread.
+///
+/// # Safety
+/// Invariant 1 holds for the context.
+pub(super) unsafe fn log(ctx: *mut raw::RedisModuleCtx, level: &CStr, text: &str) {
+    let text = CString::new(text.replace('\0', " ")).unwrap_or_default();
+    // SAFETY: as the caller says, and invariant 6; the text is an argument of the format, not the format.
+    unsafe { required!(RedisModule_Log)(ctx, level.as_ptr(), c"%s".as_ptr(), text.as_ptr()) };
+}
+
+/// Returns the node's id in its cluster. From any thread: the server sets it when it starts.
+pub(crate) fn cluster_id() -> Option<String> {
+    // SAFETY: the id has 40 bytes and no end.
+    unsafe {
+        let id = required!(RedisModule_GetMyClusterID)();
+        (!id.is_null()).then(|| String::from_utf8_lossy(std::slice::from_raw_parts(id.cast(), 40)).into_owned())
+    }
+}
+
+/// The server's version: a byte each for the major, minor and patch number.
+pub(crate) fn server_version() -> u32 {
+    // SAFETY: takes nothing, and only reads.
+    probe!(RedisModule_GetServerVersion).map_or(0, |version| unsafe { version() } as u32)
+}
+
+/// Whether writes must wait: a failover is under way, or `CLIENT PAUSE`.
+pub(crate) fn writes_are_paused() -> bool {
+    thread::debug_assert_main();
+    // SAFETY: no arguments.
+    unsafe { required!(RedisModule_AvoidReplicaTraffic)() != 0 }
+}
+
+/// The name of the user that a client is; `None` if there is no such client, or it is nobody in particular.
+pub(super) fn client_user_name(ctx: Ctx<'_>, id: u64) -> Option<OwnedString> {
+    // SAFETY: a live context; the name is ours to free.
+    unsafe { OwnedString::from_raw(required!(RedisModule_GetClientUserNameById)(ctx.raw, id)) }
+}
+
+/// The name that a client has given itself, from Redis 7.0.3.
+pub(super) fn client_name(ctx: Ctx<'_>, id: u64) -> Option<OwnedString> {
+    let name = probe!(RedisModule_GetClientNameById)?;
+    // SAFETY: a live context; the name is ours to free.
+    unsafe { OwnedString::from_raw(name(ctx.raw, id)) }
+}
+
+/// The file that this code was loaded from, as it was called when it was mapped.
+pub(crate) fn own_file() -> Option<Vec<u8>> {
+    let mut info = MaybeUninit::<libc::Dl_info>::zeroed();
+    // SAFETY: an address within this file; of what is written there only the name is read, which lives as long as the
+    // file is loaded.
+    unsafe {
+        if libc::dladdr(own_file as *const c_void, info.as_mut_ptr()) == 0 {
+            return None;
+        }
+        let name = info.assume_init().dli_fname;
+        (!name.is_null()).then(|| CStr::from_ptr(name).to_bytes().to_vec())
+    }
+}
+
+/// Where a reply goes: the context of a command, or that of a blocked client. The latter may be used from any one
+/// thread, without the server's lock.
+#[derive(Clone, Copy)]
+pub(crate) struct ReplyTo<'a> {
+    raw: *mut raw::RedisModuleCtx,
+    of: PhantomData<&'a ()>,
+}
+
+impl ReplyTo<'_> {
+    /// Wraps a context that may be replied to.
+    ///
+    /// # Safety
+    /// Invariant 1 holds for the context, for `'a`; and so does invariant 2, unless it is that of a blocked client.
+    pub(super) unsafe fn new(raw: *mut raw::RedisModuleCtx) -> Self {
+        Self { raw, of: PhantomData }
+    }
+}
+
+macro_rules! reply_calls {
+    ($($(#[$doc:meta])* $name:ident($($arg:ident: $type:ty),*) = $function:ident($($value:expr),*);)*) => {
+        impl ReplyTo<'_> {
+            $($(#[$doc])* pub(crate) fn $name(self $(, $arg: $type)*) {
+                // SAFETY: invariant 1, by `new`, and invariant 6.
+                unsafe { required!($function)(self.raw $(, $value)*) };
+            })*
+        }
+    };
+}
+
+reply_calls! {
+    null() = RedisModule_ReplyWithNull();
+    null_array() = RedisModule_ReplyWithNullArray();
+    integer(value: i64) = RedisModule_ReplyWithLongLong(value as c_longlong);
+    double(value: f64) = RedisModule_ReplyWithDouble(value);
+    boolean(value: bool) = RedisModule_ReplyWithBool(c_int::from(value));
+    simple(text: &CStr) = RedisModule_ReplyWithSimpleString(text.as_ptr());
+    /// The text carries no `-` in front.
+    error(text: &CStr) = RedisModule_ReplyWithError(text.as_ptr());
+    bulk(bytes: &[u8]) = RedisModule_ReplyWithStringBuffer(bytes.as_ptr().cast::<c_char>(), bytes.len());
+    big_number(digits: &[u8]) = RedisModule_ReplyWithBigNumber(digits.as_ptr().cast::<c_char>(), digits.len());
+    verbatim(text: &[u8], format: &CStr) =
+        RedisModule_ReplyWithVerbatimStringType(text.as_ptr().cast::<c_char>(), text.len(), format.as_ptr());
+    array(length: usize) = RedisModule_ReplyWithArray(length as _);
+    set(length: usize) = RedisModule_ReplyWithSet(length as _);
+    map(length: usize) = RedisModule_ReplyWithMap(length as _);
+    attribute(length: usize) = RedisModule_ReplyWithAttribute(length as _);
+}
