@@ -184,6 +184,6 @@ impl<C: Combine> AnyPartial for Open<C> {
 pub(crate) fn finish<C: Combine>(combine: &C, partial: Box<dyn AnyPartial>) -> Result<C::Output, Error> {
     match partial.into_any().downcast::<Open<C>>() {
         Ok(open) => combine.finish(open.partial),
-        Err(_) => Err(Error::Invalid("internal error: a partial result of another reducer".into())),
+        Err(_) => Err(Error::Internal("internal error: a partial result of another reducer".into())),
     }
 }

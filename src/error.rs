@@ -1,6 +1,7 @@
 //! [`Error`]: everything that can go wrong, each with a stable prefix that tools can match.
 //!
-//! A text says what was given, what is allowed, and which node. The prefixes are part of the interface:
+//! A text says what was given, what is allowed, and which node. Programs ask [`Error::kind`], [`Error::is_timeout`],
+//! [`Error::is_retryable`], [`Error::node`]; on the wire each kind has a prefix, put in front by [`Error::to_line`] alone:
 //!
 //! | prefix | meaning |
 //! |---|---|
@@ -18,19 +19,23 @@
 //! | `NOPERM` | the caller may not run this command or touch this key |
 //! | `ERR` | everything else, bad arguments above all |
 
-use bytes::Bytes;
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use crate::resp::{Retry, ServerError};
 
 /// The one error type of the crate.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The topology is not known, or names no shard.
-    #[error("ERRCLUSTER {0}")]
+    #[error("{0}")]
     Topology(String),
 
     /// The deadline passed before everybody had answered.
     #[error(
-        "RMRTIMEOUT {timeout_ms} ms: {answered}/{asked} nodes replied; waiting on {waiting_on}{}",
+        "{timeout_ms} ms: {answered}/{asked} nodes replied; waiting on {waiting_on}{}",
         if *.outcome_unknown { "; the command may have been sent, its outcome is unknown" } else { "" }
     )]
     Timeout {
@@ -47,7 +52,7 @@ pub enum Error {
     },
 
     /// A node could not be reached, or the connection to it was lost.
-    #[error("RMRNODE {node}: {cause}{}", unknown_note(.outcome_unknown))]
+    #[error("{node}: {cause}{}", unknown_note(.outcome_unknown))]
     Node {
         /// The node, as `id@host:port`.
         node: String,
@@ -58,29 +63,39 @@ pub enum Error {
     },
 
     /// An error reply of a shard, kept as it was sent.
-    #[error("RMRSHARD {node}: {}{}", String::from_utf8_lossy(.message), key_note(.key))]
+    #[error("{node}: {message}{}", key_note(.key))]
     Shard {
         /// The node, as `id@host:port`.
         node: String,
-        /// The shard's own words, its own prefix first.
-        message: Bytes,
+        /// The shard's own words, its own code first.
+        #[source]
+        message: ServerError,
         /// The key that the command was routed by, escaped.
         key: Option<String>,
     },
 
+    /// A reply that does not fit the command that it answers.
+    #[error("{node} {why}")]
+    BadReply {
+        /// The node, as `id@host:port`.
+        node: String,
+        /// What it did, as the rest of a sentence.
+        why: String,
+    },
+
     /// Slots that no node owns.
-    #[error("RMRSLOTS {0}")]
+    #[error("{0}")]
     Slots(String),
 
     /// The replies of one request grew past the limit.
-    #[error("RMRTOOBIG the replies grew past {limit} bytes; rmr.max-reply-bytes allows no more")]
+    #[error("the replies grew past {limit} bytes; rmr.max-reply-bytes allows no more")]
     TooBig {
         /// The limit, in bytes.
         limit: usize,
     },
 
     /// A reply that the reducer cannot take.
-    #[error("RMRMIXED {reducer} cannot take {found} from {node}")]
+    #[error("{reducer} cannot take {found} from {node}")]
     Mixed {
         /// The reducer's name.
         reducer: &'static str,
@@ -90,8 +105,12 @@ pub enum Error {
         node: String,
     },
 
+    /// A result that the numbers of Redis cannot say.
+    #[error("{0}")]
+    Overflow(String),
+
     /// Too many requests in flight.
-    #[error("RMRBUSY {limit} requests are in flight; rmr.max-inflight allows no more")]
+    #[error("{limit} requests are in flight; rmr.max-inflight allows no more")]
     Busy {
         /// The limit.
         limit: usize,
@@ -99,7 +118,7 @@ pub enum Error {
 
     /// The caller has given the command up.
     #[error(
-        "RMRCANCELLED the command was given up{}",
+        "the command was given up{}",
         if *.outcome_unknown { "; it may have been sent, its outcome is unknown" } else { " before it was sent" }
     )]
     Cancelled {
@@ -108,17 +127,18 @@ pub enum Error {
     },
 
     /// A command that belongs to no single shard.
-    #[error("UNROUTABLE {0}")]
+    #[error("{0}")]
     Unroutable(String),
 
     /// Keys of several slots in a command that must not be split.
-    #[error("CROSSSLOT {0}")]
+    #[error("{0}")]
     CrossSlot(String),
 
-    /// A command that was sent in parts has failed in some of them.
+    /// A command that was sent in parts has failed in some of them. Its source is the first failure, as a `Box<Error>`.
     #[error("{cause}; {done} of {asked} parts were done")]
     Incomplete {
         /// The first failure.
+        #[source]
         cause: Box<Error>,
         /// How many parts have succeeded.
         done: usize,
@@ -127,12 +147,141 @@ pub enum Error {
     },
 
     /// The caller's rights do not reach.
-    #[error("NOPERM {0}")]
+    #[error("{0}")]
     NoPermission(String),
 
-    /// Bad arguments, or a request that cannot be served here.
-    #[error("ERR {0}")]
+    /// Bad arguments: nobody could serve them.
+    #[error("{0}")]
     Invalid(String),
+
+    /// A good request that is not served here: this server, connection or command does not allow it.
+    #[error("{0}")]
+    Refused(String),
+
+    /// Something that the program or the server was given cannot be used: a file, a certificate, a thread.
+    #[error("{what}: {cause}")]
+    Unusable {
+        /// What was given, as the first half of a sentence.
+        what: String,
+        /// Why it cannot be used.
+        #[source]
+        cause: Cause,
+    },
+
+    /// Code that was given to rmr has panicked.
+    #[error("the {who} panicked: {message}")]
+    Panicked {
+        /// The code: `reducer`, `shard function`, `node provider` or `callback`.
+        who: &'static str,
+        /// What it said.
+        message: String,
+    },
+
+    /// A fault in rmr, or in a shard function that broke its promise.
+    #[error("{0}")]
+    Internal(String),
+}
+
+/// An error of another crate that an [`Error`] was made of. [`Error::source`](std::error::Error::source) returns the error
+/// inside, which can be downcast.
+#[derive(Clone)]
+pub struct Cause(Arc<dyn std::error::Error + Send + Sync>);
+
+impl<E: std::error::Error + Send + Sync + 'static> From<E> for Cause {
+    fn from(error: E) -> Self {
+        Self(Arc::new(error))
+    }
+}
+
+impl Deref for Cause {
+    type Target = dyn std::error::Error + Send + Sync;
+
+    fn deref(&self) -> &Self::Target {
+        &*self.0
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Debug for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+/// The kinds of [`Error`], without what it says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// [`Error::Topology`]
+    Topology,
+    /// [`Error::Timeout`]
+    Timeout,
+    /// [`Error::Node`]
+    Node,
+    /// [`Error::Shard`]
+    Shard,
+    /// [`Error::BadReply`]
+    BadReply,
+    /// [`Error::Slots`]
+    Slots,
+    /// [`Error::TooBig`]
+    TooBig,
+    /// [`Error::Mixed`]
+    Mixed,
+    /// [`Error::Overflow`]
+    Overflow,
+    /// [`Error::Busy`]
+    Busy,
+    /// [`Error::Cancelled`]
+    Cancelled,
+    /// [`Error::Unroutable`]
+    Unroutable,
+    /// [`Error::CrossSlot`]
+    CrossSlot,
+    /// [`Error::NoPermission`]
+    NoPermission,
+    /// [`Error::Invalid`]
+    Invalid,
+    /// [`Error::Refused`]
+    Refused,
+    /// [`Error::Unusable`]
+    Unusable,
+    /// [`Error::Panicked`]
+    Panicked,
+    /// [`Error::Internal`]
+    Internal,
+}
+
+impl ErrorKind {
+    /// Returns the word that stands before the text on the wire.
+    pub fn prefix(self) -> &'static str {
+        match self {
+            Self::Topology => "ERRCLUSTER",
+            Self::Timeout => "RMRTIMEOUT",
+            Self::Node => "RMRNODE",
+            Self::Shard => "RMRSHARD",
+            Self::Slots => "RMRSLOTS",
+            Self::TooBig => "RMRTOOBIG",
+            Self::Mixed => "RMRMIXED",
+            Self::Busy => "RMRBUSY",
+            Self::Cancelled => "RMRCANCELLED",
+            Self::CrossSlot => "CROSSSLOT",
+            Self::Unroutable => "UNROUTABLE",
+            Self::NoPermission => "NOPERM",
+            Self::BadReply
+            | Self::Overflow
+            | Self::Invalid
+            | Self::Refused
+            | Self::Unusable
+            | Self::Panicked
+            | Self::Internal => "ERR",
+        }
+    }
 }
 
 fn unknown_note(outcome_unknown: &bool) -> &'static str {
@@ -144,7 +293,38 @@ fn key_note(key: &Option<String>) -> String {
 }
 
 impl Error {
-    /// Whether a command had left that may write, and nobody knows whether it has run.
+    /// Says that the provider of this name knows no node.
+    pub(crate) fn no_node(provider: &str) -> Self {
+        Self::Topology(format!("the provider '{provider}' knows no node"))
+    }
+
+    /// Returns the kind; of a command that was done in part, the kind of its first failure.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Topology(_) => ErrorKind::Topology,
+            Self::Timeout { .. } => ErrorKind::Timeout,
+            Self::Node { .. } => ErrorKind::Node,
+            Self::Shard { .. } => ErrorKind::Shard,
+            Self::BadReply { .. } => ErrorKind::BadReply,
+            Self::Slots(_) => ErrorKind::Slots,
+            Self::TooBig { .. } => ErrorKind::TooBig,
+            Self::Mixed { .. } => ErrorKind::Mixed,
+            Self::Overflow(_) => ErrorKind::Overflow,
+            Self::Busy { .. } => ErrorKind::Busy,
+            Self::Cancelled { .. } => ErrorKind::Cancelled,
+            Self::Unroutable(_) => ErrorKind::Unroutable,
+            Self::CrossSlot(_) => ErrorKind::CrossSlot,
+            Self::Incomplete { cause, .. } => cause.kind(),
+            Self::NoPermission(_) => ErrorKind::NoPermission,
+            Self::Invalid(_) => ErrorKind::Invalid,
+            Self::Refused(_) => ErrorKind::Refused,
+            Self::Unusable { .. } => ErrorKind::Unusable,
+            Self::Panicked { .. } => ErrorKind::Panicked,
+            Self::Internal(_) => ErrorKind::Internal,
+        }
+    }
+
+    /// Returns whether a command had left that may write, and nobody knows whether it has run.
     pub fn is_outcome_unknown(&self) -> bool {
         match self {
             Self::Node { outcome_unknown, .. }
@@ -155,18 +335,56 @@ impl Error {
         }
     }
 
-    /// The error as one RESP error line without its leading `-`: no byte that would end the line early, and a shard's
-    /// message byte for byte as it came.
+    /// Returns whether the deadline passed.
+    pub fn is_timeout(&self) -> bool {
+        self.kind() == ErrorKind::Timeout
+    }
+
+    /// Returns whether the same request can be sent again and may then succeed: its cause is one that passes, and no write
+    /// of it can have run. A command that was done in part is not sent again as a whole.
+    ///
+    /// ```
+    /// use rmr::Error;
+    ///
+    /// let lost = |outcome_unknown| Error::Node { node: "a:1".into(), cause: "gone".into(), outcome_unknown };
+    /// assert!(lost(false).is_retryable() && !lost(true).is_retryable());
+    /// assert!(!Error::Invalid("no".into()).is_retryable());
+    /// ```
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Topology(_) | Self::Slots(_) | Self::Busy { .. } => true,
+            Self::Timeout { .. } | Self::Node { .. } => !self.is_outcome_unknown(),
+            Self::Shard { message, .. } => message.retry() != Retry::Never,
+            _ => false,
+        }
+    }
+
+    /// Returns the node that failed, as `id@host:port`. `None` if the error is nobody's, or that of several nodes.
+    pub fn node(&self) -> Option<&str> {
+        match self {
+            Self::Node { node, .. }
+            | Self::Shard { node, .. }
+            | Self::BadReply { node, .. }
+            | Self::Mixed { node, .. } => Some(node),
+            Self::Timeout { answered, asked, waiting_on, .. } if asked - answered == 1 => Some(waiting_on),
+            Self::Incomplete { cause, .. } => cause.node(),
+            _ => None,
+        }
+    }
+
+    /// Returns the error as one RESP error line without its leading `-`: the prefix of its kind, no byte that would end
+    /// the line early, and a shard's message byte for byte as it came.
     ///
     /// ```
     /// let error = rmr::Error::Invalid("two\r\nlines".into());
     /// assert_eq!(error.to_line(), b"ERR two  lines");
+    /// assert_eq!(error.to_string(), "two\r\nlines");
     /// ```
     pub fn to_line(&self) -> Vec<u8> {
         let mut line = match self {
             Self::Shard { node, message, key } => {
-                let mut line = format!("RMRSHARD {node}: ").into_bytes();
-                line.extend_from_slice(message);
+                let mut line = format!("{} {node}: ", ErrorKind::Shard.prefix()).into_bytes();
+                line.extend_from_slice(message.as_bytes());
                 line.extend_from_slice(key_note(key).as_bytes());
                 line
             }
@@ -175,7 +393,7 @@ impl Error {
                 line.extend_from_slice(format!("; {done} of {asked} parts were done").as_bytes());
                 line
             }
-            other => other.to_string().into_bytes(),
+            other => format!("{} {other}", other.kind().prefix()).into_bytes(),
         };
         for byte in &mut line {
             if matches!(byte, b'\r' | b'\n' | 0) {
@@ -188,22 +406,69 @@ impl Error {
 
 #[cfg(test)]
 mod tests {
+    use std::error::Error as _;
+
     use super::*;
+
+    fn of_shard(message: &'static [u8]) -> Error {
+        Error::Shard { node: "a1b2@10.0.0.3:6379".into(), message: ServerError::new(message), key: Some("list".into()) }
+    }
 
     #[test]
     fn a_shards_words_are_kept() {
-        let error = Error::Shard {
-            node: "a1b2@10.0.0.3:6379".into(),
-            message: Bytes::from_static(b"WRONGTYPE caf\xe9"),
-            key: Some("list".into()),
-        };
+        let error = of_shard(b"WRONGTYPE caf\xe9");
         assert_eq!(error.to_line(), b"RMRSHARD a1b2@10.0.0.3:6379: WRONGTYPE caf\xe9 (key 'list')");
     }
 
     #[test]
     fn an_unknown_outcome_is_said() {
         let error = |outcome_unknown| Error::Node { node: "n".into(), cause: "gone".into(), outcome_unknown };
-        assert_eq!(error(false).to_string(), "RMRNODE n: gone");
-        assert_eq!(error(true).to_string(), "RMRNODE n: gone; the command was sent, its outcome is unknown");
+        assert_eq!(error(false).to_string(), "n: gone");
+        assert_eq!(error(true).to_string(), "n: gone; the command was sent, its outcome is unknown");
+        assert_eq!(error(true).to_line(), b"RMRNODE n: gone; the command was sent, its outcome is unknown");
+    }
+
+    #[test]
+    fn the_prefix_is_that_of_the_kind_and_stands_on_the_wire_only() {
+        let in_part = Error::Incomplete { cause: Box::new(of_shard(b"OOM full")), done: 2, asked: 3 };
+        let shown = "a1b2@10.0.0.3:6379: OOM full (key 'list'); 2 of 3 parts were done";
+        assert_eq!(in_part.to_string(), shown);
+        assert_eq!(in_part.to_line(), format!("RMRSHARD {shown}").as_bytes());
+        let refused = Error::Refused("not here".into());
+        assert_eq!((refused.to_string(), refused.to_line()), ("not here".into(), b"ERR not here".to_vec()));
+        let nobody = Error::no_node("test");
+        assert_eq!(nobody.to_line(), b"ERRCLUSTER the provider 'test' knows no node");
+    }
+
+    #[test]
+    fn what_may_have_run_is_not_for_a_retry() {
+        let late = |outcome_unknown, asked| Error::Timeout {
+            timeout_ms: 5,
+            answered: 1,
+            asked,
+            waiting_on: "a:1".into(),
+            outcome_unknown,
+        };
+        assert!(late(false, 2).is_timeout() && late(false, 2).is_retryable() && !late(true, 2).is_retryable());
+        assert_eq!((late(true, 2).node(), late(true, 3).node()), (Some("a:1"), None));
+        assert!(of_shard(b"TRYAGAIN Multiple keys request during rehashing of slot").is_retryable());
+        assert!(!of_shard(b"TRYAGAIN says a script").is_retryable());
+        let in_part = Error::Incomplete { cause: Box::new(late(false, 2)), done: 1, asked: 2 };
+        assert!(in_part.is_timeout() && !in_part.is_retryable());
+        assert_eq!(in_part.node(), Some("a:1"));
+    }
+
+    #[test]
+    fn a_cause_can_be_asked_for() {
+        let file = std::io::Error::other("no such file");
+        let error = Error::Unusable { what: "the file x cannot be used".into(), cause: file.into() };
+        assert_eq!(error.to_string(), "the file x cannot be used: no such file");
+        assert!(error.source().is_some_and(|cause| cause.downcast_ref::<std::io::Error>().is_some()));
+        let error = of_shard(b"OOM");
+        let cause = error.source().and_then(|cause| cause.downcast_ref::<ServerError>());
+        assert_eq!(cause.map(ServerError::code), Some("OOM"));
+        let in_part = Error::Incomplete { cause: Box::new(error), done: 1, asked: 2 };
+        assert!(in_part.source().is_some_and(|cause| cause.downcast_ref::<Box<Error>>().is_some()));
+        assert!(Error::Invalid("no".into()).source().is_none());
     }
 }

@@ -131,7 +131,7 @@ mod module;
 mod peer;
 mod reduce;
 mod reply;
-mod resp;
+pub mod resp;
 mod shard;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -145,7 +145,7 @@ pub use engine::{
     Builder, Engine, ErrorCounts, FanOut, Gate, Histogram, Map, Options, Reducer, Replies, ShardReply, Stats, Step,
     Targets,
 };
-pub use error::Error;
+pub use error::{Cause, Error, ErrorKind};
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub use fuzz::fuzz_inner;

@@ -15,6 +15,7 @@ use crate::describe::{Catalogue, CommandSource, Description};
 use crate::engine::{Engine, Options};
 use crate::error::Error;
 use crate::reply::Reply;
+use crate::resp::ServerErrorKind;
 use crate::topology::Node;
 
 /// How many servers are asked at once.
@@ -189,8 +190,8 @@ fn getkeys(command: &Command) -> Command {
 fn route_by_answer(command: &mut Command, answer: Result<Reply, Error>) -> Result<(), Error> {
     let keys = match answer {
         Ok(keys) => keys,
-        Err(Error::Shard { message, .. }) if !message.starts_with(b"ERR The command has no key arguments") => {
-            let (name, words) = (printable(command.name()), printable(&message));
+        Err(Error::Shard { message, .. }) if message.kind() != ServerErrorKind::NoKeyArguments => {
+            let (name, words) = (printable(command.name()), printable(message.as_bytes()));
             return Err(Error::Unroutable(format!("the server finds no key in this '{name}': {words}")));
         }
         Err(Error::Shard { .. }) => return Err(no_key(command)),
@@ -225,7 +226,7 @@ fn several_keys(command: &Command, keys: usize) -> Error {
 async fn ask(engine: &Engine, questions: Vec<Command>) -> Result<Vec<Result<Reply, Error>>, Error> {
     let topology = engine.pinned_topology().await?;
     let nodes: Vec<Arc<Node>> = topology.data_shards().map(|shard| shard.primary.clone()).collect();
-    let mut failure = Error::Topology(format!("the provider '{}' knows no node", topology.source()));
+    let mut failure = Error::no_node(topology.source());
     for nodes in nodes.chunks(ASKED_AT_ONCE) {
         let options = Options::keeping_failures(false);
         let mut answers: FuturesUnordered<_> = nodes

@@ -7,7 +7,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use foldhash::fast::RandomState;
 use futures_util::{StreamExt, stream};
 
@@ -17,6 +16,7 @@ use crate::command::Command;
 use crate::engine::{Engine, Options, PlacedOn, check_each_fit};
 use crate::error::Error;
 use crate::reply::Reply;
+use crate::resp::ServerErrorKind;
 use crate::topology::{Node, Shard, Topology};
 
 /// One command of a batch.
@@ -311,15 +311,14 @@ impl<'a> Share<'a> {
 
     fn read(&mut self, part: Part, result: Result<Reply, Error>, is_first: bool, again: &mut Again) {
         let refusal = result.as_ref().err().and_then(refusal);
-        let refusal = refusal.as_deref();
         match part {
             // One that cannot be loaded is missed by its calls.
             Part::Load(_) => {}
             Part::One(at) => {
                 let is_script = self.items[at].item.script.is_some();
                 // A slot that is being moved: the server sends nobody on who asks for several keys at once.
-                let is_for_later = refusal.is_some_and(|words| {
-                    (is_script && words.starts_with(b"NOSCRIPT")) || words.starts_with(b"TRYAGAIN")
+                let is_for_later = refusal.is_some_and(|kind| {
+                    (is_script && kind == ServerErrorKind::NoScript) || kind == ServerErrorKind::TryAgain
                 });
                 match is_first && is_for_later {
                     true => again.single.push(at),
@@ -356,9 +355,9 @@ impl<'a> Share<'a> {
 }
 
 /// The words of a server that has refused a command instead of running it.
-fn refusal(error: &Error) -> Option<Bytes> {
+fn refusal(error: &Error) -> Option<ServerErrorKind> {
     match error {
-        Error::Shard { message, .. } => Some(message.clone()),
+        Error::Shard { message, .. } => Some(message.kind()),
         _ => None,
     }
 }

@@ -36,7 +36,7 @@ pub(super) fn all(topology: &Topology) -> impl Iterator<Item = (usize, &Arc<Node
 pub(super) fn host(topology: &Topology, id: usize) -> Result<Arc<Node>, Error> {
     let found = all(topology).find(|(known, _)| *known == id).map(|(_, node)| node.clone());
     found.ok_or_else(|| match all(topology).count() {
-        0 => Error::Topology(format!("the provider '{}' knows no node", topology.source())),
+        0 => Error::no_node(topology.source()),
         hosts => Error::Invalid(format!("there is no host {id}; the ids are 0 to {}", hosts - 1)),
     })
 }

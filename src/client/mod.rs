@@ -34,6 +34,7 @@ use crate::command::Command;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::reply::Reply;
+use crate::resp::ServerErrorKind;
 use catalog::{Catalog, Routed};
 
 /// How many hosts are spoken to at once, unless somebody says otherwise.
@@ -56,7 +57,7 @@ pub(crate) const MAX_CONCURRENCY: usize = 64;
 /// assert_eq!(client.execute(Command::new("INCR").arg("visits")).await?.integer(), Some(8));
 ///
 /// let refusal = client.execute(Command::new("DBSIZE")).await.unwrap_err();
-/// assert!(refusal.to_string().starts_with("UNROUTABLE 'DBSIZE' has no key"));
+/// assert!(refusal.to_string().starts_with("'DBSIZE' has no key"));
 /// # Ok(()) }
 /// # main().unwrap(); }
 /// ```
@@ -226,5 +227,5 @@ impl Client {
 
 /// Whether a server said that a key is of another type than the command is for.
 fn is_wrong_type(error: &Error) -> bool {
-    matches!(error, Error::Shard { message, .. } if message.starts_with(b"WRONGTYPE"))
+    matches!(error, Error::Shard { message, .. } if message.kind() == ServerErrorKind::WrongType)
 }

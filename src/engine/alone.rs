@@ -49,7 +49,7 @@ impl Engine {
             };
             let verdict = judge(&message, node.address.host(), slot);
             let key = command.routing_key().map(printable);
-            let refusal = Error::Shard { node: node.to_string(), message, key };
+            let refusal = Error::Shard { node: node.to_string(), message: message.into(), key };
             let address = match verdict {
                 Verdict::Moved(address) => {
                     asking = false;

@@ -73,7 +73,7 @@ impl Engine {
         let Error::Shard { message, .. } = &error else {
             return if matches!(error, Error::Node { .. }) { Said::NotNow(error) } else { Said::Failed(error) };
         };
-        match judge(message, node.address.host(), slot) {
+        match judge(message.as_bytes(), node.address.host(), slot) {
             Verdict::Moved(address) => Said::Moved(known(address)),
             Verdict::Ask(address) => Said::Ask(known(address)),
             Verdict::Elsewhere => Said::InProcessNo,

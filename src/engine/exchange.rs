@@ -24,6 +24,7 @@ use crate::error::Error;
 use crate::link::{Batch, Budget, Delivery, Failure, Mode, leave_event_loop_if_long};
 use crate::peer::Reduction;
 use crate::reply::Reply;
+use crate::resp::ServerErrorKind;
 use crate::shard::key_slot;
 use crate::topology::{Address, Node};
 
@@ -140,7 +141,7 @@ impl<'a, R: Route> Exchange<'a, R> {
     fn means_database(&self, node: &Node) -> Result<(), Error> {
         match (self.engine.scope.database, node.database()) {
             (0, _) | (_, None) => Ok(()),
-            (selected, Some(_)) => Err(Error::Invalid(format!(
+            (selected, Some(_)) => Err(Error::Refused(format!(
                 "the list of nodes says which databases are meant, here {node}; database {selected} is selected, give SELECT 0"
             ))),
         }
@@ -254,9 +255,9 @@ impl<'a, R: Route> Exchange<'a, R> {
         let stats = self.engine.stats();
         let slot = self.command(unit).routing_key().map(key_slot);
         let verdict = judge(&message, at.node.address.host(), slot);
-        let message_is_tryagain = message.starts_with(b"TRYAGAIN");
+        let message_is_tryagain = ServerErrorKind::of(&message) == ServerErrorKind::TryAgain;
         let key = self.command(unit).routing_key().map(printable);
-        let error = outcome(at, Err(Error::Shard { node: at.node.to_string(), message, key }));
+        let error = outcome(at, Err(Error::Shard { node: at.node.to_string(), message: message.into(), key }));
         let follows = self.route.follows_redirects(view, unit);
         let follows_primary = self.route.follows_primary(view, unit);
         let tries = self.tries.entry(unit).or_default();

@@ -123,7 +123,7 @@ pub(super) fn place_keys(
     })?;
     Some(match done {
         Ok(()) if (said, placed) == (count, count) => Ok(()),
-        Ok(()) => Err(Error::Invalid(format!(
+        Ok(()) => Err(Error::Internal(format!(
             "the shard function has placed {placed} of {count} keys on one of the {shards} shards"
         ))),
         Err(error) => Err(explained(error, topology)),
@@ -141,8 +141,10 @@ pub(super) fn placing<T>(place: impl FnOnce() -> Result<T, Error>) -> Result<T, 
 }
 
 pub(super) fn no_shards(topology: &Topology) -> Error {
-    Error::Topology(match topology.all_nodes().count() {
-        0 => format!("the provider '{}' knows no node", topology.source()),
-        nodes => format!("no slots are assigned yet: none of the {nodes} known nodes owns any (CLUSTER ADDSLOTS)"),
-    })
+    match topology.all_nodes().count() {
+        0 => Error::no_node(topology.source()),
+        nodes => Error::Topology(format!(
+            "no slots are assigned yet: none of the {nodes} known nodes owns any (CLUSTER ADDSLOTS)"
+        )),
+    }
 }

@@ -98,11 +98,11 @@ impl Scope {
     /// Whether something may be sent to this node, which is another process.
     fn may_leave(&self, node: &Node) -> Result<(), Error> {
         if let Some(reason) = self.in_process {
-            return Err(Error::Invalid(format!("{reason}; this one needs {node}")));
+            return Err(Error::Refused(format!("{reason}; this one needs {node}")));
         }
         if self.database != 0 {
             let database = self.database;
-            return Err(Error::Invalid(format!(
+            return Err(Error::Refused(format!(
                 "other nodes are reached in database 0 only; this needs {node}, and database {database} is selected"
             )));
         }

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use crate::link::NOT_IN_PROCESS;
+use crate::resp::{Retry, ServerErrorKind};
 use crate::topology::{Address, Node, Topology};
 
 /// What to do about a reply.
@@ -25,35 +26,18 @@ pub(super) enum Verdict {
     Elsewhere,
 }
 
-/// The words with which servers refuse a command before they run it. A script may end in an error of its own that begins
-/// alike, and must not run again for it.
-const NOT_NOW: [&[u8]; 8] = [
-    b"TRYAGAIN Multiple keys request",
-    b"TRYAGAIN writes are paused",
-    b"CLUSTERDOWN Hash slot not served",
-    b"CLUSTERDOWN The cluster is down",
-    b"LOADING Redis is loading",
-    b"LOADING Valkey is loading",
-    b"MASTERDOWN Link with MASTER is down",
-    b"MASTERDOWN Link with PRIMARY is down",
-];
-
 /// Reads an error line of a node reached at `host`, which stands in where a redirect names no host. A redirect counts
 /// for the slot of the command only.
 pub(super) fn judge(error: &[u8], host: &str, slot: Option<u16>) -> Verdict {
-    let redirect = |rest| target(rest, host, slot);
-    if let Some(address) = error.strip_prefix(b"MOVED ").and_then(redirect) {
-        Verdict::Moved(address)
-    } else if let Some(address) = error.strip_prefix(b"ASK ").and_then(redirect) {
-        Verdict::Ask(address)
-    } else if NOT_NOW.iter().any(|words| error.starts_with(words)) {
-        Verdict::Later
-    } else if error.starts_with(b"READONLY You can't write against") {
-        Verdict::Demoted
-    } else if error == NOT_IN_PROCESS {
-        Verdict::Elsewhere
-    } else {
-        Verdict::Final
+    let rest = || error.splitn(2, |&byte| byte == b' ').nth(1);
+    let redirect = || rest().and_then(|rest| target(rest, host, slot));
+    match (Retry::after(error), ServerErrorKind::of(error)) {
+        (Retry::Redirect, ServerErrorKind::Moved) => redirect().map_or(Verdict::Final, Verdict::Moved),
+        (Retry::Redirect, ServerErrorKind::Ask) => redirect().map_or(Verdict::Final, Verdict::Ask),
+        (Retry::Later, _) => Verdict::Later,
+        (Retry::AtThePrimary, _) => Verdict::Demoted,
+        _ if error == NOT_IN_PROCESS => Verdict::Elsewhere,
+        _ => Verdict::Final,
     }
 }
 

@@ -104,7 +104,7 @@ pub(super) fn combined<C: Combine>(
 ) -> Result<(C::Output, Replies), Error> {
     let finish = |gathered: Result<Gathered, Error>| {
         let (failures, partial) = gathered?;
-        let nothing = || Error::Invalid("internal error: nothing was reduced".into());
+        let nothing = || Error::Internal("internal error: nothing was reduced".into());
         Ok((combine::finish(combine, partial.ok_or_else(nothing)?)?, failures))
     };
     let finished = gathered.and_then(|gathered| catch_unwind(AssertUnwindSafe(|| finish(gathered))));
@@ -112,7 +112,7 @@ pub(super) fn combined<C: Combine>(
 }
 
 /// What a panic of somebody else's code is to the request.
-pub(crate) fn panicked(who: &str, panic: &(dyn std::any::Any + Send)) -> Error {
+pub(crate) fn panicked(who: &'static str, panic: &(dyn std::any::Any + Send)) -> Error {
     let message = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    Error::Invalid(format!("the {who} panicked: {}", message.unwrap_or("no message")))
+    Error::Panicked { who, message: message.unwrap_or("no message").to_owned() }
 }

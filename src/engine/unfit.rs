@@ -36,7 +36,7 @@ pub(crate) fn check_each(commands: &[Command]) -> Result<(), Error> {
 
 fn check_one(command: &Command) -> Result<(), Error> {
     let Some(reason) = why_not_shared(command) else { return Ok(()) };
-    Err(Error::Invalid(format!("'{}' cannot be sent to other nodes: {reason}", printable(command.name()))))
+    Err(Error::Refused(format!("'{}' cannot be sent to other nodes: {reason}", printable(command.name()))))
 }
 
 /// Refuses what is unfit even for a connection to itself.

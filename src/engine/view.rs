@@ -295,7 +295,7 @@ impl AskCluster for ThroughSeeds {
                 };
                 match delivery.replies.into_iter().next() {
                     Some(Reply::Error(message)) => {
-                        failure = Error::Shard { node: address.to_string(), message, key: None };
+                        failure = Error::Shard { node: address.to_string(), message: message.into(), key: None };
                     }
                     Some(reply) => return Ok(Answer { reply, host: address.host().to_owned() }),
                     None => failure = Error::Topology(format!("{address} cannot be reached")),

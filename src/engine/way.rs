@@ -45,7 +45,7 @@ impl Engine {
             let may_change = match error {
                 Error::Slots(_) | Error::Topology(_) => is_first || view.is_in_transit(),
                 // The name of a node that has just come.
-                Error::Invalid(_) => is_first,
+                Error::Invalid(_) | Error::Internal(_) | Error::Panicked { .. } => is_first,
                 _ => false,
             };
             if !may_change || self.scope.in_process.is_some() || Instant::now() >= deadline.at {

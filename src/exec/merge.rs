@@ -156,7 +156,7 @@ pub(crate) fn failures(replies: &Replies) -> Reply {
 /// node's.
 pub(super) fn refusal_of_all(replies: &Replies) -> Option<Reply> {
     let words = |entry: &ShardReply| match &entry.result {
-        Err(Error::Shard { message, .. }) => Some(message.clone()),
+        Err(Error::Shard { message, .. }) => Some(message.clone().into_bytes()),
         _ => None,
     };
     let mut entries = replies.iter();
@@ -242,6 +242,7 @@ mod tests {
 
     use super::*;
     use crate::exec::policy::Source;
+    use crate::resp::ServerError;
     use crate::topology::{Address, Node};
 
     fn policy(request: RequestPolicy, response: ResponsePolicy) -> Policy {
@@ -255,7 +256,7 @@ mod tests {
     }
 
     fn oom(port: u16) -> Error {
-        Error::Shard { node: format!("10.0.0.1:{port}"), message: Bytes::from_static(b"OOM"), key: None }
+        Error::Shard { node: format!("10.0.0.1:{port}"), message: ServerError::new("OOM"), key: None }
     }
 
     fn list(words: &[&str]) -> Reply {

@@ -32,6 +32,7 @@ use crate::describe::special::special;
 use crate::engine::{Engine, Options, Replies, Targets};
 use crate::error::Error;
 use crate::reply::Reply;
+use crate::resp::ServerErrorKind;
 use merge::Merge;
 use part::Parts;
 use plan::{Keyed, Plan};
@@ -172,8 +173,8 @@ fn first_refusal(replies: &Replies) -> Option<Reply> {
 /// A server's own words, but for those that would send the caller to another node.
 pub(crate) fn refusal(error: &Error) -> Option<Reply> {
     match error {
-        Error::Shard { message, .. } if !message.starts_with(b"MOVED ") && !message.starts_with(b"ASK ") => {
-            Some(Reply::Error(message.clone()))
+        Error::Shard { message, .. } if !message.kind().is_redirect() => {
+            Some(Reply::Error(message.clone().into_bytes()))
         }
         _ => None,
     }
@@ -198,5 +199,5 @@ fn incomplete(how: &ExecOptions, replies: &Replies) -> Option<Error> {
 }
 
 fn is_tryagain(error: &Error) -> bool {
-    matches!(error, Error::Shard { message, .. } if message.starts_with(b"TRYAGAIN"))
+    matches!(error, Error::Shard { message, .. } if message.kind() == ServerErrorKind::TryAgain)
 }

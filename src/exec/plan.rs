@@ -61,7 +61,7 @@ fn choose<'r>(
     let name = || printable(request.description.name.as_bytes());
     let handler = request.description.special().and_then(|special| special.handler);
     if let Some(reason) = request.description.why_not_cluster_wide() {
-        return Err(Error::Invalid(format!("'{}' is not run cluster-wide: {reason}", name())));
+        return Err(Error::Refused(format!("'{}' is not run cluster-wide: {reason}", name())));
     }
     Ok(match policy.request {
         RequestPolicy::AllNodes => Plan::Everywhere(Targets::All),
@@ -74,7 +74,7 @@ fn choose<'r>(
             Some(Handler::Scan) => Plan::Scan,
             Some(Handler::RandomKey) => Plan::RandomKey,
             None => {
-                return Err(Error::Invalid(format!(
+                return Err(Error::Refused(format!(
                     "there is no generic way to run '{}' cluster-wide; name nodes with ON, NODE or KEY",
                     name()
                 )));
@@ -141,6 +141,6 @@ fn any_node(topology: &Topology, request: &DescribedCommand) -> Result<String, E
         });
     }
     let shard = topology.data_shards().next().or(topology.shards().first());
-    let shard = shard.ok_or_else(|| Error::Topology(format!("the provider '{}' knows no node", topology.source())))?;
+    let shard = shard.ok_or_else(|| Error::no_node(topology.source()))?;
     Ok(shard.primary.id.clone())
 }

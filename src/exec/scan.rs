@@ -82,7 +82,7 @@ async fn refused_kind(engine: &Engine, topology: &Topology, scan: &Scan) -> Resu
     let command = Command::new("SCAN").arg("0").arg("COUNT").arg("1").arg("TYPE").arg(kind).read_only(true);
     let asked = engine.fan_out(command).targets(Targets::Nodes(vec![node.id.clone()])).partial(true).await?;
     Ok(asked.into_iter().find_map(|entry| match entry.result {
-        Err(Error::Shard { message, .. }) => Some(Reply::Error(message)),
+        Err(Error::Shard { message, .. }) => Some(Reply::Error(message.into_bytes())),
         _ => None,
     }))
 }
@@ -119,7 +119,7 @@ async fn of_kind(engine: &Engine, scan: &Scan, keys: Vec<Bytes>) -> Result<Vec<R
 async fn by_node(engine: &Engine, topology: &Topology, scan: &Scan) -> Result<(u64, Vec<Reply>), Error> {
     let nodes = topology.shards().len() as u64;
     let Some(at) = scan.cursor.checked_rem(nodes) else {
-        return Err(Error::Topology(format!("the provider '{}' knows no node", topology.source())));
+        return Err(Error::no_node(topology.source()));
     };
     let node = &topology.shards()[at as usize].primary;
     let command = Command::new("SCAN").arg(scan.cursor / nodes);
@@ -127,11 +127,12 @@ async fn by_node(engine: &Engine, topology: &Topology, scan: &Scan) -> Result<(u
     let command = scan.kind.iter().fold(command, |command, kind| command.arg("TYPE").arg(kind));
     let command = command.arg("COUNT").arg(scan.count as u64).read_only(true);
     let mut replies = engine.fan_out(command).targets(Targets::Nodes(vec![node.id.clone()])).await?.into_all()?;
+    let bad = |why| Error::BadReply { node: node.to_string(), why };
     let Some(Reply::Array(answer)) = replies.pop() else {
-        return Err(Error::Invalid(format!("{node} did not answer SCAN with a cursor and keys")));
+        return Err(bad("did not answer SCAN with a cursor and keys".into()));
     };
     let [cursor, Reply::Array(keys)] = <[Reply; 2]>::try_from(answer).unwrap_or([Reply::Null, Reply::Null]) else {
-        return Err(Error::Invalid(format!("{node} did not answer SCAN with a cursor and keys")));
+        return Err(bad("did not answer SCAN with a cursor and keys".into()));
     };
     let next = match cursor.bytes().and_then(|text| std::str::from_utf8(text).ok()?.parse::<u64>().ok()) {
         Some(0) if at + 1 == nodes => Some(0),
@@ -139,7 +140,7 @@ async fn by_node(engine: &Engine, topology: &Topology, scan: &Scan) -> Result<(u
         Some(cursor) => cursor.checked_mul(nodes).and_then(|cursor| cursor.checked_add(at)),
         None => None,
     };
-    let too_big = || Error::Invalid(format!("{node} has a cursor that {nodes} nodes cannot share: {}", shown(&cursor)));
+    let too_big = || bad(format!("has a cursor that {nodes} nodes cannot share: {}", shown(&cursor)));
     Ok((next.ok_or_else(too_big)?, keys))
 }
 
@@ -161,12 +162,12 @@ mod tests {
         let (pattern, kind) = (Some(b"a*".to_vec()), Some(b"zset".to_vec()));
         assert_eq!(scan, Scan { cursor: 17, pattern, count: 5, kind });
         for (line, error) in [
-            ("SCAN x", "ERR invalid cursor"),
-            ("SCAN 0 MATCH", "ERR syntax error"),
-            ("SCAN 0 COUNT 0", "ERR syntax error"),
-            ("SCAN 0 COUNT -1", "ERR syntax error"),
-            ("SCAN 0 COUNT x", "ERR value is not an integer or out of range"),
-            ("SCAN 0 LIMIT 5", "ERR syntax error"),
+            ("SCAN x", "invalid cursor"),
+            ("SCAN 0 MATCH", "syntax error"),
+            ("SCAN 0 COUNT 0", "syntax error"),
+            ("SCAN 0 COUNT -1", "syntax error"),
+            ("SCAN 0 COUNT x", "value is not an integer or out of range"),
+            ("SCAN 0 LIMIT 5", "syntax error"),
         ] {
             assert_eq!(parse(line).unwrap_err(), error, "{line}");
         }

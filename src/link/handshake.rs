@@ -7,7 +7,7 @@ use super::stream::Stream;
 use crate::command::Command;
 use crate::peer;
 use crate::reply::Reply;
-use crate::resp::Protocol;
+use crate::resp::{Protocol, ServerErrorKind};
 use crate::topology::{BoxFuture, Login};
 
 /// A user and its password.
@@ -88,12 +88,12 @@ pub(super) async fn greet(
         [Some(hello), select, greeting.inner_command.map(Command::new)].into_iter().flatten().collect();
     let mut replies = say_all(stream, &commands).await?.into_iter();
     match replies.next() {
-        Some(Reply::Error(message)) if message.starts_with(b"NOAUTH") => {
+        Some(Reply::Error(message)) if ServerErrorKind::of(&message) == ServerErrorKind::NoAuth => {
             return Err(
                 "NOAUTH the node asks for a password, and none is set for links (rmr.password, masterauth)".into()
             );
         }
-        Some(Reply::Error(message)) if !message.starts_with(b"ERR unknown command") => {
+        Some(Reply::Error(message)) if ServerErrorKind::of(&message) != ServerErrorKind::UnknownCommand => {
             return Err(String::from_utf8_lossy(&message).into_owned());
         }
         _ => {}
@@ -123,7 +123,7 @@ async fn log_in(stream: &mut dyn Stream, credentials: &Credentials) -> Result<Re
     let Credentials { user, password, .. } = credentials;
     match say(stream, &Command::new("AUTH").arg(user).arg(password)).await? {
         // Before Redis 6 there are no users, and one password.
-        Reply::Error(message) if user == "default" && message.starts_with(b"ERR wrong number of arguments") => {
+        Reply::Error(message) if user == "default" && ServerErrorKind::of(&message) == ServerErrorKind::WrongArity => {
             say(stream, &Command::new("AUTH").arg(password)).await
         }
         reply => Ok(reply),

@@ -3,7 +3,7 @@
 //! As Redis does between its nodes, the peer's certificate must be signed by a known authority; its name is not
 //! compared, since nodes are addressed by IP.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::client::WebPkiServerVerifier;
@@ -39,19 +39,19 @@ impl TlsFiles {
         let roots = Arc::new(self.roots()?);
         let chain = WebPkiServerVerifier::builder_with_provider(roots, provider.clone())
             .build()
-            .map_err(|error| Error::Invalid(format!("the TLS authorities cannot be used: {error}")))?;
+            .map_err(|error| unusable("the TLS authorities cannot be used".into(), error))?;
         let config = ClientConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
-            .map_err(|error| Error::Invalid(format!("TLS cannot be used: {error}")))?
+            .map_err(|error| unusable("TLS cannot be used".into(), error))?
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(AnyName { chain, provider }));
         let config = match (&self.cert_file, &self.key_file) {
             (Some(cert), Some(key)) => {
                 let chain = certificates(cert)?;
-                let key = PrivateKeyDer::from_pem_file(key).map_err(|error| unusable(key, &error))?;
+                let key = PrivateKeyDer::from_pem_file(key).map_err(|error| unusable_file(key, error))?;
                 config
                     .with_client_auth_cert(chain, key)
-                    .map_err(|error| Error::Invalid(format!("the TLS certificate {}: {error}", cert.display())))?
+                    .map_err(|error| unusable(format!("the TLS certificate {}", cert.display()), error))?
             }
             _ => config.with_no_client_auth(),
         };
@@ -61,7 +61,7 @@ impl TlsFiles {
     fn roots(&self) -> Result<RootCertStore, Error> {
         let mut files: Vec<PathBuf> = self.ca_file.iter().cloned().collect();
         if let Some(dir) = &self.ca_dir {
-            let entries = std::fs::read_dir(dir).map_err(|error| unusable(dir, &error))?;
+            let entries = std::fs::read_dir(dir).map_err(|error| unusable_file(dir, error))?;
             files.extend(entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.is_file()));
         }
         let mut roots = RootCertStore::empty();
@@ -76,11 +76,15 @@ impl TlsFiles {
 }
 
 fn certificates(file: &PathBuf) -> Result<Vec<CertificateDer<'static>>, Error> {
-    CertificateDer::pem_file_iter(file).and_then(Iterator::collect).map_err(|error| unusable(file, &error))
+    CertificateDer::pem_file_iter(file).and_then(Iterator::collect).map_err(|error| unusable_file(file, error))
 }
 
-fn unusable(file: &std::path::Path, error: &dyn std::fmt::Display) -> Error {
-    Error::Invalid(format!("the TLS file {} cannot be used: {error}", file.display()))
+fn unusable_file(file: &Path, cause: impl std::error::Error + Send + Sync + 'static) -> Error {
+    unusable(format!("the TLS file {} cannot be used", file.display()), cause)
+}
+
+fn unusable(what: String, cause: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::Unusable { what, cause: cause.into() }
 }
 
 /// Checks the chain and the signature, and takes any name.

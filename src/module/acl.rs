@@ -90,7 +90,7 @@ fn check(ctx: Ctx<'_>, caller: &CallingUser, is_script: bool, mut commands: Comm
         let facts = known.facts(ctx, command);
         if facts.is_blocking {
             let name = printable(command.name());
-            return Err(Error::Invalid(format!("'{name}' cannot be sent to other nodes: {}", special::BLOCKING)));
+            return Err(Error::Refused(format!("'{name}' cannot be sent to other nodes: {}", special::BLOCKING)));
         }
         if let Some(restricted) = &restricted {
             restricted.check(ctx, command, facts)?;
@@ -101,7 +101,7 @@ fn check(ctx: Ctx<'_>, caller: &CallingUser, is_script: bool, mut commands: Comm
     // Rights come first: they say more, and a refusal stands in the log.
     if is_script && let Some(command) = commands.iter().find(|&command| catalog::facts(ctx, command).may_replicate) {
         let name = printable(command.name());
-        return Err(Error::Invalid(format!("'{name}' may change data: scripts write by themselves, not through rmr")));
+        return Err(Error::Refused(format!("'{name}' may change data: scripts write by themselves, not through rmr")));
     }
     Ok(commands)
 }

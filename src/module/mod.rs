@@ -53,7 +53,7 @@ impl Argument for RedisString {
 /// If the server lacks a function that rmr needs (it has all of them from Redis 7.0 on).
 pub fn register(ctx: &Context, setup: Setup) -> Result<(), Error> {
     if let Some(name) = api::missing() {
-        return Err(Error::Invalid(format!(
+        return Err(Error::Refused(format!(
             "this server is too old for rmr: it has no {name}; use Redis 7.0 or newer"
         )));
     }
@@ -64,10 +64,10 @@ pub fn register(ctx: &Context, setup: Setup) -> Result<(), Error> {
     ctx.subscribe(raw::REDISMODULE_EVENT_CLUSTER_SLOT_MIGRATION, 1, on_change);
     ctx.subscribe(raw::REDISMODULE_EVENT_MODULE_CHANGE, 1, on_module_change);
     if !ctx.subscribe(raw::REDISMODULE_EVENT_EVENTLOOP, 1, on_event_loop) {
-        return Err(Error::Invalid("this server is too old for rmr: it does not tell of its event loop".into()));
+        return Err(Error::Refused("this server is too old for rmr: it does not tell of its event loop".into()));
     }
     if let Some(name) = setup.name_of_inner() {
-        peer::register(ctx, name).map_err(Error::Invalid)?;
+        peer::register(ctx, name).map_err(Error::Refused)?;
     }
     state::set_up(setup)
 }
@@ -117,7 +117,7 @@ pub fn load(ctx: &Context, args: &[RedisString]) -> Status {
             Status::Ok
         }
         Err(why) => {
-            log.log(c"warning", &format!("not loaded: {}", why.trim_start_matches("ERR ")));
+            log.log(c"warning", &format!("not loaded: {}", why));
             unregister(ctx);
             Status::Err
         }

@@ -87,7 +87,7 @@ fn share(call: &Call<'_>, request: &[u8]) -> Result<Work, String> {
     Ok(Box::pin(async move {
         let commands = match rights.admit(commands).await {
             Ok(commands) => Arc::new(commands),
-            Err(error) => return Ok(declined(error.to_string())),
+            Err(error) => return Ok(declined(String::from_utf8_lossy(&error.to_line()).into_owned())),
         };
         let picks = (0..commands.len() as u32).collect();
         let reduction = Some(reduction);

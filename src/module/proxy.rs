@@ -153,7 +153,7 @@ fn forget_client(id: u64) {
 /// # Errors
 /// If it cannot have it, with the reason.
 pub(super) fn opt(ctx: Ctx<'_>, wants: bool) -> Result<(), Error> {
-    let refuse = |why: &str| Err(Error::Invalid(why.into()));
+    let refuse = |why: &str| Err(Error::Refused(why.into()));
     let id = ctx.client_id();
     PROXY.with_borrow_mut(|proxy| match (proxy, filter::look(ctx, id)) {
         (None, _) if wants => refuse("rmr.proxy-mode is off on this node; opt-in or on allows RMR.PROXY ON"),

@@ -103,7 +103,7 @@ impl Setup {
     /// Builds the engine. On the main thread, within the runtime.
     pub(super) fn engine(&self) -> Result<Engine, Error> {
         let server = main_thread::with_detached(ThisServer::describe)
-            .ok_or_else(|| Error::Invalid("rmr is not registered".into()))?;
+            .ok_or_else(|| Error::Refused("rmr is not registered".into()))?;
         let mut links = LinkOptions::new()
             .connect_timeout_by(config::connect_timeout)
             .credentials(ServersOwn)

@@ -76,7 +76,7 @@ fn running() -> Result<Arc<RunningEngine>, Error> {
 }
 
 fn start() -> Result<Arc<RunningEngine>, Error> {
-    let setup = lock(&SETUP).clone().ok_or_else(|| Error::Invalid("rmr is not registered".into()))?;
+    let setup = lock(&SETUP).clone().ok_or_else(|| Error::Refused("rmr is not registered".into()))?;
     let mut runtime = lock(&RUNTIME);
     let handle = match &*runtime {
         Some(runtime) => runtime.handle().clone(),
@@ -92,7 +92,10 @@ fn start() -> Result<Arc<RunningEngine>, Error> {
                 })
                 .enable_all()
                 .build()
-                .map_err(|error| Error::Invalid(format!("the runtime cannot be started: {error}")))?;
+                .map_err(|error| Error::Unusable {
+                    what: "the runtime cannot be started".into(),
+                    cause: error.into(),
+                })?;
             runtime.insert(new).handle().clone()
         }
     };

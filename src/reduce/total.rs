@@ -45,9 +45,9 @@ impl Total {
     pub fn finish(self) -> Result<Number, Error> {
         if self.doubles.is_some() {
             let sum = Some(self.as_f64()).filter(|sum| sum.is_finite()).map(Number::Double);
-            return sum.ok_or_else(|| Error::Invalid("the sum overflows a double".into()));
+            return sum.ok_or_else(|| Error::Overflow("the sum overflows a double".into()));
         }
         let sum = i64::try_from(self.integers).map(Number::Integer);
-        sum.map_err(|_| Error::Invalid(format!("the sum {} overflows a 64 bit signed integer", self.integers)))
+        sum.map_err(|_| Error::Overflow(format!("the sum {} overflows a 64 bit signed integer", self.integers)))
     }
 }

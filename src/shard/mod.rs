@@ -95,7 +95,7 @@ fn routing_key(command: &Command) -> Result<&[u8], Error> {
 /// Placement by position in the list of shards, as both hash partitions do it.
 fn one_of_all(topology: &Topology, pick: impl FnOnce(usize) -> usize) -> Result<usize, Error> {
     match topology.shards().len() {
-        0 => Err(Error::Topology(format!("the provider '{}' knows no node", topology.source()))),
+        0 => Err(Error::no_node(topology.source())),
         shards => Ok(pick(shards)),
     }
 }

@@ -20,6 +20,7 @@ use super::wait::poll;
 use crate::command::Command;
 use crate::error::Error;
 use crate::reply::Reply;
+use crate::resp::ServerErrorKind;
 use crate::resp::{Scanner, decode};
 use crate::topology::Address;
 
@@ -281,7 +282,7 @@ impl Server {
         let node = self.address().to_string();
         match self.converse(&[command], REPLY_LIMIT) {
             Ok(replies) => match replies.into_iter().next() {
-                Some(Reply::Error(message)) => Err(Error::Shard { node, message, key: None }),
+                Some(Reply::Error(message)) => Err(Error::Shard { node, message: message.into(), key: None }),
                 reply => Ok(reply.unwrap_or(Reply::Null)),
             },
             Err(error) => Err(Error::Node { node, cause: error.to_string(), outcome_unknown: true }),
@@ -332,7 +333,8 @@ impl Server {
     fn answers(&self) -> bool {
         let looks = [Command::new("PING"), Command::new("INFO").arg("server")];
         let Ok(replies) = self.converse(&looks, ANSWER_LIMIT) else { return false };
-        let is_loading = matches!(&replies[0], Reply::Error(message) if message.starts_with(b"LOADING"));
+        let is_loading =
+            matches!(&replies[0], Reply::Error(message) if ServerErrorKind::of(message) == ServerErrorKind::Loading);
         let process_id = format!("process_id:{}\r\n", self.pid());
         !is_loading && replies[1].bytes().is_some_and(|info| String::from_utf8_lossy(info).contains(&process_id))
     }

@@ -289,9 +289,9 @@ mod tests {
 
     #[test]
     fn bad_words_are_named_with_the_reason() {
-        assert_eq!(error("a:1 b"), "ERR 'b' is no address; give host:port");
+        assert_eq!(error("a:1 b"), "'b' is no address; give host:port");
         for word in ["a:x", ":2", "a:0", "a:65536", "/1", "redis://a:x"] {
-            assert_eq!(error(word), format!("ERR '{word}' is no address; give host:port"));
+            assert_eq!(error(word), format!("'{word}' is no address; give host:port"));
         }
         for (word, why) in [
             ("redis://a/x", "no database that is a number"),
@@ -327,7 +327,7 @@ mod tests {
         ] {
             assert!(!error(word).contains("secret"), "{word}: {}", error(word));
         }
-        assert_eq!(error("redis://app:secret@a:x"), "ERR 'redis://...@a:x' is no address; give host:port");
+        assert_eq!(error("redis://app:secret@a:x"), "'redis://...@a:x' is no address; give host:port");
     }
 
     proptest! {

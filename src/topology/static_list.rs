@@ -203,17 +203,17 @@ mod tests {
 
     #[test]
     fn a_bad_list_is_refused_with_the_reason() {
-        assert_eq!(error(" "), "ERR the list of nodes is empty; give host:port, one or more");
-        assert_eq!(error("*=redis://a"), "ERR the list of nodes is empty; give host:port, one or more");
-        assert!(error("a:1 b:2 a:1").starts_with("ERR the node a:1 stands twice in the list; "));
-        assert!(error("redis://a:1/0 a:1").starts_with("ERR the node a:1 stands twice in the list; "));
-        assert_eq!(error("a:1 b"), "ERR 'b' is no address; give host:port");
+        assert_eq!(error(" "), "the list of nodes is empty; give host:port, one or more");
+        assert_eq!(error("*=redis://a"), "the list of nodes is empty; give host:port, one or more");
+        assert!(error("a:1 b:2 a:1").starts_with("the node a:1 stands twice in the list; "));
+        assert!(error("redis://a:1/0 a:1").starts_with("the node a:1 stands twice in the list; "));
+        assert_eq!(error("a:1 b"), "'b' is no address; give host:port");
         assert_eq!(
             error("1=a:1 2=b:1 3=c:1"),
-            "ERR expected a host with the id 0, but no such host was found; the ids of 3 hosts go from 0 to 2"
+            "expected a host with the id 0, but no such host was found; the ids of 3 hosts go from 0 to 2"
         );
         assert!(error("0=a:1 1=b:1 3=c:1").contains("the id 2, but no such host"));
-        assert_eq!(error("1=a:1 b:1"), "ERR the host id 1 stands twice in the list");
+        assert_eq!(error("1=a:1 b:1"), "the host id 1 stands twice in the list");
     }
 
     #[test]
@@ -241,7 +241,7 @@ mod tests {
         assert!(refused(list.add_host(Host::new("d", 1).id(1))).contains("id 1 stands twice"));
         let kept = |id| list.remove_host(id).unwrap_err().to_string();
         assert!(kept(1).contains("the host 1 cannot go alone") && kept(1).contains("the last one is 3"));
-        assert_eq!(kept(7), "ERR no host has the id 7");
+        assert_eq!(kept(7), "no host has the id 7");
         assert_eq!(list.remove_host(3).unwrap().to_string(), "c:1");
         assert_eq!(names(&list), ["a:1", "b:1", "c:1"]);
         list.set_hosts([Host::new("x", 1)]).unwrap();

@@ -49,7 +49,7 @@ async fn a_set_with_options_keeps_them() {
 
 #[tokio::test]
 async fn a_key_of_another_type_is_the_error_of_its_own_command() {
-    let wrong = "!RMRSHARD host: WRONGTYPE Operation against a key holding the wrong kind of value (key 'b')";
+    let wrong = "!host: WRONGTYPE Operation against a key holding the wrong kind of value (key 'b')";
     let results = run(&["SET a 1", "RPUSH b x", "GET a", "GET b", "GET c", "GET b", "GET a"]).await;
     assert_eq!(results[2..7], ["1", wrong, "(nil)", wrong, "1"]);
     // What comes behind must not be seen by those before.

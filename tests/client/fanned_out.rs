@@ -36,7 +36,7 @@ async fn some_hosts_are_named_by_their_ids() {
     assert_eq!(there, [Some(1), Some(0), Some(1), Some(0)]);
 
     let error = client.execute_on_host(4, command("PING")).await.unwrap_err();
-    assert_eq!(error.to_string(), "ERR there is no host 4; the ids are 0 to 3");
+    assert_eq!(error.to_string(), "there is no host 4; the ids are 0 to 3");
     let some = client.fan_out_to([1, 9], command("PING")).await.unwrap();
     assert!(some[&1].is_ok() && matches!(some[&9], Err(Error::Invalid(_))));
     assert!(client.fan_out_to([], command("PING")).await.unwrap().is_empty());

@@ -79,8 +79,8 @@ async fn both(engine: &Engine) -> ([Result<Vec<Reply>, Error>; 2], Duration) {
 
 fn assert_nobody_has_foo(answers: [Result<Vec<Reply>, Error>; 2]) {
     let [map, fan_out] = answers.map(|answer| answer.unwrap_err().to_string());
-    assert_eq!(map, format!("RMRSLOTS slot {FOO} has no owner"));
-    assert_eq!(fan_out, format!("RMRSLOTS 1 slots have no owner ({FOO})"));
+    assert_eq!(map, format!("slot {FOO} has no owner"));
+    assert_eq!(fan_out, format!("1 slots have no owner ({FOO})"));
 }
 
 #[tokio::test]
@@ -143,6 +143,6 @@ async fn a_node_that_nobody_ever_knows_is_not_waited_for_longer_than_a_second() 
     let engine = engine(&Pictures::of(whole(&old))).await;
     let asked = Instant::now();
     let error = engine.map([get()]).await.unwrap_err().to_string();
-    assert_eq!(error, format!("RMRSHARD {}: MOVED {FOO} 127.0.0.1:1 (key 'foo')", old.address()));
+    assert_eq!(error, format!("{}: MOVED {FOO} 127.0.0.1:1 (key 'foo')", old.address()));
     assert!(asked.elapsed() < TRANSIT + PROMPT, "{:?}", asked.elapsed());
 }

@@ -298,15 +298,15 @@ mod tests {
     #[test]
     fn bad_options_say_what_is_allowed() {
         let fan_out = |line| error(fan_out(&words(line)));
-        assert_eq!(fan_out("ON SHARDS PING"), "ERR ON is 'SHARDS'; give PRIMARIES, REPLICAS or ALL");
-        assert_eq!(fan_out("TIMEOUT 0 PING"), "ERR TIMEOUT is '0'; give milliseconds from 1 to 3600000");
-        assert_eq!(fan_out("TIMEOUT"), "ERR TIMEOUT has no value; give milliseconds from 1 to 3600000");
+        assert_eq!(fan_out("ON SHARDS PING"), "ON is 'SHARDS'; give PRIMARIES, REPLICAS or ALL");
+        assert_eq!(fan_out("TIMEOUT 0 PING"), "TIMEOUT is '0'; give milliseconds from 1 to 3600000");
+        assert_eq!(fan_out("TIMEOUT"), "TIMEOUT has no value; give milliseconds from 1 to 3600000");
         assert!(fan_out("REDUCE median PING").ends_with("give one of LIST, SUM, AVG, MIN, MAX, COUNT, CONCAT, UNION"));
         assert!(fan_out("PARTIAL").contains("no command"));
         for line in ["ON ALL NODE a PING", "KEY k NODE a PING", "ON ALL KEY k PING"] {
-            assert_eq!(fan_out(line), "ERR ON, NODE and KEY exclude each other; give one of them", "{line}");
+            assert_eq!(fan_out(line), "ON, NODE and KEY exclude each other; give one of them", "{line}");
         }
-        assert_eq!(fan_out("KEY"), "ERR KEY has no value; give a key, whose node is meant");
+        assert_eq!(fan_out("KEY"), "KEY has no value; give a key, whose node is meant");
         assert!(fan_out("WITHNODES REDUCE SUM PING").contains("exclude each other"));
     }
 
@@ -325,10 +325,10 @@ mod tests {
     #[test]
     fn a_bad_map_says_what_is_missing() {
         let map = |line| error(map(&words(line)));
-        assert!(map("MEDIAN 1 k GET").starts_with("ERR the reducer is 'MEDIAN'; give one of LIST"));
-        assert_eq!(map("SUM x k GET"), "ERR numkeys is 'x'; give how many keys follow, 1 or more");
-        assert_eq!(map("SUM 0 k GET"), "ERR numkeys is '0'; give how many keys follow, 1 or more");
-        let short = "ERR numkeys is '2', but 2 arguments follow; give the keys, then a command";
+        assert!(map("MEDIAN 1 k GET").starts_with("the reducer is 'MEDIAN'; give one of LIST"));
+        assert_eq!(map("SUM x k GET"), "numkeys is 'x'; give how many keys follow, 1 or more");
+        assert_eq!(map("SUM 0 k GET"), "numkeys is '0'; give how many keys follow, 1 or more");
+        let short = "numkeys is '2', but 2 arguments follow; give the keys, then a command";
         assert_eq!(map("SUM 2 k GET"), short);
         assert!(map("SUM 18446744073709551615 k GET").contains("but 2 arguments follow"));
     }
@@ -348,19 +348,16 @@ mod tests {
     #[test]
     fn a_bad_batch_says_where() {
         let batch = |line| error(batch(&words(line)));
-        let numbered = "ERR numcommands of 'k' is '0'; give how many follow, 1 or more";
+        let numbered = "numcommands of 'k' is '0'; give how many follow, 1 or more";
         assert_eq!(batch("k 0"), numbered);
-        assert!(batch("").starts_with("ERR the batch has no value; give routing-key numcommands"));
-        assert_eq!(batch("k"), "ERR numcommands of 'k' has no value; give how many follow, 1 or more");
-        assert_eq!(
-            batch("k 2 1 PING"),
-            "ERR numargs of command 2 of 'k' has no value; give how many follow, 1 or more"
-        );
-        assert_eq!(batch("k 1 x PING"), "ERR numargs of command 1 of 'k' is 'x'; give how many follow, 1 or more");
-        let short = "ERR numargs of command 1 of 'k' is 3, but 2 arguments follow; it counts the command's name and its \
+        assert!(batch("").starts_with("the batch has no value; give routing-key numcommands"));
+        assert_eq!(batch("k"), "numcommands of 'k' has no value; give how many follow, 1 or more");
+        assert_eq!(batch("k 2 1 PING"), "numargs of command 2 of 'k' has no value; give how many follow, 1 or more");
+        assert_eq!(batch("k 1 x PING"), "numargs of command 1 of 'k' is 'x'; give how many follow, 1 or more");
+        let short = "numargs of command 1 of 'k' is 3, but 2 arguments follow; it counts the command's name and its \
                      arguments";
         assert_eq!(batch("k 1 3 SET k"), short);
-        assert_eq!(batch("k 1 1 PING k 1 1 PING"), "ERR the routing key 'k' stands twice; give it one list");
+        assert_eq!(batch("k 1 1 PING k 1 1 PING"), "the routing key 'k' stands twice; give it one list");
         assert!(batch("k 1 18446744073709551615 GET k").contains("but 2 arguments follow"));
         assert!(batch("k 18446744073709551615 2 GET k").contains("numargs of command 2"));
     }

@@ -141,6 +141,6 @@ pub(in crate::module) fn serve(run: Begin, ctx: Ctx<'_>, argv: Argv<'_>) {
     match begun {
         Ok(Ok(work)) => running::serve(ctx, work, GoesOn::WhereItIsRead),
         Ok(Err(error)) => refuse(error),
-        Err(_) => refuse(Error::Invalid("internal error: the command panicked; see the server's log".into())),
+        Err(_) => refuse(Error::Internal("internal error: the command panicked; see the server's log".into())),
     }
 }

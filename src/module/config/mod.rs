@@ -217,7 +217,7 @@ fn check_nodes(nodes: &[u8]) -> Result<(), String> {
     if nodes.trim().is_empty() {
         return Ok(());
     }
-    StaticList::parse(nodes).map(drop).map_err(|error| error.to_string().trim_start_matches("ERR ").to_owned())
+    StaticList::parse(nodes).map(drop).map_err(|error| error.to_string())
 }
 
 /// A library that stays mapped after it was unloaded keeps its values; a new load begins anew.

@@ -22,7 +22,9 @@ impl AskCluster for InServer {
                 None => main_thread::in_turn(move |turn| call::run(turn.ctx, &command)).await?,
             };
             match described {
-                Reply::Error(message) => Err(Error::Shard { node: "this node".into(), message, key: None }),
+                Reply::Error(message) => {
+                    Err(Error::Shard { node: "this node".into(), message: message.into(), key: None })
+                }
                 reply => Ok(Answer { reply, host: "127.0.0.1".into() }),
             }
         })

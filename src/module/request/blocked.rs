@@ -37,7 +37,7 @@ impl BlockedClient {
 impl Drop for BlockedClient {
     fn drop(&mut self) {
         if !self.is_answered {
-            self.send(&Err(Error::Invalid("the request ended without a reply".into())));
+            self.send(&Err(Error::Internal("the request ended without a reply".into())));
         }
     }
 }

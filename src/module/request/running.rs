@@ -51,7 +51,7 @@ pub(crate) fn serve(ctx: Ctx<'_>, mut work: Work, goes_on: GoesOn) {
     let begun = Arc::new(RunningRequest { runtime: runtime.clone(), goes_on, state: Mutex::default() });
     match main_thread::enter(ctx, || begun.first_poll(&mut work)) {
         Poll::Ready(result) => client.send(&result),
-        Poll::Pending if flags.deny_blocking() => client.send(&Err(Error::Invalid(CANNOT_WAIT.into()))),
+        Poll::Pending if flags.deny_blocking() => client.send(&Err(Error::Refused(CANNOT_WAIT.into()))),
         Poll::Pending => {
             let (blocked, cancelled) = BlockedClient::block(ctx, flags.is_resp3());
             begun.park(BlockedRequest { work, blocked, cancelled });
@@ -177,5 +177,5 @@ pub(crate) const CANNOT_WAIT: &str =
     "in MULTI, scripts and calls from other modules only what this node can serve itself is possible";
 
 fn internal_error() -> Error {
-    Error::Invalid("internal error: the request panicked; see the server's log".into())
+    Error::Internal("internal error: the request panicked; see the server's log".into())
 }

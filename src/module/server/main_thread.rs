@@ -146,7 +146,7 @@ pub(crate) async fn in_turn<T: Send + 'static>(job: impl FnOnce(Turn<'_>) -> T +
             let _ = sender.send(job(turn));
         }
     });
-    receiver.await.map_err(|_| Error::Invalid("internal error on the main thread".into()))
+    receiver.await.map_err(|_| Error::Internal("internal error on the main thread".into()))
 }
 
 /// Leaves a job to the main thread.
