@@ -105,6 +105,15 @@ pub enum Error {
         node: String,
     },
 
+    /// A reply that does not convert to the type that a program asked for.
+    #[error("expected {wanted}, but the reply is {found}")]
+    Conversion {
+        /// The type.
+        wanted: &'static str,
+        /// The reply's type, and the value where it is short.
+        found: String,
+    },
+
     /// A result that the numbers of Redis cannot say.
     #[error("{0}")]
     Overflow(String),
@@ -233,6 +242,8 @@ pub enum ErrorKind {
     TooBig,
     /// [`Error::Mixed`]
     Mixed,
+    /// [`Error::Conversion`]
+    Conversion,
     /// [`Error::Overflow`]
     Overflow,
     /// [`Error::Busy`]
@@ -274,6 +285,7 @@ impl ErrorKind {
             Self::Unroutable => "UNROUTABLE",
             Self::NoPermission => "NOPERM",
             Self::BadReply
+            | Self::Conversion
             | Self::Overflow
             | Self::Invalid
             | Self::Refused
@@ -309,6 +321,7 @@ impl Error {
             Self::Slots(_) => ErrorKind::Slots,
             Self::TooBig { .. } => ErrorKind::TooBig,
             Self::Mixed { .. } => ErrorKind::Mixed,
+            Self::Conversion { .. } => ErrorKind::Conversion,
             Self::Overflow(_) => ErrorKind::Overflow,
             Self::Busy { .. } => ErrorKind::Busy,
             Self::Cancelled { .. } => ErrorKind::Cancelled,

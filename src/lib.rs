@@ -112,6 +112,7 @@
 mod client;
 mod combine;
 mod command;
+mod convert;
 mod describe;
 mod engine;
 mod error;
@@ -125,10 +126,14 @@ pub mod from_rb {}
     allow(dead_code, unused_imports, reason = "only the module answers for a whole cluster yet")
 )]
 mod exec;
+#[cfg(feature = "redis")]
+mod interop;
 mod link;
 #[cfg(feature = "module")]
 mod module;
+mod number;
 mod peer;
+mod printable;
 mod reduce;
 mod reply;
 pub mod resp;
@@ -141,6 +146,7 @@ mod words;
 pub use client::{Action, ByHost, Client, Mapping, Promise, Script, ScriptCall};
 pub use combine::Combine;
 pub use command::{Argument, Command, CommandFlags, CommandRef, CommandSet, PerKey};
+pub use convert::FromReply;
 pub use engine::{
     Builder, Engine, ErrorCounts, FanOut, Gate, Histogram, Map, Options, Reducer, Replies, ShardReply, Stats, Step,
     Targets,
@@ -155,9 +161,10 @@ pub use link::{
 };
 #[cfg(feature = "module")]
 pub use module::{ModuleAlloc, Setup, fan_out, load, map, register, run, unregister};
+pub use number::Number;
 pub use peer::{ReducedShare, Reduction};
 pub use reduce::{Builtin, Total};
-pub use reply::{Number, Reply};
+pub use reply::Reply;
 pub use shard::{Crc16Slots, Crc32Partition, Ketama, Rendezvous, ShardFunc, key_slot};
 pub use topology::{
     Address, Answer, AskCluster, BoxFuture, Host, Node, NodeProvider, RedisCluster, Role, SLOT_COUNT, Shard, Single,

@@ -6,9 +6,9 @@
 use std::fmt;
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 
-use crate::command::printable;
+use crate::number::Number;
+use crate::printable::printable;
 
 /// One reply, in the types of RESP3. What a RESP2 server sends is a part of them.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,55 +52,6 @@ pub enum Reply {
         /// The reply that they belong to.
         reply: Box<Reply>,
     },
-}
-
-/// A number as Redis has them: integers are exact, everything else is a double.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub enum Number {
-    /// A 64 bit integer.
-    Integer(i64),
-    /// A finite double.
-    Double(f64),
-}
-
-impl Number {
-    /// The number as a double.
-    pub fn as_f64(self) -> f64 {
-        match self {
-            Self::Integer(integer) => integer as f64,
-            Self::Double(double) => double,
-        }
-    }
-
-    /// Reads a number as Redis writes them. `None` for anything else, infinities and NaN included.
-    pub(crate) fn parse(text: &[u8]) -> Option<Self> {
-        if let Some(integer) = few_digits(text) {
-            return Some(Self::Integer(integer));
-        }
-        if !matches!(text.first(), Some(b'0'..=b'9' | b'-' | b'+' | b'.')) {
-            return None;
-        }
-        let text = std::str::from_utf8(text).ok()?;
-        if let Ok(integer) = text.parse() {
-            return Some(Self::Integer(integer));
-        }
-        text.parse().ok().filter(|double: &f64| double.is_finite()).map(Self::Double)
-    }
-}
-
-/// Reads digits that are too few to overflow, as nearly all numbers are.
-fn few_digits(text: &[u8]) -> Option<i64> {
-    const SURELY_FIT: usize = 18;
-    if text.is_empty() || text.len() > SURELY_FIT {
-        return None;
-    }
-    let (mut number, mut are_digits) = (0_u64, true);
-    for byte in text {
-        let digit = byte.wrapping_sub(b'0');
-        are_digits &= digit < 10;
-        number = number.wrapping_mul(10).wrapping_add(u64::from(digit));
-    }
-    if are_digits { i64::try_from(number).ok() } else { None }
 }
 
 impl From<Number> for Reply {
@@ -158,6 +109,25 @@ impl Reply {
         match self {
             Self::Array(elements) | Self::Set(elements) => Some(elements),
             Self::Attributed { reply, .. } => reply.elements(),
+            _ => None,
+        }
+    }
+
+    /// Returns the bytes of any kind of string, without a copy. `None` for everything else.
+    pub fn into_bytes(self) -> Option<Bytes> {
+        match self {
+            Self::Bulk(bytes) | Self::Simple(bytes) | Self::BigNumber(bytes) => Some(bytes),
+            Self::Verbatim { text, .. } => Some(text),
+            Self::Attributed { reply, .. } => reply.into_bytes(),
+            _ => None,
+        }
+    }
+
+    /// Returns the elements of an array or a set, without a copy. `None` for everything else.
+    pub fn into_elements(self) -> Option<Vec<Reply>> {
+        match self {
+            Self::Array(elements) | Self::Set(elements) => Some(elements),
+            Self::Attributed { reply, .. } => reply.into_elements(),
             _ => None,
         }
     }

@@ -55,7 +55,7 @@ impl Routing {
         if self.description.subcommands.is_empty() {
             return None;
         }
-        let subcommand = command.args().nth(1).and_then(|name| self.description.subcommand(name).cloned());
+        let subcommand = command.words().nth(1).and_then(|name| self.description.subcommand(name).cloned());
         subcommand.map(Self::from)
     }
 }
@@ -165,14 +165,14 @@ fn look(known: Option<&Routing>, item: &mut Item) -> Found {
         return ready;
     }
     if let Some(at) = only_key_at {
-        if *at >= command.arg_count() {
+        if *at >= command.word_count() {
             return Found::Refused(no_key(command));
         }
         command.route_by_argument(*at);
         item.has_one_key = !runs_code;
         return ready;
     }
-    let args: Vec<&[u8]> = command.args().collect();
+    let args: Vec<&[u8]> = command.words().collect();
     let Some(keys) = description.keys_by_specs(&args) else { return Found::AskServer };
     let Some(&first) = keys.first() else { return Found::Refused(no_key(command)) };
     if keys.iter().any(|&at| args[at] != args[first]) {
@@ -184,7 +184,7 @@ fn look(known: Option<&Routing>, item: &mut Item) -> Found {
 }
 
 fn getkeys(command: &Command) -> Command {
-    command.args().fold(Command::new("COMMAND").arg("GETKEYS"), Command::arg).read_only(true)
+    command.words().fold(Command::new("COMMAND").arg("GETKEYS"), Command::arg).read_only(true)
 }
 
 fn route_by_answer(command: &mut Command, answer: Result<Reply, Error>) -> Result<(), Error> {
@@ -202,7 +202,7 @@ fn route_by_answer(command: &mut Command, answer: Result<Reply, Error>) -> Resul
     if keys.iter().any(|key| *key != first) {
         return Err(several_keys(command, keys.len()));
     }
-    let at = command.args().skip(1).position(|arg| arg == first);
+    let at = command.words().skip(1).position(|arg| arg == first);
     match at {
         Some(at) => command.route_by_argument(at + 1),
         None => command.route_by(first),

@@ -55,7 +55,7 @@ impl Item {
             return None;
         }
         let key = if self.command.is_routed_apart() { None } else { self.command.routing_key() };
-        key.or_else(|| self.command.args().nth(1))
+        key.or_else(|| self.command.words().nth(1))
     }
 }
 
@@ -173,7 +173,7 @@ fn destination<'a>(
     // A batch has few names; most often it is the one before.
     if *last_fit != Some(item.command.name()) {
         check_each_fit(std::slice::from_ref(&item.command))?;
-        *last_fit = (item.command.arg_count() < 2 || item.has_one_key).then(|| item.command.name());
+        *last_fit = (item.command.word_count() < 2 || item.has_one_key).then(|| item.command.name());
     }
     match (&item.node, shard) {
         (Some(node), _) => Ok(node),

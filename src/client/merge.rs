@@ -51,7 +51,7 @@ static PAIRS: [Pair; 5] = [
 impl Pair {
     pub(super) fn of(command: &Command) -> Option<&'static Self> {
         let name = command.name();
-        PAIRS.iter().find(|pair| command.arg_count() == pair.args && name.eq_ignore_ascii_case(pair.single.as_bytes()))
+        PAIRS.iter().find(|pair| command.word_count() == pair.args && name.eq_ignore_ascii_case(pair.single.as_bytes()))
     }
 
     /// The command that does these at once.

@@ -13,6 +13,7 @@ use std::ops::Range;
 pub use argument::Argument;
 pub use set::{CommandFlags, CommandRef, CommandSet, PerKey};
 
+pub(crate) use crate::printable::printable;
 use crate::resp::{ArgBuffer, Arguments, push_array_header};
 
 /// One Redis command: a name, its arguments, and the key it is routed by.
@@ -70,7 +71,7 @@ impl Command {
         &self.wire.bytes()[self.name.end + 2..]
     }
 
-    /// A command from a whole argument list, its name first. `None` if the list is empty.
+    /// Makes a command of its words, the name first. `None` if there are none.
     pub fn from_args<A: Argument>(args: impl IntoIterator<Item = A>) -> Option<Self> {
         let mut args = args.into_iter();
         let name = args.next()?;
@@ -167,13 +168,13 @@ impl Command {
         })
     }
 
-    /// Name and arguments, in order.
-    pub fn args(&self) -> impl Iterator<Item = &[u8]> {
+    /// Returns the name and the arguments, in order.
+    pub fn words(&self) -> impl Iterator<Item = &[u8]> {
         Arguments::of(self.wire.bytes())
     }
 
-    /// How many arguments there are, the name included.
-    pub fn arg_count(&self) -> usize {
+    /// Returns how many words there are, the name included.
+    pub fn word_count(&self) -> usize {
         self.count
     }
 
@@ -228,7 +229,7 @@ impl<'a> AroundKey<'a> {
 /// The command as a person would type it; long or binary arguments are shortened and escaped.
 impl fmt::Display for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, arg) in self.args().enumerate() {
+        for (index, arg) in self.words().enumerate() {
             if index > 0 {
                 f.write_str(" ")?;
             }
@@ -244,17 +245,6 @@ impl fmt::Debug for Command {
     }
 }
 
-/// User data made fit for an error text or a log line: escaped where it is not plain ASCII, cut after 64 bytes.
-pub(crate) fn printable(data: &[u8]) -> String {
-    const LONGEST: usize = 64;
-    let shown = &data[..data.len().min(LONGEST)];
-    let mut text = shown.escape_ascii().to_string();
-    if data.len() > LONGEST {
-        text.push_str("...");
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -264,9 +254,9 @@ mod tests {
         #[test]
         fn any_bytes_survive(args in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 1..20)) {
             let command = Command::from_args(&args).unwrap();
-            let seen: Vec<Vec<u8>> = command.args().map(<[u8]>::to_vec).collect();
+            let seen: Vec<Vec<u8>> = command.words().map(<[u8]>::to_vec).collect();
             prop_assert_eq!(&seen, &args);
-            prop_assert_eq!(command.arg_count(), args.len());
+            prop_assert_eq!(command.word_count(), args.len());
             prop_assert_eq!(command.name(), &args[0][..]);
         }
     }

@@ -245,7 +245,7 @@ impl PerKey {
             if length != Some(key.len()) {
                 length = Some(key.len());
                 before.clear();
-                push_array_header(&mut before, self.arg_count());
+                push_array_header(&mut before, self.word_count());
                 before.extend_from_slice(self.head.wire());
                 push_bulk_header(&mut before, key.len());
             }
@@ -256,9 +256,9 @@ impl PerKey {
         }
     }
 
-    /// How many arguments each of the commands has, the name included.
-    pub fn arg_count(&self) -> usize {
-        self.head.arg_count() + 1 + self.tail_count
+    /// Returns how many words each of the commands has, the name included.
+    pub fn word_count(&self) -> usize {
+        self.head.word_count() + 1 + self.tail_count
     }
 }
 
@@ -302,8 +302,8 @@ impl<'a> CommandRef<'a> {
         }
     }
 
-    /// Name and arguments, in order.
-    pub fn args(self) -> impl Iterator<Item = &'a [u8]> {
+    /// Returns the name and the arguments, in order.
+    pub fn words(self) -> impl Iterator<Item = &'a [u8]> {
         let (head, key, tail) = match self {
             Self::Whole(command) => (command.wire(), None, &[][..]),
             Self::OfKey(per_key, key) => (per_key.head.wire(), Some(key), &per_key.tail[..]),
@@ -311,11 +311,11 @@ impl<'a> CommandRef<'a> {
         Arguments::of(head).chain(key).chain(Arguments::of(tail))
     }
 
-    /// How many arguments there are, the name included.
-    pub fn arg_count(self) -> usize {
+    /// Returns how many words there are, the name included.
+    pub fn word_count(self) -> usize {
         match self {
-            Self::Whole(command) => command.arg_count(),
-            Self::OfKey(per_key, _) => per_key.arg_count(),
+            Self::Whole(command) => command.word_count(),
+            Self::OfKey(per_key, _) => per_key.word_count(),
         }
     }
 
@@ -368,8 +368,8 @@ mod tests {
                 let command = after.iter().fold(command, Command::arg);
                 prop_assert_eq!(&*one.command(), &command);
                 command.write_to(&mut wire);
-                prop_assert!(one.args().eq(command.args()));
-                prop_assert_eq!(one.arg_count(), command.arg_count());
+                prop_assert!(one.words().eq(command.words()));
+                prop_assert_eq!(one.word_count(), command.word_count());
                 prop_assert_eq!((one.name(), one.routing_key()), (command.name(), command.routing_key()));
             }
             let mut written = Vec::new();

@@ -130,7 +130,7 @@ mod tests {
                 }
                 Reply::Array(vec![name.as_str().into(), 2.into(), Reply::Array(vec![])])
             };
-            Ok(Reply::Array(question.args().skip(2).map(row).collect()))
+            Ok(Reply::Array(question.words().skip(2).map(row).collect()))
         }
     }
 

@@ -328,7 +328,7 @@ pub(crate) fn why_not_shared(command: &Command) -> Option<&'static str> {
     if is_of_rmr(name) {
         return Some(RECURSION);
     }
-    let mut args = command.args().skip(1);
+    let mut args = command.words().skip(1);
     match special(name).filter(|own| own.is_whole_command()) {
         Some(own) if own.not_shared.is_some() => own.why_not_shared(args),
         _ => special_subcommand(name, args.next()?)?.why_not_shared(args),

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use crate::error::Error;
-use crate::reply::{Number, Reply};
+use crate::number::Number;
+use crate::reply::Reply;
 use crate::topology::Node;
 
 /// What one node answered to one command, or why it did not.

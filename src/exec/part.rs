@@ -22,7 +22,7 @@ pub(super) struct Parts {
 impl Parts {
     /// Puts keys together that a node takes in one command.
     pub(super) fn of(engine: &Engine, topology: &Topology, request: &DescribedCommand) -> Result<Self, Error> {
-        let args: Vec<&[u8]> = request.command.args().collect();
+        let args: Vec<&[u8]> = request.command.words().collect();
         let groups: Result<Vec<usize>, Error> =
             request.keys.iter().map(|&at| engine.key_group(topology, args[at])).collect();
         Ok(Self::by_group(&groups?))

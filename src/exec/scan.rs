@@ -35,7 +35,7 @@ impl Scan {
     pub(crate) fn parse(command: &Command) -> Result<Self, Error> {
         let refuse = |why: &str| Err(Error::Invalid(why.into()));
         let number = |text: &[u8]| std::str::from_utf8(text).ok()?.parse::<u64>().ok();
-        let mut args = command.args().skip(1);
+        let mut args = command.words().skip(1);
         let Some(cursor) = args.next().and_then(number) else { return refuse("invalid cursor") };
         let mut scan = Self { cursor, pattern: None, count: 10, kind: None };
         while let Some(option) = args.next() {

@@ -29,7 +29,7 @@ impl<'a> Splitter<'a> {
     /// # Errors
     /// Why the command cannot be split.
     pub(super) fn of(topology: &Topology, request: &'a DescribedCommand) -> Result<Self, Error> {
-        let args: Vec<&[u8]> = request.command.args().collect();
+        let args: Vec<&[u8]> = request.command.words().collect();
         let [spec] = request.description.keys.as_slice() else {
             return Err(keys_apart(topology, request, "cannot be split, since its keys stand in several places"));
         };
@@ -145,7 +145,7 @@ mod tests {
 
     /// The command for each of these groups of keys.
     fn cut(request: &DescribedCommand, groups: &[&[usize]]) -> Result<Vec<String>, String> {
-        let args: Vec<&[u8]> = request.command.args().collect();
+        let args: Vec<&[u8]> = request.command.words().collect();
         let topology = Topology::with_slots("test", Vec::new());
         let splitter = Splitter::of(&topology, request).map_err(|error| error.to_string())?;
         let mut parts = Parts::default();

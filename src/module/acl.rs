@@ -114,7 +114,7 @@ struct Restricted<'a> {
 
 impl Restricted<'_> {
     fn check(&self, ctx: Ctx<'_>, command: CommandRef<'_>, facts: Facts) -> Result<(), Error> {
-        let args: Vec<&[u8]> = command.args().collect();
+        let args: Vec<&[u8]> = command.words().collect();
         let (user, name) = (printable(self.name), printable(command.name()));
         let denied = |why: String| Err(Error::NoPermission(format!("user {user} may not run '{name}'{why}")));
         match self.user.may_run(ctx, &args) {
@@ -128,7 +128,7 @@ impl Restricted<'_> {
                 return Err(Error::Invalid(format!("wrong number of arguments for '{}' command", name.to_lowercase())));
             }
         }
-        if facts.is_script || special::reads_by_pattern(command.name(), command.args().skip(2)) {
+        if facts.is_script || special::reads_by_pattern(command.name(), command.words().skip(2)) {
             return denied(
                 " on other nodes: what it touches cannot be checked beforehand, and the user's rights are restricted"
                     .into(),

@@ -52,7 +52,7 @@ pub(super) fn known() -> &'static Catalogue {
 /// Returns what the server says about this command; for one with subcommands, about the subcommand. `None` if it knows no
 /// such command.
 pub(super) fn description(ctx: Ctx<'_>, command: &Command) -> Option<Arc<Description>> {
-    of_name(ctx, command.name())?.of_call(command.args().skip(1))
+    of_name(ctx, command.name())?.of_call(command.words().skip(1))
 }
 
 fn of_name(ctx: Ctx<'_>, name: &[u8]) -> Option<Arc<Description>> {
@@ -68,7 +68,7 @@ pub(super) fn facts(ctx: Ctx<'_>, command: CommandRef<'_>) -> Facts {
     if whole.subcommands.is_empty() {
         return read(&whole);
     }
-    let subcommand = command.args().nth(1).and_then(|subcommand| whole.subcommand(subcommand));
+    let subcommand = command.words().nth(1).and_then(|subcommand| whole.subcommand(subcommand));
     Facts { is_of_subcommand: true, ..read(subcommand.unwrap_or(&whole)) }
 }
 

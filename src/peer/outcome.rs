@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::reduce::ReduceAnswer;
 use super::reduction::{ReducedShare, Reduction};
 use crate::reply::Reply;
+use crate::resp::{ServerErrorKind, error_code};
 
 const DECLINED: &str = "RMRDECLINED";
 const FAILED: &str = "RMRINNER";
@@ -56,7 +57,11 @@ impl ReduceOutcome {
 /// Tells whether the error of an inner command leaves open how much of it was done. All others are given instead of it, by
 /// our module or, in its own words, by the server.
 fn has_begun(error: &[u8]) -> bool {
-    error.starts_with(FAILED.as_bytes()) || error.starts_with(b"ERR") && !error.starts_with(b"ERR unknown command")
+    match error_code(error) {
+        code if code == FAILED.as_bytes() => true,
+        b"ERR" => ServerErrorKind::of(error) != ServerErrorKind::UnknownCommand,
+        _ => false,
+    }
 }
 
 fn text(message: &Bytes) -> String {

@@ -201,7 +201,7 @@ fn runs<'a>(commands: &'a CommandSet, picks: &[u32]) -> Vec<CommandRun<'a>> {
     let mut shape = None;
     for command in picked() {
         let Some(keyed) = command.around_key() else {
-            let args = command.args().map(serde_bytes::Bytes::new).collect();
+            let args = command.words().map(serde_bytes::Bytes::new).collect();
             let (keys, lengths) = (Cow::Borrowed(&[][..]), Vec::new());
             runs.push(CommandRun { args, key_at: 0, read_only: command.is_read_only(), keys, lengths });
             shape = None;

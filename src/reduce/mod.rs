@@ -25,7 +25,8 @@ use crate::combine::AnyCombine;
 use crate::combine::Combine;
 use crate::engine::{Replies, ShardReply};
 use crate::error::Error;
-use crate::reply::{Number, Reply};
+use crate::number::Number;
+use crate::reply::Reply;
 use elements::Elements;
 
 /// A reducer that is known by a name.

@@ -3,7 +3,8 @@
 use super::Total;
 use crate::combine::Combine;
 use crate::error::Error;
-use crate::reply::{Number, Reply};
+use crate::number::Number;
+use crate::reply::Reply;
 
 /// The sum of the numbers among the replies: text that says no number, and all else, adds nothing.
 pub(crate) struct SumOfNumbers;

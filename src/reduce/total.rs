@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::exact::ExactSum;
 use crate::error::Error;
-use crate::reply::Number;
+use crate::number::Number;
 
 /// Adds numbers: integers exactly; with a double among them the sum is the double that is nearest to the exact one.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,13 +4,18 @@
 use crate::error::Error;
 use crate::topology::{SLOT_COUNT, Topology};
 
-/// The slot of a key. With a non-empty part in braces, only that part counts.
+/// Returns the slot of a key. With a non-empty part in braces, only that part counts.
 ///
 /// ```
 /// assert_eq!(rmr::key_slot(b"123456789"), 12739);
 /// assert_eq!(rmr::key_slot(b"{user1000}.following"), rmr::key_slot(b"user1000"));
 /// ```
 pub fn key_slot(key: &[u8]) -> u16 {
+    crc16::State::<crc16::XMODEM>::calculate(hash_tag(key).unwrap_or(key)) % SLOT_COUNT as u16
+}
+
+/// Returns the same slot, in half the time: a map asks for one key after another.
+fn key_slot_of_many(key: &[u8]) -> u16 {
     let (crc, may_have_tag) = crc16_and_brace(key);
     let tag = if may_have_tag { hash_tag(key) } else { None };
     tag.map_or(crc, |tag| crc16_and_brace(tag).0) % SLOT_COUNT as u16
@@ -96,7 +101,7 @@ impl Crc16Slots {
             let source = topology.source();
             return Err(Error::Topology(format!("the nodes of the provider '{source}' own no slots; use crc32")));
         }
-        let slot = key_slot(key);
+        let slot = key_slot_of_many(key);
         topology.owner_at(slot).ok_or_else(|| Error::Slots(format!("slot {slot} has no owner")))
     }
 }
@@ -130,6 +135,11 @@ mod tests {
             let (crc, has_brace) = crc16_and_brace(&key);
             prop_assert_eq!(crc, crc16::State::<crc16::XMODEM>::calculate(&key));
             prop_assert_eq!(has_brace, key.contains(&b'{'));
+        }
+
+        #[test]
+        fn many_keys_have_the_slots_of_the_crate(key in "[a-c{}]{0,12}") {
+            prop_assert_eq!(key_slot_of_many(key.as_bytes()), key_slot(key.as_bytes()));
         }
 
         #[test]

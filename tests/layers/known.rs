@@ -21,7 +21,6 @@ const CIRCLES: &[&[&str]] = &[
         "engine/view.rs",
         "engine/way.rs",
     ],
-    &["command", "reply", "resp"],
 ];
 
 const NAMES: &[&str] = &["FanOut", "Flight", "Gathered", "Outcome", "Outcomes", "Part", "Shared"];

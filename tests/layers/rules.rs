@@ -13,7 +13,10 @@ pub const FLOORS: [Row; 7] = [
     Row { rooms: &["engine"], may_meet: false },
     Row { rooms: &["link", "shard", "peer"], may_meet: true },
     Row { rooms: &["topology", "describe"], may_meet: true },
-    Row { rooms: &["combine", "command", "error", "reply", "resp", "words"], may_meet: true },
+    Row {
+        rooms: &["combine", "command", "convert", "error", "interop", "number", "printable", "reply", "resp", "words"],
+        may_meet: true,
+    },
 ];
 
 /// Folders of `src/`, and files that stand there alone, on one floor.

@@ -82,13 +82,13 @@ fn action(command: Command, scripts: &mut HashMap<Vec<u8>, Script>) -> Action {
         b"EVAL_RO" => "EVALSHA_RO",
         _ => return Action::Command(command),
     };
-    let Some(body) = command.args().nth(1) else { return Action::Command(command) };
+    let Some(body) = command.words().nth(1) else { return Action::Command(command) };
     let script = match scripts.get(body) {
         Some(known) => known.clone(),
         None => scripts.entry(body.to_vec()).or_insert(Script::new(body)).clone(),
     };
     let call = Command::new(called).arg(script.sha1()).read_only(command.is_read_only());
-    Action::Script(ScriptCall { command: command.args().skip(2).fold(call, Command::arg), script })
+    Action::Script(ScriptCall { command: command.words().skip(2).fold(call, Command::arg), script })
 }
 
 /// What a command has come to: the server's own words where it has spoken.

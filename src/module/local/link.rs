@@ -72,7 +72,7 @@ fn begin(ctx: Ctx<'_>, share: &mut LocalShare) -> Option<Delivery> {
 /// Whether a command must not run within another: the server would free the client whose command is running.
 fn needs_own_turn(batch: &Batch) -> bool {
     let is_client = |name: &[u8]| name.eq_ignore_ascii_case(b"CLIENT");
-    let kills = |command: CommandRef<'_>| command.args().nth(1).is_some_and(|word| word.eq_ignore_ascii_case(b"KILL"));
+    let kills = |command: CommandRef<'_>| command.words().nth(1).is_some_and(|word| word.eq_ignore_ascii_case(b"KILL"));
     match &*batch.commands {
         CommandSet::PerKey(per_key) if !is_client(per_key.name()) => false,
         _ => batch.picked().any(|command| is_client(command.name()) && kills(command)),

@@ -114,7 +114,7 @@ impl LocalShare {
                 // `VSIM` does so to Redis 8.2.
                 self.hand_back();
             } else {
-                let called = caller.call(command.args());
+                let called = caller.call(command.words());
                 if called.is_not_here() {
                     self.hand_back();
                 } else {
@@ -248,7 +248,7 @@ impl LookedUp {
             return kind;
         }
         let facts = self.known.facts(ctx, command);
-        let is_get = facts.is_read_only && command.arg_count() == 2 && command.name().eq_ignore_ascii_case(b"GET");
+        let is_get = facts.is_read_only && command.word_count() == 2 && command.name().eq_ignore_ascii_case(b"GET");
         let kind = CommandKind { facts, is_get };
         let is_of_all = matches!(command, CommandRef::OfKey(..)) && !facts.is_of_subcommand;
         self.of_all = is_of_all.then_some(kind);
@@ -259,8 +259,8 @@ impl LookedUp {
 /// The first argument.
 fn argument(command: CommandRef<'_>) -> Option<&[u8]> {
     match command {
-        CommandRef::OfKey(per_key, key) if per_key.arg_count() == 2 => Some(key),
-        _ => command.args().nth(1),
+        CommandRef::OfKey(per_key, key) if per_key.word_count() == 2 => Some(key),
+        _ => command.words().nth(1),
     }
 }
 

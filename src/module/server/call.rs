@@ -120,7 +120,7 @@ impl Drop for ServersReply {
 
 /// Runs one command in process and reads its reply. On the main thread.
 pub(crate) fn run(ctx: Ctx<'_>, command: &Command) -> Reply {
-    let called = CommandRunner::new(ctx, Protocol::Resp3).call(command.args());
+    let called = CommandRunner::new(ctx, Protocol::Resp3).call(command.words());
     let failed = |error| Reply::Error(Bytes::from(format!("ERR {error}")));
     decode(&Bytes::copy_from_slice(called.wire()), &mut 0).unwrap_or_else(failed)
 }

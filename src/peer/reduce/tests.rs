@@ -88,7 +88,7 @@ proptest! {
         let request = ReduceRequest::decode(&bytes).unwrap();
         prop_assert_eq!(request.places(), (0..commands.len() as u32).map(|at| at * 3).collect::<Vec<u32>>());
         prop_assert_eq!((request.id, request.reducer, request.time_left), (5, "UNION", 70));
-        let wire = |command: CommandRef<'_>| command.args().map(<[u8]>::to_vec).collect::<Vec<_>>();
+        let wire = |command: CommandRef<'_>| command.words().map(<[u8]>::to_vec).collect::<Vec<_>>();
         let read: Vec<_> = request.commands().iter().map(|command| (wire(command), command.is_read_only())).collect();
         let sent: Vec<_> = commands.iter().map(|command| (wire(command.into()), command.is_read_only())).collect();
         prop_assert_eq!(read, sent);
