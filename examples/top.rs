@@ -52,8 +52,8 @@ fn ten(ctx: &Context, args: Vec<RedisString>) -> RedisResult {
         return Err(RedisError::WrongArity);
     }
     let keys: Vec<Vec<u8>> = args[1..].iter().map(|key| key.as_slice().to_vec()).collect();
-    rmr::run(ctx, |engine| async move {
-        let best = engine.map(keys.iter().map(|key| Command::new("GET").key(key))).combine(TopTen).await?;
+    rmr::run(ctx, |request| async move {
+        let best = request.map(keys.iter().map(|key| Command::new("GET").key(key))).combine(TopTen).await?;
         let row = |(number, place): (i64, u32)| {
             Reply::Array(vec![Reply::from(keys[place as usize].clone()), Reply::from(number)])
         };

@@ -148,8 +148,8 @@ pub use combine::Combine;
 pub use command::{Argument, Command, CommandFlags, CommandRef, CommandSet, PerKey};
 pub use convert::FromReply;
 pub use engine::{
-    Builder, Engine, ErrorCounts, FanOut, Gate, Histogram, Map, Options, Reducer, Replies, ShardReply, Stats, Step,
-    Targets,
+    Builder, Engine, ErrorCounts, FanOut, Gate, Histogram, Map, Options, Reducer, Replies, Request, RequestBuilder,
+    ShardReply, Stats, Step, Targets,
 };
 pub use error::{Cause, Error, ErrorKind};
 #[cfg(fuzzing)]

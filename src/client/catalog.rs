@@ -12,7 +12,7 @@ use futures_util::stream::FuturesUnordered;
 use super::deliver::Item;
 use crate::command::{Command, printable};
 use crate::describe::{Catalogue, CommandSource, Description};
-use crate::engine::{Engine, Options};
+use crate::engine::{Options, Request};
 use crate::error::Error;
 use crate::reply::Reply;
 use crate::resp::ServerErrorKind;
@@ -83,7 +83,7 @@ pub(super) struct Routed {
 impl Catalog {
     /// Makes commands ready to go: those that are to go to their own key's host are routed by it, or refused with the
     /// reason; all that only read are marked as such.
-    pub(super) async fn route(&self, engine: &Engine, items: &mut [Item]) -> Routed {
+    pub(super) async fn route(&self, request: &Request, items: &mut [Item]) -> Routed {
         let mut ignorance = None;
         let mut last: Option<(Vec<u8>, Option<Routing>)> = None;
         let mut routed = Routed::default();
@@ -96,7 +96,7 @@ impl Catalog {
                 let mut known = self.known.get(&name);
                 if known.is_none() && ignorance.is_none() {
                     // Once for all names.
-                    ignorance = Some(self.learn(engine, &items[place..]).await.err());
+                    ignorance = Some(self.learn(request, &items[place..]).await.err());
                     known = self.known.get(&name);
                 }
                 last = Some((name, known));
@@ -117,7 +117,7 @@ impl Catalog {
             return routed;
         }
         let questions = open.iter().map(|&place| getkeys(&items[place].command)).collect();
-        let answers = match ask(engine, questions).await {
+        let answers = match ask(request, questions).await {
             Ok(answers) => answers,
             Err(error) => open.iter().map(|_| Err(error.clone())).collect(),
         };
@@ -130,17 +130,17 @@ impl Catalog {
     }
 
     /// Asks for what is not known yet of these commands.
-    async fn learn(&self, engine: &Engine, items: &[Item]) -> Result<(), Error> {
+    async fn learn(&self, request: &Request, items: &[Item]) -> Result<(), Error> {
         let missing = self.known.missing(items.iter().map(|item| item.command.name()));
         if !missing.is_empty() {
-            self.known.learn(&OverLinks(engine), &missing).await?;
+            self.known.learn(&OverLinks(request), &missing).await?;
         }
         Ok(())
     }
 }
 
 /// The servers of an engine, the first of which to answer is heard.
-struct OverLinks<'a>(&'a Engine);
+struct OverLinks<'a>(&'a Request);
 
 impl CommandSource for OverLinks<'_> {
     async fn ask(&self, question: Command) -> Result<Reply, Error> {
@@ -223,8 +223,8 @@ fn several_keys(command: &Command, keys: usize) -> Error {
 }
 
 /// What the first server that answers says to these questions.
-async fn ask(engine: &Engine, questions: Vec<Command>) -> Result<Vec<Result<Reply, Error>>, Error> {
-    let topology = engine.pinned_topology().await?;
+async fn ask(request: &Request, questions: Vec<Command>) -> Result<Vec<Result<Reply, Error>>, Error> {
+    let topology = request.pinned_topology().await?;
     let nodes: Vec<Arc<Node>> = topology.data_shards().map(|shard| shard.primary.clone()).collect();
     let mut failure = Error::no_node(topology.source());
     for nodes in nodes.chunks(ASKED_AT_ONCE) {
@@ -233,7 +233,7 @@ async fn ask(engine: &Engine, questions: Vec<Command>) -> Result<Vec<Result<Repl
             .iter()
             .map(|node| {
                 let questions = questions.iter().map(|question| (question.clone(), Some(node.clone()))).collect();
-                engine.addressed(questions, None, &options)
+                request.addressed(questions, None, &options)
             })
             .collect();
         while let Some(answered) = answers.next().await {

@@ -13,7 +13,7 @@ use futures_util::{StreamExt, stream};
 use super::merge::{self, Note, Pair};
 use super::script::Script;
 use crate::command::Command;
-use crate::engine::{Engine, Options, PlacedOn, check_each_fit};
+use crate::engine::{Options, PlacedOn, Request, check_each_fit};
 use crate::error::Error;
 use crate::reply::Reply;
 use crate::resp::ServerErrorKind;
@@ -73,17 +73,17 @@ type Outcome = super::ledger::Outcome<Reply>;
 /// What has become of some items: their places in the batch, and the outcome of each.
 pub(crate) type Outcomes = (Vec<usize>, Vec<Outcome>);
 
-/// Delivers all items but those that were refused already, within the engine's deadline. Calls with what has become of
+/// Delivers all items but those that were refused already, within the deadline of the request. Calls with what has become of
 /// them: once for each host as it is done, and once for those that were not sent.
 pub(crate) async fn deliver(
-    engine: &Engine,
+    request: &Request,
     items: &[Item],
     refused: Vec<(usize, Error)>,
     how: How,
     mut settle: impl FnMut(Outcomes),
 ) {
-    let topology = engine.pinned_topology().await;
-    let parted = Parted::of(engine, topology.as_deref(), items, refused);
+    let topology = request.pinned_topology().await;
+    let parted = Parted::of(request, topology.as_deref(), items, refused);
     if let Ok(topology) = &topology {
         let mut shares = Vec::with_capacity(parted.shares.len());
         for share in parted.shares {
@@ -99,13 +99,13 @@ pub(crate) async fn deliver(
 
 /// The same, for whoever waits for all of them: one outcome each, in order.
 pub(crate) async fn deliver_in_order(
-    engine: &Engine,
+    request: &Request,
     items: &[Item],
     refused: Vec<(usize, Error)>,
     how: How,
 ) -> impl ExactSizeIterator<Item = Result<Reply, Error>> + use<> {
     let mut outcomes: Vec<Option<Outcome>> = items.iter().map(|_| None).collect();
-    deliver(engine, items, refused, how, |(places, settled)| {
+    deliver(request, items, refused, how, |(places, settled)| {
         places.into_iter().zip(settled).for_each(|(place, outcome)| outcomes[place] = Some(outcome));
     })
     .await;
@@ -123,7 +123,7 @@ struct Parted<'a> {
 impl<'a> Parted<'a> {
     /// One that cannot be sent harms no other.
     fn of(
-        engine: &'a Engine,
+        request: &'a Request,
         topology: Result<&Topology, &Error>,
         items: &'a [Item],
         mut refused: Vec<(usize, Error)>,
@@ -135,7 +135,7 @@ impl<'a> Parted<'a> {
         let nodes = topology.map_or(1, |topology| topology.data_shards().count().max(1));
         let even_share = items.len() / nodes * 5 / 4 + 1;
         let keys = items.iter().map(|item| item.command.routing_key().unwrap_or_default());
-        let shards = topology.ok().and_then(|topology| engine.shards_of_keys(topology, keys));
+        let shards = topology.ok().and_then(|topology| request.shards_of_keys(topology, keys));
         let mut last_fit = None;
         for (place, item) in items.iter().enumerate() {
             let destination = match (known_refused.next_if(|(of, _)| *of == place), topology) {
@@ -143,13 +143,13 @@ impl<'a> Parted<'a> {
                 (None, Err(error)) => Err(error.clone()),
                 (None, Ok(topology)) => {
                     let shard = shards.as_ref().map(|shards| &topology.shards()[shards[place]]);
-                    destination(engine, topology, item, shard, &mut last_fit).map(|node| (topology, node))
+                    destination(request, topology, item, shard, &mut last_fit).map(|node| (topology, node))
                 }
             };
             match destination {
                 Ok((topology, node)) => {
                     let share = *by_node.entry(Arc::as_ptr(node)).or_insert_with(|| {
-                        parted.shares.push(Share::new(engine, topology, node, even_share));
+                        parted.shares.push(Share::new(request, topology, node, even_share));
                         parted.shares.len() - 1
                     });
                     parted.shares[share].add(place, item);
@@ -164,7 +164,7 @@ impl<'a> Parted<'a> {
 /// The node that an item is for; `shard` is that of its key, if it has one and somebody has looked. The last name that was
 /// found fit need not be looked at again.
 fn destination<'a>(
-    engine: &Engine,
+    request: &Request,
     topology: &'a Topology,
     item: &'a Item,
     shard: Option<&'a Shard>,
@@ -178,13 +178,13 @@ fn destination<'a>(
     match (&item.node, shard) {
         (Some(node), _) => Ok(node),
         (None, Some(shard)) if item.command.routing_key().is_some() => Ok(&shard.primary),
-        _ => engine.owner(topology, &item.command),
+        _ => request.owner(topology, &item.command),
     }
 }
 
 /// What one host gets.
 struct Share<'a> {
-    engine: &'a Engine,
+    request: &'a Request,
     node: Arc<Node>,
     /// The node once more, so that the engine need not place the items again.
     placed: Option<PlacedOn>,
@@ -218,10 +218,10 @@ struct Again {
 }
 
 impl<'a> Share<'a> {
-    fn new(engine: &'a Engine, topology: &Topology, node: &Arc<Node>, room: usize) -> Self {
+    fn new(request: &'a Request, topology: &Topology, node: &Arc<Node>, room: usize) -> Self {
         let (items, places) = (Vec::with_capacity(room), Vec::with_capacity(room));
         let placed = PlacedOn::primary(topology, node);
-        Self { engine, node: node.clone(), placed, items, scripts: Vec::new(), places, outcomes: Vec::new() }
+        Self { request, node: node.clone(), placed, items, scripts: Vec::new(), places, outcomes: Vec::new() }
     }
 
     fn add(&mut self, place: usize, item: &'a Item) {
@@ -274,7 +274,7 @@ impl<'a> Share<'a> {
         let commands = parts.iter().map(|part| self.command(part)).collect();
         let options = Options::keeping_failures(is_first);
         let mut again = Again::default();
-        let replied = self.engine.addressed(commands, self.placed, &options).await;
+        let replied = self.request.addressed(commands, self.placed, &options).await;
         // Not before there are any: that memory would have gone cold.
         self.outcomes.resize_with(self.items.len(), || None);
         match replied {

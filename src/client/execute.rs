@@ -59,7 +59,7 @@ impl Client {
         &self,
         lists: impl IntoIterator<Item = (K, L)>,
     ) -> Vec<(K, Vec<Result<Reply, Error>>)> {
-        let engine = self.timed_engine();
+        let request = self.request();
         let mut keys = Vec::new();
         let mut items = Vec::new();
         for (key, list) in lists {
@@ -68,8 +68,8 @@ impl Client {
             items.extend(list);
         }
         // What only reads is marked, so that it may be sent again when a connection was lost.
-        self.catalog.route(&engine, &mut items).await;
-        let mut outcomes = deliver_in_order(&engine, &items, Vec::new(), self.how()).await;
+        self.catalog.route(&request, &mut items).await;
+        let mut outcomes = deliver_in_order(&request, &items, Vec::new(), self.how()).await;
         keys.into_iter().map(|(key, length)| (key, outcomes.by_ref().take(length).collect())).collect()
     }
 }

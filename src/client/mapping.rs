@@ -216,19 +216,19 @@ impl Drop for Flight {
 impl Flight {
     /// Runs everything within the client's timeout, and settles the promises.
     async fn run(&mut self, client: &Client, mut gathered: Gathered) {
-        let engine = client.timed_engine();
+        let request = client.request();
         let mut refused = Vec::new();
         let topology = match gathered.at_hosts.is_empty() && gathered.fan_outs.is_empty() {
             true => None,
-            false => Some(engine.pinned_topology().await),
+            false => Some(request.pinned_topology().await),
         };
         self.promises = std::mem::take(&mut gathered.promises);
         let mut items = match topology {
             None => std::mem::take(&mut gathered.items),
             Some(topology) => self.place(&mut gathered, topology.as_deref(), &mut refused),
         };
-        refused.extend(client.catalog.route(&engine, &mut items).await.refused);
-        deliver(&engine, &items, refused, client.how(), |(mut places, outcomes)| {
+        refused.extend(client.catalog.route(&request, &mut items).await.refused);
+        deliver(&request, &items, refused, client.how(), |(mut places, outcomes)| {
             if !self.places.is_empty() {
                 places.iter_mut().for_each(|place| *place = self.places[*place]);
             }
@@ -296,10 +296,10 @@ pub(super) async fn run_keyed(
     client: &Client,
     commands: impl IntoIterator<Item = Command>,
 ) -> Vec<Result<Reply, Error>> {
-    let engine = client.timed_engine();
+    let request = client.request();
     let mut items: Vec<Item> = commands.into_iter().map(Item::keyed).collect();
-    let routed = client.catalog.route(&engine, &mut items).await;
-    deliver_in_order(&engine, &items, routed.refused, client.how()).await.collect()
+    let routed = client.catalog.route(&request, &mut items).await;
+    deliver_in_order(&request, &items, routed.refused, client.how()).await.collect()
 }
 
 impl Client {

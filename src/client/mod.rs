@@ -31,7 +31,7 @@ pub use script::{Script, ScriptCall};
 
 use crate::command::Argument;
 use crate::command::Command;
-use crate::engine::Engine;
+use crate::engine::{Engine, Request, RequestBuilder};
 use crate::error::Error;
 use crate::reply::Reply;
 use crate::resp::ServerErrorKind;
@@ -113,17 +113,17 @@ impl Client {
     /// [`Error::Unroutable`] for a command that is unknown, has no key or has several; [`Error::Shard`] for an error of the
     /// server; what any request can end in.
     pub async fn execute(&self, command: Command) -> Result<Reply, Error> {
-        let engine = self.timed_engine();
+        let request = self.request();
         let mut item = Item::keyed(command);
-        let Routed { refused, may_block } = self.catalog.route(&engine, std::slice::from_mut(&mut item)).await;
+        let Routed { refused, may_block } = self.catalog.route(&request, std::slice::from_mut(&mut item)).await;
         if let Some((_, refused)) = refused.into_iter().next() {
             return Err(refused);
         }
         let command = item.command;
         if may_block {
-            return engine.alone(command).await;
+            return request.alone(command).await;
         }
-        let replies = engine.map([command]).await?;
+        let replies = request.map([command]).await?;
         replies.into_all()?.pop().ok_or_else(|| Error::Topology("no host was found for the command".into()))
     }
 
@@ -212,16 +212,17 @@ impl Client {
     /// # Errors
     /// If the topology is not known, or no host holds such keys.
     pub async fn host_of(&self, key: impl Argument) -> Result<usize, Error> {
-        let topology = self.timed_engine().pinned_topology().await?;
+        let request = self.request();
+        let topology = request.pinned_topology().await?;
         let command = Command::new("GET").key(key);
-        let node = self.engine.owner(&topology, &command)?;
+        let node = request.owner(&topology, &command)?;
         let host = hosts::all(&topology).find(|(_, known)| Arc::ptr_eq(known, node)).map(|(id, _)| id);
         host.ok_or_else(|| Error::Topology(format!("{node} is no host")))
     }
 
-    /// The engine with one deadline for all that a call takes.
-    fn timed_engine(&self) -> Engine {
-        self.engine.with_timeout(self.timeout.unwrap_or_else(|| self.engine.timeout()))
+    /// Begins the one request that all of a call belongs to.
+    fn request(&self) -> Request {
+        self.timeout.into_iter().fold(self.engine.request(), RequestBuilder::timeout).begin()
     }
 }
 

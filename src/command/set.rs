@@ -81,7 +81,7 @@ impl CommandSet {
     }
 
     /// Each by itself.
-    #[cfg(feature = "module")]
+    #[cfg_attr(not(feature = "module"), allow(dead_code, reason = "only RMR.BATCH asks before it sends"))]
     pub(crate) fn into_each(self) -> Vec<Command> {
         match self {
             Self::Each(commands) => commands,

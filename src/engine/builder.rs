@@ -1,17 +1,27 @@
 //! How an [`Engine`] comes to be.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::time::Duration;
 
-use super::view::{self, ThroughSeeds, Views};
-use super::{Engine, Limits, Scope, Shared, Stats};
+use super::Engine;
+use super::limits::Limits;
+use super::refresh::{self, Refresher};
+use super::seeds::ThroughSeeds;
+use super::state::EngineState;
+use super::stats::Stats;
 use crate::link::{Link, LinkOptions, Links, Watcher};
 use crate::shard::ShardFunc;
 use crate::topology::{Address, NodeProvider, RedisCluster};
 
 /// How often a cluster that is followed from outside is asked for its topology, besides at signs of a change.
 const REFRESH_EVERY: Duration = Duration::from_secs(1);
+
+impl Engine {
+    /// Sets an engine up.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+}
 
 /// Sets an [`Engine`] up.
 #[derive(Default)]
@@ -55,7 +65,7 @@ impl Builder {
     }
 
     /// Who tells what has come on links in place of the runtime.
-    #[cfg(feature = "module")]
+    #[cfg_attr(not(feature = "module"), allow(dead_code, reason = "only a server has an event loop"))]
     pub(crate) fn watcher(mut self, watcher: impl Watcher + 'static) -> Self {
         self.watcher = Some(Arc::new(watcher));
         self
@@ -84,17 +94,12 @@ impl Builder {
             Arc::new(RedisCluster::new(ask, || REFRESH_EVERY))
         };
         let provider = self.provider.or_else(|| self.seeds.map(through_seeds));
-        let shared = Arc::new(Shared {
-            views: Views::new(provider, links, self.local),
-            shard_func: self.shard_func,
-            limits: Limits {
-                timeout_ms: AtomicU64::new(self.timeout.unwrap_or(Duration::from_secs(5)).as_millis() as u64),
-                max_in_flight: AtomicUsize::new(10_000),
-                max_reply_bytes: AtomicUsize::new(1 << 30),
-            },
-            stats,
-        });
-        tokio::spawn(view::follow(Arc::downgrade(&shared)));
-        Engine { shared, scope: Scope::default() }
+        let limits = Limits::default();
+        if let Some(timeout) = self.timeout {
+            limits.set_timeout(timeout);
+        }
+        let refresher = Arc::new(Refresher::new(provider, links, self.local, stats.clone()));
+        tokio::spawn(refresh::follow(Arc::downgrade(&refresher)));
+        Engine { state: Arc::new(EngineState { refresher, shard_func: self.shard_func, limits, stats }) }
     }
 }

@@ -1,12 +1,15 @@
 //! What has become of the units of a request: each reply kept, or all of them reduced as they come.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 
+use super::guard::panicked;
 use super::replies::{Replies, ShardReply};
-use crate::combine::{AnyCombine, AnyPartial};
+use crate::combine::{self, AnyCombine, AnyPartial, Combine};
 use crate::error::Error;
 use crate::peer::ReducedShare;
 use crate::reply::Reply;
@@ -17,14 +20,14 @@ pub(super) enum Outcomes {
     /// Each stands in its place.
     Kept(Vec<Option<ShardReply>>),
     /// Of those that succeeded only what they come to is kept.
-    Reduced(Reduced),
+    Reduced(ReducedSoFar),
 }
 
 /// All replies, or the failures alone with what the replies come to.
 pub(super) type Gathered = (Replies, Option<Box<dyn AnyPartial>>);
 
 /// Outcomes that are reduced as they come.
-pub(super) struct Reduced {
+pub(super) struct ReducedSoFar {
     combine: Arc<dyn AnyCombine>,
     so_far: Box<dyn AnyPartial>,
     is_settled: Vec<bool>,
@@ -40,7 +43,7 @@ impl Outcomes {
     pub(super) fn of(units: usize, combine: Option<Arc<dyn AnyCombine>>) -> Self {
         match combine {
             None => Self::Kept(vec![None; units]),
-            Some(combine) => Self::Reduced(Reduced {
+            Some(combine) => Self::Reduced(ReducedSoFar {
                 so_far: combine.clone().open(),
                 combine,
                 is_settled: vec![false; units],
@@ -51,6 +54,7 @@ impl Outcomes {
         }
     }
 
+    /// The number of units.
     pub(super) fn len(&self) -> usize {
         match self {
             Self::Kept(outcomes) => outcomes.len(),
@@ -137,13 +141,13 @@ impl Outcomes {
     pub(super) fn finish(self) -> Result<Gathered, Error> {
         match self {
             Self::Kept(outcomes) => Ok((outcomes.into_iter().flatten().collect(), None)),
-            Self::Reduced(Reduced { untaken: Some((_, error)), .. }) => Err(error),
+            Self::Reduced(ReducedSoFar { untaken: Some((_, error)), .. }) => Err(error),
             Self::Reduced(reduced) => Ok((reduced.failed.into_values().collect(), Some(reduced.so_far))),
         }
     }
 }
 
-impl Reduced {
+impl ReducedSoFar {
     fn put(&mut self, unit: u32, ShardReply { node, result }: ShardReply) {
         match result {
             Ok(reply) => self.put_reply(unit, &node, reply),
@@ -175,4 +179,20 @@ impl Reduced {
             self.nodes.push(node.clone());
         }
     }
+}
+
+/// Gathers with a reducer that can be split, and returns what it comes to beside the failures. The reducer is somebody
+/// else's code, while replies are gathered as well as in the end.
+pub(super) async fn combined<C: Combine>(
+    combine: &C,
+    gather: impl Future<Output = Result<Gathered, Error>>,
+) -> Result<(C::Output, Replies), Error> {
+    let finish = |gathered: Result<Gathered, Error>| {
+        let (failures, partial) = gathered?;
+        let nothing = || Error::Internal("internal error: nothing was reduced".into());
+        Ok((combine::finish(combine, partial.ok_or_else(nothing)?)?, failures))
+    };
+    let gathered = AssertUnwindSafe(gather).catch_unwind().await;
+    let finished = gathered.and_then(|gathered| catch_unwind(AssertUnwindSafe(|| finish(gathered))));
+    finished.unwrap_or_else(|panic| Err(panicked("reducer", &*panic)))
 }

@@ -5,7 +5,8 @@
 
 use std::sync::Arc;
 
-use crate::link::NOT_IN_PROCESS;
+use crate::error::Error;
+use crate::link::{Budget, Failure, NOT_IN_PROCESS};
 use crate::resp::{Retry, ServerErrorKind};
 use crate::topology::{Address, Node, Topology};
 
@@ -59,6 +60,18 @@ fn target(redirect: &[u8], host: &str, slot: Option<u16>) -> Option<Address> {
     let named = named.trim_matches(['[', ']']);
     let host = if matches!(named, "" | "?") { host } else { named };
     Some(Address::new(host, port.parse().ok()?))
+}
+
+/// Returns the error that a node which has not answered is to a command, and whether the command may be sent again: it
+/// may where it cannot have run, or changes nothing.
+pub(super) fn node_error(failure: Failure, node: &Node, is_read_only: bool, budget: &Budget) -> (Error, bool) {
+    let error = |cause, outcome_unknown| Error::Node { node: node.to_string(), cause, outcome_unknown };
+    match failure {
+        Failure::TooBig => (Error::TooBig { limit: budget.limit() }, false),
+        Failure::Unreachable(cause) => (error(cause, false), true),
+        Failure::Lost(cause) => (error(cause, !is_read_only), is_read_only),
+        Failure::Declined => (error("it declined to reduce its share".into(), false), true),
+    }
 }
 
 #[cfg(test)]

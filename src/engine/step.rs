@@ -1,14 +1,8 @@
 //! Reducers, and the steps that they may start.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
-use super::fanout::Targets;
-use super::outcomes::Gathered;
 use super::replies::Replies;
-use super::{Engine, Options};
-use crate::combine::{self, Combine};
-use crate::command::Command;
-use crate::command::CommandSet;
+use super::targets::Targets;
+use crate::command::{Command, CommandSet};
 use crate::error::Error;
 use crate::reply::Reply;
 
@@ -77,42 +71,4 @@ impl Step {
     pub fn fan_out(command: Command, reducer: impl Reducer) -> Self {
         Self::FanOut { command, targets: Targets::Primaries, reducer: Box::new(reducer) }
     }
-}
-
-/// Runs a step and those that it starts, until one replies. All of them share the engine's deadline.
-pub(super) async fn run(engine: Engine, mut step: Step, options: Options) -> Result<Reply, Error> {
-    loop {
-        let (replies, reducer) = match step {
-            Step::Reply(reply) => return Ok(reply),
-            Step::Map { commands, reducer } => {
-                (engine.map_commands(commands).with_options(options.clone()).gather(None).await?.0, reducer)
-            }
-            Step::FanOut { command, targets, reducer } => {
-                (engine.fan_out(command).targets(targets).with_options(options.clone()).gather(None).await?.0, reducer)
-            }
-        };
-        step = catch_unwind(AssertUnwindSafe(|| reducer.reduce(replies)))
-            .unwrap_or_else(|panic| Err(panicked("reducer", &*panic)))?;
-    }
-}
-
-/// What a request with a reducer that can be split comes to, beside its failures. The reducer is somebody else's code, in
-/// what was gathered as in the end.
-pub(super) fn combined<C: Combine>(
-    combine: &C,
-    gathered: std::thread::Result<Result<Gathered, Error>>,
-) -> Result<(C::Output, Replies), Error> {
-    let finish = |gathered: Result<Gathered, Error>| {
-        let (failures, partial) = gathered?;
-        let nothing = || Error::Internal("internal error: nothing was reduced".into());
-        Ok((combine::finish(combine, partial.ok_or_else(nothing)?)?, failures))
-    };
-    let finished = gathered.and_then(|gathered| catch_unwind(AssertUnwindSafe(|| finish(gathered))));
-    finished.unwrap_or_else(|panic| Err(panicked("reducer", &*panic)))
-}
-
-/// What a panic of somebody else's code is to the request.
-pub(crate) fn panicked(who: &'static str, panic: &(dyn std::any::Any + Send)) -> Error {
-    let message = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    Error::Panicked { who, message: message.unwrap_or("no message").to_owned() }
 }

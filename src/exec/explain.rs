@@ -6,13 +6,13 @@ use super::plan::{self, Keyed, Plan};
 use super::policy::Policy;
 use super::request::DescribedCommand;
 use crate::command::Command;
-use crate::engine::{Engine, Targets};
+use crate::engine::{Request, Targets};
 use crate::error::Error;
 use crate::reply::Reply;
 use crate::topology::Topology;
 
 /// A map of what is known, what follows from it, and which node would get what.
-pub(crate) async fn explain(engine: Engine, request: DescribedCommand, how: ExecOptions) -> Result<Reply, Error> {
+pub(crate) async fn explain(engine: Request, request: DescribedCommand, how: ExecOptions) -> Result<Reply, Error> {
     let topology = engine.pinned_topology().await?;
     let policy = Policy::of(&request.description, &how.overrides);
     let mut lines: Vec<(Reply, Reply)> = vec![

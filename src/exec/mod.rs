@@ -29,7 +29,7 @@ pub(crate) use scan::{Scan, scan};
 
 use crate::command::Command;
 use crate::describe::special::special;
-use crate::engine::{Engine, Options, Replies, Targets};
+use crate::engine::{Options, Replies, Request, Targets};
 use crate::error::Error;
 use crate::reply::Reply;
 use crate::resp::ServerErrorKind;
@@ -39,8 +39,8 @@ use plan::{Keyed, Plan};
 use policy::{Policy, ResponsePolicy};
 use readable::only_readable;
 
-/// Carries a command out. The deadline is that of the engine.
-pub(crate) async fn exec(engine: Engine, request: DescribedCommand, how: ExecOptions) -> Result<Reply, Error> {
+/// Carries a command out. The deadline is that of the engine's request.
+pub(crate) async fn exec(engine: Request, request: DescribedCommand, how: ExecOptions) -> Result<Reply, Error> {
     let topology = engine.pinned_topology().await?;
     let how = ExecOptions { is_read: request.description.has_flag("readonly"), ..how };
     let (plan, policy) = plan::plan(&engine, &topology, &request, &how)?;
@@ -55,7 +55,7 @@ pub(crate) async fn exec(engine: Engine, request: DescribedCommand, how: ExecOpt
 
 /// Sends the parts of a command, each to where its keys are.
 async fn by_keys(
-    engine: &Engine,
+    engine: &Request,
     request: &DescribedCommand,
     how: &ExecOptions,
     policy: Policy,
@@ -128,7 +128,7 @@ fn with_failures(how: &ExecOptions, merge: Merge, parts: &Parts, replies: Replie
 
 /// Sends a command as it is to many nodes.
 async fn everywhere(
-    engine: &Engine,
+    engine: &Request,
     command: Command,
     how: &ExecOptions,
     policy: Policy,

@@ -6,7 +6,7 @@ use foldhash::fast::RandomState;
 
 use super::request::DescribedCommand;
 use crate::command::printable;
-use crate::engine::Engine;
+use crate::engine::Request;
 use crate::error::Error;
 use crate::topology::Topology;
 
@@ -21,7 +21,7 @@ pub(super) struct Parts {
 
 impl Parts {
     /// Puts keys together that a node takes in one command.
-    pub(super) fn of(engine: &Engine, topology: &Topology, request: &DescribedCommand) -> Result<Self, Error> {
+    pub(super) fn of(engine: &Request, topology: &Topology, request: &DescribedCommand) -> Result<Self, Error> {
         let args: Vec<&[u8]> = request.command.words().collect();
         let groups: Result<Vec<usize>, Error> =
             request.keys.iter().map(|&at| engine.key_group(topology, args[at])).collect();

@@ -7,7 +7,7 @@ use super::request::DescribedCommand;
 use super::split::Splitter;
 use crate::command::printable;
 use crate::describe::special::Handler;
-use crate::engine::{Engine, Targets};
+use crate::engine::{Request, Targets};
 use crate::error::Error;
 use crate::topology::Topology;
 
@@ -39,7 +39,7 @@ pub(super) struct Keyed<'r> {
 /// # Errors
 /// What cannot be done cluster-wide, with the reason and what to do instead.
 pub(super) fn plan<'r>(
-    engine: &Engine,
+    engine: &Request,
     topology: &Topology,
     request: &'r DescribedCommand,
     how: &ExecOptions,
@@ -49,7 +49,7 @@ pub(super) fn plan<'r>(
 }
 
 fn choose<'r>(
-    engine: &Engine,
+    engine: &Request,
     topology: &Topology,
     request: &'r DescribedCommand,
     how: &ExecOptions,
@@ -85,7 +85,7 @@ fn choose<'r>(
 
 /// Puts the keys together that belong together.
 fn by_keys<'r>(
-    engine: &Engine,
+    engine: &Request,
     topology: &Topology,
     request: &'r DescribedCommand,
     how: &ExecOptions,

@@ -7,14 +7,14 @@ use std::hash::{BuildHasher, RandomState};
 
 use super::readable::readable;
 use crate::command::Command;
-use crate::engine::{Engine, Targets};
+use crate::engine::{Request, Targets};
 use crate::error::Error;
 use crate::reply::Reply;
 
 /// How often a key is drawn that the caller may not read, before none is said to be there.
 const MOST_DRAWS: usize = 100;
 
-pub(super) async fn random_key(engine: Engine) -> Result<Reply, Error> {
+pub(super) async fn random_key(engine: Request) -> Result<Reply, Error> {
     let sizes = engine.fan_out(Command::new("DBSIZE").read_only(true)).await?;
     let mut shards: Vec<(String, u64)> = Vec::new();
     for entry in sizes {

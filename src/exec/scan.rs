@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::readable::readable;
 use super::{glob, slots};
 use crate::command::{Command, printable};
-use crate::engine::{Engine, Targets};
+use crate::engine::{Request, Targets};
 use crate::error::Error;
 use crate::reply::Reply;
 use crate::topology::{SLOT_COUNT, Topology};
@@ -60,7 +60,7 @@ impl Scan {
 }
 
 /// Goes on from the cursor: an array of the next cursor, 0 at the end, and keys.
-pub(crate) async fn scan(engine: Engine, scan: Scan) -> Result<Reply, Error> {
+pub(crate) async fn scan(engine: Request, scan: Scan) -> Result<Reply, Error> {
     // The caller needs the right to SCAN, and not to what it takes here.
     engine.check(Command::new("SCAN").arg(scan.cursor)).await?;
     let inner = engine.without_gate();
@@ -75,7 +75,7 @@ pub(crate) async fn scan(engine: Engine, scan: Scan) -> Result<Reply, Error> {
 }
 
 /// What a server has against the type: some refuse those that they do not know, others find no keys of them.
-async fn refused_kind(engine: &Engine, topology: &Topology, scan: &Scan) -> Result<Option<Reply>, Error> {
+async fn refused_kind(engine: &Request, topology: &Topology, scan: &Scan) -> Result<Option<Reply>, Error> {
     let Some(kind) = &scan.kind else { return Ok(None) };
     let first = || topology.data_shards().next().map(|shard| &shard.primary);
     let Some(node) = topology.local().or_else(first) else { return Ok(None) };
@@ -87,7 +87,7 @@ async fn refused_kind(engine: &Engine, topology: &Topology, scan: &Scan) -> Resu
     }))
 }
 
-async fn by_slot(engine: &Engine, scan: &Scan) -> Result<(u64, Vec<Reply>), Error> {
+async fn by_slot(engine: &Request, scan: &Scan) -> Result<(u64, Vec<Reply>), Error> {
     let first = usize::try_from(scan.cursor).ok().filter(|&slot| slot < SLOT_COUNT);
     let mut slot = first.ok_or_else(|| Error::Invalid("invalid cursor".into()))?;
     let last = SLOT_COUNT.min(slot + MOST_SLOTS);
@@ -105,7 +105,7 @@ async fn by_slot(engine: &Engine, scan: &Scan) -> Result<(u64, Vec<Reply>), Erro
 }
 
 /// Leaves the keys of the type that was asked for.
-async fn of_kind(engine: &Engine, scan: &Scan, keys: Vec<Bytes>) -> Result<Vec<Reply>, Error> {
+async fn of_kind(engine: &Request, scan: &Scan, keys: Vec<Bytes>) -> Result<Vec<Reply>, Error> {
     let keys = keys.into_iter().map(Reply::Bulk);
     let Some(kind) = &scan.kind else { return Ok(keys.collect()) };
     let keys: Vec<Reply> = keys.collect();
@@ -116,7 +116,7 @@ async fn of_kind(engine: &Engine, scan: &Scan, keys: Vec<Bytes>) -> Result<Vec<R
 }
 
 /// One node after the other. The cursor is the node's own, times the number of nodes, plus the node's place in the list.
-async fn by_node(engine: &Engine, topology: &Topology, scan: &Scan) -> Result<(u64, Vec<Reply>), Error> {
+async fn by_node(engine: &Request, topology: &Topology, scan: &Scan) -> Result<(u64, Vec<Reply>), Error> {
     let nodes = topology.shards().len() as u64;
     let Some(at) = scan.cursor.checked_rem(nodes) else {
         return Err(Error::no_node(topology.source()));

@@ -22,7 +22,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::command::Command;
-use crate::engine::{Engine, Said};
+use crate::engine::{Request, Said};
 use crate::error::Error;
 use crate::reply::Reply;
 use crate::topology::{Node, SLOT_COUNT, Topology};
@@ -40,7 +40,7 @@ type SlotAtNode = (usize, Arc<Node>);
 ///
 /// # Errors
 /// Why a slot cannot be read as a whole, if that lasts.
-pub(super) async fn keys_in(engine: &Engine, slots: Range<usize>) -> Result<Vec<Bytes>, Error> {
+pub(super) async fn keys_in(engine: &Request, slots: Range<usize>) -> Result<Vec<Bytes>, Error> {
     let mut search = Search {
         engine,
         salt: RandomState::new().hash_one(()),
@@ -73,7 +73,7 @@ pub(super) async fn keys_in(engine: &Engine, slots: Range<usize>) -> Result<Vec<
 }
 
 struct Search<'a> {
-    engine: &'a Engine,
+    engine: &'a Request,
     /// Makes the probes' keys such that nobody has them.
     salt: u64,
     found: Vec<Bytes>,

@@ -31,7 +31,7 @@ pub use setup::Setup;
 
 use crate::command::Argument;
 use crate::command::Command;
-use crate::engine::{Engine, Reducer};
+use crate::engine::{Reducer, Request, RequestBuilder};
 use crate::error::Error;
 use crate::reply::Reply;
 use event_loop::registry;
@@ -141,16 +141,16 @@ pub fn load(ctx: &Context, args: &[RedisString]) -> Status {
 /// ```
 pub fn map(ctx: &Context, commands: impl IntoIterator<Item = Command>, reducer: impl Reducer) -> RedisResult {
     let commands: Vec<Command> = commands.into_iter().collect();
-    serve(ctx, |engine| engine.map(commands).reduce(reducer))
+    serve(ctx, |request| request.map(commands).reduce(reducer))
 }
 
 /// Sends one command to every primary that holds data, reduces the replies, and answers the client of `ctx`.
 pub fn fan_out(ctx: &Context, command: Command, reducer: impl Reducer) -> RedisResult {
-    serve(ctx, |engine| engine.fan_out(command).reduce(reducer))
+    serve(ctx, |request| request.fan_out(command).reduce(reducer))
 }
 
 /// Runs any request of one or more steps, and answers the client of `ctx` with what it gives. All steps together have
-/// one deadline: the default timeout, unless the request takes another with [`Engine::with_timeout`].
+/// one deadline: the default timeout, unless the request takes another with [`Request::timeout`].
 ///
 /// ```no_run
 /// use redis_module::{Context, RedisResult, RedisString};
@@ -158,23 +158,23 @@ pub fn fan_out(ctx: &Context, command: Command, reducer: impl Reducer) -> RedisR
 ///
 /// /// BIGGEST: the number of keys of the biggest shard
 /// fn biggest(ctx: &Context, _args: Vec<RedisString>) -> RedisResult {
-///     rmr::run(ctx, |engine| async move {
-///         let sizes = engine.fan_out(Command::new("DBSIZE")).await?;
+///     rmr::run(ctx, |request| async move {
+///         let sizes = request.fan_out(Command::new("DBSIZE")).await?;
 ///         Ok(Reply::from(sizes.integers().max()))
 ///     })
 /// }
 /// ```
-pub fn run<F>(ctx: &Context, request: impl FnOnce(Engine) -> F) -> RedisResult
+pub fn run<F>(ctx: &Context, steps: impl FnOnce(Request) -> F) -> RedisResult
 where
     F: Future<Output = Result<Reply, Error>> + Send + 'static,
 {
-    serve(ctx, |engine| Box::pin(request(engine.with_timeout(engine.timeout()))))
+    serve(ctx, |request| Box::pin(steps(request.begin())))
 }
 
-fn serve(ctx: &Context, request: impl FnOnce(Engine) -> running::Work) -> RedisResult {
+fn serve(ctx: &Context, work: impl FnOnce(RequestBuilder) -> running::Work) -> RedisResult {
     let ctx = Ctx::of(ctx);
-    match main_thread::enter(ctx, || caller::engine(ctx)) {
-        Ok(engine) => running::serve(ctx, request(engine), GoesOn::OnRuntime),
+    match main_thread::enter(ctx, || caller::request(ctx)) {
+        Ok(request) => running::serve(ctx, work(request), GoesOn::OnRuntime),
         Err(error) => ReplyWriter { to: ctx.reply_to(), is_resp3: false }.send(&Err(error)),
     }
     Ok(RedisValue::NoReply)

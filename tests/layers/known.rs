@@ -10,20 +10,9 @@ const CIRCLES: &[&[&str]] = &[
     &["client/deliver.rs", "client/merge.rs"],
     &["client/ledger.rs", "client/promise.rs"],
     &["client/mapping.rs", "client/mod.rs"],
-    &[
-        "engine/builder.rs",
-        "engine/exchange.rs",
-        "engine/fanout.rs",
-        "engine/map.rs",
-        "engine/mod.rs",
-        "engine/plan.rs",
-        "engine/step.rs",
-        "engine/view.rs",
-        "engine/way.rs",
-    ],
 ];
 
-const NAMES: &[&str] = &["FanOut", "Flight", "Gathered", "Outcome", "Outcomes", "Part", "Shared"];
+const NAMES: &[&str] = &["FanOut", "Gathered", "Outcome", "Outcomes"];
 
 fn is_circle(known: &[&str], finding: &Finding) -> bool {
     match finding {

@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::common::FakeNode;
-use rmr::{Address, BoxFuture, Command, Engine, Error, Node, NodeProvider, Reply, Shard, SlotRange, Topology};
+use rmr::{
+    Address, BoxFuture, Command, Engine, Error, Node, NodeProvider, Reply, RequestBuilder, Shard, SlotRange, Topology,
+};
 
 /// As long as a request waits for a cluster that does not agree.
 const TRANSIT: Duration = Duration::from_secs(1);
@@ -71,9 +73,9 @@ fn get() -> Command {
 }
 
 /// A map and a fan-out at once, and what they took.
-async fn both(engine: &Engine) -> ([Result<Vec<Reply>, Error>; 2], Duration) {
+async fn both(request: RequestBuilder) -> ([Result<Vec<Reply>, Error>; 2], Duration) {
     let asked = Instant::now();
-    let (map, fan_out) = tokio::join!(engine.map([get()]), engine.fan_out(Command::new("DBSIZE")));
+    let (map, fan_out) = tokio::join!(request.map([get()]), request.fan_out(Command::new("DBSIZE")));
     ([map, fan_out].map(|replies| replies.and_then(rmr::Replies::into_all)), asked.elapsed())
 }
 
@@ -92,7 +94,7 @@ async fn slots_that_have_just_lost_their_owner_are_waited_for() {
     pictures.show([hole.clone(), hole.clone(), hole.clone(), hole.clone(), whole(&node)]);
     engine.refresh().await.unwrap();
     assert_eq!(engine.topology().unwrap().uncovered(), [(FOO, FOO)]);
-    let ([map, fan_out], _) = both(&engine).await;
+    let ([map, fan_out], _) = both(engine.request()).await;
     assert_eq!(map.unwrap(), [Reply::from(7)]);
     assert_eq!(fan_out.unwrap(), [Reply::from(7)]);
 }
@@ -104,12 +106,12 @@ async fn slots_that_stay_without_an_owner_are_an_error_after_a_second_and_then_a
     let engine = engine(&pictures).await;
     pictures.show([with_hole(&node)]);
     engine.refresh().await.unwrap();
-    let (answers, took) = both(&engine.with_timeout(PROMPT / 5)).await;
+    let (answers, took) = both(engine.request().timeout(PROMPT / 5)).await;
     assert_nobody_has_foo(answers);
     assert!(took < PROMPT, "the request had {:?}, and took {took:?}", PROMPT / 5);
-    let (answers, _) = both(&engine).await;
+    let (answers, _) = both(engine.request()).await;
     assert_nobody_has_foo(answers);
-    let (answers, took) = both(&engine).await;
+    let (answers, took) = both(engine.request()).await;
     assert_nobody_has_foo(answers);
     assert!(took < PROMPT, "{took:?}");
 }
@@ -118,7 +120,7 @@ async fn slots_that_stay_without_an_owner_are_an_error_after_a_second_and_then_a
 async fn slots_that_never_had_an_owner_are_an_error_at_once() {
     let node = FakeNode::answering(":7\r\n");
     let engine = engine(&Pictures::of(with_hole(&node))).await;
-    let (answers, took) = both(&engine).await;
+    let (answers, took) = both(engine.request()).await;
     assert_nobody_has_foo(answers);
     assert!(took < PROMPT, "{took:?}");
 }

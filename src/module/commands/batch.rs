@@ -6,7 +6,7 @@ use super::options;
 use super::spec::{self, Arg, ArgKind, Call, Spec};
 use crate::client::{Action, How, Item, MAX_CONCURRENCY, Script, ScriptCall, deliver_in_order, list_of};
 use crate::command::Command;
-use crate::engine::Engine;
+use crate::engine::{Request, RequestBuilder};
 use crate::error::Error;
 use crate::exec;
 use crate::module::request::running::Work;
@@ -39,24 +39,29 @@ pub(super) const SPEC: Spec = Spec {
 
 fn run(call: &Call<'_>) -> Result<Work, Error> {
     let typed = options::batch(&call.args)?;
-    let engine = call.engine_for_handing_on()?;
-    let engine = engine.with_timeout(typed.timeout.unwrap_or_else(|| engine.timeout()));
+    let prepared = call.request_for_handing_on()?;
+    let request = typed.timeout.into_iter().fold(prepared, RequestBuilder::timeout).begin();
     let keys = typed.lists.iter().map(|(key, commands)| (key.to_vec(), commands.len())).collect();
     let commands = typed.lists.iter().flat_map(|(_, commands)| commands).copied().filter_map(Command::from_args);
     let how = How { max_concurrency: MAX_CONCURRENCY, auto_batch: !typed.no_merge };
-    Ok(Box::pin(batch(engine, keys, commands.collect(), how)))
+    Ok(Box::pin(batch(request, keys, commands.collect(), how)))
 }
 
 /// Runs lists of so many commands each.
-async fn batch(engine: Engine, keys: Vec<(Vec<u8>, usize)>, commands: Vec<Command>, how: How) -> Result<Reply, Error> {
+async fn batch(
+    request: Request,
+    keys: Vec<(Vec<u8>, usize)>,
+    commands: Vec<Command>,
+    how: How,
+) -> Result<Reply, Error> {
     // The rights are those to the commands as they were given, and are looked at before anything leaves.
-    let commands = engine.admitted(commands).await?;
+    let commands = request.admitted(commands).await?;
     let items = items(&keys, commands);
-    let topology = engine.pinned_topology().await?;
+    let topology = request.pinned_topology().await?;
     for item in items.iter().filter(|item| !item.is_followed) {
-        engine.may_reach(&topology, engine.owner(&topology, &item.command)?)?;
+        request.may_reach(&topology, request.owner(&topology, &item.command)?)?;
     }
-    let mut outcomes = deliver_in_order(&engine.without_gate(), &items, Vec::new(), how).await.map(in_place);
+    let mut outcomes = deliver_in_order(&request.without_gate(), &items, Vec::new(), how).await.map(in_place);
     let lists = keys.into_iter().map(|(key, length)| {
         let results: Vec<Reply> = outcomes.by_ref().take(length).collect();
         (Reply::from(key), Reply::Array(results))

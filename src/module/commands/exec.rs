@@ -5,7 +5,7 @@ use futures_util::FutureExt;
 use super::options::{self, Inner};
 use super::spec::{self, Arg, Call, Spec};
 use crate::command::{Command, printable};
-use crate::engine::Engine;
+use crate::engine::{self, RequestBuilder};
 use crate::error::Error;
 use crate::exec::{self, DescribedCommand, ExecOptions, Undescribed};
 use crate::module::catalog::{self, InProcess};
@@ -40,10 +40,10 @@ pub(super) const ARGS: &[Arg] = &[
 
 fn run(call: &Call<'_>) -> Result<Work, Error> {
     let inner = options::exec(&call.args)?;
-    let engine = call.engine_for_handing_on()?;
+    let prepared = call.request_for_handing_on()?;
     Ok(match request(call, &inner) {
-        Ok(request) => Box::pin(exec::exec(timed(engine, &inner), request, how(inner))),
-        Err(refusal) => Box::pin(refusal.answer(engine)),
+        Ok(request) => Box::pin(exec::exec(begun(prepared, &inner), request, how(inner))),
+        Err(refusal) => Box::pin(refusal.answer(prepared.begin())),
     })
 }
 
@@ -58,7 +58,7 @@ pub(super) struct Refusal {
 impl Refusal {
     /// On a cluster the words of this server are those of all. Plain servers may know commands that this one does not,
     /// but not where their keys stand.
-    pub(super) async fn answer(self, engine: Engine) -> Result<Reply, Error> {
+    pub(super) async fn answer(self, engine: engine::Request) -> Result<Reply, Error> {
         let is_list = async || engine.pinned_topology().await.is_ok_and(|topology| !topology.has_slots());
         match self.unknown {
             Some(name) if is_list().await => Err(Error::Unroutable(format!(
@@ -70,9 +70,9 @@ impl Refusal {
     }
 }
 
-/// The engine, with one deadline for all that the command takes.
-pub(super) fn timed(engine: Engine, inner: &Inner<'_>) -> Engine {
-    engine.with_timeout(inner.timeout.unwrap_or_else(|| engine.timeout()))
+/// Begins the request, with one deadline for all that the command takes.
+pub(super) fn begun(prepared: RequestBuilder, inner: &Inner<'_>) -> engine::Request {
+    inner.timeout.into_iter().fold(prepared, RequestBuilder::timeout).begin()
 }
 
 pub(super) fn how(inner: Inner<'_>) -> ExecOptions {

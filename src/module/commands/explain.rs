@@ -1,6 +1,6 @@
 //! `RMR.EXPLAIN`: what `RMR.EXEC` would do, and why.
 
-use super::exec::{ARGS, how, request, timed};
+use super::exec::{ARGS, begun, how, request};
 use super::options;
 use super::spec::{Call, Spec};
 use crate::error::Error;
@@ -20,9 +20,9 @@ pub(super) const SPEC: Spec = Spec {
 
 fn run(call: &Call<'_>) -> Result<Work, Error> {
     let inner = options::exec(&call.args)?;
-    let engine = call.engine()?;
+    let prepared = call.request()?;
     Ok(match request(call, &inner) {
-        Ok(request) => Box::pin(exec::explain(timed(engine, &inner), request, how(inner))),
-        Err(refusal) => Box::pin(refusal.answer(engine)),
+        Ok(request) => Box::pin(exec::explain(begun(prepared, &inner), request, how(inner))),
+        Err(refusal) => Box::pin(refusal.answer(prepared.begin())),
     })
 }

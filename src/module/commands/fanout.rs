@@ -39,7 +39,7 @@ fn run(call: &Call<'_>) -> Result<Work, Error> {
     let command = typed.args[1..].iter().fold(Command::new(typed.args[0]), Command::arg);
     let options = typed.timeout.into_iter().fold(Options::new().partial(partial), Options::timeout);
     let targets = typed.targets.unwrap_or_default();
-    let fan_out = call.engine_for_handing_on()?.fan_out(command).targets(targets).with_options(options);
+    let fan_out = call.request_for_handing_on()?.fan_out(command).targets(targets).with_options(options);
     Ok(match reducer {
         _ if with_nodes => fan_out.reduce(|replies: Replies| Ok(Step::Reply(by_node(replies)))),
         Builtin::List => fan_out.reduce(move |replies: Replies| Ok(Step::Reply(reducer.reduce(replies)?))),

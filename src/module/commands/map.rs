@@ -30,7 +30,7 @@ pub(super) const SPEC: Spec = Spec {
 fn run(call: &Call<'_>) -> Result<Work, Error> {
     let typed = options::map(&call.args)?;
     let (reducer, partial) = (typed.reducer, typed.partial);
-    let map = call.engine_for_handing_on()?.map_commands(typed.commands).with_options(typed.options);
+    let map = call.request_for_handing_on()?.map_commands(typed.commands).with_options(typed.options);
     Ok(match reducer {
         Builtin::List => map.reduce(move |replies: Replies| Ok(Step::Reply(reducer.reduce(replies)?))),
         _ => Box::pin(async move {

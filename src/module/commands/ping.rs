@@ -18,9 +18,9 @@ pub(super) const SPEC: Spec = Spec {
 };
 
 fn run(call: &Call<'_>) -> Result<Work, Error> {
-    let engine = call.engine()?;
+    let request = call.request()?;
     Ok(Box::pin(async move {
-        engine.fan_out(Command::new("PING")).await?;
+        request.fan_out(Command::new("PING")).await?;
         Ok(Reply::OK)
     }))
 }

@@ -4,6 +4,7 @@ use super::spec::{Call, Spec};
 use super::topology;
 use crate::error::Error;
 use crate::module::request::running::Work;
+use crate::module::state;
 
 pub(super) const SPEC: Spec = Spec {
     name: c"RMR.REFRESH",
@@ -16,8 +17,8 @@ pub(super) const SPEC: Spec = Spec {
     run,
 };
 
-fn run(call: &Call<'_>) -> Result<Work, Error> {
-    let engine = call.engine()?;
+fn run(_call: &Call<'_>) -> Result<Work, Error> {
+    let engine = state::engine()?;
     Ok(Box::pin(async move {
         let topology = engine.refresh().await?;
         Ok(topology::describe(&engine, &topology))

@@ -25,6 +25,5 @@ pub(super) const SPEC: Spec = Spec {
 fn run(call: &Call<'_>) -> Result<Work, Error> {
     let typed = call.args.iter().fold(Command::new("SCAN"), Command::arg);
     let scan = Scan::parse(&typed)?;
-    let engine = call.engine()?;
-    Ok(Box::pin(exec::scan(engine.with_timeout(engine.timeout()), scan)))
+    Ok(Box::pin(exec::scan(call.request()?.begin(), scan)))
 }

@@ -3,7 +3,7 @@
 use std::ffi::{CStr, c_int};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::engine::Engine;
+use crate::engine::RequestBuilder;
 use crate::error::Error;
 use crate::link::Protocol;
 use crate::module::last_commands;
@@ -43,15 +43,15 @@ pub(in crate::module) struct Call<'a> {
 }
 
 impl Call<'_> {
-    /// The engine, with the caller's rights, database and means to wait.
-    pub(in crate::module) fn engine(&self) -> Result<Engine, Error> {
-        caller::engine(self.ctx)
+    /// Prepares a request with the caller's rights, database and means to wait.
+    pub(in crate::module) fn request(&self) -> Result<RequestBuilder, Error> {
+        caller::request(self.ctx)
     }
 
-    /// The engine, with replies as the shards would give them to the caller's own connection.
-    pub(in crate::module) fn engine_for_handing_on(&self) -> Result<Engine, Error> {
+    /// Prepares a request with replies as the shards would give them to the caller's own connection.
+    pub(in crate::module) fn request_for_handing_on(&self) -> Result<RequestBuilder, Error> {
         let protocol = if self.ctx.flags().is_resp3() { Protocol::Resp3 } else { Protocol::Resp2 };
-        Ok(self.engine()?.in_protocol(protocol))
+        Ok(self.request()?.protocol(protocol))
     }
 }
 

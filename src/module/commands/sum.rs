@@ -20,5 +20,5 @@ pub(super) const SPEC: Spec = Spec {
 
 fn run(call: &Call<'_>) -> Result<Work, Error> {
     let gets = PerKey::new(Command::new("GET"), &call.args);
-    Ok(call.engine()?.map_keys(gets).combine(SumOfNumbers))
+    Ok(call.request()?.map_keys(gets).combine(SumOfNumbers))
 }

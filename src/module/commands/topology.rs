@@ -7,6 +7,7 @@ use crate::engine::Engine;
 use crate::error::Error;
 use crate::link::Link;
 use crate::module::request::running::Work;
+use crate::module::state;
 use crate::reply::Reply;
 use crate::topology::{Node, Topology};
 
@@ -21,8 +22,8 @@ pub(super) const SPEC: Spec = Spec {
     run,
 };
 
-fn run(call: &Call<'_>) -> Result<Work, Error> {
-    let engine = call.engine()?;
+fn run(_call: &Call<'_>) -> Result<Work, Error> {
+    let engine = state::engine()?;
     Ok(Box::pin(async move {
         let topology = match engine.topology() {
             Some(topology) => topology,

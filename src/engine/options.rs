@@ -1,0 +1,73 @@
+//! [`Options`]: how the steps of a request are carried out.
+
+use std::time::Duration;
+
+/// How a request is carried out.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct Options {
+    pub(super) timeout: Option<Duration>,
+    pub(super) partial: bool,
+    pub(super) on_failure: OnFailure,
+}
+
+/// Who handles a failure of a node: the engine, or whoever reads the replies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum OnFailure {
+    /// The engine retries where that is sound. What fails all the same fails the request, unless partial results are
+    /// allowed.
+    #[default]
+    FailRequest,
+    /// The engine retries where that is sound. What fails all the same stands among the replies, and the reader decides
+    /// whether the request has failed.
+    Keep,
+    /// As [`Keep`](Self::Keep), and `TRYAGAIN` is such a failure too, instead of a reason to wait.
+    KeepTryAgain,
+    /// The engine never sends anything again. Redirects stand among the replies too.
+    KeepUntried,
+}
+
+impl OnFailure {
+    pub(super) fn fails_request(self) -> bool {
+        self == Self::FailRequest
+    }
+
+    pub(super) fn retries(self) -> bool {
+        self != Self::KeepUntried
+    }
+
+    pub(super) fn waits_on_tryagain(self) -> bool {
+        !matches!(self, Self::KeepTryAgain | Self::KeepUntried)
+    }
+}
+
+impl Options {
+    /// All defaults: the engine's timeout, complete or an error.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The most that the whole request may take: queueing, connecting, sending, waiting, reducing. Default: the
+    /// engine's timeout.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Leaves failures to whoever reads the replies; with `hands_back_tryagain`, `TRYAGAIN` too, at once.
+    pub(crate) fn keeping_failures(hands_back_tryagain: bool) -> Self {
+        Self::on_failure(if hands_back_tryagain { OnFailure::KeepTryAgain } else { OnFailure::Keep })
+    }
+
+    pub(super) fn on_failure(on_failure: OnFailure) -> Self {
+        Self { on_failure, ..Self::default() }
+    }
+
+    /// Whether failures of some nodes are left to the reducer. Default: `false`, and any failure is the request's.
+    #[must_use]
+    pub fn partial(mut self, partial: bool) -> Self {
+        self.partial = partial;
+        self
+    }
+}

@@ -1,0 +1,123 @@
+//! The retry policy: how often a unit of a request is tried, after which pauses, and when it has failed.
+//!
+//! What a node's reply means is [`redirect`](super::redirect)'s to say. What follows from that, by what has been tried
+//! before and by what the request allows, stands here.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::redirect::Verdict;
+use super::replies::ShardReply;
+use super::route::Destination;
+use crate::link::Mode;
+use crate::topology::Address;
+
+/// How many redirects of one unit are followed at once: twice what a sound cluster ever needs.
+const QUICK_REDIRECTS: u8 = 6;
+
+/// How often one unit may be sent elsewhere by redirects in all; after the quick ones it waits for a fresh topology.
+const MOST_REDIRECTS: u8 = 16;
+
+/// How often one unit is tried when its node cannot be reached, or is lost before a read was answered.
+const MOST_FAILURES: u8 = 3;
+
+/// The pause before a unit is tried again, doubled each time up to the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+const LONGEST_PAUSE: Duration = Duration::from_millis(100);
+
+/// With less time left nothing is tried again.
+pub(super) const SHORTEST_TRY: Duration = Duration::from_millis(10);
+
+/// What has been tried of a unit that did not succeed at once.
+#[derive(Default)]
+pub(super) struct Tries {
+    redirects: u8,
+    failures: u8,
+    backoff: Backoff,
+    /// Since when the unit waits for the node that it was sent to to be known.
+    pub(super) unknown_since: Option<Instant>,
+    /// What the unit ends in when time is up.
+    pub(super) last: Option<ShardReply>,
+}
+
+/// Pauses that double. They also pace the wait on `TRYAGAIN`, which only the deadline ends.
+#[derive(Default)]
+struct Backoff {
+    pauses: u8,
+}
+
+impl Backoff {
+    fn next_pause(&mut self) -> Duration {
+        let pause = LONGEST_PAUSE.min(FIRST_PAUSE * (1 << self.pauses.min(8)));
+        self.pauses = self.pauses.saturating_add(1);
+        pause
+    }
+}
+
+/// What to do about a unit that has no outcome yet.
+pub(super) enum Next {
+    To(Destination),
+    /// To a node that the topology does not know, if a fresh one does, after a pause.
+    Follow(Address, Mode),
+    /// Wherever it belongs by a fresh topology, after a pause.
+    Retry,
+}
+
+/// Where a unit goes that a node has refused.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Onward {
+    /// To the node that the refusal names.
+    Follow(Address, Mode),
+    /// To the same node, over a socket.
+    OverSocket,
+    /// To the same node, for the replies as they are.
+    Unreduced,
+    /// Wherever it belongs by a fresh topology, after a pause.
+    Retry,
+}
+
+/// What a unit's route and the request's options allow after a refusal.
+pub(super) struct Allowed {
+    pub(super) redirects: bool,
+    pub(super) other_primary: bool,
+    pub(super) waiting: bool,
+}
+
+impl Tries {
+    /// Returns where the unit goes after a node has refused it. `None`: the refusal is its outcome.
+    pub(super) fn after_refusal(&mut self, verdict: &Verdict, at: &Destination, allowed: &Allowed) -> Option<Onward> {
+        let may_redirect = allowed.redirects && self.redirects < MOST_REDIRECTS;
+        match verdict {
+            Verdict::Moved(address) if may_redirect => {
+                self.redirects += 1;
+                // Nodes that go on sending to each other do not agree yet.
+                let is_quick = self.redirects <= QUICK_REDIRECTS;
+                Some(if is_quick { Onward::Follow(address.clone(), Mode::Plain) } else { Onward::Retry })
+            }
+            Verdict::Ask(address) if may_redirect => {
+                self.redirects += 1;
+                Some(Onward::Follow(address.clone(), Mode::Asking))
+            }
+            Verdict::Elsewhere if at.in_process => Some(Onward::OverSocket),
+            Verdict::Elsewhere if at.reduces => Some(Onward::Unreduced),
+            Verdict::Demoted if allowed.other_primary && self.failures < MOST_FAILURES => {
+                self.failures += 1;
+                Some(Onward::Retry)
+            }
+            Verdict::Later if allowed.waiting => Some(Onward::Retry),
+            _ => None,
+        }
+    }
+
+    /// Counts a failure of the node. Returns whether the unit may be tried once more.
+    pub(super) fn after_failure(&mut self) -> bool {
+        self.failures += 1;
+        self.failures < MOST_FAILURES
+    }
+
+    /// Returns how long to wait before the next try.
+    pub(super) fn next_pause(&mut self) -> Duration {
+        self.backoff.next_pause()
+    }
+}

@@ -1,0 +1,9 @@
+//! The rules of the engine, each by itself: see [`fake`](super::fake).
+
+mod deadline;
+mod failures;
+mod limits;
+mod redirects;
+mod refresh;
+mod refusals;
+mod shares;
