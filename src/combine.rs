@@ -138,16 +138,17 @@ impl<C: Combine> AnyCombine for C {
     }
 
     fn open(self: Arc<Self>) -> Box<dyn AnyPartial> {
-        Box::new(Open { combine: self, partial: C::Partial::default() })
+        Box::new(OpenPartial { combine: self, partial: C::Partial::default() })
     }
 }
 
-struct Open<C: Combine> {
+/// Holds a partial result with the reducer that it is of.
+struct OpenPartial<C: Combine> {
     combine: Arc<C>,
     partial: C::Partial,
 }
 
-impl<C: Combine> AnyPartial for Open<C> {
+impl<C: Combine> AnyPartial for OpenPartial<C> {
     fn take(&mut self, place: u32, reply: Reply) -> Result<(), String> {
         self.combine.take(&mut self.partial, place, reply)
     }
@@ -182,7 +183,7 @@ impl<C: Combine> AnyPartial for Open<C> {
 
 /// What `partial` comes to. It is of this reducer, as [`AnyCombine::open`] made it.
 pub(crate) fn finish<C: Combine>(combine: &C, partial: Box<dyn AnyPartial>) -> Result<C::Output, Error> {
-    match partial.into_any().downcast::<Open<C>>() {
+    match partial.into_any().downcast::<OpenPartial<C>>() {
         Ok(open) => combine.finish(open.partial),
         Err(_) => Err(Error::Internal("internal error: a partial result of another reducer".into())),
     }

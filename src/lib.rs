@@ -165,8 +165,8 @@ pub use number::Number;
 pub use peer::{ReducedShare, Reduction};
 pub use reduce::{Builtin, Total};
 pub use reply::Reply;
-pub use shard::{Crc16Slots, Crc32Partition, Ketama, Rendezvous, ShardFunc, key_slot};
+pub use shard::{Crc16Slots, Crc32Partition, Ketama, Rendezvous, ShardFunc};
 pub use topology::{
-    Address, Answer, AskCluster, BoxFuture, Host, Node, NodeProvider, RedisCluster, Role, SLOT_COUNT, Shard, Single,
-    SlotRange, StaticList, TlsFiles, Topology, slots_text,
+    Address, AskCluster, BoxFuture, ClusterAnswer, Host, Node, NodeProvider, RedisCluster, Role, SLOT_COUNT, Shard,
+    Single, SlotRange, SlotRanges, StaticList, TlsFiles, Topology, key_slot,
 };

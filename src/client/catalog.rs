@@ -9,7 +9,7 @@ use std::sync::Arc;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
-use super::deliver::Item;
+use super::routed_command::RoutedCommand;
 use crate::command::{Command, printable};
 use crate::describe::{Catalogue, CommandSource, Description};
 use crate::engine::{Options, Request};
@@ -83,7 +83,7 @@ pub(super) struct Routed {
 impl Catalog {
     /// Makes commands ready to go: those that are to go to their own key's host are routed by it, or refused with the
     /// reason; all that only read are marked as such.
-    pub(super) async fn route(&self, request: &Request, items: &mut [Item]) -> Routed {
+    pub(super) async fn route(&self, request: &Request, items: &mut [RoutedCommand]) -> Routed {
         let mut ignorance = None;
         let mut last: Option<(Vec<u8>, Option<Routing>)> = None;
         let mut routed = Routed::default();
@@ -130,7 +130,7 @@ impl Catalog {
     }
 
     /// Asks for what is not known yet of these commands.
-    async fn learn(&self, request: &Request, items: &[Item]) -> Result<(), Error> {
+    async fn learn(&self, request: &Request, items: &[RoutedCommand]) -> Result<(), Error> {
         let missing = self.known.missing(items.iter().map(|item| item.command.name()));
         if !missing.is_empty() {
             self.known.learn(&OverLinks(request), &missing).await?;
@@ -148,7 +148,7 @@ impl CommandSource for OverLinks<'_> {
     }
 }
 
-fn look(known: Option<&Routing>, item: &mut Item) -> Found {
+fn look(known: Option<&Routing>, item: &mut RoutedCommand) -> Found {
     let command = &mut item.command;
     let Some(known) = known else {
         let name = printable(command.name());

@@ -2,7 +2,7 @@
 //!
 //! Nearly all of it is done in one round trip. What is left over then is asked again, all of it at once: commands whose
 //! merged form was refused, keys that a merged command said nothing about, scripts that a server did not know. None of
-//! these can be told from having run in its place ([`merge`](super::merge), [`Item::is_followed`]).
+//! these can be told from having run in its place ([`merge`](super::merge), [`RoutedCommand::is_followed`]).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,7 +10,10 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use futures_util::{StreamExt, stream};
 
-use super::merge::{self, Note, Pair};
+use super::merge::{self, MergeInfo};
+use super::pair::Pair;
+use super::promise::BoxedResult;
+use super::routed_command::RoutedCommand;
 use super::script::Script;
 use crate::command::Command;
 use crate::engine::{Options, PlacedOn, Request, check_each_fit};
@@ -19,93 +22,50 @@ use crate::reply::Reply;
 use crate::resp::ServerErrorKind;
 use crate::topology::{Node, Shard, Topology};
 
-/// One command of a batch.
-#[derive(Debug, Clone)]
-pub(crate) struct Item {
-    /// Routed by its key, unless a node is named.
-    pub(crate) command: Command,
-    /// Where it is to go, whatever its key.
-    pub(crate) node: Option<Arc<Node>>,
-    /// The script that it calls by its SHA-1.
-    pub(crate) script: Option<Script>,
-    /// It goes to the host of its own key, which the catalog has to find.
-    pub(crate) is_by_own_key: bool,
-    /// Commands come behind it that must not run before it.
-    pub(crate) is_followed: bool,
-    /// It touches the one key that it names, and nothing else.
-    pub(crate) has_one_key: bool,
-}
-
-impl Item {
-    /// A command for the host of its key; which that is, the catalog says.
-    pub(crate) fn keyed(command: Command) -> Self {
-        let (node, script) = (None, None);
-        Self { command, node, script, is_by_own_key: true, is_followed: false, has_one_key: false }
-    }
-
-    /// A command for a host that its caller chooses, by a node or a key of which it is not known to be its own.
-    pub(crate) fn chosen(command: Command) -> Self {
-        let has_one_key = merge::Pair::of(&command).is_some();
-        Self { is_by_own_key: false, has_one_key, ..Self::keyed(command) }
-    }
-
-    /// The only key that it touches, if that is known.
-    pub(super) fn only_key(&self) -> Option<&[u8]> {
-        if !self.has_one_key {
-            return None;
-        }
-        let key = if self.command.is_routed_apart() { None } else { self.command.routing_key() };
-        key.or_else(|| self.command.words().nth(1))
-    }
-}
-
-/// How a batch is delivered.
+/// Says how a batch is delivered.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct How {
+pub(crate) struct DeliveryOptions {
     /// How many hosts are spoken to at once.
     pub(crate) max_concurrency: usize,
     pub(crate) auto_batch: bool,
 }
 
-/// What has become of an item.
-type Outcome = super::ledger::Outcome<Reply>;
-
-/// What has become of some items: their places in the batch, and the outcome of each.
-pub(crate) type Outcomes = (Vec<usize>, Vec<Outcome>);
+/// Lists what has become of a host's items: their places in the batch, and the result of each.
+pub(super) type HostResults = (Vec<usize>, Vec<BoxedResult<Reply>>);
 
 /// Delivers all items but those that were refused already, within the deadline of the request. Calls with what has become of
 /// them: once for each host as it is done, and once for those that were not sent.
-pub(crate) async fn deliver(
+pub(super) async fn deliver(
     request: &Request,
-    items: &[Item],
+    items: &[RoutedCommand],
     refused: Vec<(usize, Error)>,
-    how: How,
-    mut settle: impl FnMut(Outcomes),
+    options: DeliveryOptions,
+    mut settle: impl FnMut(HostResults),
 ) {
     let topology = request.pinned_topology().await;
-    let parted = Parted::of(request, topology.as_deref(), items, refused);
+    let HostShares { shares, refused } = HostShares::of(request, topology.as_deref(), items, refused);
     if let Ok(topology) = &topology {
-        let mut shares = Vec::with_capacity(parted.shares.len());
-        for share in parted.shares {
-            shares.push(share.run(topology, how.auto_batch));
+        let mut runs = Vec::with_capacity(shares.len());
+        for share in shares {
+            runs.push(share.run(topology, options.auto_batch));
         }
-        let mut done = stream::iter(shares).buffer_unordered(how.max_concurrency.max(1));
+        let mut done = stream::iter(runs).buffer_unordered(options.max_concurrency.max(1));
         while let Some(outcomes) = done.next().await {
             settle(outcomes);
         }
     }
-    settle(parted.refused.into_iter().map(|(place, error)| (place, Err(error.into()))).unzip());
+    settle(refused.into_iter().map(|(place, error)| (place, Err(error.into()))).unzip());
 }
 
 /// The same, for whoever waits for all of them: one outcome each, in order.
 pub(crate) async fn deliver_in_order(
     request: &Request,
-    items: &[Item],
+    items: &[RoutedCommand],
     refused: Vec<(usize, Error)>,
-    how: How,
+    options: DeliveryOptions,
 ) -> impl ExactSizeIterator<Item = Result<Reply, Error>> + use<> {
-    let mut outcomes: Vec<Option<Outcome>> = items.iter().map(|_| None).collect();
-    deliver(request, items, refused, how, |(places, settled)| {
+    let mut outcomes: Vec<Option<BoxedResult<Reply>>> = items.iter().map(|_| None).collect();
+    deliver(request, items, refused, options, |(places, settled)| {
         places.into_iter().zip(settled).for_each(|(place, outcome)| outcomes[place] = Some(outcome));
     })
     .await;
@@ -113,23 +73,23 @@ pub(crate) async fn deliver_in_order(
     outcomes.into_iter().map(move |outcome| outcome.map_or_else(missing, |outcome| outcome.map_err(|error| *error)))
 }
 
-/// Items that were parted by the nodes that they are for.
-struct Parted<'a> {
-    shares: Vec<Share<'a>>,
+/// Holds items, parted by the nodes that they are for.
+struct HostShares<'a> {
+    shares: Vec<HostShare<'a>>,
     /// What is not sent, and why.
     refused: Vec<(usize, Error)>,
 }
 
-impl<'a> Parted<'a> {
-    /// One that cannot be sent harms no other.
+impl<'a> HostShares<'a> {
+    /// Parts items by their nodes. One that cannot be sent harms no other.
     fn of(
         request: &'a Request,
         topology: Result<&Topology, &Error>,
-        items: &'a [Item],
+        items: &'a [RoutedCommand],
         mut refused: Vec<(usize, Error)>,
     ) -> Self {
         refused.sort_by_key(|(place, _)| *place);
-        let mut parted = Self { shares: Vec::new(), refused: Vec::new() };
+        let mut shares = Self { shares: Vec::new(), refused: Vec::new() };
         let mut known_refused = refused.into_iter().peekable();
         let mut by_node: HashMap<*const Node, usize, RandomState> = HashMap::default();
         let nodes = topology.map_or(1, |topology| topology.data_shards().count().max(1));
@@ -149,15 +109,15 @@ impl<'a> Parted<'a> {
             match destination {
                 Ok((topology, node)) => {
                     let share = *by_node.entry(Arc::as_ptr(node)).or_insert_with(|| {
-                        parted.shares.push(Share::new(request, topology, node, even_share));
-                        parted.shares.len() - 1
+                        shares.shares.push(HostShare::new(request, topology, node, even_share));
+                        shares.shares.len() - 1
                     });
-                    parted.shares[share].add(place, item);
+                    shares.shares[share].add(place, item);
                 }
-                Err(error) => parted.refused.push((place, error)),
+                Err(error) => shares.refused.push((place, error)),
             }
         }
-        parted
+        shares
     }
 }
 
@@ -166,7 +126,7 @@ impl<'a> Parted<'a> {
 fn destination<'a>(
     request: &Request,
     topology: &'a Topology,
-    item: &'a Item,
+    item: &'a RoutedCommand,
     shard: Option<&'a Shard>,
     last_fit: &mut Option<&'a [u8]>,
 ) -> Result<&'a Arc<Node>, Error> {
@@ -182,22 +142,22 @@ fn destination<'a>(
     }
 }
 
-/// What one host gets.
-struct Share<'a> {
+/// Holds what one host gets.
+struct HostShare<'a> {
     request: &'a Request,
     node: Arc<Node>,
     /// The node once more, so that the engine need not place the items again.
     placed: Option<PlacedOn>,
-    items: Vec<Note<'a>>,
+    items: Vec<MergeInfo<'a>>,
     /// Those scripts among them that have to keep their place, and so must be there when they are called.
     scripts: Vec<Script>,
     /// Where each of the items stands in the batch.
     places: Vec<usize>,
-    outcomes: Vec<Option<Outcome>>,
+    outcomes: Vec<Option<BoxedResult<Reply>>>,
 }
 
-/// What a command of the wire is for.
-enum Part {
+/// Says what a command on the wire is for.
+enum DeliveryPart {
     /// This script is loaded.
     Load(Script),
     /// This item.
@@ -208,24 +168,24 @@ enum Part {
     Exists(Vec<usize>),
 }
 
-/// What is to be asked again.
+/// Lists what is to be asked again.
 #[derive(Default)]
-struct Again {
+struct Leftovers {
     /// As they are.
     single: Vec<usize>,
     /// Whose key is gone, or of another type; by the command that left it open.
     unclear: Vec<Vec<usize>>,
 }
 
-impl<'a> Share<'a> {
+impl<'a> HostShare<'a> {
     fn new(request: &'a Request, topology: &Topology, node: &Arc<Node>, room: usize) -> Self {
         let (items, places) = (Vec::with_capacity(room), Vec::with_capacity(room));
         let placed = PlacedOn::primary(topology, node);
         Self { request, node: node.clone(), placed, items, scripts: Vec::new(), places, outcomes: Vec::new() }
     }
 
-    fn add(&mut self, place: usize, item: &'a Item) {
-        self.items.push(Note::of(item));
+    fn add(&mut self, place: usize, item: &'a RoutedCommand) {
+        self.items.push(MergeInfo::of(item));
         if item.is_followed {
             self.scripts.extend(item.script.clone());
         }
@@ -233,34 +193,34 @@ impl<'a> Share<'a> {
     }
 
     /// Does it all.
-    async fn run(mut self, topology: &Topology, auto_batch: bool) -> Outcomes {
-        let mut parts: Vec<Part> = Vec::new();
+    async fn run(mut self, topology: &Topology, auto_batch: bool) -> HostResults {
+        let mut parts: Vec<DeliveryPart> = Vec::new();
         let mut at = 0;
-        let single = || merge::Run { length: 1, pair: None };
+        let single = || merge::MergeRun { length: 1, pair: None };
         let runs = match auto_batch {
-            true => merge::runs(&self.items, topology.parts_slots()),
+            true => merge::runs(&self.items, Some(topology).filter(|topology| topology.requires_same_slot())),
             false => self.items.iter().map(|_| single()).collect(),
         };
         for run in runs {
             parts.push(match run.pair {
-                Some(pair) => Part::Merged(pair, at, run.length),
-                None => Part::One(at),
+                Some(pair) => DeliveryPart::Merged(pair, at, run.length),
+                None => DeliveryPart::One(at),
             });
             at += run.length;
         }
         let scripts = distinct(std::mem::take(&mut self.scripts));
-        let mut again = self.send(scripts, parts, true).await;
+        let mut leftovers = self.send(scripts, parts, true).await;
         // Second the leftovers, third those of them whose key turned out to be there.
         for _ in 0..2 {
-            if again.single.is_empty() && again.unclear.is_empty() {
+            if leftovers.single.is_empty() && leftovers.unclear.is_empty() {
                 break;
             }
-            again.single.sort_unstable();
-            let scripts = again.single.iter().filter_map(|&at| self.items[at].item.script.clone());
+            leftovers.single.sort_unstable();
+            let scripts = leftovers.single.iter().filter_map(|&at| self.items[at].routed.script.clone());
             let scripts = distinct(scripts);
-            let singles = again.single.into_iter().map(Part::One);
-            let parts = singles.chain(again.unclear.into_iter().map(Part::Exists)).collect();
-            again = self.send(scripts, parts, false).await;
+            let singles = leftovers.single.into_iter().map(DeliveryPart::One);
+            let parts = singles.chain(leftovers.unclear.into_iter().map(DeliveryPart::Exists)).collect();
+            leftovers = self.send(scripts, parts, false).await;
         }
         let Self { node, places, outcomes, .. } = self;
         let missing = || Err(Error::Topology(format!("{node} gave no answer")).into());
@@ -269,64 +229,64 @@ impl<'a> Share<'a> {
 
     /// Sends commands in one write and reads what is said to them. What can be settled by asking again is not settled
     /// the first time.
-    async fn send(&mut self, scripts: Vec<Script>, parts: Vec<Part>, is_first: bool) -> Again {
-        let parts: Vec<Part> = scripts.into_iter().map(Part::Load).chain(parts).collect();
+    async fn send(&mut self, scripts: Vec<Script>, parts: Vec<DeliveryPart>, is_first: bool) -> Leftovers {
+        let parts: Vec<DeliveryPart> = scripts.into_iter().map(DeliveryPart::Load).chain(parts).collect();
         let commands = parts.iter().map(|part| self.command(part)).collect();
         let options = Options::keeping_failures(is_first);
-        let mut again = Again::default();
+        let mut leftovers = Leftovers::default();
         let replied = self.request.addressed(commands, self.placed, &options).await;
         // Not before there are any: that memory would have gone cold.
         self.outcomes.resize_with(self.items.len(), || None);
         match replied {
             Ok(replies) => {
                 for (part, entry) in parts.into_iter().zip(replies) {
-                    self.read(part, entry.result, is_first, &mut again);
+                    self.read(part, entry.result, is_first, &mut leftovers);
                 }
             }
-            Err(error) => parts.into_iter().for_each(|part| self.read(part, Err(error.clone()), false, &mut again)),
+            Err(error) => parts.into_iter().for_each(|part| self.read(part, Err(error.clone()), false, &mut leftovers)),
         }
-        again
+        leftovers
     }
 
-    fn command(&self, part: &Part) -> (Command, Option<Arc<Node>>) {
+    fn command(&self, part: &DeliveryPart) -> (Command, Option<Arc<Node>>) {
         let (first, command) = match part {
-            Part::Load(script) => return (script.load(), Some(self.node.clone())),
-            Part::One(at) => (*at, self.items[*at].item.command.clone()),
-            Part::Merged(pair, at, length) => (*at, pair.merged(&self.items[*at..at + length])),
-            Part::Exists(items) => {
-                let keys = items.iter().filter_map(|&at| self.items[at].item.only_key());
+            DeliveryPart::Load(script) => return (script.load(), Some(self.node.clone())),
+            DeliveryPart::One(at) => (*at, self.items[*at].routed.command.clone()),
+            DeliveryPart::Merged(pair, at, length) => (*at, merge::merged(pair, &self.items[*at..at + length])),
+            DeliveryPart::Exists(items) => {
+                let keys = items.iter().filter_map(|&at| self.items[at].routed.only_key());
                 let command = keys.fold(Command::new("EXISTS"), Command::key).read_only(true);
                 let apart =
-                    items.first().map(|&at| &self.items[at].item.command).filter(|first| first.is_routed_apart());
+                    items.first().map(|&at| &self.items[at].routed.command).filter(|first| first.is_routed_apart());
                 let command = apart.and_then(Command::routing_key).into_iter().fold(command, Command::routed_by);
                 (items.first().copied().unwrap_or_default(), command)
             }
         };
-        (command, self.items[first].item.node.clone())
+        (command, self.items[first].routed.node.clone())
     }
 
-    fn put(&mut self, at: usize, outcome: Outcome) {
+    fn put(&mut self, at: usize, outcome: BoxedResult<Reply>) {
         self.outcomes[at] = Some(outcome);
     }
 
-    fn read(&mut self, part: Part, result: Result<Reply, Error>, is_first: bool, again: &mut Again) {
+    fn read(&mut self, part: DeliveryPart, result: Result<Reply, Error>, is_first: bool, leftovers: &mut Leftovers) {
         let refusal = result.as_ref().err().and_then(refusal);
         match part {
             // One that cannot be loaded is missed by its calls.
-            Part::Load(_) => {}
-            Part::One(at) => {
-                let is_script = self.items[at].item.script.is_some();
+            DeliveryPart::Load(_) => {}
+            DeliveryPart::One(at) => {
+                let is_script = self.items[at].routed.script.is_some();
                 // A slot that is being moved: the server sends nobody on who asks for several keys at once.
                 let is_for_later = refusal.is_some_and(|kind| {
                     (is_script && kind == ServerErrorKind::NoScript) || kind == ServerErrorKind::TryAgain
                 });
                 match is_first && is_for_later {
-                    true => again.single.push(at),
+                    true => leftovers.single.push(at),
                     false => self.put(at, result.map_err(Box::new)),
                 }
             }
-            Part::Merged(_, at, length) if refusal.is_some() => again.single.extend(at..at + length),
-            Part::Merged(pair, at, length) => match result.map(|reply| pair.parts(reply, length)) {
+            DeliveryPart::Merged(_, at, length) if refusal.is_some() => leftovers.single.extend(at..at + length),
+            DeliveryPart::Merged(pair, at, length) => match result.map(|reply| pair.parts(reply, length)) {
                 Ok(Some(replies)) => {
                     let mut unclear = Vec::new();
                     for (at, reply) in (at..).zip(replies) {
@@ -335,12 +295,12 @@ impl<'a> Share<'a> {
                             false => self.put(at, Ok(reply)),
                         }
                     }
-                    again.unclear.extend(Some(unclear).filter(|unclear| !unclear.is_empty()));
+                    leftovers.unclear.extend(Some(unclear).filter(|unclear| !unclear.is_empty()));
                 }
-                Ok(None) => again.single.extend(at..at + length),
+                Ok(None) => leftovers.single.extend(at..at + length),
                 Err(error) => (at..at + length).for_each(|at| self.put(at, Err(error.clone().into()))),
             },
-            Part::Exists(items) => match result {
+            DeliveryPart::Exists(items) => match result {
                 // None of them is there, so nil was the whole truth.
                 Ok(count) if count.integer() == Some(0) => {
                     items.into_iter().for_each(|at| self.put(at, Ok(Reply::Null)));
@@ -348,7 +308,7 @@ impl<'a> Share<'a> {
                 Err(error) if refusal.is_none() => {
                     items.into_iter().for_each(|at| self.put(at, Err(error.clone().into())));
                 }
-                _ => again.single.extend(items),
+                _ => leftovers.single.extend(items),
             },
         }
     }

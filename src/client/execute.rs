@@ -1,7 +1,8 @@
 //! Lists of commands, each list for the host of its routing key, with scripts among them.
 
 use super::Client;
-use super::deliver::{Item, deliver_in_order};
+use super::deliver::deliver_in_order;
+use super::routed_command::RoutedCommand;
 use super::script::ScriptCall;
 use crate::command::Argument;
 use crate::command::Command;
@@ -69,20 +70,20 @@ impl Client {
         }
         // What only reads is marked, so that it may be sent again when a connection was lost.
         self.catalog.route(&request, &mut items).await;
-        let mut outcomes = deliver_in_order(&request, &items, Vec::new(), self.how()).await;
+        let mut outcomes = deliver_in_order(&request, &items, Vec::new(), self.delivery_options()).await;
         keys.into_iter().map(|(key, length)| (key, outcomes.by_ref().take(length).collect())).collect()
     }
 }
 
 /// The items of one list.
-pub(crate) fn list_of(key: &[u8], list: impl IntoIterator<Item = Action>) -> Vec<Item> {
+pub(crate) fn list_of(key: &[u8], list: impl IntoIterator<Item = Action>) -> Vec<RoutedCommand> {
     let to_item = |action| match action {
-        Action::Command(command) => Item::chosen(command.routed_by(key)),
+        Action::Command(command) => RoutedCommand::chosen(command.routed_by(key)),
         Action::Script(ScriptCall { script, command }) => {
-            Item { script: Some(script), ..Item::chosen(command.routed_by(key)) }
+            RoutedCommand { script: Some(script), ..RoutedCommand::chosen(command.routed_by(key)) }
         }
     };
-    let mut items: Vec<Item> = list.into_iter().map(to_item).collect();
+    let mut items: Vec<RoutedCommand> = list.into_iter().map(to_item).collect();
     if let Some((_, followed)) = items.split_last_mut() {
         followed.iter_mut().for_each(|item| item.is_followed = true);
     }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::deliver::{How, Item, deliver, deliver_in_order};
+use super::deliver::{DeliveryOptions, deliver, deliver_in_order};
 use super::hosts::{self, ByHost, Hosts};
-use super::ledger::Promises;
-use super::promise::Promise;
+use super::promise::{Promise, PromiseSet};
+use super::routed_command::RoutedCommand;
 use super::{Client, is_wrong_type};
 use crate::command::Argument;
 use crate::command::Command;
@@ -52,22 +52,22 @@ use crate::topology::{Node, Topology};
 #[must_use = "a mapping sends nothing before it is joined"]
 pub struct Mapping {
     client: Client,
-    gathered: Gathered,
+    queued: QueuedCommands,
 }
 
-/// CommandSet, and what is promised of each. Nothing of it has left; what never does is rejected in the end.
+/// Holds commands that wait for a join, and what is promised of each. None has left; what never does is rejected in the end.
 #[derive(Default)]
-struct Gathered {
-    items: Vec<Item>,
+struct QueuedCommands {
+    items: Vec<RoutedCommand>,
     /// The result of each item.
-    promises: Promises<Reply>,
+    promises: PromiseSet<Reply>,
     /// Those of the items that are for a host of some id: their places, and the ids.
     at_hosts: Vec<(usize, usize)>,
-    fan_outs: Vec<FanOut>,
+    fan_outs: Vec<HostFanOut>,
 }
 
-/// A command for several hosts.
-struct FanOut {
+/// Holds a command for several hosts, and what is promised of it.
+struct HostFanOut {
     /// The item that it stands before.
     place: usize,
     command: Command,
@@ -76,8 +76,8 @@ struct FanOut {
 }
 
 impl Mapping {
-    pub(super) fn new(client: Client) -> Self {
-        Self { client, gathered: Gathered::default() }
+    fn new(client: Client) -> Self {
+        Self { client, queued: QueuedCommands::default() }
     }
 
     /// The most that a join may take, from its call to the last result. What is not answered by then is rejected with
@@ -102,7 +102,7 @@ impl Mapping {
 
     /// How many commands wait to be sent.
     pub fn len(&self) -> usize {
-        self.gathered.items.len() + self.gathered.fan_outs.len()
+        self.queued.items.len() + self.queued.fan_outs.len()
     }
 
     /// Whether none does.
@@ -112,28 +112,28 @@ impl Mapping {
 
     /// A command for the host of its one key. [`Error::Unroutable`] rejects one that has none, or several.
     pub fn send(&mut self, command: Command) -> Promise<Reply> {
-        self.gathered.add(Item::keyed(command))
+        self.queued.add(RoutedCommand::keyed(command))
     }
 
     /// A command for the host that a key belongs to, whatever keys it has itself.
     pub fn send_to_key(&mut self, key: impl Argument, command: Command) -> Promise<Reply> {
-        self.gathered.add(Item::chosen(command.routed_by(key)))
+        self.queued.add(RoutedCommand::chosen(command.routed_by(key)))
     }
 
     /// A command for the host of this id.
     pub fn send_to_host(&mut self, host: usize, command: Command) -> Promise<Reply> {
-        self.gathered.at_hosts.push((self.gathered.items.len(), host));
-        self.gathered.add(Item::chosen(command))
+        self.queued.at_hosts.push((self.queued.items.len(), host));
+        self.queued.add(RoutedCommand::chosen(command))
     }
 
     /// A command for each host of these ids.
     pub fn send_to_hosts(&mut self, hosts: impl IntoIterator<Item = usize>, command: Command) -> Promise<ByHost> {
-        self.gathered.fan_out(command, Hosts::Of(hosts.into_iter().collect()))
+        self.queued.fan_out(command, Hosts::Of(hosts.into_iter().collect()))
     }
 
     /// A command for all hosts.
     pub fn send_to_all(&mut self, command: Command) -> Promise<ByHost> {
-        self.gathered.fan_out(command, Hosts::All)
+        self.queued.fan_out(command, Hosts::All)
     }
 
     /// The values of keys wherever they are, in order; nil for a key that does not exist or is no string, as `MGET` has
@@ -154,31 +154,31 @@ impl Mapping {
 
     /// Sends everything, and returns when every promise is settled: by its result, its failure, or the timeout.
     pub async fn join(&mut self) {
-        let mut flight = Flight::default();
-        flight.run(&self.client, std::mem::take(&mut self.gathered)).await;
+        let mut join = JoinInProgress::default();
+        join.run(&self.client, std::mem::take(&mut self.queued)).await;
     }
 
     /// Gives up everything that was not joined: nothing of it is sent, and its promises are rejected with
     /// [`Error::Cancelled`].
     pub fn cancel(&mut self) {
-        self.gathered = Gathered::default();
+        self.queued = QueuedCommands::default();
     }
 }
 
-impl Gathered {
-    fn add(&mut self, item: Item) -> Promise<Reply> {
+impl QueuedCommands {
+    fn add(&mut self, item: RoutedCommand) -> Promise<Reply> {
         self.items.push(item);
         self.promises.add()
     }
 
     fn fan_out(&mut self, command: Command, hosts: Hosts) -> Promise<ByHost> {
         let promise = Promise::new();
-        self.fan_outs.push(FanOut { place: self.items.len(), command, hosts, promise: promise.clone() });
+        self.fan_outs.push(HostFanOut { place: self.items.len(), command, hosts, promise: promise.clone() });
         promise
     }
 }
 
-impl Drop for Gathered {
+impl Drop for QueuedCommands {
     fn drop(&mut self) {
         let reason = Error::Cancelled { outcome_unknown: false };
         self.promises.reject(&reason);
@@ -194,18 +194,18 @@ fn reject_all(promises: impl Iterator<Item = Promise<ByHost>>, reason: &Error) {
 /// A host's id, and what it answers.
 type ResultOfHost = (usize, Promise<Reply>);
 
-/// Promises of commands that have left or are about to. At the end all of them are settled, whatever the end is.
+/// Holds the promises of commands that have left or are about to. At the end all of them are settled, whatever the end is.
 #[derive(Default)]
-struct Flight {
+struct JoinInProgress {
     /// The results of items.
-    promises: Promises<Reply>,
+    promises: PromiseSet<Reply>,
     /// Where among them that of each item stands; nothing if they are in the same order.
     places: Vec<usize>,
     /// What fan-outs come to, with the result of each host.
     by_host: Vec<(Promise<ByHost>, Vec<ResultOfHost>)>,
 }
 
-impl Drop for Flight {
+impl Drop for JoinInProgress {
     fn drop(&mut self) {
         let reason = Error::Cancelled { outcome_unknown: true };
         self.promises.reject(&reason);
@@ -213,22 +213,22 @@ impl Drop for Flight {
     }
 }
 
-impl Flight {
+impl JoinInProgress {
     /// Runs everything within the client's timeout, and settles the promises.
-    async fn run(&mut self, client: &Client, mut gathered: Gathered) {
+    async fn run(&mut self, client: &Client, mut queued: QueuedCommands) {
         let request = client.request();
         let mut refused = Vec::new();
-        let topology = match gathered.at_hosts.is_empty() && gathered.fan_outs.is_empty() {
+        let topology = match queued.at_hosts.is_empty() && queued.fan_outs.is_empty() {
             true => None,
             false => Some(request.pinned_topology().await),
         };
-        self.promises = std::mem::take(&mut gathered.promises);
+        self.promises = std::mem::take(&mut queued.promises);
         let mut items = match topology {
-            None => std::mem::take(&mut gathered.items),
-            Some(topology) => self.place(&mut gathered, topology.as_deref(), &mut refused),
+            None => std::mem::take(&mut queued.items),
+            Some(topology) => self.place(&mut queued, topology.as_deref(), &mut refused),
         };
         refused.extend(client.catalog.route(&request, &mut items).await.refused);
-        deliver(&request, &items, refused, client.how(), |(mut places, outcomes)| {
+        deliver(&request, &items, refused, client.delivery_options(), |(mut places, outcomes)| {
             if !self.places.is_empty() {
                 places.iter_mut().for_each(|place| *place = self.places[*place]);
             }
@@ -245,16 +245,16 @@ impl Flight {
     /// The items with the nodes that they are for, if not for that of their key; a fan-out becomes one for each.
     fn place(
         &mut self,
-        gathered: &mut Gathered,
+        queued: &mut QueuedCommands,
         topology: Result<&Topology, &Error>,
         refused: &mut Vec<(usize, Error)>,
-    ) -> Vec<Item> {
-        let mut at_hosts = gathered.at_hosts.drain(..).peekable();
-        let mut fan_outs = gathered.fan_outs.drain(..).peekable();
-        let mut items = Vec::with_capacity(gathered.items.len());
-        let mut gathered = gathered.items.drain(..).enumerate();
+    ) -> Vec<RoutedCommand> {
+        let mut at_hosts = queued.at_hosts.drain(..).peekable();
+        let mut fan_outs = queued.fan_outs.drain(..).peekable();
+        let mut items = Vec::with_capacity(queued.items.len());
+        let mut queued = queued.items.drain(..).enumerate();
         loop {
-            let next = gathered.next();
+            let next = queued.next();
             while let Some(fan_out) =
                 fan_outs.next_if(|fan_out| next.as_ref().is_none_or(|(place, _)| fan_out.place <= *place))
             {
@@ -272,16 +272,16 @@ impl Flight {
         }
     }
 
-    fn fan_out(&mut self, fan_out: FanOut, topology: Result<&Topology, &Error>, items: &mut Vec<Item>) {
-        let FanOut { command, hosts, promise, .. } = fan_out;
+    fn fan_out(&mut self, fan_out: HostFanOut, topology: Result<&Topology, &Error>, items: &mut Vec<RoutedCommand>) {
+        let HostFanOut { command, hosts, promise, .. } = fan_out;
         let topology = match topology {
             Ok(topology) => topology,
             Err(error) => return drop(promise.reject(error.clone())),
         };
-        let item = Item::chosen(command);
+        let item = RoutedCommand::chosen(command);
         let to_host = |(id, node): (usize, Result<Arc<Node>, Error>)| match node {
             Ok(node) => {
-                items.push(Item { node: Some(node), ..item.clone() });
+                items.push(RoutedCommand { node: Some(node), ..item.clone() });
                 self.places.push(self.promises.len());
                 (id, self.promises.add())
             }
@@ -292,19 +292,29 @@ impl Flight {
 }
 
 /// Runs commands of which each goes to its key's host, for whoever needs no promises.
-pub(super) async fn run_keyed(
-    client: &Client,
-    commands: impl IntoIterator<Item = Command>,
-) -> Vec<Result<Reply, Error>> {
+async fn run_keyed(client: &Client, commands: impl IntoIterator<Item = Command>) -> Vec<Result<Reply, Error>> {
     let request = client.request();
-    let mut items: Vec<Item> = commands.into_iter().map(Item::keyed).collect();
+    let mut items: Vec<RoutedCommand> = commands.into_iter().map(RoutedCommand::keyed).collect();
     let routed = client.catalog.route(&request, &mut items).await;
-    deliver_in_order(&request, &items, routed.refused, client.how()).await.collect()
+    deliver_in_order(&request, &items, routed.refused, client.delivery_options()).await.collect()
 }
 
 impl Client {
-    /// How this client's batches are delivered.
-    pub(super) fn how(&self) -> How {
-        How { max_concurrency: self.max_concurrency, auto_batch: self.auto_batch }
+    /// Sends each command to the host of its one key, all at once. One result each, in order: a failure is that of its
+    /// command and of no other.
+    ///
+    /// The same as a [`map`](Self::map) whose promises are awaited, for those who need none.
+    pub async fn execute_all(&self, commands: impl IntoIterator<Item = Command>) -> Vec<Result<Reply, Error>> {
+        run_keyed(self, commands).await
+    }
+
+    /// Begins a mapping: many commands at once, and a promise for each.
+    pub fn map(&self) -> Mapping {
+        Mapping::new(self.clone())
+    }
+
+    /// Says how this client's batches are delivered.
+    pub(super) fn delivery_options(&self) -> DeliveryOptions {
+        DeliveryOptions { max_concurrency: self.max_concurrency, auto_batch: self.auto_batch }
     }
 }

@@ -13,78 +13,22 @@
 //! at all on a key that it writes.
 
 use std::collections::HashSet;
-use std::iter::repeat_n;
 
 use foldhash::fast::RandomState;
 
-use super::deliver::Item;
+use super::pair::Pair;
+use super::routed_command::RoutedCommand;
 use crate::command::Command;
-use crate::reply::Reply;
-use crate::shard::key_slot;
+use crate::topology::Topology;
 
 /// At most so many commands become one, which keeps the server from its other clients for half a millisecond or so. More
 /// gain nothing.
 const MOST_MERGED: usize = 512;
 
-/// A command, and the one that does many of it.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Pair {
-    single: &'static str,
-    pub(super) many: &'static str,
-    /// How many arguments the single one has, its name included.
-    args: usize,
-    /// All of them are of one key.
-    one_key: bool,
-    is_write: bool,
-    /// Nil in the reply may mean a key of another type.
-    pub(super) hides_type: bool,
-}
-
-static PAIRS: [Pair; 5] = [
-    Pair { single: "GET", many: "MGET", args: 2, one_key: false, is_write: false, hides_type: true },
-    Pair { single: "SET", many: "MSET", args: 3, one_key: false, is_write: true, hides_type: false },
-    Pair { single: "HGET", many: "HMGET", args: 3, one_key: true, is_write: false, hides_type: false },
-    Pair { single: "ZSCORE", many: "ZMSCORE", args: 3, one_key: true, is_write: false, hides_type: false },
-    Pair { single: "SISMEMBER", many: "SMISMEMBER", args: 3, one_key: true, is_write: false, hides_type: false },
-];
-
-impl Pair {
-    pub(super) fn of(command: &Command) -> Option<&'static Self> {
-        let name = command.name();
-        PAIRS.iter().find(|pair| command.word_count() == pair.args && name.eq_ignore_ascii_case(pair.single.as_bytes()))
-    }
-
-    /// The command that does these at once.
-    pub(super) fn merged(&self, notes: &[Note<'_>]) -> Command {
-        let room = notes.iter().map(|note| note.args.len()).sum();
-        let mut command = Command::with_room(self.many, room);
-        for (index, note) in notes.iter().enumerate() {
-            // A key that all of them have stands there once.
-            command.push_args(note.args, self.args - 1, usize::from(self.one_key && index > 0));
-        }
-        let apart = notes.first().filter(|note| note.is_apart);
-        match apart.and_then(|note| note.item.command.routing_key()) {
-            Some(key) => command.route_by(key),
-            None => command.route_by_argument(1),
-        }
-        command.read_only(!self.is_write)
-    }
-
-    /// Each one's part of the reply to all; `None` if that is no such reply.
-    pub(super) fn parts(&self, reply: Reply, count: usize) -> Option<impl Iterator<Item = Reply>> {
-        let (own, same) = match reply {
-            Reply::Array(parts) if !self.is_write && parts.len() == count => (parts, repeat_n(Reply::Null, 0)),
-            Reply::Simple(_) if self.is_write => (Vec::new(), repeat_n(reply, count)),
-            _ => return None,
-        };
-        Some(own.into_iter().chain(same))
-    }
-}
-
-/// An item, and what says how it may merge. That is noted when the item is at hand anyway: those of one host are far from
-/// each other, and going back to each would be a cache miss or two.
-pub(super) struct Note<'a> {
-    pub(super) item: &'a Item,
+/// Holds a command with what says how it may merge. That is noted when the command is at hand anyway: those of one host
+/// are far from each other, and going back to each would be a cache miss or two.
+pub(super) struct MergeInfo<'a> {
+    pub(super) routed: &'a RoutedCommand,
     /// Its arguments as they travel, without its name.
     args: &'a [u8],
     /// As what it may merge.
@@ -98,28 +42,28 @@ pub(super) struct Note<'a> {
     is_at_node: bool,
 }
 
-impl<'a> Note<'a> {
-    pub(super) fn of(item: &'a Item) -> Self {
+impl<'a> MergeInfo<'a> {
+    pub(super) fn of(routed: &'a RoutedCommand) -> Self {
         Self {
-            item,
-            args: item.command.args_wire(),
-            pair: Pair::of(&item.command).filter(|_| item.script.is_none()),
-            has_key: item.only_key().is_some(),
-            is_read: item.command.is_read_only(),
-            is_apart: item.command.is_routed_apart(),
-            is_at_node: item.node.is_some(),
+            routed,
+            args: routed.command.args_wire(),
+            pair: Pair::of(&routed.command).filter(|_| routed.script.is_none()),
+            has_key: routed.only_key().is_some(),
+            is_read: routed.command.is_read_only(),
+            is_apart: routed.command.is_routed_apart(),
+            is_at_node: routed.node.is_some(),
         }
     }
 
     /// The only key that it touches. To be asked for only where it matters.
     fn key(&self) -> Option<&'a [u8]> {
-        self.item.only_key()
+        self.routed.only_key()
     }
 }
 
-/// A part of a host's batch.
+/// A stretch of a host's batch.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Run {
+pub(super) struct MergeRun {
     /// How many commands, in order.
     pub(super) length: usize,
     /// What they become; `None` for a command as it is.
@@ -139,17 +83,17 @@ struct Later<'a> {
 }
 
 impl<'a> Later<'a> {
-    fn add_all(&mut self, notes: &[Note<'a>]) {
-        self.written.reserve(notes.iter().filter(|note| !note.is_read).count());
-        notes.iter().for_each(|note| self.add(note));
+    fn add_all(&mut self, infos: &[MergeInfo<'a>]) {
+        self.written.reserve(infos.iter().filter(|info| !info.is_read).count());
+        infos.iter().for_each(|info| self.add(info));
     }
 
-    fn add(&mut self, note: &Note<'a>) {
-        let is_read = note.is_read;
+    fn add(&mut self, info: &MergeInfo<'a>) {
+        let is_read = info.is_read;
         if is_read && self.ignores_reads {
             return;
         }
-        match note.key() {
+        match info.key() {
             Some(key) if is_read => self.read.insert(key),
             Some(key) => self.written.insert(key),
             None => {
@@ -161,42 +105,43 @@ impl<'a> Later<'a> {
     }
 
     /// Whether this one, which is of this kind, may just as well run last.
-    fn allows(&self, pair: &Pair, note: &Note<'_>) -> bool {
-        let has = |keys: &HashSet<&[u8], _>| !keys.is_empty() && note.key().is_none_or(|key| keys.contains(key));
+    fn allows(&self, pair: &Pair, info: &MergeInfo<'_>) -> bool {
+        let has = |keys: &HashSet<&[u8], _>| !keys.is_empty() && info.key().is_none_or(|key| keys.contains(key));
         let is_written = self.writes_any || has(&self.written);
         !is_written && !(pair.is_write && (self.reads_any || has(&self.read)))
     }
 }
 
-/// Parts a batch for one host. With `parts_slots`, only what has its keys in one slot may merge.
-pub(super) fn runs(notes: &[Note<'_>], parts_slots: bool) -> Vec<Run> {
-    let mut runs: Vec<Run> = Vec::new();
-    let mut later = Later { ignores_reads: notes.iter().all(|note| note.is_read), ..Later::default() };
+/// Cuts a batch for one host into runs. With `same_slot`, only what has its keys in one slot of
+/// that topology may merge.
+pub(super) fn runs(infos: &[MergeInfo<'_>], same_slot: Option<&Topology>) -> Vec<MergeRun> {
+    let mut runs: Vec<MergeRun> = Vec::new();
+    let mut later = Later { ignores_reads: infos.iter().all(|info| info.is_read), ..Later::default() };
     // The end of the run that is being looked at; what is behind it is in `later`.
-    let mut end = notes.len();
+    let mut end = infos.len();
     // Backwards, since what is behind a command says whether it may merge.
-    for (at, note) in notes.iter().enumerate().rev() {
-        let pair = note.pair;
+    for (at, info) in infos.iter().enumerate().rev() {
+        let pair = info.pair;
         let fits_run = runs.last().filter(|run| {
             run.length < MOST_MERGED && run.pair.zip(pair).is_some_and(|(own, other)| std::ptr::eq(own, other))
         });
         let joins = match (pair, fits_run) {
-            (Some(pair), Some(_)) => are_together(pair, note, &notes[at + 1], parts_slots),
+            (Some(pair), Some(_)) => are_together(pair, info, &infos[at + 1], same_slot),
             _ => false,
         };
         if !joins {
-            later.add_all(&notes[at + 1..end]);
+            later.add_all(&infos[at + 1..end]);
             end = at + 1;
         }
-        let may_merge = |pair: &&Pair| note.has_key && later.allows(pair, note);
+        let may_merge = |pair: &&Pair| info.has_key && later.allows(pair, info);
         match (pair.filter(may_merge), runs.last_mut()) {
             (Some(_), Some(run)) if joins => run.length += 1,
             (pair, _) => {
                 if joins {
-                    later.add_all(&notes[at + 1..end]);
+                    later.add_all(&infos[at + 1..end]);
                     end = at + 1;
                 }
-                runs.push(Run { length: 1, pair });
+                runs.push(MergeRun { length: 1, pair });
             }
         }
     }
@@ -206,23 +151,33 @@ pub(super) fn runs(notes: &[Note<'_>], parts_slots: bool) -> Vec<Run> {
     runs
 }
 
+/// Makes the command that does all of a run at once.
+pub(super) fn merged(pair: &Pair, infos: &[MergeInfo<'_>]) -> Command {
+    let apart = infos.first().filter(|info| info.is_apart);
+    let routed_by = apart.and_then(|info| info.routed.command.routing_key());
+    pair.merged(infos.iter().map(|info| info.args), routed_by)
+}
+
 /// Whether two neighbours of one kind may stand in one command.
-fn are_together(pair: &Pair, one: &Note<'_>, other: &Note<'_>, parts_slots: bool) -> bool {
+fn are_together(pair: &Pair, one: &MergeInfo<'_>, other: &MergeInfo<'_>, same_slot: Option<&Topology>) -> bool {
     if !(one.has_key && other.has_key) || (one.is_at_node, one.is_apart) != (other.is_at_node, other.is_apart) {
         return false;
     }
     if pair.one_key && one.key() != other.key() {
         return false;
     }
-    let slots = |note: &Note<'_>| [note.key(), note.item.command.routing_key()].map(|key| key.map(key_slot));
-    !parts_slots || slots(one) == slots(other)
+    let Some(topology) = same_slot else { return true };
+    let slots = |info: &MergeInfo<'_>| {
+        [info.key(), info.routed.command.routing_key()].map(|key| key.map(|key| topology.slot_of(key)))
+    };
+    slots(one) == slots(other)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn item(line: &str) -> Item {
+    fn routed(line: &str) -> RoutedCommand {
         let mut words = line.split(' ');
         let command = Command::new(words.next().unwrap());
         let command = match words.next() {
@@ -232,20 +187,23 @@ mod tests {
         let command = words.fold(command, Command::arg);
         let is_read = ["GET", "HGET", "ZSCORE", "DBSIZE"].iter().any(|name| line.to_uppercase().starts_with(name));
         let has_one_key = command.routing_key().is_some();
-        Item { has_one_key, ..Item::keyed(command.read_only(is_read)) }
+        RoutedCommand { has_one_key, ..RoutedCommand::keyed(command.read_only(is_read)) }
     }
 
     /// The commands as they leave.
-    fn sent_to(lines: &[&str], parts_slots: bool) -> Vec<String> {
-        let items: Vec<Item> = lines.iter().map(|line| item(line)).collect();
-        let notes: Vec<Note<'_>> = items.iter().map(Note::of).collect();
+    fn sent_to(lines: &[&str], same_slot: bool) -> Vec<String> {
+        let items: Vec<RoutedCommand> = lines.iter().map(|line| routed(line)).collect();
+        let infos: Vec<MergeInfo<'_>> = items.iter().map(MergeInfo::of).collect();
         let mut at = 0;
-        let shown = |run: Run| {
-            let notes = &notes[at..at + run.length];
+        let shown = |run: MergeRun| {
+            let infos = &infos[at..at + run.length];
             at += run.length;
-            run.pair.map_or_else(|| notes[0].item.command.to_string(), |pair| pair.merged(notes).to_string())
+            run.pair.map_or_else(|| infos[0].routed.command.to_string(), |pair| merged(pair, infos).to_string())
         };
-        runs(&notes, parts_slots).into_iter().map(shown).collect()
+        runs(&infos, same_slot.then(|| Topology::with_slots("test", Vec::new())).as_ref())
+            .into_iter()
+            .map(shown)
+            .collect()
     }
 
     fn sent(lines: &[&str]) -> Vec<String> {
@@ -296,9 +254,9 @@ mod tests {
     fn long_runs_are_parted() {
         let lines: Vec<String> = (0..1200).map(|number| format!("GET k{number}")).collect();
         let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
-        let items: Vec<Item> = lines.iter().map(|line| item(line)).collect();
-        let notes: Vec<Note<'_>> = items.iter().map(Note::of).collect();
-        let lengths: Vec<usize> = runs(&notes, false).iter().map(|run| run.length).collect();
+        let items: Vec<RoutedCommand> = lines.iter().map(|line| routed(line)).collect();
+        let infos: Vec<MergeInfo<'_>> = items.iter().map(MergeInfo::of).collect();
+        let lengths: Vec<usize> = runs(&infos, None).iter().map(|run| run.length).collect();
         assert_eq!(lengths, [1200 - 2 * MOST_MERGED, MOST_MERGED, MOST_MERGED]);
     }
 }

@@ -9,24 +9,25 @@ mod catalog;
 mod deliver;
 mod execute;
 mod hosts;
-mod ledger;
 mod mapping;
 mod merge;
+mod pair;
 mod promise;
+mod routed_command;
 mod script;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-pub(crate) use deliver::Item;
 #[cfg(feature = "module")]
-pub(crate) use deliver::{How, deliver_in_order};
+pub(crate) use deliver::{DeliveryOptions, deliver_in_order};
 pub use execute::Action;
 #[cfg(feature = "module")]
 pub(crate) use execute::list_of;
 pub use hosts::ByHost;
 pub use mapping::Mapping;
 pub use promise::Promise;
+pub(crate) use routed_command::RoutedCommand;
 pub use script::{Script, ScriptCall};
 
 use crate::command::Argument;
@@ -114,7 +115,7 @@ impl Client {
     /// server; what any request can end in.
     pub async fn execute(&self, command: Command) -> Result<Reply, Error> {
         let request = self.request();
-        let mut item = Item::keyed(command);
+        let mut item = RoutedCommand::keyed(command);
         let Routed { refused, may_block } = self.catalog.route(&request, std::slice::from_mut(&mut item)).await;
         if let Some((_, refused)) = refused.into_iter().next() {
             return Err(refused);
@@ -147,19 +148,6 @@ impl Client {
         let promise = map.send_to_key(key, command);
         map.join().await;
         promise.await
-    }
-
-    /// Sends each command to the host of its one key, all at once. One result each, in order: a failure is that of its
-    /// command and of no other.
-    ///
-    /// The same as a [`map`](Self::map) whose promises are awaited, for those who need none.
-    pub async fn execute_all(&self, commands: impl IntoIterator<Item = Command>) -> Vec<Result<Reply, Error>> {
-        mapping::run_keyed(self, commands).await
-    }
-
-    /// Begins a mapping: many commands at once, and a promise for each.
-    pub fn map(&self) -> Mapping {
-        Mapping::new(self.clone())
     }
 
     /// Sends a command to all hosts. What each has answered, by its id.

@@ -216,7 +216,7 @@ impl<'a, R: Route> Exchange<'a, R> {
     /// Takes an error that a node has answered with: an outcome, or a reason to go elsewhere.
     fn refused(&mut self, snapshot: &Snapshot, at: &Destination, unit: u32, message: bytes::Bytes) -> Option<Next> {
         let command = self.command(unit);
-        let verdict = judge(&message, at.node.address.host(), slot_of(command));
+        let verdict = judge(&message, at.node.address.host(), slot_of(&snapshot.topology, command));
         let may_wait =
             self.options.on_failure.waits_on_tryagain() || ServerErrorKind::of(&message) != ServerErrorKind::TryAgain;
         let key = command.routing_key().map(printable);

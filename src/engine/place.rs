@@ -7,17 +7,11 @@ use super::request::Request;
 use super::state::EngineState;
 use crate::command::{Command, CommandRef};
 use crate::error::Error;
-use crate::shard::key_slot;
 use crate::topology::{Node, Shard, Topology};
 
-/// Returns the hash slot of the key that a command is routed by.
-pub(super) fn slot_of(command: CommandRef<'_>) -> Option<u16> {
-    command.routing_key().map(slot_of_key)
-}
-
-/// Returns the hash slot of a key.
-pub(super) fn slot_of_key(key: &[u8]) -> u16 {
-    key_slot(key)
+/// Returns the slot of the key that a command is routed by.
+pub(super) fn slot_of(topology: &Topology, command: CommandRef<'_>) -> Option<u16> {
+    command.routing_key().map(|key| topology.slot_of(key))
 }
 
 /// Returns where the shard function places a command. It is somebody else's code: see [`placing`].
@@ -126,8 +120,8 @@ impl Request {
 
     /// Returns what keys must share to stand in one command: their slot, or where slots do not matter their node.
     pub(crate) fn key_group(&self, topology: &Topology, key: &[u8]) -> Result<usize, Error> {
-        if topology.parts_slots() {
-            return Ok(usize::from(slot_of_key(key)));
+        if topology.requires_same_slot() {
+            return Ok(usize::from(topology.slot_of(key)));
         }
         let node = self.engine.holder(topology, key)?;
         let is_it = |shard: &Shard| Arc::ptr_eq(&shard.primary, node);

@@ -7,7 +7,7 @@ use crate::command::{Command, CommandSet};
 use crate::error::Error;
 use crate::link::{Batch, Budget, Links, Mode, Protocol};
 use crate::reply::Reply;
-use crate::topology::{Address, Answer, AskCluster, BoxFuture};
+use crate::topology::{Address, AskCluster, BoxFuture, ClusterAnswer};
 
 /// Asks the nodes of a Redis Cluster from outside: those that a link exists to, then the seeds.
 pub(super) struct ThroughSeeds {
@@ -16,7 +16,7 @@ pub(super) struct ThroughSeeds {
 }
 
 impl AskCluster for ThroughSeeds {
-    fn ask(&self, command: Command) -> BoxFuture<'_, Result<Answer, Error>> {
+    fn ask(&self, command: Command) -> BoxFuture<'_, Result<ClusterAnswer, Error>> {
         /// Longer than a healthy node takes, so that a silent one does not use up the whole refresh.
         const PATIENCE: Duration = Duration::from_secs(1);
         /// Room for the description of a thousand nodes.
@@ -46,7 +46,7 @@ impl AskCluster for ThroughSeeds {
                     Some(Reply::Error(message)) => {
                         failure = Error::Shard { node: address.to_string(), message: message.into(), key: None };
                     }
-                    Some(reply) => return Ok(Answer { reply, host: address.host().to_owned() }),
+                    Some(reply) => return Ok(ClusterAnswer { reply, host: address.host().to_owned() }),
                     None => failure = Error::Topology(format!("{address} cannot be reached")),
                 }
             }

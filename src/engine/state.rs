@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::limits::Limits;
 use super::refresh::Refresher;
 use super::stats::Stats;
-use crate::shard::{Crc16Slots, Crc32Partition, ShardFunc};
+use crate::shard::{ShardFunc, default_for};
 use crate::topology::Topology;
 
 /// The long-lived parts of an engine.
@@ -17,13 +17,12 @@ pub(super) struct EngineState {
 }
 
 impl EngineState {
-    /// Returns what places commands by this topology: CRC16 slots where it knows slots and CRC32 elsewhere, unless the
-    /// engine was built with a shard function.
+    /// Returns what places commands by this topology: the default placement, unless the engine was built with a shard
+    /// function.
     pub(super) fn shard_func(&self, topology: &Topology) -> &dyn ShardFunc {
         match &self.shard_func {
             Some(shard_func) => &**shard_func,
-            None if topology.has_slots() => &Crc16Slots,
-            None => &Crc32Partition,
+            None => default_for(topology),
         }
     }
 }

@@ -7,7 +7,7 @@ use super::request::Request;
 use super::state::EngineState;
 use crate::command::printable;
 use crate::error::Error;
-use crate::topology::{Node, Topology, slots_text};
+use crate::topology::{Node, SlotRanges, Topology};
 
 /// Which nodes a fan-out goes to.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -64,7 +64,7 @@ fn select(topology: &Topology, targets: &Targets, partial: bool) -> Result<Vec<A
     let uncovered = topology.uncovered();
     if !uncovered.is_empty() && !partial {
         let count: u32 = uncovered.iter().map(|&(first, last)| u32::from(last - first) + 1).sum();
-        return Err(Error::Slots(format!("{count} slots have no owner ({})", slots_text(uncovered))));
+        return Err(Error::Slots(format!("{count} slots have no owner ({})", SlotRanges(uncovered))));
     }
     let nodes: Vec<Arc<Node>> = match targets {
         Targets::Replicas => topology.data_shards().flat_map(|shard| shard.replicas.iter().cloned()).collect(),

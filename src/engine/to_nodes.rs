@@ -97,7 +97,8 @@ impl Request {
     ) -> Result<Vec<Said>, Error> {
         let step = async {
             let snapshot = self.pinned().await?;
-            let slots: Vec<_> = commands.iter().map(|(_, command)| slot_of(command.into())).collect();
+            let slots: Vec<_> =
+                commands.iter().map(|(_, command)| slot_of(&snapshot.topology, command.into())).collect();
             let (nodes, commands): (Vec<_>, Vec<_>) = commands.into_iter().unzip();
             let via = if by_socket { Via::Socket } else { Via::SharedLink };
             let to = nodes.into_iter().map(Some).collect();

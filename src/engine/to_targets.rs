@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::exchange::Exchange;
 use super::options::Options;
 use super::outcomes::{Gathered, Outcomes};
-use super::place::{same_node, slot_of_key};
+use super::place::same_node;
 use super::request::Request;
 use super::route::Route;
 use super::state::EngineState;
@@ -54,7 +54,7 @@ impl Target {
             }
             Targets::Keys(keys) if topology.has_slots() => {
                 let is_there = |key: &&Vec<u8>| engine.holder(topology, key).is_ok_and(|at| Arc::ptr_eq(at, &node));
-                keys.iter().find(is_there).map(|key| slot_of_key(key))
+                keys.iter().find(is_there).map(|key| topology.slot_of(key))
             }
             _ => None,
         };

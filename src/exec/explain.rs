@@ -59,7 +59,7 @@ fn commands(request: &DescribedCommand, keyed: &Keyed<'_>) -> Vec<Command> {
 }
 
 fn way(plan: &Plan<'_>, topology: &Topology) -> String {
-    let places = if topology.parts_slots() { "slot" } else { "host" };
+    let places = if topology.requires_same_slot() { "slot" } else { "host" };
     match plan {
         Plan::Keyed(keyed) if keyed.parts.len() == 1 => "unsplit, to the shard of its keys".into(),
         Plan::Keyed(keyed) => {

@@ -87,7 +87,7 @@ impl Parts {
 /// Refuses a command whose keys must not be parted. Plain servers have no slots that keys could cross.
 pub(super) fn keys_apart(topology: &Topology, request: &DescribedCommand, why: &str) -> Error {
     let name = printable(request.description.name.to_ascii_uppercase().as_bytes());
-    if topology.parts_slots() {
+    if topology.requires_same_slot() {
         Error::CrossSlot(format!("Keys in request don't hash to the same slot: {name} {why}"))
     } else {
         Error::Unroutable(format!("the keys of '{name}' are on several hosts: {name} {why}"))

@@ -108,14 +108,14 @@ fn splitter<'r>(
     policy: Policy,
 ) -> Result<Splitter<'r>, Error> {
     if policy.request != RequestPolicy::MultiShard {
-        let hint = if topology.parts_slots() { ", so they must share a {hash tag}" } else { "" };
+        let hint = if topology.requires_same_slot() { ", so they must share a {hash tag}" } else { "" };
         return Err(keys_apart(topology, request, &format!("works on all its keys at once{hint}")));
     }
     let splitter = Splitter::of(topology, request)?;
     let is_write = request.description.has_flag("write");
     let is_safe = request.description.special().is_some_and(|special| special.is_safe_to_split);
     if is_write && !how.nonatomic && !is_safe {
-        let places = if topology.parts_slots() { "slots" } else { "hosts" };
+        let places = if topology.requires_same_slot() { "slots" } else { "hosts" };
         let why = format!("over several {places} is not atomic; RMR.EXEC NONATOMIC runs it in parts");
         return Err(keys_apart(topology, request, &why));
     }

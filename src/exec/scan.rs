@@ -68,8 +68,11 @@ pub(crate) async fn scan(engine: Request, scan: Scan) -> Result<Reply, Error> {
     if let Some(refusal) = refused_kind(&inner, &topology, &scan).await? {
         return Ok(refusal);
     }
-    let (next, keys) =
-        if topology.parts_slots() { by_slot(&inner, &scan).await? } else { by_node(&inner, &topology, &scan).await? };
+    let (next, keys) = if topology.requires_same_slot() {
+        by_slot(&inner, &scan).await?
+    } else {
+        by_node(&inner, &topology, &scan).await?
+    };
     let keys = readable(&engine, keys).await?;
     Ok(Reply::Array(vec![next.to_string().into(), keys.into()]))
 }

@@ -271,7 +271,7 @@ fn tag(slot: usize) -> [u8; 2] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shard::key_slot;
+    use crate::topology::key_slot;
 
     #[test]
     fn every_slot_has_a_tag() {

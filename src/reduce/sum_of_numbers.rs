@@ -1,6 +1,6 @@
 //! What `RMR.SUM` does: a sum that passes over whatever is no number.
 
-use super::Total;
+use super::total::Total;
 use crate::combine::Combine;
 use crate::error::Error;
 use crate::number::Number;

@@ -32,16 +32,18 @@ macro_rules! places_by_key {
 }
 
 mod crc16;
+mod crc32;
+mod default;
 mod ketama;
-mod partition;
 mod rb_label;
 mod rendezvous;
 
 use std::sync::Arc;
 
-pub use crc16::{Crc16Slots, key_slot};
+pub use crc16::Crc16Slots;
+pub use crc32::Crc32Partition;
+pub(crate) use default::default_for;
 pub use ketama::Ketama;
-pub use partition::Crc32Partition;
 pub use rendezvous::Rendezvous;
 
 use crate::command::{Command, printable};

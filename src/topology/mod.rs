@@ -6,11 +6,13 @@
 mod address;
 mod host;
 mod host_list;
+mod key_slot;
+mod node;
 mod redis_cluster;
 mod single;
+mod slots;
 mod static_list;
 
-use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,112 +21,18 @@ use std::time::Duration;
 pub use address::Address;
 pub(crate) use host::{Endpoint, Login};
 pub use host::{Host, TlsFiles};
-pub use redis_cluster::{Answer, AskCluster, RedisCluster};
+pub use key_slot::key_slot;
+pub use node::{Node, Role};
+pub use redis_cluster::{AskCluster, ClusterAnswer, RedisCluster};
 pub use single::Single;
+use slots::SlotMap;
+pub use slots::{SLOT_COUNT, SlotRange, SlotRanges};
 pub use static_list::StaticList;
 
 use crate::error::Error;
 
 /// A boxed future, as the object-safe traits of this crate return them.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
-
-/// How many hash slots a Redis Cluster has.
-pub const SLOT_COUNT: usize = 16384;
-
-/// What a node is to its shard.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// Takes the writes.
-    Primary,
-    /// Follows a primary.
-    Replica,
-}
-
-impl Role {
-    /// `primary` or `replica`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Primary => "primary",
-            Self::Replica => "replica",
-        }
-    }
-}
-
-/// One server.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Node {
-    /// Its id in the cluster; its address where nodes have no ids.
-    pub id: String,
-    /// Where it listens.
-    pub address: Address,
-    /// Other names that the cluster may call it by in a redirect.
-    pub hostname: Option<String>,
-    /// What it is to its shard.
-    pub role: Role,
-    /// The entry that it has in a list of hosts, which says more of how it is reached. None where there is no such list.
-    pub host: Option<Arc<Host>>,
-}
-
-impl Node {
-    /// A primary known by its address alone.
-    pub fn new(address: Address) -> Self {
-        Self { id: address.to_string(), address, hostname: None, role: Role::Primary, host: None }
-    }
-
-    /// The primary that an entry of a list of hosts means.
-    pub fn of_host(host: Host) -> Self {
-        Self { id: host.to_string(), host: Some(Arc::new(host.clone())), ..Self::new(host.address()) }
-    }
-
-    /// How it is named in replies: by its address, and by its database where that is another one than 0.
-    pub fn name(&self) -> String {
-        self.host.as_ref().map_or_else(|| self.address.to_string(), ToString::to_string)
-    }
-
-    /// What functions that hash nodes take it for: the label that a list of hosts gives it, else its id.
-    pub fn label(&self) -> &str {
-        self.host.as_ref().and_then(|host| host.own_label()).unwrap_or(&self.id)
-    }
-
-    /// The database that a list of hosts says is meant.
-    pub fn database(&self) -> Option<u32> {
-        self.host.as_ref().and_then(|host| host.database())
-    }
-
-    /// How it is reached.
-    pub(crate) fn endpoint(&self) -> Endpoint {
-        self.host.as_ref().map_or_else(|| self.address.clone().into(), |host| host.endpoint())
-    }
-
-    /// Whether a user's or a redirect's name means this node: its id, its address, or its host name and port; in a list
-    /// of hosts its host id.
-    pub fn is_called(&self, name: &str) -> bool {
-        let host_id = self.host.as_ref().and_then(|host| host.host_id());
-        self.id == name
-            || self.name() == name
-            || host_id.is_some_and(|id| id.to_string() == name)
-            || self
-                .hostname
-                .as_ref()
-                .zip(self.address.port())
-                .is_some_and(|(host, port)| Address::new(host, port).to_string() == name)
-    }
-}
-
-/// The node as errors name it: the first eight letters of its id, and its address.
-impl fmt::Display for Node {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = self.name();
-        if self.id == name {
-            return f.write_str(&name);
-        }
-        let short = self.id.get(..8).unwrap_or(&self.id);
-        write!(f, "{short}@{name}")
-    }
-}
-
-/// Slots from the first to the last, both included.
-pub type SlotRange = (u16, u16);
 
 /// A primary, its replicas and the slots that they hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -143,9 +51,9 @@ pub struct Topology {
     source: String,
     epoch: u64,
     shards: Vec<Shard>,
-    owners: Option<Box<[u16]>>,
-    /// A command may name keys of one slot only.
-    parts_slots: bool,
+    owners: Option<SlotMap>,
+    /// The keys of one command must share a slot.
+    requires_same_slot: bool,
     uncovered: Vec<SlotRange>,
     local: Vec<Arc<Node>>,
     /// No two pictures of different shards have the same.
@@ -154,8 +62,6 @@ pub struct Topology {
 
 static STAMPS: AtomicU64 = AtomicU64::new(0);
 
-const NO_OWNER: u16 = u16::MAX;
-
 impl Topology {
     /// Shards that own hash slots, put in slot order. A shard without slots is kept as a holder of nodes, last.
     pub fn with_slots(source: impl Into<String>, mut shards: Vec<Shard>) -> Self {
@@ -163,20 +69,14 @@ impl Topology {
             let first = shard.slots.iter().map(|range| range.0).min();
             (first.is_none(), first, shard.primary.address.clone())
         });
-        let mut owners = vec![NO_OWNER; SLOT_COUNT].into_boxed_slice();
-        for (index, shard) in shards.iter().enumerate() {
-            for &(first, last) in &shard.slots {
-                let last = usize::from(last).min(SLOT_COUNT - 1);
-                owners[usize::from(first).min(last)..=last].fill(index as u16);
-            }
-        }
-        let uncovered = gaps(&owners);
+        let owners = SlotMap::new(shards.iter().map(|shard| &*shard.slots));
+        let uncovered = owners.uncovered();
         Self {
             source: source.into(),
             epoch: 0,
             shards,
             owners: Some(owners),
-            parts_slots: true,
+            requires_same_slot: true,
             uncovered,
             local: Vec::new(),
             stamp: STAMPS.fetch_add(1, Ordering::Relaxed),
@@ -207,7 +107,7 @@ impl Topology {
             epoch: 0,
             shards: nodes.map(shard).collect(),
             owners: None,
-            parts_slots: false,
+            requires_same_slot: false,
             uncovered: Vec::new(),
             local: Vec::new(),
             stamp: STAMPS.fetch_add(1, Ordering::Relaxed),
@@ -230,7 +130,7 @@ impl Topology {
     /// Says that the servers know nothing of slots, and take commands with keys of several.
     #[must_use]
     pub fn with_plain_servers(mut self) -> Self {
-        self.parts_slots = false;
+        self.requires_same_slot = false;
         self
     }
 
@@ -296,9 +196,14 @@ impl Topology {
         self.owners.is_some()
     }
 
-    /// Whether a command may name keys of one slot only, as in a Redis Cluster.
-    pub fn parts_slots(&self) -> bool {
-        self.parts_slots
+    /// Tells whether the keys of one command must share a slot, as in a Redis Cluster.
+    pub fn requires_same_slot(&self) -> bool {
+        self.requires_same_slot
+    }
+
+    /// Returns the slot of a key.
+    pub fn slot_of(&self, key: &[u8]) -> u16 {
+        key_slot::key_slot_of_many(key)
     }
 
     /// The shard that owns a slot.
@@ -308,8 +213,7 @@ impl Topology {
 
     /// The position of that shard.
     pub(crate) fn owner_at(&self, slot: u16) -> Option<usize> {
-        let position = *self.owners.as_ref()?.get(usize::from(slot))?;
-        (position != NO_OWNER).then_some(usize::from(position))
+        self.owners.as_ref()?.owner(slot)
     }
 
     /// The slots that nobody owns; empty where there are no slots.
@@ -322,27 +226,6 @@ impl Topology {
         let mut uncovered = self.uncovered.iter().flat_map(|&(first, last)| first..=last);
         uncovered.any(|slot| earlier.owner(slot).is_some())
     }
-}
-
-fn gaps(owners: &[u16]) -> Vec<SlotRange> {
-    let mut gaps: Vec<SlotRange> = Vec::new();
-    for (slot, _) in owners.iter().enumerate().filter(|(_, owner)| **owner == NO_OWNER) {
-        let slot = slot as u16;
-        match gaps.last_mut() {
-            Some((_, last)) if *last + 1 == slot => *last = slot,
-            _ => gaps.push((slot, slot)),
-        }
-    }
-    gaps
-}
-
-/// Slot ranges as people write them: `0-5460 10923`.
-pub fn slots_text(ranges: &[SlotRange]) -> String {
-    let texts: Vec<String> = ranges
-        .iter()
-        .map(|(first, last)| if first == last { first.to_string() } else { format!("{first}-{last}") })
-        .collect();
-    texts.join(" ")
 }
 
 /// Says who is there. Implement this to bring rmr to nodes that it does not know how to find.
@@ -400,7 +283,7 @@ mod tests {
         assert_eq!(topology.owner(5).unwrap().primary.address, Address::new("127.0.0.1", 2));
         assert_eq!(topology.owner(8).unwrap().primary.address, Address::new("127.0.0.1", 1));
         assert!(topology.owner(9).is_none());
-        assert_eq!(slots_text(topology.uncovered()), "9");
+        assert_eq!(SlotRanges(topology.uncovered()).to_string(), "9");
         assert_eq!(topology.data_shards().count(), 3);
     }
 

@@ -18,7 +18,7 @@ use crate::reply::Reply;
 /// A way to put a question to some node of a cluster: the server that we live in, or any that answers.
 pub trait AskCluster: Send + Sync + 'static {
     /// Sends a command to a node; gives its reply, and the host that it was reached by.
-    fn ask(&self, command: Command) -> BoxFuture<'_, Result<Answer, Error>>;
+    fn ask(&self, command: Command) -> BoxFuture<'_, Result<ClusterAnswer, Error>>;
 
     /// The id of the node that this process is, if it is one.
     fn own_id(&self) -> Option<String> {
@@ -26,9 +26,9 @@ pub trait AskCluster: Send + Sync + 'static {
     }
 }
 
-/// What a node answered, and by which host it was reached.
+/// Holds what a node answered, and the host by which it was reached.
 #[derive(Debug)]
-pub struct Answer {
+pub struct ClusterAnswer {
     /// The reply; error replies are errors of [`AskCluster::ask`].
     pub reply: Reply,
     /// Stands in for an address that the node leaves out because it does not know its own.
@@ -77,7 +77,7 @@ fn text(reply: Option<&Reply>) -> Option<String> {
 
 /// Reads lines of `id host:port@bus,hostname flags primary ping pong epoch state slot...`. A primary that has failed and
 /// has no slots has been replaced, and is left out.
-fn parse_nodes(answer: &Answer) -> Result<Vec<Shard>, Error> {
+fn parse_nodes(answer: &ClusterAnswer) -> Result<Vec<Shard>, Error> {
     let lines = text(Some(&answer.reply)).ok_or_else(|| unreadable("list"))?;
     let mut shards: Vec<Shard> = Vec::new();
     let mut replicas: Vec<(String, Node)> = Vec::new();
@@ -136,8 +136,8 @@ fn parse_range(range: &str) -> Option<SlotRange> {
 mod tests {
     use super::*;
 
-    fn answer(reply: Reply) -> Answer {
-        Answer { reply, host: "127.0.0.1".into() }
+    fn answer(reply: Reply) -> ClusterAnswer {
+        ClusterAnswer { reply, host: "127.0.0.1".into() }
     }
 
     #[test]

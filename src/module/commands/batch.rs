@@ -4,7 +4,9 @@ use std::collections::HashMap;
 
 use super::options;
 use super::spec::{self, Arg, ArgKind, Call, Spec};
-use crate::client::{Action, How, Item, MAX_CONCURRENCY, Script, ScriptCall, deliver_in_order, list_of};
+use crate::client::{
+    Action, DeliveryOptions, MAX_CONCURRENCY, RoutedCommand, Script, ScriptCall, deliver_in_order, list_of,
+};
 use crate::command::Command;
 use crate::engine::{Request, RequestBuilder};
 use crate::error::Error;
@@ -43,7 +45,7 @@ fn run(call: &Call<'_>) -> Result<Work, Error> {
     let request = typed.timeout.into_iter().fold(prepared, RequestBuilder::timeout).begin();
     let keys = typed.lists.iter().map(|(key, commands)| (key.to_vec(), commands.len())).collect();
     let commands = typed.lists.iter().flat_map(|(_, commands)| commands).copied().filter_map(Command::from_args);
-    let how = How { max_concurrency: MAX_CONCURRENCY, auto_batch: !typed.no_merge };
+    let how = DeliveryOptions { max_concurrency: MAX_CONCURRENCY, auto_batch: !typed.no_merge };
     Ok(Box::pin(batch(request, keys, commands.collect(), how)))
 }
 
@@ -52,7 +54,7 @@ async fn batch(
     request: Request,
     keys: Vec<(Vec<u8>, usize)>,
     commands: Vec<Command>,
-    how: How,
+    how: DeliveryOptions,
 ) -> Result<Reply, Error> {
     // The rights are those to the commands as they were given, and are looked at before anything leaves.
     let commands = request.admitted(commands).await?;
@@ -70,7 +72,7 @@ async fn batch(
 }
 
 /// The lists' commands; scripts are called by their SHA-1.
-fn items(keys: &[(Vec<u8>, usize)], commands: Vec<Command>) -> Vec<Item> {
+fn items(keys: &[(Vec<u8>, usize)], commands: Vec<Command>) -> Vec<RoutedCommand> {
     let mut scripts: HashMap<Vec<u8>, Script> = HashMap::new();
     let mut commands = commands.into_iter();
     let mut items = Vec::with_capacity(commands.len());

@@ -5,13 +5,13 @@ use crate::error::Error;
 use crate::module::server::context::cluster_id;
 use crate::module::server::{call, main_thread};
 use crate::reply::Reply;
-use crate::topology::{Answer, AskCluster, BoxFuture};
+use crate::topology::{AskCluster, BoxFuture, ClusterAnswer};
 
 /// Asks the server that we live in about its cluster.
 pub(crate) struct InServer;
 
 impl AskCluster for InServer {
-    fn ask(&self, command: Command) -> BoxFuture<'_, Result<Answer, Error>> {
+    fn ask(&self, command: Command) -> BoxFuture<'_, Result<ClusterAnswer, Error>> {
         Box::pin(async move {
             // Which ports nodes name depends on the connection of the client that the server serves now, so there must be
             // none; where the caller cannot wait nothing leaves this server, and ports do not matter.
@@ -25,7 +25,7 @@ impl AskCluster for InServer {
                 Reply::Error(message) => {
                     Err(Error::Shard { node: "this node".into(), message: message.into(), key: None })
                 }
-                reply => Ok(Answer { reply, host: "127.0.0.1".into() }),
+                reply => Ok(ClusterAnswer { reply, host: "127.0.0.1".into() }),
             }
         })
     }

@@ -11,7 +11,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
-use super::ledger::{self, Ledger, News, Shared, Waiting, lock, shown};
+use super::ledger::{self, Ledger, SharedLedger, Waiting, Wakeups, cloned, lock};
 use crate::engine::panicked;
 use crate::error::Error;
 
@@ -33,7 +33,7 @@ use crate::error::Error;
 /// a [`Mapping`](crate::Mapping) are always settled, when it is done, cancelled or dropped.
 pub struct Promise<T> {
     /// With what has become of it.
-    ledger: Shared<T>,
+    ledger: SharedLedger<T>,
     /// Where it stands there.
     place: usize,
 }
@@ -73,7 +73,7 @@ impl<T: Clone + Send + 'static> Promise<T> {
 
     /// Value or error, if it is settled.
     pub fn outcome(&self) -> Option<Result<T, Error>> {
-        lock(&self.ledger).outcome(self.place).map(shown)
+        lock(&self.ledger).outcome(self.place).map(cloned)
     }
 
     /// Whether it is neither resolved nor rejected yet.
@@ -132,8 +132,8 @@ impl<T: Clone + Send + 'static> Promise<T> {
     /// [`Error::Invalid`] if it is settled already; it stays as it is.
     pub fn settle(&self, outcome: Result<T, Error>) -> Result<(), Error> {
         // The ledger is not locked any more when somebody is told, or a value dropped.
-        let news = lock(&self.ledger).settle(self.place, outcome.map_err(Box::new));
-        news.map_err(|_| settled())?.into_iter().for_each(News::tell);
+        let wakeups = lock(&self.ledger).settle(self.place, outcome.map_err(Box::new));
+        wakeups.map_err(|_| settled())?.into_iter().for_each(Wakeups::tell);
         Ok(())
     }
 
@@ -145,7 +145,7 @@ impl<T: Clone + Send + 'static> Promise<T> {
                 waiting.callbacks.push(Box::new(callback));
                 return self;
             }
-            Err(outcome) => shown(outcome),
+            Err(outcome) => cloned(outcome),
         };
         ledger::run(callback, &outcome);
         self
@@ -253,8 +253,8 @@ fn settled() -> Error {
 }
 
 impl<T> Promise<T> {
-    /// One that a ledger has in this place.
-    pub(super) fn in_ledger(ledger: Shared<T>, place: usize) -> Self {
+    /// Returns the promise that a ledger has in this place.
+    pub(super) fn in_ledger(ledger: SharedLedger<T>, place: usize) -> Self {
         Self { ledger, place }
     }
 }
@@ -293,7 +293,7 @@ impl<T: Clone + Send + 'static> Future for Promise<T> {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         match lock(&self.ledger).waiting(self.place) {
-            Err(outcome) => Poll::Ready(shown(outcome)),
+            Err(outcome) => Poll::Ready(cloned(outcome)),
             Ok(Waiting { wakers, .. }) => {
                 if !wakers.iter().any(|known| known.will_wake(context.waker())) {
                     wakers.push(context.waker().clone());

@@ -1,0 +1,11 @@
+//! [`default_for`]: which placement holds where nobody has chosen one.
+
+use super::ShardFunc;
+use super::crc16::Crc16Slots;
+use super::crc32::Crc32Partition;
+use crate::topology::Topology;
+
+/// Returns the placement where nobody has chosen one: by hash slots where shards own some, else as rb places keys.
+pub(crate) fn default_for(topology: &Topology) -> &'static dyn ShardFunc {
+    if topology.has_slots() { &Crc16Slots } else { &Crc32Partition }
+}
