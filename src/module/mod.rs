@@ -16,6 +16,7 @@ mod local;
 mod peer;
 mod proxy;
 mod request;
+mod secrets;
 #[allow(unsafe_code, reason = "the one folder that speaks to the server")]
 mod server;
 mod setup;

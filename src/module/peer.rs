@@ -20,6 +20,7 @@ use super::acl::CallersRights;
 use super::commands::spec::{self, Arg, ArgKind, Call, Spec};
 use super::local::link::LocalLink;
 use super::request::running::Work;
+use super::secrets;
 use super::server::context::Ctx;
 use super::state;
 use crate::engine::{Gate, check_fit};
@@ -73,10 +74,16 @@ fn share(call: &Call<'_>, request: &[u8]) -> Result<Work, String> {
     if call.ctx.flags().deny_blocking() {
         return Err("not in MULTI, scripts and calls from other modules".into());
     }
-    let request = ReduceRequest::decode(request).map_err(|malformed| malformed.to_string())?;
+    let request = ReduceRequest::decode(request).map_err(|malformed| {
+        call.ctx.redact(1);
+        malformed.to_string()
+    })?;
+    let commands = request.commands();
+    if secrets::may_be_in(&commands) {
+        call.ctx.redact(1);
+    }
     let combine = state::reducer(request.reducer)
         .ok_or_else(|| format!("this node has no reducer '{}'", request.reducer.escape_debug()))?;
-    let commands = request.commands();
     check_fit(&commands).map_err(|unfit| unfit.to_string())?;
     let time_left = Duration::from_millis(request.time_left);
     let budget = Arc::new(Budget::new(usize::try_from(request.reply_bytes).unwrap_or(usize::MAX)));

@@ -8,4 +8,5 @@ mod callers;
 mod credentials;
 mod inner;
 mod paths;
+mod secrets;
 mod users;

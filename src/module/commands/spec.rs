@@ -10,6 +10,7 @@ use crate::module::last_commands;
 use crate::module::request::caller;
 use crate::module::request::reply::ReplyWriter;
 use crate::module::request::running::{self, GoesOn, Work};
+use crate::module::secrets;
 use crate::module::server::argv::Argv;
 pub(in crate::module) use crate::module::server::command::{Arg, ArgKind};
 use crate::module::server::command::{CommandDocs, RegisteredCommand};
@@ -133,8 +134,9 @@ where
 /// Begins a command and serves its client.
 pub(in crate::module) fn serve(run: Begin, ctx: Ctx<'_>, argv: Argv<'_>) {
     let begun = catch_unwind(AssertUnwindSafe(|| {
-        let argv = argv.without_name();
+        let (name, argv) = (argv.name(), argv.without_name());
         let call = Call { ctx, args: argv.bytes(), argv };
+        secrets::hide(ctx, name, &call.args);
         main_thread::enter(ctx, || run(&call))
     }));
     let refuse = |error| ReplyWriter { to: ctx.reply_to(), is_resp3: false }.send(&Err(error));

@@ -41,6 +41,7 @@ pub(crate) fn missing() -> Option<&'static str> {
         RedisModule_SetDisconnectCallback,
         RedisModule_GetDetachedThreadSafeContext,
         RedisModule_ReplyWithMap,
+        RedisModule_RedactClientCommandArgument,
     )
     .map(|(name, _)| name)
 }

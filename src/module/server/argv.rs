@@ -22,6 +22,12 @@ impl<'a> Argv<'a> {
         Self(unsafe { std::slice::from_raw_parts(argv, usize::try_from(argc).unwrap_or_default()) })
     }
 
+    /// Returns the name of the command.
+    pub(crate) fn name(self) -> &'a [u8] {
+        // SAFETY: invariant 3, by `new`.
+        self.0.first().map_or(&[], |&name| unsafe { string_bytes(name) })
+    }
+
     /// Returns the arguments without the name of the command.
     pub(crate) fn without_name(self) -> Self {
         Self(self.0.get(1..).unwrap_or_default())

@@ -194,6 +194,15 @@ impl<'a> Ctx<'a> {
         status == raw::REDISMODULE_OK as c_int
     }
 
+    /// Has the server leave an argument of the running command out of its logs; the name is at 0, and stays.
+    pub(crate) fn redact(self, position: usize) {
+        if let Ok(position) = c_int::try_from(position) {
+            // SAFETY: invariant 1, by `new`; the server looks whether there is such an argument, and keeps what it hides
+            // for the command.
+            unsafe { required!(RedisModule_RedactClientCommandArgument)(self.raw, position) };
+        }
+    }
+
     /// Writes a line into the server's log.
     pub(crate) fn log(self, level: &CStr, text: &str) {
         // SAFETY: invariant 1, by `new`.

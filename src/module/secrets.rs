@@ -1,0 +1,180 @@
+//! Secrets among the arguments of a command, which the server is told to leave out of `SLOWLOG`, `COMMANDLOG` and `MONITOR`.
+//!
+//! A server hides the passwords in its own commands. Within one of rmr's it sees none, so rmr has to say where they are:
+//! in the request of a client, and in the one that a node sends to another. That is told by words, before anything is read
+//! or refused, since a request that is refused stands in the logs as well. Too much is hidden rather than too little.
+
+use super::server::context::Ctx;
+use crate::command::CommandSet;
+
+/// Settings with a secret for their value, whatever stands before them.
+const SETTINGS: [&[u8]; 9] = [
+    b"masterauth",
+    b"masteruser",
+    b"primaryauth",
+    b"primaryuser",
+    b"requirepass",
+    b"tls-key-file-pass",
+    b"tls-client-key-file-pass",
+    b"rmr.password",
+    b"rmr.nodes",
+];
+
+/// What the names of other settings with secrets have in them.
+const PARTS_OF_SETTINGS: [&[u8]; 3] = [b"pass", b"auth", b"secret"];
+
+/// Commands that may take secrets.
+const COMMANDS: [&[u8]; 5] = [b"acl", b"auth", b"config", b"hello", b"migrate"];
+
+/// Hides the secrets among the arguments of a command that takes others for its own, as the server has called it.
+pub(super) fn hide(ctx: Ctx<'_>, name: &[u8], args: &[&[u8]]) {
+    let positions = match () {
+        () if is(name, b"RMR.MAP") => in_map(args),
+        () if is_one_of(name, &[b"RMR.EXEC", b"RMR.EXPLAIN", b"RMR.FANOUT", b"RMR.BATCH"]) => in_words(args),
+        () => return,
+    };
+    // The server counts the name.
+    positions.into_iter().for_each(|position| ctx.redact(position + 1));
+}
+
+/// Tells whether there may be a secret in one of these commands.
+pub(super) fn may_be_in(commands: &CommandSet) -> bool {
+    let names = match commands {
+        CommandSet::Each(_) => commands.len(),
+        CommandSet::PerKey(_) => commands.len().min(1),
+    };
+    (0..names).any(|place| is_one_of(commands.at(place).name(), &COMMANDS))
+}
+
+/// Returns the positions of the arguments of a map that are or may be secrets. Any key may be one, and any word of the
+/// command may stand among the keys.
+fn in_map(args: &[&[u8]]) -> Vec<usize> {
+    let Some(keys) = keys_of_map(args) else { return in_words(args) };
+    let may_be_here = is_one_of(args[keys.end], &COMMANDS) || !in_words(&args[keys.end..]).is_empty();
+    if may_be_here { (keys.start..args.len()).collect() } else { Vec::new() }
+}
+
+/// Returns where the keys of a map stand, if a command stands behind them.
+fn keys_of_map(args: &[&[u8]]) -> Option<std::ops::Range<usize>> {
+    let mut at = 0;
+    while let Some(option) = args.get(at) {
+        match () {
+            () if is(option, b"TIMEOUT") => at += 2,
+            () if is(option, b"PARTIAL") => at += 1,
+            () => break,
+        }
+    }
+    // The reducer, and how many keys follow.
+    let count: usize = std::str::from_utf8(args.get(at + 1)?).ok()?.parse().ok()?;
+    let end = (at + 2).checked_add(count)?;
+    (end < args.len()).then_some(at + 2..end)
+}
+
+/// Returns the positions of secrets behind the words that tell of them.
+fn in_words(words: &[&[u8]]) -> Vec<usize> {
+    let mut hidden = Vec::new();
+    let (mut sets, mut migrates, mut greets) = (false, false, false);
+    for (at, &word) in words.iter().enumerate() {
+        let left = words.len() - at - 1;
+        let is_behind = |position: usize, known: &[u8]| words.get(position).is_some_and(|word| is(word, known));
+        let count = match word {
+            _ if is(word, b"SETUSER") => left,
+            _ if is(word, b"AUTH2") => 2,
+            _ if is(word, b"AUTH") && migrates => 1,
+            // A command by itself, one of a batch by its count of words, an option with more of them behind it.
+            _ if is(word, b"AUTH")
+                && (greets
+                    || left <= 2
+                    || is_behind(at + 2, b"KEYS")
+                    || (at > 0 && matches!(words[at - 1], b"2" | b"3"))) =>
+            {
+                2
+            }
+            _ if is_one_of(word, &SETTINGS) || (sets && is_named_like_a_secret(word)) => 1,
+            _ => 0,
+        };
+        hidden.extend((at + 1..=at + count).take(left));
+        sets |= is(word, b"CONFIG") && is_behind(at + 1, b"SET");
+        migrates |= is(word, b"MIGRATE");
+        greets |= is(word, b"HELLO");
+    }
+    hidden
+}
+
+fn is(word: &[u8], known: &[u8]) -> bool {
+    word.eq_ignore_ascii_case(known)
+}
+
+fn is_one_of(word: &[u8], known: &[&[u8]]) -> bool {
+    known.iter().any(|known| is(word, known))
+}
+
+fn is_named_like_a_secret(setting: &[u8]) -> bool {
+    let has = |part: &[u8]| setting.windows(part.len()).any(|window| is(window, part));
+    PARTS_OF_SETTINGS.iter().any(|part| has(part))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The words of a line that are not hidden.
+    fn shown(line: &str) -> String {
+        let args: Vec<&[u8]> = line.split(' ').skip(1).map(str::as_bytes).collect();
+        let hidden = if line.starts_with("RMR.MAP") { in_map(&args) } else { in_words(&args) };
+        let mark = |(at, word)| if at > 0 && hidden.contains(&(at - 1)) { "*" } else { word };
+        line.split(' ').enumerate().map(mark).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn secrets_are_hidden_wherever_they_stand() {
+        for (line, expected) in [
+            ("RMR.EXEC CONFIG SET masterauth s", "RMR.EXEC CONFIG SET masterauth *"),
+            ("RMR.EXEC -- config set hz 10 RequirePass s", "RMR.EXEC -- config set hz 10 RequirePass *"),
+            (
+                "RMR.EXEC CONFIG SET mymod.secret-key s maxmemory 0",
+                "RMR.EXEC CONFIG SET mymod.secret-key * maxmemory 0",
+            ),
+            ("RMR.EXEC renamed SET masterauth s", "RMR.EXEC renamed SET masterauth *"),
+            ("RMR.FANOUT ON ALL ACL SETUSER u on >s", "RMR.FANOUT ON ALL ACL SETUSER * * *"),
+            ("RMR.EXEC MIGRATE h 1 k 0 9 AUTH s", "RMR.EXEC MIGRATE h 1 k 0 9 AUTH *"),
+            ("RMR.EXEC MIGRATE h 1 '' 0 9 AUTH s KEYS a b", "RMR.EXEC MIGRATE h 1 '' 0 9 AUTH * KEYS a b"),
+            ("RMR.EXEC MIGRATE h 1 '' 0 9 AUTH2 u s KEYS a", "RMR.EXEC MIGRATE h 1 '' 0 9 AUTH2 * * KEYS a"),
+            ("RMR.EXEC moved h 1 '' 0 9 AUTH s KEYS a b", "RMR.EXEC moved h 1 '' 0 9 AUTH * * a b"),
+            ("RMR.EXEC AUTH s", "RMR.EXEC AUTH *"),
+            ("RMR.EXPLAIN AUTH u s", "RMR.EXPLAIN AUTH * *"),
+            ("RMR.EXEC HELLO 3 AUTH u s SETNAME n", "RMR.EXEC HELLO 3 AUTH * * SETNAME n"),
+            ("RMR.BATCH a 2 2 AUTH s 2 GET a b 1 2 GET b", "RMR.BATCH a 2 2 AUTH * * GET a b 1 2 GET b"),
+            ("RMR.BATCH a 2 4 CONFIG SET masterauth s 2 GET a", "RMR.BATCH a 2 4 CONFIG SET masterauth * 2 GET a"),
+            ("RMR.MAP TIMEOUT 9 LIST 2 a s CONFIG SET x {}", "RMR.MAP TIMEOUT 9 LIST 2 * * * * * *"),
+            ("RMR.MAP LIST 1 SETUSER ACL {} u >s", "RMR.MAP LIST 1 * * * * *"),
+        ] {
+            assert_eq!(shown(line), expected);
+        }
+    }
+
+    #[test]
+    fn all_else_is_shown() {
+        for line in [
+            "RMR.EXEC CONFIG SET maxmemory 0",
+            "RMR.EXEC CONFIG GET requirepass",
+            "RMR.EXEC SET auth:1 value",
+            "RMR.EXEC GET AUTH",
+            "RMR.MAP SUM 4 acl auth s config GET",
+            "RMR.MAP LIST 9 too few",
+            "RMR.FANOUT REDUCE SUM DBSIZE",
+            "RMR.EXEC",
+        ] {
+            assert_eq!(shown(line), line);
+        }
+    }
+
+    #[test]
+    fn commands_of_a_share_are_known_by_their_names() {
+        use crate::command::{Command, PerKey};
+        assert!(may_be_in(&CommandSet::from(vec![Command::new("GET"), Command::new("config")])));
+        assert!(may_be_in(&CommandSet::from(PerKey::new(Command::new("ACL"), ["a", "b"]))));
+        assert!(!may_be_in(&CommandSet::from(PerKey::new(Command::new("GET"), ["acl", "b"]))));
+        assert!(!may_be_in(&CommandSet::from(PerKey::new(Command::new("ACL"), [""; 0]))));
+    }
+}
