@@ -160,7 +160,11 @@ async fn whoever_finds_the_way_alone_is_told_all_and_nothing_is_sent_twice() {
     assert!(matches!(ask(moved(2)).await, Said::Moved(Some(to)) if to.id == second.id));
     assert!(matches!(ask(error("ASK 5061 10.0.0.1:9")).await, Said::Ask(None)));
     assert!(matches!(ask(error(TRYAGAIN)).await, Said::NotNow(Error::Shard { .. })));
+    assert!(matches!(
+        ask(error("LOADING Redis is loading the dataset in memory")).await,
+        Said::NotNow(Error::Shard { .. })
+    ));
     assert!(matches!(ask(lost()).await, Said::NotNow(Error::Node { .. })));
     assert!(matches!(ask(error("ERR no")).await, Said::Failed(_)));
-    assert_eq!((fake.node(1).sent().len(), fake.node(2).sent().len()), (6, 0));
+    assert_eq!((fake.node(1).sent().len(), fake.node(2).sent().len()), (7, 0));
 }
