@@ -8,7 +8,10 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use rmr::{Address, BoxFuture, Command, Engine, Error, Node, NodeProvider, Replies, ShardFunc, Step, Topology, Total};
+use rmr::reduce::Total;
+use rmr::shard::ShardFunc;
+use rmr::topology::{BoxFuture, Node, NodeProvider, Topology};
+use rmr::{Address, Command, Engine, Error, Replies, Step};
 
 /// Who is there: the servers that the command line names.
 struct CommandLine(Vec<Address>);

@@ -7,7 +7,8 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use rmr::{Action, Client, Command, Engine, Error, Promise, Script, StaticList};
+use rmr::client::{Action, Promise, Script};
+use rmr::{Client, Command, Engine, Error, StaticList};
 
 #[tokio::main]
 async fn main() -> ExitCode {

@@ -9,7 +9,8 @@
 #![expect(missing_docs, reason = "redis_module! makes the module's entry points")]
 
 use redis_module::{Context, RedisError, RedisResult, RedisString, Status, redis_module};
-use rmr::{Command, ModuleAlloc, Replies, Setup, Step, Total, unregister};
+use rmr::reduce::Total;
+use rmr::{Command, ModuleAlloc, Replies, Setup, Step, unregister};
 
 fn sum(ctx: &Context, args: Vec<RedisString>) -> RedisResult {
     if args.len() < 2 {

@@ -12,6 +12,7 @@ use crate::peer::{ReduceAnswer, ReduceRequest, Reduction};
 use crate::reduce::Builtin;
 
 /// Reads bytes as the request and as the answer of an inner command: whatever they are, they do no harm.
+#[cfg_attr(not(fuzzing), expect(unreachable_pub, reason = "only the fuzzer reaches it from outside"))]
 pub fn fuzz_inner(bytes: &[u8]) {
     if let Ok(request) = ReduceRequest::decode(bytes) {
         let (commands, places) = (request.commands().len(), request.places().len());

@@ -26,7 +26,7 @@ impl From<Value> for Reply {
                 let name = format.to_string();
                 Self::Verbatim { format: name.as_bytes().try_into().unwrap_or(*b"txt"), text: text.into() }
             }
-            Value::BigNumber(number) => Self::BigNumber((&number).digits()),
+            Value::BigNumber(number) => Self::BigNumber(number.digits()),
             Value::ServerError(error) => {
                 let (code, details) = (error.code(), error.details());
                 Self::Error(details.map_or_else(|| code.to_owned(), |details| format!("{code} {details}")).into())

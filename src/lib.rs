@@ -50,7 +50,9 @@
 //! says which of them a key belongs to. [`Crc32Partition`] and [`Ketama::like_rb`] share a data set with the Python library rb.
 //!
 //! ```no_run
-//! use rmr::{Command, Engine, Ketama, StaticList, Targets};
+//! use rmr::{Command, Engine, StaticList};
+//! use rmr::engine::Targets;
+//! use rmr::shard::Ketama;
 //!
 //! # async fn run() -> Result<(), rmr::Error> {
 //! let hosts = StaticList::parse("*=redis://:secret@10.0.0.1 :6379/0 :6379/1 :6380/0 unix:///run/redis.sock")?;
@@ -104,18 +106,26 @@
 //! - `topology`: who is there and who holds what
 //! - `describe`: what the server says about its commands
 //! - `resp`: the wire format
-//! - `command`, `reply`, `combine`, `error`: the words everything is said in
+//! - `command`, `reply`, `number`, `convert`, `combine`, `error`: the words everything is said in
+//! - `interop`: replies and commands as those of the crate `redis`
 //! - `words`: enums that are words of a text
+//!
+//! [`Crc32Partition`]: shard::Crc32Partition
+//! [`Ketama::like_rb`]: shard::Ketama::like_rb
+//! [`NodeProvider`]: topology::NodeProvider
+//! [`Promise`]: client::Promise
+//! [`ShardFunc`]: shard::ShardFunc
 
 #![deny(unsafe_code)]
+#![warn(unnameable_types, unreachable_pub)]
 
-mod client;
+pub mod client;
 mod combine;
-mod command;
+pub mod command;
 mod convert;
 mod describe;
-mod engine;
-mod error;
+pub mod engine;
+pub mod error;
 #[cfg(any(test, fuzzing))]
 mod fuzz;
 #[cfg(all(doc, not(doctest)))]
@@ -128,45 +138,32 @@ pub mod from_rb {}
 mod exec;
 #[cfg(feature = "redis")]
 mod interop;
-mod link;
+pub mod link;
 #[cfg(feature = "module")]
 mod module;
 mod number;
 mod peer;
 mod printable;
-mod reduce;
+pub mod reduce;
 mod reply;
 pub mod resp;
-mod shard;
+pub mod shard;
 #[cfg(feature = "testing")]
 pub mod testing;
-mod topology;
+pub mod topology;
 mod words;
 
-pub use client::{Action, ByHost, Client, Mapping, Promise, Script, ScriptCall};
+pub use client::Client;
 pub use combine::Combine;
-pub use command::{Argument, Command, CommandFlags, CommandRef, CommandSet, PerKey};
+pub use command::Command;
 pub use convert::FromReply;
-pub use engine::{
-    Builder, Engine, ErrorCounts, FanOut, Gate, Histogram, Map, Options, Reducer, Replies, Request, RequestBuilder,
-    ShardReply, Stats, Step, Targets,
-};
-pub use error::{Cause, Error, ErrorKind};
+pub use engine::{Engine, Reducer, Replies, Step};
+pub use error::Error;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub use fuzz::fuzz_inner;
-pub use link::{
-    Batch, Budget, CredentialSource, Credentials, Delivery, Failure, Link, LinkOptions, LinkState, LinkStats, Mode,
-    Protocol, TlsSource,
-};
 #[cfg(feature = "module")]
 pub use module::{ModuleAlloc, Setup, fan_out, load, map, register, run, unregister};
 pub use number::Number;
-pub use peer::{ReducedShare, Reduction};
-pub use reduce::{Builtin, Total};
 pub use reply::Reply;
-pub use shard::{Crc16Slots, Crc32Partition, Ketama, Rendezvous, ShardFunc};
-pub use topology::{
-    Address, AskCluster, BoxFuture, ClusterAnswer, Host, Node, NodeProvider, RedisCluster, Role, SLOT_COUNT, Shard,
-    Single, SlotRange, SlotRanges, StaticList, TlsFiles, Topology, key_slot,
-};
+pub use topology::{Address, RedisCluster, StaticList};

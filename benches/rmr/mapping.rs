@@ -8,8 +8,9 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command as Program, Stdio};
 use std::time::{Duration, Instant};
 
+use rmr::client::Promise;
 use rmr::testing::Servers;
-use rmr::{Client, Command, Promise};
+use rmr::{Client, Command};
 
 use crate::Failure;
 use crate::common::{Server, Wire, target_dir};

@@ -11,6 +11,7 @@ use crate::reply::Reply;
 
 /// One of a list: a command, or the call of a script.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub enum Action {
     /// A command.
     Command(Command),
@@ -42,7 +43,8 @@ impl Client {
     /// # #[tokio::main] async fn main() -> Result<(), rmr::Error> {
     /// # let servers = rmr::testing::Servers::start(2);
     /// # let client = servers.client();
-    /// use rmr::{Action, Command, Script};
+    /// use rmr::Command;
+    /// use rmr::client::{Action, Script};
     ///
     /// let double = Script::new("return redis.call('GET', KEYS[1]) * ARGV[1]");
     /// let results = client

@@ -9,7 +9,7 @@ use crate::command::Command;
 /// A Lua script. Cheap to clone.
 ///
 /// ```
-/// use rmr::Script;
+/// use rmr::client::Script;
 ///
 /// let script = Script::new("return {KEYS, ARGV}");
 /// assert_eq!(script.sha1(), "25798f6e367278f6dedc9713a90c526c253106f3");

@@ -11,6 +11,7 @@ use crate::resp::{Arguments, push_array_header, push_bulk, push_bulk_header};
 
 /// The commands of one request.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub enum CommandSet {
     /// Any commands.
     Each(Vec<Command>),
@@ -119,6 +120,7 @@ impl CommandSet {
 
 /// What is said of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct CommandFlags {
     /// It changes nothing.
     pub is_read_only: bool,
@@ -141,7 +143,8 @@ impl From<PerKey> for CommandSet {
 /// One command for each of many keys, which is what each is routed by.
 ///
 /// ```
-/// use rmr::{Command, PerKey};
+/// use rmr::Command;
+/// use rmr::command::PerKey;
 ///
 /// let prices = PerKey::new(Command::new("HGET"), ["cart:1", "cart:2"]).arg("price");
 /// assert_eq!(prices.len(), 2);
@@ -270,6 +273,7 @@ impl fmt::Debug for PerKey {
 
 /// One of the commands of a request, wherever it is kept.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub enum CommandRef<'a> {
     /// By itself.
     Whole(&'a Command),

@@ -101,7 +101,8 @@ impl Engine {
     /// Sends one command for each of many keys, as [`map`](Self::map) would, with less work for each key.
     ///
     /// ```no_run
-    /// # use rmr::{Command, Engine, Error, PerKey};
+    /// # use rmr::{Command, Engine, Error};
+    /// # use rmr::command::PerKey;
     /// # async fn run(engine: Engine) -> Result<(), Error> {
     /// let prices = engine.map_keys(PerKey::new(Command::new("HGET"), ["cart:1", "cart:2"]).arg("price")).await?;
     /// # Ok(())

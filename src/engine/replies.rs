@@ -9,6 +9,7 @@ use crate::topology::Node;
 
 /// What one node answered to one command, or why it did not.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct ShardReply {
     /// The node that answered, or should have.
     pub node: Arc<Node>,

@@ -7,6 +7,7 @@ use crate::error::Error;
 
 /// The figures of an engine since it was built.
 #[derive(Debug, Default)]
+#[non_exhaustive]
 pub struct Stats {
     /// Maps and fan-outs begun.
     pub requests: AtomicU64,
@@ -40,6 +41,7 @@ pub struct Stats {
 
 /// Failed requests by kind of error.
 #[derive(Debug, Default)]
+#[non_exhaustive]
 pub struct ErrorCounts {
     /// `RMRTIMEOUT`
     pub timeout: AtomicU64,

@@ -35,6 +35,7 @@ where
 }
 
 /// What a reducer wants next.
+#[non_exhaustive]
 pub enum Step {
     /// Answer the request.
     Reply(Reply),

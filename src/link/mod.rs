@@ -52,11 +52,12 @@ mod tls;
 #[cfg_attr(not(feature = "module"), allow(dead_code, reason = "only a server has an event loop"))]
 mod watch;
 
+pub use crate::peer::{ReducedShare, Reduction};
 pub use batch::{Batch, Delivery, Failure, Mode};
 pub use budget::Budget;
 pub use handshake::{CredentialSource, Credentials};
 pub use options::LinkOptions;
-pub use pool::Links;
+pub(crate) use pool::Links;
 pub use stats::{LinkState, LinkStats};
 pub use tls::TlsSource;
 pub(crate) use watch::{Watcher, leave_event_loop_if_long};
@@ -73,7 +74,7 @@ use crate::topology::BoxFuture;
 
 /// The prefix of the error with which the link to the node that we live in hands a command back, to be sent over a
 /// socket: only there does the node say where the key has gone (`MOVED`, `ASK`).
-pub const NOT_IN_PROCESS: &[u8] = b"RMRNOTINPROCESS";
+pub(crate) const NOT_IN_PROCESS: &[u8] = b"RMRNOTINPROCESS";
 
 /// One node, ready to be sent to.
 pub trait Link: Send + Sync {

@@ -10,7 +10,8 @@ use super::tls::TlsSource;
 /// ```
 /// use std::time::Duration;
 ///
-/// use rmr::{Credentials, Engine, LinkOptions, StaticList};
+/// use rmr::{Engine, StaticList};
+/// use rmr::link::{Credentials, LinkOptions};
 ///
 /// let links = LinkOptions::new()
 ///     .connect_timeout(Duration::from_millis(300))

@@ -12,7 +12,7 @@ use crate::resp::Protocol;
 use crate::topology::{Address, Endpoint};
 
 /// The links of an engine.
-pub struct Links {
+pub(crate) struct Links {
     options: Arc<LinkOptions>,
     /// Who tells what has come; the runtime without.
     watcher: Option<Arc<dyn Watcher>>,
@@ -26,7 +26,7 @@ impl Links {
     }
 
     /// The link to this endpoint; made if there is none. Must be called within a tokio runtime.
-    pub fn get(&self, endpoint: Endpoint) -> Arc<dyn Link> {
+    pub(crate) fn get(&self, endpoint: Endpoint) -> Arc<dyn Link> {
         let mut links = self.by_endpoint.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(link) = links.get(&endpoint) {
             return link.clone();
@@ -42,12 +42,12 @@ impl Links {
     }
 
     /// Lets go of the links to all other endpoints. What is in flight on them is still answered.
-    pub fn retain(&self, is_known: impl Fn(&Endpoint) -> bool) {
+    pub(crate) fn retain(&self, is_known: impl Fn(&Endpoint) -> bool) {
         self.by_endpoint.lock().unwrap_or_else(PoisonError::into_inner).retain(|endpoint, _| is_known(endpoint));
     }
 
     /// The addresses that there are links to.
-    pub fn addresses(&self) -> Vec<Address> {
+    pub(crate) fn addresses(&self) -> Vec<Address> {
         self.by_endpoint
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

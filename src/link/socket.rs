@@ -24,7 +24,7 @@ use crate::resp::Protocol;
 use crate::topology::{BoxFuture, Endpoint};
 
 /// A link over TCP or TLS, with one connection for each protocol that is asked for.
-pub struct SocketLink {
+pub(crate) struct SocketLink {
     resp2: Arc<Channel>,
     resp3: Arc<Channel>,
     inner: Arc<Offer>,
@@ -33,7 +33,7 @@ pub struct SocketLink {
 
 impl SocketLink {
     /// A link to this endpoint. Nothing is dialled before something is sent. Must be called within a tokio runtime.
-    pub fn new(endpoint: Endpoint, options: Arc<LinkOptions>, watcher: Option<Arc<dyn Watcher>>) -> Self {
+    pub(crate) fn new(endpoint: Endpoint, options: Arc<LinkOptions>, watcher: Option<Arc<dyn Watcher>>) -> Self {
         let stats = Arc::new(LinkStats::default());
         let inner = Arc::new(Offer::new(options.clone()));
         let channel = |protocol| {

@@ -22,7 +22,8 @@ use crate::topology::{Address, BoxFuture, NodeProvider, RedisCluster, Single, St
 /// How a module's engine is built. All that is left out is as in `librmr.so` with its default configuration.
 ///
 /// ```no_run
-/// use rmr::{Crc32Partition, Setup, StaticList};
+/// use rmr::{Setup, StaticList};
+/// use rmr::shard::Crc32Partition;
 ///
 /// # fn setup() -> Result<Setup, rmr::Error> {
 /// let nodes = StaticList::parse("10.0.0.1:6379 10.0.0.2:6379")?;

@@ -16,12 +16,13 @@ use crate::reply::Reply;
 /// A reducer that is known by a name.
 ///
 /// ```
-/// use rmr::Builtin;
+/// use rmr::reduce::Builtin;
 ///
 /// assert_eq!(Builtin::named(b"avg"), Some(Builtin::Avg));
 /// assert_eq!(Builtin::named(b"median"), None);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Builtin {
     /// All replies, in order.
     List,

@@ -13,8 +13,8 @@ mod total;
 #[cfg(feature = "module")]
 use std::sync::Arc;
 
-pub use builtin::Builtin;
 pub(crate) use builtin::in_place;
+pub use builtin::{Builtin, BuiltinPartial};
 #[cfg(feature = "module")]
 pub(crate) use sum_of_numbers::SumOfNumbers;
 pub use total::Total;

@@ -18,12 +18,12 @@ use crate::reply::Reply;
 const DEEPEST: usize = 128;
 
 /// What an element of a reply costs in memory, besides the bytes of its text.
-pub const ELEMENT_COST: usize = size_of::<Reply>();
+pub(crate) const ELEMENT_COST: usize = size_of::<Reply>();
 
 /// The bytes are not RESP: the connection cannot be used any more.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the peer does not speak RESP: {0}")]
-pub struct ProtocolError(&'static str);
+pub(crate) struct ProtocolError(&'static str);
 
 impl ProtocolError {
     pub(crate) const UNASKED: Self = Self("it sent a reply that nobody had asked for");
@@ -31,7 +31,7 @@ impl ProtocolError {
 
 /// Finds the ends of replies in a stream of bytes.
 #[derive(Debug, Default)]
-pub struct Scanner {
+pub(crate) struct Scanner {
     /// How far the bytes have been looked at.
     at: usize,
     /// Bytes of a string's body that are still to be passed, its line end included.
@@ -44,7 +44,7 @@ pub struct Scanner {
 
 impl Scanner {
     /// Looks at the bytes not seen before. `true` when a reply ends at [`position`](Self::position).
-    pub fn scan(&mut self, bytes: &[u8]) -> Result<bool, ProtocolError> {
+    pub(crate) fn scan(&mut self, bytes: &[u8]) -> Result<bool, ProtocolError> {
         loop {
             if self.body > 0 {
                 let passed = self.body.min(bytes.len() - self.at);
@@ -69,32 +69,32 @@ impl Scanner {
     }
 
     /// How far the bytes have been looked at.
-    pub fn position(&self) -> usize {
+    pub(crate) fn position(&self) -> usize {
         self.at
     }
 
     /// What the reply will cost in memory, as far as it is known: announced strings count in full.
-    pub fn cost(&self) -> usize {
+    pub(crate) fn cost(&self) -> usize {
         self.cost
     }
 
     /// How many bytes must still come at least.
-    pub fn missing(&self) -> usize {
+    pub(crate) fn missing(&self) -> usize {
         self.body
     }
 
     /// Forgets the bytes looked at, because they are thrown away.
-    pub fn forget(&mut self) -> usize {
+    pub(crate) fn forget(&mut self) -> usize {
         std::mem::take(&mut self.at)
     }
 
     /// Forgets the first of the bytes looked at.
-    pub fn forget_first(&mut self, bytes: usize) {
+    pub(crate) fn forget_first(&mut self, bytes: usize) {
         self.at -= bytes;
     }
 
     /// Gets ready for the next reply, which begins at the current position.
-    pub fn next_reply(&mut self) {
+    pub(crate) fn next_reply(&mut self) {
         self.cost = 0;
     }
 
@@ -166,7 +166,7 @@ fn length(digits: &[u8]) -> Result<Option<usize>, ProtocolError> {
 ///
 /// # Errors
 /// If they are no reply, or none that is whole.
-pub fn decode_whole(bytes: &Bytes) -> Result<Reply, ProtocolError> {
+pub(crate) fn decode_whole(bytes: &Bytes) -> Result<Reply, ProtocolError> {
     match Scanner::default().scan(bytes)? {
         true => decode(bytes, &mut 0),
         false => Err(ProtocolError("a reply that ends too soon")),
@@ -174,7 +174,7 @@ pub fn decode_whole(bytes: &Bytes) -> Result<Reply, ProtocolError> {
 }
 
 /// Builds the reply that starts at `*at` in bytes that a [`Scanner`] has found whole; moves `*at` behind it.
-pub fn decode(bytes: &Bytes, at: &mut usize) -> Result<Reply, ProtocolError> {
+pub(crate) fn decode(bytes: &Bytes, at: &mut usize) -> Result<Reply, ProtocolError> {
     let mut reader = Reader { bytes, at: *at, too_deep: false };
     let reply = reader.reply(0);
     *at = reader.at;

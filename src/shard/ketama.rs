@@ -27,7 +27,9 @@ const DIGESTS_A_HOST: u32 = 40;
 /// the MD5 is the most, with 128 hosts as with 3.
 ///
 /// ```
-/// use rmr::{Host, Ketama, ShardFunc, StaticList};
+/// use rmr::StaticList;
+/// use rmr::shard::{Ketama, ShardFunc};
+/// use rmr::topology::Host;
 ///
 /// # async fn run() -> Result<(), rmr::Error> {
 /// let hosts = StaticList::new([0, 1, 2].map(|db| Host::new("localhost", 6379).db(db)))?;

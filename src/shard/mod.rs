@@ -56,7 +56,9 @@ use crate::topology::{Node, Topology};
 ///
 /// ```
 /// use std::sync::Arc;
-/// use rmr::{Command, Error, Node, ShardFunc, Topology};
+/// use rmr::{Command, Error};
+/// use rmr::shard::ShardFunc;
+/// use rmr::topology::{Node, Topology};
 ///
 /// /// Everything goes to the first node.
 /// struct First;

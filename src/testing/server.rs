@@ -3,15 +3,14 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::fs::{self, OpenOptions};
-use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Command as Program;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use redis::{ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo, RedisResult};
 
 use super::ports::{BUS_OFFSET, free_port};
 use super::process::Process;
@@ -21,7 +20,6 @@ use crate::command::Command;
 use crate::error::Error;
 use crate::reply::Reply;
 use crate::resp::ServerErrorKind;
-use crate::resp::{Scanner, decode};
 use crate::topology::Address;
 
 /// How many ports are tried before a start is given up.
@@ -150,6 +148,7 @@ impl ServerBuilder {
 
 /// Why a server did not start.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum StartError {
     /// Somebody else took the port after it was found free.
     PortTaken,
@@ -289,17 +288,25 @@ impl Server {
         }
     }
 
-    /// Says these commands on a new connection, and reads their replies.
-    fn converse(&self, commands: &[Command], patience: Duration) -> io::Result<Vec<Reply>> {
-        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(patience))?;
-        let greeting = self.password.as_ref().map(|password| Command::new("AUTH").arg(password));
-        let mut wire = Vec::new();
-        greeting.iter().chain(commands).for_each(|command| command.write_to(&mut wire));
-        stream.write_all(&wire)?;
-        let mut replies = read_replies(&mut stream, commands.len() + greeting.iter().len())?;
-        Ok(replies.split_off(greeting.iter().len()))
+    /// Sends commands over a new connection and returns their replies.
+    fn converse(&self, commands: &[Command], patience: Duration) -> RedisResult<Vec<Reply>> {
+        // Nothing but the commands: tests count what a server is asked.
+        let settings = RedisConnectionInfo::default().set_skip_set_lib_name();
+        let settings = match &self.password {
+            Some(password) => settings.set_password(password),
+            None => settings,
+        };
+        let address = ConnectionAddr::Tcp(Ipv4Addr::LOCALHOST.to_string(), self.port).into_connection_info()?;
+        let client = redis::Client::open(address.set_redis_settings(settings))?;
+        let mut connection = client.get_connection_with_timeout(patience)?;
+        connection.set_read_timeout(Some(patience))?;
+        let send = |command: &Command| {
+            let mut wire = Vec::new();
+            command.write_to(&mut wire);
+            connection.send_packed_command(&wire)?;
+            connection.recv_response().map(Reply::from)
+        };
+        commands.iter().map(send).collect()
     }
 
     /// Starts the process of a server that was [prepared](ServerBuilder::prepare), or killed.
@@ -361,27 +368,6 @@ impl Drop for Server {
             eprintln!("--- log of {}\n{}", self.address(), tail.join("\n"));
         }
     }
-}
-
-/// Reads so many replies.
-fn read_replies(stream: &mut TcpStream, count: usize) -> io::Result<Vec<Reply>> {
-    let broken = |error| io::Error::new(io::ErrorKind::InvalidData, error);
-    let (mut received, mut chunk) = (BytesMut::new(), [0; 4096]);
-    let (mut scanner, mut replies) = (Scanner::default(), Vec::with_capacity(count));
-    while replies.len() < count {
-        while replies.len() < count && scanner.scan(&received).map_err(broken)? {
-            let whole: Bytes = received.split_to(scanner.position()).freeze();
-            scanner = Scanner::default();
-            replies.push(decode(&whole, &mut 0).map_err(broken)?);
-        }
-        if replies.len() < count {
-            match stream.read(&mut chunk)? {
-                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                length => received.extend_from_slice(&chunk[..length]),
-            }
-        }
-    }
-    Ok(replies)
 }
 
 /// The log of a server which runs in `dir`.

@@ -6,6 +6,7 @@ use crate::error::Error;
 
 /// Where a server listens: a TCP port, or a socket of the file system.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum Address {
     /// Over TCP, with or without TLS.
     Tcp {

@@ -11,6 +11,7 @@ use crate::error::Error;
 
 /// The files that a TLS connection needs, in PEM, named as in `redis.conf`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct TlsFiles {
     /// `tls-ca-cert-file`: the authorities that sign nodes' certificates.
     pub ca_file: Option<PathBuf>,
@@ -25,7 +26,8 @@ pub struct TlsFiles {
 /// One host of a [`StaticList`](crate::StaticList): a database of a plain server.
 ///
 /// ```
-/// use rmr::{Host, StaticList};
+/// use rmr::StaticList;
+/// use rmr::topology::Host;
 ///
 /// let hosts = [0, 1].map(|db| Host::new("10.0.0.1", 6379).db(db).password("secret"));
 /// let list = StaticList::new(hosts.into_iter().chain([Host::unix("/run/redis.sock")]))?;

@@ -6,8 +6,8 @@ use super::slots::SLOT_COUNT;
 /// Returns the slot of a key. With a non-empty part in braces, only that part counts.
 ///
 /// ```
-/// assert_eq!(rmr::key_slot(b"123456789"), 12739);
-/// assert_eq!(rmr::key_slot(b"{user1000}.following"), rmr::key_slot(b"user1000"));
+/// assert_eq!(rmr::topology::key_slot(b"123456789"), 12739);
+/// assert_eq!(rmr::topology::key_slot(b"{user1000}.following"), rmr::topology::key_slot(b"user1000"));
 /// ```
 pub fn key_slot(key: &[u8]) -> u16 {
     crc16::State::<crc16::XMODEM>::calculate(hash_tag(key).unwrap_or(key)) % SLOT_COUNT as u16

@@ -36,6 +36,7 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// A primary, its replicas and the slots that they hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Shard {
     /// Takes the shard's writes.
     pub primary: Arc<Node>,
@@ -43,6 +44,25 @@ pub struct Shard {
     pub replicas: Vec<Arc<Node>>,
     /// In ascending order; empty where placement knows no slots.
     pub slots: Vec<SlotRange>,
+}
+
+impl Shard {
+    /// Makes a shard of its primary, without replicas and slots.
+    pub fn new(primary: Arc<Node>) -> Self {
+        Self { primary, replicas: Vec::new(), slots: Vec::new() }
+    }
+
+    /// Names the nodes that hold copies.
+    #[must_use]
+    pub fn replicas(self, replicas: impl IntoIterator<Item = Arc<Node>>) -> Self {
+        Self { replicas: replicas.into_iter().collect(), ..self }
+    }
+
+    /// Names the slots, in ascending order.
+    #[must_use]
+    pub fn slots(self, slots: impl IntoIterator<Item = SlotRange>) -> Self {
+        Self { slots: slots.into_iter().collect(), ..self }
+    }
 }
 
 /// An immutable picture of all shards.
@@ -86,7 +106,8 @@ impl Topology {
     /// Shards of one node each, in the order given, placed by something else than slots.
     ///
     /// ```
-    /// use rmr::{Address, Topology};
+    /// use rmr::Address;
+    /// use rmr::topology::Topology;
     ///
     /// let topology = Topology::of_nodes("my list", [Address::new("10.0.0.1", 6379), Address::new("10.0.0.2", 6379)]);
     /// assert_eq!(topology.shards().len(), 2);
@@ -231,7 +252,8 @@ impl Topology {
 /// Says who is there. Implement this to bring rmr to nodes that it does not know how to find.
 ///
 /// ```
-/// use rmr::{Address, BoxFuture, Error, NodeProvider, Topology};
+/// use rmr::{Address, Error};
+/// use rmr::topology::{BoxFuture, NodeProvider, Topology};
 ///
 /// struct FromEnvironment;
 ///

@@ -8,6 +8,7 @@ use super::host::{Endpoint, Host};
 
 /// Says what a node is to its shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Role {
     /// Takes the writes.
     Primary,
@@ -27,6 +28,7 @@ impl Role {
 
 /// Describes one server.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Node {
     /// Its id in the cluster; its address where nodes have no ids.
     pub id: String,

@@ -28,11 +28,19 @@ pub trait AskCluster: Send + Sync + 'static {
 
 /// Holds what a node answered, and the host by which it was reached.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct ClusterAnswer {
     /// The reply; error replies are errors of [`AskCluster::ask`].
     pub reply: Reply,
     /// Stands in for an address that the node leaves out because it does not know its own.
     pub host: String,
+}
+
+impl ClusterAnswer {
+    /// Makes an answer of a reply and the host that stands in where the node leaves out its own.
+    pub fn new(reply: Reply, host: impl Into<String>) -> Self {
+        Self { reply, host: host.into() }
+    }
 }
 
 /// Follows a Redis Cluster.

@@ -11,7 +11,7 @@ pub type SlotRange = (u16, u16);
 /// Writes slot ranges as people do: `0-5460 10923`.
 ///
 /// ```
-/// assert_eq!(rmr::SlotRanges(&[(0, 5460), (10923, 10923)]).to_string(), "0-5460 10923");
+/// assert_eq!(rmr::topology::SlotRanges(&[(0, 5460), (10923, 10923)]).to_string(), "0-5460 10923");
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SlotRanges<'a>(pub &'a [SlotRange]);

@@ -13,7 +13,8 @@ use crate::error::Error;
 /// A clone is a handle to the same list: with one that is kept, hosts come and go while an engine uses the other.
 ///
 /// ```no_run
-/// use rmr::{Engine, Host, StaticList};
+/// use rmr::{Engine, StaticList};
+/// use rmr::topology::Host;
 ///
 /// # async fn run() -> Result<(), rmr::Error> {
 /// let list = StaticList::parse("*=redis://:secret@10.0.0.1 :6379/0 :6379/1")?;

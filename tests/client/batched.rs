@@ -91,7 +91,7 @@ async fn a_merged_command_that_is_refused_harms_only_those_that_deserve_it() {
     let servers = Servers::start(1);
     let host = servers.host(0);
     ask(host, "ACL SETUSER limited on >secret +@all -mset ~open:*");
-    let links = rmr::LinkOptions::new().credentials(rmr::Credentials::new("limited", "secret"));
+    let links = rmr::link::LinkOptions::new().credentials(rmr::link::Credentials::new("limited", "secret"));
     let list = StaticList::new(vec![host.address()]).unwrap();
     let client = Client::new(Engine::builder().provider(list).links(links).build());
     // MSET itself is forbidden.

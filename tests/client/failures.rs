@@ -63,7 +63,7 @@ async fn a_timeout_is_kept_and_costs_only_those_that_it_hits() {
         map.join().await;
         let took = began.elapsed().as_millis() as u64;
         assert!((timeout..timeout + 150).contains(&took), "{took} ms for {timeout}");
-        assert!(results[..3].iter().all(rmr::Promise::is_resolved));
+        assert!(results[..3].iter().all(rmr::client::Promise::is_resolved));
         match results[3].reason() {
             Some(Error::Timeout { timeout_ms, outcome_unknown: true, waiting_on, .. }) => {
                 assert_eq!(timeout_ms, timeout);

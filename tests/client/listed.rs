@@ -1,7 +1,8 @@
 //! Lists of commands by routing key, with scripts among them.
 
+use rmr::client::{Action, Script};
 use rmr::testing::Servers;
-use rmr::{Action, Command, Error, Reply, Script};
+use rmr::{Command, Error, Reply};
 
 use crate::figures::{ask, calls, command, shown};
 

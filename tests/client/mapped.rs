@@ -2,8 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use rmr::client::Promise;
+use rmr::link::{Link, LinkState};
 use rmr::testing::{Server, Servers};
-use rmr::{Command, Error, Link, LinkState, Promise, Reply};
+use rmr::{Command, Error, Reply};
 
 use crate::figures::{ask, calls, command, keys};
 

@@ -5,8 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use crate::common::Cluster;
+use rmr::shard::{Crc32Partition, ShardFunc};
 use rmr::testing::Servers;
-use rmr::{Address, Client, Command, Crc32Partition, Engine, Error, Node, ShardFunc, StaticList, Topology};
+use rmr::topology::{Node, Topology};
+use rmr::{Address, Client, Command, Engine, Error, StaticList};
 
 use crate::figures::{ask, calls, command};
 

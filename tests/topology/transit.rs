@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::common::FakeNode;
-use rmr::{
-    Address, BoxFuture, Command, Engine, Error, Node, NodeProvider, Reply, RequestBuilder, Shard, SlotRange, Topology,
-};
+use rmr::engine::RequestBuilder;
+use rmr::topology::{BoxFuture, Node, NodeProvider, Shard, SlotRange, Topology};
+use rmr::{Address, Command, Engine, Error, Reply};
 
 /// As long as a request waits for a cluster that does not agree.
 const TRANSIT: Duration = Duration::from_secs(1);
@@ -45,10 +45,9 @@ impl NodeProvider for Pictures {
 }
 
 fn picture(shards: &[(&FakeNode, &[SlotRange])]) -> Topology {
-    let shard = |(node, slots): &(&FakeNode, &[SlotRange])| Shard {
-        primary: Arc::new(Node::new(Address::parse(&node.address()).unwrap())),
-        replicas: Vec::new(),
-        slots: slots.to_vec(),
+    let shard = |(node, slots): &(&FakeNode, &[SlotRange])| {
+        let primary = Node::new(Address::parse(&node.address()).unwrap());
+        Shard::new(Arc::new(primary)).slots(slots.iter().copied())
     };
     Topology::with_slots("test", shards.iter().map(shard).collect())
 }

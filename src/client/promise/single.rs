@@ -18,7 +18,8 @@ use crate::error::Error;
 /// A value of type `T`, or an [`Error`], now or later. Cheap to clone; all clones are the same promise.
 ///
 /// ```
-/// use rmr::{Error, Promise};
+/// use rmr::client::Promise;
+/// use rmr::Error;
 ///
 /// let promise = Promise::new();
 /// let doubled = promise.then(|number: i64| Ok(number * 2));
@@ -199,7 +200,8 @@ impl<T: Clone + Send + 'static> Promise<T> {
     /// A promise of all values, in order. Fails with the first failure there is; of no promises it is resolved at once.
     ///
     /// ```
-    /// use rmr::{Error, Promise};
+    /// use rmr::client::Promise;
+    /// use rmr::Error;
     ///
     /// let (first, second) = (Promise::new(), Promise::resolved(2));
     /// let both = Promise::all([first.clone(), second]);

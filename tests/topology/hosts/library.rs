@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use crate::common::{Server, eventually, poll};
-use rmr::{Command, Crc32Partition, Engine, Host, Ketama, StaticList, Targets};
+use rmr::engine::Targets;
+use rmr::shard::{Crc32Partition, Ketama};
+use rmr::topology::Host;
+use rmr::{Command, Engine, StaticList};
 
 fn plain() -> Server {
     Server::builder().module(false).config("unixsocket", "redis.sock").start()
