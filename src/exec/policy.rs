@@ -119,6 +119,7 @@ const CORRECTIONS: &[(&str, RequestPolicy, ResponsePolicy)] = &[
     ("randomkey", RequestPolicy::Special, ResponsePolicy::Special),
     // Joined, nobody would know which node was slow.
     ("slowlog|get", RequestPolicy::AllNodes, ResponsePolicy::Special),
+    ("commandlog|get", RequestPolicy::AllNodes, ResponsePolicy::Special),
 ];
 
 /// What the operator says of some commands.

@@ -92,6 +92,17 @@ impl Wire {
         self.try_read_frame()
     }
 
+    /// Whether a reply, or its beginning, comes within this time; nothing of it is lost.
+    pub fn answers_within(&mut self, limit: Duration) -> bool {
+        let stream = self.stream.get_ref();
+        let usual = stream.read_timeout().expect("the limit of a read");
+        stream.set_read_timeout(Some(limit)).expect("a limit for a read");
+        // The end of the connection is something to read, too.
+        let came = self.stream.fill_buf().is_ok();
+        self.stream.get_ref().set_read_timeout(usual).expect("a limit for a read");
+        came
+    }
+
     /// Appends one line with its CRLF. It is never empty.
     fn read_line(&mut self, frame: &mut Vec<u8>) -> io::Result<()> {
         let start = frame.len();

@@ -23,7 +23,8 @@ const fn entry<T>(commands: &'static [&'static str], what: T, because: &'static 
 
 /// What is true of all commands with several keys.
 pub const CROSS_SLOT: &str = "only a command whose keys lie in several slots, and that means something else when it is \
-    done key by key, answers CROSSSLOT; MSET is split where NONATOMIC says that it may be";
+    done key by key, answers CROSSSLOT; MSET is split where NONATOMIC says that it may be, MSETEX only without a \
+    condition on all of its keys";
 
 /// Refused with the reason, whatever their arguments.
 pub const REFUSED: &[Entry<()>] = &[
@@ -39,6 +40,7 @@ pub const REFUSED: &[Entry<()>] = &[
             "select",
             "client|caching",
             "client|capa",
+            "client|import-source",
             "client|no-evict",
             "client|no-touch",
             "client|reply",
@@ -100,9 +102,13 @@ pub const REFUSED_WITH: &[Entry<&str>] = &[
     ),
 ];
 
+/// Not rewritten in proxy mode, besides what is refused otherwise.
+pub const NOT_PROXIED: &[Entry<()>] =
+    &[entry(&["restore-asking"], (), "nodes that move a slot say it to each other, and each answers for itself")];
+
 /// Never sent by the test.
 pub const SKIPPED: &[Entry<()>] = &[
-    entry(&["cluster|*"], (), "they are about the cluster, and a single server has none"),
+    entry(&["cluster|*", "clusterscan"], (), "they are about the cluster, and a single server has none"),
     entry(
         &["bgrewriteaof", "bgsave", "save"],
         (),
@@ -115,6 +121,7 @@ pub const SKIPPED: &[Entry<()>] = &[
 pub const COMPARED: &[Entry<Alike>] = &[
     entry(
         &[
+            "commandlog|get",
             "function|stats",
             "info",
             "latency|doctor",
@@ -162,7 +169,8 @@ pub const COMPARED_WITH: &[Entry<(&str, Alike)>] = &[entry(
 /// Errors that a cluster gives where a single server would not.
 pub const CLUSTER_ONLY: &[Entry<&str>] = &[
     entry(&["copy", "move", "swapdb"], " not allowed in cluster mode", "a cluster has one database"),
-    entry(&["copy"], "ERR DB index is out of range", "a cluster has one database"),
+    entry(&["copy", "move"], "ERR DB index is out of range", "a cluster has one database"),
+    entry(&["client|list", "client|kill"], "ERR DB number should be between 0 and 0", "a cluster has one database"),
     entry(
         &["sort", "sort_ro"],
         " option of SORT denied in ",
@@ -196,10 +204,13 @@ pub const ONLY_ERRORS: &[Entry<()>] = &[
 /// Commands that not all servers have, and who has them.
 pub const NOT_EVERYWHERE: &[(&str, Since)] = &[
     ("client|capa", Since::Valkey),
+    ("client|import-source", Since::Valkey),
+    ("clusterscan", Since::Valkey),
+    ("commandlog|get", Since::Valkey),
     ("client|no-touch", Since::Redis(7, 2)),
     ("client|setinfo", Since::Redis(7, 2)),
-    ("hexpiretime", Since::Redis(7, 4)),
-    ("hpexpiretime", Since::Redis(7, 4)),
+    ("hexpiretime", Since::Either(7, 4, 9)),
+    ("hpexpiretime", Since::Either(7, 4, 9)),
     ("script|show", Since::Valkey),
     ("vadd", Since::Redis(8, 0)),
     ("vcard", Since::Redis(8, 0)),
@@ -223,6 +234,8 @@ pub enum Since {
     /// Redis from this version on, and what is compatible with that.
     Redis(u32, u32),
     Valkey,
+    /// Redis from this version on, and Valkey from that.
+    Either(u32, u32, u32),
 }
 
 impl Since {
@@ -230,14 +243,25 @@ impl Since {
     pub fn includes(self, server: &Server) -> bool {
         match self {
             Self::Redis(major, minor) => server.redis_version() >= (major, minor),
-            Self::Valkey => server.run::<String>(&["INFO", "server"]).contains("valkey_version:"),
+            Self::Valkey => valkey_version(server).is_some(),
+            Self::Either(major, minor, valkey) => {
+                server.redis_version() >= (major, minor) || valkey_version(server).is_some_and(|major| major >= valkey)
+            }
         }
     }
+}
+
+/// The first number of the version of Valkey; none for Redis.
+fn valkey_version(server: &Server) -> Option<u32> {
+    let info = server.run::<String>(&["INFO", "server"]);
+    let version = info.lines().find_map(|line| line.strip_prefix("valkey_version:"))?;
+    version.split('.').next()?.parse().ok()
 }
 
 /// All names that the tables mention.
 pub fn mentioned() -> BTreeSet<&'static str> {
     let plain = [REFUSED, ONLY_ERRORS, KEPT_APART].into_iter().flatten().flat_map(|entry| entry.commands);
+    let plain = plain.chain(NOT_PROXIED.iter().flat_map(|entry| entry.commands));
     let plain = plain.chain(SKIPPED.iter().flat_map(|entry| entry.commands));
     let plain = plain.chain(REFUSED_WITH.iter().flat_map(|entry| entry.commands));
     let others = COMPARED.iter().flat_map(|entry| entry.commands);
@@ -260,6 +284,11 @@ pub fn means(listed: &str, name: &str) -> bool {
 pub fn may_be_refused(command: &Listed, argv: &Argv) -> bool {
     let has = |what: &str| argv.iter().any(|arg| String::from_utf8_lossy(arg).to_uppercase().contains(what));
     find(REFUSED, &command.name).is_some() || find(REFUSED_WITH, &command.name).is_some_and(|entry| has(entry.what))
+}
+
+/// Whether a command is the node's own in proxy mode.
+pub fn is_nodes_own(command: &Listed, argv: &Argv) -> bool {
+    may_be_refused(command, argv) || find(NOT_PROXIED, &command.name).is_some()
 }
 
 /// How alike the replies to a command have to be: as the tables say, else as the server's own tips.

@@ -4,6 +4,9 @@
 //! The commands are those that the server lists, with the arguments that it documents: none can be forgotten. They are
 //! played in sequences on both sides in lock-step. A failure prints the seed and the shortest sequence that was found.
 //!
+//! It holds on every road on which a command reaches the data ([`road`]), and whatever keeps the servers from doing what
+//! they are told ([`guard`]).
+//!
 //! - `RMR_LAW_SEED`: another course of events.
 //! - `RMR_LAW_ROUNDS`: how often each command is played at least.
 
@@ -13,11 +16,13 @@ mod common;
 mod differences;
 mod forms;
 mod generate;
+mod guard;
 mod keys;
 mod listed;
 mod pair;
 mod random;
 mod reply;
+mod road;
 mod scripts;
 mod sequence;
 mod words;
@@ -27,9 +32,11 @@ use std::env;
 
 use common::Server;
 use differences::{NOT_EVERYWHERE, ONLY_ERRORS, REFUSED, SKIPPED, find, means};
+use guard::Guard;
 use listed::Listed;
 use pair::Pair;
 use random::Random;
+use road::Road;
 use sequence::{Outcome, Step, Tally, play, shown_all, shrunk};
 
 /// How many commands that break the law are reported; each once.
@@ -74,36 +81,61 @@ impl Played {
     }
 }
 
+impl Played {
+    /// Plays a sequence, and goes on behind each step that breaks the law.
+    fn play(&mut self, pair: &mut Pair, steps: &[Step]) {
+        let mut left = steps;
+        while !left.is_empty()
+            && let Err((last, error)) = play(pair, left, &mut self.tally)
+        {
+            let steps = || shown_all(pair.guard, &left[..=last]);
+            assert!(pair.is_alive(), "a server has died of the last of these, {}\n{error}", steps());
+            let name = left[last].name().to_owned();
+            if !self.broken.contains_key(&name) && self.broken.len() < MOST_BROKEN {
+                self.broken.insert(name, shrunk(pair, left, (last, error)));
+            }
+            left = &left[last + 1..];
+        }
+    }
+
+    /// Fails if the law is broken.
+    fn check(&self, seed: u64) {
+        let broken: Vec<&str> = self.broken.values().map(String::as_str).collect();
+        assert!(broken.is_empty(), "the law is broken, RMR_LAW_SEED={seed}:\n{}", broken.join("\n\n"));
+    }
+}
+
 /// Plays each of these commands once, in any order.
 fn round(pair: &mut Pair, commands: &[&Listed], random: &mut Random, played: &mut Played) {
     let mut order = commands.to_vec();
     random.shuffle(&mut order);
     for sequence in order.chunks(LENGTH) {
-        let steps: Vec<Step> = sequence.iter().map(|command| Step::draw(command, pair, random)).collect();
-        let mut left = &steps[..];
-        while !left.is_empty()
-            && let Err((last, error)) = play(pair, left, &mut played.tally)
-        {
-            assert!(pair.is_alive(), "a server has died of the last of these:\n{}", shown_all(&left[..=last]));
-            let name = left[last].name().to_owned();
-            if !played.broken.contains_key(&name) && played.broken.len() < MOST_BROKEN {
-                played.broken.insert(name, shrunk(pair, left, (last, error)));
-            }
-            left = &left[last + 1..];
-        }
+        let steps: Vec<Step> = sequence.iter().map(|command| Step::draw(command, Road::Exec, pair, random)).collect();
+        played.play(pair, &steps);
     }
+}
+
+/// The commands that are played.
+fn played_commands(pair: &Pair) -> Vec<Listed> {
+    let mut listed = listed::commands(pair.server());
+    listed.retain(|command| find(SKIPPED, &command.name).is_none());
+    listed
+}
+
+/// A seed, and for how many rounds.
+fn course() -> (u64, u64) {
+    let course = (number_of("RMR_LAW_SEED", 1), number_of("RMR_LAW_ROUNDS", 10));
+    eprintln!("RMR_LAW_SEED={} RMR_LAW_ROUNDS={}", course.0, course.1);
+    course
 }
 
 #[test]
 fn a_cluster_answers_as_one_server_does() {
-    let seed = number_of("RMR_LAW_SEED", 1);
-    let rounds = number_of("RMR_LAW_ROUNDS", 10);
-    eprintln!("RMR_LAW_SEED={seed} RMR_LAW_ROUNDS={rounds}");
+    let (seed, rounds) = course();
     let mut random = Random::new(seed);
     let mut pair = Pair::start();
     pair.compare().expect("the same data on both sides");
-    let mut listed = listed::commands(pair.server());
-    listed.retain(|command| find(SKIPPED, &command.name).is_none());
+    let listed = played_commands(&pair);
     let mut played = Played::default();
     let all: Vec<&Listed> = listed.iter().collect();
     for _ in 0..rounds {
@@ -115,8 +147,7 @@ fn a_cluster_answers_as_one_server_does() {
         round(&mut pair, &often, &mut random, &mut played);
     }
 
-    let broken: Vec<&str> = played.broken.values().map(String::as_str).collect();
-    assert!(broken.is_empty(), "the law is broken, RMR_LAW_SEED={seed}:\n{}", broken.join("\n\n"));
+    played.check(seed);
     let unseen: Vec<&str> =
         all.iter().filter(|command| !played.has_shown(command)).map(|command| command.name.as_str()).collect();
     assert!(unseen.is_empty(), "never seen to do what the tables say, or to succeed: {unseen:?}");
@@ -125,6 +156,36 @@ fn a_cluster_answers_as_one_server_does() {
         let stale: Vec<&&str> = entry.commands.iter().filter(succeeded).collect();
         assert!(stale.is_empty(), "these succeed, although '{}': {stale:?}", entry.because);
     }
+}
+
+/// Plays sequences on every road under every guard.
+fn on_all_roads(pair: &mut Pair, guards: &[Guard]) {
+    let (seed, rounds) = course();
+    let mut random = Random::new(seed);
+    pair.open_roads();
+    let listed = played_commands(pair);
+    let mut played = Played::default();
+    for _ in 0..rounds.div_ceil(10) {
+        for road in Road::ALL {
+            for &guard in guards {
+                pair.guard = guard;
+                let steps: Vec<Step> =
+                    (0..guard.length()).map(|_| Step::draw(&random.pick(&listed), road, pair, &mut random)).collect();
+                played.play(pair, &steps);
+            }
+        }
+    }
+    played.check(seed);
+}
+
+#[test]
+fn a_cluster_answers_so_on_every_road_and_under_every_guard() {
+    on_all_roads(&mut Pair::start(), &Guard::OF_A_CLUSTER);
+}
+
+#[test]
+fn a_single_server_answers_as_without_rmr_on_every_road_and_under_every_guard() {
+    on_all_roads(&mut Pair::start_single(), &Guard::OF_ONE);
 }
 
 #[test]

@@ -1,10 +1,13 @@
-//! The two sides: a cluster of three shards and a single server, with the same data.
+//! The two sides, with the same data: a cluster of three shards, or a server with rmr, and a single server that is asked
+//! as it is.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::common::{Cluster, Server, Wire, slot_of};
 
 use super::generate::Argv;
+use super::guard::{Guard, Set};
 use super::keys::{DATA, PLACES};
 use super::reply::{Alike, Reply, are_alike};
 use super::scripts::{EVALUATED, LIBRARY, LOADED, Stock};
@@ -26,10 +29,41 @@ impl Wires {
         frame.map(|frame| Reply::parse(&frame)).map_err(|error| format!("no reply: {error}"))
     }
 
+    /// Sends a command; its reply is read later.
+    pub fn send(&mut self, is_resp3: bool, argv: &Argv) {
+        self.0[usize::from(is_resp3)].send(argv);
+    }
+
+    /// Whether the reply, or its beginning, comes within this time.
+    pub fn answers_within(&mut self, is_resp3: bool, limit: Duration) -> bool {
+        self.0[usize::from(is_resp3)].answers_within(limit)
+    }
+
+    /// The reply to what was sent.
+    pub fn read(&mut self, is_resp3: bool) -> Result<Reply, String> {
+        let frame = self.0[usize::from(is_resp3)].try_read_frame();
+        frame.map(|frame| Reply::parse(&frame)).map_err(|error| format!("no reply: {error}"))
+    }
+
     /// Many commands at once, in RESP3.
     fn all(&mut self, lines: &[Argv]) -> Vec<Reply> {
         lines.iter().for_each(|line| self.0[1].send(line));
         lines.iter().map(|_| Reply::parse(&self.0[1].read_frame())).collect()
+    }
+}
+
+/// What is asked by way of rmr.
+enum Asked {
+    Cluster(Cluster),
+    One(Server),
+}
+
+impl Asked {
+    fn nodes(&self) -> &[Server] {
+        match self {
+            Self::Cluster(cluster) => cluster.nodes(),
+            Self::One(server) => std::slice::from_ref(server),
+        }
     }
 }
 
@@ -38,25 +72,102 @@ pub struct Pair {
     pub alone: Wires,
     /// By node.
     pub nodes: Vec<Wires>,
+    /// The same nodes, by connections that are served in proxy mode; none where the server cannot have it.
+    pub proxied: Vec<Wires>,
     pub stock: Stock,
+    /// What the sequences are played under.
+    pub guard: Guard,
+    /// By server, while it is set.
+    set: Vec<Set>,
+    /// By server, the single one first: a connection for the guards, as the others may be waiting.
+    keepers: Vec<Wire>,
     /// The node of each hash slot that was asked for.
     owners: BTreeMap<u16, usize>,
     has_vectors: bool,
-    cluster: Cluster,
+    asked: Asked,
     server: Server,
 }
 
 impl Pair {
+    /// A cluster beside a single server.
     pub fn start() -> Self {
-        let (cluster, server) = (Cluster::start(3), Server::start());
-        let nodes = cluster.nodes().iter().map(Wires::of).collect();
+        let cluster = Cluster::builder().config("enable-protected-configs", "yes").start();
+        Self::of(Asked::Cluster(cluster))
+    }
+
+    /// A server with rmr that is nobody's neighbour, beside one that is asked as it is.
+    pub fn start_single() -> Self {
+        Self::of(Asked::One(single()))
+    }
+
+    fn of(asked: Asked) -> Self {
+        let server = single();
+        let nodes = asked.nodes().iter().map(Wires::of).collect();
         let mut alone = Wires::of(&server);
         let has_vectors = alone.all(&[words("COMMAND INFO VADD")])[0].elements()[0].elements().len() > 1;
         let (owners, stock) = (BTreeMap::new(), Stock::of(&server));
-        let mut pair = Self { alone, nodes, stock, owners, has_vectors, cluster, server };
+        let (guard, set, proxied) = (Guard::None, Vec::new(), Vec::new());
+        let keepers = [&server].into_iter().chain(asked.nodes()).map(|server| server.wire()).collect();
+        let mut pair = Self { alone, nodes, proxied, stock, guard, set, keepers, owners, has_vectors, asked, server };
         pair.begin();
         pair.stock = Stock::of(&pair.server);
         pair
+    }
+
+    /// Opens all roads: nodes reduce their own share, and serve some connections in proxy mode.
+    pub fn open_roads(&mut self) {
+        for node in self.asked.nodes() {
+            node.run::<()>(&["CONFIG", "SET", "rmr.pushdown", "on"]);
+        }
+        let is_possible = self.server.redis_version() >= (7, 2);
+        if is_possible && matches!(self.asked, Asked::Cluster(_)) {
+            for node in self.asked.nodes() {
+                node.run::<()>(&["CONFIG", "SET", "rmr.proxy-mode", "opt-in"]);
+                let mut wires = Wires::of(node);
+                let replies = [false, true].map(|is_resp3| wires.call(is_resp3, &words("RMR.PROXY ON")));
+                assert!(replies.iter().all(|reply| reply.as_ref().is_ok_and(|reply| reply.error().is_none())));
+                self.proxied.push(wires);
+            }
+        }
+    }
+
+    /// Whether plain commands can be answered for the whole cluster.
+    pub fn is_proxied(&self) -> bool {
+        !self.proxied.is_empty()
+    }
+
+    /// The servers that are asked by way of rmr.
+    pub fn servers(&self) -> &[Server] {
+        self.asked.nodes()
+    }
+
+    /// The address of the node that holds a key.
+    pub fn address_of(&mut self, key: &[u8]) -> String {
+        let owner = self.owner(key);
+        self.asked.nodes()[owner].address()
+    }
+
+    /// Sets the guard on all servers.
+    pub fn guard(&mut self) {
+        assert!(self.set.is_empty(), "a guard is set already");
+        let servers = [&self.server].into_iter().chain(self.asked.nodes());
+        self.set = servers.zip(&mut self.keepers).map(|(server, wire)| self.guard.set(server, wire)).collect();
+    }
+
+    /// Lifts it.
+    pub fn unguard(&mut self) {
+        self.set.drain(..).zip(&mut self.keepers).for_each(|(set, wire)| set.lift(wire));
+    }
+
+    /// Does what no guard may hinder.
+    pub fn unguarded<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> T {
+        let is_set = !self.set.is_empty();
+        self.unguard();
+        let result = work(self);
+        if is_set {
+            self.guard();
+        }
+        result
     }
 
     pub fn server(&self) -> &Server {
@@ -65,11 +176,12 @@ impl Pair {
 
     /// Whether all servers are there still.
     pub fn is_alive(&self) -> bool {
-        self.cluster.nodes().iter().chain([&self.server]).all(|server| server.alive())
+        self.asked.nodes().iter().chain([&self.server]).all(|server| server.alive())
     }
 
     /// Both sides as they are at the beginning of a sequence.
     pub fn begin(&mut self) {
+        self.unguard();
         let setup: Vec<Argv> =
             ["FLUSHALL", "FUNCTION FLUSH", "SCRIPT FLUSH", "ACL DELUSER alice bob"].map(words).into();
         let mut setup: Vec<Argv> = setup.into_iter().chain([config_set(), load_library()]).collect();
@@ -101,7 +213,10 @@ impl Pair {
     /// The node that holds a key.
     pub fn owner(&mut self, key: &[u8]) -> usize {
         let slot = slot_of(key);
-        *self.owners.entry(slot).or_insert_with(|| self.cluster.owner_of(slot))
+        *self.owners.entry(slot).or_insert_with(|| match &self.asked {
+            Asked::Cluster(cluster) => cluster.owner_of(slot),
+            Asked::One(_) => 0,
+        })
     }
 
     /// The keys among the arguments of a command, as the server sees them.
@@ -163,6 +278,11 @@ impl Pair {
         let alone = self.alone.all(&state);
         self.nodes.iter_mut().try_for_each(|node| differing(&state, &node.all(&state), &alone))
     }
+}
+
+/// A server on its own that lets a test break its file.
+fn single() -> Server {
+    Server::builder().config("enable-protected-configs", "yes").start()
 }
 
 /// What shows all of a key.

@@ -49,6 +49,11 @@ impl Reply {
         }
     }
 
+    /// Whether it is nothing, in either protocol.
+    pub fn is_null(&self) -> bool {
+        matches!(self, Self::Line(b'_', _)) || matches!(self, Self::Line(b'$' | b'*', length) if length == b"-1")
+    }
+
     /// The elements of a list.
     pub fn elements(&self) -> &[Reply] {
         match self {

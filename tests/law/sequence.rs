@@ -1,20 +1,30 @@
 //! Sequences of commands, played on both sides in lock-step.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::differences::{self, CLUSTER_ONLY, CROSS_SLOT};
 use super::generate::{Argv, generate};
+use super::guard::Guard;
 use super::listed::Listed;
-use super::pair::{Pair, shown};
+use super::pair::{Pair, Wires, shown};
 use super::random::Random;
 use super::reply::{Alike, Reply, are_alike};
+use super::road::{Road, Way};
 use crate::common::slot_of;
+
+/// How long a command has no answer that waits.
+const WAITS: Duration = Duration::from_millis(80);
+
+/// In what time a command is answered that does not wait, on a machine that is busy.
+const SOON: Duration = Duration::from_secs(4);
 
 /// One command, and how it is sent.
 #[derive(Clone)]
 pub struct Step {
     command: Listed,
     argv: Argv,
+    road: Road,
     is_nonatomic: bool,
     is_resp3: bool,
     node: usize,
@@ -37,17 +47,27 @@ pub enum Outcome {
     ClusterOnly,
 }
 
+/// What both sides have said while writes wait.
+enum Answered {
+    Both(Reply, Reply),
+    /// The single server was not asked, or what it did was undone.
+    Excused(Outcome),
+}
+
 /// How often a command came out how.
 pub type Tally = BTreeMap<String, BTreeMap<Outcome, usize>>;
 
 impl Step {
     /// A command with arguments, by chance.
-    pub fn draw(command: &Listed, pair: &Pair, random: &mut Random) -> Self {
+    pub fn draw(command: &Listed, road: Road, pair: &Pair, random: &mut Random) -> Self {
         let argv = generate(command, &pair.stock, random);
         let may_split = command.is_split() && command.has_flag("write");
         let is_nonatomic = random.chance(if may_split { 60 } else { 5 });
         let (is_resp3, node) = (random.chance(50), random.below(pair.nodes.len()));
-        Self { command: command.clone(), argv, is_nonatomic, is_resp3, node }
+        // A count hides what chance has made of the data.
+        let by_chance = differences::how_alike(command, &argv) != Alike::Exactly;
+        let road = if road == Road::Pushdown && by_chance { Road::Map } else { road };
+        Self { command: command.clone(), argv, road, is_nonatomic, is_resp3, node }
     }
 
     /// The command's name.
@@ -59,7 +79,11 @@ impl Step {
     pub fn shown(&self) -> String {
         let nonatomic = if self.is_nonatomic { "NONATOMIC " } else { "" };
         let protocol = if self.is_resp3 { 3 } else { 2 };
-        format!("node {} RESP{protocol}: RMR.EXEC {nonatomic}{}", self.node, shown(&self.argv))
+        format!("node {} RESP{protocol} {}: {nonatomic}{}", self.node, self.road, shown(&self.argv))
+    }
+
+    fn way(&self, pair: &mut Pair, argv: &Argv) -> Way {
+        self.road.way(pair, argv, self.is_nonatomic)
     }
 
     /// Sends it to both sides.
@@ -67,42 +91,130 @@ impl Step {
     /// # Errors
     /// How the law is broken.
     pub fn play(&self, pair: &mut Pair) -> Result<Outcome, String> {
-        let cluster = self.call_cluster(pair, &self.argv)?;
-        if let Some(error) = cluster.error()
-            && let Some(outcome) = self.excuse(pair, &error)?
-        {
-            return Ok(outcome);
+        let way = self.way(pair, &self.argv);
+        self.play_by(pair, &way).map_err(|error| format!("{}\n  {error}", shown(&way.request)))
+    }
+
+    fn play_by(&self, pair: &mut Pair, way: &Way) -> Result<Outcome, String> {
+        if way.road == Road::Proxy && differences::is_nodes_own(&self.command, &self.argv) {
+            // Many of them would change the connection.
+            return Ok(Outcome::Refused);
         }
-        let alone = pair.alone.call(self.is_resp3, &self.argv)?;
-        let (cluster, alone, how) = self.whole_scans(pair, cluster, alone)?;
-        if !are_alike(&cluster, &alone, how) {
-            return Err(format!("not alike ({how:?})\n  cluster: {cluster}\n  alone:   {alone}"));
+        let (cluster, alone) = match pair.guard {
+            Guard::Paused => match self.wait(pair, way)? {
+                Answered::Both(cluster, alone) => (cluster, alone),
+                Answered::Excused(outcome) => return Ok(outcome),
+            },
+            _ => {
+                let cluster = self.call_cluster(pair, &self.argv)?;
+                if let Some(error) = cluster.error()
+                    && let Some(outcome) = self.excuse(pair, &error)?
+                {
+                    return Ok(outcome);
+                }
+                (cluster, pair.alone.call(self.is_resp3, &self.argv)?)
+            }
+        };
+        let has_failed = cluster.error().is_some();
+        let (here, there, how) = match way.road {
+            Road::Pushdown => (cluster, way.road.expected(&alone), Alike::Exactly),
+            _ => self.whole_scans(pair, cluster, alone)?,
+        };
+        let how = match (way.road, how) {
+            // In this mode the node answers for itself.
+            (Road::Proxy, Alike::ByNode) => Alike::InKind,
+            (_, how) => how,
+        };
+        if !are_alike(&here, &there, how) {
+            return Err(format!("not alike ({how:?})\n  cluster: {here}\n  alone:   {there}"));
         }
-        if self.command.has_flag("write") && cluster != alone {
+        if self.command.has_flag("write") && here != there {
             // Chance was at work. What follows needs the same data again.
-            pair.keys(&self.argv).iter().for_each(|key| pair.copy(key));
+            self.even_out(pair);
         }
-        if ["flushall", "flushdb"].contains(&&*self.command.name) && alone.error().is_none() {
-            pair.compare()?;
-            pair.begin();
+        if ["flushall", "flushdb"].contains(&&*self.command.name) && !has_failed {
+            pair.unguarded(|pair| {
+                pair.compare()?;
+                pair.begin();
+                Ok::<_, String>(())
+            })?;
         }
-        Ok(match cluster.error() {
-            Some(_) => Outcome::Error,
-            None if self.command.is_split() && self.is_spread(pair) => Outcome::Split,
-            None => Outcome::Success,
+        Ok(match has_failed {
+            true => Outcome::Error,
+            false if self.command.is_split() && self.is_spread(pair) => Outcome::Split,
+            false => Outcome::Success,
         })
     }
 
+    /// Gives the cluster what the single server has under the keys of the command.
+    fn even_out(&self, pair: &mut Pair) {
+        let keys = pair.keys(&self.argv);
+        pair.unguarded(|pair| keys.iter().for_each(|key| pair.copy(key)));
+    }
+
+    /// Sends it to both sides while writes wait: it waits on both, or on neither.
+    fn wait(&self, pair: &mut Pair, way: &Way) -> Result<Answered, String> {
+        let is_resp3 = self.is_resp3;
+        self.wires(pair, way).send(is_resp3, &way.request);
+        let mut cluster_waits = !self.wires(pair, way).answers_within(is_resp3, WAITS);
+        if !cluster_waits {
+            let cluster = way.road.unwrapped(self.wires(pair, way).read(is_resp3)?)?;
+            if let Some(error) = cluster.error()
+                && let Some(outcome) = self.excuse(pair, &error)?
+            {
+                return Ok(Answered::Excused(outcome));
+            }
+            pair.alone.send(is_resp3, &self.argv);
+            if pair.alone.answers_within(is_resp3, SOON) {
+                return Ok(Answered::Both(cluster, pair.alone.read(is_resp3)?));
+            }
+            pair.unguard();
+            let alone = pair.alone.read(is_resp3)?;
+            return Err(format!("the cluster does not wait\n  cluster: {cluster}\n  alone:   {alone}"));
+        }
+        pair.alone.send(is_resp3, &self.argv);
+        let alone_waits = !pair.alone.answers_within(is_resp3, WAITS);
+        if !alone_waits {
+            cluster_waits = !self.wires(pair, way).answers_within(is_resp3, SOON);
+        }
+        pair.unguard();
+        let cluster = way.road.unwrapped(self.wires(pair, way).read(is_resp3)?)?;
+        let alone = pair.alone.read(is_resp3)?;
+        if cluster_waits && !alone_waits {
+            return Err(format!("only the cluster waits\n  cluster: {cluster}\n  alone:   {alone}"));
+        }
+        let excuse = match cluster.error() {
+            Some(error) => self.excuse(pair, &error)?,
+            None => None,
+        };
+        pair.guard();
+        Ok(match excuse {
+            Some(outcome) => {
+                self.even_out(pair);
+                Answered::Excused(outcome)
+            }
+            None => Answered::Both(cluster, alone),
+        })
+    }
+
+    fn wires<'a>(&self, pair: &'a mut Pair, way: &Way) -> &'a mut Wires {
+        let wires = if way.road == Road::Proxy { &mut pair.proxied } else { &mut pair.nodes };
+        &mut wires[self.node]
+    }
+
     fn call_cluster(&self, pair: &mut Pair, argv: &Argv) -> Result<Reply, String> {
-        let mut request = vec![b"RMR.EXEC".to_vec()];
-        request.extend(self.is_nonatomic.then(|| b"NONATOMIC".to_vec()));
-        request.extend(argv.iter().cloned());
-        pair.nodes[self.node].call(self.is_resp3, &request).map_err(|error| format!("{error}, from the cluster"))
+        let way = self.way(pair, argv);
+        let reply = self.wires(pair, &way).call(self.is_resp3, &way.request);
+        way.road.unwrapped(reply.map_err(|error| format!("{error}, from the cluster"))?)
     }
 
     /// Why the single server is not asked at all.
     fn excuse(&self, pair: &mut Pair, error: &str) -> Result<Option<Outcome>, String> {
         let name = self.command.name.as_str();
+        if pair.guard == Guard::Loading && error.starts_with("LOADING ") {
+            // The commands of rmr are not run before the data is there, whatever is behind them.
+            return Ok(Some(Outcome::ClusterOnly));
+        }
         if ["cannot be sent to other nodes: ", "is not run cluster-wide: ", "there is no generic way to run"]
             .iter()
             .any(|words| error.contains(words))
@@ -111,7 +223,11 @@ impl Step {
             return if may_be { Ok(Some(Outcome::Refused)) } else { Err(format!("refused: {error}")) };
         }
         if error.starts_with("CROSSSLOT ") {
-            let is_split = self.command.is_split() && (self.is_nonatomic || name != "mset");
+            let is_write = ["mset", "msetex"].contains(&name);
+            let has_condition =
+                self.argv.iter().any(|word| [&b"NX"[..], b"XX"].iter().any(|known| word.eq_ignore_ascii_case(known)));
+            let is_split =
+                self.command.is_split() && (!is_write || (self.is_nonatomic && !(name == "msetex" && has_condition)));
             return if self.is_spread(pair) && !is_split {
                 Ok(Some(Outcome::CrossSlot))
             } else {
@@ -166,16 +282,19 @@ impl Step {
 /// How the law is broken, and at which step.
 pub fn play(pair: &mut Pair, steps: &[Step], tally: &mut Tally) -> Result<(), (usize, String)> {
     pair.begin();
+    pair.guard();
     for (index, step) in steps.iter().enumerate() {
         let outcome = step.play(pair).map_err(|error| (index, error))?;
         *tally.entry(step.command.name.clone()).or_default().entry(outcome).or_default() += 1;
     }
+    pair.unguard();
     pair.compare().map_err(|error| (steps.len() - 1, format!("the data differs afterwards: {error}")))
 }
 
 /// Steps as one would type them, a line each.
-pub fn shown_all(steps: &[Step]) -> String {
-    steps.iter().map(Step::shown).collect::<Vec<_>>().join("\n")
+pub fn shown_all(guard: Guard, steps: &[Step]) -> String {
+    let steps: Vec<String> = steps.iter().map(Step::shown).collect();
+    format!("under {guard:?}:\n{}", steps.join("\n"))
 }
 
 /// The same failure with fewer steps, as text.
@@ -198,5 +317,5 @@ pub fn shrunk(pair: &mut Pair, steps: &[Step], failure: (usize, String)) -> Stri
         }
         chunk /= 2;
     }
-    format!("{}\n  {error}", shown_all(&kept))
+    format!("{}\n  {error}", shown_all(pair.guard, &kept))
 }
