@@ -15,6 +15,7 @@ mod common;
 
 mod differences;
 mod forms;
+mod fuzz;
 mod generate;
 mod guard;
 mod keys;
