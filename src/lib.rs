@@ -106,7 +106,8 @@
 //! - `topology`: who is there and who holds what
 //! - `describe`: what the server says about its commands
 //! - `resp`: the wire format
-//! - `command`, `reply`, `number`, `convert`, `combine`, `error`: the words everything is said in
+//! - `command`, `reply`, `number`, `convert`, `combine`: the words everything is said in
+//! - `error`: every error, its text, and its prefix on the wire
 //! - `interop`: replies and commands as those of the crate `redis`
 //! - `words`: enums that are words of a text
 //!

@@ -3,7 +3,16 @@
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-/// The defaults of a request's timeout, and the bounds of all requests together and of each.
+/// The time of a request that says nothing else, in milliseconds.
+pub(crate) const DEFAULT_TIMEOUT_MS: u64 = 5_000;
+
+/// How many requests may be under way at once.
+pub(crate) const DEFAULT_MAX_IN_FLIGHT: usize = 10_000;
+
+/// How many bytes the replies to one request may take.
+pub(crate) const DEFAULT_MAX_REPLY_BYTES: usize = 1 << 30;
+
+/// Holds a request's timeout where it says nothing else, and the bounds of all requests together and of each.
 #[derive(Debug)]
 pub(super) struct Limits {
     timeout_ms: AtomicU64,
@@ -12,12 +21,11 @@ pub(super) struct Limits {
 }
 
 impl Default for Limits {
-    /// Five seconds, 10,000 requests, 1 GiB.
     fn default() -> Self {
         Self {
-            timeout_ms: AtomicU64::new(5_000),
-            max_in_flight: AtomicUsize::new(10_000),
-            max_reply_bytes: AtomicUsize::new(1 << 30),
+            timeout_ms: AtomicU64::new(DEFAULT_TIMEOUT_MS),
+            max_in_flight: AtomicUsize::new(DEFAULT_MAX_IN_FLIGHT),
+            max_reply_bytes: AtomicUsize::new(DEFAULT_MAX_REPLY_BYTES),
         }
     }
 }

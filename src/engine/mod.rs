@@ -50,6 +50,8 @@ pub use builder::Builder;
 pub use fanout::FanOut;
 pub use gate::Gate;
 pub(crate) use guard::panicked;
+#[cfg(feature = "module")]
+pub(crate) use limits::{DEFAULT_MAX_IN_FLIGHT, DEFAULT_MAX_REPLY_BYTES, DEFAULT_TIMEOUT_MS};
 pub use map::Map;
 pub use options::Options;
 pub use replies::{Replies, ShardReply};

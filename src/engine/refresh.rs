@@ -26,6 +26,9 @@ use crate::topology::{Endpoint, Node, NodeProvider, Topology};
 /// Between two refreshes, however many ask for one.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
 
+/// After a refresh that failed, if nobody asks for one before.
+const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(200);
+
 /// The longest that one refresh may take, so that a provider that hangs is asked again.
 const LONGEST_REFRESH: Duration = Duration::from_secs(5);
 
@@ -209,7 +212,7 @@ pub(super) async fn follow(refresher: Weak<Refresher>) {
         // The error is kept in the state, and the next request that needs a topology reports it.
         let _ = refresher.refresh(Deadline::after(LONGEST_REFRESH)).await;
         let every = if refresher.last_error().is_some() {
-            Duration::from_millis(200)
+            PAUSE_AFTER_FAILURE
         } else {
             provider.refresh_every().unwrap_or(Duration::from_secs(3600))
         };

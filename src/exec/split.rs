@@ -147,7 +147,7 @@ mod tests {
     fn cut(request: &DescribedCommand, groups: &[&[usize]]) -> Result<Vec<String>, String> {
         let args: Vec<&[u8]> = request.command.words().collect();
         let topology = Topology::with_slots("test", Vec::new());
-        let splitter = Splitter::of(&topology, request).map_err(|error| error.to_string())?;
+        let splitter = Splitter::of(&topology, request).map_err(|error| String::from_utf8(error.to_line()).unwrap())?;
         let mut parts = Parts::default();
         groups.iter().for_each(|group| parts.push(group));
         let all = splitter.commands(&parts);
@@ -178,7 +178,7 @@ mod tests {
         let refusal = "with NX or XX sets a condition on all keys at once";
         for line in ["MSETEX 2 a 1 b 2 NX", "MSETEX 2 a 1 b 2 xx EX 10", "MSETEX 2 a 1 b 2 EX 10 NX"] {
             let error = cut(&msetex(line, &[2, 4]), &[&[0], &[1]]).unwrap_err();
-            assert!(error.starts_with("") && error.contains("MSETEX") && error.ends_with(refusal), "{error}");
+            assert!(error.starts_with("CROSSSLOT ") && error.contains("MSETEX") && error.ends_with(refusal), "{error}");
         }
         // Values are what they are.
         let values = msetex("MSETEX 2 a NX XX XX EX 10", &[2, 4]);

@@ -13,7 +13,7 @@ pub struct LinkStats {
     pub connects: AtomicU64,
     /// Connections that broke or could not be opened.
     pub failures: AtomicU64,
-    /// Replies that came after their request had been given up.
+    /// Replies that came after their request had been given up. Counted where replies are read, in `connection/read.rs`.
     pub late_replies: AtomicU64,
 }
 

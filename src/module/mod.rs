@@ -37,7 +37,7 @@ use crate::error::Error;
 use crate::reply::Reply;
 use event_loop::registry;
 use request::caller;
-use request::reply::ReplyWriter;
+use request::reply_writer::ReplyWriter;
 use request::running::{self, GoesOn};
 use server::context::Ctx;
 use server::{api, log, main_thread};

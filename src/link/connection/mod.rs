@@ -5,7 +5,7 @@
 //! reads it ([`Connection::read_now`]), for as long as that is little.
 //!
 //! How it writes is in `write.rs`, how it reads in `read.rs`, the batches that it does both for in `in_flight.rs`; `task.rs`
-//! is the task that owns it.
+//! is the task that owns it. What becomes of batches when the connection ends stands here.
 
 mod in_flight;
 mod read;

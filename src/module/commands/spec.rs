@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::link::Protocol;
 use crate::module::last_commands;
 use crate::module::request::caller;
-use crate::module::request::reply::ReplyWriter;
+use crate::module::request::reply_writer::ReplyWriter;
 use crate::module::request::running::{self, GoesOn, Work};
 use crate::module::secrets;
 use crate::module::server::argv::Argv;

@@ -12,18 +12,20 @@ use arc_swap::ArcSwapOption;
 use redis_module::raw;
 
 use super::server::setting::{ChoiceSetting, NumberSetting, TextSetting};
+use crate::engine::{DEFAULT_MAX_IN_FLIGHT, DEFAULT_MAX_REPLY_BYTES, DEFAULT_TIMEOUT_MS};
 use crate::exec::Overrides;
 use crate::link::Credentials;
 use crate::topology::StaticList;
 
 const HOUR_MS: i64 = 3_600_000;
 
-static TIMEOUT: NumberSetting = NumberSetting::new("timeout-ms", 5000, 1, HOUR_MS);
+static TIMEOUT: NumberSetting = NumberSetting::new("timeout-ms", DEFAULT_TIMEOUT_MS as i64, 1, HOUR_MS);
 static CONNECT_TIMEOUT: NumberSetting = NumberSetting::new("connect-timeout-ms", 1000, 1, HOUR_MS);
 static TOPOLOGY_REFRESH: NumberSetting = NumberSetting::new("topology-refresh-ms", 1000, 50, HOUR_MS);
-static MAX_IN_FLIGHT: NumberSetting = NumberSetting::new("max-inflight", 10_000, 1, 10_000_000);
+static MAX_IN_FLIGHT: NumberSetting = NumberSetting::new("max-inflight", DEFAULT_MAX_IN_FLIGHT as i64, 1, 10_000_000);
 static MAX_REPLY_BYTES: NumberSetting =
-    NumberSetting::new("max-reply-bytes", 1 << 30, 1024, i64::MAX).with_flags(raw::REDISMODULE_CONFIG_MEMORY);
+    NumberSetting::new("max-reply-bytes", DEFAULT_MAX_REPLY_BYTES as i64, 1024, i64::MAX)
+        .with_flags(raw::REDISMODULE_CONFIG_MEMORY);
 static THREADS: NumberSetting = NumberSetting::new("threads", 1, 1, 64).with_flags(raw::REDISMODULE_CONFIG_IMMUTABLE);
 
 pub(super) static NUMBERS: [&NumberSetting; 6] =

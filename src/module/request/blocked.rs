@@ -2,7 +2,7 @@
 
 use tokio::sync::oneshot;
 
-use super::reply::ReplyWriter;
+use super::reply_writer::ReplyWriter;
 use crate::error::Error;
 use crate::module::server::blocked::BlockedHandle;
 use crate::module::server::context::Ctx;

@@ -2,5 +2,5 @@
 
 mod blocked;
 pub(super) mod caller;
-pub(super) mod reply;
+pub(super) mod reply_writer;
 pub(super) mod running;

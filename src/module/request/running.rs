@@ -18,7 +18,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::blocked::BlockedClient;
-use super::reply::ReplyWriter;
+use super::reply_writer::ReplyWriter;
 use crate::error::Error;
 use crate::link;
 use crate::module::server::context::Ctx;
