@@ -353,8 +353,9 @@ impl Error {
         self.kind() == ErrorKind::Timeout
     }
 
-    /// Returns whether the same request can be sent again and may then succeed: its cause is one that passes, and no write
-    /// of it can have run. A command that was done in part is not sent again as a whole.
+    /// Returns whether the same command can be sent again and may then succeed: its cause is one that passes, and the
+    /// command that failed has not run. Other commands of the same request, or of an earlier step, may have been done.
+    /// A command that was done in part is not sent again as a whole.
     ///
     /// ```
     /// use rmr::Error;
@@ -367,7 +368,7 @@ impl Error {
         match self {
             Self::Topology(_) | Self::Slots(_) | Self::Busy { .. } => true,
             Self::Timeout { .. } | Self::Node { .. } => !self.is_outcome_unknown(),
-            Self::Shard { message, .. } => message.retry() != Retry::Never,
+            Self::Shard { message, .. } => matches!(message.retry(), Retry::Later | Retry::AtThePrimary),
             _ => false,
         }
     }
@@ -379,7 +380,9 @@ impl Error {
             | Self::Shard { node, .. }
             | Self::BadReply { node, .. }
             | Self::Mixed { node, .. } => Some(node),
-            Self::Timeout { answered, asked, waiting_on, .. } if asked - answered == 1 => Some(waiting_on),
+            Self::Timeout { answered, asked, waiting_on, .. } if asked.checked_sub(*answered) == Some(1) => {
+                Some(waiting_on)
+            }
             Self::Incomplete { cause, .. } => cause.node(),
             _ => None,
         }

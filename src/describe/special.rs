@@ -305,6 +305,30 @@ const fn is_before(name: &[u8], other: &[u8]) -> bool {
     name.len() < other.len()
 }
 
+/// For each first letter of a row's command: the lengths of those commands' names, as bits. Almost every command that is
+/// sent is in no row, and this says so without a search.
+static LENGTHS: [u32; 256] = lengths();
+
+const fn lengths() -> [u32; 256] {
+    let (mut lengths, mut row) = ([0; 256], 0);
+    while row < TABLE.len() {
+        let name = TABLE[row].name.as_bytes();
+        let mut length = 0;
+        while length < name.len() && name[length] != b'|' {
+            length += 1;
+        }
+        lengths[name[0] as usize] |= 1 << length;
+        row += 1;
+    }
+    lengths
+}
+
+/// Tells whether a command, or one of its subcommands, may stand in a row.
+fn may_be_special(name: &[u8]) -> bool {
+    let Some(first) = name.first() else { return false };
+    name.len() < 32 && LENGTHS[usize::from(first.to_ascii_lowercase())] & (1 << name.len()) != 0
+}
+
 /// Finds a row by its name, in whatever letters.
 fn find(name: impl Iterator<Item = u8> + Clone) -> Option<&'static Special> {
     let name = name.map(|byte| byte.to_ascii_lowercase());
@@ -328,6 +352,9 @@ pub(crate) fn why_not_shared(command: &Command) -> Option<&'static str> {
     if is_of_rmr(name) {
         return Some(RECURSION);
     }
+    if !may_be_special(name) {
+        return None;
+    }
     let mut args = command.words().skip(1);
     match special(name).filter(|own| own.is_whole_command()) {
         Some(own) if own.not_shared.is_some() => own.why_not_shared(args),
@@ -337,6 +364,9 @@ pub(crate) fn why_not_shared(command: &Command) -> Option<&'static str> {
 
 /// Tells whether [`why_not_shared`] depends on more of a command than its name.
 pub(crate) fn differs_by_arguments(name: &[u8]) -> bool {
+    if !may_be_special(name) {
+        return false;
+    }
     let own = special(name).is_some_and(|own| own.not_shared.is_some() && own.not_shared_when != When::Always);
     let start = name.iter().chain(b"|").map(u8::to_ascii_lowercase);
     let from = ROWS.partition_point(|row| row.name.bytes().lt(start.clone()));
@@ -402,6 +432,11 @@ mod tests {
             assert_eq!(found.name, row.name);
         }
         assert!(ROWS.is_sorted_by_key(|row| row.name));
+        for row in &ROWS {
+            let name = row.name.split('|').next().unwrap_or_default();
+            assert!(may_be_special(name.to_uppercase().as_bytes()), "{name}");
+        }
+        assert!(["", "get", "hgetall", "zrangebyscore"].iter().all(|name| !may_be_special(name.as_bytes())));
         assert!(special(b"get").is_none() && special(b"client|list").is_none() && special(b"").is_none());
         assert_eq!(special_subcommand(b"Client", b"REPLY"), special(b"client|reply"));
         assert!(special(b"a name that is longer than all that there are").is_none());

@@ -19,7 +19,7 @@ use super::redirect::{Verdict, judge, node_error};
 use super::replies::ShardReply;
 use super::request::Request;
 use super::retry::{Allowed, Next, Onward, SHORTEST_TRY, Tries};
-use super::route::{Destination, NodeShare, Route, join, plan, plan_one};
+use super::route::{Destination, NodeShare, Route, Via, join, plan, plan_one};
 use super::settle::TRANSIT;
 use super::snapshot::Snapshot;
 use super::stats::Stats;
@@ -228,7 +228,8 @@ impl<'a, R: Route> Exchange<'a, R> {
         let allowed = Allowed {
             redirects: self.route.follows_redirects(&snapshot.topology, unit),
             other_primary: self.route.follows_primary(&snapshot.topology, unit),
-            waiting: may_wait,
+            // A command that may block has waited already, and would wait as long again.
+            waiting: may_wait && self.route.via() != Via::Dedicated,
         };
         let tries = self.tries.entry(unit).or_default();
         let onward = tries.after_refusal(&verdict, at, &allowed);
@@ -270,9 +271,11 @@ impl<'a, R: Route> Exchange<'a, R> {
 
     /// Takes a node that has not answered: a retry where that is sound, else an outcome.
     fn failed(&mut self, at: &Destination, unit: u32, failure: Failure) -> Option<Next> {
+        // A wait that is begun anew may miss what came meanwhile: `XREAD BLOCK` with `$`.
+        let was_waiting = matches!(failure, Failure::Lost(_)) && self.route.via() == Via::Dedicated;
         let (error, may_retry) = node_error(failure, &at.node, self.command(unit).is_read_only(), &self.request.budget);
         let tries = self.tries.entry(unit).or_default();
-        if tries.after_failure() && may_retry && self.options.on_failure.retries() {
+        if tries.after_failure() && may_retry && !was_waiting && self.options.on_failure.retries() {
             tries.last = Some(outcome(at, Err(error)));
             self.stats().retries.fetch_add(1, Relaxed);
             return Some(Next::Retry);
@@ -406,11 +409,11 @@ impl<'a, R: Route> Exchange<'a, R> {
         // Units that were waiting for another try when time ran out.
         self.settle(self.outcomes.open());
         self.stats().largest_replies.fetch_max(self.request.budget.used(), Relaxed);
-        if let Some(first) = self.outcomes.first_failure() {
+        if let Some(failure) = self.outcomes.main_failure() {
             if self.options.partial {
                 self.stats().partial.fetch_add(1, Relaxed);
             } else if self.options.on_failure.fails_request() {
-                return Err(first.clone());
+                return Err(failure.clone());
             }
         }
         self.outcomes.finish()

@@ -126,11 +126,18 @@ impl Outcomes {
         }
     }
 
-    /// The failure of the first unit that has failed.
-    pub(super) fn first_failure(&self) -> Option<&Error> {
+    /// Returns the failure that stands for the request: the first that leaves open whether a write has run, else the first.
+    pub(super) fn main_failure(&self) -> Option<&Error> {
+        let first = self.failures().next()?;
+        Some(self.failures().find(|error| error.is_outcome_unknown()).unwrap_or(first))
+    }
+
+    fn failures(&self) -> Box<dyn Iterator<Item = &Error> + '_> {
         match self {
-            Self::Kept(outcomes) => outcomes.iter().flatten().find_map(|outcome| outcome.result.as_ref().err()),
-            Self::Reduced(reduced) => reduced.failed.values().find_map(|outcome| outcome.result.as_ref().err()),
+            Self::Kept(kept) => Box::new(kept.iter().flatten().filter_map(|outcome| outcome.result.as_ref().err())),
+            Self::Reduced(reduced) => {
+                Box::new(reduced.failed.values().filter_map(|outcome| outcome.result.as_ref().err()))
+            }
         }
     }
 

@@ -67,8 +67,10 @@ impl Request {
     ) -> Result<Replies, Error> {
         if self.deadline.at <= Instant::now() {
             // A command that is sent now is answered too late, and would run all the same.
-            let named = commands.iter().find_map(|(_, node)| node.as_ref()).map(|node| node.to_string());
-            return Err(self.deadline.missed_by(named.unwrap_or_else(|| "a turn to be sent".into()), false));
+            let topology = self.engine.refresher.current().map(|snapshot| snapshot.topology.clone());
+            let placed = topology.as_ref().and_then(|topology| placed?.node(topology));
+            let node = commands.iter().find_map(|(_, node)| node.as_ref()).or(placed).map(|node| node.to_string());
+            return Err(self.deadline.missed_by(node.unwrap_or_else(|| "a node for the command".into()), false));
         }
         let step = async {
             let snapshot = self.pinned().await?;

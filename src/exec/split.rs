@@ -188,7 +188,7 @@ mod tests {
     #[test]
     fn a_key_without_its_value_is_refused_in_the_servers_words() {
         let error = cut(&msetex("MSETEX 2 a 1 b", &[2, 4]), &[&[0]]).unwrap_err();
-        assert_eq!(error, "wrong number of arguments for 'msetex' command");
+        assert_eq!(error, "ERR wrong number of arguments for 'msetex' command");
     }
 
     #[test]

@@ -333,6 +333,6 @@ mod client {
         assert!(fails(&["nowhere"]).contains("give host:port"));
         let nobody = format!("127.0.0.1:{}", crate::common::free_port());
         let unreachable = fails(&[&nobody]);
-        assert!(unreachable.starts_with(&format!("RMRNODE {nobody}: ")), "{unreachable}");
+        assert!(unreachable.starts_with(&format!("{nobody}: ")), "{unreachable}");
     }
 }

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use tokio::time::Instant;
 
+use crate::command::Command;
 use crate::engine::Replies;
 use crate::engine::fake::*;
 use crate::error::Error;
@@ -110,4 +111,26 @@ async fn failures_are_left_to_whoever_allows_partial_results() {
     // Without a failure nothing is partial.
     fake.request().map([get(FOO), get(BAR)]).partial(true).await.unwrap();
     assert_eq!(fake.engine.stats().partial.load(Relaxed), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_several_failures_the_one_that_leaves_a_write_open_stands_for_the_request() {
+    let fake = Fake::of([halves()]);
+    fake.node(1).always(unreachable);
+    fake.node(2).plays([lost()]);
+    let error = fake.request().map([set(BAR), set(FOO)]).await.unwrap_err();
+    assert!(error.is_outcome_unknown() && !error.is_retryable(), "{error}");
+    assert_eq!(error.node(), Some("10.0.0.1:2"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_that_was_lost_or_refused_is_not_begun_anew() {
+    let blocking = || Command::new("XREAD").arg("BLOCK").arg("0").arg("STREAMS").key(BAR).arg("$").read_only(true);
+    let fake = Fake::of([halves()]);
+    fake.node(1).plays([lost(), error("CLUSTERDOWN The cluster is down")]);
+    let error = fake.request().alone(blocking()).await.unwrap_err();
+    assert!(matches!(error, Error::Node { .. }), "{error}");
+    let error = fake.request().alone(blocking()).await.unwrap_err();
+    assert!(matches!(error, Error::Shard { .. }), "{error}");
+    assert_eq!(fake.node(1).sent().len(), 2);
 }
