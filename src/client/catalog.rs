@@ -161,6 +161,7 @@ fn look(known: Option<&Routing>, item: &mut RoutedCommand) -> Found {
         of_subcommand.as_ref().unwrap_or(known);
     let ready = Found::Ready { may_block: *may_block };
     command.set_read_only(command.is_read_only() || *only_reads);
+    command.set_runs_code(description.may_run_code());
     if command.is_routed_apart() || !item.is_by_own_key {
         return ready;
     }

@@ -32,6 +32,7 @@ pub struct Command {
     count: usize,
     key: Option<Key>,
     read_only: bool,
+    runs_code: bool,
 }
 
 /// What a command is routed by.
@@ -46,14 +47,22 @@ enum Key {
 impl Command {
     /// A command of this name and, so far, no arguments.
     pub fn new(name: impl Argument) -> Self {
-        let mut command = Self { wire: ArgBuffer::EMPTY, name: 0..0, count: 0, key: None, read_only: false };
+        let mut command =
+            Self { wire: ArgBuffer::EMPTY, name: 0..0, count: 0, key: None, read_only: false, runs_code: false };
         command.name = command.push(&name.to_argument());
         command
     }
 
     /// A command of this name that will take so many bytes, which are set aside at once.
     pub(crate) fn with_room(name: &str, room: usize) -> Self {
-        let mut command = Self { wire: ArgBuffer::with_room(room), name: 0..0, count: 0, key: None, read_only: false };
+        let mut command = Self {
+            wire: ArgBuffer::with_room(room),
+            name: 0..0,
+            count: 0,
+            key: None,
+            read_only: false,
+            runs_code: false,
+        };
         command.name = command.push(name.as_bytes());
         command
     }
@@ -153,6 +162,16 @@ impl Command {
     /// Whether the command may safely be sent twice.
     pub fn is_read_only(&self) -> bool {
         self.read_only
+    }
+
+    /// Says that the command runs code of others, as a script is, though its name does not tell.
+    pub(crate) fn set_runs_code(&mut self, runs_code: bool) {
+        self.runs_code = runs_code;
+    }
+
+    /// Tells whether somebody has said that the command runs code of others.
+    pub(crate) fn is_said_to_run_code(&self) -> bool {
+        self.runs_code
     }
 
     /// The command's name, as it was given.

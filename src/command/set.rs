@@ -90,7 +90,7 @@ impl CommandSet {
         }
     }
 
-    /// Says of each whether it changes nothing, so that it may be sent twice. Of one command for many keys that is said if
+    /// Says of each whether it changes nothing, so that it may be sent twice, and whether it runs code of others. Of one command for many keys that is said if
     /// it is so for all of them; they are not looked at one by one if the first flags is one about all.
     ///
     /// # Errors
@@ -98,20 +98,23 @@ impl CommandSet {
     pub fn mark<E>(&mut self, mut judge: impl FnMut(CommandRef<'_>) -> Result<CommandFlags, E>) -> Result<(), E> {
         match self {
             Self::Each(commands) => commands.iter_mut().try_for_each(|command| {
-                let is_read_only = judge(CommandRef::Whole(command))?.is_read_only;
-                command.set_read_only(is_read_only);
+                let flags = judge(CommandRef::Whole(command))?;
+                command.set_read_only(flags.is_read_only);
+                command.set_runs_code(flags.runs_code);
                 Ok(())
             }),
             Self::PerKey(per_key) => {
-                let mut are_read_only = true;
+                let (mut are_read_only, mut run_code) = (true, false);
                 for place in 0..per_key.len() {
                     let flags = judge(CommandRef::OfKey(per_key, per_key.key(place)))?;
                     are_read_only &= flags.is_read_only;
+                    run_code |= flags.runs_code;
                     if flags.is_about_all_keys {
                         break;
                     }
                 }
                 per_key.head.set_read_only(are_read_only);
+                per_key.head.set_runs_code(run_code);
                 Ok(())
             }
         }
@@ -124,6 +127,8 @@ impl CommandSet {
 pub struct CommandFlags {
     /// It changes nothing.
     pub is_read_only: bool,
+    /// It runs code of others, as a script is.
+    pub runs_code: bool,
     /// The same would be said of it with any other key.
     pub is_about_all_keys: bool,
 }
@@ -306,6 +311,14 @@ impl<'a> CommandRef<'a> {
         }
     }
 
+    /// Tells whether somebody has said that the command runs code of others, which its name need not tell.
+    pub(crate) fn is_said_to_run_code(self) -> bool {
+        match self {
+            Self::Whole(command) => command.is_said_to_run_code(),
+            Self::OfKey(per_key, _) => per_key.head.is_said_to_run_code(),
+        }
+    }
+
     /// Returns the name and the arguments, in order.
     pub fn words(self) -> impl Iterator<Item = &'a [u8]> {
         let (head, key, tail) = match self {
@@ -392,9 +405,11 @@ mod tests {
     #[test]
     fn one_command_for_many_keys_only_reads_if_it_does_so_for_all() {
         let mut commands = CommandSet::from(PerKey::new(Command::new("OBJECT"), ["FREQ", "ENCODING"]));
-        let flags = |is_read_only, is_about_all_keys| Ok::<_, ()>(CommandFlags { is_read_only, is_about_all_keys });
+        let flags = |is_read_only, is_about_all_keys| {
+            Ok::<_, ()>(CommandFlags { is_read_only, runs_code: !is_read_only, is_about_all_keys })
+        };
         commands.mark(|one| flags(one.routing_key() == Some(b"FREQ"), false)).unwrap();
-        assert!(!commands.at(0).is_read_only());
+        assert!(!commands.at(0).is_read_only() && commands.at(0).is_said_to_run_code());
         commands.mark(|one| flags(one.routing_key() == Some(b"FREQ"), true)).unwrap();
         assert!(commands.iter().all(CommandRef::is_read_only));
         assert_eq!(commands.mark(|_| Err("no")), Err("no"));

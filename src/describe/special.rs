@@ -6,7 +6,7 @@
 //! all requests share), `RMR.EXEC` (what has no meaning cluster-wide), proxy mode and the checks of rights.
 
 use super::Description;
-use crate::command::Command;
+use crate::command::{Command, CommandRef};
 
 /// One row of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub(crate) struct Special {
     pub(crate) runs_code: bool,
     /// It reaches clients of other nodes, as a write reaches their data. The server does not show its flag for that.
     pub(crate) publishes: bool,
+    /// It stops what keeps a node or a client busy, and so must not wait behind that.
+    stops: bool,
     /// It brings a key to a node that does not own it yet.
     pub(crate) moves_keys: bool,
     /// Its replies are names of keys, whatever the caller may read.
@@ -35,6 +37,8 @@ pub(crate) struct Special {
     pub(crate) in_proxy_mode: Option<InProxyMode>,
     /// The options with which it reads keys that its arguments do not name.
     reads_by: &'static [&'static [u8]],
+    /// The options that are followed by values, which may look like options, and by how many.
+    values: &'static [(&'static [u8], usize)],
 }
 
 /// Which calls of a command a row's refusal is about.
@@ -101,12 +105,14 @@ const fn row(name: &'static str) -> Special {
         not_cluster_wide: None,
         runs_code: false,
         publishes: false,
+        stops: false,
         moves_keys: false,
         names_keys: false,
         is_safe_to_split: false,
         handler: None,
         in_proxy_mode: None,
         reads_by: &[],
+        values: &[],
     }
 }
 
@@ -131,6 +137,10 @@ impl Special {
         Self { publishes: true, ..self }
     }
 
+    const fn stops(self) -> Self {
+        Self { stops: true, ..self }
+    }
+
     const fn safe_to_split(self) -> Self {
         Self { is_safe_to_split: true, ..self }
     }
@@ -147,6 +157,24 @@ impl Special {
         Self { reads_by: options, ..self }
     }
 
+    const fn values(self, values: &'static [(&'static [u8], usize)]) -> Self {
+        Self { values, ..self }
+    }
+
+    /// Returns those of the arguments that stand where the command looks for an option.
+    fn options<'a>(&self, mut args: impl Iterator<Item = &'a [u8]>) -> impl Iterator<Item = &'a [u8]> {
+        let values_of = |option: &[u8]| {
+            let known = self.values.iter().find(|(name, _)| option.eq_ignore_ascii_case(name));
+            known.map_or(0, |&(_, values)| values)
+        };
+        let mut to_pass = 0;
+        std::iter::from_fn(move || {
+            let option = args.nth(to_pass)?;
+            to_pass = values_of(option);
+            Some(option)
+        })
+    }
+
     /// Tells whether the row is about a command, and not about a subcommand.
     pub(crate) fn is_whole_command(&self) -> bool {
         !self.name.contains('|')
@@ -159,7 +187,7 @@ impl Special {
 
     /// Tells whether these arguments, those behind the name, have the option with which the command blocks its client.
     pub(crate) fn has_blocking_option<'a>(&self, args: impl Iterator<Item = &'a [u8]>) -> bool {
-        let mut options = args.take_while(|arg| !arg.eq_ignore_ascii_case(b"STREAMS"));
+        let mut options = self.options(args).take_while(|arg| !arg.eq_ignore_ascii_case(b"STREAMS"));
         self.blocks_by_option() && options.any(|arg| arg.eq_ignore_ascii_case(b"BLOCK"))
     }
 
@@ -202,6 +230,13 @@ const TABLE: &[Special] = &[
     row("client|trackinginfo").not_cluster_wide(OWN_CONNECTION),
     row("acl|whoami").not_cluster_wide(OWN_CONNECTION),
     row("script|debug").not_shared(CONNECTION),
+    // What stops others.
+    row("script|kill").stops(),
+    row("function|kill").stops(),
+    row("function|stats").stops(),
+    row("client|kill").stops(),
+    row("client|unblock").stops(),
+    row("client|unpause").stops(),
     // Transactions and streams.
     row("multi").not_shared(TRANSACTION).proxy(InProxyMode::BeginsTransaction),
     row("exec").not_shared(TRANSACTION),
@@ -229,8 +264,8 @@ const TABLE: &[Special] = &[
     row("bzpopmin").not_shared(BLOCKING),
     row("bzpopmax").not_shared(BLOCKING),
     row("bzmpop").not_shared(BLOCKING),
-    row("xread").not_shared(BLOCKING).when(When::WithBlock),
-    row("xreadgroup").not_shared(BLOCKING).when(When::WithBlock),
+    row("xread").not_shared(BLOCKING).when(When::WithBlock).values(&[(b"COUNT", 1)]),
+    row("xreadgroup").not_shared(BLOCKING).when(When::WithBlock).values(&[(b"GROUP", 2), (b"COUNT", 1), (b"CLAIM", 1)]),
     row("wait").not_shared(CLIENTS_OWN_WRITES).not_cluster_wide(CLIENTS_OWN_WRITES),
     row("waitaof").not_shared(CLIENTS_OWN_WRITES).not_cluster_wide(CLIENTS_OWN_WRITES),
     // The process, and one node's place among the others.
@@ -264,8 +299,8 @@ const TABLE: &[Special] = &[
     row("del").safe_to_split(),
     row("unlink").safe_to_split(),
     row("touch").safe_to_split(),
-    row("sort").reads_by(&[b"BY", b"GET"]),
-    row("sort_ro").reads_by(&[b"BY", b"GET"]),
+    row("sort").reads_by(&[b"BY", b"GET"]).values(&[(b"LIMIT", 2), (b"STORE", 1)]),
+    row("sort_ro").reads_by(&[b"BY", b"GET"]).values(&[(b"LIMIT", 2)]),
 ];
 
 /// Commands of these beginnings that have no meaning cluster-wide, all of them or those with a flag.
@@ -362,6 +397,27 @@ pub(crate) fn why_not_shared(command: &Command) -> Option<&'static str> {
     }
 }
 
+/// Tells whether a command may run code of others: a script, or a module whose names have a dot, or what a catalogue has
+/// said to. Some servers let such code end in an error of several lines.
+pub(crate) fn may_run_code(command: CommandRef<'_>) -> bool {
+    command.is_said_to_run_code() || names_code(command.name())
+}
+
+fn names_code(name: &[u8]) -> bool {
+    let is_script = || special(name).is_some_and(|special| special.runs_code);
+    // Looked at for each command that is sent: most begin with another letter.
+    matches!(name.first(), Some(b'e' | b'E' | b'f' | b'F')) && is_script() || name.contains(&b'.')
+}
+
+/// Tells whether a command stops what keeps a node or a client busy, and so must not wait behind that on a connection.
+pub(crate) fn stops_others(command: CommandRef<'_>) -> bool {
+    let name = command.name();
+    // Looked at for each command that is sent by itself.
+    let is_one = [&b"CLIENT"[..], b"SCRIPT", b"FUNCTION"].iter().any(|known| name.eq_ignore_ascii_case(known));
+    let subcommand = || command.words().nth(1);
+    is_one && subcommand().and_then(|sub| special_subcommand(name, sub)).is_some_and(|special| special.stops)
+}
+
 /// Tells whether [`why_not_shared`] depends on more of a command than its name.
 pub(crate) fn differs_by_arguments(name: &[u8]) -> bool {
     if !may_be_special(name) {
@@ -374,11 +430,12 @@ pub(crate) fn differs_by_arguments(name: &[u8]) -> bool {
     own || subcommands.any(|row| row.not_shared.is_some())
 }
 
-/// Tells whether the command reads keys that its arguments do not name, as `SORT` does with `BY` or `GET`.
-pub(crate) fn reads_by_pattern<'a>(name: &[u8], mut args: impl Iterator<Item = &'a [u8]>) -> bool {
-    let options = special(name).map_or(&[][..], |special| special.reads_by);
-    let is_one = |arg: &[u8]| options.iter().any(|option| arg.eq_ignore_ascii_case(option));
-    !options.is_empty() && args.any(is_one)
+/// Tells whether a command with these arguments, those behind its key, reads keys that they do not name, as `SORT` does with
+/// `BY` or `GET`.
+pub(crate) fn reads_by_pattern<'a>(name: &[u8], args: impl Iterator<Item = &'a [u8]>) -> bool {
+    let Some(special) = special(name).filter(|special| !special.reads_by.is_empty()) else { return false };
+    let is_one = |arg: &[u8]| special.reads_by.iter().any(|option| arg.eq_ignore_ascii_case(option));
+    special.options(args).any(is_one)
 }
 
 fn is_of_rmr(name: &[u8]) -> bool {
@@ -413,6 +470,11 @@ impl Description {
         self.categories.iter().any(|category| category == "@scripting")
     }
 
+    /// Tells whether the command may run code of others, by whatever name.
+    pub(crate) fn may_run_code(&self) -> bool {
+        self.has_flag("module") || (self.is_about_scripts() && self.has_flag("noscript") && self.subcommands.is_empty())
+    }
+
     /// Tells whether the command blocks its client, unless that takes an option.
     pub(crate) fn blocks_always(&self) -> bool {
         self.has_flag("blocking") && !self.special().is_some_and(Special::blocks_by_option)
@@ -443,6 +505,24 @@ mod tests {
     }
 
     #[test]
+    fn code_of_others_is_known_by_name() {
+        for row in TABLE {
+            assert_eq!(names_code(row.name.to_ascii_uppercase().as_bytes()), row.runs_code, "{}", row.name);
+        }
+        assert!(names_code(b"JSON.SET") && !names_code(b"EXISTS") && !names_code(b"FUNCTION") && !names_code(b""));
+    }
+
+    #[test]
+    fn what_stops_others_is_known() {
+        let stops = |line: &str| stops_others((&Command::from_args(line.split(' ')).unwrap()).into());
+        let rows = TABLE.iter().filter(|row| row.stops);
+        assert!(
+            rows.clone().count() > 3 && rows.into_iter().all(|row| stops(&row.name.to_uppercase().replace('|', " ")))
+        );
+        assert!(!stops("CLIENT LIST") && !stops("CLIENT") && !stops("SET KILL") && !stops("SCRIPT LOAD kill"));
+    }
+
+    #[test]
     fn some_commands_differ_by_their_arguments() {
         for name in ["CLIENT", "function", "MODULE", "script", "XREAD", "xreadgroup"] {
             assert!(differs_by_arguments(name.as_bytes()), "{name}");
@@ -461,6 +541,18 @@ mod tests {
         assert!(blocks("XREAD", "COUNT 1 block 0 STREAMS s $"));
         assert!(!blocks("XREAD", "COUNT 1 STREAMS BLOCK 0"));
         assert!(blocks("xreadgroup", "GROUP g c BLOCK 0 STREAMS s >"));
+        assert!(blocks("xreadgroup", "NOACK block 0 GROUP count streams STREAMS s >"));
+        for (group, consumer) in [("block", "c"), ("g", "BLOCK"), ("streams", "block"), ("COUNT", "block")] {
+            assert!(
+                !blocks("xreadgroup", &format!("GROUP {group} {consumer} COUNT 1 STREAMS block >")),
+                "{group} {consumer}"
+            );
+            assert!(
+                blocks("XREADGROUP", &format!("count 1 group {group} {consumer} BLOCK 0 STREAMS s >")),
+                "{group} {consumer}"
+            );
+        }
+        assert!(!blocks("XREAD", "COUNT block STREAMS s $") && !blocks("XREADGROUP", "GROUP"));
         assert!(!blocks("blpop", "BLOCK 0"), "it always does");
     }
 
@@ -469,6 +561,9 @@ mod tests {
         let reads = |name: &str, line: &str| reads_by_pattern(name.as_bytes(), line.split(' ').map(str::as_bytes));
         assert!(reads("SORT", "ALPHA by w_*") && reads("sort_ro", "GET #"));
         assert!(!reads("SORT", "ALPHA DESC") && !reads("LPUSH", "BY GET"));
+        assert!(
+            !reads("SORT", "LIMIT 0 1 STORE get") && reads("SORT", "STORE get GET #") && !reads("SORT", "LIMIT by by")
+        );
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::budget::Budget;
 use crate::command::{CommandRef, CommandSet};
+use crate::describe::special::may_run_code;
 use crate::peer::{ReducedShare, Reduction};
 use crate::reply::Reply;
 use crate::resp::Protocol;
@@ -47,6 +48,15 @@ impl Batch {
     /// Returns the commands for this node, in order.
     pub fn picked(&self) -> impl ExactSizeIterator<Item = CommandRef<'_>> {
         self.picks.iter().map(|&pick| self.commands.at(pick as usize))
+    }
+
+    /// Tells whether one of the commands may run code of others.
+    pub(super) fn may_run_code(&self) -> bool {
+        match &*self.commands {
+            // All have one name.
+            CommandSet::PerKey(_) => self.picked().next().is_some_and(may_run_code),
+            CommandSet::Each(_) => self.picked().any(may_run_code),
+        }
     }
 }
 

@@ -4,20 +4,52 @@
 //! has broken. Whoever sends may also write past that task, if nobody else is at the connection: see `cork.rs` for when.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use tokio::sync::mpsc;
 
+use super::batch::Batch;
 use super::budget::LARGE;
-use super::connection::{Connection, ConnectionTask, EncodedBatch, Message};
+use super::connection::{Connection, ConnectionTask, EncodedBatch, Marking, Message};
 use super::dial::Dialler;
 use super::shared_connection::SharedConnection;
 use super::stats::LinkStats;
 use super::watch::Watcher;
+use crate::describe::special::stops_others;
 
-/// After this many requests in a row that ran out of time while the node said nothing, another connection is opened. The
-/// old one stays for those with more patience.
-const TIMEOUTS_TO_REPLACE: u32 = 3;
+/// What a connection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lane {
+    /// All that has no lane of its own.
+    Plain,
+    /// Code of others. It may run for long, and what it says is not to be trusted with other callers' connection.
+    Code,
+    /// What stops other requests, and so must not wait behind them.
+    Control,
+}
+
+impl Lane {
+    /// Returns the lane that a batch goes by.
+    pub(super) fn of(batch: &Batch) -> Self {
+        if batch.may_run_code() {
+            Self::Code
+        } else if batch.picks.len() == 1 && batch.picked().all(stops_others) {
+            Self::Control
+        } else {
+            Self::Plain
+        }
+    }
+
+    /// Returns how many requests in a row may run out of time while the node says nothing before another connection is
+    /// opened. The old one stays for those with more patience.
+    fn timeouts_to_replace(self) -> u32 {
+        match self {
+            Self::Plain => 3,
+            // What is behind a script that does not end waits for nothing else.
+            Self::Code | Self::Control => 1,
+        }
+    }
+}
 
 /// The way to one connection.
 pub(super) struct Channel {
@@ -25,15 +57,27 @@ pub(super) struct Channel {
     shared: Arc<SharedConnection>,
     /// Requests in a row that ran out of time; the node's first byte ends the row.
     silence: Arc<AtomicU32>,
+    /// Some of what was sent was given up before it was answered, since this was last asked.
+    was_given_up: AtomicBool,
+    lane: Lane,
 }
 
 impl Channel {
     /// Opens the way to a connection that is dialled when there is something to send. Must be called within the runtime.
-    pub(super) fn open(dialler: Dialler, watcher: Option<Arc<dyn Watcher>>, stats: Arc<LinkStats>) -> Arc<Self> {
+    pub(super) fn open(
+        lane: Lane,
+        dialler: Dialler,
+        watcher: Option<Arc<dyn Watcher>>,
+        stats: Arc<LinkStats>,
+        marking: Arc<Marking>,
+    ) -> Arc<Self> {
         let (outbox, inbox) = mpsc::unbounded_channel();
-        let channel = Self { outbox, shared: Arc::default(), silence: Arc::default() };
+        let was_given_up = AtomicBool::new(false);
+        let channel = Self { outbox, shared: Arc::default(), silence: Arc::default(), was_given_up, lane };
         let (shared, silence) = (channel.shared.clone(), channel.silence.clone());
-        tokio::spawn(ConnectionTask { dialler, watcher, inbox, shared, stats, silence, last_logged: None }.run());
+        tokio::spawn(
+            ConnectionTask { dialler, watcher, inbox, shared, stats, silence, marking, last_logged: None }.run(),
+        );
         Arc::new(channel)
     }
 
@@ -54,9 +98,17 @@ impl Channel {
         }
     }
 
-    /// Counts a request that ran out of time before the node answered.
+    /// Hears that something that was sent is waited for no more.
+    pub(super) fn on_given_up(&self) {
+        self.was_given_up.store(true, Ordering::Relaxed);
+    }
+
+    /// Counts a request that ran out of time before the node answered, if it has gone this way.
     pub(super) fn on_timeout(&self) {
-        if self.silence.fetch_add(1, Ordering::Relaxed) + 1 >= TIMEOUTS_TO_REPLACE {
+        if !self.was_given_up.swap(false, Ordering::Relaxed) {
+            return;
+        }
+        if self.silence.fetch_add(1, Ordering::Relaxed) + 1 >= self.lane.timeouts_to_replace() {
             self.silence.store(0, Ordering::Relaxed);
             // A task that has ended has no connection to replace.
             let _ = self.outbox.send(Message::Replace);

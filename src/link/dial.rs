@@ -23,19 +23,23 @@ pub(super) struct Dialler {
     pub(super) options: Arc<LinkOptions>,
     /// What is learnt about the node's inner command; it is not asked about it without.
     pub(super) inner: Option<Arc<Offer>>,
+    /// How much longer than a connection may take the node may keep silent at the handshake: it reads nothing for a while
+    /// when it begins to run a long script.
+    pub(super) patience: Duration,
 }
 
 impl Dialler {
     pub(super) async fn dial(&self, stats: &LinkStats) -> Result<Box<dyn Stream>, String> {
         stats.set_state(LinkState::Connecting);
         let limit = (self.options.connect_timeout)();
-        let connected = tokio::time::timeout(limit, async {
+        let connected = tokio::time::timeout(limit + self.patience, async {
             let candidates = match (&self.endpoint.login, &self.options.credentials) {
                 (Some(login), _) => vec![Credentials::of(login)],
                 (None, Some(source)) => source.credentials().await,
                 (None, None) => Vec::new(),
             };
-            let mut stream = self.connect().await?;
+            let late = || format!("no connection within {} ms", limit.as_millis());
+            let mut stream = tokio::time::timeout(limit, self.connect()).await.map_err(|_| late())??;
             let greeting = Greeting {
                 protocol: self.protocol,
                 database: self.endpoint.database,
@@ -45,7 +49,9 @@ impl Dialler {
             self.inner.iter().for_each(|inner| inner.learn(offers_inner));
             Ok(stream)
         });
-        connected.await.unwrap_or_else(|_| Err(format!("no connection within {} ms", limit.as_millis())))
+        connected
+            .await
+            .unwrap_or_else(|_| Err(format!("no connection within {} ms", (limit + self.patience).as_millis())))
     }
 
     async fn connect(&self) -> Result<Box<dyn Stream>, String> {

@@ -74,7 +74,9 @@ use crate::topology::BoxFuture;
 
 /// The prefix of the error with which the link to the node that we live in hands a command back, to be sent over a
 /// socket: only there does the node say where the key has gone (`MOVED`, `ASK`).
-pub(crate) const NOT_IN_PROCESS: &[u8] = b"RMRNOTINPROCESS";
+///
+/// No script can end in it: the line breaks of its errors are made spaces.
+pub(crate) const NOT_IN_PROCESS: &[u8] = b"RMRNOTINPROCESS\r";
 
 /// One node, ready to be sent to.
 pub trait Link: Send + Sync {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use super::Link;
 use super::dial::Dialler;
@@ -38,7 +39,7 @@ impl Links {
 
     /// What it takes to connect to this endpoint apart from its link.
     pub(super) fn dialler(&self, endpoint: Endpoint, protocol: Protocol) -> Dialler {
-        Dialler { endpoint, protocol, options: self.options.clone(), inner: None }
+        Dialler { endpoint, protocol, options: self.options.clone(), inner: None, patience: Duration::ZERO }
     }
 
     /// Lets go of the links to all other endpoints. What is in flight on them is still answered.

@@ -1,18 +1,19 @@
 //! A node on the other end of a socket.
 //!
-//! It has a [`Channel`] for each protocol, and knows whether the node takes inner commands. The link ends when its last
+//! It has a [`Channel`] for each protocol and each [`Lane`], and knows whether the node takes inner commands. The link ends when its last
 //! handle is dropped and what was asked has been answered.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
 use super::Link;
 use super::batch::{Batch, Delivery, Failure};
 use super::budget::Budget;
-use super::channel::Channel;
-use super::connection::EncodedBatch;
+use super::channel::{Channel, Lane};
+use super::connection::{EncodedBatch, Marking};
 use super::cork;
 use super::dial::{Dialler, Offer};
 use super::options::LinkOptions;
@@ -23,47 +24,80 @@ use crate::peer::{self, ReduceOutcome, ReduceRequest, Reduction};
 use crate::resp::Protocol;
 use crate::topology::{BoxFuture, Endpoint};
 
-/// A link over TCP or TLS, with one connection for each protocol that is asked for.
+/// A link over TCP or TLS, with one connection for each protocol that is asked for, one more each for code of others, and
+/// one for what stops other requests. Those that nobody needs are not opened.
 pub(crate) struct SocketLink {
-    resp2: Arc<Channel>,
-    resp3: Arc<Channel>,
+    plain: ByProtocol,
+    code: ByProtocol,
+    control: ByProtocol,
     inner: Arc<Offer>,
     stats: Arc<LinkStats>,
+    marking: Arc<Marking>,
 }
 
 impl SocketLink {
     /// A link to this endpoint. Nothing is dialled before something is sent. Must be called within a tokio runtime.
     pub(crate) fn new(endpoint: Endpoint, options: Arc<LinkOptions>, watcher: Option<Arc<dyn Watcher>>) -> Self {
-        let stats = Arc::new(LinkStats::default());
+        let (stats, marking) = (Arc::new(LinkStats::default()), Arc::new(Marking::default()));
         let inner = Arc::new(Offer::new(options.clone()));
-        let channel = |protocol| {
-            let (endpoint, options, inner) = (endpoint.clone(), options.clone(), Some(inner.clone()));
-            Channel::open(Dialler { endpoint, protocol, options, inner }, watcher.clone(), stats.clone())
+        let channel = |lane, protocol| {
+            let mut dialler = Dialler {
+                endpoint: endpoint.clone(),
+                protocol,
+                options: options.clone(),
+                inner: Some(inner.clone()).filter(|_| lane == Lane::Plain),
+                patience: Duration::ZERO,
+            };
+            if lane == Lane::Control {
+                // A node that is busy refuses to select a database, and what stops it needs none.
+                dialler.endpoint.database = 0;
+                dialler.patience = LONGEST_SILENCE;
+            }
+            Channel::open(lane, dialler, watcher.clone(), stats.clone(), marking.clone())
         };
-        Self { resp2: channel(Protocol::Resp2), resp3: channel(Protocol::Resp3), inner, stats }
+        let lane = |lane| [channel(lane, Protocol::Resp2), channel(lane, Protocol::Resp3)];
+        let (plain, code, control) = (lane(Lane::Plain), lane(Lane::Code), lane(Lane::Control));
+        Self { plain, code, control, inner, stats, marking }
     }
 
-    fn channel(&self, protocol: Protocol) -> &Arc<Channel> {
+    fn channel(&self, lane: Lane, protocol: Protocol) -> &Arc<Channel> {
+        let channels = match lane {
+            Lane::Plain => &self.plain,
+            Lane::Code => &self.code,
+            Lane::Control => &self.control,
+        };
         match protocol {
-            Protocol::Resp2 => &self.resp2,
-            Protocol::Resp3 => &self.resp3,
+            Protocol::Resp2 => &channels[0],
+            Protocol::Resp3 => &channels[1],
         }
+    }
+
+    fn lanes(&self, protocol: Protocol) -> impl Iterator<Item = &Arc<Channel>> {
+        [Lane::Plain, Lane::Code, Lane::Control].into_iter().map(move |lane| self.channel(lane, protocol))
     }
 }
 
+/// A channel for RESP2 and one for RESP3.
+type ByProtocol = [Arc<Channel>; 2];
+
+/// For how long a node that runs a script reads nothing before it begins to refuse, at its default, and some more.
+const LONGEST_SILENCE: Duration = Duration::from_secs(6);
+
 impl SocketLink {
-    /// Hands a message to the connection for the protocol. What comes back counts as in flight until then.
+    /// Hands a message to a connection. What comes back counts as in flight until then.
     fn hand_over(
         &self,
-        protocol: Protocol,
+        channel: &Arc<Channel>,
         encoded: EncodedBatch,
         answered: oneshot::Receiver<Delivery>,
     ) -> impl Future<Output = Delivery> + Send + use<> {
-        let in_flight = InFlightGuard::enter(self.stats.clone());
-        let is_open = cork::send(self.channel(protocol), encoded);
+        let in_flight = InFlightGuard::enter(self.stats.clone(), channel.clone());
+        let is_open = cork::send(channel, encoded);
         async move {
-            let _in_flight = in_flight;
-            match answered.await {
+            let mut in_flight = in_flight;
+            let answered = answered.await;
+            in_flight.is_answered = true;
+            match answered {
                 Ok(delivery) => delivery,
                 Err(_) if is_open => Delivery::failed(Failure::Lost("the link was shut down".into())),
                 Err(_) => Delivery::failed(Failure::Unreachable("the link was shut down".into())),
@@ -81,13 +115,9 @@ impl SocketLink {
         };
         let (answer, answered) = oneshot::channel();
         let encoded = EncodedBatch::one(&Command::new(name).arg(&request), batch.budget.clone(), Some(answer));
-        let answered = self.hand_over(batch.protocol, encoded, answered);
+        let answered = self.hand_over(self.channel(Lane::Plain, batch.protocol), encoded, answered);
         // The connection of the request itself is not read before that is answered.
-        let other = match batch.protocol {
-            Protocol::Resp2 => &self.resp3,
-            Protocol::Resp3 => &self.resp2,
-        };
-        let (channel, give_up) = (other.clone(), peer::give_up(name, id));
+        let (channel, give_up) = (self.channel(Lane::Control, batch.protocol).clone(), peer::give_up(name, id));
         let mut until_answered = GiveUp { channel, command: (batch.picks.len() > WORTH_GIVING_UP).then_some(give_up) };
         let (inner, commands) = (self.inner.clone(), batch.picks.len());
         Box::pin(async move {
@@ -143,8 +173,8 @@ impl Link for SocketLink {
             return self.send_inner(name, &batch, reduction);
         }
         let (answer, answered) = oneshot::channel();
-        let encoded = EncodedBatch::new(&batch, answer);
-        Box::pin(self.hand_over(batch.protocol, encoded, answered))
+        let encoded = EncodedBatch::new(&batch, &self.marking, answer);
+        Box::pin(self.hand_over(self.channel(Lane::of(&batch), batch.protocol), encoded, answered))
     }
 
     fn reduces(&self) -> bool {
@@ -156,26 +186,33 @@ impl Link for SocketLink {
     }
 
     fn drain_ready(&self, protocol: Protocol) {
-        self.channel(protocol).drain_ready();
+        self.lanes(protocol).for_each(|channel| channel.drain_ready());
     }
 
     fn on_timeout(&self, protocol: Protocol) {
-        self.channel(protocol).on_timeout();
+        self.lanes(protocol).for_each(|channel| channel.on_timeout());
     }
 }
 
-/// Counts a batch as in flight while it lives.
-struct InFlightGuard(Arc<LinkStats>);
+/// Counts a batch as in flight while it lives, and tells its channel if it is given up.
+struct InFlightGuard {
+    stats: Arc<LinkStats>,
+    channel: Arc<Channel>,
+    is_answered: bool,
+}
 
 impl InFlightGuard {
-    fn enter(stats: Arc<LinkStats>) -> Self {
+    fn enter(stats: Arc<LinkStats>, channel: Arc<Channel>) -> Self {
         stats.in_flight.fetch_add(1, Ordering::Relaxed);
-        Self(stats)
+        Self { stats, channel, is_answered: false }
     }
 }
 
 impl Drop for InFlightGuard {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.stats.in_flight.fetch_sub(1, Ordering::Relaxed);
+        if !self.is_answered {
+            self.channel.on_given_up();
+        }
     }
 }

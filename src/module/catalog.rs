@@ -27,6 +27,8 @@ pub(super) struct Facts {
     pub(super) is_blocking: bool,
     /// It runs code that may call any other command.
     pub(super) is_script: bool,
+    /// It runs code of others, be it a script or a module's, by whatever name.
+    pub(super) runs_code: bool,
     /// All of this is said of a subcommand; others of the same command differ.
     pub(super) is_of_subcommand: bool,
     /// Another module runs it, and may block its client unasked.
@@ -103,6 +105,7 @@ fn read(description: &Description) -> Facts {
         // An option that blocks is looked for by the engine.
         is_blocking: description.blocks_always(),
         is_script: is_scripting && special.is_some_and(|special| special.runs_code),
+        runs_code: description.may_run_code(),
         is_of_subcommand: false,
         is_of_module: has("module"),
     }

@@ -6,6 +6,7 @@ mod common;
 
 mod event_loop;
 mod faults;
+mod kills;
 mod strange;
 mod timeouts;
 mod tls;

@@ -6,6 +6,7 @@ mod common;
 
 mod callers;
 mod credentials;
+mod forged;
 mod inner;
 mod paths;
 mod secrets;

@@ -1,30 +1,37 @@
 //! Batches in flight: encoded until they leave, then pending until they are answered.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
+use super::marker::{Marker, Marking};
 use crate::command::Command;
+use crate::describe::special::may_run_code;
 use crate::link::batch::{Batch, Delivery, Failure, Mode};
 use crate::link::budget::{Budget, LARGE};
 use crate::link::watch;
 use crate::reply::Reply;
 use crate::resp::{ProtocolError, decode};
 
+/// The markers of a batch that are still to come, each with the number of its command.
+type Markers = VecDeque<(usize, Marker)>;
+
 /// A batch on its way to the connection, as the bytes that travel.
 pub(in crate::link) struct EncodedBatch {
     wire: Vec<u8>,
     commands: usize,
     mode: Mode,
+    markers: Markers,
     budget: Arc<Budget>,
     /// Nobody: it leaves all the same, and the replies are passed over.
     answer: Option<oneshot::Sender<Delivery>>,
 }
 
 impl EncodedBatch {
-    /// Encodes a batch, whose delivery goes to `answer`.
-    pub(in crate::link) fn new(batch: &Batch, answer: oneshot::Sender<Delivery>) -> Self {
+    /// Encodes a batch, whose delivery goes to `answer`, with a marker behind each command that runs code of others.
+    pub(in crate::link) fn new(batch: &Batch, marking: &Marking, answer: oneshot::Sender<Delivery>) -> Self {
         const ASKING: &[u8] = b"*1\r\n$6\r\nASKING\r\n";
         const READONLY: &[u8] = b"*1\r\n$8\r\nREADONLY\r\n";
         const READWRITE: &[u8] = b"*1\r\n$9\r\nREADWRITE\r\n";
@@ -33,19 +40,29 @@ impl EncodedBatch {
         let places = || batch.picks.iter().map(|&pick| pick as usize);
         let frame = if batch.mode == Mode::Asking { ASKING.len() } else { 0 };
         let mut wire = Vec::with_capacity(64 + batch.commands.wire_len(places()) + commands * frame);
-        match batch.mode {
-            Mode::Plain => batch.commands.write_to(places(), &mut wire),
-            Mode::Asking => places().for_each(|place| {
-                wire.extend_from_slice(ASKING);
+        let mut markers = Markers::new();
+        if batch.mode == Mode::Replica {
+            wire.extend_from_slice(READONLY);
+        }
+        if batch.mode != Mode::Asking && !batch.may_run_code() {
+            batch.commands.write_to(places(), &mut wire);
+        } else {
+            for (number, place) in places().enumerate() {
+                if batch.mode == Mode::Asking {
+                    wire.extend_from_slice(ASKING);
+                }
                 batch.commands.write_to(std::iter::once(place), &mut wire);
-            }),
-            Mode::Replica => {
-                wire.extend_from_slice(READONLY);
-                batch.commands.write_to(places(), &mut wire);
-                wire.extend_from_slice(READWRITE);
+                if may_run_code(batch.commands.at(place)) {
+                    let marker = Marker::draw();
+                    marker.push_to(&mut wire, marking.by());
+                    markers.push_back((number, marker));
+                }
             }
         }
-        Self { wire, commands, mode: batch.mode, budget: batch.budget.clone(), answer: Some(answer) }
+        if batch.mode == Mode::Replica {
+            wire.extend_from_slice(READWRITE);
+        }
+        Self { wire, commands, mode: batch.mode, markers, budget: batch.budget.clone(), answer: Some(answer) }
     }
 
     /// Encodes one command of the link's own; without an `answer` nobody hears of its reply.
@@ -56,14 +73,14 @@ impl EncodedBatch {
     ) -> Self {
         let mut wire = Vec::with_capacity(command.wire_len());
         command.write_to(&mut wire);
-        Self { wire, commands: 1, mode: Mode::Plain, budget, answer }
+        Self { wire, commands: 1, mode: Mode::Plain, markers: Markers::new(), budget, answer }
     }
 
     /// Splits into the bytes that travel and the batch that waits for its replies.
     pub(super) fn begin(self) -> (Vec<u8>, PendingBatch) {
-        let Self { wire, commands, mode, budget, answer } = self;
+        let Self { wire, commands, mode, markers, budget, answer } = self;
         let (replies, is_unanswered) = (Vec::with_capacity(commands), answer.is_none());
-        (wire, PendingBatch { read: 0, commands, mode, replies, cost: 0, budget, is_unanswered, answer })
+        (wire, PendingBatch { read: 0, commands, mode, markers, replies, cost: 0, budget, is_unanswered, answer })
     }
 
     /// Returns the number of bytes that travel.
@@ -91,6 +108,7 @@ pub(super) struct PendingBatch {
     pub(super) read: usize,
     commands: usize,
     mode: Mode,
+    markers: Markers,
     replies: Vec<Reply>,
     /// The bytes that they take.
     cost: usize,
@@ -104,8 +122,8 @@ pub(super) struct PendingBatch {
 impl PendingBatch {
     /// Undoes [`EncodedBatch::begin`] for a batch of which nothing has left. Returns `None` if nobody waits for its answer.
     pub(super) fn take_back(self, wire: Vec<u8>) -> Option<EncodedBatch> {
-        let Self { commands, mode, budget, answer, .. } = self;
-        answer.map(|answer| EncodedBatch { wire, commands, mode, budget, answer: Some(answer) })
+        let Self { commands, mode, markers, budget, answer, .. } = self;
+        answer.map(|answer| EncodedBatch { wire, commands, mode, markers, budget, answer: Some(answer) })
     }
 
     /// Returns how many replies the batch gets in all.
@@ -128,6 +146,28 @@ impl PendingBatch {
             Mode::Asking => self.read % 2 == 1,
             Mode::Replica => self.read > 0 && self.read <= self.commands,
         }
+    }
+
+    /// Returns the marker that stands behind the command whose reply is next, if it has one.
+    pub(super) fn next_marker(&self) -> Option<Marker> {
+        let &(number, marker) = self.markers.front()?;
+        let next = match self.mode {
+            Mode::Plain => Some(self.read),
+            Mode::Asking => (self.read % 2 == 1).then_some(self.read / 2),
+            Mode::Replica => self.read.checked_sub(1),
+        };
+        (next == Some(number)).then_some(marker)
+    }
+
+    /// Counts a reply, with the marker behind it.
+    pub(super) fn has_passed_marker(&mut self) {
+        self.markers.pop_front();
+        self.read += 1;
+    }
+
+    /// Keeps an error that is to one command, however many lines it has had.
+    pub(super) fn take_error(&mut self, message: Vec<u8>) {
+        self.replies.push(Reply::Error(message.into()));
     }
 
     /// Tells whether it is still to leave.

@@ -4,10 +4,13 @@
 //! batches that are queued at one moment leave in one write. Where a server's event loop tells what has come, its thread
 //! reads it ([`Connection::read_now`]), for as long as that is little.
 //!
-//! How it writes is in `write.rs`, how it reads in `read.rs`, the batches that it does both for in `in_flight.rs`; `task.rs`
-//! is the task that owns it. What becomes of batches when the connection ends stands here.
+//! How it writes is in `write.rs`, how it reads in `read.rs`, the batches that it does both for in `in_flight.rs`; how replies
+//! of code of others are kept apart from those to others in `marker.rs` and `marked.rs`; `task.rs` is the task that owns it.
+//! What becomes of batches when the connection ends stands here.
 
 mod in_flight;
+mod marked;
+mod marker;
 mod read;
 mod task;
 mod write;
@@ -22,6 +25,8 @@ use std::time::Duration;
 use bytes::BytesMut;
 pub(super) use in_flight::EncodedBatch;
 use in_flight::PendingBatch;
+use marked::MarkedReply;
+pub(super) use marker::Marking;
 pub(super) use task::ConnectionTask;
 use tokio::sync::mpsc;
 
@@ -65,6 +70,10 @@ pub(super) struct Connection {
     /// The largest that `input` has been since it was last made anew.
     largest: usize,
     scanner: Scanner,
+    /// How much has come of a reply with a marker behind it.
+    marked: MarkedReply,
+    /// Learns by which command the node repeats markers.
+    marking: Arc<Marking>,
     /// Batches that have left, wholly or in part, in the order in which they are answered.
     pending: VecDeque<PendingBatch>,
     /// Whether the node has answered anything here.
@@ -97,6 +106,7 @@ impl Connection {
         read_by: ReadBy,
         stats: Arc<LinkStats>,
         silence: Arc<AtomicU32>,
+        marking: Arc<Marking>,
     ) -> Self {
         Self {
             stream,
@@ -108,6 +118,8 @@ impl Connection {
             input: BytesMut::new(),
             largest: 0,
             scanner: Scanner::default(),
+            marked: MarkedReply::default(),
+            marking,
             pending: VecDeque::new(),
             has_worked: false,
             read_by,

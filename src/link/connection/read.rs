@@ -137,6 +137,18 @@ impl Connection {
             let Some(first) = self.pending.front_mut() else {
                 return if self.input.is_empty() { Ok(()) } else { Err(ProtocolError::UNASKED) };
             };
+            if let Some(marker) = first.next_marker() {
+                if found > 0 {
+                    let bytes = self.input.split_to(end).freeze();
+                    self.scanner.forget_first(end);
+                    first.take(&bytes, found)?;
+                    (found, end) = (0, 0);
+                }
+                match self.take_marked(marker, here)? {
+                    true => continue,
+                    false => return Ok(()),
+                }
+            }
             let is_whole = self.scanner.scan(&self.input)?;
             let is_wanted = first.wants_next() && !first.is_given_up();
             let has_room = first.has_room(self.scanner.cost());

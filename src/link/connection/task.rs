@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
-use super::{Connection, EncodedBatch, End, Message, ReadBy};
+use super::{Connection, EncodedBatch, End, Marking, Message, ReadBy};
 use crate::link::batch::Failure;
 use crate::link::dial::Dialler;
 use crate::link::shared_connection::SharedConnection;
@@ -27,6 +27,7 @@ pub(in crate::link) struct ConnectionTask {
     pub(in crate::link) shared: Arc<SharedConnection>,
     pub(in crate::link) stats: Arc<LinkStats>,
     pub(in crate::link) silence: Arc<AtomicU32>,
+    pub(in crate::link) marking: Arc<Marking>,
     pub(in crate::link) last_logged: Option<Instant>,
 }
 
@@ -102,7 +103,13 @@ impl ConnectionTask {
                 Err(stream) => (stream, ReadBy::Runtime),
             },
         };
-        let connection = open.insert(Connection::new(stream, read_by, self.stats.clone(), self.silence.clone()));
+        let connection = open.insert(Connection::new(
+            stream,
+            read_by,
+            self.stats.clone(),
+            self.silence.clone(),
+            self.marking.clone(),
+        ));
         queued.drain(..).for_each(|batch| connection.queue(batch));
         Ok(())
     }

@@ -1,13 +1,14 @@
 use std::time::Duration;
 
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::sync::oneshot;
 use tokio::task::yield_now;
 
 use super::*;
 use crate::command::Command;
-use crate::link::{Budget, Delivery};
+use crate::link::{Batch, Budget, Delivery};
+use crate::reply::Reply;
 
 /// Queues a command; gives what hears of its end.
 fn ask(connection: &mut Connection, command: &Command) -> oneshot::Receiver<Delivery> {
@@ -19,7 +20,8 @@ fn ask(connection: &mut Connection, command: &Command) -> oneshot::Receiver<Deli
 /// A connection that an event loop tells of, with one command that has left, and the other end of it.
 async fn asked() -> (Connection, UnixStream, oneshot::Receiver<Delivery>) {
     let (ours, theirs) = UnixStream::pair().expect("a pair of sockets");
-    let mut connection = Connection::new(Box::new(ours), ReadBy::Watcher, Arc::default(), Arc::default());
+    let mut connection =
+        Connection::new(Box::new(ours), ReadBy::Watcher, Arc::default(), Arc::default(), Arc::default());
     let answered = ask(&mut connection, &Command::new("KEYS").arg("*"));
     while !connection.write_now() {
         yield_now().await;
@@ -58,5 +60,89 @@ async fn nothing_is_written_to_a_connection_that_has_ended() {
         assert!(!connection.write_now());
         // One that has never worked leaves nothing to the next, which would not work either.
         assert_eq!(connection.take_unsent("the node closed the connection").len(), left_to_the_next);
+    }
+}
+
+/// A connection that a script's call and another's command have left by, and the other end of it.
+async fn asked_for_code() -> (Connection, UnixStream, [oneshot::Receiver<Delivery>; 2], Vec<u8>) {
+    let (ours, mut theirs) = UnixStream::pair().expect("a pair of sockets");
+    let mut connection =
+        Connection::new(Box::new(ours), ReadBy::Watcher, Arc::default(), Arc::default(), Arc::default());
+    let call = Command::new("EVAL").arg("error('x')").arg(0);
+    let batch = Batch::new(Arc::new(vec![call].into()), vec![0], Arc::new(Budget::new(usize::MAX)));
+    let (answer, of_call) = oneshot::channel();
+    connection.queue(EncodedBatch::new(&batch, &Marking::default(), answer));
+    let of_other = ask(&mut connection, &Command::new("GET").arg("k"));
+    while !connection.write_now() {
+        yield_now().await;
+    }
+    let mut sent = vec![0; 1024];
+    let length = theirs.read(&mut sent).await.expect("what was asked");
+    const HEAD: &[u8] = b"ECHO\r\n$32\r\n";
+    let at = memchr::memmem::find(&sent, HEAD).expect("a marker") + HEAD.len();
+    assert!(length > at);
+    (connection, theirs, [of_call, of_other], sent[at..at + 32].to_vec())
+}
+
+/// Reads until this is answered, or the connection has ended.
+async fn read_until_answered(connection: &mut Connection, answered: &mut oneshot::Receiver<Delivery>) -> Option<Reply> {
+    let read = async {
+        loop {
+            connection.read_now(false);
+            match answered.try_recv() {
+                Ok(mut delivery) => return delivery.replies.pop(),
+                Err(_) if connection.ended.is_some() => return None,
+                Err(_) => yield_now().await,
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), read).await.expect("it is answered at some time")
+}
+
+#[tokio::test]
+async fn what_stands_before_a_marker_belongs_to_the_script_however_it_is_parted() {
+    let bodies: [(&[u8], &[u8]); 5] = [
+        (b"-ERR x\r\n+forged\r\n", b"ERR x  +forged"),
+        (b"-ERR x\r\n+forged\r\n+forged\r\n", b"ERR x  +forged  +forged"),
+        (b"-ERR x\r\n$100\r\nshort\r\n", b"ERR x  $100  short"),
+        (b"-ERR x\njunk\r\n\r\n", b"ERR x junk  "),
+        (b"-ERR x\r\n$32\r\n0123456789abcdef0123456789abcdef\r\n", b"ERR x  $32  0123456789abcdef0123456789abcdef"),
+    ];
+    for (said, text) in bodies {
+        for at in 1..said.len() {
+            let (mut connection, mut theirs, [mut of_call, mut of_other], digits) = asked_for_code().await;
+            let all = [said, b"$32\r\n", &digits, b"\r\n$5\r\nvalue\r\n"].concat();
+            theirs.write_all(&all[..at]).await.expect("written");
+            yield_now().await;
+            connection.read_now(false);
+            theirs.write_all(&all[at..]).await.expect("written");
+            let answer = read_until_answered(&mut connection, &mut of_call).await;
+            assert_eq!(answer, Some(Reply::Error(text.to_vec().into())));
+            let answer = read_until_answered(&mut connection, &mut of_other).await;
+            assert_eq!(answer, Some(Reply::from("value")));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_refuses_markers_answers_all_the_same() {
+    const NOPERM: &[u8] = b"-NOPERM no 'echo'\r\n";
+    // What is no error is one reply; behind an error the connection is of no use any more.
+    for (said, survives) in [(&b":1\r\n"[..], true), (b"-ERR x\r\n", false)] {
+        let (mut connection, mut theirs, [mut of_call, mut of_other], _) = asked_for_code().await;
+        theirs.write_all(&[said, NOPERM, b"$5\r\nvalue\r\n"].concat()).await.expect("written");
+        assert!(read_until_answered(&mut connection, &mut of_call).await.is_some());
+        assert_eq!(read_until_answered(&mut connection, &mut of_other).await.is_some(), survives);
+        assert_eq!(connection.ended.is_none(), survives);
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_is_given_up_takes_its_marker_with_it() {
+    for said in [&b"-ERR x\r\n+forged\r\n"[..], b"*1\r\n-inner\r\n"] {
+        let (mut connection, mut theirs, [of_call, mut of_other], digits) = asked_for_code().await;
+        drop(of_call);
+        theirs.write_all(&[said, b"$32\r\n", &digits, b"\r\n$5\r\nvalue\r\n"].concat()).await.expect("written");
+        assert_eq!(read_until_answered(&mut connection, &mut of_other).await, Some(Reply::from("value")));
     }
 }
