@@ -4,7 +4,7 @@
 //! merged form was refused, keys that a merged command said nothing about, scripts that a server did not know. None of
 //! these can be told from having run in its place ([`merge`](super::merge), [`RoutedCommand::is_followed`]).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
@@ -14,8 +14,8 @@ use super::merge::{self, MergeInfo};
 use super::pair::Pair;
 use super::promise::BoxedResult;
 use super::routed_command::RoutedCommand;
-use super::script::Script;
 use crate::command::Command;
+use crate::describe::special::may_run_code;
 use crate::engine::{Options, PlacedOn, Request, check_each_fit};
 use crate::error::Error;
 use crate::reply::Reply;
@@ -149,8 +149,6 @@ struct HostShare<'a> {
     /// The node once more, so that the engine need not place the items again.
     placed: Option<PlacedOn>,
     items: Vec<MergeInfo<'a>>,
-    /// Those scripts among them that have to keep their place, and so must be there when they are called.
-    scripts: Vec<Script>,
     /// Where each of the items stands in the batch.
     places: Vec<usize>,
     outcomes: Vec<Option<BoxedResult<Reply>>>,
@@ -158,10 +156,10 @@ struct HostShare<'a> {
 
 /// Says what a command on the wire is for.
 enum DeliveryPart {
-    /// This script is loaded.
-    Load(Script),
     /// This item.
     One(usize),
+    /// This item, a script's call, with the text of the script.
+    Text(usize),
     /// So many items from this one on.
     Merged(&'static Pair, usize, usize),
     /// Whether any of these items has a key at all.
@@ -173,6 +171,8 @@ enum DeliveryPart {
 struct Leftovers {
     /// As they are.
     single: Vec<usize>,
+    /// Calls of scripts that the server does not know.
+    unknown: Vec<usize>,
     /// Whose key is gone, or of another type; by the command that left it open.
     unclear: Vec<Vec<usize>>,
 }
@@ -181,14 +181,11 @@ impl<'a> HostShare<'a> {
     fn new(request: &'a Request, topology: &Topology, node: &Arc<Node>, room: usize) -> Self {
         let (items, places) = (Vec::with_capacity(room), Vec::with_capacity(room));
         let placed = PlacedOn::primary(topology, node);
-        Self { request, node: node.clone(), placed, items, scripts: Vec::new(), places, outcomes: Vec::new() }
+        Self { request, node: node.clone(), placed, items, places, outcomes: Vec::new() }
     }
 
     fn add(&mut self, place: usize, item: &'a RoutedCommand) {
         self.items.push(MergeInfo::of(item));
-        if item.is_followed {
-            self.scripts.extend(item.script.clone());
-        }
         self.places.push(place);
     }
 
@@ -201,26 +198,31 @@ impl<'a> HostShare<'a> {
             true => merge::runs(&self.items, Some(topology).filter(|topology| topology.requires_same_slot())),
             false => self.items.iter().map(|_| single()).collect(),
         };
+        let mut told: HashSet<&[u8], RandomState> = HashSet::default();
         for run in runs {
+            let item = self.items[at].routed;
+            // What has to keep its place cannot be called again: its text goes with the first call.
+            let to_tell = item.script.as_ref().filter(|_| item.is_followed);
             parts.push(match run.pair {
                 Some(pair) => DeliveryPart::Merged(pair, at, run.length),
+                None if to_tell.is_some_and(|script| told.insert(script.body())) => DeliveryPart::Text(at),
                 None => DeliveryPart::One(at),
             });
             at += run.length;
         }
-        let scripts = distinct(std::mem::take(&mut self.scripts));
-        let mut leftovers = self.send(scripts, parts, true).await;
+        let mut leftovers = self.send(parts, true).await;
         // Second the leftovers, third those of them whose key turned out to be there.
         for _ in 0..2 {
-            if leftovers.single.is_empty() && leftovers.unclear.is_empty() {
+            let Leftovers { single, unknown, unclear } = leftovers;
+            if single.is_empty() && unknown.is_empty() && unclear.is_empty() {
                 break;
             }
-            leftovers.single.sort_unstable();
-            let scripts = leftovers.single.iter().filter_map(|&at| self.items[at].routed.script.clone());
-            let scripts = distinct(scripts);
-            let singles = leftovers.single.into_iter().map(DeliveryPart::One);
-            let parts = singles.chain(leftovers.unclear.into_iter().map(DeliveryPart::Exists)).collect();
-            leftovers = self.send(scripts, parts, false).await;
+            let mut parts: Vec<(usize, DeliveryPart)> =
+                single.into_iter().map(|at| (at, DeliveryPart::One(at))).collect();
+            parts.extend(unknown.into_iter().map(|at| (at, DeliveryPart::Text(at))));
+            parts.sort_unstable_by_key(|(at, _)| *at);
+            let parts = parts.into_iter().map(|(_, part)| part);
+            leftovers = self.send(parts.chain(unclear.into_iter().map(DeliveryPart::Exists)).collect(), false).await;
         }
         let Self { node, places, outcomes, .. } = self;
         let missing = || Err(Error::Topology(format!("{node} gave no answer")).into());
@@ -229,8 +231,7 @@ impl<'a> HostShare<'a> {
 
     /// Sends commands in one write and reads what is said to them. What can be settled by asking again is not settled
     /// the first time.
-    async fn send(&mut self, scripts: Vec<Script>, parts: Vec<DeliveryPart>, is_first: bool) -> Leftovers {
-        let parts: Vec<DeliveryPart> = scripts.into_iter().map(DeliveryPart::Load).chain(parts).collect();
+    async fn send(&mut self, parts: Vec<DeliveryPart>, is_first: bool) -> Leftovers {
         let commands = parts.iter().map(|part| self.command(part)).collect();
         let options = Options::keeping_failures(is_first);
         let mut leftovers = Leftovers::default();
@@ -250,8 +251,11 @@ impl<'a> HostShare<'a> {
 
     fn command(&self, part: &DeliveryPart) -> (Command, Option<Arc<Node>>) {
         let (first, command) = match part {
-            DeliveryPart::Load(script) => return (script.load(), Some(self.node.clone())),
             DeliveryPart::One(at) => (*at, self.items[*at].routed.command.clone()),
+            DeliveryPart::Text(at) => {
+                let RoutedCommand { command, script, .. } = self.items[*at].routed;
+                (*at, script.as_ref().map_or_else(|| command.clone(), |script| script.by_text(command)))
+            }
             DeliveryPart::Merged(pair, at, length) => (*at, merge::merged(pair, &self.items[*at..at + length])),
             DeliveryPart::Exists(items) => {
                 let keys = items.iter().filter_map(|&at| self.items[at].routed.only_key());
@@ -272,17 +276,17 @@ impl<'a> HostShare<'a> {
     fn read(&mut self, part: DeliveryPart, result: Result<Reply, Error>, is_first: bool, leftovers: &mut Leftovers) {
         let refusal = result.as_ref().err().and_then(refusal);
         match part {
-            // One that cannot be loaded is missed by its calls.
-            DeliveryPart::Load(_) => {}
-            DeliveryPart::One(at) => {
-                let is_script = self.items[at].routed.script.is_some();
-                // A slot that is being moved: the server sends nobody on who asks for several keys at once.
-                let is_for_later = refusal.is_some_and(|kind| {
-                    (is_script && kind == ServerErrorKind::NoScript) || kind == ServerErrorKind::TryAgain
-                });
-                match is_first && is_for_later {
-                    true => leftovers.single.push(at),
-                    false => self.put(at, result.map_err(Box::new)),
+            DeliveryPart::One(at) | DeliveryPart::Text(at) => {
+                let RoutedCommand { command, script, .. } = self.items[at].routed;
+                // A slot that is being moved: the server sends nobody on who asks for several keys at once. What a script
+                // says is the script's answer; the engine finds out whether it has run.
+                let is_for_later = refusal == Some(ServerErrorKind::TryAgain) && !may_run_code(command.into());
+                if is_first && script.is_some() && result.as_ref().is_err_and(is_unknown_script) {
+                    leftovers.unknown.push(at);
+                } else if is_first && is_for_later {
+                    leftovers.single.push(at);
+                } else {
+                    self.put(at, result.map_err(Box::new));
                 }
             }
             DeliveryPart::Merged(_, at, length) if refusal.is_some() => leftovers.single.extend(at..at + length),
@@ -322,12 +326,9 @@ fn refusal(error: &Error) -> Option<ServerErrorKind> {
     }
 }
 
-fn distinct(scripts: impl IntoIterator<Item = Script>) -> Vec<Script> {
-    let mut distinct: Vec<Script> = Vec::new();
-    for script in scripts {
-        if !distinct.contains(&script) {
-            distinct.push(script);
-        }
-    }
-    distinct
+/// Tells whether a server has refused the call of a script that it does not know, in exactly its own words: a script may
+/// end in such an error too.
+fn is_unknown_script(error: &Error) -> bool {
+    let words: [&[u8]; 2] = [b"NOSCRIPT No matching script. Please use EVAL.", b"NOSCRIPT No matching script."];
+    matches!(error, Error::Shard { message, .. } if words.contains(&message.as_bytes()))
 }

@@ -35,8 +35,8 @@ impl Client {
     /// Runs lists of commands, all at once: each list in order, at the host of its routing key, whatever keys its
     /// commands have. Gives each routing key with the results of its list, in order.
     ///
-    /// Scripts are called by their SHA-1. A host that does not know one is told it once, and the call is made again;
-    /// where commands follow the call in its list, which must not run before it, the script travels ahead of the list.
+    /// Scripts are called by their SHA-1, and by their text where a host does not know them. Commands that follow a call in
+    /// its list must not run before it, so that it cannot be made again: the first such call of a script is by its text.
     ///
     /// ```
     /// # #[cfg(feature = "testing")] {

@@ -1,4 +1,4 @@
-//! [`Script`]: a Lua script that is called by its SHA-1, and loaded where it is missing.
+//! [`Script`]: a Lua script that is called by its SHA-1, and by its text where that is not known.
 
 use std::fmt;
 use std::sync::Arc;
@@ -49,9 +49,15 @@ impl Script {
         ScriptCall { script: self.clone(), command: args.into_iter().fold(call, Command::arg) }
     }
 
-    /// What makes a server know it.
-    pub(crate) fn load(&self) -> Command {
-        Command::new("SCRIPT").arg("LOAD").arg(self.body())
+    /// Returns this call of it with its text in place of its SHA-1. The server then knows it, for as long as it keeps what
+    /// was called by text.
+    pub(crate) fn by_text(&self, call: &Command) -> Command {
+        let mut by_text = Command::with_room("EVAL", call.wire_len() + self.body().len()).arg(self.body());
+        by_text.push_args(call.args_wire(), call.word_count() - 1, 1);
+        match call.routing_key() {
+            Some(key) => by_text.routed_by(key).read_only(call.is_read_only()),
+            None => by_text.read_only(call.is_read_only()),
+        }
     }
 }
 

@@ -1,12 +1,8 @@
 //! `RMR.BATCH`: lists of commands, each for the shard of its routing key.
 
-use std::collections::HashMap;
-
 use super::options;
 use super::spec::{self, Arg, ArgKind, Call, Spec};
-use crate::client::{
-    Action, DeliveryOptions, MAX_CONCURRENCY, RoutedCommand, Script, ScriptCall, deliver_in_order, list_of,
-};
+use crate::client::{Action, DeliveryOptions, MAX_CONCURRENCY, RoutedCommand, deliver_in_order, list_of};
 use crate::command::Command;
 use crate::engine::{Request, RequestBuilder};
 use crate::error::Error;
@@ -71,31 +67,14 @@ async fn batch(
     Ok(Reply::Map(lists.collect()))
 }
 
-/// The lists' commands; scripts are called by their SHA-1.
+/// Returns the lists' commands.
 fn items(keys: &[(Vec<u8>, usize)], commands: Vec<Command>) -> Vec<RoutedCommand> {
-    let mut scripts: HashMap<Vec<u8>, Script> = HashMap::new();
     let mut commands = commands.into_iter();
     let mut items = Vec::with_capacity(commands.len());
     for (key, length) in keys {
-        let actions = commands.by_ref().take(*length).map(|command| action(command, &mut scripts));
-        items.extend(list_of(key, actions));
+        items.extend(list_of(key, commands.by_ref().take(*length).map(Action::Command)));
     }
     items
-}
-
-fn action(command: Command, scripts: &mut HashMap<Vec<u8>, Script>) -> Action {
-    let called = match command.name().to_ascii_uppercase().as_slice() {
-        b"EVAL" => "EVALSHA",
-        b"EVAL_RO" => "EVALSHA_RO",
-        _ => return Action::Command(command),
-    };
-    let Some(body) = command.words().nth(1) else { return Action::Command(command) };
-    let script = match scripts.get(body) {
-        Some(known) => known.clone(),
-        None => scripts.entry(body.to_vec()).or_insert(Script::new(body)).clone(),
-    };
-    let call = Command::new(called).arg(script.sha1()).read_only(command.is_read_only());
-    Action::Script(ScriptCall { command: command.words().skip(2).fold(call, Command::arg), script })
 }
 
 /// What a command has come to: the server's own words where it has spoken.
