@@ -12,6 +12,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::time::Instant;
 
+use super::doubt::{Doubt, LONGEST_REFUSALS, is_of_rmr, question};
 use super::options::Options;
 use super::outcomes::{Gathered, Outcomes};
 use super::place::slot_of;
@@ -23,9 +24,10 @@ use super::route::{Destination, NodeShare, Route, Via, join, plan, plan_one};
 use super::settle::TRANSIT;
 use super::snapshot::Snapshot;
 use super::stats::Stats;
-use crate::command::{CommandRef, CommandSet, printable};
+use crate::command::{Command, CommandRef, CommandSet, printable};
+use crate::describe::special::may_run_code;
 use crate::error::Error;
-use crate::link::{Batch, Delivery, Failure, Mode, leave_event_loop_if_long};
+use crate::link::{Batch, Budget, Delivery, Failure, Mode, leave_event_loop_if_long};
 use crate::peer::Reduction;
 use crate::reply::Reply;
 use crate::resp::ServerErrorKind;
@@ -70,6 +72,7 @@ impl<'a, R: Route> Exchange<'a, R> {
             let mut round = self.send(&snapshot, shares).await;
             if let Some(late) = round.late {
                 self.give_up(late, Late::Sent);
+                self.give_up_untried(round.open);
                 break;
             }
             round.open.append(&mut self.unrouted);
@@ -217,31 +220,56 @@ impl<'a, R: Route> Exchange<'a, R> {
     fn refused(&mut self, snapshot: &Snapshot, at: &Destination, unit: u32, message: bytes::Bytes) -> Option<Next> {
         let command = self.command(unit);
         let verdict = judge(&message, at.node.address.host(), slot_of(&snapshot.topology, command));
-        let may_wait =
-            self.options.on_failure.waits_on_tryagain() || ServerErrorKind::of(&message) != ServerErrorKind::TryAgain;
         let key = command.routing_key().map(printable);
-        let error = outcome(at, Err(Error::Shard { node: at.node.to_string(), message: message.into(), key }));
+        let is_certain = !may_run_code(command) || is_of_rmr(&message);
+        let error = outcome(at, Err(Error::Shard { node: at.node.to_string(), message: message.clone().into(), key }));
         if !self.options.on_failure.retries() {
             self.outcomes.put(unit, error);
             return None;
         }
-        let allowed = Allowed {
+        if is_certain || matches!(verdict, Verdict::Final | Verdict::Elsewhere) {
+            return self.onward(snapshot, at, unit, &verdict, &message, error);
+        }
+        if at.in_process || at.reduces {
+            // In process a server does not refuse in words.
+            self.outcomes.put(unit, error);
+            return None;
+        }
+        Some(Next::Doubt(Box::new(Doubt { at: at.clone(), error })))
+    }
+
+    /// Finds out where a unit goes after a refusal. `None`: that is its outcome.
+    fn onward(
+        &mut self,
+        snapshot: &Snapshot,
+        at: &Destination,
+        unit: u32,
+        verdict: &Verdict,
+        message: &[u8],
+        error: ShardReply,
+    ) -> Option<Next> {
+        let is_tryagain = ServerErrorKind::of(message) == ServerErrorKind::TryAgain;
+        let waits = self.options.on_failure.waits_on_tryagain() || may_run_code(self.command(unit));
+        let mut allowed = Allowed {
             redirects: self.route.follows_redirects(&snapshot.topology, unit),
             other_primary: self.route.follows_primary(&snapshot.topology, unit),
             // A command that may block has waited already, and would wait as long again.
-            waiting: may_wait && self.route.via() != Via::Dedicated,
+            waiting: (waits || !is_tryagain) && self.route.via() != Via::Dedicated,
         };
         let tries = self.tries.entry(unit).or_default();
-        let onward = tries.after_refusal(&verdict, at, &allowed);
-        if matches!(verdict, Verdict::Moved(_)) || (onward.is_none() && verdict != Verdict::Final) {
+        allowed.waiting &= !tries.is_unserved_for_good(message);
+        let onward = tries.after_refusal(verdict, at, &allowed);
+        if matches!(verdict, Verdict::Moved(_)) || (onward.is_none() && *verdict != Verdict::Final) {
             self.request.engine.refresher.hint();
         }
         let Some(onward) = onward else {
             self.outcomes.put(unit, error);
             return None;
         };
-        tries.last = Some(error);
-        self.count(&verdict);
+        if *verdict != Verdict::Elsewhere {
+            tries.last = Some(error);
+        }
+        self.count(verdict);
         Some(match onward {
             Onward::Follow(address, mode) => self.follow(snapshot, address, mode),
             Onward::OverSocket => Next::To(at.over_socket(&self.request.engine)),
@@ -287,6 +315,7 @@ impl<'a, R: Route> Exchange<'a, R> {
     /// Finds new destinations for units that did not succeed, after a pause where one is due. `None` when nothing is left
     /// to be sent.
     async fn retry(&mut self, snapshot: &mut Arc<Snapshot>, open: Vec<(u32, Next)>) -> Option<Vec<NodeShare>> {
+        let open = self.resolve(snapshot, open).await;
         let (mut shares, waiting) = self.part(open);
         self.drop_unreachable(&mut shares);
         if waiting.is_empty() {
@@ -313,6 +342,81 @@ impl<'a, R: Route> Exchange<'a, R> {
         Some(shares)
     }
 
+    /// Asks nodes whether they refuse what code of others has had an answer to that looks like a refusal. An answer to the
+    /// question means that the code has run, and has said that itself.
+    async fn resolve(&mut self, snapshot: &Snapshot, open: Vec<(u32, Next)>) -> Vec<(u32, Next)> {
+        let (doubted, mut open): (Vec<_>, Vec<_>) =
+            open.into_iter().partition(|(_, next)| matches!(next, Next::Doubt(_)));
+        let mut by_node: Vec<(Destination, Vec<(u32, ShardReply)>)> = Vec::new();
+        for (unit, next) in doubted {
+            let Next::Doubt(doubt) = next else { continue };
+            let Doubt { at, error } = *doubt;
+            match by_node.iter_mut().find(|(known, _)| known.is_same(&at)) {
+                Some((_, units)) => units.push((unit, error)),
+                None => by_node.push((at, vec![(unit, error)])),
+            }
+        }
+        let mut asked: FuturesUnordered<_> = by_node
+            .into_iter()
+            .map(|(at, units)| {
+                let questions: Vec<Command> = units.iter().map(|(unit, _)| question(self.command(*unit))).collect();
+                let picks = (0..questions.len() as u32).collect();
+                let said = at.link.send(Batch {
+                    commands: Arc::new(questions.into()),
+                    picks,
+                    reduction: None,
+                    budget: Arc::new(Budget::new(LONGEST_REFUSALS)),
+                    ..self.batch(&at, &[])
+                });
+                let deadline = self.request.deadline.at;
+                async move { (at, units, tokio::time::timeout_at(deadline, said).await.unwrap_or_default().replies) }
+            })
+            .collect();
+        let mut said = Vec::new();
+        while let Some(answer) = asked.next().await {
+            said.push(answer);
+        }
+        drop(asked);
+        for (at, units, replies) in said {
+            let mut replies = replies.into_iter();
+            for (unit, error) in units {
+                let next = self.undoubted(snapshot, &at, unit, error, replies.next());
+                open.extend(next.map(|next| (unit, next)));
+            }
+        }
+        open
+    }
+
+    /// Takes what a node has said to the question whether it refuses a command.
+    fn undoubted(
+        &mut self,
+        snapshot: &Snapshot,
+        at: &Destination,
+        unit: u32,
+        error: ShardReply,
+        said: Option<Reply>,
+    ) -> Option<Next> {
+        let Some(Reply::Error(refusal)) = said else {
+            // At a node that is getting the slot the missing keys may have come meanwhile.
+            let is_tryagain = matches!(&error.result, Err(Error::Shard { message, .. }) if message.kind() == ServerErrorKind::TryAgain);
+            if at.mode == Mode::Asking && is_tryagain {
+                return self.onward(snapshot, at, unit, &Verdict::Later, b"", error);
+            }
+            self.outcomes.put(unit, error);
+            return None;
+        };
+        let slot = slot_of(&snapshot.topology, self.command(unit));
+        let judged = judge(&refusal, at.node.address.host(), slot);
+        if judged != Verdict::Final {
+            return self.onward(snapshot, at, unit, &judged, &refusal, error);
+        }
+        // It does not let us ask, so its first words have to do.
+        let Err(Error::Shard { message, .. }) = &error.result else { return None };
+        let message = message.as_bytes().to_vec();
+        let judged = judge(&message, at.node.address.host(), slot);
+        self.onward(snapshot, at, unit, &judged, &message, error)
+    }
+
     /// Parts units that can go on at once from those that wait, and says how long these do.
     fn part(&mut self, open: Vec<(u32, Next)>) -> (Vec<NodeShare>, Postponed) {
         let (mut shares, mut waiting) = (Vec::new(), Postponed::default());
@@ -324,6 +428,7 @@ impl<'a, R: Route> Exchange<'a, R> {
                 Next::To(destination) => join(&mut shares, destination, unit),
                 Next::Follow(address, mode) => waiting.following.push((unit, address, mode)),
                 Next::Retry => waiting.anew.push(unit),
+                Next::Doubt(doubt) => self.outcomes.put(unit, doubt.error),
             }
         }
         (shares, waiting)
@@ -403,6 +508,17 @@ impl<'a, R: Route> Exchange<'a, R> {
                 self.outcomes.put(unit, outcome(&destination, Err(error)));
             }
         }
+    }
+
+    /// Ends the units that were about to be sent for the first time, or elsewhere, when the deadline passed; those that have
+    /// been told something end in that.
+    fn give_up_untried(&mut self, open: Vec<(u32, Next)>) {
+        let (mut shares, _) = self.part(open);
+        for (_, units) in &mut shares {
+            units.retain(|unit| self.tries.get(unit).is_none_or(|tries| tries.last.is_none()));
+        }
+        shares.retain(|(_, units)| !units.is_empty());
+        self.give_up(shares, Late::Unsent);
     }
 
     fn finish(mut self) -> Result<Gathered, Error> {

@@ -9,6 +9,7 @@ mod by_key;
 mod deadline;
 mod dedicated;
 mod dedicated_link;
+mod doubt;
 mod exchange;
 #[cfg(test)]
 mod fake;

@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::doubt::Doubt;
 use super::redirect::Verdict;
 use super::replies::ShardReply;
 use super::route::Destination;
+use super::settle::TRANSIT;
 use crate::link::Mode;
 use crate::topology::Address;
 
@@ -37,6 +39,8 @@ pub(super) struct Tries {
     backoff: Backoff,
     /// Since when the unit waits for the node that it was sent to to be known.
     pub(super) unknown_since: Option<Instant>,
+    /// Since when the unit's node says that nobody serves its slot.
+    unserved_since: Option<Instant>,
     /// What the unit ends in when time is up.
     pub(super) last: Option<ShardReply>,
 }
@@ -62,6 +66,8 @@ pub(super) enum Next {
     Follow(Address, Mode),
     /// Wherever it belongs by a fresh topology, after a pause.
     Retry,
+    /// What the node has said to code of others may be what that code has said: the node is asked again.
+    Doubt(Box<Doubt>),
 }
 
 /// Where a unit goes that a node has refused.
@@ -108,6 +114,16 @@ impl Tries {
             Verdict::Later if allowed.waiting => Some(Onward::Retry),
             _ => None,
         }
+    }
+
+    /// Hears what a node has said about the unit's slot. Returns whether it has denied for longer than nodes take to agree that
+    /// anybody serves it.
+    pub(super) fn is_unserved_for_good(&mut self, message: &[u8]) -> bool {
+        if !message.starts_with(b"CLUSTERDOWN Hash slot not served") {
+            self.unserved_since = None;
+            return false;
+        }
+        self.unserved_since.get_or_insert_with(Instant::now).elapsed() >= TRANSIT
     }
 
     /// Counts a failure of the node. Returns whether the unit may be tried once more.

@@ -9,4 +9,6 @@ mod failure_modes;
 mod grammar;
 mod keyed;
 mod keyless;
+mod option_words;
+mod run_once;
 mod scanned;

@@ -5,6 +5,7 @@
 mod common;
 
 mod addresses;
+mod dropped;
 mod hosts;
 mod static_nodes;
 mod transit;

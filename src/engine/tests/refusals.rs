@@ -168,3 +168,74 @@ async fn whoever_finds_the_way_alone_is_told_all_and_nothing_is_sent_twice() {
     assert!(matches!(ask(error("ERR no")).await, Said::Failed(_)));
     assert_eq!((fake.node(1).sent().len(), fake.node(2).sent().len()), (7, 0));
 }
+
+/// What scripts may say that servers say too.
+const WORDS: [&str; 6] = [
+    TRYAGAIN,
+    READONLY,
+    "CLUSTERDOWN Hash slot not served",
+    "LOADING Redis is loading the dataset in memory",
+    "MOVED 5061 10.0.0.1:2",
+    "ASK 5061 10.0.0.1:2",
+];
+
+fn eval() -> crate::command::Command {
+    crate::command::Command::new("EVAL").arg("body").arg(1).key(BAR)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_script_says_is_the_answer_however_it_sounds() {
+    for words in WORDS {
+        let fake = Fake::of([halves()]);
+        fake.node(1).plays([error(words)]);
+        let start = Instant::now();
+        assert!(one(fake.request().map([eval()]).await).unwrap_err().contains(words));
+        // The script, and the question whether the node refuses it.
+        assert_eq!((fake.node(1).sent().len(), fake.node(2).sent().len(), ms(start)), (2, 0, 0), "{words}");
+        let fake = Fake::that_reduces([halves().with_local("10.0.0.1:1")]);
+        fake.local().plays([error(words)]);
+        assert!(one(fake.request().map([eval()]).await).unwrap_err().contains(words));
+        assert_eq!((fake.local().sent().len(), fake.node(1).sent().len()), (1, 0), "{words}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_script_that_was_refused_goes_where_the_node_sends_it() {
+    for words in WORDS {
+        let fake = Fake::of([halves()]);
+        fake.node(1).plays([error(words), error("MOVED 5061 10.0.0.1:2")]);
+        assert_eq!(one(fake.request().map([eval()]).await), Ok(Reply::Integer(2)), "{words}");
+        assert_eq!((fake.node(1).sent().len(), fake.node(2).sent().len()), (2, 1));
+    }
+    let fake = Fake::of([halves()]);
+    fake.node(1).plays([error(TRYAGAIN), error(TRYAGAIN), error(TRYAGAIN), error(TRYAGAIN)]);
+    assert_eq!(one(fake.request().map([eval()]).await), Ok(Reply::Integer(1)));
+    // A link's user without the right to ask.
+    let fake = Fake::of([halves()]);
+    fake.node(1).plays([moved(2), error("NOPERM no")]);
+    assert_eq!(one(fake.request().map([eval()]).await), Ok(Reply::Integer(2)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slot_that_its_owner_has_dropped_is_given_up_after_a_second() {
+    let fake = Fake::of([halves()]);
+    fake.node(1).always(|| error("CLUSTERDOWN Hash slot not served"));
+    let start = Instant::now();
+    assert!(one(fake.request().map([get(BAR)]).await).unwrap_err().contains("CLUSTERDOWN Hash slot not served"));
+    assert!((1000..=1200).contains(&ms(start)), "{}", ms(start));
+    assert!(fake.fetches() > 5);
+    // A cluster that is down may come up again.
+    fake.node(2).plays((0..20).map(|_| error("CLUSTERDOWN The cluster is down")));
+    assert_eq!(one(fake.request().map([get(FOO)]).await), Ok(Reply::Integer(2)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_hears_of_what_was_handed_back_in_process_by_the_deadline() {
+    let fake = Fake::of([halves().with_local("10.0.0.1:1")]);
+    fake.local().plays([after(Duration::from_secs(1), error(std::str::from_utf8(NOT_IN_PROCESS).unwrap()))]);
+    fake.node(2).plays([silent()]);
+    let request = fake.request().map([set(BAR), set(FOO)]).with_options(Options::keeping_failures(false));
+    let errors: Vec<Error> = request.await.unwrap().errors().map(|(_, error)| error.clone()).collect();
+    assert!(errors.iter().all(Error::is_timeout), "{errors:?}");
+    assert_eq!(errors.iter().map(Error::is_outcome_unknown).collect::<Vec<_>>(), [false, true]);
+}
