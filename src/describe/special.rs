@@ -472,7 +472,8 @@ impl Description {
 
     /// Tells whether the command may run code of others, by whatever name.
     pub(crate) fn may_run_code(&self) -> bool {
-        self.has_flag("module") || (self.is_about_scripts() && self.has_flag("noscript") && self.subcommands.is_empty())
+        let is_part_of_another = self.name.contains('|') || !self.subcommands.is_empty();
+        self.has_flag("module") || (self.is_about_scripts() && self.has_flag("noscript") && !is_part_of_another)
     }
 
     /// Tells whether the command blocks its client, unless that takes an option.
@@ -510,6 +511,18 @@ mod tests {
             assert_eq!(names_code(row.name.to_ascii_uppercase().as_bytes()), row.runs_code, "{}", row.name);
         }
         assert!(names_code(b"JSON.SET") && !names_code(b"EXISTS") && !names_code(b"FUNCTION") && !names_code(b""));
+    }
+
+    #[test]
+    fn code_of_others_is_known_by_whatever_name_the_server_describes_it() {
+        let runs_code = |name: &str, flags: &[&str], category: &str| {
+            let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+            let description =
+                Description { name: name.into(), flags, categories: vec![category.into()], ..Description::default() };
+            description.may_run_code()
+        };
+        assert!(runs_code("renamed", &["noscript"], "@scripting") && runs_code("set2", &["module"], "@write"));
+        assert!(!runs_code("script|kill", &["noscript"], "@scripting") && !runs_code("get", &["readonly"], "@read"));
     }
 
     #[test]

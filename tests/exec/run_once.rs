@@ -1,8 +1,9 @@
 //! A script or function runs once, whatever it says: what it says is its answer, also where it sounds like a refusal of the
 //! server's own.
 
+use rmr::Command;
+use rmr::client::{Action, Script};
 use rmr::testing::Servers;
-use rmr::{Action, Command, Script};
 
 use crate::common::Cluster;
 

@@ -2,26 +2,12 @@
 
 use std::sync::atomic::Ordering;
 
-use bytes::{Buf, Bytes};
+use bytes::Buf;
 
 use super::Connection;
-use super::marker::{Behind, LONGEST_LINE, Marker, before_refusal, error_of};
+use super::marker::{Behind, LONGEST_LINE, MarkedReply, Marker, before_refusal, error_of};
 use crate::link::batch::Failure;
 use crate::resp::{ELEMENT_COST, ProtocolError};
-
-/// How much has come of a reply with a marker behind it.
-#[derive(Default)]
-pub(super) enum MarkedReply {
-    /// Nothing.
-    #[default]
-    Open,
-    /// A part of one that is no error.
-    InReply,
-    /// All of one that is no error; here it is, if it is wanted.
-    Whole(Option<Bytes>),
-    /// A part of an error, which reaches up to the marker; this many of its bytes have been searched for that.
-    InError(usize),
-}
 
 impl Connection {
     /// Takes the reply to the next command of the first batch, and the marker behind it. Returns `false` if they have not

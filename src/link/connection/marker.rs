@@ -15,6 +15,7 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use memchr::memmem;
 
 use crate::resp::{push_array_header, push_bulk};
@@ -49,6 +50,20 @@ pub(super) enum Behind {
     Unknown,
     /// Something else.
     Other,
+}
+
+/// How much has come of a reply with a marker behind it.
+#[derive(Default)]
+pub(super) enum MarkedReply {
+    /// Nothing.
+    #[default]
+    Open,
+    /// A part of one that is no error.
+    InReply,
+    /// All of one that is no error; here it is, if it is wanted.
+    Whole(Option<Bytes>),
+    /// A part of an error, which reaches up to the marker; this many of its bytes have been searched for that.
+    InError(usize),
 }
 
 impl Marker {

@@ -25,7 +25,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 pub(super) use in_flight::EncodedBatch;
 use in_flight::PendingBatch;
-use marked::MarkedReply;
+use marker::MarkedReply;
 pub(super) use marker::Marking;
 pub(super) use task::ConnectionTask;
 use tokio::sync::mpsc;
