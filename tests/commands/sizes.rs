@@ -113,6 +113,8 @@ fn unknown_commands_with_binary_arguments_leave_the_links_alone() {
     let cluster = Cluster::start(3);
     let node = cluster.node(0);
     assert_eq!(node.reply("RMR.FANOUT PING"), "[+PONG, +PONG, +PONG]");
+    // Names with a dot are those of modules, which have connections of their own.
+    assert!(node.reply("RMR.FANOUT PARTIAL no.such").contains("unknown command"));
     let connects = node.rmr_figure("connects");
     let name = bytes(20).prop_map(|tail| [&b"no\xffsuch"[..], &tail].concat());
     for_random(100, (name, vec(bytes(60), 0..5)), |(name, rest)| {
