@@ -388,6 +388,25 @@ impl Error {
         }
     }
 
+    /// Returns how much the error says, among those that several nodes give to one command: an unknown outcome most, a node
+    /// that only had nothing to do least.
+    fn weight(&self) -> u8 {
+        match self {
+            _ if self.is_outcome_unknown() => 3,
+            Self::Shard { message, .. } => match message.code() {
+                "UNKILLABLE" | "BUSY" | "MISCONF" | "NOREPLICAS" => 2,
+                "NOTBUSY" => 0,
+                _ => 1,
+            },
+            _ => 1,
+        }
+    }
+
+    /// Returns the error that says most; the first of several.
+    pub(crate) fn that_says_most<'a>(errors: impl Iterator<Item = &'a Self>) -> Option<&'a Self> {
+        errors.min_by_key(|error| std::cmp::Reverse(error.weight()))
+    }
+
     /// Returns the error as one RESP error line without its leading `-`: the prefix of its kind, no byte that would end
     /// the line early, and a shard's message byte for byte as it came.
     ///
@@ -434,6 +453,29 @@ mod tests {
     fn a_shards_words_are_kept() {
         let error = of_shard(b"WRONGTYPE caf\xe9");
         assert_eq!(error.to_line(), b"RMRSHARD a1b2@10.0.0.3:6379: WRONGTYPE caf\xe9 (key 'list')");
+    }
+
+    #[test]
+    fn of_several_the_one_is_shown_that_says_most_and_of_these_the_first() {
+        let shard = |node: &str, words: &'static str| Error::Shard {
+            node: node.into(),
+            message: ServerError::new(words),
+            key: None,
+        };
+        let lost = Error::Node { node: "e".into(), cause: "gone".into(), outcome_unknown: true };
+        let mut errors = vec![
+            shard("a", "NOTBUSY No scripts in execution right now."),
+            shard("b", "ERR x"),
+            shard("c", "UNKILLABLE Sorry"),
+            shard("d", "UNKILLABLE Sorry"),
+            lost,
+        ];
+        let mut shown = Vec::new();
+        while let Some(most) = Error::that_says_most(errors.iter()).and_then(Error::node).map(str::to_owned) {
+            errors.retain(|error| error.node() != Some(&most));
+            shown.push(most);
+        }
+        assert_eq!(shown.concat(), "ecdba");
     }
 
     #[test]

@@ -55,5 +55,27 @@ macro_rules! in_digits {
     };
 }
 
+/// Reads an integer as the server reads those of its own commands: no sign but a minus, no zeros in front, no blanks.
+pub(crate) fn integer(text: &[u8]) -> Option<i64> {
+    let digits = text.strip_prefix(b"-").unwrap_or(text);
+    let is_plain = matches!(digits, [b'1'..=b'9', ..]) || text == b"0";
+    std::str::from_utf8(text).ok().filter(|_| is_plain)?.parse().ok()
+}
+
 borrowed!([u8], Vec<u8>, Bytes, Cow<'_, [u8]>, str, String);
 in_digits!(i32, u32, i64, u64, usize);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integers_are_read_as_the_server_reads_them() {
+        for (text, expected) in [("0", 0), ("7", 7), ("-12", -12), ("9223372036854775807", i64::MAX)] {
+            assert_eq!(integer(text.as_bytes()), Some(expected));
+        }
+        for odd in ["", "-", "+5", "05", "-0", "-05", " 5", "5 ", "5x", "9223372036854775808"] {
+            assert_eq!(integer(odd.as_bytes()), None, "{odd}");
+        }
+    }
+}

@@ -11,6 +11,7 @@ use std::fmt;
 use std::ops::Range;
 
 pub use argument::Argument;
+pub(crate) use argument::integer;
 pub use set::{CommandFlags, CommandRef, CommandSet, PerKey};
 
 pub(crate) use crate::printable::printable;

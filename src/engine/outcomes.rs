@@ -126,10 +126,10 @@ impl Outcomes {
         }
     }
 
-    /// Returns the failure that stands for the request: the first that leaves open whether a write has run, else the first.
+    /// Returns the failure that stands for the request: the one that says most, such as that it is open whether a write has
+    /// run; of several the first.
     pub(super) fn main_failure(&self) -> Option<&Error> {
-        let first = self.failures().next()?;
-        Some(self.failures().find(|error| error.is_outcome_unknown()).unwrap_or(first))
+        Error::that_says_most(self.failures())
     }
 
     fn failures(&self) -> Box<dyn Iterator<Item = &Error> + '_> {

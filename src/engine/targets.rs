@@ -16,11 +16,13 @@ pub enum Targets {
     /// The primary of every shard that holds data.
     #[default]
     Primaries,
-    /// Every replica of these shards.
+    /// Every primary, those without data included: what code and users every node must have goes there.
+    AllPrimaries,
+    /// Every replica of the shards that hold data.
     Replicas,
     /// Every known node, those without data included.
     All,
-    /// The nodes of these ids or addresses, in this order; of a list of hosts, their host ids will do.
+    /// The nodes of these ids or addresses, in this order, each once; of a list of hosts, their host ids will do.
     Nodes(Vec<String>),
     /// The primaries that hold these keys, in this order, each once.
     Keys(Vec<Vec<u8>>),
@@ -56,7 +58,15 @@ impl Request {
 /// Returns the nodes of a fan-out for which keys do not matter.
 fn select(topology: &Topology, targets: &Targets, partial: bool) -> Result<Vec<Arc<Node>>, Error> {
     if let Targets::Nodes(names) = targets {
-        return names.iter().map(|name| named(topology, name)).collect();
+        let mut nodes: Vec<Arc<Node>> = Vec::new();
+        for name in names {
+            let node = named(topology, name)?;
+            // Whatever it is called, a node does a thing once.
+            if !nodes.iter().any(|known| Arc::ptr_eq(known, &node)) {
+                nodes.push(node);
+            }
+        }
+        return Ok(nodes);
     }
     if topology.data_shards().next().is_none() {
         return Err(no_shards(topology));
@@ -69,6 +79,7 @@ fn select(topology: &Topology, targets: &Targets, partial: bool) -> Result<Vec<A
     let nodes: Vec<Arc<Node>> = match targets {
         Targets::Replicas => topology.data_shards().flat_map(|shard| shard.replicas.iter().cloned()).collect(),
         Targets::All => topology.all_nodes().cloned().collect(),
+        Targets::AllPrimaries => topology.shards().iter().map(|shard| shard.primary.clone()).collect(),
         _ => topology.data_shards().map(|shard| shard.primary.clone()).collect(),
     };
     if nodes.is_empty() {
@@ -78,7 +89,7 @@ fn select(topology: &Topology, targets: &Targets, partial: bool) -> Result<Vec<A
 }
 
 fn named(topology: &Topology, name: &str) -> Result<Arc<Node>, Error> {
-    topology.node(name).cloned().ok_or_else(|| {
+    topology.node_meant(name).cloned().ok_or_else(|| {
         let known: Vec<String> = topology.all_nodes().map(|node| node.name()).collect();
         let name = printable(name.as_bytes());
         Error::Invalid(format!("no node has the id or address '{name}'; known are {}", known.join(", ")))
@@ -113,7 +124,10 @@ mod tests {
         assert_eq!(ports(&topology, Targets::Primaries), [1, 2]);
         assert_eq!(ports(&topology, Targets::Replicas), [11, 12]);
         assert_eq!(ports(&topology, Targets::All), [1, 11, 2, 12, 3, 13]);
+        assert_eq!(ports(&topology, Targets::AllPrimaries), [1, 2, 3]);
         assert_eq!(ports(&topology, Targets::Nodes(vec!["10.0.0.1:3".into(), "10.0.0.1:1".into()])), [3, 1]);
+        let twice = ["10.0.0.1:3", "10.0.0.1:1", "10.0.0.1:3"].map(Into::into);
+        assert_eq!(ports(&topology, Targets::Nodes(twice.into())), [3, 1]);
     }
 
     #[test]

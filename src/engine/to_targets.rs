@@ -48,7 +48,7 @@ struct Target {
 impl Target {
     fn new(engine: &EngineState, topology: &Topology, node: Arc<Node>, targets: &Targets) -> Self {
         let slot = match targets {
-            Targets::Primaries => {
+            Targets::Primaries | Targets::AllPrimaries => {
                 let shard = topology.shards().iter().find(|shard| Arc::ptr_eq(&shard.primary, &node));
                 shard.and_then(|shard| shard.slots.first()).map(|range| range.0)
             }

@@ -67,6 +67,7 @@ fn way(plan: &Plan<'_>, topology: &Topology) -> String {
         }
         Plan::Everywhere(Targets::All) => "to all nodes".into(),
         Plan::Everywhere(Targets::Primaries) => "to the primary of every shard that holds data".into(),
+        Plan::Everywhere(Targets::AllPrimaries) => "to every primary, those without data included".into(),
         Plan::Everywhere(Targets::Replicas) => "to the replicas of every shard that holds data".into(),
         Plan::Everywhere(Targets::Nodes(_)) => "to the nodes that are named".into(),
         Plan::Everywhere(Targets::Keys(_)) => "to the nodes that hold the keys given with KEY".into(),

@@ -127,7 +127,7 @@ pub(super) fn parts_by_node(policy: Policy, replies: Replies) -> Result<Reply, E
     }
     let merged = nodes.into_iter().map(|(address, mut entries)| {
         let (done, asked) = (entries.iter().filter(|entry| entry.result.is_ok()).count(), entries.len());
-        let failed = entries.iter().find_map(|entry| entry.result.as_ref().err().cloned());
+        let failed = Error::that_says_most(entries.iter().filter_map(|entry| entry.result.as_ref().err())).cloned();
         let reply = match (failed, entries.pop()) {
             (Some(cause), Some(_)) if asked > 1 => {
                 Reply::Error(Error::Incomplete { cause: Box::new(cause), done, asked }.to_line().into())
@@ -155,13 +155,20 @@ pub(crate) fn failures(replies: &Replies) -> Reply {
 /// The words of the server, where all nodes have refused the command with the same: it is the command's fault then and no
 /// node's.
 pub(super) fn refusal_of_all(replies: &Replies) -> Option<Reply> {
-    let words = |entry: &ShardReply| match &entry.result {
-        Err(Error::Shard { message, .. }) => Some(message.clone().into_bytes()),
-        _ => None,
-    };
+    let words = |entry: &ShardReply| entry.result.as_ref().err().and_then(refusal);
     let mut entries = replies.iter();
-    let first: Bytes = words(entries.next()?)?;
-    entries.all(|entry| words(entry).as_ref() == Some(&first)).then_some(Reply::Error(first))
+    let first = words(entries.next()?)?;
+    entries.all(|entry| words(entry).as_ref() == Some(&first)).then_some(first)
+}
+
+/// A server's own words, but for those that would send the caller to another node.
+pub(crate) fn refusal(error: &Error) -> Option<Reply> {
+    match error {
+        Error::Shard { message, .. } if !message.kind().is_redirect() => {
+            Some(Reply::Error(message.clone().into_bytes()))
+        }
+        _ => None,
+    }
 }
 
 fn first_success(replies: Replies) -> Reply {

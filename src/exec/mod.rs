@@ -7,6 +7,8 @@
 mod explain;
 mod glob;
 mod merge;
+#[cfg(feature = "module")]
+mod node_code;
 mod options;
 mod part;
 mod plan;
@@ -20,7 +22,9 @@ mod slots;
 mod split;
 
 pub(crate) use explain::explain;
-pub(crate) use merge::{by_node, failures};
+pub(crate) use merge::{by_node, failures, refusal};
+#[cfg(feature = "module")]
+pub(crate) use node_code::{NodeCode, node_code};
 pub(crate) use options::ExecOptions;
 pub(crate) use policy::Overrides;
 pub(crate) use reach::Reach;
@@ -107,7 +111,7 @@ fn merged(
         // A write that was done in part must say so, and one that may have been done.
         let changes = request.description.has_flag("write") && replies.ok().next().is_some();
         let is_unknown = replies.errors().any(|(_, error)| error.is_outcome_unknown());
-        if let Some(refusal) = first_refusal(&replies).filter(|_| !changes && !is_unknown) {
+        if let Some(refusal) = refusal_of_a_part(&replies).filter(|_| !changes && !is_unknown) {
             return Ok(refusal);
         }
         if let Some(error) = incomplete(how, &replies) {
@@ -165,35 +169,22 @@ fn one(replies: Replies) -> Result<Reply, Error> {
     }
 }
 
-/// The first error that a server has given to a part of a command, in its own words.
-fn first_refusal(replies: &Replies) -> Option<Reply> {
-    replies.errors().find_map(|(_, error)| refusal(error))
+/// Returns the error that says most of those that servers have given to parts of a command, in its own words.
+fn refusal_of_a_part(replies: &Replies) -> Option<Reply> {
+    let refusals = replies.errors().map(|(_, error)| error).filter(|error| refusal(error).is_some());
+    Error::that_says_most(refusals).and_then(refusal)
 }
 
-/// A server's own words, but for those that would send the caller to another node.
-pub(crate) fn refusal(error: &Error) -> Option<Reply> {
-    match error {
-        Error::Shard { message, .. } if !message.kind().is_redirect() => {
-            Some(Reply::Error(message.clone().into_bytes()))
-        }
-        _ => None,
-    }
-}
-
-/// The first failure, unless failures are allowed; it says how much was done all the same. One that leaves open what was
-/// done says more than one that does not.
+/// Returns the failure that says most, unless failures are allowed; it says how much was done all the same.
 fn incomplete(how: &ExecOptions, replies: &Replies) -> Option<Error> {
     if how.partial {
         return None;
     }
-    let mut errors = replies.errors().map(|(_, error)| error);
-    let first = errors.next()?;
+    let cause = Error::that_says_most(replies.errors().map(|(_, error)| error))?.clone();
     if how.is_read {
-        return Some(first.clone());
+        return Some(cause);
     }
-    let cause =
-        if first.is_outcome_unknown() { first } else { errors.find(|e| e.is_outcome_unknown()).unwrap_or(first) };
-    let (cause, done, asked) = (cause.clone(), replies.ok().count(), replies.len());
+    let (done, asked) = (replies.ok().count(), replies.len());
     let says_all = done == 0 && (asked == 1 || !cause.is_outcome_unknown());
     Some(if says_all { cause } else { Error::Incomplete { cause: Box::new(cause), done, asked } })
 }

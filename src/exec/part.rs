@@ -8,7 +8,7 @@ use super::request::DescribedCommand;
 use crate::command::printable;
 use crate::engine::Request;
 use crate::error::Error;
-use crate::topology::Topology;
+use crate::topology::{Topology, key_slot};
 
 /// The parts of a command with keys: for each, the places of its keys among all of the command's keys, in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -84,11 +84,20 @@ impl Parts {
     }
 }
 
-/// Refuses a command whose keys must not be parted. Plain servers have no slots that keys could cross.
+/// Refuses a command whose keys must not be parted, and names two that are apart. Plain servers have no slots that keys
+/// could cross.
 pub(super) fn keys_apart(topology: &Topology, request: &DescribedCommand, why: &str) -> Error {
     let name = printable(request.description.name.to_ascii_uppercase().as_bytes());
     if topology.requires_same_slot() {
-        Error::CrossSlot(format!("Keys in request don't hash to the same slot: {name} {why}"))
+        let args: Vec<&[u8]> = request.command.words().collect();
+        let mut keys = request.keys.iter().filter_map(|&at| args.get(at).map(|key| (key_slot(key), *key)));
+        let first = keys.next();
+        let other = first.and_then(|(first, _)| keys.find(|&(slot, _)| slot != first));
+        let shown = first.zip(other).map(|((slot, key), (other_slot, other))| {
+            format!("'{}' is in slot {slot}, '{}' in {other_slot}; ", printable(key), printable(other))
+        });
+        let shown = shown.unwrap_or_default();
+        Error::CrossSlot(format!("Keys in request don't hash to the same slot: {shown}{name} {why}"))
     } else {
         Error::Unroutable(format!("the keys of '{name}' are on several hosts: {name} {why}"))
     }

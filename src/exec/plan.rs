@@ -55,10 +55,20 @@ fn choose<'r>(
     how: &ExecOptions,
     policy: Policy,
 ) -> Result<Plan<'r>, Error> {
+    let name = || printable(request.description.name.as_bytes());
+    let is_one = matches!(&how.targets, Some(Targets::Nodes(nodes)) if nodes.len() == 1)
+        || matches!(&how.targets, Some(Targets::Keys(keys)) if keys.len() == 1);
+    if !is_one && deletes_all_functions(request) {
+        let why = "the payload holds no library, so that FLUSH would delete all of all nodes; FUNCTION FLUSH does that";
+        return Err(Error::Refused(format!("'{}' is not sent to several nodes: {why}", name())));
+    }
     if let Some(targets) = &how.targets {
+        if *targets == Targets::Replicas && request.description.has_flag("write") {
+            let why = "it writes, which replicas do not; send it without ON REPLICAS";
+            return Err(Error::Refused(format!("'{}' is not sent to replicas: {why}", name())));
+        }
         return Ok(Plan::Everywhere(targets.clone()));
     }
-    let name = || printable(request.description.name.as_bytes());
     let handler = request.description.special().and_then(|special| special.handler);
     if let Some(reason) = request.description.why_not_cluster_wide() {
         return Err(Error::Refused(format!("'{}' is not run cluster-wide: {reason}", name())));
@@ -66,11 +76,20 @@ fn choose<'r>(
     Ok(match policy.request {
         RequestPolicy::AllNodes => Plan::Everywhere(Targets::All),
         RequestPolicy::AllShards => Plan::Everywhere(Targets::Primaries),
+        RequestPolicy::AllPrimaries => Plan::Everywhere(Targets::AllPrimaries),
         RequestPolicy::MultiShard | RequestPolicy::Default if !request.keys.is_empty() => {
             Plan::Keyed(by_keys(engine, topology, request, how, policy)?)
         }
         RequestPolicy::MultiShard | RequestPolicy::Default => Plan::One(any_node(topology, request)?),
         RequestPolicy::Special => match handler {
+            Some(_) if how.with_nodes => {
+                let why = "its answer is that of all nodes together; name nodes with ON, NODE or KEY";
+                return Err(Error::Refused(format!("WITHNODES is not for '{}': {why}", name())));
+            }
+            Some(_) if how.partial => {
+                let why = "nobody could tell what is missing; name nodes with ON, NODE or KEY";
+                return Err(Error::Refused(format!("PARTIAL is not for '{}': {why}", name())));
+            }
             Some(Handler::Scan) => Plan::Scan,
             Some(Handler::RandomKey) => Plan::RandomKey,
             None => {
@@ -81,6 +100,16 @@ fn choose<'r>(
             }
         },
     })
+}
+
+/// Tells whether the command is a `FUNCTION RESTORE` of nothing in the place of everything: what a node that lacks the
+/// functions of the others gives for `FUNCTION DUMP` does that.
+fn deletes_all_functions(request: &DescribedCommand) -> bool {
+    /// The version and the checksum, with no library in front of them.
+    const EMPTY_PAYLOAD: usize = 10;
+    let args: Vec<&[u8]> = request.command.words().collect();
+    request.description.name == "function|restore"
+        && matches!(args[..], [_, _, payload, how] if payload.len() == EMPTY_PAYLOAD && how.eq_ignore_ascii_case(b"FLUSH"))
 }
 
 /// Puts the keys together that belong together.

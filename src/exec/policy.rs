@@ -14,8 +14,10 @@ use crate::words::words;
 pub(super) enum RequestPolicy {
     /// Primaries and replicas.
     AllNodes,
-    /// The primary of every shard.
+    /// The primary of every shard that holds data.
     AllShards,
+    /// Every primary: those without slots run scripts and functions without keys too.
+    AllPrimaries,
     /// To each shard with the keys that it holds.
     MultiShard,
     /// In a way of its own.
@@ -86,6 +88,7 @@ pub(super) struct Policy {
 words!(pub(super) RequestPolicy {
     AllNodes = "all_nodes",
     AllShards = "all_shards",
+    AllPrimaries = "all_primaries",
     MultiShard = "multi_shard",
     Special = "special",
     Default = "default",
@@ -117,9 +120,23 @@ const CORRECTIONS: &[(&str, RequestPolicy, ResponsePolicy)] = &[
     ("config|resetstat", RequestPolicy::AllNodes, ResponsePolicy::AllSucceeded),
     // One of all keys, each as likely as any other: a shard's own pick is neither (redis#10104).
     ("randomkey", RequestPolicy::Special, ResponsePolicy::Special),
+    // A cursor is one node's. Some servers do not say so.
+    ("scan", RequestPolicy::Special, ResponsePolicy::Special),
     // Joined, nobody would know which node was slow.
     ("slowlog|get", RequestPolicy::AllNodes, ResponsePolicy::Special),
     ("commandlog|get", RequestPolicy::AllNodes, ResponsePolicy::Special),
+    // 1 or 0: whether all of them were set. Any part's word is not that of all.
+    ("msetex", RequestPolicy::MultiShard, ResponsePolicy::AggLogicalAnd),
+    // The tips say all_shards. Code is for nodes without slots too, which run it without keys, and with keys once they get
+    // slots.
+    ("function|load", RequestPolicy::AllPrimaries, ResponsePolicy::AllSucceeded),
+    ("function|delete", RequestPolicy::AllPrimaries, ResponsePolicy::AllSucceeded),
+    ("function|flush", RequestPolicy::AllPrimaries, ResponsePolicy::AllSucceeded),
+    ("function|restore", RequestPolicy::AllPrimaries, ResponsePolicy::AllSucceeded),
+    ("function|kill", RequestPolicy::AllPrimaries, ResponsePolicy::OneSucceeded),
+    ("function|stats", RequestPolicy::AllPrimaries, ResponsePolicy::Special),
+    ("script|exists", RequestPolicy::AllPrimaries, ResponsePolicy::AggLogicalAnd),
+    ("script|kill", RequestPolicy::AllPrimaries, ResponsePolicy::OneSucceeded),
 ];
 
 /// What the operator says of some commands.
@@ -233,7 +250,7 @@ mod tests {
     #[test]
     fn a_bad_override_says_what_is_allowed() {
         let error = |text| Overrides::parse(text).unwrap_err();
-        assert!(error("get request_policy:everywhere").contains("all_nodes, all_shards"));
+        assert!(error("get request_policy:everywhere").contains("all_nodes, all_shards, all_primaries"));
         assert!(error("get all_nodes").ends_with("give request_policy:... or response_policy:..."));
         assert!(error("get").contains("has no policy"));
     }

@@ -32,7 +32,9 @@ impl Reach {
         let has_keys = !command.keys.is_empty() || command.channel.is_some() || command.has_flag("movablekeys");
         match policy.request {
             RequestPolicy::Special if special.is_some_and(|special| special.handler.is_some()) => Self::AllNodes,
-            RequestPolicy::AllNodes | RequestPolicy::AllShards if policy.response != ResponsePolicy::Special => {
+            RequestPolicy::AllNodes | RequestPolicy::AllShards | RequestPolicy::AllPrimaries
+                if policy.response != ResponsePolicy::Special =>
+            {
                 Self::AllNodes
             }
             RequestPolicy::MultiShard | RequestPolicy::Default if has_keys => Self::ItsKeys,

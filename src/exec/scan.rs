@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::readable::readable;
 use super::{glob, slots};
-use crate::command::{Command, printable};
+use crate::command::{Command, integer, printable};
 use crate::engine::{Request, Targets};
 use crate::error::Error;
 use crate::reply::Reply;
@@ -43,7 +43,7 @@ impl Scan {
             match option.to_ascii_uppercase().as_slice() {
                 b"MATCH" => scan.pattern = Some(value.to_vec()),
                 b"TYPE" => scan.kind = Some(value.to_vec()),
-                b"COUNT" => match std::str::from_utf8(value).ok().and_then(|text| text.parse::<i64>().ok()) {
+                b"COUNT" => match integer(value) {
                     Some(count) if count < 1 => return refuse("syntax error"),
                     Some(count) => scan.count = count as usize,
                     None => return refuse("value is not an integer or out of range"),
@@ -170,6 +170,8 @@ mod tests {
             ("SCAN 0 COUNT 0", "syntax error"),
             ("SCAN 0 COUNT -1", "syntax error"),
             ("SCAN 0 COUNT x", "value is not an integer or out of range"),
+            ("SCAN 0 COUNT +5", "value is not an integer or out of range"),
+            ("SCAN 0 COUNT 05", "value is not an integer or out of range"),
             ("SCAN 0 LIMIT 5", "syntax error"),
         ] {
             assert_eq!(parse(line).unwrap_err(), error, "{line}");

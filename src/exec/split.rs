@@ -4,7 +4,7 @@
 
 use super::part::{Parts, keys_apart};
 use super::request::DescribedCommand;
-use crate::command::{Command, CommandSet, PerKey};
+use crate::command::{Command, CommandSet, PerKey, integer};
 use crate::describe::Find;
 use crate::error::Error;
 use crate::topology::Topology;
@@ -45,6 +45,10 @@ impl<'a> Splitter<'a> {
                 ));
             }
         };
+        if count_at.is_some_and(|at| integer(args[at]).is_none()) {
+            // A count as in `+2`, which servers take for one when they look for keys, and refuse when they run the command.
+            return Err(Error::Invalid("value is not an integer or out of range".into()));
+        }
         let in_a_row = request.keys.iter().enumerate().all(|(index, &at)| at == first + index * step);
         let end = first + request.keys.len() * step;
         if spec.is_uncertain || !in_a_row {
@@ -189,6 +193,14 @@ mod tests {
     fn a_key_without_its_value_is_refused_in_the_servers_words() {
         let error = cut(&msetex("MSETEX 2 a 1 b", &[2, 4]), &[&[0]]).unwrap_err();
         assert_eq!(error, "ERR wrong number of arguments for 'msetex' command");
+    }
+
+    #[test]
+    fn a_count_that_the_server_would_refuse_is_not_written_anew() {
+        for line in ["MSETEX +2 a 1 b 2", "MSETEX 02 a 1 b 2"] {
+            let error = cut(&msetex(line, &[2, 4]), &[&[0], &[1]]).unwrap_err();
+            assert_eq!(error, "value is not an integer or out of range", "{line}");
+        }
     }
 
     #[test]

@@ -16,15 +16,17 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::catalog;
 use super::config::{self, Placement, ProxyMode};
+use super::server::call;
 use super::server::context::Ctx;
 use super::server::filter::{self, Filter, FilteredCommand};
 use super::server::main_thread;
-use crate::command::Command;
+use crate::command::{Command, printable};
 use crate::describe::Catalogue;
 use crate::describe::special::{self, InProxyMode, Special};
 use crate::error::Error;
 use crate::exec::Reach;
 use crate::link::CLIENT_NAME;
+use crate::topology::key_slot;
 
 /// How many commands have been rewritten.
 pub(super) static REWRITTEN: AtomicU64 = AtomicU64::new(0);
@@ -192,7 +194,14 @@ fn see_with(ctx: Ctx<'_>, filtered: &mut FilteredCommand<'_>) {
         return;
     }
     let reach = reach(ctx, &known, filtered);
-    if reach == Reach::ThisNode || is_in_multi(id, client) {
+    if reach == Reach::ThisNode {
+        return;
+    }
+    if is_in_multi(id, client) {
+        let may_be_elsewhere = reach == Reach::ItsKeys && placement == Placement::Server && !ctx.flags().is_busy();
+        if may_be_elsewhere && has_one_slot(ctx, filtered) && !filtered.is_for_this_node(ctx, &known.name) {
+            filtered.put_in_front(&[ELSEWHERE]);
+        }
         return;
     }
     let is_ours = match (ctx.flags().is_busy(), reach, placement) {
@@ -204,8 +213,35 @@ fn see_with(ctx: Ctx<'_>, filtered: &mut FilteredCommand<'_>) {
     if is_ours {
         return;
     }
+    if filter::is_subscribed(id) && speaks_resp2(ctx, id) {
+        // The server refuses nearly all commands then, and is to name this one. A key it would look for first, and say MOVED.
+        if reach == Reach::ItsKeys {
+            let name = printable(filtered.word(0));
+            filtered.put_in_front(&[format!("{name} (after SUBSCRIBE in RESP2; RESP3 allows it)").as_bytes()]);
+        }
+        return;
+    }
     filtered.put_in_front(&[b"RMR.EXEC", b"--"]);
     REWRITTEN.fetch_add(1, Relaxed);
+}
+
+/// What a client is told whose transaction has a key of another node. A redirect would make a cluster's client of it. The
+/// server refuses a command of this name before the transaction begins, shows the name, and aborts the transaction.
+const ELSEWHERE: &[u8] = b"a transaction is one node's own, and what follows is for keys of another node";
+
+/// Whether the keys of the command have one slot, as far as its arguments tell. The server has its own words for several.
+fn has_one_slot(ctx: Ctx<'_>, filtered: &FilteredCommand<'_>) -> bool {
+    let words: Vec<&[u8]> = (0..filtered.len()).map(|at| filtered.word(at)).collect();
+    let description = catalog::description(ctx, &Command::new(words[0]));
+    let keys = description.and_then(|description| description.keys_by_specs(&words)).unwrap_or_default();
+    let mut slots = keys.into_iter().map(|at| key_slot(words[at]));
+    slots.next().is_none_or(|first| slots.all(|slot| slot == first))
+}
+
+/// Whether the client speaks RESP2, in which a client that has subscribed can do little else.
+fn speaks_resp2(ctx: Ctx<'_>, id: u64) -> bool {
+    let seen = call::run(ctx, &Command::new("CLIENT").arg("LIST").arg("ID").arg(id));
+    seen.bytes().is_some_and(|line| line.split(|&byte| byte == b' ').any(|field| field.trim_ascii() == b"resp=2"))
 }
 
 /// The client of this id, if its commands may be of interest, and what holds for all.

@@ -166,7 +166,7 @@ impl Combine for Builtin {
         Ok(match self {
             Self::Sum => partial.total.finish()?.into(),
             Self::Avg if partial.count == 0 => Reply::Null,
-            Self::Avg => Reply::Double(partial.total.as_f64() / partial.count as f64),
+            Self::Avg => Reply::Double(partial.total.mean(partial.count)),
             Self::Min | Self::Max => partial.best.map(|best| best.number).into(),
             Self::Count => Reply::Integer(i64::try_from(partial.count).unwrap_or(i64::MAX)),
             Self::List | Self::Concat => Reply::Array(partial.elements.finish()),
@@ -263,6 +263,17 @@ mod tests {
         for reducer in [Builtin::Min, Builtin::Max, Builtin::Avg] {
             assert_eq!(reduce(reducer, vec![Reply::Null]), Ok(Reply::Null));
         }
+    }
+
+    #[test]
+    fn a_mean_is_finite_where_the_sum_is_not() {
+        let mean = |values: &[f64]| reduce(Builtin::Avg, values.iter().map(|&value| value.into()).collect());
+        assert_eq!(mean(&[1e308, 1e308]), Ok(1e308.into()));
+        assert_eq!(mean(&[-f64::MAX; 3]), Ok((-f64::MAX).into()));
+        assert_eq!(mean(&[f64::MAX, f64::MAX, -f64::MAX]), Ok((f64::MAX / 3.0).into()));
+        assert_eq!(mean(&[5e-324, 5e-324]), Ok(5e-324.into()));
+        let mixed = reduce(Builtin::Avg, vec![f64::MAX.into(), f64::MAX.into(), i64::MAX.into(), 0.into()]);
+        assert_eq!(mixed, Ok((f64::MAX / 2.0).into()));
     }
 
     #[test]

@@ -56,6 +56,11 @@ impl ExactSum {
 
     /// The double that is nearest, the even one of two; infinite beyond the largest.
     pub(super) fn round(&self) -> f64 {
+        self.round_scaled(0)
+    }
+
+    /// Rounds the sum times `2^power`, which may be a double where the sum itself is too large for one.
+    pub(super) fn round_scaled(&self, power: i32) -> f64 {
         let is_negative = self.limbs.last().is_some_and(|&limb| limb >> 31 == 1);
         let mut magnitude = self.limbs.clone();
         if is_negative {
@@ -64,7 +69,7 @@ impl ExactSum {
                 (*limb, carry) = (!*limb).overflowing_add(u32::from(carry));
             }
         }
-        let rounded = round_magnitude(&magnitude);
+        let rounded = round_magnitude(&magnitude, power);
         if is_negative { -rounded } else { rounded }
     }
 
@@ -99,7 +104,7 @@ impl ExactSum {
     }
 }
 
-fn round_magnitude(limbs: &[u32]) -> f64 {
+fn round_magnitude(limbs: &[u32], scale: i32) -> f64 {
     let Some(top) = limbs.iter().rposition(|&limb| limb != 0) else { return 0.0 };
     let highest = top * 32 + 31 - limbs[top].leading_zeros() as usize;
     let bit = |at: usize| limbs[at / 32] >> (at % 32) & 1 == 1;
@@ -112,7 +117,7 @@ fn round_magnitude(limbs: &[u32]) -> f64 {
         mantissa += 1;
     }
     // Twice, since the power may be too small or too large to be a double by itself.
-    let power = lowest as i32 + LOWEST;
+    let power = lowest as i32 + LOWEST + scale;
     let half = power / 2;
     mantissa as f64 * 2_f64.powi(half) * 2_f64.powi(power - half)
 }

@@ -33,9 +33,23 @@ impl Total {
 
     /// The sum as a double, which may be infinite.
     pub fn as_f64(&self) -> f64 {
+        self.exact().round()
+    }
+
+    /// Returns the mean of so many numbers, of which there is at least one. It is finite where the sum itself is too large
+    /// for a double: no mean is beyond the largest number.
+    pub(super) fn mean(&self, count: u64) -> f64 {
+        /// Makes room for as many numbers as can be counted.
+        const ROOM: i32 = 64;
+        let (exact, count) = (self.exact(), count as f64);
+        let sum = exact.round();
+        if sum.is_finite() { sum / count } else { exact.round_scaled(-ROOM) / count * 2_f64.powi(ROOM) }
+    }
+
+    fn exact(&self) -> ExactSum {
         let mut exact = self.doubles.as_deref().cloned().unwrap_or_default();
         exact.add_integer(self.integers);
-        exact.round()
+        exact
     }
 
     /// The sum.

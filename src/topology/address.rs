@@ -46,7 +46,7 @@ impl Address {
         let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
         let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
         let port = port.parse().ok().filter(|&port| port != 0).ok_or_else(wrong)?;
-        if host.is_empty() || host.contains(char::is_whitespace) {
+        if host.is_empty() || host.contains(|letter: char| letter.is_whitespace() || letter == ',') {
             return Err(wrong());
         }
         Ok(Self::new(host, port))
@@ -89,7 +89,7 @@ mod tests {
         assert_eq!(Address::parse("10.0.0.1:6379").unwrap().to_string(), "10.0.0.1:6379");
         assert_eq!(Address::parse("[fe80::1]:6379").unwrap().to_string(), "[fe80::1]:6379");
         assert_eq!(Address::unix("/run/redis.sock").to_string(), "unix:/run/redis.sock");
-        for wrong in ["", "host", "host:", ":6379", "host:0", "host:65536", "host:x", "a b:1"] {
+        for wrong in ["", "host", "host:", ":6379", "host:0", "host:65536", "host:x", "a b:1", "a:1,b:2"] {
             let error = Address::parse(wrong).unwrap_err().to_string();
             assert!(error.starts_with("'") && error.ends_with("give host:port"), "{error}");
         }

@@ -118,6 +118,9 @@ impl Word {
 
     /// `name`, `name:port`, `[v6]:port`, `:port`, or nothing.
     fn read_place(&mut self, place: &str) -> Result<(), &'static str> {
+        if place.contains(',') {
+            return Err("has a comma; hosts are parted by blanks");
+        }
         let (name, port) = match place.rsplit_once(':') {
             Some((name, port)) if !port.ends_with(']') => (name, Some(port)),
             _ => (place, None),
@@ -260,6 +263,7 @@ mod tests {
             [Host::new("a", 1).tls(true).user("app").password("p@ss:").db(2).label("x y")]
         );
         assert_eq!(hosts("redis://:%ff@a"), [Host::new("a", 6379).tls(false).password([0xff])]);
+        assert_eq!(hosts("redis://:x,y@a"), [Host::new("a", 6379).tls(false).password("x,y")]);
         assert_eq!(hosts("unix:///run/a%20b.sock?db=4"), [Host::unix("/run/a b.sock").db(4)]);
         assert_eq!(hosts("unix://u:p@/run/a.sock"), [Host::unix("/run/a.sock").user("u").password("p")]);
         let files = TlsFiles { ca_file: Some("/ca".into()), cert_file: Some("/c".into()), ..TlsFiles::default() };
@@ -307,6 +311,9 @@ mod tests {
             ("redis://app@a", "a user without a password"),
             ("redis://a?cacert=/ca", "give rediss://"),
             ("99999999999=a:1", "an id that is too large"),
+            ("a:1,b:2", "has a comma; hosts are parted by blanks"),
+            ("redis://a:1,redis://b:2", "has a comma; hosts are parted by blanks"),
+            ("a,b:1", "has a comma; hosts are parted by blanks"),
         ] {
             assert!(error(word).contains(why), "{word}: {}", error(word));
         }

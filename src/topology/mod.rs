@@ -212,6 +212,21 @@ impl Topology {
         self.all_nodes().find(|node| node.is_called(name))
     }
 
+    /// Returns the node that a user means: as [`node`](Self::node), and by all that is shown of nodes. Errors name them
+    /// `1f2e3d4c@host:port`; the beginning of an id will do, from eight letters on, and an address without the brackets
+    /// of IPv6.
+    pub fn node_meant(&self, name: &str) -> Option<&Arc<Node>> {
+        const ENOUGH: usize = 8;
+        let by_address = || self.node(&Address::parse(name).ok()?.to_string());
+        let by_shown_name = || self.all_nodes().find(|node| node.to_string() == name);
+        let by_start_of_id = || {
+            let has_id = |node: &&Arc<Node>| node.id != node.name() && node.id.starts_with(name);
+            let mut meant = self.all_nodes().filter(|node| name.len() >= ENOUGH && has_id(node));
+            meant.next().filter(|_| meant.next().is_none())
+        };
+        self.node(name).or_else(by_shown_name).or_else(by_address).or_else(by_start_of_id)
+    }
+
     /// Whether shards own hash slots.
     pub fn has_slots(&self) -> bool {
         self.owners.is_some()
@@ -307,6 +322,24 @@ mod tests {
         assert!(topology.owner(9).is_none());
         assert_eq!(SlotRanges(topology.uncovered()).to_string(), "9");
         assert_eq!(topology.data_shards().count(), 3);
+    }
+
+    #[test]
+    fn a_node_is_meant_by_all_that_is_shown_of_it() {
+        let node = |id: &str, host: &str| {
+            let primary = Arc::new(Node { id: id.into(), ..Node::new(Address::new(host, 7001)) });
+            Shard { primary, replicas: Vec::new(), slots: Vec::new() }
+        };
+        let nodes = vec![node("1f2e3d4c5b6a", "::1"), node("1f2e3d4cffff", "10.0.0.1"), node("abcdefgh", "10.0.0.2")];
+        let topology = Topology::with_slots("test", nodes);
+        let meant = |name: &str| topology.node_meant(name).map(|node| node.id.as_str());
+        for name in ["1f2e3d4c5b6a", "1f2e3d4c5", "1f2e3d4c@[::1]:7001", "[::1]:7001", "::1:7001"] {
+            assert_eq!(meant(name), Some("1f2e3d4c5b6a"), "{name}");
+        }
+        assert_eq!(meant("1f2e3d4c@10.0.0.1:7001"), Some("1f2e3d4cffff"));
+        for nobody in ["1f2e3d4c", "abcdefg", "1f2e3d4c@10.0.0.2:7001", "1f2e3d4c@", "::1", "10.0.0.3:7001", ""] {
+            assert_eq!(meant(nobody), None, "{nobody}");
+        }
     }
 
     #[test]

@@ -108,11 +108,46 @@ fn nodes_are_named_by_address_or_id_and_asked_in_that_order() {
     let options = format!("NODE {} NODE {id} node {}", third.address(), second.address());
     for node in cluster.nodes() {
         assert_eq!(ports(node, &options), ports_of([third, first, second]));
-        assert_eq!(ports(node, &format!("NODE {id} NODE {id}")), ports_of([first, first]));
+        assert_eq!(ports(node, &format!("NODE {id} NODE {id}")), ports_of([first]), "once");
     }
 
     let alone = Server::start();
     assert_eq!(ports(&alone, &format!("NODE {}", alone.address())), ports_of([&alone]));
+}
+
+#[test]
+fn a_node_that_is_named_twice_counts_and_writes_once_by_fanout_reduce_withnodes_and_exec() {
+    let cluster = Cluster::start(3);
+    let key = cluster.key_for(1, "k");
+    let twice = cluster.node(1);
+    let (address, id) = (twice.address(), twice.run::<String>(&["CLUSTER", "MYID"]));
+    let named = format!("NODE {address} NODE {id} NODE {}", twice.shown_name());
+    for (count, node) in cluster.nodes().iter().enumerate() {
+        let count = count * 4;
+        assert_eq!(node.reply(&format!("RMR.FANOUT {named} INCR {key}")), format!("[{}]", count + 1));
+        assert_eq!(node.reply(&format!("RMR.FANOUT {named} REDUCE COUNT INCR {key}")), "1");
+        let by_node = node.reply3(&format!("RMR.FANOUT {named} WITHNODES INCR {key}"));
+        assert_eq!(by_node, format!("{{\"{address}\": {}}}", count + 3));
+        let by_node = node.reply3(&format!("RMR.EXEC {named} WITHNODES INCR {key}"));
+        assert_eq!(by_node, format!("{{\"{address}\": {}}}", count + 4));
+        assert_eq!(node.reply(&format!("RMR.EXEC {named} DBSIZE")), "1");
+    }
+}
+
+#[test]
+fn a_node_is_named_by_whatever_is_shown_of_it() {
+    let cluster = Cluster::start(3);
+    let meant = cluster.node(1);
+    let id: String = meant.run(&["CLUSTER", "MYID"]);
+    for name in [meant.shown_name(), id[..8].to_owned(), id[..20].to_owned()] {
+        for node in cluster.nodes() {
+            assert_eq!(ports(node, &format!("NODE {name}")), ports_of([meant]), "{name}");
+            let shown = node.reply(&format!("RMR.EXEC NODE {name} CONFIG GET port"));
+            assert_eq!(shown, format!("[\"port\", \"{}\"]", meant.port()), "{name}");
+        }
+    }
+    let short = cluster.node(0).reply(&format!("RMR.FANOUT NODE {} PING", &id[..7]));
+    assert!(short.starts_with("-ERR no node has the id or address"), "{short}");
 }
 
 #[test]

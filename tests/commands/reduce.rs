@@ -27,6 +27,24 @@ fn numbers_are_reduced() {
 }
 
 #[test]
+fn a_mean_of_numbers_whose_sum_is_no_double_is_right_by_map_fanout_and_pushdown() {
+    for deployment in Deployment::all() {
+        let keys = deployment.fill("n", &["1e308"; 10]);
+        let shards = deployment.nodes().len();
+        for word in ["off", "on"] {
+            for node in deployment.nodes() {
+                node.run::<()>(&["CONFIG", "SET", "rmr.pushdown", word]);
+            }
+            for node in deployment.nodes() {
+                assert_eq!(node.reply(&map("AVG", &keys, "GET")), "\"1e308\"", "pushdown {word}");
+                let script = ["RMR.FANOUT", "REDUCE", "AVG", "EVAL", "return '-1e308'", "0"];
+                assert_eq!(node.wire().reply_to(&script), "\"-1e308\"", "{shards} shards, pushdown {word}");
+            }
+        }
+    }
+}
+
+#[test]
 fn doubles_and_integers_mix() {
     for deployment in Deployment::all() {
         let keys = deployment.fill("n", &["5", "7.5", "-0.25", "7"]);

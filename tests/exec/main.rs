@@ -4,11 +4,13 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod code;
 mod explained;
 mod failure_modes;
 mod grammar;
 mod keyed;
 mod keyless;
 mod option_words;
+mod refused;
 mod run_once;
 mod scanned;

@@ -58,6 +58,13 @@ fn a_bad_cursor_or_option_is_refused_in_the_servers_words() {
     for line in ["x", "-1", "16384", "99999999999999999999"] {
         assert_eq!(cluster.node(0).reply(&format!("RMR.SCAN {line}")), "-ERR invalid cursor", "{line}");
     }
+    for line in ["0 COUNT +5", "0 COUNT 05", "0 COUNT x"] {
+        let expected = cluster.node(0).reply(&format!("SCAN {line}"));
+        assert_eq!(expected, "-ERR value is not an integer or out of range");
+        for name in ["RMR.SCAN", "RMR.EXEC SCAN"] {
+            assert_eq!(cluster.node(0).reply(&format!("{name} {line}")), expected, "{name} {line}");
+        }
+    }
     for line in ["0 MATCH", "0 COUNT 0", "0 NOSUCH x"] {
         assert_eq!(cluster.node(0).reply(&format!("RMR.SCAN {line}")), "-ERR syntax error", "{line}");
     }

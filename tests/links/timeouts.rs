@@ -114,10 +114,9 @@ fn the_first_fan_out_after_a_load_succeeds() {
     let module = crate::common::module_path();
     for node in bare.nodes() {
         let mut wire = node.wire();
-        wire.send(&["MODULE", "LOAD", module.to_str().expect("a path")]);
-        wire.send(&["RMR.FANOUT", "TIMEOUT", "2000", "DBSIZE"]);
-        assert_eq!(crate::common::text_of(&wire.read_frame()), "+OK");
-        assert_eq!(crate::common::text_of(&wire.read_frame()), "*3 :0 :0 :0");
+        // Valkey 9.1 looks a command up when it reads it, together with what came before it in one write.
+        assert_eq!(wire.ask(&["MODULE", "LOAD", module.to_str().expect("a path")]), "+OK");
+        assert_eq!(wire.ask(&["RMR.FANOUT", "TIMEOUT", "2000", "DBSIZE"]), "*3 :0 :0 :0");
     }
 }
 

@@ -3,8 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use crate::command::{Command, printable};
-use crate::command::{CommandSet, PerKey};
+use crate::command::{self, Command, CommandSet, PerKey, printable};
 use crate::engine::{Options, Targets};
 use crate::error::Error;
 use crate::reduce::Builtin;
@@ -66,7 +65,7 @@ impl<'a> Cursor<'a> {
 }
 
 fn integer(text: &[u8]) -> Option<u64> {
-    std::str::from_utf8(text).ok()?.parse().ok()
+    u64::try_from(command::integer(text)?).ok()
 }
 
 fn wrong(option: &str, given: &[u8], allowed: &str) -> Error {
@@ -298,6 +297,10 @@ mod tests {
     #[test]
     fn bad_options_say_what_is_allowed() {
         let fan_out = |line| error(fan_out(&words(line)));
+        for line in ["TIMEOUT +5 PING", "TIMEOUT 05 PING", "TIMEOUT -5 PING"] {
+            let given = words(line)[1].escape_ascii();
+            assert_eq!(fan_out(line), format!("TIMEOUT is '{given}'; give milliseconds from 1 to 3600000"));
+        }
         assert_eq!(fan_out("ON SHARDS PING"), "ON is 'SHARDS'; give PRIMARIES, REPLICAS or ALL");
         assert_eq!(fan_out("TIMEOUT 0 PING"), "TIMEOUT is '0'; give milliseconds from 1 to 3600000");
         assert_eq!(fan_out("TIMEOUT"), "TIMEOUT has no value; give milliseconds from 1 to 3600000");
@@ -330,7 +333,7 @@ mod tests {
         assert_eq!(map("SUM 0 k GET"), "numkeys is '0'; give how many keys follow, 1 or more");
         let short = "numkeys is '2', but 2 arguments follow; give the keys, then a command";
         assert_eq!(map("SUM 2 k GET"), short);
-        assert!(map("SUM 18446744073709551615 k GET").contains("but 2 arguments follow"));
+        assert!(map("SUM 9223372036854775807 k GET").contains("but 2 arguments follow"));
     }
 
     #[test]
@@ -358,8 +361,8 @@ mod tests {
                      arguments";
         assert_eq!(batch("k 1 3 SET k"), short);
         assert_eq!(batch("k 1 1 PING k 1 1 PING"), "the routing key 'k' stands twice; give it one list");
-        assert!(batch("k 1 18446744073709551615 GET k").contains("but 2 arguments follow"));
-        assert!(batch("k 18446744073709551615 2 GET k").contains("numargs of command 2"));
+        assert!(batch("k 1 9223372036854775807 GET k").contains("but 2 arguments follow"));
+        assert!(batch("k 9223372036854775807 2 GET k").contains("numargs of command 2"));
     }
 
     proptest! {

@@ -216,8 +216,11 @@ pub(super) fn max_reply_bytes() -> usize {
 
 fn check_nodes(nodes: &[u8]) -> Result<(), String> {
     let nodes = &String::from_utf8_lossy(nodes);
-    if nodes.trim().is_empty() {
+    if nodes.is_empty() {
         return Ok(());
+    }
+    if nodes.trim().is_empty() {
+        return Err("the list of hosts is blank; give host:port ..., or nothing at all".into());
     }
     StaticList::parse(nodes).map(drop).map_err(|error| error.to_string())
 }

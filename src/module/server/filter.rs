@@ -151,6 +151,11 @@ pub(crate) fn is_named(ctx: Ctx<'_>, id: u64, name: &str) -> bool {
     client_name(ctx, id).is_some_and(|known| known.bytes() == name.as_bytes())
 }
 
+/// Whether the client has subscribed to channels.
+pub(crate) fn is_subscribed(id: u64) -> bool {
+    flags(id).is_some_and(|flags| flags & u64::from(raw::REDISMODULE_CLIENTINFO_FLAG_PUBSUB) != 0)
+}
+
 /// Whether the client has said `MULTI`, and not yet `EXEC`.
 pub(crate) fn is_in_multi(id: u64) -> bool {
     flags(id).is_some_and(|flags| flags & u64::from(raw::REDISMODULE_CLIENTINFO_FLAG_MULTI) != 0)

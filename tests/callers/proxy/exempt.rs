@@ -62,7 +62,12 @@ fn transactions_are_the_nodes_own() {
     // A key of another node spoils it before anything has run.
     assert_eq!(wire.reply("MULTI"), "+OK");
     assert_eq!(wire.reply(&format!("INCR {own}")), "+QUEUED");
-    assert!(wire.reply(&format!("INCR {other}")).starts_with("-MOVED "));
+    // Told MOVED, a client's library would take the node for one of a cluster's.
+    let refusal = wire.reply(&format!("INCR {other}"));
+    assert!(refusal.starts_with("-ERR unknown command 'a transaction is one node's own"), "{refusal}");
+    assert!(wire.reply("EXEC").starts_with("-EXECABORT "));
+    assert_eq!(wire.reply("MULTI"), "+OK");
+    assert!(wire.reply(&format!("MGET {own} {other}")).starts_with("-CROSSSLOT "));
     assert!(wire.reply("EXEC").starts_with("-EXECABORT "));
     assert_eq!(wire.reply(&format!("MGET {own} {other}")), "[\"1\", \"1\"]");
     // Neither a MULTI that is refused nor one that is given up confuses it.
@@ -88,7 +93,7 @@ fn a_transaction_that_began_before_the_mode_did_is_left_alone() {
         return;
     }
     assert_eq!(wire.reply("DBSIZE"), "+QUEUED");
-    assert!(wire.reply(&format!("GET {key}")).starts_with("-MOVED "));
+    assert!(wire.reply(&format!("GET {key}")).starts_with("-ERR unknown command 'a transaction is one node's own"));
     assert_eq!(wire.reply("DISCARD"), "+OK");
     assert_eq!(wire.reply(&format!("GET {key}")), "nil");
     // The wish to be served, too, may be spoken within one.
@@ -221,6 +226,18 @@ fn subscribers_hear_what_is_published() {
     assert_eq!(cluster.node(2).reply("PUBLISH channel hello"), "0", "it counts those of its own node");
     assert_eq!(text_of(&subscriber.read_frame()), "*3 $7 message $7 channel $5 hello");
     assert_eq!(subscriber.reply("PING"), "[\"pong\", \"\"]");
+    // The server names the command that it refuses, and not what it was put behind.
+    for (line, refusal) in [
+        (format!("GET {}", cluster.key_for(0, "k")), "-ERR Can't execute 'get'"),
+        ("DBSIZE".into(), "-ERR Can't execute 'dbsize'"),
+        (format!("GET {}", cluster.key_for(1, "k")), "-ERR unknown command 'GET (after SUBSCRIBE in RESP2"),
+    ] {
+        let reply = subscriber.reply(&line);
+        assert!(reply.starts_with(refusal), "{line}: {reply}");
+    }
+    let mut in_resp3 = cluster.node(0).wire3();
+    in_resp3.reply("SUBSCRIBE channel");
+    assert_eq!(in_resp3.reply(&format!("GET {}", cluster.key_for(1, "k"))), "nil");
     let shard_channel = cluster.key_for(1, "channel");
     let mut subscriber: Wire = cluster.node(1).wire();
     assert!(!subscriber.reply(&format!("SSUBSCRIBE {shard_channel}")).starts_with('-'));

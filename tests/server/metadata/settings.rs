@@ -118,9 +118,13 @@ fn bad_nodes_are_refused_with_the_reason() {
         ("a:0", "'a:0' is no address; give host:port"),
         ("a:65536", "'a:65536' is no address; give host:port"),
         ("a:1 b:2 a:1", "the node a:1 stands twice in the list"),
+        ("a:1,b:2", "'a:1,b:2' has a comma; hosts are parted by blanks"),
+        ("redis://a:1,redis://b:2", "has a comma; hosts are parted by blanks"),
+        (" ", "the list of hosts is blank; give host:port ..., or nothing at all"),
     ] {
         let error = set(&server, &["rmr.nodes", nodes]);
         assert!(error.contains("rmr.nodes") && error.contains(reason), "'{nodes}': {error}");
+        assert_eq!(error.matches("ERR").count(), 1, "{error}");
         assert_eq!(get(&server, "rmr.nodes"), "");
         assert_eq!(server.reply("RMR.PING"), "+OK");
     }
