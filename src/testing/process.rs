@@ -1,8 +1,12 @@
 //! A child process which never outlives the program that started it.
 
+use std::fs;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use super::wait::eventually;
 
 /// Waits for a line on its standard input. When that ends without one, the parent is gone: kill
 /// process `$0` and remove directory `$1`.
@@ -51,10 +55,19 @@ impl Process {
         self.stopped
     }
 
-    /// Sends SIGSTOP.
+    /// Sends SIGSTOP, and waits until every thread stands still: on a busy machine one may run on for some milliseconds.
     pub(super) fn stop(&mut self) {
         self.signal("STOP");
         self.stopped = true;
+        eventually(Duration::from_secs(5), "all threads of the process stand still", || self.stands_still());
+    }
+
+    /// Returns whether the system says that all threads are stopped. True where it does not tell.
+    fn stands_still(&self) -> bool {
+        let Ok(threads) = fs::read_dir(format!("/proc/{}/task", self.pid())) else { return true };
+        let mut stats = threads.filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("stat")).ok());
+        // The state stands behind the name, which is in parentheses and may hold any character.
+        stats.all(|stat| stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T')))
     }
 
     /// Sends SIGCONT.
