@@ -94,10 +94,12 @@ fn found_at(node: Arc<Node>, functions: &Reply, users: &Reply, memory: &Reply) -
     found
 }
 
+/// Picks what a node has of one kind: names, and the form in which it has each.
+type FormsOf = fn(&NodeCode) -> &BTreeMap<String, Vec<u8>>;
+
 /// Finds out what each of the nodes lacks that others have, and what is not the same everywhere.
 fn compare(nodes: &mut [NodeCode]) {
-    let kinds: [(&str, fn(&NodeCode) -> &BTreeMap<String, Vec<u8>>); 2] =
-        [("function library", |node| &node.functions), ("user", |node| &node.users)];
+    let kinds: [(&str, FormsOf); 2] = [("function library", |node| &node.functions), ("user", |node| &node.users)];
     for (kind, of) in kinds {
         let known = || nodes.iter().filter(|node| node.unknown.is_none());
         let mut all: BTreeMap<String, Vec<Vec<u8>>> = BTreeMap::new();
