@@ -97,15 +97,40 @@ impl<T: Clone + From<Arc<Description>>> Catalogue<T> {
         Ok(learned)
     }
 
+    /// Asks for all commands that the source has, and puts what it says in the place of what was known. That stays if it
+    /// says nothing.
+    ///
+    /// # Errors
+    /// If the source has not answered.
+    #[cfg_attr(not(feature = "module"), allow(dead_code, reason = "only a server is told when to"))]
+    pub(crate) async fn learn_all(&self, source: &impl CommandSource) -> Result<(), Error> {
+        let answer = source.ask(Command::new("COMMAND").read_only(true)).await?;
+        let rows: Vec<Description> =
+            answer.elements().unwrap_or_default().iter().filter_map(Description::parse).collect();
+        if !rows.is_empty() {
+            self.forget();
+        }
+        for description in rows {
+            let name = description.name.clone();
+            self.keep(name.as_bytes(), T::from(Arc::new(description)));
+        }
+        Ok(())
+    }
+
     /// Returns what is known of a name, after asking for it if need be; `None` if the source knows no such command.
     ///
     /// # Errors
     /// If the source has not answered.
     pub(crate) async fn look_up(&self, source: &impl CommandSource, name: &[u8]) -> Result<Option<T>, Error> {
-        match self.get(name) {
-            Some(known) => Ok(Some(known)),
-            None => Ok(self.learn(source, &[name]).await?.pop().flatten()),
+        if let Some(known) = self.get(name) {
+            return Ok(Some(known));
         }
+        // The letters do not matter to a server.
+        if let Some(known) = self.get(&name.to_ascii_lowercase()) {
+            self.keep(name, known.clone());
+            return Ok(Some(known));
+        }
+        Ok(self.learn(source, &[name]).await?.pop().flatten())
     }
 }
 
@@ -130,6 +155,9 @@ mod tests {
                 }
                 Reply::Array(vec![name.as_str().into(), 2.into(), Reply::Array(vec![])])
             };
+            if question.words().nth(1).is_none() {
+                return Ok(Reply::Array(self.0.iter().map(|name| row(name.as_bytes())).collect()));
+            }
             Ok(Reply::Array(question.words().skip(2).map(row).collect()))
         }
     }
@@ -156,6 +184,13 @@ mod tests {
         catalogue.forget();
         assert_eq!(name("GET"), Some("get".into()));
         assert_eq!(asked(), ["COMMAND INFO x set", "COMMAND INFO GET"]);
+
+        // All at once, and then a name in whatever letters is known. A source that says nothing takes nothing away.
+        catalogue.learn_all(&server).now_or_never().unwrap().unwrap();
+        let silent = Knows(&[], RefCell::default());
+        catalogue.learn_all(&silent).now_or_never().unwrap().unwrap();
+        assert_eq!((name("Set"), name("set"), name("later")), (Some("set".into()), Some("set".into()), None));
+        assert_eq!(asked(), ["COMMAND", "COMMAND INFO later"]);
     }
 
     #[test]

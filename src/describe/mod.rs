@@ -1,6 +1,7 @@
 //! What the server says about a command: arity, flags, tips, key specifications. Read from `COMMAND INFO`.
 
 mod catalogue;
+mod finders;
 #[cfg_attr(not(feature = "module"), allow(dead_code, reason = "rights and proxy mode are the module's"))]
 pub(crate) mod special;
 
@@ -61,6 +62,26 @@ pub(crate) enum Find {
     Unknown,
 }
 
+/// Where one key stands among the arguments, and what is done to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct KeyUse {
+    pub(crate) at: usize,
+    /// What the key holds is read.
+    pub(crate) reads: bool,
+    /// What the key holds is changed.
+    pub(crate) writes: bool,
+}
+
+impl KeyUse {
+    const fn read(at: usize) -> Self {
+        Self { at, reads: true, writes: false }
+    }
+
+    const fn write(at: usize) -> Self {
+        Self { at, reads: false, writes: true }
+    }
+}
+
 /// Where one group of keys stands among the arguments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct KeyPlace {
@@ -69,6 +90,8 @@ pub(crate) struct KeyPlace {
     extent: Extent,
     /// How many arguments belong to a key, itself included.
     step: usize,
+    reads: bool,
+    writes: bool,
 }
 
 /// How far a group of keys reaches.
@@ -93,15 +116,17 @@ impl KeyPlace {
             return None;
         }
         let begin = size(part("begin_search", b"index")?.field("index")?)?;
+        let reads = has_flag(spec, "access");
+        let writes = ["insert", "update", "delete"].iter().any(|flag| has_flag(spec, flag));
         if let Some(range) = part("find_keys", b"range") {
             let (last, limit) = (range.field("lastkey")?.integer()?, range.field("limit")?.integer()?);
             let step = size(range.field("keystep")?)?.max(1);
-            return Some(Self { begin, extent: Extent::To { last, limit }, step });
+            return Some(Self { begin, extent: Extent::To { last, limit }, step, reads, writes });
         }
         let counted = part("find_keys", b"keynum")?;
         let (count_at, first) = (size(counted.field("keynumidx")?)?, size(counted.field("firstkey")?)?);
         let step = size(counted.field("keystep")?)?.max(1);
-        Some(Self { begin, extent: Extent::Counted { count_at, first }, step })
+        Some(Self { begin, extent: Extent::Counted { count_at, first }, step, reads, writes })
     }
 
     /// The keys' positions in a command of these arguments, its name included. None where the arguments are too few, or
@@ -138,8 +163,31 @@ impl Description {
     /// Returns the positions of all keys in a command of these arguments, its name included; `None` if only the server can
     /// tell. An argument that has a slot stands in for a key where there is none.
     pub(crate) fn keys_by_specs(&self, args: &[&[u8]]) -> Option<Vec<usize>> {
-        let places = self.places.as_ref()?;
-        Some(self.in_order(places.iter().flat_map(|place| place.positions(args)).collect(), args.len()))
+        let keys = match &self.places {
+            Some(places) => places.iter().flat_map(|place| place.positions(args)).collect(),
+            None => self.key_uses(args)?.into_iter().map(|key| key.at).collect(),
+        };
+        Some(self.in_order(keys, args.len()))
+    }
+
+    /// Returns where keys stand in a command of these arguments, its name included, and what is done to each; `None` if
+    /// only the server can tell.
+    pub(crate) fn key_uses(&self, args: &[&[u8]]) -> Option<Vec<KeyUse>> {
+        let Some(places) = &self.places else {
+            let find = finders::of(&self.name).filter(|_| !self.has_flag("module"))?;
+            return Some(find(args));
+        };
+        let uses = |place: &KeyPlace| {
+            let KeyPlace { reads, writes, .. } = *place;
+            place.positions(args).map(move |at| KeyUse { at, reads, writes })
+        };
+        Some(places.iter().flat_map(uses).collect())
+    }
+
+    /// Tells whether a command of this kind may have more than one key.
+    #[cfg_attr(not(feature = "module"), allow(dead_code, reason = "only a server runs commands in process"))]
+    pub(crate) fn may_have_several_keys(&self) -> bool {
+        self.only_key_at().is_none() && self.places.as_ref().is_none_or(|places| !places.is_empty())
     }
 
     /// Returns the positions of all keys, and asks the server for them only where its specifications do not say it all.

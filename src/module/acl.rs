@@ -117,16 +117,17 @@ impl Restricted<'_> {
         let args: Vec<&[u8]> = command.words().collect();
         let (user, name) = (printable(self.name), printable(command.name()));
         let denied = |why: String| Err(Error::NoPermission(format!("user {user} may not run '{name}'{why}")));
-        match self.user.may_run(ctx, &args) {
+        let Some(description) = catalog::description(ctx, command) else {
+            return denied(": this node does not know the command, so the right to it cannot be checked".into());
+        };
+        if !description.takes(args.len()) {
+            let name = name.to_lowercase();
+            return Err(Error::Invalid(format!("wrong number of arguments for '{name}' command")));
+        }
+        match self.user.may_run(ctx, &args, &catalog::key_uses(ctx, &description, &args)) {
             Permission::Granted => {}
             Permission::CommandDenied => return denied(String::new()),
             Permission::KeyDenied(key) => return denied(format!(" with the key '{}'", printable(&key))),
-            Permission::UnknownCommand => {
-                return denied(": this node does not know the command, so the right to it cannot be checked".into());
-            }
-            Permission::WrongArity => {
-                return Err(Error::Invalid(format!("wrong number of arguments for '{}' command", name.to_lowercase())));
-            }
         }
         if facts.is_script || special::reads_by_pattern(command.name(), command.words().skip(2)) {
             return denied(

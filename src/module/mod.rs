@@ -199,6 +199,6 @@ fn on_change(_: u64) {
 
 /// A module has come or gone, and its commands with it.
 fn on_module_change(_: u64) {
-    catalog::forget();
+    main_thread::with_detached(catalog::learn_all);
     proxy::forget_commands();
 }

@@ -26,7 +26,6 @@ use crate::describe::special::{self, InProxyMode, Special};
 use crate::error::Error;
 use crate::exec::Reach;
 use crate::link::CLIENT_NAME;
-use crate::topology::key_slot;
 
 /// How many commands have been rewritten.
 pub(super) static REWRITTEN: AtomicU64 = AtomicU64::new(0);
@@ -59,6 +58,7 @@ struct ConnectionState {
 #[derive(Debug)]
 struct KnownCommand {
     kind: CommandRule,
+    may_have_several_keys: bool,
     /// The name, as calls want it.
     name: CString,
 }
@@ -87,7 +87,7 @@ pub(super) fn check(mode: ProxyMode) -> Result<(), String> {
         ));
     }
     // A link of ours is known by the name that it gives itself with this command.
-    let hello = main_thread::with_detached(|ctx| catalog::description(ctx, &Command::new("HELLO"))).flatten();
+    let hello = main_thread::with_detached(|ctx| catalog::description(ctx, (&Command::new("HELLO")).into())).flatten();
     if hello.is_none() {
         return Err("rmr.proxy-mode takes a server with the command HELLO, which is renamed here: links between nodes could not be \
                     told from clients".into());
@@ -199,7 +199,7 @@ fn see_with(ctx: Ctx<'_>, filtered: &mut FilteredCommand<'_>) {
     }
     if is_in_multi(id, client) {
         let may_be_elsewhere = reach == Reach::ItsKeys && placement == Placement::Server && !ctx.flags().is_busy();
-        if may_be_elsewhere && has_one_slot(ctx, filtered) && !filtered.is_for_this_node(ctx, &known.name) {
+        if may_be_elsewhere && has_one_slot(ctx, &known, filtered) && !filtered.is_for_this_node(ctx, &known.name) {
             filtered.put_in_front(&[ELSEWHERE]);
         }
         return;
@@ -207,7 +207,9 @@ fn see_with(ctx: Ctx<'_>, filtered: &mut FilteredCommand<'_>) {
     let is_ours = match (ctx.flags().is_busy(), reach, placement) {
         // What ends a script that runs for too long has to get through. Keys are refused, wherever they are.
         (true, reach, _) => reach == Reach::AllNodes,
-        (false, Reach::ItsKeys, Placement::Server) => filtered.is_for_this_node(ctx, &known.name),
+        (false, Reach::ItsKeys, Placement::Server) => {
+            has_one_slot(ctx, &known, filtered) && filtered.is_for_this_node(ctx, &known.name)
+        }
         _ => false,
     };
     if is_ours {
@@ -229,19 +231,19 @@ fn see_with(ctx: Ctx<'_>, filtered: &mut FilteredCommand<'_>) {
 /// server refuses a command of this name before the transaction begins, shows the name, and aborts the transaction.
 const ELSEWHERE: &[u8] = b"a transaction is one node's own, and what follows is for keys of another node";
 
-/// Whether the keys of the command have one slot, as far as its arguments tell. The server has its own words for several.
-fn has_one_slot(ctx: Ctx<'_>, filtered: &FilteredCommand<'_>) -> bool {
-    let words: Vec<&[u8]> = (0..filtered.len()).map(|at| filtered.word(at)).collect();
-    let description = catalog::description(ctx, &Command::new(words[0]));
-    let keys = description.and_then(|description| description.keys_by_specs(&words)).unwrap_or_default();
-    let mut slots = keys.into_iter().map(|at| key_slot(words[at]));
-    slots.next().is_none_or(|first| slots.all(|slot| slot == first))
-}
-
 /// Whether the client speaks RESP2, in which a client that has subscribed can do little else.
 fn speaks_resp2(ctx: Ctx<'_>, id: u64) -> bool {
     let seen = call::run(ctx, &Command::new("CLIENT").arg("LIST").arg("ID").arg(id));
     seen.bytes().is_some_and(|line| line.split(|&byte| byte == b' ').any(|field| field.trim_ascii() == b"resp=2"))
+}
+
+/// Tells whether all keys are in one slot. Of several the server has words of its own, and must not be asked by a call.
+fn has_one_slot(ctx: Ctx<'_>, known: &KnownCommand, filtered: &FilteredCommand<'_>) -> bool {
+    if !known.may_have_several_keys {
+        return true;
+    }
+    let words: Vec<&[u8]> = (0..filtered.len()).map(|at| filtered.word(at)).collect();
+    Command::from_args(&words).is_none_or(|command| !catalog::crosses_slots(ctx, (&command).into()))
 }
 
 /// The client of this id, if its commands may be of interest, and what holds for all.
@@ -315,7 +317,9 @@ fn known(ctx: Ctx<'_>, name: &[u8]) -> Option<Arc<KnownCommand>> {
         return kept;
     }
     let kind = if ctx.flags().is_busy() { None } else { kind(ctx, name) }?;
-    let known = Arc::new(KnownCommand { kind, name: CString::new(name).ok()? });
+    let description = catalog::description(ctx, (&Command::new(name)).into());
+    let may_have_several_keys = description.is_some_and(|description| description.may_have_several_keys());
+    let known = Arc::new(KnownCommand { kind, may_have_several_keys, name: CString::new(name).ok()? });
     edit(|proxy| proxy.known.keep(name, known.clone()));
     Some(known)
 }
@@ -325,7 +329,7 @@ fn kind(ctx: Ctx<'_>, name: &[u8]) -> Option<CommandRule> {
     if let Some(role) = special.and_then(|special| special.in_proxy_mode) {
         return Some(CommandRule::Special(role));
     }
-    let description = catalog::description(ctx, &Command::new(name.to_ascii_lowercase()))?;
+    let description = catalog::description(ctx, (&Command::new(name.to_ascii_lowercase())).into())?;
     let special = description.special();
     Some(match special.filter(|special| special.blocks_by_option()) {
         _ if !description.subcommands.is_empty() => CommandRule::Container,
@@ -345,7 +349,7 @@ fn reach(ctx: Ctx<'_>, known: &KnownCommand, command: &FilteredCommand<'_>) -> R
         }
         CommandRule::Container | CommandRule::Special(InProxyMode::Config) if !ctx.flags().is_busy() => {
             let whole = Command::new(command.word(0)).arg(command.word(1));
-            let description = catalog::description(ctx, &whole);
+            let description = catalog::description(ctx, (&whole).into());
             description.map_or(Reach::ThisNode, |description| Reach::of(&description, &config::overrides()))
         }
         CommandRule::MayBlock(special) => {

@@ -6,7 +6,10 @@ mod common;
 
 mod atomic;
 mod contexts;
+mod crossing;
 mod every_command;
+mod guards;
 mod lifecycle;
+mod memory;
 mod metadata;
 mod propagation;

@@ -12,6 +12,7 @@ use crate::module::catalog::{self, InProcess};
 use crate::module::config;
 use crate::module::request::running::Work;
 use crate::module::server::call as in_process;
+use crate::module::server::user::key_positions;
 use crate::reply::Reply;
 
 pub(super) const SPEC: Spec = Spec {
@@ -89,7 +90,7 @@ pub(super) fn how(inner: Inner<'_>) -> ExecOptions {
 /// Returns the inner command with what the server says of it. What it does not know, or knows to be incomplete, it refuses
 /// in its own words.
 pub(super) fn request(call: &Call<'_>, inner: &Inner<'_>) -> Result<DescribedCommand, Refusal> {
-    let find_keys = || call.argv.last(inner.args.len()).key_positions(call.ctx);
+    let find_keys = || key_positions(call.ctx, inner.args);
     let source = InProcess(call.ctx);
     let described = DescribedCommand::of(inner.args, catalog::known(), &source, find_keys).now_or_never();
     let refused = |command: &Command, unknown| Refusal { words: in_process::run(call.ctx, command), unknown };

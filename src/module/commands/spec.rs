@@ -39,8 +39,6 @@ pub(in crate::module) struct Call<'a> {
     pub(in crate::module) ctx: Ctx<'a>,
     /// Without the command's own name.
     pub(in crate::module) args: Vec<&'a [u8]>,
-    /// The same, as the server has them.
-    pub(in crate::module) argv: Argv<'a>,
 }
 
 impl Call<'_> {
@@ -135,7 +133,7 @@ where
 pub(in crate::module) fn serve(run: Begin, ctx: Ctx<'_>, argv: Argv<'_>) {
     let begun = catch_unwind(AssertUnwindSafe(|| {
         let (name, argv) = (argv.name(), argv.without_name());
-        let call = Call { ctx, args: argv.bytes(), argv };
+        let call = Call { ctx, args: argv.bytes() };
         secrets::hide(ctx, name, &call.args);
         main_thread::enter(ctx, || run(&call))
     }));

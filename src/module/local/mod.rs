@@ -1,6 +1,7 @@
 //! The node that this module runs in, as the engine sees it: a link like any other, whose commands run in process.
 
 pub(crate) mod direct;
+mod guards;
 pub(crate) mod link;
 mod share;
 pub(crate) mod source;

@@ -5,21 +5,27 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::direct::Direct;
+use super::guards::{Guards, READONLY, Refusal, kind_of_call};
 use crate::command::CommandRef;
 use crate::link::{Batch, Delivery, Failure, NOT_IN_PROCESS};
 use crate::module::catalog::{self, Facts};
 use crate::module::server::call::CommandRunner;
-use crate::module::server::context::{self, Ctx};
+use crate::module::server::context::Ctx;
 use crate::module::server::main_thread;
 use crate::peer::{ReducedShare, Reduction};
 use crate::reply::Reply;
 use crate::resp::{ELEMENT_COST, bulk, decode, push_bulk};
+
+/// How Redis refuses a script that writes, on a replica, if a module calls it.
+const READONLY_IN_PROCESS: &[u8] = b"-READONLY Can not run script with write flag";
 
 /// A batch that is being worked off.
 pub(crate) struct LocalShare {
     batch: Batch,
     /// How many of the commands have run.
     done: usize,
+    /// A command has to go over a socket and may run there, so all that follow go there too.
+    goes_by_socket: bool,
     outcome: ShareOutcome,
     is_too_big: bool,
 }
@@ -47,7 +53,7 @@ impl LocalShare {
                 ShareOutcome::Reduced(Reducing { places, so_far })
             }
         };
-        Self { batch, done: 0, outcome, is_too_big: false }
+        Self { batch, done: 0, goes_by_socket: false, outcome, is_too_big: false }
     }
 
     pub(crate) fn batch(&self) -> &Batch {
@@ -94,7 +100,7 @@ impl LocalShare {
         /// Looking at the clock costs as much as a part of a command.
         const BETWEEN_LOOKS: usize = 8;
         let mut since_look = 0;
-        let writes = Writes::look(ctx);
+        let guards = &mut Guards::look(ctx, until.is_some() && self.batch.database == 0);
         let mut looked_up = LookedUp::default();
         let mut caller = CommandRunner::new(ctx, self.batch.protocol);
         let mut direct = Direct::begin(ctx);
@@ -102,8 +108,11 @@ impl LocalShare {
         while !self.is_done() {
             let command = commands.at(self.batch.picks[self.done] as usize);
             let CommandKind { facts, is_get } = looked_up.kind(ctx, command);
-            if let Some(refusal) = writes.refusal(facts) {
-                self.put(refusal);
+            if let Some(refusal) = guards.before(ctx, facts, command) {
+                self.refuse(refusal);
+            } else if self.goes_by_socket {
+                // What comes behind a command that may run there must not overtake it.
+                self.hand_back();
             } else if let Some(direct) = direct.as_ref().filter(|_| is_get)
                 && let read @ 1.. = self.read_on(direct, command)
             {
@@ -114,12 +123,14 @@ impl LocalShare {
                 // `VSIM` does so to Redis 8.2.
                 self.hand_back();
             } else {
-                let called = caller.call(command.words());
+                let called = caller.call(command.words(), kind_of_call(facts));
                 if called.is_not_here() {
                     self.hand_back();
+                } else if called.is_guarded() && guards.leaves_words_to_socket(facts) {
+                    self.refuse(Refusal::BySocket);
                 } else {
                     direct.iter_mut().for_each(Direct::has_served);
-                    self.put(called.wire());
+                    self.put_answer(facts, called.wire());
                 }
             }
             since_look += 1;
@@ -156,6 +167,30 @@ impl LocalShare {
         }
         self.is_too_big |= !self.batch.budget.take(bytes);
         self.done - from
+    }
+
+    /// Answers why the next command does not run in process.
+    fn refuse(&mut self, refusal: Refusal) {
+        match refusal {
+            Refusal::Words(wire) => self.put(&wire),
+            Refusal::BySocket => {
+                self.goes_by_socket = true;
+                self.hand_back();
+            }
+        }
+    }
+
+    /// Takes the server's reply to the next command: one reply, in the words that a client would see.
+    fn put_answer(&mut self, facts: Facts, wire: &[u8]) {
+        match wire {
+            [b'-', ..] if facts.is_script && wire.starts_with(READONLY_IN_PROCESS) => self.put(READONLY),
+            [b'-', text @ .., b'\r', b'\n'] if text.iter().any(|byte| matches!(byte, b'\r' | b'\n')) => {
+                // Redis 8 lets what a script throws through as it is.
+                let text = text.iter().map(|&byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { byte });
+                self.put(&[&b"-"[..], &text.collect::<Vec<u8>>(), b"\r\n"].concat());
+            }
+            wire => self.put(wire),
+        }
     }
 
     /// Answers that the next command has to go over a socket.
@@ -261,28 +296,5 @@ fn argument(command: CommandRef<'_>) -> Option<&[u8]> {
     match command {
         CommandRef::OfKey(per_key, key) if per_key.word_count() == 2 => Some(key),
         _ => command.words().nth(1),
-    }
-}
-
-/// Whether this server takes writes now. In-process calls do not ask, so we do.
-struct Writes {
-    is_replica: bool,
-    are_paused: bool,
-}
-
-impl Writes {
-    fn look(ctx: Ctx<'_>) -> Self {
-        Self { is_replica: ctx.flags().is_read_only_replica(), are_paused: context::writes_are_paused() }
-    }
-
-    fn refusal(&self, facts: Facts) -> Option<&'static [u8]> {
-        if !self.is_replica && !self.are_paused || !facts.is_write {
-            return None;
-        }
-        Some(if self.is_replica {
-            b"-READONLY You can't write against a read only replica.\r\n"
-        } else {
-            b"-TRYAGAIN writes are paused, as for a failover\r\n"
-        })
     }
 }

@@ -36,7 +36,7 @@ pub(crate) fn missing() -> Option<&'static str> {
         RedisModule_EventLoopAddOneShot,
         RedisModule_RegisterStringConfig,
         RedisModule_ACLCheckCommandPermissions,
-        RedisModule_GetCommandKeysWithFlags,
+        RedisModule_GetUsedMemoryRatio,
         RedisModule_GetClientUserNameById,
         RedisModule_SetDisconnectCallback,
         RedisModule_GetDetachedThreadSafeContext,

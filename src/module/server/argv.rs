@@ -4,9 +4,7 @@ use std::ffi::c_int;
 
 use redis_module::raw;
 
-use super::context::Ctx;
 use super::string::string_bytes;
-use super::user::keys;
 
 /// Arguments of a command that is running, as the server has them.
 #[derive(Clone, Copy)]
@@ -33,22 +31,9 @@ impl<'a> Argv<'a> {
         Self(self.0.get(1..).unwrap_or_default())
     }
 
-    /// Returns the last `count` arguments, or all if there are fewer.
-    pub(crate) fn last(self, count: usize) -> Self {
-        Self(&self.0[self.0.len().saturating_sub(count)..])
-    }
-
     /// Returns the arguments as bytes.
     pub(crate) fn bytes(self) -> Vec<&'a [u8]> {
         // SAFETY: invariant 3, by `new`.
         self.0.iter().map(|&string| unsafe { string_bytes(string) }).collect()
-    }
-
-    /// Returns where keys stand in these arguments, taken as a command with its name; none if the server cannot say, as
-    /// with a bad count of keys.
-    pub(crate) fn key_positions(self, ctx: Ctx<'_>) -> Vec<usize> {
-        // SAFETY: invariant 3, by `new`.
-        let found = unsafe { keys(ctx, &mut self.0.to_vec()) }.unwrap_or_default();
-        found.into_iter().map(|(position, _)| position).collect()
     }
 }

@@ -1,7 +1,7 @@
 //! Running commands in process, with the server's own `RedisModule_Call`.
 
 use std::ffi::CString;
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 
 use bytes::Bytes;
 use redis_module::raw;
@@ -14,6 +14,22 @@ use crate::link::Protocol;
 use crate::reply::Reply;
 use crate::resp::decode;
 
+/// How the server is to take a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CallKind {
+    /// As it is.
+    Plain,
+    /// As a write: the values that it stores are encoded as those of clients are.
+    Write,
+    /// As a write that the server refuses where it refuses those of clients: on a replica, with too few replicas, after a
+    /// snapshot that has failed.
+    GuardedWrite,
+}
+
+/// With so many arguments the server may be handed their bytes one by one, for as many there is a place in a call.
+const SEVERAL: usize = 16;
+const MANY: usize = 64;
+
 /// Runs commands in process. What it needs for one command serves the next.
 pub(crate) struct CommandRunner<'c> {
     ctx: Ctx<'c>,
@@ -21,15 +37,25 @@ pub(crate) struct CommandRunner<'c> {
     name: CString,
     args: Vec<OwnedString>,
     pointers: Vec<*mut raw::RedisModuleString>,
+    /// The format of the last write, with the kind and the number of arguments that it is for.
+    format: (CallKind, usize, CString),
+}
+
+/// Calls with the bytes of arguments one by one. The server reads as many as the format says.
+macro_rules! call_with_bytes {
+    ($call:expr, $ctx:expr, $name:expr, $format:expr, $at:expr, [$($index:literal)*]) => {
+        $call($ctx, $name, $format, $($at($index).0, $at($index).1),*)
+    };
 }
 
 impl<'c> CommandRunner<'c> {
     pub(crate) fn new(ctx: Ctx<'c>, protocol: Protocol) -> Self {
-        Self { ctx, protocol, name: CString::default(), args: Vec::new(), pointers: Vec::new() }
+        let (name, args, pointers) = (CString::default(), Vec::new(), Vec::new());
+        Self { ctx, protocol, name, args, pointers, format: (CallKind::Plain, 0, CString::default()) }
     }
 
     /// Runs a command as the server itself.
-    pub(crate) fn call<'a>(&mut self, mut command: impl Iterator<Item = &'a [u8]>) -> Called {
+    pub(crate) fn call<'a>(&mut self, mut command: impl Iterator<Item = &'a [u8]>, kind: CallKind) -> Called {
         let name = command.next().unwrap_or_default();
         if self.name.as_bytes() != name {
             let Ok(name) = CString::new(name) else {
@@ -37,50 +63,125 @@ impl<'c> CommandRunner<'c> {
             };
             self.name = name;
         }
+        if kind != CallKind::Plain {
+            let args: Vec<&[u8]> = command.collect();
+            return if args.len() <= MANY {
+                self.call_write(&args, kind)
+            } else {
+                self.call_many(args.into_iter(), kind)
+            };
+        }
         let first = command.next();
         let second = command.next();
+        let (Some(only), None) = (first, second) else {
+            return self.call_many(first.into_iter().chain(second).chain(command), kind);
+        };
         // ! replicate, 3 reply in RESP3, E errors as replies, M mind maxmemory; then b one string, or v a vector of them.
-        let (one, many) = match self.protocol {
-            Protocol::Resp2 => (c"!EMb", c"!EMv"),
-            Protocol::Resp3 => (c"!3EMb", c"!3EMv"),
+        let format = match self.protocol {
+            Protocol::Resp2 => c"!EMb",
+            Protocol::Resp3 => c"!3EMb",
         };
         let (call, ctx, name) = (required!(RedisModule_Call), self.ctx.as_ptr(), self.name.as_ptr());
         errno::set_errno(errno::Errno(0));
-        let reply = match (first, second) {
-            // SAFETY: the format says what follows: the bytes of one string, and how many they are.
-            (Some(only), None) => unsafe { call(ctx, name, one.as_ptr(), only.as_ptr(), only.len()) },
-            _ => {
-                self.args.clear();
-                self.args.extend(first.into_iter().chain(second).chain(command).map(OwnedString::new));
-                self.pointers.clear();
-                self.pointers.extend(self.args.iter().map(OwnedString::as_ptr));
-                let (pointers, count) = (self.pointers.as_mut_ptr(), self.pointers.len());
-                // SAFETY: the format says what follows: pointers to strings that live until the call returns, and how
-                // many they are.
-                unsafe { call(ctx, name, many.as_ptr(), pointers, count) }
+        // SAFETY: the format says what follows: the bytes of one string, and how many they are.
+        Called::of(unsafe { call(ctx, name, format.as_ptr(), only.as_ptr(), only.len()) })
+    }
+
+    /// Calls with a vector of strings.
+    fn call_many<'a>(&mut self, args: impl Iterator<Item = &'a [u8]>, kind: CallKind) -> Called {
+        let format = match (self.protocol, kind) {
+            (Protocol::Resp2, CallKind::GuardedWrite) => c"!ESMv",
+            (Protocol::Resp3, CallKind::GuardedWrite) => c"!3ESMv",
+            (Protocol::Resp2, _) => c"!EMv",
+            (Protocol::Resp3, _) => c"!3EMv",
+        };
+        self.args.clear();
+        self.args.extend(args.map(OwnedString::new));
+        self.pointers.clear();
+        self.pointers.extend(self.args.iter().map(OwnedString::as_ptr));
+        let (pointers, count) = (self.pointers.as_mut_ptr(), self.pointers.len());
+        let (call, ctx, name) = (required!(RedisModule_Call), self.ctx.as_ptr(), self.name.as_ptr());
+        errno::set_errno(errno::Errno(0));
+        // SAFETY: the format says what follows: pointers to strings that live until the call returns, and how many they
+        // are.
+        Called::of(unsafe { call(ctx, name, format.as_ptr(), pointers, count) })
+    }
+
+    /// Calls with the bytes of each argument. The server makes the strings, knows that nobody else has them, and so may
+    /// store a number as a number.
+    fn call_write(&mut self, args: &[&[u8]], kind: CallKind) -> Called {
+        if (self.format.0, self.format.1) != (kind, args.len()) {
+            let start = match (self.protocol, kind) {
+                (Protocol::Resp2, CallKind::GuardedWrite) => "!ESM",
+                (Protocol::Resp3, CallKind::GuardedWrite) => "!3ESM",
+                (Protocol::Resp2, _) => "!EM",
+                (Protocol::Resp3, _) => "!3EM",
+            };
+            let format = CString::new(format!("{start}{}", "b".repeat(args.len()))).unwrap_or_default();
+            self.format = (kind, args.len(), format);
+        }
+        let at = |index: usize| args.get(index).map_or((ptr::null(), 0), |arg| (arg.as_ptr(), arg.len()));
+        let (call, ctx, name) = (required!(RedisModule_Call), self.ctx.as_ptr(), self.name.as_ptr());
+        let format = self.format.2.as_ptr();
+        errno::set_errno(errno::Errno(0));
+        // SAFETY: the format says what follows: the bytes of so many strings, and how many they are. What stands behind
+        // these is not read.
+        let reply = unsafe {
+            if args.len() <= SEVERAL {
+                call_with_bytes!(call, ctx, name, format, at, [0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15])
+            } else {
+                call_with_bytes!(call, ctx, name, format, at, [
+                    0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31
+                    32 33 34 35 36 37 38 39 40 41 42 43 44 45 46 47 48 49 50 51 52 53 54 55 56 57 58 59 60 61 62 63
+                ])
             }
         };
-        let errno = errno::errno();
-        match NonNull::new(reply) {
-            Some(reply) => {
-                let did_not_run = matches!(errno.0, libc::EPERM | libc::ENETDOWN | libc::EROFS);
-                Called::Answered { reply: ServersReply(reply), did_not_run }
-            }
-            None => Called::Refused(format!("-ERR the call failed: {errno}\r\n")),
-        }
+        Called::of(reply)
+    }
+}
+
+/// What the server says to writes that cannot be called as [guarded](CallKind::GuardedWrite).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum WritesNow {
+    Allowed,
+    /// The error line, as it stands on the wire.
+    Refused(Vec<u8>),
+    /// The server has no command to be asked by.
+    Unknown,
+}
+
+/// Asks whether the server takes writes now, apart from whose keys are and how full its memory is. It is asked by a write
+/// without keys that is wrong, so that it does nothing: guards come before the look at arguments.
+pub(crate) fn writes_now(ctx: Ctx<'_>) -> WritesNow {
+    let call = required!(RedisModule_Call);
+    errno::set_errno(errno::Errno(0));
+    // SAFETY: the format says what follows: a string that ends in zero.
+    let called = Called::of(unsafe { call(ctx.as_ptr(), c"FLUSHALL".as_ptr(), c"SEc".as_ptr(), c"RMR".as_ptr()) });
+    match called.wire() {
+        wire if called.is_guarded() => WritesNow::Refused(wire.to_vec()),
+        wire if wire.starts_with(b"-ERR syntax error") => WritesNow::Allowed,
+        _ => WritesNow::Unknown,
     }
 }
 
 /// What became of a command that was run in process.
 pub(crate) enum Called {
-    /// The server has answered. With an error it may say that the command did not run: its keys are not this node's, or the
-    /// cluster is down.
-    Answered { reply: ServersReply, did_not_run: bool },
+    /// The server has answered. `errno` says something of an error only.
+    Answered { reply: ServersReply, errno: i32 },
     /// It could not be called, as this error says.
     Refused(String),
 }
 
 impl Called {
+    /// Takes what a call has just returned.
+    fn of(reply: *mut raw::RedisModuleCallReply) -> Self {
+        let errno = errno::errno();
+        match NonNull::new(reply) {
+            Some(reply) => Self::Answered { reply: ServersReply(reply), errno: errno.0 },
+            None => Self::Refused(format!("-ERR the call failed: {errno}\r\n")),
+        }
+    }
+
     /// The reply, as the server encodes it.
     pub(crate) fn wire(&self) -> &[u8] {
         match self {
@@ -89,11 +190,17 @@ impl Called {
         }
     }
 
-    /// Whether the server refused the command for keys that are not this node's. It does not say whose they are.
+    /// Whether the server refused the command for keys that are not this node's, or because the cluster is down. It does
+    /// not say whose they are.
     pub(crate) fn is_not_here(&self) -> bool {
         const REFUSALS: [&[u8]; 2] = [b"-ERR Attempted to access ", b"-ERR Can not execute a "];
-        matches!(self, Self::Answered { did_not_run: true, .. })
+        matches!(self, Self::Answered { errno: libc::EPERM | libc::ENETDOWN | libc::EROFS, .. })
             && REFUSALS.iter().any(|refusal| self.wire().starts_with(refusal))
+    }
+
+    /// Whether the server refused a guarded write for what it is or lacks.
+    pub(crate) fn is_guarded(&self) -> bool {
+        matches!(self, Self::Answered { errno: libc::ESPIPE, .. }) && self.wire().first() == Some(&b'-')
     }
 }
 
@@ -120,7 +227,7 @@ impl Drop for ServersReply {
 
 /// Runs one command in process and reads its reply. On the main thread.
 pub(crate) fn run(ctx: Ctx<'_>, command: &Command) -> Reply {
-    let called = CommandRunner::new(ctx, Protocol::Resp3).call(command.words());
+    let called = CommandRunner::new(ctx, Protocol::Resp3).call(command.words(), CallKind::Plain);
     let failed = |error| Reply::Error(Bytes::from(format!("ERR {error}")));
     decode(&Bytes::copy_from_slice(called.wire()), &mut 0).unwrap_or_else(failed)
 }

@@ -52,11 +52,6 @@ impl Flags {
         self.0 & raw::REDISMODULE_CTX_FLAGS_CLUSTER != 0
     }
 
-    pub(crate) fn is_read_only_replica(self) -> bool {
-        let both = raw::REDISMODULE_CTX_FLAGS_SLAVE | raw::REDISMODULE_CTX_FLAGS_READONLY;
-        self.0 & both == both
-    }
-
     pub(crate) fn is_primary(self) -> bool {
         self.0 & raw::REDISMODULE_CTX_FLAGS_MASTER != 0
     }
@@ -240,6 +235,13 @@ pub(crate) fn writes_are_paused() -> bool {
     thread::debug_assert_main();
     // SAFETY: no arguments.
     unsafe { required!(RedisModule_AvoidReplicaTraffic)() != 0 }
+}
+
+/// Returns how much of `maxmemory` is in use: more than 1 if there is too much, 0 where there is no limit.
+pub(crate) fn used_memory_ratio() -> f32 {
+    thread::debug_assert_main();
+    // SAFETY: no arguments.
+    unsafe { required!(RedisModule_GetUsedMemoryRatio)() }
 }
 
 /// The name of the user that a client is; `None` if there is no such client, or it is nobody in particular.

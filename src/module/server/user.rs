@@ -3,7 +3,7 @@
 //! What is done with that is decided in [`acl`](crate::module::acl).
 
 use std::ffi::c_int;
-use std::ptr::{self, NonNull};
+use std::ptr::NonNull;
 
 use redis_module::raw;
 
@@ -11,6 +11,7 @@ use super::api::{probe, required};
 use super::context::Ctx;
 use super::string::OwnedString;
 use super::thread;
+use crate::describe::KeyUse;
 
 /// A user as the ACL functions want it; freed with this.
 pub(crate) struct User(NonNull<raw::RedisModuleUser>);
@@ -22,9 +23,6 @@ pub(crate) enum Permission {
     /// The command, or a channel that it names.
     CommandDenied,
     KeyDenied(Vec<u8>),
-    /// The server does not know the command.
-    UnknownCommand,
-    WrongArity,
 }
 
 impl User {
@@ -51,31 +49,31 @@ impl User {
         verdict == raw::REDISMODULE_OK as c_int
     }
 
-    /// Whether the user may run this command with these keys and channels; a refusal goes to `ACL LOG`.
-    pub(crate) fn may_run(&self, ctx: Ctx<'_>, args: &[&[u8]]) -> Permission {
+    /// Tells whether the user may run this command with these keys and channels; a refusal goes to `ACL LOG`.
+    ///
+    /// The caller has counted the arguments: servers before March 2026 read past those of a keyed command that has too few
+    /// (redis#14843). `keys` are the command's, to name the one that is denied.
+    pub(crate) fn may_run(&self, ctx: Ctx<'_>, args: &[&[u8]], keys: &[KeyUse]) -> Permission {
         let strings: Vec<OwnedString> = args.iter().map(|arg| OwnedString::new(arg)).collect();
         let mut pointers: Vec<_> = strings.iter().map(OwnedString::as_ptr).collect();
         let count = pointers.len() as c_int;
-        // Servers before March 2026 read past the arguments of a keyed command that has too few of them (redis#14843);
-        // looking for its keys counts them first.
-        // SAFETY: invariant 3: they live as long as `strings`.
-        let keys = match unsafe { keys(ctx, &mut pointers) } {
-            Ok(keys) => keys,
-            Err(refusal) => return refusal,
-        };
         // SAFETY: a live user, `count` live strings.
         let verdict =
             unsafe { required!(RedisModule_ACLCheckCommandPermissions)(self.0.as_ptr(), pointers.as_mut_ptr(), count) };
         if verdict == raw::REDISMODULE_OK as c_int {
             return Permission::Granted;
         }
-        let is_denied = |&&(position, flags): &&(usize, c_int)| {
+        let is_denied = |&at: &usize| {
+            let key = keys.iter().find(|key| key.at == at);
+            let (reads, writes) = key.map_or((true, true), |key| (key.reads, key.writes));
+            let flag = |is_set: bool, flag: u32| if is_set { flag } else { 0 };
+            let flags = flag(reads, raw::REDISMODULE_CMD_KEY_ACCESS) | flag(writes, raw::REDISMODULE_CMD_KEY_UPDATE);
             // SAFETY: a live user and string.
             let verdict =
-                unsafe { required!(RedisModule_ACLCheckKeyPermissions)(self.0.as_ptr(), pointers[position], flags) };
+                unsafe { required!(RedisModule_ACLCheckKeyPermissions)(self.0.as_ptr(), pointers[at], flags as c_int) };
             verdict != raw::REDISMODULE_OK as c_int
         };
-        let denied_key = keys.iter().find(is_denied).map(|&(position, _)| position);
+        let denied_key = keys.iter().map(|key| key.at).find(is_denied);
         let reason = match denied_key {
             Some(_) => raw::RedisModuleACLLogEntryReason_REDISMODULE_ACL_LOG_KEY,
             None => raw::RedisModuleACLLogEntryReason_REDISMODULE_ACL_LOG_CMD,
@@ -94,35 +92,22 @@ impl Drop for User {
     }
 }
 
-/// Returns where a command's keys stand, each with what is done to it.
-///
-/// # Safety
-/// Invariant 3 holds for all of `args`.
-pub(super) unsafe fn keys(
-    ctx: Ctx<'_>,
-    args: &mut [*mut raw::RedisModuleString],
-) -> Result<Vec<(usize, c_int)>, Permission> {
-    let (mut count, mut flags) = (0, ptr::null_mut());
-    errno::set_errno(errno::Errno(0));
-    // SAFETY: a live context and live strings; both arrays are ours to free.
+/// Asks the server where keys stand in these arguments, taken as a command with its name; none if it cannot say. Servers
+/// lose a few bytes with each answer of many keys, so this is for commands whose description does not tell.
+pub(crate) fn key_positions(ctx: Ctx<'_>, args: &[&[u8]]) -> Vec<usize> {
+    let strings: Vec<OwnedString> = args.iter().map(|arg| OwnedString::new(arg)).collect();
+    let mut pointers: Vec<_> = strings.iter().map(OwnedString::as_ptr).collect();
+    let mut count = 0;
+    // SAFETY: invariant 3: the strings live as long as `strings`; the array is ours to free.
     unsafe {
-        let find = required!(RedisModule_GetCommandKeysWithFlags);
-        let positions = find(ctx.as_ptr(), args.as_mut_ptr(), args.len() as c_int, &mut count, &mut flags);
+        let find = required!(RedisModule_GetCommandKeys);
+        let positions = find(ctx.as_ptr(), pointers.as_mut_ptr(), pointers.len() as c_int, &mut count);
         if positions.is_null() {
-            return match errno::errno().0 {
-                libc::ENOENT => Err(Permission::UnknownCommand),
-                libc::EINVAL => Err(Permission::WrongArity),
-                _ => Ok(Vec::new()),
-            };
+            return Vec::new();
         }
-        let count = count as usize;
-        let keys = std::slice::from_raw_parts(positions, count)
-            .iter()
-            .zip(std::slice::from_raw_parts(flags, count))
-            .map(|(&position, &flags)| (position as usize, flags))
-            .collect();
+        let found = std::slice::from_raw_parts(positions, count as usize);
+        let found = found.iter().map(|&position| position as usize).collect();
         required!(RedisModule_Free)(positions.cast());
-        required!(RedisModule_Free)(flags.cast());
-        Ok(keys)
+        found
     }
 }
