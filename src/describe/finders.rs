@@ -3,7 +3,25 @@
 //! These finders read the arguments as the server's own code for the command does. They spare the question to the server,
 //! which loses memory with each answer that has many keys.
 
-use super::KeyUse;
+/// Where one key stands among the arguments, and what is done to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct KeyUse {
+    pub(crate) at: usize,
+    /// What the key holds is read.
+    pub(crate) reads: bool,
+    /// What the key holds is changed.
+    pub(crate) writes: bool,
+}
+
+impl KeyUse {
+    const fn read(at: usize) -> Self {
+        Self { at, reads: true, writes: false }
+    }
+
+    const fn write(at: usize) -> Self {
+        Self { at, reads: false, writes: true }
+    }
+}
 
 /// Finds the keys of one command among its arguments, its name included.
 pub(super) type Finder = fn(&[&[u8]]) -> Vec<KeyUse>;

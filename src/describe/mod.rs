@@ -8,6 +8,7 @@ pub(crate) mod special;
 use std::sync::Arc;
 
 pub(crate) use catalogue::{Catalogue, CommandSource};
+pub(crate) use finders::KeyUse;
 
 use crate::reply::Reply;
 
@@ -60,26 +61,6 @@ pub(crate) enum Find {
     },
     /// Only the server knows.
     Unknown,
-}
-
-/// Where one key stands among the arguments, and what is done to it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct KeyUse {
-    pub(crate) at: usize,
-    /// What the key holds is read.
-    pub(crate) reads: bool,
-    /// What the key holds is changed.
-    pub(crate) writes: bool,
-}
-
-impl KeyUse {
-    const fn read(at: usize) -> Self {
-        Self { at, reads: true, writes: false }
-    }
-
-    const fn write(at: usize) -> Self {
-        Self { at, reads: false, writes: true }
-    }
 }
 
 /// Where one group of keys stands among the arguments.

@@ -19,6 +19,7 @@ mod guard;
 mod in_flight;
 mod limits;
 mod link_pool;
+mod look_ahead;
 mod map;
 mod options;
 mod outcomes;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::exchange::Exchange;
+use super::look_ahead::look_ahead;
 use super::options::Options;
 use super::outcomes::{Gathered, Outcomes};
 use super::place::same_node;
@@ -29,10 +30,13 @@ pub(super) async fn send_to_targets(
         let mut snapshot = request.pinned().await?;
         let select = |topology: &Topology| engine.select(topology, targets, options.partial);
         let nodes = request.retry_while_unsettled(&mut snapshot, |snapshot| select(&snapshot.topology)).await?;
-        let commands = request.admit(vec![command].into()).await?;
+        let commands = request.admit(vec![command.clone()].into()).await?;
         let outcomes = Outcomes::of(nodes.len(), combine);
         let target = |node| Target::new(engine, &snapshot.topology, node, targets);
         let route = ToTargets { nodes: nodes.into_iter().map(target).collect() };
+        if !options.partial {
+            look_ahead(request, &command, route.clone(), route.nodes.len(), snapshot.clone()).await?;
+        }
         Exchange::new(request, route, commands, outcomes, options).run(snapshot).await
     };
     request.counted(step).await
@@ -40,6 +44,7 @@ pub(super) async fn send_to_targets(
 
 /// A node; and, where it was not named but is meant as a shard's primary, a slot of the shard, by which that is found
 /// again when its primary has changed.
+#[derive(Clone)]
 struct Target {
     node: Arc<Node>,
     slot: Option<u16>,
@@ -63,6 +68,7 @@ impl Target {
 }
 
 /// Each unit is one node; the command is the same for all.
+#[derive(Clone)]
 struct ToTargets {
     nodes: Vec<Target>,
 }

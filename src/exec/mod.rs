@@ -141,7 +141,11 @@ async fn everywhere(
     let merge = Merge::of_nodes(&targets, policy, how);
     let reveals_keys = special(command.name()).is_some_and(|special| special.names_keys);
     let options = Options::keeping_failures(false).partial(how.partial);
-    let mut replies = engine.fan_out(command).targets(targets).with_options(options).await?;
+    let mut replies = match engine.fan_out(command).targets(targets).with_options(options).await {
+        Ok(replies) => replies,
+        // One node would refuse what concerns them all, so none was asked to do it.
+        Err(error) => return refusal(&error).ok_or(error),
+    };
     if reveals_keys {
         replies = only_readable(engine, replies).await?;
     }

@@ -20,7 +20,7 @@ const NOT_TO_BE_ASKED: &[u8] =
     b"-ERR this server has no FLUSHALL, so it cannot be asked whether it takes writes now\r\n";
 
 /// Why a command does not run in process.
-pub(super) enum Refusal {
+pub(super) enum GuardsAnswer {
     /// This is the answer, as it stands on the wire.
     Words(Cow<'static, [u8]>),
     /// The server answers it over a socket.
@@ -57,30 +57,30 @@ impl Guards {
 
     /// Returns why a command does not run in process now. Costs reads of one key a few branches.
     #[inline]
-    pub(super) fn before(&mut self, ctx: Ctx<'_>, facts: Facts, command: CommandRef<'_>) -> Option<Refusal> {
+    pub(super) fn before(&mut self, ctx: Ctx<'_>, facts: Facts, command: CommandRef<'_>) -> Option<GuardsAnswer> {
         if facts.may_have_several_keys && self.is_cluster && catalog::crosses_slots(ctx, command) {
             return Some(self.by_socket_or(CROSSES_SLOTS));
         }
         if facts.needs_memory || facts.is_held_by_pause { self.before_write(ctx, facts) } else { None }
     }
 
-    fn before_write(&mut self, ctx: Ctx<'_>, facts: Facts) -> Option<Refusal> {
+    fn before_write(&mut self, ctx: Ctx<'_>, facts: Facts) -> Option<GuardsAnswer> {
         if facts.is_held_by_pause && self.is_paused {
             // A script may say that it does not write, which the server knows.
-            return Some(if facts.is_script { self.by_socket_or(PAUSED) } else { Refusal::Words(PAUSED.into()) });
+            return Some(if facts.is_script { self.by_socket_or(PAUSED) } else { GuardsAnswer::Words(PAUSED.into()) });
         }
         if facts.needs_memory && context::used_memory_ratio() > 1.0 {
             if self.may_leave {
-                return Some(Refusal::BySocket);
+                return Some(GuardsAnswer::BySocket);
             }
             if !self.evicts(ctx) && !facts.is_script {
-                return Some(Refusal::Words(OUT_OF_MEMORY.into()));
+                return Some(GuardsAnswer::Words(OUT_OF_MEMORY.into()));
             }
         }
         if facts.is_guarded_by_hand {
             return match self.writes.get_or_insert_with(|| call::writes_now(ctx)).clone() {
                 WritesNow::Allowed => None,
-                WritesNow::Refused(wire) => Some(Refusal::Words(wire.into())),
+                WritesNow::Refused(wire) => Some(GuardsAnswer::Words(wire.into())),
                 WritesNow::Unknown => Some(self.by_socket_or(NOT_TO_BE_ASKED)),
             };
         }
@@ -93,8 +93,8 @@ impl Guards {
         self.is_cluster && self.may_leave && !facts.is_keyless
     }
 
-    fn by_socket_or(&self, words: &'static [u8]) -> Refusal {
-        if self.may_leave { Refusal::BySocket } else { Refusal::Words(words.into()) }
+    fn by_socket_or(&self, words: &'static [u8]) -> GuardsAnswer {
+        if self.may_leave { GuardsAnswer::BySocket } else { GuardsAnswer::Words(words.into()) }
     }
 
     /// In `MULTI` and scripts the server looks once, before the first command, and so do calls from there.

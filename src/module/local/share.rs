@@ -5,7 +5,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::direct::Direct;
-use super::guards::{Guards, READONLY, Refusal, kind_of_call};
+use super::guards::{Guards, GuardsAnswer, READONLY, kind_of_call};
 use crate::command::CommandRef;
 use crate::link::{Batch, Delivery, Failure, NOT_IN_PROCESS};
 use crate::module::catalog::{self, Facts};
@@ -127,7 +127,7 @@ impl LocalShare {
                 if called.is_not_here() {
                     self.hand_back();
                 } else if called.is_guarded() && guards.leaves_words_to_socket(facts) {
-                    self.refuse(Refusal::BySocket);
+                    self.refuse(GuardsAnswer::BySocket);
                 } else {
                     direct.iter_mut().for_each(Direct::has_served);
                     self.put_answer(facts, called.wire());
@@ -170,10 +170,10 @@ impl LocalShare {
     }
 
     /// Answers why the next command does not run in process.
-    fn refuse(&mut self, refusal: Refusal) {
+    fn refuse(&mut self, refusal: GuardsAnswer) {
         match refusal {
-            Refusal::Words(wire) => self.put(&wire),
-            Refusal::BySocket => {
+            GuardsAnswer::Words(wire) => self.put(&wire),
+            GuardsAnswer::BySocket => {
                 self.goes_by_socket = true;
                 self.hand_back();
             }

@@ -99,6 +99,31 @@ fn a_guard_holds_for_the_share_of_another_node_by_pushdown_too() {
 }
 
 #[test]
+fn a_write_to_all_nodes_that_one_would_refuse_is_done_at_none_by_exec_fanout_and_reduce() {
+    let cluster = Cluster::start(3);
+    cluster.fill(30, |number| (format!("key:{number}"), "1"));
+    for node in cluster.nodes() {
+        node.run::<()>(&["FUNCTION", "LOAD", LIBRARY]);
+    }
+    for refusing in [0, 2] {
+        cluster.node(refusing).run::<()>(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
+        for command in ["FLUSHALL", "FLUSHDB SYNC", "FUNCTION FLUSH", "FUNCTION DELETE lib"] {
+            assert_eq!(cluster.node(0).reply(&format!("RMR.EXEC {command}")), format!("-{NOREPLICAS}"), "{command}");
+            for road in ["RMR.FANOUT", "RMR.FANOUT REDUCE COUNT"] {
+                let reply = cluster.node(0).reply(&format!("{road} {command}"));
+                assert!(reply.contains(NOREPLICAS), "{road} {command}: {reply}");
+            }
+        }
+        let kept: usize = cluster.nodes().iter().map(|node| node.run::<usize>(&["DBSIZE"])).sum();
+        assert_eq!(kept, 30);
+        assert!(cluster.nodes().iter().all(|node| node.reply("FUNCTION LIST").contains("lib")));
+        cluster.node(refusing).run::<()>(&["CONFIG", "SET", "min-replicas-to-write", "0"]);
+    }
+    assert_eq!(cluster.node(0).reply("RMR.EXEC FLUSHALL"), "+OK");
+    assert_eq!(cluster.node(0).reply("RMR.EXEC FUNCTION FLUSH"), "+OK");
+}
+
+#[test]
 fn integers_that_are_set_in_process_are_encoded_as_the_server_does_it_by_set_setex_getset_and_mset() {
     let server = Server::start();
     let many: Vec<String> = (0..30).map(|number| format!("m{number} {number}")).collect();

@@ -1,0 +1,84 @@
+//! A look ahead of writes that concern whole nodes: what one node would refuse is done at none.
+//!
+//! `FLUSHALL`, `FLUSHDB` and what changes functions go to many nodes, and a node may refuse writes: it has too few replicas,
+//! its last snapshot failed, it loads its data, or it is a replica. Each node is asked beforehand by the same command with
+//! arguments that are wrong. Servers look at their guards before they look at arguments, so the answer is the guard's, or a
+//! complaint about the arguments; nothing is done either way.
+
+use std::sync::Arc;
+
+use super::exchange::Exchange;
+use super::options::Options;
+use super::outcomes::Outcomes;
+use super::request::Request;
+use super::route::Route;
+use super::snapshot::Snapshot;
+use crate::command::Command;
+use crate::error::Error;
+
+/// How servers begin their refusal of a write that they would otherwise take.
+const GUARDS: [&[u8]; 9] = [
+    b"NOREPLICAS ",
+    b"MISCONF ",
+    b"READONLY ",
+    b"OOM ",
+    b"LOADING ",
+    b"MASTERDOWN ",
+    b"CLUSTERDOWN ",
+    b"BUSY ",
+    b"NOAUTH ",
+];
+
+/// Returns the command that asks whether this one would be let through; `None` for one that needs no look ahead.
+fn probe(command: &Command) -> Option<Command> {
+    let word = |at: usize| command.words().nth(at).unwrap_or_default().to_ascii_uppercase();
+    let wrong = Command::new(command.name());
+    match (word(0).as_slice(), word(1).as_slice()) {
+        (b"FLUSHALL" | b"FLUSHDB", _) => Some(wrong.arg("RMR")),
+        // Needs memory, as the two do that bring functions.
+        (b"FUNCTION", b"LOAD" | b"RESTORE") => Some(wrong.arg("LOAD").arg("RMR")),
+        (b"FUNCTION", b"DELETE" | b"FLUSH") => Some(wrong.arg("FLUSH").arg("RMR")),
+        _ => None,
+    }
+}
+
+/// Asks all nodes of a route whether they would take a command.
+///
+/// # Errors
+/// The first refusal or failure. Nothing has been done.
+pub(super) async fn look_ahead<R: Route>(
+    request: &Request,
+    command: &Command,
+    route: R,
+    nodes: usize,
+    snapshot: Arc<Snapshot>,
+) -> Result<(), Error> {
+    let Some(probe) = probe(command).filter(|_| nodes > 1) else { return Ok(()) };
+    let options = Options::keeping_failures(false);
+    let exchange = Exchange::new(request, route, vec![probe].into(), Outcomes::of(nodes, None), &options);
+    let (replies, _) = exchange.run(snapshot).await?;
+    let refusal = replies.into_iter().filter_map(|entry| entry.result.err()).find(|error| match error {
+        Error::Shard { message, .. } => GUARDS.iter().any(|guard| message.as_bytes().starts_with(guard)),
+        _ => true,
+    });
+    refusal.map_or(Ok(()), Err)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writes_that_concern_whole_nodes_are_asked_about() {
+        let asked = |line: &str| {
+            let command = Command::from_args(line.split(' ')).unwrap();
+            probe(&command).map(|probe| probe.words().map(|word| String::from_utf8_lossy(word).into_owned()).collect())
+        };
+        let words = |line: &str| Some(line.split(' ').map(str::to_owned).collect::<Vec<String>>());
+        assert_eq!(asked("flushall async"), words("flushall RMR"));
+        assert_eq!(asked("FUNCTION load REPLACE x"), words("FUNCTION LOAD RMR"));
+        assert_eq!(asked("FUNCTION DELETE x"), words("FUNCTION FLUSH RMR"));
+        assert_eq!(asked("FUNCTION LIST"), None);
+        assert_eq!(asked("DBSIZE"), None);
+    }
+}
