@@ -5,6 +5,7 @@
 mod common;
 
 mod atomic;
+mod client_kill;
 mod contexts;
 mod crossing;
 mod every_command;

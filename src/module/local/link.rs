@@ -8,8 +8,9 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::client_kill::is_client_kill;
 use super::share::LocalShare;
-use crate::command::{CommandRef, CommandSet};
+use crate::command::CommandSet;
 use crate::link::{self, Batch, Delivery, Link, LinkState, LinkStats};
 use crate::module::server::context::Ctx;
 use crate::module::server::main_thread;
@@ -58,6 +59,7 @@ fn begin(ctx: Ctx<'_>, share: &mut LocalShare) -> Option<Delivery> {
     }
     let cannot_wait = ctx.flags().deny_blocking();
     if needs_own_turn(share.batch()) {
+        share.spare(ctx.client_id());
         return cannot_wait.then(|| {
             let refusal = Bytes::from_static(b"ERR CLIENT KILL is not possible in MULTI, scripts and nested calls");
             let replies = share.batch().picks.iter().map(|_| Reply::Error(refusal.clone())).collect();
@@ -69,12 +71,10 @@ fn begin(ctx: Ctx<'_>, share: &mut LocalShare) -> Option<Delivery> {
     None
 }
 
-/// Whether a command must not run within another: the server would free the client whose command is running.
+/// Whether a command must not run within another.
 fn needs_own_turn(batch: &Batch) -> bool {
-    let is_client = |name: &[u8]| name.eq_ignore_ascii_case(b"CLIENT");
-    let kills = |command: CommandRef<'_>| command.words().nth(1).is_some_and(|word| word.eq_ignore_ascii_case(b"KILL"));
     match &*batch.commands {
-        CommandSet::PerKey(per_key) if !is_client(per_key.name()) => false,
-        _ => batch.picked().any(|command| is_client(command.name()) && kills(command)),
+        CommandSet::PerKey(per_key) if !per_key.name().eq_ignore_ascii_case(b"CLIENT") => false,
+        _ => batch.picked().any(is_client_kill),
     }
 }

@@ -1,5 +1,6 @@
 //! The node that this module runs in, as the engine sees it: a link like any other, whose commands run in process.
 
+mod client_kill;
 pub(crate) mod direct;
 mod guards;
 pub(crate) mod link;

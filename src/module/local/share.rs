@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::client_kill::{is_client_kill, kill_others};
 use super::direct::Direct;
 use super::guards::{Guards, GuardsAnswer, READONLY, kind_of_call};
 use crate::command::CommandRef;
@@ -26,6 +27,8 @@ pub(crate) struct LocalShare {
     done: usize,
     /// A command has to go over a socket and may run there, so all that follow go there too.
     goes_by_socket: bool,
+    /// The client that the share is for, where it must not be killed.
+    spared: Option<u64>,
     outcome: ShareOutcome,
     is_too_big: bool,
 }
@@ -53,11 +56,16 @@ impl LocalShare {
                 ShareOutcome::Reduced(Reducing { places, so_far })
             }
         };
-        Self { batch, done: 0, goes_by_socket: false, outcome, is_too_big: false }
+        Self { batch, done: 0, goes_by_socket: false, spared: None, outcome, is_too_big: false }
     }
 
     pub(crate) fn batch(&self) -> &Batch {
         &self.batch
+    }
+
+    /// Leaves a client alive that kills others.
+    pub(crate) fn spare(&mut self, client: u64) {
+        self.spared = Some(client);
     }
 
     /// Runs in turns on the main thread until all is done.
@@ -122,6 +130,10 @@ impl LocalShare {
                 // Not all modules ask whether their client can be blocked, and a server aborts where one in process is:
                 // `VSIM` does so to Redis 8.2.
                 self.hand_back();
+            } else if let Some(client) = self.spared.filter(|_| is_client_kill(command))
+                && let Some(killed) = kill_others(ctx, command, client)
+            {
+                self.put(&encoded(&killed));
             } else {
                 let called = caller.call(command.words(), kind_of_call(facts));
                 if called.is_not_here() {
@@ -288,6 +300,14 @@ impl LookedUp {
         let is_of_all = matches!(command, CommandRef::OfKey(..)) && !facts.is_of_subcommand;
         self.of_all = is_of_all.then_some(kind);
         kind
+    }
+}
+
+/// A count or an error, as the server encodes it.
+fn encoded(reply: &Reply) -> Vec<u8> {
+    match reply {
+        Reply::Error(message) => [b"-", &message[..], b"\r\n"].concat(),
+        count => format!(":{}\r\n", count.integer().unwrap_or_default()).into_bytes(),
     }
 }
 
