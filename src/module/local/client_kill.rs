@@ -8,6 +8,8 @@ use crate::module::server::call;
 use crate::module::server::context::Ctx;
 use crate::reply::Reply;
 
+const LAST_ID: &str = "9223372036854775807";
+
 /// Tells whether this is `CLIENT KILL`, which must not run within another command: the server would free the client whose
 /// command is running.
 pub(super) fn is_client_kill(command: CommandRef<'_>) -> bool {
@@ -28,7 +30,8 @@ pub(super) fn kill_others(ctx: Ctx<'_>, command: CommandRef<'_>, caller: u64) ->
             let listed = String::from_utf8_lossy(listed.bytes().unwrap_or_default()).into_owned();
             let ids = listed.lines().filter_map(|line| line.strip_prefix("id=")?.split(' ').next());
             let mut killed = 0;
-            for id in ids.filter(|id| *id != caller) {
+            // Nobody has the last id: wrong filters are an error where there is no other client, too.
+            for id in ids.filter(|id| *id != caller).chain([LAST_ID]) {
                 let filters = command.words().skip(1).fold(Command::new(command.name()), Command::arg);
                 match call::run(ctx, &filters.arg("ID").arg(id)) {
                     Reply::Integer(count) => killed += count,
