@@ -168,6 +168,7 @@ impl<'a, R: Route> Exchange<'a, R> {
             mode: destination.mode,
             protocol: self.request.protocol(),
             database: destination.node.database().map_or(selected, |listed| listed as i32),
+            caller: self.request.caller(),
             budget: self.request.budget.clone(),
             reduction: self.reduction(destination, units),
         }

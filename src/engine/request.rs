@@ -28,6 +28,8 @@ struct Terms {
     in_process: Option<&'static str>,
     /// The database that the local share is served from.
     database: i32,
+    /// The client that asks.
+    caller: Option<u64>,
     /// The protocol whose types the replies have.
     protocol: Protocol,
 }
@@ -74,6 +76,13 @@ impl RequestBuilder {
     /// Serves the local share from this database. Other nodes are reached in database 0 only.
     pub fn database(mut self, database: i32) -> Self {
         self.terms.database = database;
+        self
+    }
+
+    /// Says which client of the server that we live in asks, so that it does not kill itself.
+    #[cfg_attr(not(feature = "module"), allow(dead_code, reason = "only a server has clients"))]
+    pub(crate) fn caller(mut self, id: u64) -> Self {
+        self.terms.caller = Some(id);
         self
     }
 
@@ -136,6 +145,11 @@ impl Request {
     /// Returns the database that the caller has selected.
     pub(super) fn selected_database(&self) -> i32 {
         self.terms.database
+    }
+
+    /// Returns the client that asks.
+    pub(super) fn caller(&self) -> Option<u64> {
+        self.terms.caller
     }
 
     /// Returns whether the request may wait, for other nodes or for anything else.

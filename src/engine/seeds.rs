@@ -34,6 +34,7 @@ impl AskCluster for ThroughSeeds {
                     mode: Mode::Plain,
                     protocol: Protocol::Resp3,
                     database: 0,
+                    caller: None,
                     budget,
                     reduction: None,
                 };

@@ -23,6 +23,8 @@ pub struct Batch {
     pub protocol: Protocol,
     /// The database to run in, for the node that we live in. Connections are in that of their endpoint.
     pub database: i32,
+    /// The client of the server that we live in for which the commands run, by its id there.
+    pub caller: Option<u64>,
     /// The bytes of replies that the request may still take.
     pub budget: Arc<Budget>,
     /// What the replies are to come to, if the node itself may reduce them. A link that cannot have that done gives the
@@ -40,6 +42,7 @@ impl Batch {
             mode: Mode::default(),
             protocol: Protocol::default(),
             database: 0,
+            caller: None,
             budget,
             reduction: None,
         }

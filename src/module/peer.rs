@@ -98,7 +98,7 @@ fn share(call: &Call<'_>, request: &[u8]) -> Result<Work, String> {
         };
         let picks = (0..commands.len() as u32).collect();
         let reduction = Some(reduction);
-        let batch = Batch { commands, picks, mode: Mode::Plain, protocol, database, budget, reduction };
+        let batch = Batch { commands, picks, mode: Mode::Plain, protocol, database, caller: None, budget, reduction };
         Ok(answer(work_off(id, batch, time_left).await))
     }))
 }

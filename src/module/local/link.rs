@@ -59,7 +59,6 @@ fn begin(ctx: Ctx<'_>, share: &mut LocalShare) -> Option<Delivery> {
     }
     let cannot_wait = ctx.flags().deny_blocking();
     if needs_own_turn(share.batch()) {
-        share.spare(ctx.client_id());
         return cannot_wait.then(|| {
             let refusal = Bytes::from_static(b"ERR CLIENT KILL is not possible in MULTI, scripts and nested calls");
             let replies = share.batch().picks.iter().map(|_| Reply::Error(refusal.clone())).collect();

@@ -27,8 +27,6 @@ pub(crate) struct LocalShare {
     done: usize,
     /// A command has to go over a socket and may run there, so all that follow go there too.
     goes_by_socket: bool,
-    /// The client that the share is for, where it must not be killed.
-    spared: Option<u64>,
     outcome: ShareOutcome,
     is_too_big: bool,
 }
@@ -56,16 +54,11 @@ impl LocalShare {
                 ShareOutcome::Reduced(Reducing { places, so_far })
             }
         };
-        Self { batch, done: 0, goes_by_socket: false, spared: None, outcome, is_too_big: false }
+        Self { batch, done: 0, goes_by_socket: false, outcome, is_too_big: false }
     }
 
     pub(crate) fn batch(&self) -> &Batch {
         &self.batch
-    }
-
-    /// Leaves a client alive that kills others.
-    pub(crate) fn spare(&mut self, client: u64) {
-        self.spared = Some(client);
     }
 
     /// Runs in turns on the main thread until all is done.
@@ -130,7 +123,7 @@ impl LocalShare {
                 // Not all modules ask whether their client can be blocked, and a server aborts where one in process is:
                 // `VSIM` does so to Redis 8.2.
                 self.hand_back();
-            } else if let Some(client) = self.spared.filter(|_| is_client_kill(command))
+            } else if let Some(client) = self.batch.caller.filter(|_| facts.is_of_subcommand && is_client_kill(command))
                 && let Some(killed) = kill_others(ctx, command, client)
             {
                 self.put(&encoded(&killed));

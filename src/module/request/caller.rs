@@ -12,6 +12,6 @@ use crate::module::state;
 /// Prepares a request within the caller's rights, in its database, and without waiting where it cannot wait.
 pub(crate) fn request(ctx: Ctx<'_>) -> Result<RequestBuilder, Error> {
     let request = state::engine()?.request().gate(Arc::new(CallersRights::of(ctx)));
-    let request = request.database(ctx.selected_database());
+    let request = request.database(ctx.selected_database()).caller(ctx.client_id());
     Ok(if ctx.flags().deny_blocking() { request.in_process_only(CANNOT_WAIT) } else { request })
 }
