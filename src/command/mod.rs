@@ -34,6 +34,7 @@ pub struct Command {
     key: Option<Key>,
     read_only: bool,
     runs_code: bool,
+    names_keys: bool,
 }
 
 /// What a command is routed by.
@@ -48,8 +49,15 @@ enum Key {
 impl Command {
     /// A command of this name and, so far, no arguments.
     pub fn new(name: impl Argument) -> Self {
-        let mut command =
-            Self { wire: ArgBuffer::EMPTY, name: 0..0, count: 0, key: None, read_only: false, runs_code: false };
+        let mut command = Self {
+            wire: ArgBuffer::EMPTY,
+            name: 0..0,
+            count: 0,
+            key: None,
+            read_only: false,
+            runs_code: false,
+            names_keys: false,
+        };
         command.name = command.push(&name.to_argument());
         command
     }
@@ -63,6 +71,7 @@ impl Command {
             key: None,
             read_only: false,
             runs_code: false,
+            names_keys: false,
         };
         command.name = command.push(name.as_bytes());
         command
@@ -173,6 +182,16 @@ impl Command {
     /// Tells whether somebody has said that the command runs code of others.
     pub(crate) fn is_said_to_run_code(&self) -> bool {
         self.runs_code
+    }
+
+    /// Says that its reply has names of keys, of which its caller may see those alone that it may read.
+    pub(crate) fn set_names_keys(&mut self, names_keys: bool) {
+        self.names_keys = names_keys;
+    }
+
+    /// Tells whether its reply has names of keys that its caller may not see.
+    pub(crate) fn names_keys(&self) -> bool {
+        self.names_keys
     }
 
     /// The command's name, as it was given.

@@ -76,6 +76,14 @@ impl CommandSet {
         }
     }
 
+    /// Tells whether the reply to one of them has names of keys that its caller may not see.
+    pub(crate) fn any_names_keys(&self) -> bool {
+        match self {
+            Self::Each(commands) => commands.iter().any(Command::names_keys),
+            Self::PerKey(per_key) => per_key.head.names_keys(),
+        }
+    }
+
     /// All of them, in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = CommandRef<'_>> {
         (0..self.len()).map(|place| self.at(place))
@@ -101,20 +109,23 @@ impl CommandSet {
                 let flags = judge(CommandRef::Whole(command))?;
                 command.set_read_only(flags.is_read_only);
                 command.set_runs_code(flags.runs_code);
+                command.set_names_keys(flags.names_keys);
                 Ok(())
             }),
             Self::PerKey(per_key) => {
-                let (mut are_read_only, mut run_code) = (true, false);
+                let (mut are_read_only, mut run_code, mut name_keys) = (true, false, false);
                 for place in 0..per_key.len() {
                     let flags = judge(CommandRef::OfKey(per_key, per_key.key(place)))?;
                     are_read_only &= flags.is_read_only;
                     run_code |= flags.runs_code;
+                    name_keys |= flags.names_keys;
                     if flags.is_about_all_keys {
                         break;
                     }
                 }
                 per_key.head.set_read_only(are_read_only);
                 per_key.head.set_runs_code(run_code);
+                per_key.head.set_names_keys(name_keys);
                 Ok(())
             }
         }
@@ -129,6 +140,8 @@ pub struct CommandFlags {
     pub is_read_only: bool,
     /// It runs code of others, as a script is.
     pub runs_code: bool,
+    /// Its reply has names of keys, which are shown to the caller as far as its gate lets it see them.
+    pub names_keys: bool,
     /// The same would be said of it with any other key.
     pub is_about_all_keys: bool,
 }
@@ -319,6 +332,14 @@ impl<'a> CommandRef<'a> {
         }
     }
 
+    /// Tells whether its reply has names of keys that its caller may not see.
+    pub(crate) fn names_keys(self) -> bool {
+        match self {
+            Self::Whole(command) => command.names_keys(),
+            Self::OfKey(per_key, _) => per_key.head.names_keys(),
+        }
+    }
+
     /// Returns the name and the arguments, in order.
     pub fn words(self) -> impl Iterator<Item = &'a [u8]> {
         let (head, key, tail) = match self {
@@ -406,7 +427,7 @@ mod tests {
     fn one_command_for_many_keys_only_reads_if_it_does_so_for_all() {
         let mut commands = CommandSet::from(PerKey::new(Command::new("OBJECT"), ["FREQ", "ENCODING"]));
         let flags = |is_read_only, is_about_all_keys| {
-            Ok::<_, ()>(CommandFlags { is_read_only, runs_code: !is_read_only, is_about_all_keys })
+            Ok::<_, ()>(CommandFlags { is_read_only, runs_code: !is_read_only, names_keys: false, is_about_all_keys })
         };
         commands.mark(|one| flags(one.routing_key() == Some(b"FREQ"), false)).unwrap();
         assert!(!commands.at(0).is_read_only() && commands.at(0).is_said_to_run_code());

@@ -27,7 +27,7 @@ pub(crate) struct Special {
     stops: bool,
     /// It brings a key to a node that does not own it yet.
     pub(crate) moves_keys: bool,
-    /// Its replies are names of keys, whatever the caller may read.
+    /// Its replies have names of keys that its arguments do not name.
     pub(crate) names_keys: bool,
     /// It means the same key by key: nobody relies on several of them happening at once.
     pub(crate) is_safe_to_split: bool,
@@ -143,6 +143,10 @@ impl Special {
 
     const fn safe_to_split(self) -> Self {
         Self { is_safe_to_split: true, ..self }
+    }
+
+    const fn names_keys(self) -> Self {
+        Self { names_keys: true, ..self }
     }
 
     const fn answered_by(self, handler: Handler) -> Self {
@@ -293,9 +297,11 @@ const TABLE: &[Special] = &[
     // Redis 8 and Valkey 8 say "Unknown argument", and the argument as it came.
     row("function|list").not_shared(SPLITS_REPLIES).when(When::WithLineBreak),
     // Keys.
-    row("scan").answered_by(Handler::Scan),
-    row("randomkey").answered_by(Handler::RandomKey),
-    Special { names_keys: true, ..row("keys") },
+    row("scan").names_keys().answered_by(Handler::Scan),
+    row("randomkey").names_keys().answered_by(Handler::RandomKey),
+    row("keys").names_keys(),
+    row("cluster|getkeysinslot").names_keys(),
+    row("hotkeys|get").names_keys(),
     row("del").safe_to_split(),
     row("unlink").safe_to_split(),
     row("touch").safe_to_split(),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::exchange::Exchange;
+use super::hidden_keys::HiddenKeys;
 use super::options::Options;
 use super::outcomes::{Gathered, Outcomes};
 use super::place::{place, place_keys};
@@ -19,13 +20,19 @@ pub(super) async fn send_by_key(
     request: &Request,
     commands: CommandSet,
     options: &Options,
-    combine: Option<Arc<dyn AnyCombine>>,
+    mut combine: Option<Arc<dyn AnyCombine>>,
 ) -> Result<Gathered, Error> {
     let step = async {
         let snapshot = request.pinned().await?;
         let commands = request.admit(commands).await?;
+        let hidden = HiddenKeys::of(&commands, commands.len(), &mut combine);
         let outcomes = Outcomes::of(commands.len(), combine);
-        Exchange::new(request, ByKey(&request.engine), commands, outcomes, options).run(snapshot).await
+        let exchange = Exchange::new(request, ByKey(&request.engine), commands, outcomes, options);
+        let gathered = exchange.run(snapshot).await?;
+        match hidden {
+            Some(hidden) => hidden.leave_out(request, gathered.0).await,
+            None => Ok(gathered),
+        }
     };
     request.counted(step).await
 }

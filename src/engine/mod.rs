@@ -16,6 +16,7 @@ mod fake;
 mod fanout;
 mod gate;
 mod guard;
+mod hidden_keys;
 mod in_flight;
 mod limits;
 mod link_pool;
@@ -61,6 +62,7 @@ pub use request::{Request, RequestBuilder};
 pub use stats::{ErrorCounts, Histogram, Stats};
 pub use step::{Reducer, Step};
 pub use targets::Targets;
+pub(crate) use targets::slots_without_owner;
 pub(crate) use to_nodes::{PlacedOn, Said};
 #[cfg(feature = "module")]
 pub(crate) use unfit::check as check_fit;

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use super::targets::slots_without_owner;
 use crate::error::Error;
 use crate::number::Number;
 use crate::reply::Reply;
-use crate::topology::Node;
+use crate::topology::{Node, SlotRange, SlotRanges};
 
 /// What one node answered to one command, or why it did not.
 #[derive(Debug, Clone)]
@@ -25,12 +26,29 @@ pub struct ShardReply {
 #[derive(Debug, Clone, Default)]
 pub struct Replies {
     entries: Vec<ShardReply>,
+    /// The slots that a fan-out has missed.
+    uncovered: Vec<SlotRange>,
 }
 
 impl Replies {
     /// The entries, in order.
     pub fn iter(&self) -> std::slice::Iter<'_, ShardReply> {
         self.entries.iter()
+    }
+
+    /// The slots that nobody owns, of a fan-out to shards that allows failures: what they hold is in no entry.
+    pub fn uncovered(&self) -> &[SlotRange] {
+        &self.uncovered
+    }
+
+    /// The same as failures, each range of slots by a name that stands in the place of a node's.
+    pub(crate) fn missed_slots(&self) -> Vec<(String, Error)> {
+        let missed = |range: &SlotRange| (format!("slots {}", SlotRanges(&[*range])), slots_without_owner(&[*range]));
+        self.uncovered.iter().map(missed).collect()
+    }
+
+    pub(super) fn set_uncovered(&mut self, uncovered: Vec<SlotRange>) {
+        self.uncovered = uncovered;
     }
 
     /// How many entries there are.
@@ -71,7 +89,7 @@ impl Replies {
 
 impl FromIterator<ShardReply> for Replies {
     fn from_iter<I: IntoIterator<Item = ShardReply>>(entries: I) -> Self {
-        Self { entries: entries.into_iter().collect() }
+        Self { entries: entries.into_iter().collect(), uncovered: Vec::new() }
     }
 }
 

@@ -7,7 +7,7 @@ use super::request::Request;
 use super::state::EngineState;
 use crate::command::printable;
 use crate::error::Error;
-use crate::topology::{Node, SlotRanges, Topology};
+use crate::topology::{Node, SlotRange, SlotRanges, Topology};
 
 /// Which nodes a fan-out goes to.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -48,6 +48,16 @@ impl EngineState {
     }
 }
 
+impl Targets {
+    /// Returns the slots whose data a fan-out misses since nobody owns them; of nodes that are named it misses nothing.
+    pub(super) fn missed<'t>(&self, topology: &'t Topology) -> &'t [SlotRange] {
+        match self {
+            Self::Nodes(_) | Self::Keys(_) => &[],
+            Self::Primaries | Self::AllPrimaries | Self::Replicas | Self::All => topology.uncovered(),
+        }
+    }
+}
+
 impl Request {
     /// Returns the nodes of a fan-out.
     pub(crate) fn targeted(&self, topology: &Topology, targets: &Targets) -> Result<Vec<Arc<Node>>, Error> {
@@ -73,8 +83,7 @@ fn select(topology: &Topology, targets: &Targets, partial: bool) -> Result<Vec<A
     }
     let uncovered = topology.uncovered();
     if !uncovered.is_empty() && !partial {
-        let count: u32 = uncovered.iter().map(|&(first, last)| u32::from(last - first) + 1).sum();
-        return Err(Error::Slots(format!("{count} slots have no owner ({})", SlotRanges(uncovered))));
+        return Err(slots_without_owner(uncovered));
     }
     let nodes: Vec<Arc<Node>> = match targets {
         Targets::Replicas => topology.data_shards().flat_map(|shard| shard.replicas.iter().cloned()).collect(),
@@ -86,6 +95,12 @@ fn select(topology: &Topology, targets: &Targets, partial: bool) -> Result<Vec<A
         return Err(Error::Topology("no shard has a replica".into()));
     }
     Ok(nodes)
+}
+
+/// Returns the error that these slots have no owner.
+pub(crate) fn slots_without_owner(slots: &[SlotRange]) -> Error {
+    let count: u32 = slots.iter().map(|&(first, last)| u32::from(last - first) + 1).sum();
+    Error::Slots(format!("{count} slots have no owner ({})", SlotRanges(slots)))
 }
 
 fn named(topology: &Topology, name: &str) -> Result<Arc<Node>, Error> {

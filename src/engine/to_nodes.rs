@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::exchange::Exchange;
+use super::hidden_keys::HiddenKeys;
 use super::options::{OnFailure, Options};
 use super::outcomes::Outcomes;
 use super::place::{place, same_node, slot_of};
@@ -76,9 +77,14 @@ impl Request {
             let snapshot = self.pinned().await?;
             let (commands, to): (Vec<_>, Vec<_>) = commands.into_iter().unzip();
             let commands = self.admit(commands.into()).await?;
+            let hidden = HiddenKeys::of(&commands, commands.len(), &mut None);
             let outcomes = Outcomes::of(commands.len(), None);
             let route = ToNodes { engine: &self.engine, to, placed, via: Via::SharedLink };
-            Ok(Exchange::new(self, route, commands, outcomes, options).run(snapshot).await?.0)
+            let replies = Exchange::new(self, route, commands, outcomes, options).run(snapshot).await?.0;
+            match hidden {
+                Some(hidden) => Ok(hidden.leave_out(self, replies).await?.0),
+                None => Ok(replies),
+            }
         };
         self.counted(step).await
     }

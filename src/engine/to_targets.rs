@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::exchange::Exchange;
+use super::hidden_keys::HiddenKeys;
 use super::look_ahead::look_ahead;
 use super::options::Options;
 use super::outcomes::{Gathered, Outcomes};
@@ -23,7 +24,7 @@ pub(super) async fn send_to_targets(
     command: Command,
     targets: &Targets,
     options: &Options,
-    combine: Option<Arc<dyn AnyCombine>>,
+    mut combine: Option<Arc<dyn AnyCombine>>,
 ) -> Result<Gathered, Error> {
     let engine = &*request.engine;
     let step = async {
@@ -31,13 +32,20 @@ pub(super) async fn send_to_targets(
         let select = |topology: &Topology| engine.select(topology, targets, options.partial);
         let nodes = request.retry_while_unsettled(&mut snapshot, |snapshot| select(&snapshot.topology)).await?;
         let commands = request.admit(vec![command.clone()].into()).await?;
+        let hidden = HiddenKeys::of(&commands, nodes.len(), &mut combine);
         let outcomes = Outcomes::of(nodes.len(), combine);
         let target = |node| Target::new(engine, &snapshot.topology, node, targets);
         let route = ToTargets { nodes: nodes.into_iter().map(target).collect() };
         if !options.partial {
             look_ahead(request, &command, route.clone(), route.nodes.len(), snapshot.clone()).await?;
         }
-        Exchange::new(request, route, commands, outcomes, options).run(snapshot).await
+        let missed = targets.missed(&snapshot.topology).to_vec();
+        let mut gathered = Exchange::new(request, route, commands, outcomes, options).run(snapshot).await?;
+        if let Some(hidden) = hidden {
+            gathered = hidden.leave_out(request, gathered.0).await?;
+        }
+        gathered.0.set_uncovered(missed);
+        Ok(gathered)
     };
     request.counted(step).await
 }

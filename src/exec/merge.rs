@@ -108,10 +108,17 @@ fn by_policy(response: ResponsePolicy, replies: Replies) -> Result<Reply, Error>
     }
 }
 
+/// Returns the slots without an owner that failures are allowed for, each range with the error that it is.
+fn missed_slots(replies: &Replies) -> impl Iterator<Item = (Reply, Reply)> + use<> {
+    let missed = replies.missed_slots().into_iter();
+    missed.map(|(slots, error)| (slots.into(), Reply::Error(error.to_line().into())))
+}
+
 /// Each node's reply under its address.
 pub(crate) fn by_node(replies: Replies) -> Reply {
+    let missed = missed_slots(&replies);
     let by_node = |entry: ShardReply| (entry.node.name().into(), in_place(entry));
-    Reply::Map(replies.into_iter().map(by_node).collect())
+    Reply::Map(replies.into_iter().map(by_node).chain(missed).collect())
 }
 
 /// As [`by_node`], with what the policy makes of a node's several replies. A failure among them is all that is shown of
@@ -140,7 +147,7 @@ pub(super) fn parts_by_node(policy: Policy, replies: Replies) -> Result<Reply, E
     merged.collect::<Result<_, Error>>().map(Reply::Map)
 }
 
-/// The failures by node, each node once.
+/// The failures by node, each node once, and by slots without an owner.
 pub(crate) fn failures(replies: &Replies) -> Reply {
     let mut failures: Vec<(Reply, Reply)> = Vec::new();
     for (node, error) in replies.errors() {
@@ -149,6 +156,7 @@ pub(crate) fn failures(replies: &Replies) -> Reply {
             failures.push((node, Reply::Error(error.to_line().into())));
         }
     }
+    failures.extend(missed_slots(replies));
     Reply::Map(failures)
 }
 

@@ -15,7 +15,6 @@ mod plan;
 mod policy;
 mod random_key;
 mod reach;
-mod readable;
 mod request;
 mod scan;
 mod slots;
@@ -32,7 +31,6 @@ pub(crate) use request::{DescribedCommand, Undescribed};
 pub(crate) use scan::{Scan, scan};
 
 use crate::command::Command;
-use crate::describe::special::special;
 use crate::engine::{Options, Replies, Request, Targets};
 use crate::error::Error;
 use crate::reply::Reply;
@@ -41,7 +39,6 @@ use merge::Merge;
 use part::Parts;
 use plan::{Keyed, Plan};
 use policy::{Policy, ResponsePolicy};
-use readable::only_readable;
 
 /// Carries a command out. The deadline is that of the engine's request.
 pub(crate) async fn exec(engine: Request, request: DescribedCommand, how: ExecOptions) -> Result<Reply, Error> {
@@ -52,7 +49,7 @@ pub(crate) async fn exec(engine: Request, request: DescribedCommand, how: ExecOp
         Plan::Keyed(keyed) => by_keys(&engine, &request, &how, policy, keyed).await,
         Plan::Everywhere(targets) => everywhere(&engine, request.command.clone(), &how, policy, targets).await,
         Plan::One(node) => everywhere(&engine, request.command.clone(), &how, policy, Targets::Nodes(vec![node])).await,
-        Plan::Scan => scan(engine, Scan::parse(&request.command)?).await,
+        Plan::Scan => scan(engine, Scan::parse(&request.command)?.partial(how.partial)).await,
         Plan::RandomKey => random_key::random_key(engine).await,
     }
 }
@@ -139,16 +136,12 @@ async fn everywhere(
     targets: Targets,
 ) -> Result<Reply, Error> {
     let merge = Merge::of_nodes(&targets, policy, how);
-    let reveals_keys = special(command.name()).is_some_and(|special| special.names_keys);
     let options = Options::keeping_failures(false).partial(how.partial);
-    let mut replies = match engine.fan_out(command).targets(targets).with_options(options).await {
+    let replies = match engine.fan_out(command).targets(targets).with_options(options).await {
         Ok(replies) => replies,
         // One node would refuse what concerns them all, so none was asked to do it.
         Err(error) => return refusal(&error).ok_or(error),
     };
-    if reveals_keys {
-        replies = only_readable(engine, replies).await?;
-    }
     if merge == Merge::AsItIs {
         return one(replies);
     }

@@ -86,7 +86,7 @@ fn choose<'r>(
                 let why = "its answer is that of all nodes together; name nodes with ON, NODE or KEY";
                 return Err(Error::Refused(format!("WITHNODES is not for '{}': {why}", name())));
             }
-            Some(_) if how.partial => {
+            Some(Handler::RandomKey) if how.partial => {
                 let why = "nobody could tell what is missing; name nodes with ON, NODE or KEY";
                 return Err(Error::Refused(format!("PARTIAL is not for '{}': {why}", name())));
             }

@@ -5,7 +5,8 @@
 
 use std::hash::{BuildHasher, RandomState};
 
-use super::readable::readable;
+use bytes::Bytes;
+
 use crate::command::Command;
 use crate::engine::{Request, Targets};
 use crate::error::Error;
@@ -15,7 +16,10 @@ use crate::reply::Reply;
 const MOST_DRAWS: usize = 100;
 
 pub(super) async fn random_key(engine: Request) -> Result<Reply, Error> {
-    let sizes = engine.fan_out(Command::new("DBSIZE").read_only(true)).await?;
+    // The caller needs the right to RANDOMKEY, and not to what it takes here.
+    engine.check(Command::new("RANDOMKEY")).await?;
+    let inner = engine.without_gate();
+    let sizes = inner.fan_out(Command::new("DBSIZE").read_only(true)).await?;
     let mut shards: Vec<(String, u64)> = Vec::new();
     for entry in sizes {
         let keys = entry.result?.integer().unwrap_or(0).unsigned_abs();
@@ -24,15 +28,14 @@ pub(super) async fn random_key(engine: Request) -> Result<Reply, Error> {
     for _ in 0..MOST_DRAWS {
         let Some(shard) = draw(&shards) else { return Ok(Reply::Null) };
         let targets = Targets::Nodes(vec![shards[shard].0.clone()]);
-        let mut picked =
-            engine.fan_out(Command::new("RANDOMKEY").read_only(true)).targets(targets).await?.into_all()?;
-        picked.retain(|key| !key.is_null());
+        let picked = inner.fan_out(Command::new("RANDOMKEY").read_only(true)).targets(targets).await?.into_all()?;
+        let picked: Vec<Bytes> = picked.iter().filter_map(Reply::bytes).map(Bytes::copy_from_slice).collect();
         if picked.is_empty() {
             // Its keys have gone in the meantime.
             shards[shard].1 = 0;
         }
-        if let Some(key) = readable(&engine, picked).await?.pop() {
-            return Ok(key);
+        if let Some(key) = engine.readable(picked).await?.pop() {
+            return Ok(Reply::Bulk(key));
         }
     }
     Ok(Reply::Null)

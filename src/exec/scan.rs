@@ -1,19 +1,22 @@
 //! A cursor over the keys of the whole cluster, which any node can go on with.
 //!
 //! Where there are slots, the cursor is the next slot: nothing is kept between two calls, and slots may move meanwhile.
-//! A slot is read as a whole, wherever it is; see [`slots`](super::slots).
+//! A slot is read as a whole, wherever it is; see [`slots`](super::slots). How far a call goes depends on the keys that it
+//! shows, and on no others: a cursor that went by keys which the caller may not read would tell that they are there.
 //!
 //! Without slots the cursor is that of one node after the other.
 
+use std::collections::{BTreeSet, HashSet};
+
 use bytes::Bytes;
 
-use super::readable::readable;
-use super::{glob, slots};
-use crate::command::{Command, integer, printable};
-use crate::engine::{Request, Targets};
+use super::slots::{self, SlotsRead};
+use super::{glob, merge};
+use crate::command::{Command, PerKey, integer, printable};
+use crate::engine::{Request, Targets, slots_without_owner};
 use crate::error::Error;
 use crate::reply::Reply;
-use crate::topology::{SLOT_COUNT, Topology};
+use crate::topology::{SLOT_COUNT, SlotRanges, Topology, key_slot};
 
 /// How many slots one call looks at if it finds no keys.
 const MOST_SLOTS: usize = 2048;
@@ -28,17 +31,37 @@ pub(crate) struct Scan {
     pattern: Option<Vec<u8>>,
     count: usize,
     kind: Option<Vec<u8>>,
+    /// Passes what cannot be read, and says so.
+    partial: bool,
 }
 
 impl Scan {
     /// Reads `SCAN cursor [MATCH pattern] [COUNT count] [TYPE type]`. The errors are in the words of the server.
     pub(crate) fn parse(command: &Command) -> Result<Self, Error> {
+        Self::read(command, false)
+    }
+
+    /// Reads the same with `[PARTIAL]` among the options.
+    pub(crate) fn parse_with_partial(command: &Command) -> Result<Self, Error> {
+        Self::read(command, true)
+    }
+
+    /// Returns the scan, which passes what cannot be read if this says so.
+    pub(super) fn partial(self, partial: bool) -> Self {
+        Self { partial, ..self }
+    }
+
+    fn read(command: &Command, takes_partial: bool) -> Result<Self, Error> {
         let refuse = |why: &str| Err(Error::Invalid(why.into()));
         let number = |text: &[u8]| std::str::from_utf8(text).ok()?.parse::<u64>().ok();
         let mut args = command.words().skip(1);
         let Some(cursor) = args.next().and_then(number) else { return refuse("invalid cursor") };
-        let mut scan = Self { cursor, pattern: None, count: 10, kind: None };
+        let mut scan = Self { cursor, pattern: None, count: 10, kind: None, partial: false };
         while let Some(option) = args.next() {
+            if takes_partial && option.eq_ignore_ascii_case(b"PARTIAL") {
+                scan.partial = true;
+                continue;
+            }
             let Some(value) = args.next() else { return refuse("syntax error") };
             match option.to_ascii_uppercase().as_slice() {
                 b"MATCH" => scan.pattern = Some(value.to_vec()),
@@ -59,7 +82,17 @@ impl Scan {
     }
 }
 
-/// Goes on from the cursor: an array of the next cursor, 0 at the end, and keys.
+/// What one call comes to.
+#[derive(Debug, Default)]
+struct Page {
+    /// The next cursor, 0 at the end.
+    next: u64,
+    keys: Vec<Reply>,
+    /// What was passed, and why.
+    failures: Vec<(Reply, Reply)>,
+}
+
+/// Goes on from the cursor: an array of the next cursor, 0 at the end, and keys; with PARTIAL of what was passed, too.
 pub(crate) async fn scan(engine: Request, scan: Scan) -> Result<Reply, Error> {
     // The caller needs the right to SCAN, and not to what it takes here.
     engine.check(Command::new("SCAN").arg(scan.cursor)).await?;
@@ -68,13 +101,16 @@ pub(crate) async fn scan(engine: Request, scan: Scan) -> Result<Reply, Error> {
     if let Some(refusal) = refused_kind(&inner, &topology, &scan).await? {
         return Ok(refusal);
     }
-    let (next, keys) = if topology.requires_same_slot() {
-        by_slot(&inner, &scan).await?
+    let page = if topology.requires_same_slot() {
+        by_slot(&engine, &inner, &scan).await?
     } else {
-        by_node(&inner, &topology, &scan).await?
+        by_node(&engine, &inner, &topology, &scan).await?
     };
-    let keys = readable(&engine, keys).await?;
-    Ok(Reply::Array(vec![next.to_string().into(), keys.into()]))
+    let mut answer = vec![page.next.to_string().into(), page.keys.into()];
+    if scan.partial {
+        answer.push(Reply::Map(page.failures));
+    }
+    Ok(Reply::Array(answer))
 }
 
 /// What a server has against the type: some refuse those that they do not know, others find no keys of them.
@@ -90,36 +126,102 @@ async fn refused_kind(engine: &Request, topology: &Topology, scan: &Scan) -> Res
     }))
 }
 
-async fn by_slot(engine: &Request, scan: &Scan) -> Result<(u64, Vec<Reply>), Error> {
+/// Shows the keys of some slots: those that the caller may read, of what the inner engine finds.
+async fn by_slot(engine: &Request, inner: &Request, scan: &Scan) -> Result<Page, Error> {
     let first = usize::try_from(scan.cursor).ok().filter(|&slot| slot < SLOT_COUNT);
     let mut slot = first.ok_or_else(|| Error::Invalid("invalid cursor".into()))?;
     let last = SLOT_COUNT.min(slot + MOST_SLOTS);
-    let mut found = Vec::new();
+    let (mut page, mut missed) = (Page::default(), Vec::new());
     let mut at_once = 1;
-    while slot < last && found.len() < scan.count {
+    while slot < last && page.keys.len() < scan.count {
         let end = last.min(slot + at_once);
-        let mut keys = slots::keys_in(engine, slot..end).await?;
-        keys.retain(|key| scan.wants(key));
-        found.extend(of_kind(engine, scan, keys).await?);
+        let mut read: SlotsRead = slots::keys_in(inner, slot..end, scan.partial).await?;
+        read.keys.retain(|key| scan.wants(key));
+        missed.append(&mut read.missed);
+        // Nothing else is asked or counted of keys that the caller may not read.
+        let readable = engine.readable(read.keys).await?;
+        alive(inner, scan, readable, &mut page, &mut missed).await?;
         slot = end;
         at_once = MOST_SLOTS_AT_ONCE.min(2 * at_once);
+        if inner.time_left().is_zero() {
+            break;
+        }
     }
-    Ok((if slot == SLOT_COUNT { 0 } else { slot as u64 }, found))
+    page.next = if slot == SLOT_COUNT { 0 } else { slot as u64 };
+    page.failures.extend(by_range(missed));
+    Ok(page)
 }
 
-/// Leaves the keys of the type that was asked for.
-async fn of_kind(engine: &Request, scan: &Scan, keys: Vec<Bytes>) -> Result<Vec<Reply>, Error> {
-    let keys = keys.into_iter().map(Reply::Bulk);
-    let Some(kind) = &scan.kind else { return Ok(keys.collect()) };
-    let keys: Vec<Reply> = keys.collect();
-    let types = keys.iter().filter_map(Reply::bytes).map(|key| Command::new("TYPE").key(key).read_only(true));
-    let types = engine.map(types.collect::<Vec<_>>()).await?.into_all()?;
-    let is_wanted = |found: &Reply| found.bytes().is_some_and(|found| found.eq_ignore_ascii_case(kind));
-    Ok(keys.into_iter().zip(types).filter_map(|(key, found)| is_wanted(&found).then_some(key)).collect())
+/// Puts those keys on the page that are there, and of the type that was asked for. The look reaps the ones that have
+/// expired, as that of a server's own SCAN does.
+///
+/// A key whose slot has changed its direction on the move may seem to be nowhere. A key that was not seen is therefore looked
+/// for in its slot again, which a key that has gone is not in, and is shown if that goes on.
+async fn alive(
+    inner: &Request,
+    scan: &Scan,
+    mut keys: Vec<Bytes>,
+    page: &mut Page,
+    missed: &mut Vec<(usize, Error)>,
+) -> Result<(), Error> {
+    /// How often a key is looked at that is in its slot, and seems not to be.
+    const MOST_LOOKS: usize = 3;
+    for _ in 0..MOST_LOOKS {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let types = inner.map_keys(PerKey::new(Command::new("TYPE"), &keys).read_only(true));
+        let types = types.partial(scan.partial).await?;
+        if let Reply::Map(failures) = merge::failures(&types) {
+            page.failures.extend(failures);
+        }
+        let mut unseen = Vec::new();
+        for (key, found) in keys.into_iter().zip(types) {
+            match found.result.as_ref().ok().and_then(Reply::bytes) {
+                Some(b"none") => unseen.push(key),
+                Some(found) if scan.kind.as_ref().is_none_or(|kind| found.eq_ignore_ascii_case(kind)) => {
+                    page.keys.push(Reply::Bulk(key));
+                }
+                _ => {}
+            }
+        }
+        if unseen.is_empty() {
+            return Ok(());
+        }
+        let slots: BTreeSet<usize> = unseen.iter().map(|key| usize::from(key_slot(key))).collect();
+        let mut read = slots::keys_in(inner, slots, scan.partial).await?;
+        missed.append(&mut read.missed);
+        let listed: HashSet<Bytes> = read.keys.into_iter().collect();
+        unseen.retain(|key| listed.contains(key));
+        keys = unseen;
+    }
+    if scan.kind.is_none() {
+        page.keys.extend(keys.into_iter().map(Reply::Bulk));
+    }
+    Ok(())
+}
+
+/// Puts slots that were missed for the same reason together: `slots 6000-7000`, and the reason.
+fn by_range(mut missed: Vec<(usize, Error)>) -> impl Iterator<Item = (Reply, Reply)> {
+    missed.sort_by_key(|(slot, _)| *slot);
+    let mut ranges: Vec<((u16, u16), Option<Error>)> = Vec::new();
+    for (slot, error) in missed {
+        // That a slot has no owner is said of all of them at once.
+        let error = if matches!(error, Error::Slots(_)) { None } else { Some(error) };
+        let words = |error: &Option<Error>| error.as_ref().map(Error::to_line);
+        match ranges.last_mut() {
+            Some(((_, last), known)) if usize::from(*last) + 1 == slot && words(known) == words(&error) => *last += 1,
+            _ => ranges.push(((slot as u16, slot as u16), error)),
+        }
+    }
+    ranges.into_iter().map(|(range, error)| {
+        let error = error.unwrap_or_else(|| slots_without_owner(&[range]));
+        (format!("slots {}", SlotRanges(&[range])).into(), Reply::Error(error.to_line().into()))
+    })
 }
 
 /// One node after the other. The cursor is the node's own, times the number of nodes, plus the node's place in the list.
-async fn by_node(engine: &Request, topology: &Topology, scan: &Scan) -> Result<(u64, Vec<Reply>), Error> {
+async fn by_node(engine: &Request, inner: &Request, topology: &Topology, scan: &Scan) -> Result<Page, Error> {
     let nodes = topology.shards().len() as u64;
     let Some(at) = scan.cursor.checked_rem(nodes) else {
         return Err(Error::no_node(topology.source()));
@@ -129,22 +231,29 @@ async fn by_node(engine: &Request, topology: &Topology, scan: &Scan) -> Result<(
     let command = scan.pattern.iter().fold(command, |command, pattern| command.arg("MATCH").arg(pattern));
     let command = scan.kind.iter().fold(command, |command, kind| command.arg("TYPE").arg(kind));
     let command = command.arg("COUNT").arg(scan.count as u64).read_only(true);
-    let mut replies = engine.fan_out(command).targets(Targets::Nodes(vec![node.id.clone()])).await?.into_all()?;
+    let asked = inner.fan_out(command).targets(Targets::Nodes(vec![node.id.clone()])).partial(scan.partial).await?;
+    let after_the_node = if at + 1 == nodes { 0 } else { at + 1 };
+    if asked.errors().next().is_some() {
+        let failures = if let Reply::Map(failures) = merge::failures(&asked) { failures } else { Vec::new() };
+        return Ok(Page { next: after_the_node, failures, ..Page::default() });
+    }
     let bad = |why| Error::BadReply { node: node.to_string(), why };
-    let Some(Reply::Array(answer)) = replies.pop() else {
+    let Some(Reply::Array(answer)) = asked.into_all()?.pop() else {
         return Err(bad("did not answer SCAN with a cursor and keys".into()));
     };
     let [cursor, Reply::Array(keys)] = <[Reply; 2]>::try_from(answer).unwrap_or([Reply::Null, Reply::Null]) else {
         return Err(bad("did not answer SCAN with a cursor and keys".into()));
     };
     let next = match cursor.bytes().and_then(|text| std::str::from_utf8(text).ok()?.parse::<u64>().ok()) {
-        Some(0) if at + 1 == nodes => Some(0),
-        Some(0) => Some(at + 1),
+        Some(0) => Some(after_the_node),
         Some(cursor) => cursor.checked_mul(nodes).and_then(|cursor| cursor.checked_add(at)),
         None => None,
     };
     let too_big = || bad(format!("has a cursor that {nodes} nodes cannot share: {}", shown(&cursor)));
-    Ok((next.ok_or_else(too_big)?, keys))
+    let next = next.ok_or_else(too_big)?;
+    let keys = keys.iter().filter_map(Reply::bytes).map(Bytes::copy_from_slice).collect();
+    let keys = engine.readable(keys).await?.into_iter().map(Reply::Bulk).collect();
+    Ok(Page { next, keys, failures: Vec::new() })
 }
 
 fn shown(cursor: &Reply) -> String {
@@ -163,7 +272,7 @@ mod tests {
     fn options_are_read_as_the_server_reads_them() {
         let scan = parse("SCAN 17 match a* COUNT 5 Type zset").unwrap();
         let (pattern, kind) = (Some(b"a*".to_vec()), Some(b"zset".to_vec()));
-        assert_eq!(scan, Scan { cursor: 17, pattern, count: 5, kind });
+        assert_eq!(scan, Scan { cursor: 17, pattern, count: 5, kind, partial: false });
         for (line, error) in [
             ("SCAN x", "invalid cursor"),
             ("SCAN 0 MATCH", "syntax error"),
@@ -173,8 +282,32 @@ mod tests {
             ("SCAN 0 COUNT +5", "value is not an integer or out of range"),
             ("SCAN 0 COUNT 05", "value is not an integer or out of range"),
             ("SCAN 0 LIMIT 5", "syntax error"),
+            ("SCAN 0 PARTIAL", "syntax error"),
         ] {
             assert_eq!(parse(line).unwrap_err(), error, "{line}");
         }
+    }
+
+    #[test]
+    fn an_option_of_ours_stands_anywhere_among_those_of_the_server() {
+        let parse = |line: &str| Scan::parse_with_partial(&Command::from_args(line.split(' ')).unwrap()).unwrap();
+        for line in ["SCAN 0 partial MATCH a", "SCAN 0 MATCH a PARTIAL"] {
+            assert_eq!(parse(line), parse("SCAN 0 MATCH a").partial(true), "{line}");
+        }
+        assert_eq!(parse("SCAN 0 MATCH PARTIAL").pattern, Some(b"PARTIAL".to_vec()));
+    }
+
+    #[test]
+    fn slots_that_are_missed_for_the_same_reason_are_one_range() {
+        let lost = || Error::Slots("slot has no owner".into());
+        let down = |node: &str| Error::Topology(node.into());
+        let missed = vec![(9, lost()), (7, lost()), (8, lost()), (10, down("a")), (11, down("a")), (12, down("b"))];
+        let shown: Vec<String> = by_range(missed).map(|(slots, why)| format!("{slots:?}: {why:?}")).collect();
+        let expected =
+            [("slots 7-9", slots_without_owner(&[(7, 9)])), ("slots 10-11", down("a")), ("slots 12", down("b"))];
+        let expected = expected.map(|(slots, why)| {
+            format!("{:?}: {:?}", Reply::from(slots.to_owned()), Reply::Error(why.to_line().into()))
+        });
+        assert_eq!(shown, expected);
     }
 }

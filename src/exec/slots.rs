@@ -12,10 +12,11 @@
 //! - A node that sends on with `MOVED` does not own it: the slot is looked for where the node says it is.
 //!
 //! In all other cases the slot is read again.
+//!
+//! The list has keys that have expired and that nobody has asked for since; whoever shows it has to look at each.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,15 +37,29 @@ const MOST_FAILURES: usize = 3;
 /// A slot, and the node where it is looked for.
 type SlotAtNode = (usize, Arc<Node>);
 
-/// All keys of some slots.
+/// What some slots hold.
+#[derive(Debug, Default)]
+pub(super) struct SlotsRead {
+    pub(super) keys: Vec<Bytes>,
+    /// The slots that could not be read, and why.
+    pub(super) missed: Vec<(usize, Error)>,
+}
+
+/// Reads all keys of some slots. With `partial` it passes slots that cannot be read, as those without an owner.
 ///
 /// # Errors
 /// Why a slot cannot be read as a whole, if that lasts.
-pub(super) async fn keys_in(engine: &Request, slots: Range<usize>) -> Result<Vec<Bytes>, Error> {
+pub(super) async fn keys_in(
+    engine: &Request,
+    slots: impl IntoIterator<Item = usize>,
+    partial: bool,
+) -> Result<SlotsRead, Error> {
     let mut search = Search {
         engine,
+        partial,
         salt: RandomState::new().hash_one(()),
         found: Vec::new(),
+        missed: Vec::new(),
         again: Vec::new(),
         lost: Vec::new(),
         last: None,
@@ -58,12 +73,9 @@ pub(super) async fn keys_in(engine: &Request, slots: Range<usize>) -> Result<Vec
         if !moving.is_empty() {
             search.look_in_both(moving).await?;
         }
-        if search.again.is_empty() && search.lost.is_empty() {
-            return Ok(search.found);
-        }
         failures += usize::from(std::mem::take(&mut search.is_out_of_reach));
-        if engine.time_left() <= PAUSE || failures == MOST_FAILURES {
-            return Err(search.in_the_way());
+        if search.is_done() || engine.time_left() <= PAUSE || failures == MOST_FAILURES {
+            return search.end();
         }
         if !is_first {
             tokio::time::sleep(PAUSE).await;
@@ -74,9 +86,13 @@ pub(super) async fn keys_in(engine: &Request, slots: Range<usize>) -> Result<Vec
 
 struct Search<'a> {
     engine: &'a Request,
+    /// Allows slots to be missed.
+    partial: bool,
     /// Makes the probes' keys such that nobody has them.
     salt: u64,
     found: Vec<Bytes>,
+    /// Slots that are given up, and why.
+    missed: Vec<(usize, Error)>,
     /// Slots that are to be looked for at a node.
     again: Vec<SlotAtNode>,
     /// Slots that are to be looked for where a topology has them: a fresh one, but at the start.
@@ -100,13 +116,34 @@ impl Search<'_> {
             self.lost = lost;
             return Ok(places);
         }
-        places.extend(self.placed(&lost).await?);
+        match self.placed(&lost).await {
+            Err(Error::Slots(_)) if self.partial => places.extend(self.placed_in_part(lost).await?),
+            placed => places.extend(placed?),
+        }
         Ok(places)
     }
 
+    /// Finds the nodes of slots. One that has just lost its owner is waited for.
     async fn placed(&self, slots: &[usize]) -> Result<Vec<SlotAtNode>, Error> {
-        let place = |topology: &Topology, slot| Ok((slot, self.engine.owner(topology, &self.probe(slot))?.clone()));
+        let place = |topology: &Topology, slot| Ok((slot, self.owner(topology, slot)?));
         self.engine.by_topology(|topology| slots.iter().map(|&slot| place(topology, slot)).collect()).await
+    }
+
+    /// Finds the nodes of those slots that have one, and gives the others up.
+    async fn placed_in_part(&mut self, slots: Vec<usize>) -> Result<Vec<SlotAtNode>, Error> {
+        let topology = self.engine.pinned_topology().await?;
+        let mut places = Vec::with_capacity(slots.len());
+        for slot in slots {
+            match self.owner(&topology, slot) {
+                Ok(node) => places.push((slot, node)),
+                Err(error) => self.missed.push((slot, error)),
+            }
+        }
+        Ok(places)
+    }
+
+    fn owner(&self, topology: &Topology, slot: usize) -> Result<Arc<Node>, Error> {
+        self.engine.owner(topology, &self.probe(slot)).cloned()
     }
 
     /// Reads slots that are at one node each. Gives those that are on the move, or may be.
@@ -193,6 +230,10 @@ impl Search<'_> {
         let mut is_lost = false;
         for said in said {
             match said {
+                Said::Failed(error) if self.partial => {
+                    self.missed.push((slot, error.clone()));
+                    return Ok(());
+                }
                 Said::Failed(error) => return Err(error.clone()),
                 Said::NotNow(error) => {
                     self.is_out_of_reach |= matches!(error, Error::Node { .. });
@@ -215,8 +256,26 @@ impl Search<'_> {
         Ok(())
     }
 
+    /// Tells whether no slot is left to be looked for.
+    fn is_done(&self) -> bool {
+        self.again.is_empty() && self.lost.is_empty()
+    }
+
+    /// Ends the search.
+    fn end(mut self) -> Result<SlotsRead, Error> {
+        if !self.is_done() {
+            let error = self.in_the_way();
+            if !self.partial {
+                return Err(error);
+            }
+            let again = self.again.drain(..).map(|(slot, _)| slot);
+            self.missed.extend(again.chain(self.lost.drain(..)).map(|slot| (slot, error.clone())));
+        }
+        Ok(SlotsRead { keys: self.found, missed: self.missed })
+    }
+
     /// Why the rest is not found.
-    fn in_the_way(self) -> Error {
+    fn in_the_way(&self) -> Error {
         let unsettled = || match (self.again.first(), self.lost.first()) {
             (Some((slot, node)), _) => format!("slot {slot} keeps changing hands; it was last looked for at {node}"),
             (None, slot) => format!("slot {} is with a node that is not known", slot.copied().unwrap_or_default()),
@@ -224,11 +283,11 @@ impl Search<'_> {
         self.last.clone().unwrap_or_else(|| Error::Slots(unsettled()))
     }
 
-    /// A command that finds out who answers for a slot.
+    /// A command that finds out who answers for a slot: one that a scan needs the right to anyhow.
     fn probe(&self, slot: usize) -> Command {
         let [first, second] = tag(slot);
         let key = [format!("rmr:{:016x}:{{", self.salt).as_bytes(), &[first, second], b"}"].concat();
-        Command::new("EXISTS").key(key).read_only(true)
+        Command::new("TYPE").key(key).read_only(true)
     }
 }
 

@@ -36,6 +36,8 @@ pub(super) struct Facts {
     pub(super) is_script: bool,
     /// It runs code of others, be it a script or a module's, by whatever name.
     pub(super) runs_code: bool,
+    /// Its replies have names of keys that its arguments do not name.
+    pub(super) names_keys: bool,
     /// All of this is said of a subcommand; others of the same command differ.
     pub(super) is_of_subcommand: bool,
     /// Another module runs it, and may block its client unasked.
@@ -145,6 +147,7 @@ fn read(description: &Description) -> Facts {
         is_blocking: description.blocks_always(),
         is_script,
         runs_code: description.may_run_code(),
+        names_keys: special.is_some_and(|special| special.names_keys),
         is_of_subcommand: false,
         is_of_module: has("module"),
         may_have_several_keys: description.may_have_several_keys(),

@@ -93,6 +93,8 @@ fn share(call: &Call<'_>, request: &[u8]) -> Result<Work, String> {
     let database = call.ctx.selected_database();
     Ok(Box::pin(async move {
         let commands = match rights.admit(commands).await {
+            // What they come to would say as much of keys that the user may not read as their names.
+            Ok(commands) if commands.any_names_keys() => return Ok(declined("it names keys that are hidden".into())),
             Ok(commands) => Arc::new(commands),
             Err(error) => return Ok(declined(String::from_utf8_lossy(&error.to_line()).into_owned())),
         };

@@ -71,13 +71,15 @@ impl Builtin {
         self != Self::List
     }
 
-    /// Reduces the replies that arrived. Failures are for the caller to report; `LIST` keeps them in their places.
+    /// Reduces the replies that arrived. Failures are for the caller to report; `LIST` keeps them in their places,
+    /// and slots without an owner behind them.
     ///
     /// # Errors
     /// [`Error::Mixed`] for a reply of a type that this reducer cannot take; an error for a sum that is too large.
     pub fn reduce(self, replies: Replies) -> Result<Reply, Error> {
         if self == Self::List {
-            return Ok(Reply::Array(replies.into_iter().map(in_place).collect()));
+            let missed = replies.missed_slots().into_iter().map(|(_, error)| Reply::Error(error.to_line().into()));
+            return Ok(Reply::Array(replies.into_iter().map(in_place).chain(missed).collect()));
         }
         let mut partial = BuiltinPartial::default();
         for (place, ShardReply { node, result }) in replies.into_iter().enumerate() {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::common::{Cluster, Server};
+use crate::common::{Cluster, Server, eventually};
 
 /// Three shards of which the second is dead, and a key on each. Longer than the test nobody calls it failed, so that
 /// the others go on serving keys.
@@ -98,6 +98,35 @@ fn a_shards_own_error_has_its_place_in_a_partial_map() {
         assert_eq!(list, format!("[\"5\", {wrong}, \"11\"]"));
         let sum = node.reply3(&format!("RMR.MAP PARTIAL SUM 3 {keys} GET"));
         assert_eq!(sum, format!("[16, {{\"{}\": {wrong}}}]", cluster.node(1).address()));
+    }
+}
+
+#[test]
+fn partial_names_slots_without_an_owner_by_fanout_lists_maps_and_reducers_and_by_exec() {
+    let cluster = Cluster::builder().config("cluster-require-full-coverage", "no").start();
+    cluster.nodes().iter().for_each(|node| node.run::<()>(&["CLUSTER", "DELSLOTSRANGE", "6000", "7000", "9", "9"]));
+    let errors =
+        ["1 slots have no owner (9)", "1001 slots have no owner (6000-7000)"].map(|why| format!("-RMRSLOTS {why}"));
+    let list = errors.join(", ");
+    let map = format!("\"slots 9\": {}, \"slots 6000-7000\": {}", errors[0], errors[1]);
+    for node in cluster.nodes() {
+        eventually(Duration::from_secs(5), "the holes are seen", || {
+            node.reply("RMR.FANOUT DBSIZE") == "-RMRSLOTS 1002 slots have no owner (9 6000-7000)"
+        });
+        assert_eq!(node.reply("RMR.FANOUT PARTIAL DBSIZE"), format!("[0, 0, 0, {list}]"));
+        for line in [
+            "RMR.FANOUT PARTIAL REDUCE SUM DBSIZE",
+            "RMR.FANOUT ON ALL PARTIAL REDUCE MAX DBSIZE",
+            "RMR.EXEC PARTIAL DBSIZE",
+        ] {
+            assert_eq!(node.reply3(line), format!("[0, {{{map}}}]"), "{line}");
+        }
+        assert_eq!(node.reply3("RMR.EXEC PARTIAL KEYS *"), format!("[[], {{{map}}}]"));
+        for line in ["RMR.FANOUT PARTIAL WITHNODES DBSIZE", "RMR.EXEC PARTIAL WITHNODES DBSIZE"] {
+            assert!(node.reply3(line).ends_with(&format!(", {map}}}")), "{line}: {}", node.reply3(line));
+        }
+        let named = format!("RMR.FANOUT NODE {} PARTIAL REDUCE SUM DBSIZE", node.address());
+        assert_eq!(node.reply(&named), "[0, []]", "of nodes that are named nothing is missed");
     }
 }
 

@@ -8,6 +8,7 @@ mod callers;
 mod credentials;
 mod forged;
 mod inner;
+mod names;
 mod paths;
 mod secrets;
 mod users;

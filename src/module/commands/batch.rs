@@ -54,14 +54,20 @@ async fn batch(
 ) -> Result<Reply, Error> {
     // The rights are those to the commands as they were given, and are looked at before anything leaves.
     let commands = request.admitted(commands).await?;
+    let name_keys: Vec<bool> = commands.iter().map(Command::names_keys).collect();
     let items = items(&keys, commands);
     let topology = request.pinned_topology().await?;
     for item in items.iter().filter(|item| !item.is_followed) {
         request.may_reach(&topology, request.owner(&topology, &item.command)?)?;
     }
-    let mut outcomes = deliver_in_order(&request.without_gate(), &items, Vec::new(), how).await.map(in_place);
+    let mut replies = Vec::with_capacity(items.len());
+    let outcomes = deliver_in_order(&request.without_gate(), &items, Vec::new(), how).await.map(in_place);
+    for (reply, names_keys) in outcomes.zip(name_keys) {
+        replies.push(if names_keys { request.without_hidden_keys(reply).await? } else { reply });
+    }
+    let mut replies = replies.into_iter();
     let lists = keys.into_iter().map(|(key, length)| {
-        let results: Vec<Reply> = outcomes.by_ref().take(length).collect();
+        let results: Vec<Reply> = replies.by_ref().take(length).collect();
         (Reply::from(key), Reply::Array(results))
     });
     Ok(Reply::Map(lists.collect()))

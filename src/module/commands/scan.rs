@@ -1,6 +1,6 @@
 //! `RMR.SCAN`: a cursor over the keys of all shards.
 
-use super::spec::{Arg, ArgKind, Call, Spec};
+use super::spec::{self, Arg, ArgKind, Call, Spec};
 use crate::command::Command;
 use crate::error::Error;
 use crate::exec::{self, Scan};
@@ -18,12 +18,13 @@ pub(super) const SPEC: Spec = Spec {
         Arg::new(c"pattern", ArgKind::String).after(c"MATCH").optional(),
         Arg::new(c"count", ArgKind::Integer).after(c"COUNT").optional(),
         Arg::new(c"type", ArgKind::String).after(c"TYPE").optional(),
+        spec::PARTIAL,
     ],
     run,
 };
 
 fn run(call: &Call<'_>) -> Result<Work, Error> {
     let typed = call.args.iter().fold(Command::new("SCAN"), Command::arg);
-    let scan = Scan::parse(&typed)?;
+    let scan = Scan::parse_with_partial(&typed)?;
     Ok(Box::pin(exec::scan(call.request()?.begin(), scan)))
 }
