@@ -14,7 +14,6 @@ const LIMIT: Duration = Duration::from_secs(20);
 const BROKEN: &str = "broken.rdb";
 
 /// One of them, or none. It is set on all servers of both sides.
-#[allow(dead_code)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Guard {
     None,
@@ -34,10 +33,11 @@ pub enum Guard {
 
 impl Guard {
     /// Those of a cluster.
-    pub const OF_A_CLUSTER: [Self; 2] = [Self::None, Self::Oom];
+    pub const OF_A_CLUSTER: [Self; 5] = [Self::None, Self::NoReplicas, Self::MisConf, Self::Oom, Self::Paused];
 
     /// Those of a single server.
-    pub const OF_ONE: [Self; 3] = [Self::None, Self::Oom, Self::Loading];
+    pub const OF_ONE: [Self; 7] =
+        [Self::None, Self::NoReplicas, Self::MisConf, Self::Oom, Self::Paused, Self::ReadOnly, Self::Loading];
 
     /// Returns how many commands a sequence has under it: each that waits takes its time.
     pub fn length(self) -> usize {
