@@ -3,7 +3,8 @@
 # make test     everything that is checked: format, lints, unit, doc and integration tests, documentation
 # make test-all  the same, and then the tests again on Redis 8.2 and on Valkey 9.1
 # make deny     what the dependencies may be: bans, licences, sources (builds cargo-deny if it is missing)
-# make soak     the chaos tests, with 10,000 commands of each kind (RMR_SOAK=... for another number)
+# make soak     the chaos tests with 10,000 commands of each kind (RMR_SOAK=... for another number), and 50,000 requests by chance
+#               (RMR_FUZZ_ROUNDS=...)
 # make bench    the figures of README.md, measured here
 #
 # All of them first install what is missing (scripts/setup.sh). REDIS_SERVER=/path/to/redis-server chooses another
@@ -30,9 +31,12 @@ test: lint unit doc
 
 # The module as it is shipped; of the tests only those that are a loop are long.
 soak: export RMR_SOAK ?= 10000
+soak: export RMR_LAW_ROUNDS ?= 100
+soak: export RMR_FUZZ_ROUNDS ?= 50000
+soak: export RMR_MODULE = $(CARGO_TARGET_DIR)/release/librmr.so
 soak: setup
 	cargo build --release --package rmr-module
-	RMR_MODULE=$(CARGO_TARGET_DIR)/release/librmr.so cargo test --test exec_chaos -- --nocapture --test-threads 1
+	cargo test --test exec_chaos --test law --no-fail-fast -- --nocapture --test-threads 1
 
 bench: setup-bench
 	cargo build --release --package rmr-module
