@@ -20,6 +20,7 @@ mod generate;
 mod guard;
 mod keys;
 mod listed;
+mod memory;
 mod pair;
 mod random;
 mod reply;
