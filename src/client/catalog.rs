@@ -203,7 +203,7 @@ fn route_by_answer(command: &mut Command, answer: Result<Reply, Error>) -> Resul
     if keys.iter().any(|key| *key != first) {
         return Err(several_keys(command, keys.len()));
     }
-    let at = command.words().skip(1).position(|arg| arg == first);
+    let at = command.args().position(|arg| arg == first);
     match at {
         Some(at) => command.route_by_argument(at + 1),
         None => command.route_by(first),

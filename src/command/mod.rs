@@ -212,6 +212,11 @@ impl Command {
         Arguments::of(self.wire.bytes())
     }
 
+    /// Returns the arguments, in order, without the name.
+    pub fn args(&self) -> impl Iterator<Item = &[u8]> {
+        self.words().skip(1)
+    }
+
     /// Returns how many words there are, the name included.
     pub fn word_count(&self) -> usize {
         self.count

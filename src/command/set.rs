@@ -340,6 +340,11 @@ impl<'a> CommandRef<'a> {
         }
     }
 
+    /// Returns the arguments, in order, without the name.
+    pub fn args(self) -> impl Iterator<Item = &'a [u8]> {
+        self.words().skip(1)
+    }
+
     /// Returns the name and the arguments, in order.
     pub fn words(self) -> impl Iterator<Item = &'a [u8]> {
         let (head, key, tail) = match self {

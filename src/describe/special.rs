@@ -396,7 +396,7 @@ pub(crate) fn why_not_shared(command: &Command) -> Option<&'static str> {
     if !may_be_special(name) {
         return None;
     }
-    let mut args = command.words().skip(1);
+    let mut args = command.args();
     match special(name).filter(|own| own.is_whole_command()) {
         Some(own) if own.not_shared.is_some() => own.why_not_shared(args),
         _ => special_subcommand(name, args.next()?)?.why_not_shared(args),

@@ -54,7 +54,7 @@ impl Scan {
     fn read(command: &Command, takes_partial: bool) -> Result<Self, Error> {
         let refuse = |why: &str| Err(Error::Invalid(why.into()));
         let number = |text: &[u8]| std::str::from_utf8(text).ok()?.parse::<u64>().ok();
-        let mut args = command.words().skip(1);
+        let mut args = command.args();
         let Some(cursor) = args.next().and_then(number) else { return refuse("invalid cursor") };
         let mut scan = Self { cursor, pattern: None, count: 10, kind: None, partial: false };
         while let Some(option) = args.next() {

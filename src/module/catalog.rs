@@ -67,7 +67,7 @@ pub(super) fn known() -> &'static Catalogue {
 /// Returns what the server says about this command; for one with subcommands, about the subcommand. `None` if it knows no
 /// such command.
 pub(super) fn description(ctx: Ctx<'_>, command: CommandRef<'_>) -> Option<Arc<Description>> {
-    of_name(ctx, command.name())?.of_call(command.words().skip(1))
+    of_name(ctx, command.name())?.of_call(command.args())
 }
 
 /// Returns where the keys of a command with these arguments stand. What the server alone can find may be read and written.

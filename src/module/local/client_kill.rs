@@ -32,7 +32,7 @@ pub(super) fn kill_others(ctx: Ctx<'_>, command: CommandRef<'_>, caller: u64) ->
             let mut killed = 0;
             // Nobody has the last id: wrong filters are an error where there is no other client, too.
             for id in ids.filter(|id| *id != caller).chain([LAST_ID]) {
-                let filters = command.words().skip(1).fold(Command::new(command.name()), Command::arg);
+                let filters = command.args().fold(Command::new(command.name()), Command::arg);
                 match call::run(ctx, &filters.arg("ID").arg(id)) {
                     Reply::Integer(count) => killed += count,
                     error => return Some(error),
