@@ -47,7 +47,7 @@ impl AskCluster for ThroughSeeds {
                     Some(Reply::Error(message)) => {
                         failure = Error::Shard { node: address.to_string(), message: message.into(), key: None };
                     }
-                    Some(reply) => return Ok(ClusterAnswer { reply, host: address.host().to_owned() }),
+                    Some(reply) => return Ok(ClusterAnswer::new(reply, address.host())),
                     None => failure = Error::Topology(format!("{address} cannot be reached")),
                 }
             }

@@ -109,13 +109,21 @@ async fn authenticate(stream: &mut dyn Stream, candidates: &[Credentials]) -> Re
     for credentials in candidates {
         match log_in(stream, credentials).await? {
             Reply::Error(_) if credentials.is_offer => {}
-            Reply::Error(message) => refusal = Some(message),
+            Reply::Error(message) => refusal = Some(without_secrets(&message)),
             _ => return Ok(()),
         }
     }
     match refusal {
-        Some(message) => Err(String::from_utf8_lossy(&message).into_owned()),
+        Some(message) => Err(message),
         None => Ok(()),
+    }
+}
+
+/// Returns what a refusal says. A node that has no `AUTH` repeats its arguments, and what is returned is logged.
+fn without_secrets(refusal: &[u8]) -> String {
+    match ServerErrorKind::of(refusal) {
+        ServerErrorKind::UnknownCommand => "ERR the node knows no AUTH".into(),
+        _ => String::from_utf8_lossy(refusal).into_owned(),
     }
 }
 
@@ -143,4 +151,17 @@ async fn say_all(stream: &mut dyn Stream, commands: &[Command]) -> Result<Vec<Re
         Failure::Lost(cause) => cause,
         _ => format!("the node answers the first words with more than {LONGEST} bytes"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_without_auth_does_not_have_the_password_logged() {
+        let refusal = b"ERR unknown command 'AUTH', with args beginning with: 'user' 'secret' ";
+        assert_eq!(without_secrets(refusal), "ERR the node knows no AUTH");
+        let refusal = "WRONGPASS invalid username-password pair or user is disabled.";
+        assert_eq!(without_secrets(refusal.as_bytes()), refusal);
+    }
 }

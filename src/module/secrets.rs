@@ -43,13 +43,20 @@ pub(super) fn may_be_in(commands: &CommandSet) -> bool {
         CommandSet::Each(_) => commands.len(),
         CommandSet::PerKey(_) => commands.len().min(1),
     };
-    (0..names).any(|place| is_one_of(commands.at(place).name(), &COMMANDS))
+    (0..names).any(|place| {
+        let words: Vec<&[u8]> = commands.at(place).words().collect();
+        is_one_of(commands.at(place).name(), &COMMANDS) || !in_words(&words).is_empty()
+    })
 }
 
 /// Returns the positions of the arguments of a map that are or may be secrets. Any key may be one, and any word of the
 /// command may stand among the keys.
 fn in_map(args: &[&[u8]]) -> Vec<usize> {
-    let Some(keys) = keys_of_map(args) else { return in_words(args) };
+    let Some(keys) = keys_of_map(args) else {
+        // Where the keys end nobody can tell, nor which word is the command's name.
+        let may_be_here = args.iter().any(|word| is_one_of(word, &COMMANDS)) || !in_words(args).is_empty();
+        return if may_be_here { (0..args.len()).collect() } else { Vec::new() };
+    };
     let may_be_here = is_one_of(args[keys.end], &COMMANDS) || !in_words(&args[keys.end..]).is_empty();
     if may_be_here { (keys.start..args.len()).collect() } else { Vec::new() }
 }
@@ -59,13 +66,16 @@ fn keys_of_map(args: &[&[u8]]) -> Option<std::ops::Range<usize>> {
     let mut at = 0;
     while let Some(option) = args.get(at) {
         match () {
-            () if is(option, b"TIMEOUT") => at += 2,
+            () if is(option, b"TIMEOUT") => {
+                number(args.get(at + 1)?)?;
+                at += 2;
+            }
             () if is(option, b"PARTIAL") => at += 1,
             () => break,
         }
     }
     // The reducer, and how many keys follow.
-    let count: usize = std::str::from_utf8(args.get(at + 1)?).ok()?.parse().ok()?;
+    let count = number(args.get(at + 1)?)?;
     let end = (at + 2).checked_add(count)?;
     (end < args.len()).then_some(at + 2..end)
 }
@@ -80,25 +90,33 @@ fn in_words(words: &[&[u8]]) -> Vec<usize> {
         let count = match word {
             _ if is(word, b"SETUSER") => left,
             _ if is(word, b"AUTH2") => 2,
-            _ if is(word, b"AUTH") && migrates => 1,
-            // A command by itself, one of a batch by its count of words, an option with more of them behind it.
-            _ if is(word, b"AUTH")
-                && (greets
-                    || left <= 2
-                    || is_behind(at + 2, b"KEYS")
-                    || (at > 0 && matches!(words[at - 1], b"2" | b"3"))) =>
-            {
-                2
+            _ if is(word, b"AUTH") => {
+                let has_keys_behind = left > 2 && is_behind(at + 2, b"KEYS");
+                let count_before = at.checked_sub(1).and_then(|before| number(words[before]));
+                match count_before {
+                    // What migrates may as well be a key called so, and this a command.
+                    _ if migrates && (left == 1 || has_keys_behind) => 1,
+                    _ if has_keys_behind => 2,
+                    // One command of a batch, or an option behind a number.
+                    Some(count) => count.saturating_sub(1).max(2),
+                    None if migrates || greets => 2,
+                    // A command by itself.
+                    None => left,
+                }
             }
             _ if is_one_of(word, &SETTINGS) || (sets && is_named_like_a_secret(word)) => 1,
             _ => 0,
         };
-        hidden.extend((at + 1..=at + count).take(left));
+        hidden.extend((at + 1..words.len()).take(count));
         sets |= is(word, b"CONFIG") && is_behind(at + 1, b"SET");
         migrates |= is(word, b"MIGRATE");
         greets |= is(word, b"HELLO");
     }
     hidden
+}
+
+fn number(word: &[u8]) -> Option<usize> {
+    std::str::from_utf8(word).ok()?.parse().ok()
 }
 
 fn is(word: &[u8], known: &[u8]) -> bool {
@@ -147,6 +165,14 @@ mod tests {
             ("RMR.BATCH a 2 2 AUTH s 2 GET a b 1 2 GET b", "RMR.BATCH a 2 2 AUTH * * GET a b 1 2 GET b"),
             ("RMR.BATCH a 2 4 CONFIG SET masterauth s 2 GET a", "RMR.BATCH a 2 4 CONFIG SET masterauth * 2 GET a"),
             ("RMR.MAP TIMEOUT 9 LIST 2 a s CONFIG SET x {}", "RMR.MAP TIMEOUT 9 LIST 2 * * * * * *"),
+            ("RMR.BATCH migrate 1 3 AUTH u s", "RMR.BATCH migrate 1 3 AUTH * *"),
+            ("RMR.BATCH migrate 2 4 AUTH u pass word 1 DBSIZE", "RMR.BATCH migrate 2 4 AUTH * * * 1 DBSIZE"),
+            ("RMR.EXEC AUTH u pass word", "RMR.EXEC AUTH * * *"),
+            ("RMR.EXEC AUTH u pass KEYS", "RMR.EXEC AUTH * * *"),
+            ("RMR.MAP LIST 9 a s CONFIG SET x {}", "RMR.MAP * * * * * * * *"),
+            ("RMR.MAP LIST 9 a s renamed SET masterauth {}", "RMR.MAP * * * * * * * *"),
+            ("RMR.MAP TIMEOUT LIST 2 a s ACL {}", "RMR.MAP * * * * * * *"),
+            ("RMR.MAP TIMEOUT SUM 2 1 s CONFIG SET x {}", "RMR.MAP * * * * * * * * *"),
             ("RMR.MAP LIST 1 SETUSER ACL {} u >s", "RMR.MAP LIST 1 * * * * *"),
         ] {
             assert_eq!(shown(line), expected);
@@ -170,10 +196,13 @@ mod tests {
     }
 
     #[test]
-    fn commands_of_a_share_are_known_by_their_names() {
+    fn commands_of_a_share_are_known_by_their_names_and_words() {
         use crate::command::{Command, PerKey};
         assert!(may_be_in(&CommandSet::from(vec![Command::new("GET"), Command::new("config")])));
         assert!(may_be_in(&CommandSet::from(PerKey::new(Command::new("ACL"), ["a", "b"]))));
+        let renamed = Command::new("renamed").arg("SET").arg("masterauth");
+        assert!(may_be_in(&CommandSet::from(vec![Command::new("GET"), renamed.clone().arg("s")])));
+        assert!(may_be_in(&CommandSet::from(PerKey::new(renamed, ["a", "b"]))));
         assert!(!may_be_in(&CommandSet::from(PerKey::new(Command::new("GET"), ["acl", "b"]))));
         assert!(!may_be_in(&CommandSet::from(PerKey::new(Command::new("ACL"), [""; 0]))));
     }

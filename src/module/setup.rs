@@ -103,7 +103,9 @@ impl Setup {
 
     /// Builds the engine. On the main thread, within the runtime.
     pub(super) fn engine(&self) -> Result<Engine, Error> {
+        // Another module may have the first request made on a thread of its own.
         let server = main_thread::with_detached(ThisServer::describe)
+            .or_else(|| main_thread::with_current(ThisServer::describe))
             .ok_or_else(|| Error::Refused("rmr is not registered".into()))?;
         let mut links = LinkOptions::new()
             .connect_timeout_by(config::connect_timeout)

@@ -19,11 +19,6 @@ use crate::reply::Reply;
 pub trait AskCluster: Send + Sync + 'static {
     /// Sends a command to a node; gives its reply, and the host that it was reached by.
     fn ask(&self, command: Command) -> BoxFuture<'_, Result<ClusterAnswer, Error>>;
-
-    /// The id of the node that this process is, if it is one.
-    fn own_id(&self) -> Option<String> {
-        None
-    }
 }
 
 /// Holds what a node answered, and the host by which it was reached.
@@ -34,12 +29,14 @@ pub struct ClusterAnswer {
     pub reply: Reply,
     /// Stands in for an address that the node leaves out because it does not know its own.
     pub host: String,
+    /// The id of the node that this process is, if it is one; as of the reply, since a node may be given another.
+    pub own_id: Option<String>,
 }
 
 impl ClusterAnswer {
     /// Makes an answer of a reply and the host that stands in where the node leaves out its own.
     pub fn new(reply: Reply, host: impl Into<String>) -> Self {
-        Self { reply, host: host.into() }
+        Self { reply, host: host.into(), own_id: None }
     }
 }
 
@@ -62,7 +59,7 @@ impl NodeProvider for RedisCluster {
         Box::pin(async {
             let answer = self.ask.ask(Command::new("CLUSTER").arg("NODES").read_only(true)).await?;
             let topology = Topology::with_slots("redis-cluster", parse_nodes(&answer)?);
-            Ok(match self.ask.own_id() {
+            Ok(match answer.own_id {
                 Some(id) => topology.with_local(&id),
                 None => topology,
             })
@@ -145,7 +142,7 @@ mod tests {
     use super::*;
 
     fn answer(reply: Reply) -> ClusterAnswer {
-        ClusterAnswer { reply, host: "127.0.0.1".into() }
+        ClusterAnswer::new(reply, "127.0.0.1")
     }
 
     #[test]

@@ -47,7 +47,8 @@ impl<'a> Direct<'a> {
     }
 
     /// The string that a `GET` of this key gives, if it is there. Without, the server has to run the command.
-    pub(crate) fn read(&self, key: &[u8]) -> Option<StringKey> {
+    /// It is let go before the server is told to run one.
+    pub(crate) fn read(&self, key: &[u8]) -> Option<StringKey<'_>> {
         if self.is_serving { StringKey::open(self.ctx, key) } else { None }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::command::Command;
 use crate::error::Error;
-use crate::module::server::context::cluster_id;
+use crate::module::server::context::Ctx;
 use crate::module::server::{call, main_thread};
 use crate::reply::Reply;
 use crate::topology::{AskCluster, BoxFuture, ClusterAnswer};
@@ -15,22 +15,22 @@ impl AskCluster for InServer {
         Box::pin(async move {
             // Which ports nodes name depends on the connection of the client that the server serves now, so there must be
             // none; where the caller cannot wait nothing leaves this server, and ports do not matter.
-            let at_once =
-                main_thread::with_current(|ctx| ctx.flags().deny_blocking().then(|| call::run(ctx, &command)));
-            let described = match at_once.flatten() {
-                Some(reply) => reply,
-                None => main_thread::in_turn(move |turn| call::run(turn.ctx, &command)).await?,
+            let at_once = main_thread::with_current(|ctx| ctx.flags().deny_blocking().then(|| describe(ctx, &command)));
+            let (described, own_id) = match at_once.flatten() {
+                Some(described) => described,
+                None => main_thread::in_turn(move |turn| describe(turn.ctx, &command)).await?,
             };
             match described {
                 Reply::Error(message) => {
                     Err(Error::Shard { node: "this node".into(), message: message.into(), key: None })
                 }
-                reply => Ok(ClusterAnswer { reply, host: "127.0.0.1".into() }),
+                reply => Ok(ClusterAnswer { own_id, ..ClusterAnswer::new(reply, "127.0.0.1") }),
             }
         })
     }
+}
 
-    fn own_id(&self) -> Option<String> {
-        cluster_id()
-    }
+/// Asks, and reads the server's id in the same moment: `CLUSTER RESET HARD` gives it another.
+fn describe(ctx: Ctx<'_>, command: &Command) -> (Reply, Option<String>) {
+    (call::run(ctx, command), ctx.cluster_id())
 }

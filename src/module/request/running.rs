@@ -42,7 +42,7 @@ pub(crate) enum GoesOn {
 pub(crate) fn serve(ctx: Ctx<'_>, mut work: Work, goes_on: GoesOn) {
     let flags = ctx.flags();
     let client = ReplyWriter { to: ctx.reply_to(), is_resp3: flags.is_resp3() };
-    let runtime = match state::runtime() {
+    let runtime = match catch_unwind(state::runtime).unwrap_or_else(|_| Err(internal_error())) {
         Ok(runtime) => runtime,
         Err(error) => return client.send(&Err(error)),
     };

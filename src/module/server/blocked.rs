@@ -8,9 +8,8 @@ use redis_module::raw;
 use tokio::sync::oneshot;
 
 use super::api::required;
-use super::callback::guarded;
+use super::callback::{guarded, note_answer};
 use super::context::{Ctx, ReplyTo};
-use super::thread;
 
 /// Those who wait to hear that a blocked client has gone, by the address of its handle.
 static WAITING: LazyLock<Mutex<Gone>> = LazyLock::new(Mutex::default);
@@ -38,6 +37,7 @@ impl BlockedHandle {
         // makes it.
         let (handle, reply_ctx) = unsafe {
             let handle = required!(RedisModule_BlockClient)(ctx.as_ptr(), None, None, None, 0);
+            note_answer();
             required!(RedisModule_SetDisconnectCallback)(handle, Some(disconnected));
             (handle, required!(RedisModule_GetThreadSafeContext)(handle))
         };
@@ -67,7 +67,6 @@ impl Drop for BlockedHandle {
 /// Tells the task that serves a client that it has gone. The task unblocks the handle in its own time.
 unsafe extern "C" fn disconnected(_: *mut raw::RedisModuleCtx, handle: *mut raw::RedisModuleBlockedClient) {
     guarded(|| {
-        thread::debug_assert_main();
         if let Some(gone) = waiting().remove(&(handle as usize)) {
             // A task that has just ended needs not hear it.
             let _ = gone.send(());

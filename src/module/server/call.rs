@@ -1,6 +1,7 @@
 //! Running commands in process, with the server's own `RedisModule_Call`.
 
 use std::ffi::CString;
+use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
 
 use bytes::Bytes;
@@ -55,7 +56,7 @@ impl<'c> CommandRunner<'c> {
     }
 
     /// Runs a command as the server itself.
-    pub(crate) fn call<'a>(&mut self, mut command: impl Iterator<Item = &'a [u8]>, kind: CallKind) -> Called {
+    pub(crate) fn call<'a>(&mut self, mut command: impl Iterator<Item = &'a [u8]>, kind: CallKind) -> Called<'c> {
         let name = command.next().unwrap_or_default();
         if self.name.as_bytes() != name {
             let Ok(name) = CString::new(name) else {
@@ -84,11 +85,11 @@ impl<'c> CommandRunner<'c> {
         let (call, ctx, name) = (required!(RedisModule_Call), self.ctx.as_ptr(), self.name.as_ptr());
         errno::set_errno(errno::Errno(0));
         // SAFETY: the format says what follows: the bytes of one string, and how many they are.
-        Called::of(unsafe { call(ctx, name, format.as_ptr(), only.as_ptr(), only.len()) })
+        Called::of(self.ctx, unsafe { call(ctx, name, format.as_ptr(), only.as_ptr(), only.len()) })
     }
 
     /// Calls with a vector of strings.
-    fn call_many<'a>(&mut self, args: impl Iterator<Item = &'a [u8]>, kind: CallKind) -> Called {
+    fn call_many<'a>(&mut self, args: impl Iterator<Item = &'a [u8]>, kind: CallKind) -> Called<'c> {
         let format = match (self.protocol, kind) {
             (Protocol::Resp2, CallKind::GuardedWrite) => c"!ESMv",
             (Protocol::Resp3, CallKind::GuardedWrite) => c"!3ESMv",
@@ -104,12 +105,12 @@ impl<'c> CommandRunner<'c> {
         errno::set_errno(errno::Errno(0));
         // SAFETY: the format says what follows: pointers to strings that live until the call returns, and how many they
         // are.
-        Called::of(unsafe { call(ctx, name, format.as_ptr(), pointers, count) })
+        Called::of(self.ctx, unsafe { call(ctx, name, format.as_ptr(), pointers, count) })
     }
 
     /// Calls with the bytes of each argument. The server makes the strings, knows that nobody else has them, and so may
     /// store a number as a number.
-    fn call_write(&mut self, args: &[&[u8]], kind: CallKind) -> Called {
+    fn call_write(&mut self, args: &[&[u8]], kind: CallKind) -> Called<'c> {
         if (self.format.0, self.format.1) != (kind, args.len()) {
             let start = match (self.protocol, kind) {
                 (Protocol::Resp2, CallKind::GuardedWrite) => "!ESM",
@@ -136,7 +137,7 @@ impl<'c> CommandRunner<'c> {
                 ])
             }
         };
-        Called::of(reply)
+        Called::of(self.ctx, reply)
     }
 }
 
@@ -156,7 +157,7 @@ pub(crate) fn writes_now(ctx: Ctx<'_>) -> WritesNow {
     let call = required!(RedisModule_Call);
     errno::set_errno(errno::Errno(0));
     // SAFETY: the format says what follows: a string that ends in zero.
-    let called = Called::of(unsafe { call(ctx.as_ptr(), c"FLUSHALL".as_ptr(), c"SEc".as_ptr(), c"RMR".as_ptr()) });
+    let called = Called::of(ctx, unsafe { call(ctx.as_ptr(), c"FLUSHALL".as_ptr(), c"SEc".as_ptr(), c"RMR".as_ptr()) });
     match called.wire() {
         wire if called.is_guarded() => WritesNow::Refused(wire.to_vec()),
         wire if wire.starts_with(b"-ERR syntax error") => WritesNow::Allowed,
@@ -165,19 +166,19 @@ pub(crate) fn writes_now(ctx: Ctx<'_>) -> WritesNow {
 }
 
 /// What became of a command that was run in process.
-pub(crate) enum Called {
+pub(crate) enum Called<'c> {
     /// The server has answered. `errno` says something of an error only.
-    Answered { reply: ServersReply, errno: i32 },
+    Answered { reply: ServersReply<'c>, errno: i32 },
     /// It could not be called, as this error says.
     Refused(String),
 }
 
-impl Called {
+impl<'c> Called<'c> {
     /// Takes what a call has just returned.
-    fn of(reply: *mut raw::RedisModuleCallReply) -> Self {
+    fn of(_: Ctx<'c>, reply: *mut raw::RedisModuleCallReply) -> Self {
         let errno = errno::errno();
         match NonNull::new(reply) {
-            Some(reply) => Self::Answered { reply: ServersReply(reply), errno: errno.0 },
+            Some(reply) => Self::Answered { reply: ServersReply { reply, of: PhantomData }, errno: errno.0 },
             None => Self::Refused(format!("-ERR the call failed: {errno}\r\n")),
         }
     }
@@ -204,24 +205,27 @@ impl Called {
     }
 }
 
-/// A reply that the server holds for us.
-pub(crate) struct ServersReply(NonNull<raw::RedisModuleCallReply>);
+/// A reply that the server holds for us, within the callback whose context has called.
+pub(crate) struct ServersReply<'c> {
+    reply: NonNull<raw::RedisModuleCallReply>,
+    of: PhantomData<Ctx<'c>>,
+}
 
-impl ServersReply {
+impl ServersReply<'_> {
     fn wire(&self) -> &[u8] {
         let mut length = 0;
         // SAFETY: the reply is ours; its bytes live as long as it does.
         unsafe {
-            let start = required!(RedisModule_CallReplyProto)(self.0.as_ptr(), &mut length);
+            let start = required!(RedisModule_CallReplyProto)(self.reply.as_ptr(), &mut length);
             std::slice::from_raw_parts(start.cast(), length)
         }
     }
 }
 
-impl Drop for ServersReply {
+impl Drop for ServersReply<'_> {
     fn drop(&mut self) {
         // SAFETY: the reply is ours, and not used any more.
-        unsafe { required!(RedisModule_FreeCallReply)(self.0.as_ptr()) };
+        unsafe { required!(RedisModule_FreeCallReply)(self.reply.as_ptr()) };
     }
 }
 

@@ -7,7 +7,7 @@ use redis_module::raw;
 
 use super::api::{probe, required};
 use super::argv::Argv;
-use super::callback::{guarded, stateless};
+use super::callback::{ends_unanswered, stateless};
 use super::context::Ctx;
 
 /// A command of ours, while the module is being loaded.
@@ -141,7 +141,10 @@ impl RegisteredCommand {
             argc: c_int,
         ) -> c_int {
             // SAFETY: invariants 1 to 3: the server's own context and arguments, for the length of this call.
-            guarded(|| stateless::<F>()(unsafe { Ctx::new(ctx) }, unsafe { Argv::new(argv, argc) }));
+            let (ctx, argv) = unsafe { (Ctx::new(ctx), Argv::new(argv, argc)) };
+            if ends_unanswered(|| stateless::<F>()(ctx, argv)) {
+                ctx.reply_to().error(c"ERR internal error: the command panicked; see the server's log");
+            }
             raw::REDISMODULE_OK as c_int
         }
         // SAFETY: invariants 1, 2, 5 and 6.

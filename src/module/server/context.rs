@@ -10,11 +10,11 @@ use std::mem::MaybeUninit;
 use redis_module::raw;
 
 use super::api::{probe, required};
-use super::callback::{guarded, stateless};
+use super::callback::{self, guarded, stateless};
+use super::main_thread;
 use super::string::OwnedString;
-use super::thread;
 
-/// A context of the server, on the main thread.
+/// A context of the server, on the main thread or on one that holds the server's lock.
 #[derive(Clone, Copy)]
 pub(crate) struct Ctx<'a> {
     raw: *mut raw::RedisModuleCtx,
@@ -67,7 +67,6 @@ impl<'a> Ctx<'a> {
     /// # Safety
     /// Invariants 1 and 2 hold for the context, for `'a`.
     pub(super) unsafe fn new(raw: *mut raw::RedisModuleCtx) -> Self {
-        thread::debug_assert_main();
         Self { raw, of: PhantomData }
     }
 
@@ -145,6 +144,15 @@ impl<'a> Ctx<'a> {
         }
     }
 
+    /// Returns the node's id in its cluster, which `CLUSTER RESET HARD` changes.
+    pub(crate) fn cluster_id(self) -> Option<String> {
+        // SAFETY: invariant 2, by `new`: nobody writes the id, which has 40 bytes and no end.
+        unsafe {
+            let id = required!(RedisModule_GetMyClusterID)();
+            (!id.is_null()).then(|| String::from_utf8_lossy(std::slice::from_raw_parts(id.cast(), 40)).into_owned())
+        }
+    }
+
     /// The secret that nodes of a cluster share, from Redis 8.0.
     pub(crate) fn internal_secret(self) -> Option<Vec<u8>> {
         let secret = probe!(RedisModule_GetInternalSecret)?;
@@ -173,10 +181,7 @@ impl<'a> Ctx<'a> {
             subevent: u64,
             _: *mut c_void,
         ) {
-            guarded(|| {
-                thread::debug_assert_main();
-                stateless::<F>()(subevent);
-            });
+            guarded(|| stateless::<F>()(subevent));
         }
         self.subscribe_raw(event, version, Some(happened::<F>))
     }
@@ -215,15 +220,6 @@ pub(super) unsafe fn log(ctx: *mut raw::RedisModuleCtx, level: &CStr, text: &str
     unsafe { required!(RedisModule_Log)(ctx, level.as_ptr(), c"%s".as_ptr(), text.as_ptr()) };
 }
 
-/// Returns the node's id in its cluster. From any thread: the server sets it when it starts.
-pub(crate) fn cluster_id() -> Option<String> {
-    // SAFETY: the id has 40 bytes and no end.
-    unsafe {
-        let id = required!(RedisModule_GetMyClusterID)();
-        (!id.is_null()).then(|| String::from_utf8_lossy(std::slice::from_raw_parts(id.cast(), 40)).into_owned())
-    }
-}
-
 /// The server's version: a byte each for the major, minor and patch number.
 pub(crate) fn server_version() -> u32 {
     // SAFETY: takes nothing, and only reads.
@@ -232,14 +228,14 @@ pub(crate) fn server_version() -> u32 {
 
 /// Whether writes must wait: a failover is under way, or `CLIENT PAUSE`.
 pub(crate) fn writes_are_paused() -> bool {
-    thread::debug_assert_main();
+    main_thread::debug_assert_locked();
     // SAFETY: no arguments.
     unsafe { required!(RedisModule_AvoidReplicaTraffic)() != 0 }
 }
 
 /// Returns how much of `maxmemory` is in use: more than 1 if there is too much, 0 where there is no limit.
 pub(crate) fn used_memory_ratio() -> f32 {
-    thread::debug_assert_main();
+    main_thread::debug_assert_locked();
     // SAFETY: no arguments.
     unsafe { required!(RedisModule_GetUsedMemoryRatio)() }
 }
@@ -293,6 +289,7 @@ macro_rules! reply_calls {
     ($($(#[$doc:meta])* $name:ident($($arg:ident: $type:ty),*) = $function:ident($($value:expr),*);)*) => {
         impl ReplyTo<'_> {
             $($(#[$doc])* pub(crate) fn $name(self $(, $arg: $type)*) {
+                callback::note_answer();
                 // SAFETY: invariant 1, by `new`, and invariant 6.
                 unsafe { required!($function)(self.raw $(, $value)*) };
             })*

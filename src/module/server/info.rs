@@ -8,9 +8,8 @@ use redis_module::raw;
 use super::api::required;
 use super::callback::{guarded, stateless};
 use super::context::Ctx;
-use super::thread;
 
-/// Calls back for each `INFO`, with whether it is for a crash report.
+/// Calls back for each `INFO`, with whether it is for a crash report. On any thread: each may crash.
 pub(crate) fn register<F: Fn(Sections<'_>, bool) + Copy + 'static>(ctx: Ctx<'_>, _: F) {
     unsafe extern "C" fn info<F: Fn(Sections<'_>, bool) + Copy + 'static>(
         ctx: *mut raw::RedisModuleInfoCtx,
@@ -18,13 +17,7 @@ pub(crate) fn register<F: Fn(Sections<'_>, bool) + Copy + 'static>(ctx: Ctx<'_>,
     ) {
         let is_crash = for_crash_report != 0;
         // A panic leaves the sections written so far.
-        guarded(|| {
-            if !is_crash {
-                // Any thread may crash.
-                thread::debug_assert_main();
-            }
-            stateless::<F>()(Sections { ctx, of: PhantomData }, is_crash);
-        });
+        guarded(|| stateless::<F>()(Sections { ctx, of: PhantomData }, is_crash));
     }
     // SAFETY: invariants 1, 2 and 5.
     unsafe { required!(RedisModule_RegisterInfoFunc)(ctx.as_ptr(), Some(info::<F>)) };

@@ -73,10 +73,14 @@ pub(crate) fn close() {
     }
 }
 
-/// Does something with the context that belongs to no client; `None` while there is none.
+/// Does something with the context that belongs to no client; `None` while there is none, and on all other threads.
 pub(crate) fn with_detached<T>(work: impl FnOnce(Ctx<'_>) -> T) -> Option<T> {
+    if thread::is_another() {
+        return None;
+    }
     let ctx = DETACHED.load(Ordering::Acquire);
-    // SAFETY: invariant 1: the context is freed by the main thread alone, which is here.
+    // SAFETY: invariants 1 and 2: the context is freed by the main thread alone, and this is it: `open` says which it is
+    // before there is a context.
     (!ctx.is_null()).then(|| work(unsafe { Ctx::new(ctx) }))
 }
 
@@ -110,6 +114,14 @@ pub(crate) fn enter<T>(ctx: Ctx<'_>, work: impl FnOnce() -> T) -> T {
 pub(crate) fn with_current<T>(work: impl FnOnce(Ctx<'_>) -> T) -> Option<T> {
     // SAFETY: the context is used for the length of this call.
     unsafe { current() }.map(work)
+}
+
+/// Asserts, in debug builds, that this is the main thread, or runs a command for a module that holds the server's lock.
+#[track_caller]
+pub(super) fn debug_assert_locked() {
+    if CURRENT.get().is_null() {
+        thread::debug_assert_main();
+    }
 }
 
 /// Returns the context of what the main thread does now; `None` on all other threads.

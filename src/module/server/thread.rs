@@ -1,4 +1,4 @@
-//! Which thread is the server's main thread. Debug builds hold every entry to it.
+//! Which thread is the server's main thread. Debug builds hold to it what needs it.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,10 +17,16 @@ pub(super) fn is_main() {
     IS_KNOWN.store(true, Ordering::Relaxed);
 }
 
+/// Whether this is known not to be the main thread, as one on which another module calls with the server's lock.
+pub(super) fn is_another() -> bool {
+    !IS_MAIN.get() && IS_KNOWN.load(Ordering::Relaxed)
+}
+
 /// Asserts, in debug builds, that this is the server's main thread.
 ///
-/// A module whose thread calls commands of rmr with the server's lock would be a second one, and is unknown to us.
+/// For what keeps something of that thread. Another module may call commands of rmr on a thread of its own, with the
+/// server's lock, and so come to all else.
 #[track_caller]
 pub(super) fn debug_assert_main() {
-    debug_assert!(IS_MAIN.get() || !IS_KNOWN.load(Ordering::Relaxed), "not on the server's main thread");
+    debug_assert!(!is_another(), "not on the server's main thread");
 }
