@@ -199,7 +199,7 @@ mod tests {
     fn a_count_that_the_server_would_refuse_is_not_written_anew() {
         for line in ["MSETEX +2 a 1 b 2", "MSETEX 02 a 1 b 2"] {
             let error = cut(&msetex(line, &[2, 4]), &[&[0], &[1]]).unwrap_err();
-            assert_eq!(error, "value is not an integer or out of range", "{line}");
+            assert_eq!(error, "ERR value is not an integer or out of range", "{line}");
         }
     }
 
