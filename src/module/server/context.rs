@@ -11,8 +11,8 @@ use redis_module::raw;
 
 use super::api::{probe, required};
 use super::callback::{self, guarded, stateless};
-use super::main_thread;
 use super::string::OwnedString;
+use super::thread;
 
 /// A context of the server, on the main thread or on one that holds the server's lock.
 #[derive(Clone, Copy)]
@@ -228,14 +228,14 @@ pub(crate) fn server_version() -> u32 {
 
 /// Whether writes must wait: a failover is under way, or `CLIENT PAUSE`.
 pub(crate) fn writes_are_paused() -> bool {
-    main_thread::debug_assert_locked();
+    thread::debug_assert_locked();
     // SAFETY: no arguments.
     unsafe { required!(RedisModule_AvoidReplicaTraffic)() != 0 }
 }
 
 /// Returns how much of `maxmemory` is in use: more than 1 if there is too much, 0 where there is no limit.
 pub(crate) fn used_memory_ratio() -> f32 {
-    main_thread::debug_assert_locked();
+    thread::debug_assert_locked();
     // SAFETY: no arguments.
     unsafe { required!(RedisModule_GetUsedMemoryRatio)() }
 }

@@ -4,7 +4,6 @@
 //! between which the server's clients are served, and the result is awaited. Code that runs on the main thread already, in
 //! a command or in such a job, does short work at once ([`with_current`]).
 
-use std::cell::Cell;
 use std::collections::VecDeque;
 use std::ffi::{CStr, c_void};
 use std::ptr;
@@ -18,12 +17,9 @@ use tokio::sync::oneshot;
 use super::api::required;
 use super::callback::guarded;
 use super::context::{self, Ctx};
+use super::thread::CURRENT;
 use super::{event_loop, thread};
 use crate::error::Error;
-
-thread_local! {
-    static CURRENT: Cell<*mut RedisModuleCtx> = const { Cell::new(ptr::null_mut()) };
-}
 
 /// A context that belongs to no client and lasts as long as the module.
 static DETACHED: AtomicPtr<RedisModuleCtx> = AtomicPtr::new(ptr::null_mut());
@@ -114,14 +110,6 @@ pub(crate) fn enter<T>(ctx: Ctx<'_>, work: impl FnOnce() -> T) -> T {
 pub(crate) fn with_current<T>(work: impl FnOnce(Ctx<'_>) -> T) -> Option<T> {
     // SAFETY: the context is used for the length of this call.
     unsafe { current() }.map(work)
-}
-
-/// Asserts, in debug builds, that this is the main thread, or runs a command for a module that holds the server's lock.
-#[track_caller]
-pub(super) fn debug_assert_locked() {
-    if CURRENT.get().is_null() {
-        thread::debug_assert_main();
-    }
 }
 
 /// Returns the context of what the main thread does now; `None` on all other threads.

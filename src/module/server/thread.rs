@@ -1,9 +1,15 @@
 //! Which thread is the server's main thread. Debug builds hold to it what needs it.
 
 use std::cell::Cell;
+use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use redis_module::raw::RedisModuleCtx;
+
 thread_local! {
+    /// The context of what the thread does now for the server; null while it does nothing.
+    pub(super) static CURRENT: Cell<*mut RedisModuleCtx> = const { Cell::new(ptr::null_mut()) };
+
     /// Whether this is the thread that has loaded the module. A child that the server forks is that thread too.
     static IS_MAIN: Cell<bool> = const { Cell::new(false) };
 }
@@ -29,4 +35,12 @@ pub(super) fn is_another() -> bool {
 #[track_caller]
 pub(super) fn debug_assert_main() {
     debug_assert!(!is_another(), "not on the server's main thread");
+}
+
+/// Asserts, in debug builds, that this is the main thread, or runs a command for a module that holds the server's lock.
+#[track_caller]
+pub(super) fn debug_assert_locked() {
+    if CURRENT.get().is_null() {
+        debug_assert_main();
+    }
 }

@@ -9,8 +9,8 @@ use redis_module::raw;
 
 use super::api::{probe, required};
 use super::context::Ctx;
-use super::main_thread;
 use super::string::OwnedString;
+use super::thread;
 use crate::describe::KeyUse;
 
 /// A user as the ACL functions want it; freed with this.
@@ -27,7 +27,7 @@ pub(crate) enum Permission {
 
 impl User {
     pub(crate) fn named(name: &[u8]) -> Option<Self> {
-        main_thread::debug_assert_locked();
+        thread::debug_assert_locked();
         let name = OwnedString::new(name);
         // SAFETY: a live string.
         NonNull::new(unsafe { required!(RedisModule_GetModuleUserFromUserName)(name.as_ptr()) }).map(Self)
