@@ -104,6 +104,15 @@ fn check(ctx: Ctx<'_>, caller: &CallingUser, is_script: bool, mut commands: Comm
         let name = printable(command.name());
         return Err(Error::Refused(format!("'{name}' may change data: scripts write by themselves, not through rmr")));
     }
+    // The server ends itself when a script begins within another.
+    let begins_another = |command: &CommandRef<'_>| {
+        let facts = catalog::facts(ctx, *command);
+        facts.is_script || (facts.runs_code && !facts.is_of_module)
+    };
+    if is_script && let Some(command) = commands.iter().find(begins_another) {
+        let name = printable(command.name());
+        return Err(Error::Refused(format!("'{name}' runs a script, and none can run within another")));
+    }
     Ok(commands)
 }
 

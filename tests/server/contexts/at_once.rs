@@ -104,6 +104,34 @@ fn writes_are_served_at_once_but_not_in_scripts() {
 }
 
 #[test]
+fn no_script_runs_within_a_script_by_exec_map_batch_and_fanout() {
+    let server = Server::start();
+    let library = "#!lua name=ones\nredis.register_function{function_name='one', callback=function() return 1 end, \
+                   flags={'no-writes'}}";
+    server.run::<()>(&["FUNCTION", "LOAD", library]);
+    for context in CONTEXTS {
+        for (name, inner) in [("EVAL_RO", "EVAL_RO return(1) 1 a"), ("FCALL_RO", "FCALL_RO one 1 a")] {
+            let count = inner.split(' ').count();
+            for line in [
+                format!("RMR.EXEC {inner}"),
+                format!("RMR.MAP LIST 1 a {}", inner.replace(" a", " {}")),
+                format!("RMR.BATCH a 1 {count} {inner}"),
+                format!("RMR.FANOUT {inner}"),
+            ] {
+                let reply = call(&server, context, &line);
+                let refusal = format!("-ERR '{name}' runs a script, and none can run within another");
+                if matches!(context, Multi) {
+                    assert!(reply.contains('1') && !reply.starts_with('-'), "{line}: {reply}");
+                } else {
+                    assert_eq!(reply, refusal, "{context:?}: {line}");
+                }
+                assert_eq!(server.reply("PING"), "+PONG", "{context:?}: {line}");
+            }
+        }
+    }
+}
+
+#[test]
 fn keys_of_the_asked_node_are_served_at_once() {
     let cluster = Cluster::start(3);
     for (index, node) in cluster.nodes().iter().enumerate() {
