@@ -123,8 +123,9 @@ impl Request {
         if has_secret && matches!(route, Route::Script | Route::Explain | Route::Proxy) {
             route = Route::Exec;
         }
-        let holds_up = argv.iter().any(|word| word == b"BLOCK");
-        if route == Route::Proxy && holds_up {
+        // What the node answers by itself in proxy mode may wait, and shows all names, as without rmr.
+        let is_nodes_own = argv[0] == b"CLUSTER" || argv.iter().any(|word| word == b"BLOCK");
+        if route == Route::Proxy && is_nodes_own {
             route = Route::Exec;
         }
         let times = if matches!(route, Route::Map | Route::MapReduced) { 2 } else { 1 };

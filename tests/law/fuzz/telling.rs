@@ -71,7 +71,7 @@ pub struct Telling {
 pub fn draw(random: &mut Random) -> Telling {
     let text = |line: &str| line.split(' ').map(|word| word.as_bytes().to_vec()).collect::<Argv>();
     let key = |name: &str, random: &mut Random| format!("{}{name}", random.pick(&PLACES)).into_bytes();
-    let (argv, counter, has_secret) = match random.pick(&[0, 1, 3, 4]) {
+    let (argv, counter, has_secret) = match random.below(5) {
         0 => {
             let name = random.pick(&["EVAL", "EVAL_RO", "eval"]);
             let body = random.pick(&BROKEN).as_bytes().to_vec();
