@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use crate::command::{self, Command, CommandSet, PerKey, printable};
+use crate::command::{Command, CommandSet, PerKey, printable};
 use crate::engine::{Options, Targets};
 use crate::error::Error;
 use crate::reduce::Builtin;
@@ -64,8 +64,10 @@ impl<'a> Cursor<'a> {
     }
 }
 
+/// Reads digits as the server does: no sign and no leading zero.
 fn integer(text: &[u8]) -> Option<u64> {
-    u64::try_from(command::integer(text)?).ok()
+    let is_plain = text.iter().all(u8::is_ascii_digit) && (text.len() == 1 || !text.starts_with(b"0"));
+    std::str::from_utf8(text).ok().filter(|_| is_plain)?.parse().ok()
 }
 
 fn wrong(option: &str, given: &[u8], allowed: &str) -> Error {
