@@ -237,6 +237,7 @@ pub const NOT_EVERYWHERE: &[(&str, Since)] = &[
     ("client|setinfo", Since::Redis(7, 2)),
     ("hexpiretime", Since::Either(7, 4, 9)),
     ("hpexpiretime", Since::Either(7, 4, 9)),
+    ("msetex", Since::Either(8, 4, 9)),
     ("script|show", Since::Valkey),
     ("vadd", Since::Redis(8, 0)),
     ("vcard", Since::Redis(8, 0)),
