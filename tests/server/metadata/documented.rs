@@ -12,7 +12,7 @@ const COMMANDS: [(&str, &str, &[&str]); 12] = [
     ("rmr.scan", "-2", &["readonly", "blocking"]),
     ("rmr.explain", "-2", &["readonly"]),
     ("rmr.proxy", "2", &["fast", "noscript"]),
-    ("rmr.topology", "1", &["readonly"]),
+    ("rmr.topology", "-1", &["readonly", "blocking"]),
     ("rmr.ping", "1", &["readonly", "blocking"]),
     ("rmr.refresh", "1", &["readonly", "blocking"]),
     ("rmr.inner", "-1", &["blocking"]),
@@ -72,7 +72,8 @@ fn arguments_are_those_that_are_taken() {
         has(&exec, &["\"name\": \"command\"", "\"name\": \"arg\""]);
     }
     has(&shown("rmr.scan"), &["\"name\": \"cursor\"", "\"MATCH\"", "\"COUNT\"", "\"TYPE\""]);
-    for name in ["rmr.topology", "rmr.ping", "rmr.refresh"] {
+    has(&shown("rmr.topology"), &["\"CODE\"", "+optional"]);
+    for name in ["rmr.ping", "rmr.refresh"] {
         assert!(!docs(&server, name).iter().any(|(field, _)| field == "arguments"), "{name} takes none");
     }
 }
