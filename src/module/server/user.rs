@@ -73,7 +73,10 @@ impl User {
                 unsafe { required!(RedisModule_ACLCheckKeyPermissions)(self.0.as_ptr(), pointers[at], flags as c_int) };
             verdict != raw::REDISMODULE_OK as c_int
         };
-        let denied_key = keys.iter().map(|key| key.at).find(is_denied);
+        // Rights in parentheses belong together: one part may grant the command, another the key, and none both.
+        let may_be_both =
+            || keys.first().map(|key| key.at).filter(|_| self.rules().is_some_and(|rules| rules.contains(&b'(')));
+        let denied_key = keys.iter().map(|key| key.at).find(is_denied).or_else(may_be_both);
         let reason = match denied_key {
             Some(_) => raw::RedisModuleACLLogEntryReason_REDISMODULE_ACL_LOG_KEY,
             None => raw::RedisModuleACLLogEntryReason_REDISMODULE_ACL_LOG_CMD,
