@@ -8,7 +8,7 @@
 //! clusters. A client is known by its id. Ids that the server knows no connection of belong to scripts and modules, and
 //! a connection without a user is the server's own.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::ffi::CString;
 use std::sync::Arc;
@@ -178,9 +178,26 @@ fn see(filtered: &mut FilteredCommand<'_>) {
     main_thread::with_detached(|ctx| see_with(ctx, filtered));
 }
 
+/// Tells whether a command is a call of the script that this client runs, and none of its own. Valkey 9 shows such calls
+/// under the client's id, and has no room in them for words that are put in front: its memory would be damaged.
+fn is_call_of_script(ctx: Ctx<'_>, id: u64) -> bool {
+    thread_local! {
+        /// Who has sent the last command outside of scripts: while a script runs, the client that runs it.
+        static SENDER: Cell<u64> = const { Cell::new(0) };
+    }
+    if ctx.flags().is_script() {
+        return SENDER.get() == id;
+    }
+    SENDER.set(id);
+    false
+}
+
 fn see_with(ctx: Ctx<'_>, filtered: &mut FilteredCommand<'_>) {
     let id = filtered.client();
     let Some((mut client, mode, placement)) = client(ctx, id) else { return };
+    if is_call_of_script(ctx, id) {
+        return;
+    }
     let Some(known) = known(ctx, filtered.word(0)) else { return };
     if known.kind == CommandRule::Special(InProxyMode::Reset) {
         return forget_client(id);

@@ -18,7 +18,7 @@ pub(super) const SPEC: Spec = Spec {
     complexity: c"O(N) where N is the number of nodes",
     arity: -1,
     flags: c"readonly blocking allow-stale",
-    acl_categories: "read slow",
+    acl_categories: "read slow blocking",
     args: &[Arg::word(c"code", c"CODE").optional()],
     run,
 };
