@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::reply::Reply;
 
 /// A reducer that can be split. Both sides know it by its name: an author's module gives it to its
-/// [`Setup`](crate::Setup), and maps with it by [`Map::combine`](crate::Map::combine).
+/// [`Setup`](crate::Setup), and maps with it by [`Map::combine`](crate::engine::Map::combine).
 ///
 /// Shares come in any order, so what is made of them must not depend on it; where order matters, keep the places.
 ///

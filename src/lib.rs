@@ -118,6 +118,8 @@
 //! [`ShardFunc`]: shard::ShardFunc
 
 #![deny(unsafe_code)]
+// The docs of modules name their files, for those who read the source.
+#![allow(rustdoc::private_intra_doc_links)]
 #![warn(unnameable_types, unreachable_pub)]
 
 pub mod client;

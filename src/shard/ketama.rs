@@ -46,7 +46,7 @@ pub struct Ketama {
 
 impl Ketama {
     /// Labels hosts by where they are, `host:port` and the database unless it is 0, or by
-    /// [`Host::label`](crate::Host::label): passwords, certificates and ids may change, and no key moves.
+    /// [`Host::label`](crate::topology::Host::label): passwords, certificates and ids may change, and no key moves.
     pub fn new() -> Self {
         Self::labelled(|_, node| Ok(node.label().to_owned()))
     }
@@ -55,7 +55,7 @@ impl Ketama {
     ///
     /// The labels hold id, host, port, database, password, socket, and whether TLS is spoken, all as rb's own list has
     /// them. A host that rb knows under another label, such as one with `ssl_options`, takes that as
-    /// [`Host::label`](crate::Host::label); so does one that is to keep its keys when its password changes.
+    /// [`Host::label`](crate::topology::Host::label); so does one that is to keep its keys when its password changes.
     pub fn like_rb() -> Self {
         Self::labelled(rb_label)
     }

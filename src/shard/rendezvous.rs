@@ -5,7 +5,7 @@ use super::one_of_all;
 use crate::error::Error;
 use crate::topology::Topology;
 
-/// Highest score of a 64 bit hash over the node's id, or the [label](crate::Host::label) that a list gives it, and the key.
+/// Highest score of a 64 bit hash over the node's id, or the [label](crate::topology::Host::label) that a list gives it, and the key.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Rendezvous;
 

@@ -121,7 +121,7 @@ impl Host {
 
     /// What the functions that hash hosts take the host for, instead of what they make up themselves: its keys stay with
     /// it wherever it is moved, as long as it keeps the label. Default: `host:port` and the database for
-    /// [`Ketama::new`](crate::Ketama::new), rb's own for [`Ketama::like_rb`](crate::Ketama::like_rb).
+    /// [`Ketama::new`](crate::shard::Ketama::new), rb's own for [`Ketama::like_rb`](crate::shard::Ketama::like_rb).
     #[must_use]
     pub fn label(mut self, label: impl Into<String>) -> Self {
         self.label = Some(label.into());

@@ -31,7 +31,7 @@ use crate::error::Error;
 /// ```
 ///
 /// It is a future too: `.await` gives a clone of the value, or the error. One that nobody settles stays pending; those of
-/// a [`Mapping`](crate::Mapping) are always settled, when it is done, cancelled or dropped.
+/// a [`Mapping`](crate::client::Mapping) are always settled, when it is done, cancelled or dropped.
 pub struct Promise<T> {
     /// With what has become of it.
     ledger: SharedLedger<T>,
