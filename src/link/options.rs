@@ -7,7 +7,7 @@ use super::tls::TlsSource;
 
 /// Sets how links connect: at first within one second, without authentication, TLS or an inner command.
 ///
-/// ```
+/// ```no_run
 /// use std::time::Duration;
 ///
 /// use rmr::{Engine, StaticList};
