@@ -27,6 +27,17 @@ impl Work {
             Self::DbSize | Self::ExecDbSize => 0,
         }
     }
+
+    /// The command, as the report shows it.
+    pub fn command(self) -> String {
+        match self {
+            Self::Sum { keys } => format!("RMR.SUM of {keys} keys"),
+            Self::DbSize => "RMR.FANOUT DBSIZE".to_owned(),
+            Self::ExecMget { keys } => format!("RMR.EXEC MGET of {keys} keys"),
+            Self::ExecGet => "RMR.EXEC GET".to_owned(),
+            Self::ExecDbSize => "RMR.EXEC DBSIZE".to_owned(),
+        }
+    }
 }
 
 /// A kind of cluster. Each is a cluster of its own, since values that were read in place stay unpacked.
@@ -59,13 +70,7 @@ pub struct Case {
 impl Case {
     /// The command, as the report shows it.
     pub fn command(&self) -> String {
-        match self.work {
-            Work::Sum { keys } => format!("RMR.SUM of {keys} keys"),
-            Work::DbSize => "RMR.FANOUT DBSIZE".to_owned(),
-            Work::ExecMget { keys } => format!("RMR.EXEC MGET of {keys} keys"),
-            Work::ExecGet => "RMR.EXEC GET".to_owned(),
-            Work::ExecDbSize => "RMR.EXEC DBSIZE".to_owned(),
-        }
+        self.work.command()
     }
 
     /// The whole row, as filters see it.

@@ -5,6 +5,7 @@
 //! another one. What start, first requests and stop cost falls out, since each figure is a difference: of a run with
 //! requests and one without them that does the same otherwise.
 
+use std::collections::BTreeSet;
 use std::thread;
 
 use crate::Failure;
@@ -17,15 +18,25 @@ use crate::rounds::Effort;
 use crate::valgrind::{self, Counted, Watched};
 
 /// The case as filters see it.
-pub const NAME: &str = "instructions and allocations of sums, 3 shards";
+pub const NAME: &str = "instructions and allocations, 3 shards";
 
-/// The sums, by keys, and how many requests of each are counted. Those of few keys are more, since they cost less.
-const SUMS: [(usize, usize); 2] = [(10, 800), (1000, 60)];
+/// What is asked for, and how many requests of each are counted. Those of few keys are more, since they cost less.
+const WORKS: [(Work, usize); 6] = [
+    (Work::Sum { keys: 10 }, 800),
+    (Work::Sum { keys: 1000 }, 60),
+    (Work::DbSize, 800),
+    (Work::ExecGet, 800),
+    (Work::ExecMget { keys: 100 }, 200),
+    (Work::ExecDbSize, 800),
+];
 
-/// How many different requests there are of a sum. All keys of all of them are on all servers.
+/// How many servers there are. All have all keys.
+const SERVERS: usize = 3;
+
+/// How many different requests there are of a kind. All keys of all of them are on all servers.
 const VARIANTS: usize = 4;
 
-/// Requests of each sum before the first that is counted.
+/// Requests of each kind before the first that is counted.
 const WARM_UP: usize = 8;
 
 /// The values of `rmr.pushdown`, and what the report calls them.
@@ -56,13 +67,11 @@ pub fn run(effort: &Effort) -> Result<(), Failure> {
                 let allocations = allocations.join().map_err(|_| "counting allocations panicked")??;
                 Ok::<_, Failure>((instructions, allocations))
             })?;
-            for (sum, (keys, _)) in SUMS.into_iter().enumerate() {
+            for ((work, _), (instructions, allocations)) in WORKS.iter().zip(instructions.into_iter().zip(allocations))
+            {
                 // No request can do without: what was counted is not what the server allocates with.
-                let allocations = match allocations[sum] {
-                    count if count < 1.0 => "n/a".to_owned(),
-                    count => format!("{count:.0}"),
-                };
-                println!("| RMR.SUM of {keys} keys | {through} | {at} | {:.0} | {allocations} |", instructions[sum]);
+                let allocations = if allocations < 1.0 { "n/a".to_owned() } else { format!("{allocations:.0}") };
+                println!("| {} | {through} | {at} | {instructions:.0} | {allocations} |", work.command());
             }
         }
     }
@@ -70,20 +79,20 @@ pub fn run(effort: &Effort) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The cost of one request of each of the sums.
+/// The cost of one request of each kind.
 fn per_request(counted: Counted, role: Role, pushdown: &str, effort: &Effort) -> Result<Vec<f64>, Failure> {
     let without = count(counted, role, pushdown, None)?;
-    let cost = |(keys, requests): (usize, usize)| {
+    let cost = |(work, requests): (Work, usize)| {
         let requests = requests / effort.thrift;
-        let with = count(counted, role, pushdown, Some((keys, requests)))?;
+        let with = count(counted, role, pushdown, Some((work, requests)))?;
         Ok((with as f64 - without as f64) / requests as f64)
     };
-    SUMS.into_iter().map(cost).collect()
+    WORKS.into_iter().map(cost).collect()
 }
 
-/// What a server costs from its start to its end, with or without so many requests of a sum.
-fn count(counted: Counted, role: Role, pushdown: &str, requests: Option<(usize, usize)>) -> Result<u64, Failure> {
-    let others = [Server::start(), Server::start()];
+/// What a server costs from its start to its end, with or without so many requests of a kind.
+fn count(counted: Counted, role: Role, pushdown: &str, requests: Option<(Work, usize)>) -> Result<u64, Failure> {
+    let others: [Server; SERVERS - 1] = [Server::start(), Server::start()];
     let watched = Watched::start(counted, others[0].dir())?;
     let [first, second] = [others[0].port(), others[1].port()];
     let ports = match role {
@@ -99,34 +108,38 @@ fn count(counted: Counted, role: Role, pushdown: &str, requests: Option<(usize, 
     }
     let mut client = Client::to_one_node(ports[0], 1)?;
     let mut latencies = Vec::new();
-    for (keys, _) in SUMS {
-        client.run(&sums(keys), WARM_UP, 1, &mut latencies)?;
+    for (work, _) in WORKS {
+        client.run(&requests_of(work), WARM_UP, 1, &mut latencies)?;
     }
-    if let Some((keys, requests)) = requests {
-        client.run(&sums(keys), requests, 1, &mut latencies)?;
+    if let Some((work, requests)) = requests {
+        client.run(&requests_of(work), requests, 1, &mut latencies)?;
     }
     watched.stop()
 }
 
-/// The requests of a sum.
-fn sums(keys: usize) -> Vec<Request> {
-    let mut requests = request::through_module(Work::Sum { keys });
+/// The requests of a kind.
+fn requests_of(work: Work) -> Vec<Request> {
+    let mut requests = request::through_module(work);
     requests.truncate(VARIANTS);
+    if work.keys() == 0 {
+        let keys = SERVERS * keys_of_all().collect::<BTreeSet<_>>().len();
+        requests.iter_mut().for_each(|request| request.expected = keys as i64);
+    }
     requests
+}
+
+/// The numbers of the keys that requests name.
+fn keys_of_all() -> impl Iterator<Item = usize> {
+    WORKS.into_iter().flat_map(|(work, _)| key_numbers(work).into_iter().take(VARIANTS).flatten())
 }
 
 /// Sets on a server the keys of all requests.
 fn fill(port: u16) -> Result<(), Failure> {
     let mut wire = Wire::connect(port);
-    for (keys, _) in SUMS {
-        for numbers in key_numbers(Work::Sum { keys }).into_iter().take(VARIANTS) {
-            let pairs = numbers.into_iter().flat_map(|number| [key(number), value(number).to_string()]);
-            let args: Vec<String> = ["MSET".to_owned()].into_iter().chain(pairs).collect();
-            let reply = wire.try_call(&args)?;
-            if reply != b"+OK\r\n" {
-                return Err(reply.escape_ascii().to_string().into());
-            }
-        }
+    let pairs = keys_of_all().flat_map(|number| [key(number), value(number).to_string()]);
+    let args: Vec<String> = ["MSET".to_owned()].into_iter().chain(pairs).collect();
+    match wire.try_call(&args)? {
+        reply if reply == b"+OK\r\n" => Ok(()),
+        reply => Err(reply.escape_ascii().to_string().into()),
     }
-    Ok(())
 }
