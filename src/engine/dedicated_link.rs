@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::link::{Batch, Delivery, Link, LinkStats, Links, Mode};
+use crate::link::{Batch, Delivery, Link, LinkStats, Links};
 use crate::topology::{BoxFuture, Endpoint};
 
 /// Connects for each command anew. Giving the command up closes the connection, which the server takes for the end of
@@ -22,16 +22,7 @@ impl DedicatedLink {
 impl Link for DedicatedLink {
     fn send(&self, batch: Batch) -> BoxFuture<'static, Delivery> {
         let (links, endpoint) = (self.links.clone(), self.endpoint.clone());
-        Box::pin(async move {
-            let Some(command) = batch.picked().next().map(|command| command.command().into_owned()) else {
-                return Delivery::default();
-            };
-            let asking = batch.mode == Mode::Asking;
-            match links.call_dedicated(endpoint, &command, asking, batch.protocol, &batch.budget).await {
-                Ok(reply) => Delivery { replies: vec![reply], ..Delivery::default() },
-                Err(failure) => Delivery::failed(failure),
-            }
-        })
+        Box::pin(async move { links.call_dedicated(endpoint, &batch).await })
     }
 
     fn stats(&self) -> &LinkStats {

@@ -171,6 +171,7 @@ impl<'a, R: Route> Exchange<'a, R> {
             caller: self.request.caller(),
             budget: self.request.budget.clone(),
             reduction: self.reduction(destination, units),
+            asks_own_slots: false,
         }
     }
 

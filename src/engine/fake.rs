@@ -17,9 +17,11 @@ use super::stats::Stats;
 use super::{Engine, Request};
 use crate::command::Command;
 use crate::error::Error;
-use crate::link::{Batch, Delivery, Failure, Link, LinkStats, Mode, Protocol};
+use crate::link::{Batch, Delivery, Failure, Link, LinkStats, Mode, Protocol, SlotsAround};
 use crate::reply::Reply;
-use crate::topology::{Address, BoxFuture, Endpoint, Node, NodeProvider, Role, Shard, SlotRange, Topology};
+use crate::topology::{
+    Address, BoxFuture, Endpoint, MovingSlot, Node, NodeProvider, OwnSlots, Role, Shard, SlotRange, Topology,
+};
 
 /// A key of slot 5061, which is node 1's in [`halves`].
 pub(super) const BAR: &str = "bar";
@@ -87,6 +89,49 @@ pub(super) fn after(time: Duration, turn: FakeTurn) -> FakeTurn {
     })
 }
 
+/// Says of the node's slots that these held before the answers and those after, if that is asked for.
+#[allow(dead_code, reason = "for tests of what fan-outs do with it")]
+pub(super) fn around(before: &Arc<OwnSlots>, after: &Arc<OwnSlots>, turn: FakeTurn) -> FakeTurn {
+    let around = SlotsAround::new(before.clone(), after.clone());
+    Box::new(move |batch| {
+        let asks_own_slots = batch.asks_own_slots;
+        let delivery = turn(batch);
+        Box::pin(async move {
+            let own_slots = asks_own_slots.then_some(around);
+            Delivery { own_slots, ..delivery.await }
+        })
+    })
+}
+
+/// Does not say which slots the node has, for this reason.
+#[allow(dead_code, reason = "for tests of what fan-outs do with it")]
+pub(super) fn slots_unknown(why: impl Into<String>, turn: FakeTurn) -> FakeTurn {
+    let why = why.into();
+    Box::new(move |batch| {
+        let delivery = turn(batch);
+        Box::pin(async move { Delivery { failure: Some(Failure::OwnSlotsUnknown(why)), ..delivery.await } })
+    })
+}
+
+/// What node of this port may say of its slots: a primary, in this epoch.
+pub(super) fn own_slots(port: u16, epoch: u64, owned: &[SlotRange]) -> Arc<OwnSlots> {
+    Arc::new(OwnSlots {
+        id: format!("10.0.0.1:{port}"),
+        is_primary: true,
+        epoch,
+        owned: owned.to_vec(),
+        moving: Vec::new(),
+    })
+}
+
+/// The same, while one of these slots leaves for another node, or one comes from there.
+#[allow(dead_code, reason = "for tests of what fan-outs do with it")]
+pub(super) fn own_slots_moving(own: &Arc<OwnSlots>, slot: u16, leaves: bool, peer: u16) -> Arc<OwnSlots> {
+    let mut own = OwnSlots::clone(own);
+    own.moving.push(MovingSlot { slot, leaves, peer: format!("10.0.0.1:{peer}") });
+    Arc::new(own)
+}
+
 fn replies(batch: &Batch, reply: impl Fn() -> Reply) -> Delivery {
     Delivery { replies: batch.picks.iter().map(|_| reply()).collect(), ..Delivery::default() }
 }
@@ -98,6 +143,8 @@ pub(super) struct Sent {
     pub(super) mode: Mode,
     pub(super) commands: usize,
     pub(super) reduces: bool,
+    #[allow(dead_code, reason = "for tests of what fan-outs do with it")]
+    pub(super) asks_own_slots: bool,
     pub(super) by_own_connection: bool,
 }
 
@@ -108,6 +155,8 @@ pub(super) struct FakeNode {
     turns: Mutex<VecDeque<FakeTurn>>,
     sent: Mutex<Vec<Sent>>,
     can_reduce: bool,
+    /// What it says of its own slots, unless a turn says otherwise.
+    own_slots: Mutex<Option<Arc<OwnSlots>>>,
     /// How many deliveries were dropped before they were done.
     pub(super) dropped: Arc<AtomicUsize>,
     /// How often the engine asked for what had come, and said that it had waited in vain.
@@ -140,6 +189,12 @@ impl FakeNode {
         }) as FakeTurn]);
     }
 
+    /// Says this of its own slots from now on, unless a turn says otherwise. At first it has those of the first topology,
+    /// in epoch 1.
+    pub(super) fn owns(&self, own: &Arc<OwnSlots>) {
+        *self.own_slots.lock().unwrap() = Some(own.clone());
+    }
+
     pub(super) fn sent(&self) -> Vec<Sent> {
         self.sent.lock().unwrap().clone()
     }
@@ -151,14 +206,18 @@ impl FakeNode {
 
     fn take(&self, batch: Batch, by_own_connection: bool) -> BoxFuture<'static, Delivery> {
         let (at, mode, commands) = (Instant::now(), batch.mode, batch.picks.len());
-        let reduces = batch.reduction.is_some();
-        self.sent.lock().unwrap().push(Sent { at, mode, commands, reduces, by_own_connection });
+        let (reduces, asks_own_slots) = (batch.reduction.is_some(), batch.asks_own_slots);
+        self.sent.lock().unwrap().push(Sent { at, mode, commands, reduces, asks_own_slots, by_own_connection });
         let turn = self.turns.lock().unwrap().pop_front().unwrap_or_else(|| ok(self.number));
         let guard = DropGuard { dropped: self.dropped.clone(), is_done: false };
         let delivery = turn(batch);
+        let own = self.own_slots.lock().unwrap().clone().filter(|_| asks_own_slots);
         Box::pin(async move {
-            let delivery = delivery.await;
+            let mut delivery = delivery.await;
             guard.done();
+            if delivery.own_slots.is_none() && delivery.failure.is_none() {
+                delivery.own_slots = own.map(|own| SlotsAround::new(own.clone(), own));
+            }
             delivery
         })
     }
@@ -287,13 +346,28 @@ impl Fake {
     fn built(pictures: impl IntoIterator<Item = Topology>, can_reduce: bool) -> Self {
         let provider = Arc::new(FakeProvider::default());
         provider.pictures.lock().unwrap().extend(pictures.into_iter().map(Ok));
+        let first = provider.pictures.lock().unwrap().front().and_then(|picture| picture.clone().ok());
         let pool = Arc::new(FakePool { can_reduce, ..FakePool::default() });
         let local = Arc::new(FakeNode { number: 100, can_reduce, ..FakeNode::default() });
         let local_link = Arc::new(FakeLink { node: local.clone(), is_dedicated: false });
         let stats = Arc::new(Stats::default());
         let refresher = Refresher::new(Some(Arc::new(provider.clone())), pool.clone(), Some(local_link), stats.clone());
         let state = EngineState { refresher: Arc::new(refresher), shard_func: None, limits: Limits::default(), stats };
-        Self { engine: Engine { state: Arc::new(state) }, provider, pool, local }
+        let fake = Self { engine: Engine { state: Arc::new(state) }, provider, pool, local };
+        first.iter().for_each(|first| fake.lets_own(first));
+        fake
+    }
+
+    /// Has each node say that it has its slots of this topology.
+    pub(super) fn lets_own(&self, topology: &Topology) {
+        for shard in topology.shards().iter().filter(|_| topology.has_slots()) {
+            let Some(port) = shard.primary.address.port() else { continue };
+            let own = own_slots(port, 1, &shard.slots);
+            self.node(port).owns(&own);
+            if topology.is_local(&shard.primary) {
+                self.local.owns(&own);
+            }
+        }
     }
 
     /// Follows hints in the background, as an engine does that was built by its builder.

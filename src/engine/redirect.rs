@@ -69,7 +69,7 @@ pub(super) fn node_error(failure: Failure, node: &Node, is_read_only: bool, budg
     match failure {
         Failure::TooBig => (Error::TooBig { limit: budget.limit() }, false),
         Failure::Unreachable(cause) => (error(cause, false), true),
-        Failure::Lost(cause) => (error(cause, !is_read_only), is_read_only),
+        Failure::Lost(cause) | Failure::OwnSlotsUnknown(cause) => (error(cause, !is_read_only), is_read_only),
         Failure::Declined => (error("it declined to reduce its share".into(), false), true),
     }
 }

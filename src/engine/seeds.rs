@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::command::{Command, CommandSet};
 use crate::error::Error;
-use crate::link::{Batch, Budget, Links, Mode, Protocol};
+use crate::link::{Batch, Budget, Links};
 use crate::reply::Reply;
 use crate::topology::{Address, AskCluster, BoxFuture, ClusterAnswer};
 
@@ -28,16 +28,7 @@ impl AskCluster for ThroughSeeds {
             addresses.extend(self.seeds.iter().filter(|seed| !self.links.addresses().contains(seed)).cloned());
             for address in addresses {
                 let budget = Arc::new(Budget::new(DESCRIPTION));
-                let batch = Batch {
-                    commands: commands.clone(),
-                    picks: vec![0],
-                    mode: Mode::Plain,
-                    protocol: Protocol::Resp3,
-                    database: 0,
-                    caller: None,
-                    budget,
-                    reduction: None,
-                };
+                let batch = Batch::new(commands.clone(), vec![0], budget);
                 let sent = self.links.get(address.clone().into()).send(batch);
                 let Ok(delivery) = tokio::time::timeout(PATIENCE, sent).await else {
                     failure = Error::Topology(format!("{address} did not describe the cluster in time"));

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::budget::Budget;
+use super::own_slots::SlotsAround;
 use crate::command::{CommandRef, CommandSet};
 use crate::describe::special::may_run_code;
 use crate::peer::{ReducedShare, Reduction};
@@ -30,11 +31,13 @@ pub struct Batch {
     /// What the replies are to come to, if the node itself may reduce them. A link that cannot have that done gives the
     /// replies.
     pub reduction: Option<Reduction>,
+    /// The node is to say for which slots its answers hold.
+    pub asks_own_slots: bool,
 }
 
 impl Batch {
     /// Makes a batch of the picked ones of these commands, whose replies the budget pays for: in the mode
-    /// [`Plain`](Mode::Plain), in RESP3 and database 0, and nothing to be reduced.
+    /// [`Plain`](Mode::Plain), in RESP3 and database 0, nothing to be reduced, and slots not asked for.
     pub fn new(commands: Arc<CommandSet>, picks: Vec<u32>, budget: Arc<Budget>) -> Self {
         Self {
             commands,
@@ -45,6 +48,7 @@ impl Batch {
             caller: None,
             budget,
             reduction: None,
+            asks_own_slots: false,
         }
     }
 
@@ -87,6 +91,9 @@ pub struct Delivery {
     pub failure: Option<Failure>,
     /// In place of all replies: what the node has reduced them to.
     pub partial: Option<ReducedShare>,
+    /// What the node has said of its own slots before and after its answers, if the batch [asked](Batch::asks_own_slots)
+    /// and the node could say it.
+    pub own_slots: Option<SlotsAround>,
 }
 
 impl Delivery {
@@ -118,4 +125,6 @@ pub enum Failure {
     TooBig,
     /// The node does not reduce, or not now; nothing has run.
     Declined,
+    /// All was answered, but the node has not said for which slots, for this reason.
+    OwnSlotsUnknown(String),
 }

@@ -12,6 +12,7 @@ use super::batch::Batch;
 use super::budget::LARGE;
 use super::connection::{Connection, ConnectionTask, EncodedBatch, Marking, Message};
 use super::dial::Dialler;
+use super::own_slots::LatestOwnSlots;
 use super::shared_connection::SharedConnection;
 use super::stats::LinkStats;
 use super::watch::Watcher;
@@ -70,13 +71,15 @@ impl Channel {
         watcher: Option<Arc<dyn Watcher>>,
         stats: Arc<LinkStats>,
         marking: Arc<Marking>,
+        own_slots: Arc<LatestOwnSlots>,
     ) -> Arc<Self> {
         let (outbox, inbox) = mpsc::unbounded_channel();
         let was_given_up = AtomicBool::new(false);
         let channel = Self { outbox, shared: Arc::default(), silence: Arc::default(), was_given_up, lane };
         let (shared, silence) = (channel.shared.clone(), channel.silence.clone());
+        let last_logged = None;
         tokio::spawn(
-            ConnectionTask { dialler, watcher, inbox, shared, stats, silence, marking, last_logged: None }.run(),
+            ConnectionTask { dialler, watcher, inbox, shared, stats, silence, marking, own_slots, last_logged }.run(),
         );
         Arc::new(channel)
     }

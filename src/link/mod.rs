@@ -43,6 +43,7 @@ mod dedicated;
 mod dial;
 mod handshake;
 mod options;
+mod own_slots;
 mod pool;
 mod shared_connection;
 mod socket;
@@ -57,6 +58,7 @@ pub use batch::{Batch, Delivery, Failure, Mode};
 pub use budget::Budget;
 pub use handshake::{CredentialSource, Credentials};
 pub use options::LinkOptions;
+pub use own_slots::SlotsAround;
 pub(crate) use pool::Links;
 pub use stats::{LinkState, LinkStats};
 pub use tls::TlsSource;
@@ -65,8 +67,9 @@ pub(crate) use watch::{Watcher, leave_event_loop_if_long};
 pub(crate) use {
     cork::{cork, uncork},
     handshake::CLIENT_NAME,
+    own_slots::{OwnSlotsWatch, QUESTION as OWN_SLOTS_QUESTION},
     stream::{Stream, has_pending_input},
-    watch::{SocketReader, in_event_loop, may_go_on_here},
+    watch::{SocketReader, in_event_loop, may_go_on_here, wake},
 };
 
 pub use crate::resp::Protocol;

@@ -17,6 +17,7 @@ use super::connection::{EncodedBatch, Marking};
 use super::cork;
 use super::dial::{Dialler, Offer};
 use super::options::LinkOptions;
+use super::own_slots::LatestOwnSlots;
 use super::stats::LinkStats;
 use super::watch::Watcher;
 use crate::command::Command;
@@ -40,6 +41,7 @@ impl SocketLink {
     pub(crate) fn new(endpoint: Endpoint, options: Arc<LinkOptions>, watcher: Option<Arc<dyn Watcher>>) -> Self {
         let (stats, marking) = (Arc::new(LinkStats::default()), Arc::new(Marking::default()));
         let inner = Arc::new(Offer::new(options.clone()));
+        let own_slots: Arc<LatestOwnSlots> = Arc::default();
         let channel = |lane, protocol| {
             let mut dialler = Dialler {
                 endpoint: endpoint.clone(),
@@ -53,7 +55,7 @@ impl SocketLink {
                 dialler.endpoint.database = 0;
                 dialler.patience = LONGEST_SILENCE;
             }
-            Channel::open(lane, dialler, watcher.clone(), stats.clone(), marking.clone())
+            Channel::open(lane, dialler, watcher.clone(), stats.clone(), marking.clone(), own_slots.clone())
         };
         let lane = |lane| [channel(lane, Protocol::Resp2), channel(lane, Protocol::Resp3)];
         let (plain, code, control) = (lane(Lane::Plain), lane(Lane::Code), lane(Lane::Control));
@@ -114,21 +116,24 @@ impl SocketLink {
             return Box::pin(std::future::ready(Delivery::failed(Failure::Declined)));
         };
         let (answer, answered) = oneshot::channel();
-        let encoded = EncodedBatch::one(&Command::new(name).arg(&request), batch.budget.clone(), Some(answer));
+        let encoded = EncodedBatch::one(&Command::new(name).arg(&request), batch.budget.clone(), Some(answer))
+            .asking_own_slots(batch.asks_own_slots);
         let answered = self.hand_over(self.channel(Lane::Plain, batch.protocol), encoded, answered);
         // The connection of the request itself is not read before that is answered.
         let (channel, give_up) = (self.channel(Lane::Control, batch.protocol).clone(), peer::give_up(name, id));
         let mut until_answered = GiveUp { channel, command: (batch.picks.len() > WORTH_GIVING_UP).then_some(give_up) };
         let (inner, commands) = (self.inner.clone(), batch.picks.len());
         Box::pin(async move {
-            let Delivery { mut replies, failure, .. } = answered.await;
+            let Delivery { mut replies, failure, own_slots, .. } = answered.await;
             until_answered.is_over();
             let outcome = match replies.pop() {
                 Some(reply) => ReduceOutcome::of_reply(reply, &reduction, commands),
                 None => return Delivery { failure, ..Delivery::default() },
             };
             match outcome {
-                ReduceOutcome::Done(share) => Delivery::reduced(share),
+                ReduceOutcome::Done(share) => {
+                    Delivery { partial: Some(share), failure, own_slots, ..Delivery::default() }
+                }
                 ReduceOutcome::Failed(why) => Delivery::failed(Failure::Lost(why)),
                 ReduceOutcome::TooBig => Delivery::failed(Failure::TooBig),
                 ReduceOutcome::Declined(_) => {

@@ -40,7 +40,7 @@ pub(crate) fn may_go_on_here() -> bool {
 }
 
 /// Does what wakes somebody, and says to them whether they may go on in this thread.
-pub(super) fn wake(here: bool, waking: impl FnOnce()) {
+pub(crate) fn wake(here: bool, waking: impl FnOnce()) {
     with(&IS_HERE, here, waking);
 }
 

@@ -36,6 +36,7 @@ use crate::engine::{Reducer, Request, RequestBuilder};
 use crate::error::Error;
 use crate::reply::Reply;
 use event_loop::registry;
+use local::own_slots;
 use request::caller;
 use request::reply_writer::ReplyWriter;
 use request::running::{self, GoesOn};
@@ -187,6 +188,10 @@ fn on_event_loop(subevent: u64) {
         // A panic is one of a request: those not handed over yet are dropped, which answers their clients.
         registry::sweep();
         running::end_round();
+        // What goes to other nodes travels meanwhile.
+        if own_slots::end_round() {
+            running::end_round();
+        }
     }
 }
 

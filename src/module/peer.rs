@@ -25,7 +25,7 @@ use super::server::context::Ctx;
 use super::state;
 use crate::engine::{Gate, check_fit};
 use crate::error::Error;
-use crate::link::{Batch, Budget, Delivery, Failure, Link, Mode};
+use crate::link::{Batch, Budget, Delivery, Failure, Link};
 use crate::peer::{self, ReduceOutcome, ReduceRequest, Reduction};
 use crate::reply::Reply;
 
@@ -99,8 +99,8 @@ fn share(call: &Call<'_>, request: &[u8]) -> Result<Work, String> {
             Err(error) => return Ok(declined(String::from_utf8_lossy(&error.to_line()).into_owned())),
         };
         let picks = (0..commands.len() as u32).collect();
-        let reduction = Some(reduction);
-        let batch = Batch { commands, picks, mode: Mode::Plain, protocol, database, caller: None, budget, reduction };
+        // The coordinator asks for slots itself, behind its request.
+        let batch = Batch { protocol, database, reduction: Some(reduction), ..Batch::new(commands, picks, budget) };
         Ok(answer(work_off(id, batch, time_left).await))
     }))
 }

@@ -27,6 +27,7 @@ pub(crate) struct ProtocolError(&'static str);
 
 impl ProtocolError {
     pub(crate) const UNASKED: Self = Self("it sent a reply that nobody had asked for");
+    pub(crate) const TOO_LONG: Self = Self("it describes its cluster at more length than clusters have");
     pub(crate) const WITHOUT_END: Self = Self("it does not tell where the error of a script ends");
 }
 

@@ -10,6 +10,7 @@ use std::iter::successors;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::slots::parse_range;
 use super::{Address, BoxFuture, Node, NodeProvider, Role, Shard, SlotRange, Topology};
 use crate::command::Command;
 use crate::error::Error;
@@ -129,12 +130,6 @@ fn parse_nodes(answer: &ClusterAnswer) -> Result<Vec<Shard>, Error> {
     // The lines come in no order.
     shards.iter_mut().for_each(|shard| shard.replicas.sort_by(|a, b| a.address.cmp(&b.address)));
     Ok(shards)
-}
-
-/// `7` or `0-5460`; `None` for the marks of slots that are on the move, such as `[7->-id]`.
-fn parse_range(range: &str) -> Option<SlotRange> {
-    let (first, last) = range.split_once('-').unwrap_or((range, range));
-    Some((first.parse().ok()?, last.parse().ok()?))
 }
 
 #[cfg(test)]

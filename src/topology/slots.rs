@@ -29,6 +29,12 @@ impl fmt::Display for SlotRanges<'_> {
     }
 }
 
+/// Reads `7` or `0-5460`; `None` for the marks of slots that are on the move, such as `[7->-id]`.
+pub(super) fn parse_range(range: &str) -> Option<SlotRange> {
+    let (first, last) = range.split_once('-').unwrap_or((range, range));
+    Some((first.parse().ok()?, last.parse().ok()?))
+}
+
 const NO_OWNER: u16 = u16::MAX;
 
 /// Holds the position of each slot's owner.

@@ -11,6 +11,7 @@ use crate::command::Command;
 use crate::describe::special::may_run_code;
 use crate::link::batch::{Batch, Delivery, Failure, Mode};
 use crate::link::budget::{Budget, LARGE};
+use crate::link::own_slots::SlotsAround;
 use crate::link::watch;
 use crate::reply::Reply;
 use crate::resp::{ProtocolError, decode};
@@ -25,6 +26,8 @@ pub(in crate::link) struct EncodedBatch {
     mode: Mode,
     markers: Markers,
     budget: Arc<Budget>,
+    /// The node is asked for its own slots, too.
+    asks_own_slots: bool,
     /// Nobody: it leaves all the same, and the replies are passed over.
     answer: Option<oneshot::Sender<Delivery>>,
 }
@@ -62,7 +65,8 @@ impl EncodedBatch {
         if batch.mode == Mode::Replica {
             wire.extend_from_slice(READWRITE);
         }
-        Self { wire, commands, mode: batch.mode, markers, budget: batch.budget.clone(), answer: Some(answer) }
+        let (budget, asks_own_slots) = (batch.budget.clone(), batch.asks_own_slots);
+        Self { wire, commands, mode: batch.mode, markers, budget, asks_own_slots, answer: Some(answer) }
     }
 
     /// Encodes one command of the link's own; without an `answer` nobody hears of its reply.
@@ -73,14 +77,23 @@ impl EncodedBatch {
     ) -> Self {
         let mut wire = Vec::with_capacity(command.wire_len());
         command.write_to(&mut wire);
-        Self { wire, commands: 1, mode: Mode::Plain, markers: Markers::new(), budget, answer }
+        let (mode, markers) = (Mode::Plain, Markers::new());
+        Self { wire, commands: 1, mode, markers, budget, asks_own_slots: false, answer }
+    }
+
+    /// Has the node asked for its own slots, too, if so wanted.
+    pub(in crate::link) fn asking_own_slots(self, asks_own_slots: bool) -> Self {
+        Self { asks_own_slots, ..self }
     }
 
     /// Splits into the bytes that travel and the batch that waits for its replies.
     pub(super) fn begin(self) -> (Vec<u8>, PendingBatch) {
-        let Self { wire, commands, mode, markers, budget, answer } = self;
+        let Self { wire, commands, mode, markers, budget, asks_own_slots, answer } = self;
+        let about = if asks_own_slots { About::CommandsAndOwnSlots } else { About::Commands };
         let (replies, is_unanswered) = (Vec::with_capacity(commands), answer.is_none());
-        (wire, PendingBatch { read: 0, commands, mode, markers, replies, cost: 0, budget, is_unanswered, answer })
+        let pending =
+            PendingBatch { read: 0, commands, mode, markers, replies, cost: 0, budget, about, is_unanswered, answer };
+        (wire, pending)
     }
 
     /// Returns the number of bytes that travel.
@@ -102,6 +115,16 @@ impl EncodedBatch {
     }
 }
 
+/// What a node is asked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum About {
+    Commands,
+    /// Its own slots are asked for behind the batch.
+    CommandsAndOwnSlots,
+    /// This is that question.
+    OwnSlots,
+}
+
 /// A batch that is on its way, or being answered.
 pub(super) struct PendingBatch {
     /// How many replies have been read, those to our own words around the batch included.
@@ -113,6 +136,7 @@ pub(super) struct PendingBatch {
     /// The bytes that they take.
     cost: usize,
     budget: Arc<Budget>,
+    about: About,
     /// Leaves whether or not anybody waits for the answer.
     is_unanswered: bool,
     /// Taken once answered; the rest of the replies is then passed over.
@@ -122,8 +146,43 @@ pub(super) struct PendingBatch {
 impl PendingBatch {
     /// Undoes [`EncodedBatch::begin`] for a batch of which nothing has left. Returns `None` if nobody waits for its answer.
     pub(super) fn take_back(self, wire: Vec<u8>) -> Option<EncodedBatch> {
+        let asks_own_slots = self.asks_own_slots();
         let Self { commands, mode, markers, budget, answer, .. } = self;
-        answer.map(|answer| EncodedBatch { wire, commands, mode, markers, budget, answer: Some(answer) })
+        answer.map(|answer| EncodedBatch {
+            wire,
+            commands,
+            mode,
+            markers,
+            budget,
+            asks_own_slots,
+            answer: Some(answer),
+        })
+    }
+
+    /// Makes the question for the node's own slots.
+    pub(super) fn question(budget: Arc<Budget>) -> Self {
+        Self {
+            read: 0,
+            commands: 1,
+            mode: Mode::Plain,
+            markers: Markers::new(),
+            replies: Vec::new(),
+            cost: 0,
+            budget,
+            about: About::OwnSlots,
+            is_unanswered: true,
+            answer: None,
+        }
+    }
+
+    /// Tells whether this is the question for the node's own slots.
+    pub(super) fn is_question(&self) -> bool {
+        self.about == About::OwnSlots
+    }
+
+    /// Tells whether the batch waits for the answer to such a question.
+    pub(super) fn asks_own_slots(&self) -> bool {
+        self.about == About::CommandsAndOwnSlots
     }
 
     /// Returns how many replies the batch gets in all.
@@ -202,12 +261,25 @@ impl PendingBatch {
 
     /// Answers. `here`: whether who waits for it may go on in this thread.
     pub(super) fn finish(&mut self, failure: Option<Failure>, here: bool) {
+        self.deliver(Delivery { failure, ..Delivery::default() }, here);
+    }
+
+    /// Answers, with what is known of the slots that the answers hold for.
+    pub(super) fn finish_for(&mut self, own_slots: Result<SlotsAround, Failure>, here: bool) {
+        let (own_slots, failure) = match own_slots {
+            Ok(around) => (Some(around), None),
+            Err(failure) => (None, Some(failure)),
+        };
+        self.deliver(Delivery { own_slots, failure, ..Delivery::default() }, here);
+    }
+
+    fn deliver(&mut self, around: Delivery, here: bool) {
         if let Some(answer) = self.answer.take() {
             let replies = std::mem::take(&mut self.replies);
             let is_short = self.budget.used() <= LARGE;
             watch::wake(here && is_short, || {
                 // A requester that has gone needs no answer.
-                let _ = answer.send(Delivery { replies, failure, partial: None });
+                let _ = answer.send(Delivery { replies, ..around });
             });
         }
     }

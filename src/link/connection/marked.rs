@@ -124,8 +124,7 @@ impl Connection {
         }
         first.has_passed_marker();
         if first.read == first.expected() {
-            first.finish(None, here);
-            self.pending.pop_front();
+            self.finish_first(here);
         }
         Ok(())
     }

@@ -5,12 +5,15 @@
 //! reads it ([`Connection::read_now`]), for as long as that is little.
 //!
 //! How it writes is in `write.rs`, how it reads in `read.rs`, the batches that it does both for in `in_flight.rs`; how replies
-//! of code of others are kept apart from those to others in `marker.rs` and `marked.rs`; `task.rs` is the task that owns it.
+//! of code of others are kept apart from those to others in `marker.rs` and `marked.rs`; how a node is asked for its own slots
+//! in `questions.rs` and `own_slots.rs`; `task.rs` is the task that owns it.
 //! What becomes of batches when the connection ends stands here.
 
 mod in_flight;
 mod marked;
 mod marker;
+mod own_slots;
+mod questions;
 mod read;
 mod task;
 mod write;
@@ -27,10 +30,12 @@ pub(super) use in_flight::EncodedBatch;
 use in_flight::PendingBatch;
 use marker::MarkedReply;
 pub(super) use marker::Marking;
+use questions::Questions;
 pub(super) use task::ConnectionTask;
 use tokio::sync::mpsc;
 
 use super::batch::Failure;
+use super::own_slots::LatestOwnSlots;
 use super::stats::LinkStats;
 use super::stream::Stream;
 use crate::resp::Scanner;
@@ -76,6 +81,8 @@ pub(super) struct Connection {
     marking: Arc<Marking>,
     /// Batches that have left, wholly or in part, in the order in which they are answered.
     pending: VecDeque<PendingBatch>,
+    /// The questions for the node's own slots.
+    questions: Questions,
     /// Whether the node has answered anything here.
     has_worked: bool,
     /// Who reads.
@@ -107,6 +114,7 @@ impl Connection {
         stats: Arc<LinkStats>,
         silence: Arc<AtomicU32>,
         marking: Arc<Marking>,
+        own_slots: Arc<LatestOwnSlots>,
     ) -> Self {
         Self {
             stream,
@@ -121,6 +129,7 @@ impl Connection {
             marked: MarkedReply::default(),
             marking,
             pending: VecDeque::new(),
+            questions: Questions::new(own_slots),
             has_worked: false,
             read_by,
             is_unused: false,
@@ -131,7 +140,9 @@ impl Connection {
 
     /// Queues a batch.
     pub(super) fn queue(&mut self, batch: EncodedBatch) {
-        self.waiting.push_back(batch.begin());
+        let (wire, pending) = batch.begin();
+        self.questions.see_queued(&pending);
+        self.waiting.push_back((wire, pending));
     }
 
     /// Works until the connection ends. What was asked and not answered is then failed; of what has not left,
@@ -168,10 +179,11 @@ impl Connection {
 
     fn has_requesters(&self) -> bool {
         let waiting = self.waiting.iter().map(|(_, pending)| pending);
-        self.pending.iter().chain(waiting).any(|pending| !pending.is_given_up())
+        self.pending.iter().chain(&self.questions.held).chain(waiting).any(|pending| !pending.is_given_up())
     }
 
     fn fail_pending(&mut self, cause: &str) {
+        self.fail_held(cause);
         for mut pending in self.pending.drain(..) {
             pending.finish(Some(Failure::Lost(cause.into())), false);
         }

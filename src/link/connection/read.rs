@@ -19,7 +19,7 @@ impl Connection {
         /// With more requests than this the runtime reads, while this thread takes further ones.
         const MANY: usize = 4;
         if self.is_watched() {
-            if self.pending.len() > MANY {
+            if self.in_flight() > MANY {
                 self.read_by = ReadBy::RuntimeUntilIdle;
             } else {
                 self.read_past_owner(here);
@@ -79,7 +79,7 @@ impl Connection {
         if let Err(error) = self.stream.read_by_runtime() {
             return Poll::Ready(error.to_string());
         }
-        let were_few = self.pending.len() <= 1;
+        let were_few = self.in_flight() <= 1;
         let read = self.poll_read(context);
         if self.read_by == ReadBy::RuntimeUntilIdle && were_few && self.pending.is_empty() {
             self.read_by = ReadBy::Watcher;
@@ -137,6 +137,12 @@ impl Connection {
             let Some(first) = self.pending.front_mut() else {
                 return if self.input.is_empty() { Ok(()) } else { Err(ProtocolError::UNASKED) };
             };
+            if first.is_question() {
+                match self.take_own_slots(here)? {
+                    true => continue,
+                    false => return Ok(()),
+                }
+            }
             if let Some(marker) = first.next_marker() {
                 if found > 0 {
                     let bytes = self.input.split_to(end).freeze();
@@ -180,8 +186,7 @@ impl Connection {
             self.scanner.next_reply();
             first.read += 1;
             if first.read == first.expected() {
-                first.finish(None, here);
-                self.pending.pop_front();
+                self.finish_first(here);
             }
         }
     }

@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use super::{Connection, EncodedBatch, End, Marking, Message, ReadBy};
 use crate::link::batch::Failure;
 use crate::link::dial::Dialler;
+use crate::link::own_slots::LatestOwnSlots;
 use crate::link::shared_connection::SharedConnection;
 use crate::link::stats::{LinkState, LinkStats};
 use crate::link::stream::Stream;
@@ -28,6 +29,7 @@ pub(in crate::link) struct ConnectionTask {
     pub(in crate::link) stats: Arc<LinkStats>,
     pub(in crate::link) silence: Arc<AtomicU32>,
     pub(in crate::link) marking: Arc<Marking>,
+    pub(in crate::link) own_slots: Arc<LatestOwnSlots>,
     pub(in crate::link) last_logged: Option<Instant>,
 }
 
@@ -109,6 +111,7 @@ impl ConnectionTask {
             self.stats.clone(),
             self.silence.clone(),
             self.marking.clone(),
+            self.own_slots.clone(),
         ));
         queued.drain(..).for_each(|batch| connection.queue(batch));
         Ok(())

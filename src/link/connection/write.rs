@@ -26,6 +26,7 @@ impl Connection {
     pub(super) fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         /// More than this many pieces do not get faster.
         const PIECES: usize = 64;
+        self.queue_questions();
         loop {
             self.waiting.retain(|(_, pending)| pending.is_to_leave());
             let rest = std::iter::once(&self.begun[self.begun_written..]).filter(|rest| !rest.is_empty());
@@ -67,6 +68,7 @@ impl Connection {
             }
             let Some((wire, pending)) = self.waiting.pop_front() else { return };
             self.begun = wire;
+            self.questions.see_left(&pending);
             self.pending.push_back(pending);
         }
     }

@@ -35,7 +35,7 @@ impl Link for LocalLink {
         let mut share = LocalShare::new(batch);
         match main_thread::with_current(|ctx| begin(ctx, &mut share)) {
             Some(Some(refusal)) => Box::pin(std::future::ready(refusal)),
-            Some(None) if share.is_done() => Box::pin(std::future::ready(share.deliver())),
+            Some(None) if share.is_done() => share.deliver(),
             _ => Box::pin(share.work_off()),
         }
     }

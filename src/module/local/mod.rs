@@ -4,5 +4,6 @@ mod client_kill;
 pub(crate) mod direct;
 mod guards;
 pub(crate) mod link;
+pub(crate) mod own_slots;
 mod share;
 pub(crate) mod source;

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::client_kill::{is_client_kill, kill_others};
 use super::direct::Direct;
 use super::guards::{Guards, GuardsAnswer, READONLY, kind_of_call};
+use super::own_slots::{self, SlotsOfShare, SlotsSaid};
 use crate::command::CommandRef;
 use crate::link::{Batch, Delivery, Failure, NOT_IN_PROCESS};
 use crate::module::catalog::{self, Facts};
@@ -16,9 +17,13 @@ use crate::module::server::main_thread;
 use crate::peer::{ReducedShare, Reduction};
 use crate::reply::Reply;
 use crate::resp::{ELEMENT_COST, bulk, decode, push_bulk};
+use crate::topology::BoxFuture;
 
 /// How Redis refuses a script that writes, on a replica, if a module calls it.
 const READONLY_IN_PROCESS: &[u8] = b"-READONLY Can not run script with write flag";
+
+/// A request whose replies take more bytes does not go on in the main thread.
+const SHORT: usize = 64 * 1024;
 
 /// A batch that is being worked off.
 pub(crate) struct LocalShare {
@@ -29,6 +34,10 @@ pub(crate) struct LocalShare {
     goes_by_socket: bool,
     outcome: ShareOutcome,
     is_too_big: bool,
+    /// What the server said of its own slots before the first command; once that has run, if it was asked for.
+    slots_before: Option<SlotsSaid>,
+    /// How the share hears of the slots that its answers hold for; once it is done, if that was asked for.
+    slots: Option<SlotsOfShare>,
 }
 
 /// What has come of the commands that have run.
@@ -54,7 +63,7 @@ impl LocalShare {
                 ShareOutcome::Reduced(Reducing { places, so_far })
             }
         };
-        Self { batch, done: 0, goes_by_socket: false, outcome, is_too_big: false }
+        Self { batch, done: 0, goes_by_socket: false, outcome, is_too_big: false, slots_before: None, slots: None }
     }
 
     pub(crate) fn batch(&self) -> &Batch {
@@ -73,15 +82,34 @@ impl LocalShare {
                 Err(error) => return Delivery::failed(Failure::Lost(error.to_string())),
             };
         }
-        self.deliver()
+        self.deliver().await
     }
 
     pub(crate) fn is_done(&self) -> bool {
         self.is_too_big || self.done == self.batch.picks.len()
     }
 
-    /// Runs commands, in the database that is meant, until all are done or time is up.
+    /// Runs commands until all are done or time is up. Without a time the caller cannot wait.
     pub(crate) fn run(&mut self, ctx: Ctx<'_>, until: Option<Instant>) {
+        if !self.batch.asks_own_slots {
+            return self.run_in_database(ctx, until);
+        }
+        let is_first = self.slots_before.is_none();
+        let before = self.slots_before.take().unwrap_or_else(|| own_slots::before(ctx));
+        self.run_in_database(ctx, until);
+        if !self.is_done() {
+            self.slots_before = Some(before);
+        } else if !self.is_too_big {
+            let is_short = self.batch.budget.used() <= SHORT;
+            self.slots = Some(match is_first {
+                true => SlotsOfShare::of_one_slice(ctx, before, until.is_some(), is_short),
+                false => SlotsOfShare::of_slices(before, is_short),
+            });
+        }
+    }
+
+    /// Runs commands, in the database that is meant, until all are done or time is up.
+    fn run_in_database(&mut self, ctx: Ctx<'_>, until: Option<Instant>) {
         let selected = ctx.selected_database();
         if selected == self.batch.database {
             return self.run_selected(ctx, until);
@@ -213,8 +241,15 @@ impl LocalShare {
         self.is_too_big = !self.batch.budget.take(wire.len() + ELEMENT_COST);
     }
 
-    /// What there is to say when all is done.
-    pub(crate) fn deliver(self) -> Delivery {
+    /// What there is to say when all is done; it may have to wait for what the server says of its slots.
+    pub(crate) fn deliver(mut self) -> BoxFuture<'static, Delivery> {
+        match self.slots.take() {
+            None => Box::pin(std::future::ready(self.answers())),
+            Some(slots) => Box::pin(slots.add_to(self.answers())),
+        }
+    }
+
+    fn answers(self) -> Delivery {
         let wire = match self.outcome {
             ShareOutcome::Reduced(_) if self.is_too_big => return Delivery::failed(Failure::TooBig),
             ShareOutcome::Reduced(reduced) => return Delivery::reduced(reduced.so_far),
@@ -227,11 +262,15 @@ impl LocalShare {
             match decode(&wire, &mut at) {
                 Ok(reply) => replies.push(reply),
                 Err(error) => {
-                    return Delivery { replies, failure: Some(Failure::Lost(error.to_string())), partial: None };
+                    return Delivery {
+                        replies,
+                        failure: Some(Failure::Lost(error.to_string())),
+                        ..Delivery::default()
+                    };
                 }
             }
         }
-        Delivery { replies, failure: self.is_too_big.then_some(Failure::TooBig), partial: None }
+        Delivery { replies, failure: self.is_too_big.then_some(Failure::TooBig), ..Delivery::default() }
     }
 }
 
