@@ -13,6 +13,7 @@ mod identity;
 mod info;
 mod last_commands;
 mod local;
+mod module_options;
 mod peer;
 mod proxy;
 mod request;
@@ -50,6 +51,10 @@ impl Argument for RedisString {
 }
 
 /// Makes the engine ready for the commands of an author's module. To be called in the module's `init`.
+///
+/// Which module options a module declares (`Context::set_module_options`) is left to its author. What it has of rmr stands in
+/// the way of none: not of errors while data is loaded, of `repl-diskless-load swapdb`, or, on Valkey 9, of
+/// `CLUSTER MIGRATESLOTS` (`1 << 5`), which a server refuses as long as one of its modules has not declared it.
 ///
 /// # Errors
 /// If the server lacks a function that rmr needs (it has all of them from Redis 7.0 on).
@@ -112,6 +117,7 @@ pub fn load(ctx: &Context, args: &[RedisString]) -> Status {
         .and_then(|()| commands::register(log));
     match loaded {
         Ok(()) => {
+            module_options::declare(log);
             info::register(log);
             let server = log.server_info(c"server", c"redis_version").unwrap_or_default();
             let mode = if log.flags().is_cluster() { "cluster" } else { "standalone" };

@@ -13,4 +13,5 @@ mod guards;
 mod lifecycle;
 mod memory;
 mod metadata;
+mod module_options;
 mod propagation;

@@ -13,6 +13,7 @@ use foldhash::fast::RandomState;
 use socket2::Socket;
 
 use crate::link::SocketReader;
+use crate::module::server::context::Flags;
 use crate::module::server::{event_loop, main_thread};
 
 /// A socket that the event loop knows.
@@ -84,8 +85,9 @@ fn add(entry: Entry) {
 /// The event loop has found that there is something to be read.
 fn readable(descriptor: RawFd) {
     let reader = watched().get(&descriptor).and_then(Entry::reader);
-    // In the middle of a slow script no round comes to its end before the script does.
-    let here = main_thread::with_detached(|ctx| !ctx.flags().is_busy()).unwrap_or_default();
+    // In the middle of a slow script, and of loading, no round comes to its end before that does.
+    let ends_rounds = |flags: Flags| !flags.is_busy() && !flags.is_serving_while_loading();
+    let here = main_thread::with_detached(|ctx| ends_rounds(ctx.flags())).unwrap_or_default();
     let read = |reader: Arc<dyn SocketReader>| {
         catch_unwind(AssertUnwindSafe(|| reader.read(here))).unwrap_or_else(|_| {
             // A fault of ours; the task that owns the connection is to meet it, and end.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::running::CANNOT_WAIT;
+use super::running::why_it_cannot_wait;
 use crate::engine::RequestBuilder;
 use crate::error::Error;
 use crate::module::acl::CallersRights;
@@ -13,5 +13,5 @@ use crate::module::state;
 pub(crate) fn request(ctx: Ctx<'_>) -> Result<RequestBuilder, Error> {
     let request = state::engine()?.request().gate(Arc::new(CallersRights::of(ctx)));
     let request = request.database(ctx.selected_database()).caller(ctx.client_id());
-    Ok(if ctx.flags().deny_blocking() { request.in_process_only(CANNOT_WAIT) } else { request })
+    Ok(why_it_cannot_wait(ctx.flags()).into_iter().fold(request, RequestBuilder::in_process_only))
 }

@@ -26,26 +26,31 @@ pub(crate) struct Ctx<'a> {
 pub(crate) struct Flags(u32);
 
 impl Flags {
-    /// The caller must be answered before the command returns: `MULTI`, scripts, calls from other modules.
+    /// The caller must be answered before the command returns: `MULTI`, scripts, calls from other modules, and clients of a
+    /// replica that [serves while it loads](Self::is_serving_while_loading).
     pub(crate) fn deny_blocking(self) -> bool {
         let denying = raw::REDISMODULE_CTX_FLAGS_DENY_BLOCKING
             | raw::REDISMODULE_CTX_FLAGS_MULTI
             | raw::REDISMODULE_CTX_FLAGS_LUA
             | raw::REDISMODULE_CTX_FLAGS_REPLICATED
-            | raw::REDISMODULE_CTX_FLAGS_LOADING;
+            | raw::REDISMODULE_CTX_FLAGS_LOADING
+            | raw::REDISMODULE_CTX_FLAGS_ASYNC_LOADING;
         self.0 & denying != 0
+    }
+
+    /// A replica loads the data set of its primary, and serves the old one meanwhile. Commands come in the midst of the
+    /// loading: until it is done no timer fires, no round of the event loop ends, and no blocked client is let go.
+    pub(crate) fn is_serving_while_loading(self) -> bool {
+        self.0 & raw::REDISMODULE_CTX_FLAGS_ASYNC_LOADING != 0
     }
 
     pub(crate) fn is_script(self) -> bool {
         self.0 & raw::REDISMODULE_CTX_FLAGS_LUA != 0
     }
 
-    /// The server is in the middle of a script, or of loading its data.
+    /// The server is in the middle of a script, or of loading its data, and refuses most commands.
     pub(crate) fn is_busy(self) -> bool {
-        let busy = raw::REDISMODULE_CTX_FLAGS_LUA
-            | raw::REDISMODULE_CTX_FLAGS_LOADING
-            | raw::REDISMODULE_CTX_FLAGS_ASYNC_LOADING;
-        self.0 & busy != 0
+        self.0 & (raw::REDISMODULE_CTX_FLAGS_LUA | raw::REDISMODULE_CTX_FLAGS_LOADING) != 0
     }
 
     pub(crate) fn is_cluster(self) -> bool {
@@ -162,6 +167,12 @@ impl<'a> Ctx<'a> {
             let start = secret(self.raw, &mut length);
             (!start.is_null()).then(|| std::slice::from_raw_parts(start.cast(), length).to_vec())
         }
+    }
+
+    /// Tells the server what the module can stand, as bits. Servers keep those that they do not know.
+    pub(crate) fn set_module_options(self, options: c_int) {
+        // SAFETY: a context of OnLoad, which belongs to the module.
+        unsafe { required!(RedisModule_SetModuleOptions)(self.raw, options) };
     }
 
     /// Adds a category to `ACL CAT`, from Redis 7.4. It outlives the module; adding it again does nothing.
