@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 use super::acl::CallersRights;
 use super::commands::spec::{self, Arg, ArgKind, Call, Spec};
 use super::local::link::LocalLink;
-use super::request::running::{Work, why_it_cannot_wait};
+use super::request::running::Work;
 use super::secrets;
 use super::server::context::Ctx;
 use super::state;
@@ -71,7 +71,7 @@ fn declined(why: String) -> Reply {
 
 /// Begins a request. The error says why nothing of it is done.
 fn share(call: &Call<'_>, request: &[u8]) -> Result<Work, String> {
-    if let Some(why) = why_it_cannot_wait(call.ctx.flags()) {
+    if let Some(why) = call.ctx.why_not_wait() {
         return Err(why.into());
     }
     let request = ReduceRequest::decode(request).map_err(|malformed| {

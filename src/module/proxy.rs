@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use super::catalog;
 use super::config::{self, Placement, ProxyMode};
 use super::server::call;
-use super::server::context::Ctx;
+use super::server::context::{Ctx, is_subscribed};
 use super::server::filter::{self, Filter, FilteredCommand};
 use super::server::main_thread;
 use crate::command::{Command, printable};
@@ -232,7 +232,7 @@ fn see_with(ctx: Ctx<'_>, filtered: &mut FilteredCommand<'_>) {
     if is_ours {
         return;
     }
-    if filter::is_subscribed(id) && speaks_resp2(ctx, id) {
+    if is_subscribed(id) && speaks_resp2(ctx, id) {
         // The server refuses nearly all commands then, and is to name this one. A key it would look for first, and say MOVED.
         if reach == Reach::ItsKeys {
             let name = printable(filtered.word(0));

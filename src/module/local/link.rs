@@ -57,7 +57,7 @@ fn begin(ctx: Ctx<'_>, share: &mut LocalShare) -> Option<Delivery> {
         // What is for other nodes travels meanwhile.
         link::uncork();
     }
-    let cannot_wait = ctx.flags().deny_blocking();
+    let cannot_wait = ctx.why_not_wait().is_some();
     if needs_own_turn(share.batch()) {
         return cannot_wait.then(|| {
             let refusal = Bytes::from_static(b"ERR CLIENT KILL is not possible in MULTI, scripts and nested calls");

@@ -15,7 +15,7 @@ impl AskCluster for InServer {
         Box::pin(async move {
             // Which ports nodes name depends on the connection of the client that the server serves now, so there must be
             // none; where the caller cannot wait nothing leaves this server, and ports do not matter.
-            let at_once = main_thread::with_current(|ctx| ctx.flags().deny_blocking().then(|| describe(ctx, &command)));
+            let at_once = main_thread::with_current(|ctx| ctx.why_not_wait().map(|_| describe(ctx, &command)));
             let (described, own_id) = match at_once.flatten() {
                 Some(described) => described,
                 None => main_thread::in_turn(move |turn| describe(turn.ctx, &command)).await?,

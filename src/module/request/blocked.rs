@@ -17,10 +17,10 @@ pub(super) struct BlockedClient {
 }
 
 impl BlockedClient {
-    /// Blocks the client of a command. The receiver hears of its disconnection.
-    pub(super) fn block(ctx: Ctx<'_>, is_resp3: bool) -> (Self, oneshot::Receiver<()>) {
-        let (handle, cancelled) = BlockedHandle::block(ctx);
-        (Self { handle, is_resp3, is_answered: false }, cancelled)
+    /// Blocks the client of a command. The receiver hears of its disconnection. `None` if the server blocks no such client.
+    pub(super) fn block(ctx: Ctx<'_>, is_resp3: bool) -> Option<(Self, oneshot::Receiver<()>)> {
+        let (handle, cancelled) = BlockedHandle::block(ctx)?;
+        Some((Self { handle, is_resp3, is_answered: false }, cancelled))
     }
 
     /// Answers the client, and lets it go.

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use super::running::why_it_cannot_wait;
 use crate::engine::RequestBuilder;
 use crate::error::Error;
 use crate::module::acl::CallersRights;
@@ -13,5 +12,8 @@ use crate::module::state;
 pub(crate) fn request(ctx: Ctx<'_>) -> Result<RequestBuilder, Error> {
     let request = state::engine()?.request().gate(Arc::new(CallersRights::of(ctx)));
     let request = request.database(ctx.selected_database()).caller(ctx.client_id());
-    Ok(why_it_cannot_wait(ctx.flags()).into_iter().fold(request, RequestBuilder::in_process_only))
+    Ok(match ctx.why_not_wait() {
+        Some(why) => request.in_process_only(why),
+        None => request,
+    })
 }

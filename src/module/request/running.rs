@@ -21,7 +21,7 @@ use super::blocked::BlockedClient;
 use super::reply_writer::ReplyWriter;
 use crate::error::Error;
 use crate::link;
-use crate::module::server::context::{Ctx, Flags};
+use crate::module::server::context::Ctx;
 use crate::module::server::main_thread;
 use crate::module::state;
 use crate::reply::Reply;
@@ -51,12 +51,12 @@ pub(crate) fn serve(ctx: Ctx<'_>, mut work: Work, goes_on: GoesOn) {
     let begun = Arc::new(RunningRequest { runtime: runtime.clone(), goes_on, state: Mutex::default() });
     match main_thread::enter(ctx, || begun.first_poll(&mut work)) {
         Poll::Ready(result) => client.send(&result),
-        Poll::Pending => match why_it_cannot_wait(flags) {
+        Poll::Pending => match ctx.why_not_wait() {
             Some(why) => client.send(&Err(Error::Refused(why.into()))),
-            None => {
-                let (blocked, cancelled) = BlockedClient::block(ctx, flags.is_resp3());
-                begun.park(BlockedRequest { work, blocked, cancelled });
-            }
+            None => match BlockedClient::block(ctx, flags.is_resp3()) {
+                Some((blocked, cancelled)) => begun.park(BlockedRequest { work, blocked, cancelled }),
+                None => client.send(&Err(Error::Internal(NOT_BLOCKED.into()))),
+            },
         },
     }
 }
@@ -174,16 +174,9 @@ impl BlockedRequest {
     }
 }
 
-/// Returns why the caller of a command cannot wait, if it cannot.
-pub(crate) fn why_it_cannot_wait(flags: Flags) -> Option<&'static str> {
-    match flags {
-        _ if !flags.deny_blocking() => None,
-        _ if flags.is_serving_while_loading() => {
-            Some("while this node loads the data of its primary only what it can serve itself is possible")
-        }
-        _ => Some("in MULTI, scripts and calls from other modules only what this node can serve itself is possible"),
-    }
-}
+/// The server has a reason that [`Ctx::why_not_wait`] does not know of.
+const NOT_BLOCKED: &str =
+    "the server does not let this client wait, and the command may have run; use another connection";
 
 fn internal_error() -> Error {
     Error::Internal("internal error: the request panicked; see the server's log".into())

@@ -31,19 +31,22 @@ pub(crate) struct BlockedHandle {
 unsafe impl Send for BlockedHandle {}
 
 impl BlockedHandle {
-    /// Blocks the client of a command. The receiver hears of its disconnection.
-    pub(crate) fn block(ctx: Ctx<'_>) -> (Self, oneshot::Receiver<()>) {
+    /// Blocks the client of a command. The receiver hears of its disconnection. `None` if the server blocks no such client.
+    pub(crate) fn block(ctx: Ctx<'_>) -> Option<(Self, oneshot::Receiver<()>)> {
         // SAFETY: invariants 1, 2 and 5. The context for replies is made here, since the server reads the client while it
         // makes it.
         let (handle, reply_ctx) = unsafe {
             let handle = required!(RedisModule_BlockClient)(ctx.as_ptr(), None, None, None, 0);
+            if handle.is_null() {
+                return None;
+            }
             note_answer();
             required!(RedisModule_SetDisconnectCallback)(handle, Some(disconnected));
             (handle, required!(RedisModule_GetThreadSafeContext)(handle))
         };
         let (gone, cancelled) = oneshot::channel();
         waiting().insert(handle as usize, gone);
-        (Self { handle, ctx: reply_ctx }, cancelled)
+        Some((Self { handle, ctx: reply_ctx }, cancelled))
     }
 
     /// Returns where replies to the client go.

@@ -21,14 +21,17 @@ pub(crate) struct Ctx<'a> {
     of: PhantomData<&'a ()>,
 }
 
+/// From Valkey 9 on no module can block a client that has subscribed, which in RESP3 may send any command.
+const BLOCKS_NO_SUBSCRIBER: u32 = 0x0009_0000;
+
 /// What a command's context says about where it runs.
 #[derive(Clone, Copy)]
 pub(crate) struct Flags(u32);
 
 impl Flags {
-    /// The caller must be answered before the command returns: `MULTI`, scripts, calls from other modules, and clients of a
-    /// replica that [serves while it loads](Self::is_serving_while_loading).
-    pub(crate) fn deny_blocking(self) -> bool {
+    /// `MULTI`, scripts, calls from other modules, and clients of a replica that
+    /// [serves while it loads](Self::is_serving_while_loading).
+    fn deny_blocking(self) -> bool {
         let denying = raw::REDISMODULE_CTX_FLAGS_DENY_BLOCKING
             | raw::REDISMODULE_CTX_FLAGS_MULTI
             | raw::REDISMODULE_CTX_FLAGS_LUA
@@ -94,6 +97,23 @@ impl<'a> Ctx<'a> {
     pub(crate) fn flags(self) -> Flags {
         // SAFETY: invariant 1, by `new`.
         Flags(unsafe { required!(RedisModule_GetContextFlags)(self.raw) } as u32)
+    }
+
+    /// Returns why the caller must be answered before the command returns; `None` if its client can be blocked.
+    pub(crate) fn why_not_wait(self) -> Option<&'static str> {
+        let flags = self.flags();
+        if flags.deny_blocking() {
+            return Some(if flags.is_serving_while_loading() {
+                "while this node loads the data of its primary only what it can serve itself is possible"
+            } else {
+                "in MULTI, scripts and calls from other modules only what this node can serve itself is possible"
+            });
+        }
+        let is_subscriber = server_version() >= BLOCKS_NO_SUBSCRIBER && is_subscribed(self.client_id());
+        is_subscriber.then_some(
+            "this server blocks no client that has subscribed to channels, so that only what this node can serve itself is \
+             possible here; use another connection",
+        )
     }
 
     pub(crate) fn selected_database(self) -> i32 {
@@ -229,6 +249,20 @@ pub(super) unsafe fn log(ctx: *mut raw::RedisModuleCtx, level: &CStr, text: &str
     let text = CString::new(text.replace('\0', " ")).unwrap_or_default();
     // SAFETY: as the caller says, and invariant 6; the text is an argument of the format, not the format.
     unsafe { required!(RedisModule_Log)(ctx, level.as_ptr(), c"%s".as_ptr(), text.as_ptr()) };
+}
+
+/// Tells whether the client of this id has subscribed to channels.
+pub(crate) fn is_subscribed(id: u64) -> bool {
+    client_flags(id).is_some_and(|flags| flags & u64::from(raw::REDISMODULE_CLIENTINFO_FLAG_PUBSUB) != 0)
+}
+
+/// Returns the flags that the server gives a client; `None` for what has no connection.
+pub(super) fn client_flags(id: u64) -> Option<u64> {
+    let version = u64::from(raw::REDISMODULE_CLIENTINFO_VERSION);
+    let mut info = raw::RedisModuleClientInfo { version, flags: 0, id: 0, addr: [0; 46], port: 0, db: 0 };
+    // SAFETY: a structure of the version that it says it is.
+    let status = unsafe { required!(RedisModule_GetClientInfoById)((&raw mut info).cast::<c_void>(), id) };
+    (status == raw::REDISMODULE_OK as c_int).then_some(info.flags)
 }
 
 /// The server's version: a byte each for the major, minor and patch number.

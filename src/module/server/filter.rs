@@ -12,7 +12,7 @@ use redis_module::raw;
 
 use super::api::{probe, required};
 use super::callback::guarded;
-use super::context::{Ctx, client_name, client_user_name};
+use super::context::{Ctx, client_flags, client_name, client_user_name};
 use super::string::{OwnedString, string_bytes};
 use super::thread;
 
@@ -137,7 +137,7 @@ pub(crate) struct Seen {
 /// What the server says about the client of this id; `None` for what has no connection: scripts, modules, the append
 /// only file.
 pub(crate) fn look(ctx: Ctx<'_>, id: u64) -> Option<Seen> {
-    let flags = flags(id)?;
+    let flags = client_flags(id)?;
     let has = |flag: u32| flags & u64::from(flag) != 0;
     Some(Seen {
         is_user: client_user_name(ctx, id).is_some(),
@@ -151,22 +151,9 @@ pub(crate) fn is_named(ctx: Ctx<'_>, id: u64, name: &str) -> bool {
     client_name(ctx, id).is_some_and(|known| known.bytes() == name.as_bytes())
 }
 
-/// Whether the client has subscribed to channels.
-pub(crate) fn is_subscribed(id: u64) -> bool {
-    flags(id).is_some_and(|flags| flags & u64::from(raw::REDISMODULE_CLIENTINFO_FLAG_PUBSUB) != 0)
-}
-
 /// Whether the client has said `MULTI`, and not yet `EXEC`.
 pub(crate) fn is_in_multi(id: u64) -> bool {
-    flags(id).is_some_and(|flags| flags & u64::from(raw::REDISMODULE_CLIENTINFO_FLAG_MULTI) != 0)
-}
-
-fn flags(id: u64) -> Option<u64> {
-    let version = u64::from(raw::REDISMODULE_CLIENTINFO_VERSION);
-    let mut info = raw::RedisModuleClientInfo { version, flags: 0, id: 0, addr: [0; 46], port: 0, db: 0 };
-    // SAFETY: a structure of the version that it says it is.
-    let status = unsafe { required!(RedisModule_GetClientInfoById)((&raw mut info).cast::<c_void>(), id) };
-    (status == raw::REDISMODULE_OK as c_int).then_some(info.flags)
+    client_flags(id).is_some_and(|flags| flags & u64::from(raw::REDISMODULE_CLIENTINFO_FLAG_MULTI) != 0)
 }
 
 unsafe extern "C" fn on_command(filtered: *mut raw::RedisModuleCommandFilterCtx) {

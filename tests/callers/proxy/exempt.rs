@@ -237,7 +237,12 @@ fn subscribers_hear_what_is_published() {
     }
     let mut in_resp3 = cluster.node(0).wire3();
     in_resp3.reply("SUBSCRIBE channel");
-    assert_eq!(in_resp3.reply(&format!("GET {}", cluster.key_for(1, "k"))), "nil");
+    assert_eq!(in_resp3.reply(&format!("GET {}", cluster.key_for(0, "k"))), "nil");
+    // Valkey blocks no client that has subscribed, from 9 on.
+    let elsewhere = in_resp3.reply(&format!("GET {}", cluster.key_for(1, "k")));
+    let is_refused = elsewhere.contains("this server blocks no client that has subscribed");
+    assert!(is_refused || elsewhere == "nil", "{elsewhere}");
+    assert_eq!(is_refused, cluster.node(0).reply("INFO server").contains("valkey_version:9"));
     let shard_channel = cluster.key_for(1, "channel");
     let mut subscriber: Wire = cluster.node(1).wire();
     assert!(!subscriber.reply(&format!("SSUBSCRIBE {shard_channel}")).starts_with('-'));
