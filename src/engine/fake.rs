@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::limits::Limits;
@@ -157,6 +158,9 @@ pub(super) struct FakeNode {
     can_reduce: bool,
     /// What it says of its own slots, unless a turn says otherwise.
     own_slots: Mutex<Option<Arc<OwnSlots>>>,
+    /// What it would refuse writes with, each time that it is asked.
+    refusals: Mutex<VecDeque<&'static str>>,
+    pub(super) asked_ahead: AtomicUsize,
     /// How many deliveries were dropped before they were done.
     pub(super) dropped: Arc<AtomicUsize>,
     /// How often the engine asked for what had come, and said that it had waited in vain.
@@ -176,6 +180,11 @@ impl FakeNode {
     /// Plays the same turn from now on.
     pub(super) fn always(&self, turn: impl Fn() -> FakeTurn) {
         self.plays((0..10_000).map(|_| turn()));
+    }
+
+    /// Would refuse writes with these words, the next times that it is asked.
+    pub(super) fn would_refuse(&self, words: impl IntoIterator<Item = &'static str>) {
+        self.refusals.lock().unwrap().extend(words);
     }
 
     /// Answers only when the engine looks for what has come.
@@ -249,6 +258,12 @@ struct FakeLink {
 impl Link for FakeLink {
     fn send(&self, batch: Batch) -> BoxFuture<'static, Delivery> {
         self.node.take(batch, self.is_dedicated)
+    }
+
+    fn refusal(&self, _batch: Batch) -> BoxFuture<'static, Option<Bytes>> {
+        self.node.asked_ahead.fetch_add(1, Relaxed);
+        let words = self.node.refusals.lock().unwrap().pop_front();
+        Box::pin(std::future::ready(words.map(Bytes::from)))
     }
 
     fn reduces(&self) -> bool {

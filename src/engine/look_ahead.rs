@@ -4,6 +4,8 @@
 //! its last snapshot failed, it loads its data, or it is a replica. Each node is asked beforehand by the same command with
 //! arguments that are wrong. Servers look at their guards before they look at arguments, so the answer is the guard's, or a
 //! complaint about the arguments; nothing is done either way.
+//!
+//! Writes of keys go to their nodes unasked, but for the node that we live in: see [`local_refusal`](super::local_refusal).
 
 use std::sync::Arc;
 

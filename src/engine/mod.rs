@@ -20,6 +20,7 @@ mod hidden_keys;
 mod in_flight;
 mod limits;
 mod link_pool;
+mod local_refusal;
 mod look_ahead;
 mod map;
 mod options;

@@ -9,6 +9,7 @@ pub struct Options {
     pub(super) timeout: Option<Duration>,
     pub(super) partial: bool,
     pub(super) on_failure: OnFailure,
+    has_begun: bool,
 }
 
 /// Who handles a failure of a node: the engine, or whoever reads the replies.
@@ -58,6 +59,17 @@ impl Options {
     /// Leaves failures to whoever reads the replies; with `hands_back_tryagain`, `TRYAGAIN` too, at once.
     pub(crate) fn keeping_failures(hands_back_tryagain: bool) -> Self {
         Self::on_failure(if hands_back_tryagain { OnFailure::KeepTryAgain } else { OnFailure::Keep })
+    }
+
+    /// Says that other parts of the same have run: these are sent even if the node that we live in will refuse its own.
+    pub(crate) fn going_on(self) -> Self {
+        Self { has_begun: true, ..self }
+    }
+
+    /// Tells whether nothing is to be sent if the node that we live in would refuse its share: what is done in part is no
+    /// success then.
+    pub(super) fn is_all_or_nothing(&self) -> bool {
+        !self.partial && !self.has_begun && self.on_failure.retries()
     }
 
     pub(super) fn on_failure(on_failure: OnFailure) -> Self {

@@ -47,12 +47,13 @@ pub(super) struct Tries {
 
 /// Pauses that double. They also pace the wait on `TRYAGAIN`, which only the deadline ends.
 #[derive(Default)]
-struct Backoff {
+pub(super) struct Backoff {
     pauses: u8,
 }
 
 impl Backoff {
-    fn next_pause(&mut self) -> Duration {
+    /// Returns how long to wait before the next try.
+    pub(super) fn next_pause(&mut self) -> Duration {
         let pause = LONGEST_PAUSE.min(FIRST_PAUSE * (1 << self.pauses.min(8)));
         self.pauses = self.pauses.saturating_add(1);
         pause

@@ -68,8 +68,12 @@ async fn by_keys(
         _ => vec![request.command.clone()].into(),
     };
     let may_split_more = splitter.is_some() && parts.has_several_keys_in_one();
-    let options = Options::keeping_failures(may_split_more);
-    let mut replies = engine.map_commands(commands).with_options(options).await?;
+    let options = Options::keeping_failures(may_split_more).partial(how.partial);
+    let mut replies = match engine.map_commands(commands).with_options(options).await {
+        Ok(replies) => replies,
+        // This node would refuse its part, so no part was sent.
+        Err(error) => return refusal(&error).ok_or(error),
+    };
     if let Some(splitter) = &splitter
         && replies.errors().any(|(_, error)| is_tryagain(error))
     {
@@ -86,7 +90,7 @@ async fn by_keys(
             }
         }
         let commands = engine.map_commands(splitter.commands(&single));
-        entries.extend(commands.with_options(Options::keeping_failures(false)).await?);
+        entries.extend(commands.with_options(Options::keeping_failures(false).going_on()).await?);
         single.iter().for_each(|places| done.push(places));
         (replies, parts) = (entries.into_iter().collect(), done);
     }

@@ -74,6 +74,7 @@ pub(crate) use {
 
 pub use crate::resp::Protocol;
 use crate::topology::BoxFuture;
+use bytes::Bytes;
 
 /// The prefix of the error with which the link to the node that we live in hands a command back, to be sent over a
 /// socket: only there does the node say where the key has gone (`MOVED`, `ASK`).
@@ -90,6 +91,13 @@ pub trait Link: Send + Sync {
     /// Tells whether the node is to be asked to reduce its share. It may decline.
     fn reduces(&self) -> bool {
         false
+    }
+
+    /// Asks whether the node would refuse the writes of a batch for what it is or lacks, before other nodes get their shares
+    /// of the same request. Returns the refusal, in the node's words; `None` if there is none, and where only sending the
+    /// batch tells.
+    fn refusal(&self, _batch: Batch) -> BoxFuture<'static, Option<Bytes>> {
+        Box::pin(std::future::ready(None))
     }
 
     /// Returns the state and the figures of the link.

@@ -1,5 +1,6 @@
 //! The rules of the engine, each by itself: see [`fake`](super::fake).
 
+mod ahead;
 mod deadline;
 mod failures;
 mod limits;

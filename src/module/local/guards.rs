@@ -7,7 +7,10 @@
 
 use std::borrow::Cow;
 
-use crate::command::CommandRef;
+use bytes::Bytes;
+
+use crate::command::{CommandRef, CommandSet};
+use crate::link::Batch;
 use crate::module::catalog::{self, Facts};
 use crate::module::server::call::{self, CallKind, WritesNow};
 use crate::module::server::context::{self, Ctx};
@@ -78,7 +81,7 @@ impl Guards {
             }
         }
         if facts.is_guarded_by_hand {
-            return match self.writes.get_or_insert_with(|| call::writes_now(ctx)).clone() {
+            return match self.writes.get_or_insert_with(|| call::writes_now(ctx, None)).clone() {
                 WritesNow::Allowed => None,
                 WritesNow::Refused(wire) => Some(GuardsAnswer::Words(wire.into())),
                 WritesNow::Unknown => Some(self.by_socket_or(NOT_TO_BE_ASKED)),
@@ -101,4 +104,38 @@ impl Guards {
     fn evicts(&mut self, ctx: Ctx<'_>) -> bool {
         *self.evicts.get_or_insert_with(|| call::config_get(ctx, "maxmemory-policy") != b"noeviction")
     }
+}
+
+/// Returns the words with which the server would refuse the writes of a share; `None` if it would take them, and where only
+/// running them tells: whether a script writes, and whether room can be made in a memory that is full.
+pub(super) fn refusal_of_writes(ctx: Ctx<'_>, batch: &Batch) -> Option<Bytes> {
+    let mut guards = Guards::look(ctx, true);
+    let mut looked_up = catalog::InTurn::default();
+    let is_of_one_name = matches!(*batch.commands, CommandSet::PerKey(_));
+    let mut has_asked = false;
+    for command in batch.picked().take(if is_of_one_name { 1 } else { usize::MAX }) {
+        let facts = looked_up.facts(ctx, command);
+        if facts.is_script {
+            continue;
+        }
+        if facts.is_held_by_pause && guards.is_paused {
+            return Some(text(PAUSED));
+        }
+        if facts.needs_memory && context::used_memory_ratio() > 1.0 && !guards.evicts(ctx) {
+            return Some(text(OUT_OF_MEMORY));
+        }
+        if facts.is_write
+            && !std::mem::replace(&mut has_asked, true)
+            && let WritesNow::Refused(wire) = call::writes_now(ctx, command.routing_key())
+        {
+            return Some(text(&wire));
+        }
+    }
+    None
+}
+
+/// The text of an error line.
+fn text(wire: &[u8]) -> Bytes {
+    let line = wire.strip_prefix(b"-").unwrap_or(wire);
+    Bytes::copy_from_slice(line.strip_suffix(b"\r\n").unwrap_or(line))
 }

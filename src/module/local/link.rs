@@ -9,6 +9,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::client_kill::is_client_kill;
+use super::guards::refusal_of_writes;
 use super::share::LocalShare;
 use crate::command::CommandSet;
 use crate::link::{self, Batch, Delivery, Link, LinkState, LinkStats};
@@ -38,6 +39,13 @@ impl Link for LocalLink {
             Some(None) if share.is_done() => share.deliver(),
             _ => Box::pin(share.work_off()),
         }
+    }
+
+    fn refusal(&self, batch: Batch) -> BoxFuture<'static, Option<Bytes>> {
+        Box::pin(async move {
+            // A server that runs no jobs any more says so when it gets the share.
+            main_thread::run(move |ctx| refusal_of_writes(ctx, &batch)).await.ok().flatten()
+        })
     }
 
     fn reduces(&self) -> bool {

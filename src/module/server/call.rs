@@ -8,7 +8,7 @@ use bytes::Bytes;
 use redis_module::raw;
 
 use super::api::required;
-use super::context::Ctx;
+use super::context::{self, Ctx};
 use super::string::OwnedString;
 use crate::command::Command;
 use crate::link::Protocol;
@@ -151,16 +151,39 @@ pub(crate) enum WritesNow {
     Unknown,
 }
 
+/// From Redis 7.2 on a call may be a dry run: the server looks whether it would run the command, and leaves it at that.
+const HAS_DRY_RUNS: u32 = 0x0007_0200;
+
 /// Asks whether the server takes writes now, apart from whose keys are and how full its memory is. It is asked by a write
-/// without keys that is wrong, so that it does nothing: guards come before the look at arguments.
-pub(crate) fn writes_now(ctx: Ctx<'_>) -> WritesNow {
-    let call = required!(RedisModule_Call);
+/// that does nothing, in case that the server has no dry runs; a dry run is seen by no `MONITOR` and counted nowhere.
+///
+/// Without a key of this node that write is wrong: guards come before the look at arguments. With one it lets the key expire
+/// in 1970 if that is later than the key does now.
+pub(crate) fn writes_now(ctx: Ctx<'_>, key: Option<&[u8]>) -> WritesNow {
+    let is_dry = context::server_version() >= HAS_DRY_RUNS;
+    let (call, at) = (required!(RedisModule_Call), ctx.as_ptr());
     errno::set_errno(errno::Errno(0));
-    // SAFETY: the format says what follows: a string that ends in zero.
-    let called = Called::of(ctx, unsafe { call(ctx.as_ptr(), c"FLUSHALL".as_ptr(), c"SEc".as_ptr(), c"RMR".as_ptr()) });
+    let reply = match key {
+        None => {
+            let format = if is_dry { c"DSEc" } else { c"SEc" };
+            // SAFETY: the format says what follows: a string that ends in zero.
+            unsafe { call(at, c"FLUSHALL".as_ptr(), format.as_ptr(), c"RMR".as_ptr()) }
+        }
+        Some(key) => {
+            let format = if is_dry { c"DSEbcc" } else { c"SEbcc" };
+            let (time, only_later) = (c"1".as_ptr(), c"GT".as_ptr());
+            // SAFETY: the format says what follows: the bytes of one string, and how many they are, and two strings that end in
+            // zero.
+            unsafe { call(at, c"EXPIREAT".as_ptr(), format.as_ptr(), key.as_ptr(), key.len(), time, only_later) }
+        }
+    };
+    if is_dry && reply.is_null() {
+        return WritesNow::Allowed;
+    }
+    let called = Called::of(ctx, reply);
     match called.wire() {
         wire if called.is_guarded() => WritesNow::Refused(wire.to_vec()),
-        wire if wire.starts_with(b"-ERR syntax error") => WritesNow::Allowed,
+        wire if wire.starts_with(b"-ERR syntax error") || wire.starts_with(b":") => WritesNow::Allowed,
         _ => WritesNow::Unknown,
     }
 }

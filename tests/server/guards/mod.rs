@@ -3,9 +3,30 @@
 mod memory;
 mod pause;
 mod replica;
+mod shards;
 mod writes;
 
-use crate::common::Server;
+use std::fs;
+use std::time::Duration;
+
+use crate::common::{Server, eventually};
+
+const NOREPLICAS: &str = "NOREPLICAS Not enough good replicas to write.";
+
+/// Has a snapshot fail, after which the server refuses writes. Returns the folder that it was to be in before.
+fn fail_to_save(node: &Server) -> String {
+    let dir = node.dir().join("gone");
+    fs::create_dir(&dir).expect("a folder");
+    let before: Vec<String> = node.run(&["CONFIG", "GET", "dir"]);
+    node.run::<()>(&["CONFIG", "SET", "dir", dir.to_str().expect("a name")]);
+    fs::remove_dir_all(&dir).expect("an empty folder");
+    node.run::<()>(&["CONFIG", "SET", "save", "3600 1"]);
+    node.run::<()>(&["BGSAVE"]);
+    eventually(Duration::from_secs(10), "the snapshot fails", || {
+        node.run::<String>(&["INFO", "persistence"]).contains("rdb_last_bgsave_status:err")
+    });
+    before[1].clone()
+}
 
 /// One command by the roads by which a node serves it in process.
 fn roads(node: &Server, key: &str, command: &str) -> Vec<String> {

@@ -1,12 +1,7 @@
 //! Writes that the server refuses: too few replicas, a snapshot that has failed.
 
-use std::fs;
-use std::time::Duration;
-
-use super::roads;
-use crate::common::{Cluster, Server, eventually};
-
-const NOREPLICAS: &str = "NOREPLICAS Not enough good replicas to write.";
+use super::{NOREPLICAS, fail_to_save, roads};
+use crate::common::{Cluster, Server};
 
 const KEYED: [&str; 4] = ["SET k x", "INCR n", "MSET k x", "SADD s x"];
 const KEYLESS: [&str; 3] = ["FLUSHALL", "FLUSHDB ASYNC", "FUNCTION FLUSH"];
@@ -67,18 +62,9 @@ fn too_few_replicas_refuse_writes_by_exec_fanout_map_batch_multi_and_scripts_her
 #[test]
 fn a_failed_snapshot_refuses_writes_by_exec_fanout_map_batch_multi_and_scripts_here() {
     with_each_kind_of_server(|node| {
-        let dir = node.dir().join("gone");
-        fs::create_dir(&dir).expect("a folder");
-        let before: Vec<String> = node.run(&["CONFIG", "GET", "dir"]);
-        node.run::<()>(&["CONFIG", "SET", "dir", dir.to_str().expect("a name")]);
-        fs::remove_dir_all(&dir).expect("an empty folder");
-        node.run::<()>(&["CONFIG", "SET", "save", "3600 1"]);
-        node.run::<()>(&["BGSAVE"]);
-        eventually(Duration::from_secs(10), "the snapshot fails", || {
-            node.run::<String>(&["INFO", "persistence"]).contains("rdb_last_bgsave_status:err")
-        });
+        let dir = fail_to_save(node);
         assert_refused(node, "MISCONF ");
-        node.run::<()>(&["CONFIG", "SET", "save", "", "dir", &before[1]]);
+        node.run::<()>(&["CONFIG", "SET", "save", "", "dir", &dir]);
     });
 }
 
