@@ -3,6 +3,9 @@
 //! Nearly all of it is done in one round trip. What is left over then is asked again, all of it at once: commands whose
 //! merged form was refused, keys that a merged command said nothing about, scripts that a server did not know. None of
 //! these can be told from having run in its place ([`merge`](super::merge), [`RoutedCommand::is_followed`]).
+//!
+//! Whether a server knows a script it is asked in the same write, right before the first call: a script may end in the words
+//! of a server that does not know it. To ask afterwards would be too late, as others may have brought it meanwhile.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -14,9 +17,10 @@ use super::merge::{self, MergeInfo};
 use super::pair::Pair;
 use super::promise::BoxedResult;
 use super::routed_command::RoutedCommand;
+use super::script::Script;
 use crate::command::Command;
 use crate::describe::special::may_run_code;
-use crate::engine::{Options, PlacedOn, Request, check_each_fit};
+use crate::engine::{Options, PlacedOn, Request, ShardReply, check_each_fit};
 use crate::error::Error;
 use crate::reply::Reply;
 use crate::resp::ServerErrorKind;
@@ -152,10 +156,14 @@ struct HostShare<'a> {
     /// Where each of the items stands in the batch.
     places: Vec<usize>,
     outcomes: Vec<Option<BoxedResult<Reply>>>,
+    /// Which scripts the host had right before their first calls, by their SHA-1.
+    had: HashMap<&'a str, bool, RandomState>,
 }
 
 /// Says what a command on the wire is for.
 enum DeliveryPart {
+    /// Whether the host has the script that this item is about to call.
+    HasScript(usize),
     /// This item.
     One(usize),
     /// This item, a script's call, with the text of the script.
@@ -181,7 +189,7 @@ impl<'a> HostShare<'a> {
     fn new(request: &'a Request, topology: &Topology, node: &Arc<Node>, room: usize) -> Self {
         let (items, places) = (Vec::with_capacity(room), Vec::with_capacity(room));
         let placed = PlacedOn::primary(topology, node);
-        Self { request, node: node.clone(), placed, items, places, outcomes: Vec::new() }
+        Self { request, node: node.clone(), placed, items, places, outcomes: Vec::new(), had: HashMap::default() }
     }
 
     fn add(&mut self, place: usize, item: &'a RoutedCommand) {
@@ -199,15 +207,24 @@ impl<'a> HostShare<'a> {
             false => self.items.iter().map(|_| single()).collect(),
         };
         let mut told: HashSet<&[u8], RandomState> = HashSet::default();
+        let mut asked: HashSet<&str, RandomState> = HashSet::default();
         for run in runs {
             let item = self.items[at].routed;
             // What has to keep its place cannot be called again: its text goes with the first call.
             let to_tell = item.script.as_ref().filter(|_| item.is_followed);
-            parts.push(match run.pair {
+            let part = match run.pair {
                 Some(pair) => DeliveryPart::Merged(pair, at, run.length),
                 None if to_tell.is_some_and(|script| told.insert(script.body())) => DeliveryPart::Text(at),
-                None => DeliveryPart::One(at),
-            });
+                None => {
+                    if let Some(script) = item.script.as_ref().filter(|script| script.may_be_asked_for())
+                        && asked.insert(script.sha1())
+                    {
+                        parts.push(DeliveryPart::HasScript(at));
+                    }
+                    DeliveryPart::One(at)
+                }
+            };
+            parts.push(part);
             at += run.length;
         }
         let mut leftovers = self.send(parts, true).await;
@@ -241,16 +258,25 @@ impl<'a> HostShare<'a> {
         match replied {
             Ok(replies) => {
                 for (part, entry) in parts.into_iter().zip(replies) {
-                    self.read(part, entry.result, is_first, &mut leftovers);
+                    self.read(part, entry, is_first, &mut leftovers);
                 }
             }
-            Err(error) => parts.into_iter().for_each(|part| self.read(part, Err(error.clone()), false, &mut leftovers)),
+            Err(error) => {
+                for part in parts {
+                    let entry = ShardReply { node: self.node.clone(), result: Err(error.clone()) };
+                    self.read(part, entry, false, &mut leftovers);
+                }
+            }
         }
         leftovers
     }
 
     fn command(&self, part: &DeliveryPart) -> (Command, Option<Arc<Node>>) {
         let (first, command) = match part {
+            DeliveryPart::HasScript(at) => {
+                let sha1 = self.items[*at].routed.script.as_ref().map_or("", Script::sha1);
+                return (Command::new("SCRIPT").arg("EXISTS").arg(sha1).read_only(true), Some(self.node.clone()));
+            }
             DeliveryPart::One(at) => (*at, self.items[*at].routed.command.clone()),
             DeliveryPart::Text(at) => {
                 let RoutedCommand { command, script, .. } = self.items[*at].routed;
@@ -273,15 +299,31 @@ impl<'a> HostShare<'a> {
         self.outcomes[at] = Some(outcome);
     }
 
-    fn read(&mut self, part: DeliveryPart, result: Result<Reply, Error>, is_first: bool, leftovers: &mut Leftovers) {
+    fn read(&mut self, part: DeliveryPart, entry: ShardReply, is_first: bool, leftovers: &mut Leftovers) {
+        let ShardReply { node, result } = entry;
         let refusal = result.as_ref().err().and_then(refusal);
         match part {
-            DeliveryPart::One(at) | DeliveryPart::Text(at) => {
+            DeliveryPart::HasScript(at) => {
+                let script = self.items[at].routed.script.as_ref();
+                match (script, result.as_ref().ok().and_then(Reply::elements)) {
+                    (Some(script), Some([has, ..])) => {
+                        self.had.insert(script.sha1(), has.integer() == Some(1));
+                    }
+                    (Some(script), _) if refusal.is_some() => script.is_not_to_be_asked_for(),
+                    _ => {}
+                }
+            }
+            DeliveryPart::Text(at) => self.put(at, result.map_err(Box::new)),
+            DeliveryPart::One(at) => {
                 let RoutedCommand { command, script, .. } = self.items[at].routed;
                 // A slot that is being moved: the server sends nobody on who asks for several keys at once. What a script
                 // says is the script's answer; the engine finds out whether it has run.
                 let is_for_later = refusal == Some(ServerErrorKind::TryAgain) && !may_run_code(command.into());
-                if is_first && script.is_some() && result.as_ref().is_err_and(is_unknown_script) {
+                // One that the host had has run, and has said so itself. What another node has, to which the call was sent
+                // on, nobody has asked.
+                let has_run = |script: &Script| node.id == self.node.id && self.had.get(script.sha1()) == Some(&true);
+                let is_unknown = script.as_ref().is_some_and(|script| !has_run(script));
+                if is_first && is_unknown && result.as_ref().is_err_and(is_unknown_script) {
                     leftovers.unknown.push(at);
                 } else if is_first && is_for_later {
                     leftovers.single.push(at);
@@ -326,8 +368,8 @@ fn refusal(error: &Error) -> Option<ServerErrorKind> {
     }
 }
 
-/// Tells whether a server has refused the call of a script that it does not know, in exactly its own words: a script may
-/// end in such an error too.
+/// Tells whether a server has refused the call of a script that it does not know, in exactly its own words. A script may end
+/// in these too, which is why the host is asked whether it has the script.
 fn is_unknown_script(error: &Error) -> bool {
     let words: [&[u8]; 2] = [b"NOSCRIPT No matching script. Please use EVAL.", b"NOSCRIPT No matching script."];
     matches!(error, Error::Shard { message, .. } if words.contains(&message.as_bytes()))

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use crate::command::Argument;
 use crate::command::Command;
@@ -14,27 +15,42 @@ use crate::command::Command;
 /// let script = Script::new("return {KEYS, ARGV}");
 /// assert_eq!(script.sha1(), "25798f6e367278f6dedc9713a90c526c253106f3");
 /// ```
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Script {
-    parts: Arc<(Vec<u8>, String)>,
+    parts: Arc<ScriptParts>,
 }
+
+struct ScriptParts {
+    body: Vec<u8>,
+    sha1: String,
+    /// A server has refused to say whether it has the script.
+    is_not_to_be_asked_for: AtomicBool,
+}
+
+impl PartialEq for Script {
+    fn eq(&self, other: &Self) -> bool {
+        self.body() == other.body()
+    }
+}
+
+impl Eq for Script {}
 
 impl Script {
     /// A script of this text.
     pub fn new(body: impl Argument) -> Self {
         let body = body.to_argument().into_owned();
         let sha1 = sha1_smol::Sha1::from(&body).digest().to_string();
-        Self { parts: Arc::new((body, sha1)) }
+        Self { parts: Arc::new(ScriptParts { body, sha1, is_not_to_be_asked_for: AtomicBool::new(false) }) }
     }
 
     /// The text.
     pub fn body(&self) -> &[u8] {
-        &self.parts.0
+        &self.parts.body
     }
 
     /// The SHA-1 of the text in 40 lower case digits, by which servers know it.
     pub fn sha1(&self) -> &str {
-        &self.parts.1
+        &self.parts.sha1
     }
 
     /// A call with these keys and arguments.
@@ -47,6 +63,16 @@ impl Script {
         let call = Command::new("EVALSHA").arg(self.sha1()).arg(keys.len());
         let call = keys.into_iter().fold(call, Command::key);
         ScriptCall { script: self.clone(), command: args.into_iter().fold(call, Command::arg) }
+    }
+
+    /// Tells whether hosts say if they have it. A user may lack the right to ask, and each try stands in a log of the server.
+    pub(super) fn may_be_asked_for(&self) -> bool {
+        !self.parts.is_not_to_be_asked_for.load(Relaxed)
+    }
+
+    /// Keeps that a host does not say.
+    pub(super) fn is_not_to_be_asked_for(&self) {
+        self.parts.is_not_to_be_asked_for.store(true, Relaxed);
     }
 
     /// Returns this call of it with its text in place of its SHA-1. The server then knows it, for as long as it keeps what

@@ -9,7 +9,7 @@ use crate::common::Cluster;
 
 /// What servers say in place of running a command; `SLOT`, `HERE` and `THERE` stand for the key's slot, its node and
 /// another one.
-const WORDS: [&str; 11] = [
+const WORDS: [&str; 13] = [
     "TRYAGAIN Multiple keys request during rehashing of slot",
     "TRYAGAIN x",
     "CLUSTERDOWN Hash slot not served",
@@ -20,6 +20,8 @@ const WORDS: [&str; 11] = [
     "ASK SLOT THERE",
     "READONLY You can't write against a read only replica.",
     "NOSCRIPT x",
+    "NOSCRIPT No matching script. Please use EVAL.",
+    "NOSCRIPT No matching script.",
     "RMRNOTINPROCESS",
 ];
 
@@ -106,4 +108,65 @@ async fn code_runs_once_whatever_it_says_by_the_library() {
         let runs = client.execute(Command::new("GET").arg("k")).await.expect("a number").to_string();
         assert_eq!(runs, "3", "{said}");
     }
+}
+
+/// The script has the servers' words for a script that they do not know.
+#[tokio::test]
+async fn a_script_that_says_it_is_unknown_runs_once_by_the_library() {
+    const BODY: &str =
+        "redis.call('incr', KEYS[1]) return redis.error_reply('NOSCRIPT No matching script. Please use EVAL.')";
+    let servers = Servers::start(1);
+    let client = servers.client();
+    let script = Script::new(BODY);
+    let call = async |script: &Script| {
+        let results = client.execute_commands([("k", [script.call(["k"], [0; 0]).into()])]).await;
+        results[0].1[0].as_ref().expect_err("the script fails").to_string()
+    };
+    // Unknown to the server, known to it, lost by it, and known to it but not to this client.
+    for runs in 1..=4 {
+        let script = if runs == 4 { &Script::new(BODY) } else { &script };
+        if runs == 3 {
+            ask(&servers, "SCRIPT FLUSH");
+        }
+        let said = call(script).await;
+        assert!(said.contains("NOSCRIPT No matching script. Please use EVAL."), "{said}");
+        let counted = client.execute(Command::new("GET").arg("k")).await.expect("a number").to_string();
+        assert_eq!(counted, runs.to_string());
+    }
+}
+
+/// Whoever finds a script unknown must not take it for known because somebody else has brought it meanwhile.
+#[tokio::test]
+async fn a_script_that_is_new_is_called_by_many_at_once() {
+    let servers = Servers::start(1);
+    let client = servers.client();
+    for round in 0..20 {
+        let script = Script::new(format!("return redis.call('incr', KEYS[1]) -- {round}"));
+        let calls = (0..50).map(|_| client.execute_commands([("k", [script.call(["k"], [0; 0]).into()])]));
+        for results in futures_util::future::join_all(calls).await {
+            results[0].1[0].as_ref().expect("the script runs");
+        }
+    }
+    assert_eq!(client.execute(Command::new("GET").arg("k")).await.expect("a number").integer(), Some(1000));
+}
+
+/// A user who may not ask whether a server has a script calls it all the same, and is refused that once.
+#[tokio::test]
+async fn a_user_who_may_not_ask_for_scripts_calls_them_by_the_library() {
+    let servers = Servers::start(1);
+    let client = servers.client();
+    ask(&servers, "ACL SETUSER default -script");
+    let script = Script::new("return redis.call('incr', KEYS[1])");
+    for round in 1..=3 {
+        let results = client.execute_commands([("k", [script.call(["k"], [0; 0]).into()])]).await;
+        assert_eq!(results[0].1[0].as_ref().expect("the script runs").integer(), Some(round));
+    }
+    let stats = ask(&servers, "INFO commandstats");
+    let asked = stats.lines().find(|line| line.starts_with("cmdstat_script|exists:")).expect("it was asked for");
+    assert!(asked.contains("rejected_calls=1,"), "{asked}");
+}
+
+fn ask(servers: &Servers, line: &str) -> String {
+    let command = Command::from_args(line.split(' ')).expect("a command");
+    servers.host(0).call(command).unwrap_or_else(|error| panic!("{line}: {error}")).to_string()
 }
