@@ -1,5 +1,6 @@
 //! Maps: each command to the shard that the shard function places it on.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use super::exchange::Exchange;
@@ -22,7 +23,7 @@ pub(super) async fn send_by_key(
     options: &Options,
     mut combine: Option<Arc<dyn AnyCombine>>,
 ) -> Result<Gathered, Error> {
-    let step = async {
+    let step = pin!(async {
         let snapshot = request.pinned().await?;
         let commands = request.admit(commands).await?;
         let hidden = HiddenKeys::of(&commands, commands.len(), &mut combine);
@@ -30,10 +31,10 @@ pub(super) async fn send_by_key(
         let exchange = Exchange::new(request, ByKey(&request.engine), commands, outcomes, options);
         let gathered = exchange.run(snapshot).await?;
         match hidden {
-            Some(hidden) => hidden.leave_out(request, gathered.0).await,
+            Some(hidden) => Box::pin(hidden.leave_out(request, gathered.0)).await,
             None => Ok(gathered),
         }
-    };
+    });
     request.counted(step).await
 }
 

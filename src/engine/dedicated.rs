@@ -1,5 +1,6 @@
 //! Commands that may block: each to its key's node, over a connection to itself.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use super::exchange::Exchange;
@@ -22,14 +23,14 @@ impl Request {
     /// [`Error::Timeout`] if the node has said nothing by then; what else a command can end in.
     pub(crate) async fn alone(&self, command: Command) -> Result<Reply, Error> {
         unfit::check_alone(&command)?;
-        let step = async {
+        let step = pin!(async {
             let snapshot = self.pinned().await?;
             let options = Options::default();
             let (route, outcomes) = (Alone(&self.engine), Outcomes::of(1, None));
             let exchange = Exchange::new(self, route, vec![command].into(), outcomes, &options);
             let reply = exchange.run(snapshot).await?.0.into_all()?.pop();
             reply.ok_or_else(|| Error::Topology("no node was found for the command".into()))
-        };
+        });
         self.counted(step).await
     }
 }

@@ -84,7 +84,8 @@ impl<'a, R: Route> Exchange<'a, R> {
             if round.open.is_empty() {
                 break;
             }
-            shares = match self.retry(&mut snapshot, round.open).await {
+            // Apart, since few requests need it, and all would carry its state.
+            shares = match Box::pin(self.retry(&mut snapshot, round.open)).await {
                 Some(shares) => shares,
                 None => break,
             };

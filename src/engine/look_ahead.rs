@@ -33,13 +33,18 @@ const GUARDS: [&[u8]; 9] = [
 
 /// Returns the command that asks whether this one would be let through; `None` for one that needs no look ahead.
 fn probe(command: &Command) -> Option<Command> {
-    let word = |at: usize| command.words().nth(at).unwrap_or_default().to_ascii_uppercase();
-    let wrong = Command::new(command.name());
-    match (word(0).as_slice(), word(1).as_slice()) {
-        (b"FLUSHALL" | b"FLUSHDB", _) => Some(wrong.arg("RMR")),
+    let is_named = |names: &[&str]| names.iter().any(|name| command.name().eq_ignore_ascii_case(name.as_bytes()));
+    let wrong = || Command::new(command.name());
+    if is_named(&["FLUSHALL", "FLUSHDB"]) {
+        return Some(wrong().arg("RMR"));
+    }
+    if !is_named(&["FUNCTION"]) {
+        return None;
+    }
+    match command.words().nth(1).unwrap_or_default().to_ascii_uppercase().as_slice() {
         // Needs memory, as the two do that bring functions.
-        (b"FUNCTION", b"LOAD" | b"RESTORE") => Some(wrong.arg("LOAD").arg("RMR")),
-        (b"FUNCTION", b"DELETE" | b"FLUSH") => Some(wrong.arg("FLUSH").arg("RMR")),
+        b"LOAD" | b"RESTORE" => Some(wrong().arg("LOAD").arg("RMR")),
+        b"DELETE" | b"FLUSH" => Some(wrong().arg("FLUSH").arg("RMR")),
         _ => None,
     }
 }
@@ -48,14 +53,25 @@ fn probe(command: &Command) -> Option<Command> {
 ///
 /// # Errors
 /// The first refusal or failure. Nothing has been done.
-pub(super) async fn look_ahead<R: Route>(
+pub(super) async fn look_ahead<R: Route + Clone>(
     request: &Request,
     command: &Command,
+    route: &R,
+    nodes: usize,
+    snapshot: &Arc<Snapshot>,
+) -> Result<(), Error> {
+    let Some(probe) = probe(command).filter(|_| nodes > 1) else { return Ok(()) };
+    // Apart, since few commands need it, and all would carry its state.
+    Box::pin(ask(request, probe, route.clone(), nodes, snapshot.clone())).await
+}
+
+async fn ask<R: Route>(
+    request: &Request,
+    probe: Command,
     route: R,
     nodes: usize,
     snapshot: Arc<Snapshot>,
 ) -> Result<(), Error> {
-    let Some(probe) = probe(command).filter(|_| nodes > 1) else { return Ok(()) };
     let options = Options::keeping_failures(false);
     let exchange = Exchange::new(request, route, vec![probe].into(), Outcomes::of(nodes, None), &options);
     let (replies, _) = exchange.run(snapshot).await?;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -192,7 +193,7 @@ impl ReducedSoFar {
 /// else's code, while replies are gathered as well as in the end.
 pub(super) async fn combined<C: Combine>(
     combine: &C,
-    gather: impl Future<Output = Result<Gathered, Error>>,
+    gather: Pin<&mut impl Future<Output = Result<Gathered, Error>>>,
 ) -> Result<(C::Output, Replies), Error> {
     let finish = |gathered: Result<Gathered, Error>| {
         let (failures, partial) = gathered?;

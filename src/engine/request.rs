@@ -4,6 +4,7 @@
 //! can be kept, and each step that is sent from it begins a request of its own. [`Request`] has begun: its clock runs.
 //! Nothing can be sent without one, so nothing can be sent without a deadline.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -230,11 +231,11 @@ impl Request {
         self.engine.refresher.hint();
     }
 
-    /// Runs one step, counted while it is in flight.
+    /// Runs one step, counted while it is in flight. It is pinned already: its state is large, and is not to be copied.
     ///
     /// # Errors
     /// [`Error::Busy`] if as many are in flight as there may be; those of the step.
-    pub(super) async fn counted<T>(&self, step: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    pub(super) async fn counted<T>(&self, step: Pin<&mut impl Future<Output = Result<T, Error>>>) -> Result<T, Error> {
         let in_flight = InFlight::begin(&self.engine.stats, self.engine.limits.max_in_flight())?;
         in_flight.end(step.await)
     }

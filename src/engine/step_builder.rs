@@ -57,7 +57,8 @@ macro_rules! step_builder {
                 combine: C,
             ) -> Result<(C::Output, super::replies::Replies), Error> {
                 let combine = Arc::new(combine);
-                super::outcomes::combined(&*combine, self.gather(Some(combine.clone()))).await
+                let gather = std::pin::pin!(self.gather(Some(combine.clone())));
+                super::outcomes::combined(&*combine, gather).await
             }
         }
 

@@ -1,5 +1,6 @@
 //! Commands to nodes that the caller names: some or all of the commands of one request.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use tokio::time::Instant;
@@ -73,7 +74,7 @@ impl Request {
             let node = commands.iter().find_map(|(_, node)| node.as_ref()).or(placed).map(|node| node.to_string());
             return Err(self.deadline.missed_by(node.unwrap_or_else(|| "a node for the command".into()), false));
         }
-        let step = async {
+        let step = pin!(async {
             let snapshot = self.pinned().await?;
             let (commands, to): (Vec<_>, Vec<_>) = commands.into_iter().unzip();
             let commands = self.admit(commands.into()).await?;
@@ -82,10 +83,10 @@ impl Request {
             let route = ToNodes { engine: &self.engine, to, placed, via: Via::SharedLink };
             let replies = Exchange::new(self, route, commands, outcomes, options).run(snapshot).await?.0;
             match hidden {
-                Some(hidden) => Ok(hidden.leave_out(self, replies).await?.0),
+                Some(hidden) => Ok(Box::pin(hidden.leave_out(self, replies)).await?.0),
                 None => Ok(replies),
             }
-        };
+        });
         self.counted(step).await
     }
 
@@ -103,7 +104,7 @@ impl Request {
         commands: Vec<(Arc<Node>, Command)>,
         by_socket: bool,
     ) -> Result<Vec<Said>, Error> {
-        let step = async {
+        let step = pin!(async {
             let snapshot = self.pinned().await?;
             let slots: Vec<_> =
                 commands.iter().map(|(_, command)| slot_of(&snapshot.topology, command.into())).collect();
@@ -115,7 +116,7 @@ impl Request {
             let outcomes = Outcomes::of(slots.len(), None);
             let (replies, _) = Exchange::new(self, route, commands.into(), outcomes, &options).run(snapshot).await?;
             Ok(replies.into_iter().zip(slots).map(|(entry, slot)| self.said(entry, slot)).collect())
-        };
+        });
         self.counted(step).await
     }
 

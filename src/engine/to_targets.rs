@@ -1,5 +1,6 @@
 //! Fan-outs: one command to each of many nodes.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use super::exchange::Exchange;
@@ -27,7 +28,7 @@ pub(super) async fn send_to_targets(
     mut combine: Option<Arc<dyn AnyCombine>>,
 ) -> Result<Gathered, Error> {
     let engine = &*request.engine;
-    let step = async {
+    let step = pin!(async {
         let mut snapshot = request.pinned().await?;
         let select = |topology: &Topology| engine.select(topology, targets, options.partial);
         let nodes = request.retry_while_unsettled(&mut snapshot, |snapshot| select(&snapshot.topology)).await?;
@@ -37,16 +38,16 @@ pub(super) async fn send_to_targets(
         let target = |node| Target::new(engine, &snapshot.topology, node, targets);
         let route = ToTargets { nodes: nodes.into_iter().map(target).collect() };
         if !options.partial {
-            look_ahead(request, &command, route.clone(), route.nodes.len(), snapshot.clone()).await?;
+            look_ahead(request, &command, &route, route.nodes.len(), &snapshot).await?;
         }
         let missed = targets.missed(&snapshot.topology).to_vec();
         let mut gathered = Exchange::new(request, route, commands, outcomes, options).run(snapshot).await?;
         if let Some(hidden) = hidden {
-            gathered = hidden.leave_out(request, gathered.0).await?;
+            gathered = Box::pin(hidden.leave_out(request, gathered.0)).await?;
         }
         gathered.0.set_uncovered(missed);
         Ok(gathered)
-    };
+    });
     request.counted(step).await
 }
 
