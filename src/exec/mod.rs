@@ -5,7 +5,6 @@
 //! anything is sent; many replies become one again in [`merge`]. [`explain`] shows all of this and sends nothing.
 
 mod explain;
-mod glob;
 mod merge;
 #[cfg(feature = "module")]
 mod node_code;
@@ -17,7 +16,6 @@ mod random_key;
 mod reach;
 mod request;
 mod scan;
-mod slots;
 mod split;
 
 pub(crate) use explain::explain;

@@ -1,7 +1,7 @@
 //! A cursor over the keys of the whole cluster, which any node can go on with.
 //!
 //! Where there are slots, the cursor is the next slot: nothing is kept between two calls, and slots may move meanwhile.
-//! A slot is read as a whole, wherever it is; see [`slots`](super::slots). How far a call goes depends on the keys that it
+//! A slot is read as a whole, wherever it is; see [`slot_keys`]. How far a call goes depends on the keys that it
 //! shows, and on no others: a cursor that went by keys which the caller may not read would tell that they are there.
 //!
 //! Without slots the cursor is that of one node after the other.
@@ -10,10 +10,10 @@ use std::collections::{BTreeSet, HashSet};
 
 use bytes::Bytes;
 
-use super::slots::{self, SlotsRead};
-use super::{glob, merge};
+use super::merge;
 use crate::command::{Command, PerKey, integer, printable};
-use crate::engine::{Request, Targets, slots_without_owner};
+use crate::engine::slot_keys::{self, SlotsRead};
+use crate::engine::{Request, Targets, glob, slots_without_owner};
 use crate::error::Error;
 use crate::reply::Reply;
 use crate::topology::{SLOT_COUNT, SlotRanges, Topology, key_slot};
@@ -135,7 +135,7 @@ async fn by_slot(engine: &Request, inner: &Request, scan: &Scan) -> Result<Page,
     let mut at_once = 1;
     while slot < last && page.keys.len() < scan.count {
         let end = last.min(slot + at_once);
-        let mut read: SlotsRead = slots::keys_in(inner, slot..end, scan.partial).await?;
+        let mut read: SlotsRead = slot_keys::keys_in(inner, slot..end, scan.partial).await?;
         read.keys.retain(|key| scan.wants(key));
         missed.append(&mut read.missed);
         // Nothing else is asked or counted of keys that the caller may not read.
@@ -189,7 +189,7 @@ async fn alive(
             return Ok(());
         }
         let slots: BTreeSet<usize> = unseen.iter().map(|key| usize::from(key_slot(key))).collect();
-        let mut read = slots::keys_in(inner, slots, scan.partial).await?;
+        let mut read = slot_keys::keys_in(inner, slots, scan.partial).await?;
         missed.append(&mut read.missed);
         let listed: HashSet<Bytes> = read.keys.into_iter().collect();
         unseen.retain(|key| listed.contains(key));

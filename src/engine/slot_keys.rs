@@ -22,8 +22,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::request::Request;
+use super::to_nodes::Said;
 use crate::command::Command;
-use crate::engine::{Request, Said};
 use crate::error::Error;
 use crate::reply::Reply;
 use crate::topology::{Node, SLOT_COUNT, Topology};
@@ -39,17 +40,17 @@ type SlotAtNode = (usize, Arc<Node>);
 
 /// What some slots hold.
 #[derive(Debug, Default)]
-pub(super) struct SlotsRead {
-    pub(super) keys: Vec<Bytes>,
+pub(crate) struct SlotsRead {
+    pub(crate) keys: Vec<Bytes>,
     /// The slots that could not be read, and why.
-    pub(super) missed: Vec<(usize, Error)>,
+    pub(crate) missed: Vec<(usize, Error)>,
 }
 
 /// Reads all keys of some slots. With `partial` it passes slots that cannot be read, as those without an owner.
 ///
 /// # Errors
 /// Why a slot cannot be read as a whole, if that lasts.
-pub(super) async fn keys_in(
+pub(crate) async fn keys_in(
     engine: &Request,
     slots: impl IntoIterator<Item = usize>,
     partial: bool,

@@ -2,7 +2,7 @@
 //! Source: the Redis documentation of `KEYS`; odd cases as in Redis' `stringmatchlen`.
 
 /// Whether the whole text fits the pattern.
-pub(super) fn matches(pattern: &[u8], text: &[u8]) -> bool {
+pub(crate) fn matches(pattern: &[u8], text: &[u8]) -> bool {
     // Where to go on when a star has to take one more character.
     let mut retry: Option<(&[u8], &[u8])> = None;
     let (mut pattern, mut text) = (pattern, text);
