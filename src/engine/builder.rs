@@ -98,8 +98,9 @@ impl Builder {
         if let Some(timeout) = self.timeout {
             limits.set_timeout(timeout);
         }
-        let refresher = Arc::new(Refresher::new(provider, links, self.local, stats.clone()));
-        tokio::spawn(refresh::follow(Arc::downgrade(&refresher)));
-        Engine { state: Arc::new(EngineState { refresher, shard_func: self.shard_func, limits, stats }) }
+        let refresher = Refresher::new(provider, links, self.local, stats.clone());
+        let state = Arc::new(EngineState::new(refresher, self.shard_func, limits, stats));
+        tokio::spawn(refresh::follow(Arc::downgrade(&state.refresher)));
+        Engine { state }
     }
 }

@@ -26,7 +26,7 @@ pub(super) async fn send_by_key(
     let step = pin!(async {
         let snapshot = request.pinned().await?;
         let commands = request.admit(commands).await?;
-        let hidden = HiddenKeys::of(&commands, commands.len(), &mut combine);
+        let hidden = HiddenKeys::of(&commands, &mut combine);
         let outcomes = Outcomes::of(commands.len(), combine);
         let exchange = Exchange::new(request, ByKey(&request.engine), commands, outcomes, options);
         let gathered = exchange.run(snapshot).await?;

@@ -12,6 +12,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::time::Instant;
 
+use super::apart::Claim;
 use super::doubt::{Doubt, LONGEST_REFUSALS, is_of_rmr, question};
 use super::local_refusal::local_refusal;
 use super::options::Options;
@@ -61,7 +62,12 @@ impl<'a, R: Route> Exchange<'a, R> {
 
     /// Does it all. Returns one entry a unit, or what the replies come to and the failures. Errors only where the whole
     /// step cannot be done.
-    pub(super) async fn run(mut self, mut snapshot: Arc<Snapshot>) -> Result<Gathered, Error> {
+    pub(super) async fn run(self, snapshot: Arc<Snapshot>) -> Result<Gathered, Error> {
+        self.complete(snapshot).await?.finish()
+    }
+
+    /// The same with the outcomes as they stand.
+    pub(super) async fn complete(mut self, mut snapshot: Arc<Snapshot>) -> Result<Outcomes, Error> {
         let mut shares = self
             .request
             .retry_while_unsettled(&mut snapshot, |snapshot| {
@@ -209,7 +215,7 @@ impl<'a, R: Route> Exchange<'a, R> {
             caller: self.request.caller(),
             budget: self.request.budget.clone(),
             reduction: self.reduction(destination, units),
-            asks_own_slots: false,
+            asks_own_slots: matches!(self.outcomes, Outcomes::Apart(_)),
         }
     }
 
@@ -230,8 +236,11 @@ impl<'a, R: Route> Exchange<'a, R> {
         delivery: Delivery,
         open: &mut Vec<(u32, Next)>,
     ) {
+        let claim = self.outcomes.are_apart().then(|| Claim::of(&delivery));
         if let Some(partial) = delivery.partial {
-            for (unit, message) in self.outcomes.put_partial(&destination.node, units, partial) {
+            let refused = self.outcomes.put_partial(&destination.node, units, partial);
+            self.outcomes.put_claim(units, claim);
+            for (unit, message) in refused {
                 open.extend(self.refused(snapshot, destination, unit, message).map(|next| (unit, next)));
             }
             return;
@@ -241,8 +250,8 @@ impl<'a, R: Route> Exchange<'a, R> {
             open.extend(units.iter().map(|&unit| (unit, Next::To(destination.unreduced()))));
             return;
         }
-        let mut units = units.iter().copied();
-        for (reply, unit) in delivery.replies.into_iter().zip(&mut units) {
+        let mut left = units.iter().copied();
+        for (reply, unit) in delivery.replies.into_iter().zip(&mut left) {
             match reply {
                 Reply::Error(message) => {
                     open.extend(self.refused(snapshot, destination, unit, message).map(|next| (unit, next)));
@@ -250,7 +259,8 @@ impl<'a, R: Route> Exchange<'a, R> {
                 reply => self.outcomes.put_reply(unit, &destination.node, reply),
             }
         }
-        for unit in units {
+        self.outcomes.put_claim(units, claim);
+        for unit in left {
             let failure = delivery.failure.clone().unwrap_or_else(|| Failure::Lost("the node sent too little".into()));
             open.extend(self.failed(destination, unit, failure).map(|next| (unit, next)));
         }
@@ -405,6 +415,7 @@ impl<'a, R: Route> Exchange<'a, R> {
                     commands: Arc::new(questions.into()),
                     picks,
                     reduction: None,
+                    asks_own_slots: false,
                     budget: Arc::new(Budget::new(LONGEST_REFUSALS)),
                     ..self.batch(&at, &[])
                 });
@@ -561,7 +572,7 @@ impl<'a, R: Route> Exchange<'a, R> {
         self.give_up(shares, Late::Unsent);
     }
 
-    fn finish(mut self) -> Result<Gathered, Error> {
+    fn finish(mut self) -> Result<Outcomes, Error> {
         // Units that were waiting for another try when time ran out.
         self.settle(self.outcomes.open());
         self.stats().largest_replies.fetch_max(self.request.budget.used(), Relaxed);
@@ -572,7 +583,7 @@ impl<'a, R: Route> Exchange<'a, R> {
                 return Err(failure.clone());
             }
         }
-        self.outcomes.finish()
+        Ok(self.outcomes)
     }
 }
 

@@ -17,6 +17,7 @@ use super::state::EngineState;
 use super::stats::Stats;
 use super::{Engine, Request};
 use crate::command::Command;
+use crate::describe::Description;
 use crate::error::Error;
 use crate::link::{Batch, Delivery, Failure, Link, LinkStats, Mode, Protocol, SlotsAround};
 use crate::reply::Reply;
@@ -30,7 +31,7 @@ pub(super) const BAR: &str = "bar";
 pub(super) const FOO: &str = "foo";
 
 /// What a node does with one batch.
-type FakeTurn = Box<dyn FnOnce(Batch) -> BoxFuture<'static, Delivery> + Send>;
+pub(super) type FakeTurn = Box<dyn FnOnce(Batch) -> BoxFuture<'static, Delivery> + Send>;
 
 fn at_once(say: impl FnOnce(Batch) -> Delivery + Send + 'static) -> FakeTurn {
     Box::new(move |batch| Box::pin(async move { say(batch) }))
@@ -367,7 +368,8 @@ impl Fake {
         let local_link = Arc::new(FakeLink { node: local.clone(), is_dedicated: false });
         let stats = Arc::new(Stats::default());
         let refresher = Refresher::new(Some(Arc::new(provider.clone())), pool.clone(), Some(local_link), stats.clone());
-        let state = EngineState { refresher: Arc::new(refresher), shard_func: None, limits: Limits::default(), stats };
+        let state = EngineState::new(refresher, None, Limits::default(), stats);
+        describe(&state);
         let fake = Self { engine: Engine { state: Arc::new(state) }, provider, pool, local };
         first.iter().for_each(|first| fake.lets_own(first));
         fake
@@ -436,6 +438,25 @@ impl Fake {
 
 pub(super) fn node(port: u16, role: Role) -> Arc<Node> {
     Arc::new(Node { role, ..Node::new(Address::new("10.0.0.1", port)) })
+}
+
+/// Says of some commands what servers say of them; nodes are not asked.
+fn describe(state: &EngineState) {
+    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+    for (name, flags, category) in [
+        ("DBSIZE", &["readonly"][..], "@keyspace"),
+        ("KEYS", &["readonly"], "@keyspace"),
+        ("EVAL_RO", &["readonly", "noscript"], "@scripting"),
+        ("EVAL", &["noscript"], "@scripting"),
+        ("FLUSHALL", &["write"], "@keyspace"),
+        ("INFO", &[], "@dangerous"),
+        ("GET", &["readonly"], "@read"),
+        ("SET", &["write"], "@write"),
+    ] {
+        let (flags, categories) = (words(flags), words(&[category]));
+        let description = Description { name: name.to_lowercase(), flags, categories, ..Description::default() };
+        state.catalogue.keep(name.as_bytes(), Arc::new(description));
+    }
 }
 
 /// A topology of primaries, by port, and their slots.

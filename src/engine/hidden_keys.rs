@@ -19,27 +19,28 @@ use crate::reply::Reply;
 /// Says of each unit of a step whether its reply names keys.
 pub(super) struct HiddenKeys {
     are_in: Vec<bool>,
+    /// There is one command, which is that of all of the units.
+    is_one: bool,
     combine: Option<Arc<dyn AnyCombine>>,
 }
 
 impl HiddenKeys {
     /// Takes the reducer of a step away, if there are keys to be hidden from it first. A command by itself is that of all
     /// of the units.
-    pub(super) fn of(commands: &CommandSet, units: usize, combine: &mut Option<Arc<dyn AnyCombine>>) -> Option<Self> {
+    pub(super) fn of(commands: &CommandSet, combine: &mut Option<Arc<dyn AnyCombine>>) -> Option<Self> {
         if !commands.any_names_keys() {
             return None;
         }
-        let are_in = match commands.len() {
-            1 => vec![true; units],
-            _ => commands.iter().map(|command| command.names_keys()).collect(),
-        };
-        Some(Self { are_in, combine: combine.take() })
+        let are_in = commands.iter().map(|command| command.names_keys()).collect();
+        Some(Self { are_in, is_one: commands.len() == 1, combine: combine.take() })
     }
 
     /// Leaves them out of the replies, and then reduces these.
-    pub(super) async fn leave_out(self, request: &Request, replies: Replies) -> Result<Gathered, Error> {
+    pub(super) async fn leave_out(self, request: &Request, mut replies: Replies) -> Result<Gathered, Error> {
         let mut entries = Vec::with_capacity(replies.len());
-        for (ShardReply { node, result }, are_in) in replies.into_iter().zip(self.are_in) {
+        let missed = replies.take_missed();
+        let are_in = self.are_in.into_iter().chain(std::iter::repeat(self.is_one));
+        for (ShardReply { node, result }, are_in) in replies.into_iter().zip(are_in) {
             let result = match result {
                 Ok(reply) if are_in => Ok(request.without_hidden_keys(reply).await?),
                 other => other,
@@ -50,7 +51,9 @@ impl HiddenKeys {
         for (unit, entry) in entries.into_iter().enumerate() {
             outcomes.put(unit as u32, entry);
         }
-        outcomes.finish()
+        let mut gathered = outcomes.finish()?;
+        gathered.0.set_missed(missed);
+        Ok(gathered)
     }
 }
 

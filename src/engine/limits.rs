@@ -1,6 +1,6 @@
-//! [`Limits`]: what bounds every request of an engine, and may be changed while it runs.
+//! [`Limits`]: what holds for every request of an engine, and may be changed while it runs.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 /// The time of a request that says nothing else, in milliseconds.
@@ -18,6 +18,7 @@ pub(super) struct Limits {
     timeout_ms: AtomicU64,
     max_in_flight: AtomicUsize,
     max_reply_bytes: AtomicUsize,
+    is_consistent: AtomicBool,
 }
 
 impl Default for Limits {
@@ -26,6 +27,7 @@ impl Default for Limits {
             timeout_ms: AtomicU64::new(DEFAULT_TIMEOUT_MS),
             max_in_flight: AtomicUsize::new(DEFAULT_MAX_IN_FLIGHT),
             max_reply_bytes: AtomicUsize::new(DEFAULT_MAX_REPLY_BYTES),
+            is_consistent: AtomicBool::new(true),
         }
     }
 }
@@ -53,5 +55,14 @@ impl Limits {
 
     pub(super) fn set_max_reply_bytes(&self, bytes: usize) {
         self.max_reply_bytes.store(bytes, Relaxed);
+    }
+
+    /// Returns whether answers that depend on keys must be exact unless a request says otherwise.
+    pub(super) fn is_consistent(&self) -> bool {
+        self.is_consistent.load(Relaxed)
+    }
+
+    pub(super) fn set_consistent(&self, is_consistent: bool) {
+        self.is_consistent.store(is_consistent, Relaxed);
     }
 }

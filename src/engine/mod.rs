@@ -4,16 +4,22 @@
 //! finds a node for each command by its [`route`], and the [`exchange`] sends, gathers and [retries](retry). The topology
 //! that a step is planned by is a [`snapshot`], which the [refresher](refresh) replaces meanwhile without touching the step.
 
+mod apart;
 mod builder;
 mod by_key;
+mod check;
+mod cover;
 mod deadline;
 mod dedicated;
 mod dedicated_link;
+mod dependence;
 mod doubt;
+mod exact;
 mod exchange;
 #[cfg(test)]
 mod fake;
 mod fanout;
+mod findings;
 mod gate;
 pub(crate) mod glob;
 mod guard;
@@ -27,6 +33,7 @@ mod map;
 mod options;
 mod outcomes;
 mod place;
+mod read_apart;
 mod redirect;
 mod refresh;
 mod replies;
@@ -36,18 +43,21 @@ mod route;
 mod seeds;
 mod settle;
 pub(crate) mod slot_keys;
+mod slot_set;
 mod snapshot;
 mod state;
 mod stats;
 mod step;
 mod step_builder;
 mod steps;
+mod target;
 mod targets;
 #[cfg(test)]
 mod tests;
 mod to_nodes;
 mod to_targets;
 mod unfit;
+mod units;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,7 +76,7 @@ pub use stats::{ErrorCounts, Histogram, Stats};
 pub use step::{Reducer, Step};
 pub use targets::Targets;
 pub(crate) use targets::slots_without_owner;
-pub(crate) use to_nodes::{PlacedOn, Said};
+pub(crate) use to_nodes::PlacedOn;
 #[cfg(feature = "module")]
 pub(crate) use unfit::check as check_fit;
 pub(crate) use unfit::check_each as check_each_fit;
@@ -177,6 +187,12 @@ impl Engine {
     /// How many requests may be under way at once; more are refused. Default: 10,000.
     pub fn set_max_in_flight(&self, requests: usize) {
         self.state.limits.set_max_in_flight(requests);
+    }
+
+    /// Whether answers that depend on keys are exact or errors, unless a request [allows](Options::allow_inconsistent) others.
+    /// Default: `true`.
+    pub fn set_consistent(&self, is_consistent: bool) {
+        self.state.limits.set_consistent(is_consistent);
     }
 
     /// The most memory, in bytes, that the replies to one request may take. Default: 1 GiB.

@@ -8,6 +8,7 @@ use std::time::Duration;
 pub struct Options {
     pub(super) timeout: Option<Duration>,
     pub(super) partial: bool,
+    pub(super) inconsistent: bool,
     pub(super) on_failure: OnFailure,
     has_begun: bool,
 }
@@ -74,6 +75,15 @@ impl Options {
 
     pub(super) fn on_failure(on_failure: OnFailure) -> Self {
         Self { on_failure, ..Self::default() }
+    }
+
+    /// Whether a fan-out may answer although slots move from node to node meanwhile, so that keys are counted twice or never.
+    /// With partial results too, what may be wrong is said beside them. Default: `false`, and such an answer is an error,
+    /// unless [the engine](super::Engine::set_consistent) is told otherwise.
+    #[must_use]
+    pub fn allow_inconsistent(mut self, inconsistent: bool) -> Self {
+        self.inconsistent = inconsistent;
+        self
     }
 
     /// Whether failures of some nodes are left to the reducer. Default: `false`, and any failure is the request's.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::FutureExt;
 
+use super::apart::{Answer, Apart, Claim, Part};
 use super::guard::panicked;
 use super::replies::{Replies, ShardReply};
 use crate::combine::{self, AnyCombine, AnyPartial, Combine};
@@ -22,6 +23,8 @@ pub(super) enum Outcomes {
     Kept(Vec<Option<ShardReply>>),
     /// Of those that succeeded only what they come to is kept.
     Reduced(ReducedSoFar),
+    /// Each is kept as it came, with what its node has said of its slots.
+    Apart(Apart),
 }
 
 /// All replies, or the failures alone with what the replies come to.
@@ -60,6 +63,7 @@ impl Outcomes {
         match self {
             Self::Kept(outcomes) => outcomes.len(),
             Self::Reduced(reduced) => reduced.is_settled.len(),
+            Self::Apart(apart) => apart.parts().len(),
         }
     }
 
@@ -68,6 +72,7 @@ impl Outcomes {
         match self {
             Self::Kept(_) => None,
             Self::Reduced(reduced) => Some(&reduced.combine),
+            Self::Apart(apart) => apart.combine.as_ref(),
         }
     }
 
@@ -75,6 +80,7 @@ impl Outcomes {
         match self {
             Self::Kept(outcomes) => outcomes[unit as usize] = Some(outcome),
             Self::Reduced(reduced) => reduced.put(unit, outcome),
+            Self::Apart(apart) => apart.put(unit, outcome),
         }
     }
 
@@ -85,12 +91,37 @@ impl Outcomes {
                 outcomes[unit as usize] = Some(ShardReply { node: node.clone(), result: Ok(reply) })
             }
             Self::Reduced(reduced) => reduced.put_reply(unit, node, reply),
+            Self::Apart(apart) => apart.put(unit, ShardReply { node: node.clone(), result: Ok(reply) }),
         }
+    }
+
+    /// Takes what a node has said of its slots around the outcomes of these units.
+    pub(super) fn put_claim(&mut self, units: &[u32], claim: Option<Claim>) {
+        if let (Self::Apart(apart), Some(claim)) = (self, claim) {
+            apart.put_claim(units, &claim);
+        }
+    }
+
+    /// Returns what was kept apart, a place for each unit.
+    pub(super) fn into_parts(self) -> Vec<Option<Part>> {
+        match self {
+            Self::Apart(apart) => apart.into_parts(),
+            Self::Kept(_) | Self::Reduced(_) => Vec::new(),
+        }
+    }
+
+    /// Tells whether it matters for which slots the outcomes hold.
+    pub(super) fn are_apart(&self) -> bool {
+        matches!(self, Self::Apart(_))
     }
 
     /// Takes what a node has reduced. Gives back what it has refused, which is not settled by that.
     pub(super) fn put_partial(&mut self, node: &Arc<Node>, units: &[u32], partial: ReducedShare) -> Vec<(u32, Bytes)> {
-        let Self::Reduced(reduced) = self else { return Vec::new() };
+        let reduced = match self {
+            Self::Kept(_) => return Vec::new(),
+            Self::Apart(apart) => return apart.put_partial(node, units, partial),
+            Self::Reduced(reduced) => reduced,
+        };
         let mut refused = partial.failed.iter().map(|(at, _)| *at).peekable();
         for (at, &unit) in units.iter().enumerate() {
             if refused.next_if_eq(&(at as u32)).is_none() {
@@ -110,6 +141,7 @@ impl Outcomes {
         let is_open = |unit: &u32| match self {
             Self::Kept(outcomes) => outcomes[*unit as usize].is_none(),
             Self::Reduced(reduced) => !reduced.is_settled[*unit as usize],
+            Self::Apart(apart) => apart.parts()[*unit as usize].is_none(),
         };
         (0..self.len() as u32).filter(is_open).collect()
     }
@@ -124,6 +156,7 @@ impl Outcomes {
                 nodes
             }
             Self::Reduced(reduced) => reduced.nodes.clone(),
+            Self::Apart(apart) => apart.parts().iter().flatten().map(|part| part.node.clone()).collect(),
         }
     }
 
@@ -139,6 +172,10 @@ impl Outcomes {
             Self::Reduced(reduced) => {
                 Box::new(reduced.failed.values().filter_map(|outcome| outcome.result.as_ref().err()))
             }
+            Self::Apart(apart) => Box::new(apart.parts().iter().flatten().filter_map(|part| match &part.answer {
+                Answer::Reply(result) => result.as_ref().err(),
+                Answer::Reduced(_) => None,
+            })),
         }
     }
 
@@ -151,6 +188,9 @@ impl Outcomes {
             Self::Kept(outcomes) => Ok((outcomes.into_iter().flatten().collect(), None)),
             Self::Reduced(ReducedSoFar { untaken: Some((_, error)), .. }) => Err(error),
             Self::Reduced(reduced) => Ok((reduced.failed.into_values().collect(), Some(reduced.so_far))),
+            Self::Apart(_) => {
+                Err(Error::Internal("internal error: answers were kept apart, and not put together".into()))
+            }
         }
     }
 }

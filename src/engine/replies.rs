@@ -26,8 +26,16 @@ pub struct ShardReply {
 #[derive(Debug, Clone, Default)]
 pub struct Replies {
     entries: Vec<ShardReply>,
-    /// The slots that a fan-out has missed.
-    uncovered: Vec<SlotRange>,
+    missed: MissedSlots,
+}
+
+/// The slots that a fan-out has missed, or may have.
+#[derive(Debug, Clone, Default)]
+pub(super) struct MissedSlots {
+    /// Those that nobody owns.
+    pub(super) uncovered: Vec<SlotRange>,
+    /// Those whose keys may be in the entries twice, in part or never, and why.
+    pub(super) unsettled: Vec<(SlotRange, Error)>,
 }
 
 impl Replies {
@@ -38,17 +46,29 @@ impl Replies {
 
     /// The slots that nobody owns, of a fan-out to shards that allows failures: what they hold is in no entry.
     pub fn uncovered(&self) -> &[SlotRange] {
-        &self.uncovered
+        &self.missed.uncovered
     }
 
-    /// The same as failures, each range of slots by a name that stands in the place of a node's.
+    /// The slots whose keys may be in the entries twice, in part or not at all, of a fan-out to shards while slots move that
+    /// allows failures: each range with the reason.
+    pub fn unsettled(&self) -> &[(SlotRange, Error)] {
+        &self.missed.unsettled
+    }
+
+    /// Both as failures, each range of slots by a name that stands in the place of a node's.
     pub(crate) fn missed_slots(&self) -> Vec<(String, Error)> {
         let missed = |range: &SlotRange| (format!("slots {}", SlotRanges(&[*range])), slots_without_owner(&[*range]));
-        self.uncovered.iter().map(missed).collect()
+        let unsettled =
+            self.missed.unsettled.iter().map(|(range, why)| (format!("slots {}", SlotRanges(&[*range])), why.clone()));
+        self.missed.uncovered.iter().map(missed).chain(unsettled).collect()
     }
 
-    pub(super) fn set_uncovered(&mut self, uncovered: Vec<SlotRange>) {
-        self.uncovered = uncovered;
+    pub(super) fn set_missed(&mut self, missed: MissedSlots) {
+        self.missed = missed;
+    }
+
+    pub(super) fn take_missed(&mut self) -> MissedSlots {
+        std::mem::take(&mut self.missed)
     }
 
     /// How many entries there are.
@@ -89,7 +109,7 @@ impl Replies {
 
 impl FromIterator<ShardReply> for Replies {
     fn from_iter<I: IntoIterator<Item = ShardReply>>(entries: I) -> Self {
-        Self { entries: entries.into_iter().collect(), uncovered: Vec::new() }
+        Self { entries: entries.into_iter().collect(), missed: MissedSlots::default() }
     }
 }
 

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use super::cover::LastCover;
 use super::limits::Limits;
 use super::refresh::Refresher;
 use super::stats::Stats;
+use crate::describe::Catalogue;
 use crate::shard::{ShardFunc, default_for};
 use crate::topology::Topology;
 
@@ -14,6 +16,21 @@ pub(super) struct EngineState {
     pub(super) shard_func: Option<Box<dyn ShardFunc>>,
     pub(super) limits: Limits,
     pub(super) stats: Arc<Stats>,
+    /// What servers say of commands that are sent to all shards.
+    pub(super) catalogue: Catalogue,
+    pub(super) last_cover: LastCover,
+}
+
+impl EngineState {
+    pub(super) fn new(
+        refresher: Refresher,
+        shard_func: Option<Box<dyn ShardFunc>>,
+        limits: Limits,
+        stats: Arc<Stats>,
+    ) -> Self {
+        let (refresher, catalogue, last_cover) = (Arc::new(refresher), Catalogue::default(), LastCover::default());
+        Self { refresher, shard_func, limits, stats, catalogue, last_cover }
+    }
 }
 
 impl EngineState {

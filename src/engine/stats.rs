@@ -27,6 +27,14 @@ pub struct Stats {
     pub inner: AtomicU64,
     /// Of these, how many were declined and sent as plain commands.
     pub inner_declined: AtomicU64,
+    /// Fan-outs that were checked for each slot being in the answer once.
+    pub slot_checks: AtomicU64,
+    /// Of these, how many asked nodes again since slots had moved.
+    pub slot_repairs: AtomicU64,
+    /// Of these, how many could not be settled: errors, or said beside partial results.
+    pub slots_unsettled: AtomicU64,
+    /// Answers that may be inexact because the request or the engine allowed it.
+    pub inconsistent: AtomicU64,
     /// Topologies fetched.
     pub refreshes: AtomicU64,
     /// Attempts to fetch one that failed.

@@ -18,6 +18,13 @@ macro_rules! step_builder {
                 self
             }
 
+            /// Whether fan-outs may answer although slots move from node to node meanwhile, so that keys are counted twice or
+            /// never. Default: `false`.
+            pub fn allow_inconsistent(mut self, inconsistent: bool) -> Self {
+                self.options.inconsistent = inconsistent;
+                self
+            }
+
             /// All options at once.
             pub fn with_options(mut self, options: Options) -> Self {
                 self.options = options;

@@ -78,7 +78,7 @@ impl Request {
             let snapshot = self.pinned().await?;
             let (commands, to): (Vec<_>, Vec<_>) = commands.into_iter().unzip();
             let commands = self.admit(commands.into()).await?;
-            let hidden = HiddenKeys::of(&commands, commands.len(), &mut None);
+            let hidden = HiddenKeys::of(&commands, &mut None);
             let outcomes = Outcomes::of(commands.len(), None);
             let route = ToNodes { engine: &self.engine, to, placed, via: Via::SharedLink };
             let replies = Exchange::new(self, route, commands, outcomes, options).run(snapshot).await?.0;
@@ -142,12 +142,12 @@ impl Request {
 }
 
 /// Each unit is one command, and goes to the node that is named for it, or to its key's.
-struct ToNodes<'a> {
-    engine: &'a EngineState,
-    to: Vec<Option<Arc<Node>>>,
+pub(super) struct ToNodes<'a> {
+    pub(super) engine: &'a EngineState,
+    pub(super) to: Vec<Option<Arc<Node>>>,
     /// Where the others belong, as far as the caller knows.
-    placed: Option<PlacedOn>,
-    via: Via,
+    pub(super) placed: Option<PlacedOn>,
+    pub(super) via: Via,
 }
 
 impl ToNodes<'_> {

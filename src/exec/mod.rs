@@ -48,7 +48,7 @@ pub(crate) async fn exec(engine: Request, request: DescribedCommand, how: ExecOp
         Plan::Everywhere(targets) => everywhere(&engine, request.command.clone(), &how, policy, targets).await,
         Plan::One(node) => everywhere(&engine, request.command.clone(), &how, policy, Targets::Nodes(vec![node])).await,
         Plan::Scan => scan(engine, Scan::parse(&request.command)?.partial(how.partial)).await,
-        Plan::RandomKey => random_key::random_key(engine).await,
+        Plan::RandomKey => random_key::random_key(engine, how.inconsistent).await,
     }
 }
 
@@ -138,7 +138,7 @@ async fn everywhere(
     targets: Targets,
 ) -> Result<Reply, Error> {
     let merge = Merge::of_nodes(&targets, policy, how);
-    let options = Options::keeping_failures(false).partial(how.partial);
+    let options = Options::keeping_failures(false).partial(how.partial).allow_inconsistent(how.inconsistent);
     let replies = match engine.fan_out(command).targets(targets).with_options(options).await {
         Ok(replies) => replies,
         // One node would refuse what concerns them all, so none was asked to do it.

@@ -12,6 +12,8 @@ pub(crate) struct ExecOptions {
     pub(crate) targets: Option<Targets>,
     /// Allows failures among the replies.
     pub(crate) partial: bool,
+    /// Allows answers that slots on the move make inexact.
+    pub(crate) inconsistent: bool,
     /// Asks for a map of node to reply.
     pub(crate) with_nodes: bool,
     /// Allows a write to be split, which is then not atomic.

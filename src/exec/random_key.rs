@@ -15,11 +15,11 @@ use crate::reply::Reply;
 /// How often a key is drawn that the caller may not read, before none is said to be there.
 const MOST_DRAWS: usize = 100;
 
-pub(super) async fn random_key(engine: Request) -> Result<Reply, Error> {
+pub(super) async fn random_key(engine: Request, inconsistent: bool) -> Result<Reply, Error> {
     // The caller needs the right to RANDOMKEY, and not to what it takes here.
     engine.check(Command::new("RANDOMKEY")).await?;
     let inner = engine.without_gate();
-    let sizes = inner.fan_out(Command::new("DBSIZE").read_only(true)).await?;
+    let sizes = inner.fan_out(Command::new("DBSIZE").read_only(true)).allow_inconsistent(inconsistent).await?;
     let mut shards: Vec<(String, u64)> = Vec::new();
     for entry in sizes {
         let keys = entry.result?.integer().unwrap_or(0).unsigned_abs();

@@ -142,6 +142,7 @@ pub(super) fn set_limits(engine: &Engine) {
     engine.set_timeout(config::timeout());
     engine.set_max_in_flight(config::max_in_flight());
     engine.set_max_reply_bytes(config::max_reply_bytes());
+    engine.set_consistent(config::consistent());
 }
 
 /// What the engine has to know of the server that it lives in.

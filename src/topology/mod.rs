@@ -77,6 +77,8 @@ pub struct Topology {
     owners: Option<SlotMap>,
     /// The keys of one command must share a slot.
     requires_same_slot: bool,
+    /// Slots may change hands, and nodes say which ones they have.
+    has_moving_slots: bool,
     uncovered: Vec<SlotRange>,
     local: Vec<Arc<Node>>,
     /// No two pictures of different shards have the same.
@@ -100,6 +102,7 @@ impl Topology {
             shards,
             owners: Some(owners),
             requires_same_slot: true,
+            has_moving_slots: true,
             uncovered,
             local: Vec::new(),
             stamp: STAMPS.fetch_add(1, Ordering::Relaxed),
@@ -132,6 +135,7 @@ impl Topology {
             shards: nodes.map(shard).collect(),
             owners: None,
             requires_same_slot: false,
+            has_moving_slots: false,
             uncovered: Vec::new(),
             local: Vec::new(),
             stamp: STAMPS.fetch_add(1, Ordering::Relaxed),
@@ -155,6 +159,14 @@ impl Topology {
     #[must_use]
     pub fn with_plain_servers(mut self) -> Self {
         self.requires_same_slot = false;
+        self.with_fixed_slots()
+    }
+
+    /// Says that slots never change hands: answers hold for the slots that are shown here, and nodes are not asked which ones
+    /// they have.
+    #[must_use]
+    pub fn with_fixed_slots(mut self) -> Self {
+        self.has_moving_slots = false;
         self
     }
 
@@ -238,6 +250,11 @@ impl Topology {
     /// Tells whether the keys of one command must share a slot, as in a Redis Cluster.
     pub fn requires_same_slot(&self) -> bool {
         self.requires_same_slot
+    }
+
+    /// Tells whether slots may change hands, as in a Redis Cluster.
+    pub(crate) fn has_moving_slots(&self) -> bool {
+        self.has_moving_slots
     }
 
     /// Returns the slot of a key.

@@ -39,7 +39,7 @@ impl NodeProvider for Single {
         let primary = Arc::new(Node::new(self.address.clone()));
         let id = primary.id.clone();
         let shard = Shard { primary, replicas: Vec::new(), slots: vec![(0, 16383)] };
-        let topology = Topology::with_slots("single", vec![shard]);
+        let topology = Topology::with_slots("single", vec![shard]).with_fixed_slots();
         let topology = if self.is_plain { topology.with_plain_servers() } else { topology };
         let topology = if self.is_local { topology.with_local(&id) } else { topology };
         Box::pin(std::future::ready(Ok(topology)))

@@ -2,6 +2,7 @@
 
 mod ahead;
 mod deadline;
+mod exact;
 mod failures;
 mod limits;
 mod redirects;

@@ -7,7 +7,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::engine::fake::*;
-use crate::engine::{Options, Replies, Said, Targets};
+use crate::engine::to_nodes::Said;
+use crate::engine::{Options, Replies, Targets};
 use crate::error::Error;
 use crate::link::NOT_IN_PROCESS;
 use crate::reply::Reply;

@@ -32,6 +32,7 @@ pub(super) const ARGS: &[Arg] = &[
     spec::KEY,
     spec::TIMEOUT,
     spec::PARTIAL,
+    spec::INCONSISTENT,
     spec::WITHNODES,
     Arg::word(c"nonatomic", c"NONATOMIC").optional(),
     spec::END_OF_OPTIONS,
@@ -80,6 +81,7 @@ pub(super) fn how(inner: Inner<'_>) -> ExecOptions {
     ExecOptions {
         targets: inner.targets,
         partial: inner.partial,
+        inconsistent: inner.inconsistent,
         with_nodes: inner.with_nodes,
         nonatomic: inner.nonatomic,
         is_read: false,

@@ -23,6 +23,7 @@ pub(super) const SPEC: Spec = Spec {
         spec::KEY,
         spec::TIMEOUT,
         spec::PARTIAL,
+        spec::INCONSISTENT,
         spec::WITHNODES,
         Arg::one_of(c"reducer", spec::REDUCERS).after(c"REDUCE").optional(),
         spec::END_OF_OPTIONS,
@@ -37,7 +38,10 @@ fn run(call: &Call<'_>) -> Result<Work, Error> {
     let (with_nodes, partial) = (typed.with_nodes, typed.partial);
     let reducer = typed.reducer.unwrap_or(Builtin::List);
     let command = typed.args[1..].iter().fold(Command::new(typed.args[0]), Command::arg);
-    let options = typed.timeout.into_iter().fold(Options::new().partial(partial), Options::timeout);
+    let options = typed
+        .timeout
+        .into_iter()
+        .fold(Options::new().partial(partial).allow_inconsistent(typed.inconsistent), Options::timeout);
     let targets = typed.targets.unwrap_or_default();
     let fan_out = call.request_for_handing_on()?.fan_out(command).targets(targets).with_options(options);
     Ok(match reducer {

@@ -80,6 +80,7 @@ pub(super) struct Inner<'a> {
     pub(super) targets: Option<Targets>,
     pub(super) timeout: Option<Duration>,
     pub(super) partial: bool,
+    pub(super) inconsistent: bool,
     pub(super) with_nodes: bool,
     pub(super) reducer: Option<Builtin>,
     pub(super) nonatomic: bool,
@@ -87,8 +88,8 @@ pub(super) struct Inner<'a> {
     pub(super) args: &'a [&'a [u8]],
 }
 
-/// `[ON PRIMARIES|REPLICAS|ALL] [NODE id [NODE ...]] [KEY key [KEY ...]] [TIMEOUT ms] [PARTIAL] [WITHNODES] [REDUCE reducer] [--] command
-/// [arg ...]`, options in any order.
+/// `[ON PRIMARIES|REPLICAS|ALL] [NODE id [NODE ...]] [KEY key [KEY ...]] [TIMEOUT ms] [PARTIAL] [INCONSISTENT] [WITHNODES] [REDUCE reducer]
+/// [--] command [arg ...]`, options in any order.
 pub(super) fn fan_out<'a>(args: &'a [&'a [u8]]) -> Result<Inner<'a>, Error> {
     inner(args, |cursor, typed| {
         let is_known = cursor.word("REDUCE");
@@ -99,8 +100,8 @@ pub(super) fn fan_out<'a>(args: &'a [&'a [u8]]) -> Result<Inner<'a>, Error> {
     })
 }
 
-/// `[ON PRIMARIES|REPLICAS|ALL] [NODE id [NODE ...]] [KEY key [KEY ...]] [TIMEOUT ms] [PARTIAL] [WITHNODES] [NONATOMIC] [--] command
-/// [arg ...]`, options in any order.
+/// `[ON PRIMARIES|REPLICAS|ALL] [NODE id [NODE ...]] [KEY key [KEY ...]] [TIMEOUT ms] [PARTIAL] [INCONSISTENT] [WITHNODES] [NONATOMIC]
+/// [--] command [arg ...]`, options in any order.
 pub(super) fn exec<'a>(args: &'a [&'a [u8]]) -> Result<Inner<'a>, Error> {
     inner(args, |cursor, typed| {
         let is_known = cursor.word("NONATOMIC");
@@ -136,6 +137,8 @@ fn inner<'a>(
             typed.timeout = Some(cursor.timeout()?);
         } else if cursor.word("PARTIAL") {
             typed.partial = true;
+        } else if cursor.word("INCONSISTENT") {
+            typed.inconsistent = true;
         } else if cursor.word("WITHNODES") {
             typed.with_nodes = true;
         } else if !more(&mut cursor, &mut typed)? {
@@ -283,6 +286,8 @@ mod tests {
         assert_eq!(typed.targets, Some(Targets::Nodes(vec!["a".into(), "b:1".into()])));
         assert!(typed.partial && typed.with_nodes && typed.reducer.is_none());
         assert_eq!(typed.args, words("CONFIG GET on"));
+        assert!(!typed.inconsistent && fan_out(&words("inconsistent DBSIZE")).unwrap().inconsistent);
+        assert!(exec(&words("PARTIAL Inconsistent DBSIZE")).unwrap().inconsistent);
         let line = words("KEY a:1 key b:1 DBSIZE");
         assert_eq!(fan_out(&line).unwrap().targets, Some(Targets::Keys(vec![b"a:1".into(), b"b:1".into()])));
         assert_eq!(fan_out(&words("ON replicas REDUCE sum DBSIZE")).unwrap().reducer, Some(Builtin::Sum));

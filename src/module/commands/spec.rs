@@ -66,6 +66,7 @@ pub(in crate::module) const NODE: Arg =
 pub(in crate::module) const KEY: Arg = Arg::new(c"key", ArgKind::String).after(c"KEY").optional().multiple_with_token();
 pub(in crate::module) const TIMEOUT: Arg = Arg::new(c"timeout-ms", ArgKind::Integer).after(c"TIMEOUT").optional();
 pub(in crate::module) const PARTIAL: Arg = Arg::word(c"partial", c"PARTIAL").optional();
+pub(in crate::module) const INCONSISTENT: Arg = Arg::word(c"inconsistent", c"INCONSISTENT").optional();
 pub(in crate::module) const WITHNODES: Arg = Arg::word(c"withnodes", c"WITHNODES").optional();
 pub(in crate::module) const END_OF_OPTIONS: Arg = Arg::word(c"end-of-options", c"--").optional();
 pub(in crate::module) const COMMAND: Arg = Arg::new(c"command", ArgKind::String);

@@ -31,10 +31,12 @@ static THREADS: NumberSetting = NumberSetting::new("threads", 1, 1, 64).with_fla
 pub(super) static NUMBERS: [&NumberSetting; 6] =
     [&TIMEOUT, &CONNECT_TIMEOUT, &TOPOLOGY_REFRESH, &MAX_IN_FLIGHT, &MAX_REPLY_BYTES, &THREADS];
 
+static CONSISTENT: ChoiceSetting = ChoiceSetting::new("consistent", &["yes", "no"]);
 static PUSHDOWN: ChoiceSetting = ChoiceSetting::new("pushdown", &["off", "on"]);
 static DIRECT_READS: ChoiceSetting = ChoiceSetting::new("direct-reads", &["off", "on"]);
 
-pub(super) static CHOICES: [&ChoiceSetting; 5] = [&PROVIDER, &SHARD_FUNC, &PROXY_MODE, &PUSHDOWN, &DIRECT_READS];
+pub(super) static CHOICES: [&ChoiceSetting; 6] =
+    [&PROVIDER, &SHARD_FUNC, &PROXY_MODE, &CONSISTENT, &PUSHDOWN, &DIRECT_READS];
 
 // There may be passwords in it.
 static NODES: TextSetting = TextSetting::new("nodes", raw::REDISMODULE_CONFIG_SENSITIVE, check_nodes);
@@ -120,6 +122,11 @@ pub(super) fn shard_by() -> ShardBy {
 /// `rmr.proxy-mode`
 pub(super) fn proxy_mode() -> ProxyMode {
     ProxyMode::chosen()
+}
+
+/// `rmr.consistent`: whether answers that depend on keys are exact or errors.
+pub(super) fn consistent() -> bool {
+    CONSISTENT.value.load(Relaxed) == 0
 }
 
 /// `rmr.pushdown`: whether nodes reduce their own share.

@@ -5,8 +5,9 @@ use std::time::Duration;
 use crate::common::{Cluster, Server, eventually};
 
 /// Every setting with its default.
-const DEFAULTS: [(&str, &str); 15] = [
+const DEFAULTS: [(&str, &str); 16] = [
     ("rmr.connect-timeout-ms", "1000"),
+    ("rmr.consistent", "yes"),
     ("rmr.direct-reads", "off"),
     ("rmr.max-inflight", "10000"),
     ("rmr.max-reply-bytes", "1073741824"),
