@@ -28,6 +28,8 @@ impl Scene {
             .config("repl-diskless-sync", "yes")
             .config("repl-diskless-sync-delay", "0")
             .config("repl-backlog-size", "16kb")
+            // Long values are to be long on the way, too.
+            .config("rdbcompression", "no")
             .start();
         primary.run::<()>(&["DEBUG", "POPULATE", &COUNT.to_string(), "long", &LENGTH.to_string()]);
         primary.run::<()>(&["MSET", "a", "1", "b", "2"]);
