@@ -2,7 +2,8 @@
 //!
 //! A [`Link`] takes a [`Batch`], all that one request has for one node, and gives back a [`Delivery`]. The link over a
 //! socket is [`SocketLink`](socket::SocketLink); the module adds one that serves the coordinator's own share in process. The
-//! engine cannot tell them apart.
+//! engine cannot tell them apart. Whoever reads keys of a whole cluster may want to know for which slots each delivery holds:
+//! see `own_slots.rs`.
 //!
 //! # How control passes
 //!
@@ -30,6 +31,8 @@
 //! uncork()                             CORKED = None
 //!   Channel::join, Channel::write
 //!     the socket takes no more ---------------------> Message::Flush: ConnectionTask writes the rest
+//! the server is asked for its own slots, if shares in process wait for that
+//!   wake()                             READY += their requests, which go on as above
 //! ```
 
 mod batch;

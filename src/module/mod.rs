@@ -193,11 +193,23 @@ fn on_event_loop(subevent: u64) {
     if subevent == raw::REDISMODULE_SUBEVENT_EVENTLOOP_BEFORE_SLEEP {
         // A panic is one of a request: those not handed over yet are dropped, which answers their clients.
         registry::sweep();
+        end_round();
+    }
+}
+
+/// The server has taken all commands and all replies of this round of its event loop.
+fn end_round() {
+    /// Replies to no more requests than this are read by this thread.
+    const FEW: usize = 4;
+    if own_slots::waiting() > FEW {
+        // Nothing that other nodes say about these requests comes before they wait again: the runtime would go on with them
+        // while this thread does.
+        own_slots::end_round();
+    }
+    running::end_round();
+    // What goes to other nodes travels meanwhile.
+    if own_slots::end_round() {
         running::end_round();
-        // What goes to other nodes travels meanwhile.
-        if own_slots::end_round() {
-            running::end_round();
-        }
     }
 }
 

@@ -93,6 +93,11 @@ impl SlotsOfShare {
     }
 }
 
+/// Returns how many shares wait for the end of the round.
+pub(crate) fn waiting() -> usize {
+    asked().waiting.len()
+}
+
 /// Asks once for all shares that have come to their end in this round of the event loop. Returns whether there were any,
 /// whose requests may go on now.
 pub(crate) fn end_round() -> bool {
