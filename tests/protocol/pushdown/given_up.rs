@@ -57,7 +57,7 @@ fn a_share_whose_client_has_gone_is_dropped() {
 #[test]
 fn others_are_served_meanwhile() {
     let cluster = pushing(3);
-    let request = long_request(&cluster, None);
+    let request = long_request(&cluster, Some(60_000));
     let mut wire = cluster.node(0).wire();
     wire.send(&request);
     eventually(Duration::from_secs(10), "the shard is at work", || cluster.node(1).rmr_figure("inner_running") == 1);
