@@ -10,6 +10,7 @@
 //! - [`wire`]: a RESP client which hands out replies byte for byte.
 //! - [`fake_node`]: a node which answers whatever bytes a test wants.
 //! - [`load`]: work that goes on while something happens; [`constant_total`]: the sum that must stay right meanwhile.
+//! - [`loading`]: a server that loads its data for as long as a test wants.
 //! - [`proxy`]: a network with faults between two servers.
 //! - [`python`]: programs that use the Redis client of real programs.
 //! - [`figures`]: what `INFO` and `/proc` say about a server.
@@ -32,6 +33,7 @@ mod fake_node;
 mod figures;
 mod formation;
 mod load;
+mod loading;
 mod migration;
 mod proxy;
 mod python;
@@ -49,6 +51,7 @@ pub use errors::error_text;
 pub use fake_node::FakeNode;
 pub use figures::text_of;
 pub use load::while_repeating;
+pub use loading::Loading;
 pub use proxy::{Fault, Proxy};
 pub use python::{run_python, run_python_with_rb};
 pub use rmr::testing::{eventually, free_port, poll};

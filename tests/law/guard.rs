@@ -5,9 +5,9 @@ use std::fs;
 use std::time::Duration;
 
 use super::generate::Argv;
-use crate::common::{Server, Wire, eventually};
+use crate::common::{Loading, Server, Wire, eventually};
 
-/// How long a `BGSAVE` may take to fail, and a server to begin to load.
+/// How long a `BGSAVE` may take to fail.
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// What a `BGSAVE` is to write to while it has to fail: a folder.
@@ -47,13 +47,13 @@ impl Guard {
     /// Sets it.
     pub fn set(self, server: &Server, wire: &mut Wire) -> Set {
         if self == Self::Loading {
-            return Set { guard: self, loads: Some(begin_to_load(server, wire)) };
+            return Set { guard: self, loading: Some(Loading::begin(server)) };
         }
         if self == Self::MisConf {
             fail_to_save(server, wire);
         }
         self.lines().iter().for_each(|line| run(wire, line));
-        Set { guard: self, loads: None }
+        Set { guard: self, loading: None }
     }
 
     /// Returns the commands that set it.
@@ -71,13 +71,12 @@ impl Guard {
     /// Returns the commands that lift it.
     fn opposite(self) -> &'static [&'static str] {
         match self {
-            Self::None => &[],
+            Self::None | Self::Loading => &[],
             Self::NoReplicas => &["CONFIG SET min-replicas-to-write 0"],
             Self::MisConf => &["CONFIG SET save _"],
             Self::Oom => &["CONFIG SET maxmemory 0"],
             Self::Paused => &["CLIENT UNPAUSE"],
             Self::ReadOnly => &["REPLICAOF NO ONE"],
-            Self::Loading => &["CONFIG SET key-load-delay 0"],
         }
     }
 }
@@ -85,17 +84,15 @@ impl Guard {
 /// A guard that is set on one server.
 pub struct Set {
     guard: Guard,
-    /// What waits for the end of the load.
-    loads: Option<Wire>,
+    loading: Option<Loading>,
 }
 
 impl Set {
     /// Lifts it.
     pub fn lift(self, wire: &mut Wire) {
         self.guard.opposite().iter().for_each(|line| run(wire, line));
-        if let Some(mut loads) = self.loads {
-            assert_eq!(loads.read_frame(), b"+OK\r\n", "the data is read");
-            run(&mut loads, "FLUSHDB");
+        if let Some(loading) = self.loading {
+            loading.end(wire);
         }
     }
 }
@@ -119,15 +116,4 @@ fn fail_to_save(server: &Server, wire: &mut Wire) {
     run(&mut other, "BGSAVE");
     eventually(LIMIT, "a BGSAVE into a folder fails", is_broken);
     run(&mut other, "CONFIG SET dbfilename dump.rdb");
-}
-
-/// Has the server read its data again, which takes until it is told to hurry: there are many keys in another database.
-fn begin_to_load(server: &Server, wire: &mut Wire) -> Wire {
-    let mut other = server.wire();
-    run(wire, "CONFIG SET loading-process-events-interval-bytes 1024 key-load-delay 1000");
-    run(&mut other, "SELECT 1");
-    run(&mut other, "DEBUG POPULATE 4000 filler 100");
-    other.send(&["DEBUG", "RELOAD"]);
-    eventually(LIMIT, "the server loads", || wire.ask(&["INFO", "persistence"]).contains("loading:1"));
-    other
 }

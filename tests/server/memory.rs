@@ -4,12 +4,13 @@ use crate::common::{Cluster, Server};
 
 /// As much as the server's own buffers may come to.
 const SLACK: u64 = 60_000;
+
 fn used(server: &Server) -> u64 {
     server.figure("memory", "used_memory")
 }
 
 #[test]
-fn memory_is_flat_for_mget_mset_del_exists_explain_map_batch_and_sum_of_any_caller() {
+fn memory_is_flat_however_many_keys_by_exec_explain_map_sum_and_batch_of_any_caller() {
     let cluster = Cluster::builder()
         .shards(1)
         .config("slowlog-log-slower-than", "-1")
@@ -42,6 +43,7 @@ fn memory_is_flat_for_mget_mset_del_exists_explain_map_batch_and_sum_of_any_call
                 words(&["RMR.SUM"], &[], 1),
                 words(&["RMR.EXEC", "SINTERCARD", &number], &[], 1),
                 words(&["RMR.EXEC", "XREAD", "STREAMS"], &ids, 1),
+                batch(&keys[..count]),
                 words(&["RMR.EXEC", "DEL"], &[], 1),
             ];
             for request in &requests {
@@ -54,4 +56,10 @@ fn memory_is_flat_for_mget_mset_del_exists_explain_map_batch_and_sum_of_any_call
             }
         }
     }
+}
+
+/// A list of commands for each key.
+fn batch(keys: &[String]) -> Vec<String> {
+    let list = |key: &String| [key, "1", "2", "GET", key].map(str::to_owned).into_iter();
+    ["RMR.BATCH".to_owned()].into_iter().chain(keys.iter().flat_map(list)).collect()
 }

@@ -25,6 +25,9 @@ const READONLY_IN_PROCESS: &[u8] = b"-READONLY Can not run script with write fla
 /// A request whose replies take more bytes does not go on in the main thread.
 const SHORT: usize = 64 * 1024;
 
+/// What must not happen, since replies to one command would be taken for those to the next.
+const SEVERAL_REPLIES: &str = "the server has answered one command in process with several replies";
+
 /// A batch that is being worked off.
 pub(crate) struct LocalShare {
     batch: Batch,
@@ -270,6 +273,10 @@ impl LocalShare {
                 }
             }
         }
+        if at < wire.len() && !self.is_too_big {
+            // Nobody can tell which reply is whose.
+            return Delivery::failed(Failure::Lost(SEVERAL_REPLIES.into()));
+        }
         Delivery { replies, failure: self.is_too_big.then_some(Failure::TooBig), ..Delivery::default() }
     }
 }
@@ -285,7 +292,9 @@ impl Reducing {
         if let Some(bytes) = bulk(wire) {
             return self.take_bulk(number, bytes);
         }
-        match decode(&Bytes::copy_from_slice(wire), &mut 0) {
+        let mut at = 0;
+        match decode(&Bytes::copy_from_slice(wire), &mut at) {
+            Ok(_) if at < wire.len() => self.so_far.failed.push((number, format!("ERR {SEVERAL_REPLIES}").into())),
             Ok(Reply::Error(message)) => self.so_far.failed.push((number, message)),
             Ok(reply) => {
                 let taken = self.so_far.reduced.take(self.place(number), reply);
@@ -348,5 +357,45 @@ fn argument(command: CommandRef<'_>) -> Option<&[u8]> {
     match command {
         CommandRef::OfKey(per_key, key) if per_key.word_count() == 2 => Some(key),
         _ => command.words().nth(1),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::command::Command;
+    use crate::link::Budget;
+    use crate::reduce::Builtin;
+
+    /// A share of so many commands, each of which is answered by this.
+    fn answered(wires: &[&[u8]], reduction: Option<Reduction>) -> Delivery {
+        let commands: Vec<Command> = wires.iter().map(|_| Command::new("PING")).collect();
+        let picks = (0..wires.len() as u32).collect();
+        let batch = Batch::new(Arc::new(commands.into()), picks, Arc::new(Budget::new(usize::MAX)));
+        let mut share = LocalShare::new(Batch { reduction, ..batch });
+        wires.iter().for_each(|wire| share.put(wire));
+        share.answers()
+    }
+
+    fn count() -> Option<Reduction> {
+        Some(Reduction { combine: Arc::new(Builtin::Count), places: Vec::new(), time_left: Duration::MAX })
+    }
+
+    #[test]
+    fn replies_per_call_are_counted() {
+        let sound: [&[u8]; 3] = [b"+a\r\n", b"*2\r\n:1\r\n$1\r\nb\r\n", b"-ERR x\r\n"];
+        let delivery = answered(&sound, None);
+        assert_eq!((delivery.replies.len(), delivery.failure.is_none()), (3, true));
+        assert_eq!(answered(&sound, count()).partial.unwrap().failed.len(), 1);
+        for several in [&b"+a\r\n+b\r\n"[..], b"-ERR x\r\n+forged\r\n"] {
+            let delivery = answered(&[sound[0], several, sound[1]], None);
+            assert!(delivery.replies.is_empty(), "{several:?}");
+            assert!(matches!(delivery.failure, Some(Failure::Lost(why)) if why == SEVERAL_REPLIES), "{several:?}");
+            let failed = answered(&[sound[0], several, sound[1]], count()).partial.unwrap().failed;
+            assert_eq!(failed, [(1, format!("ERR {SEVERAL_REPLIES}").into())], "{several:?}");
+        }
     }
 }

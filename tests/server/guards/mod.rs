@@ -1,5 +1,6 @@
 //! A guard that holds for a plain command holds for the same command by any road that runs it in process.
 
+mod loading;
 mod memory;
 mod pause;
 mod replica;
@@ -9,7 +10,7 @@ mod writes;
 use std::fs;
 use std::time::Duration;
 
-use crate::common::{Server, eventually};
+use crate::common::{Server, Wire, eventually};
 
 const NOREPLICAS: &str = "NOREPLICAS Not enough good replicas to write.";
 
@@ -26,6 +27,15 @@ fn fail_to_save(node: &Server) -> String {
         node.run::<String>(&["INFO", "persistence"]).contains("rdb_last_bgsave_status:err")
     });
     before[1].clone()
+}
+
+/// A connection that is served in proxy mode, where the server can have that.
+fn proxied(node: &Server) -> Option<Wire> {
+    node.try_run::<()>(&["CONFIG", "SET", "rmr.proxy-mode", "opt-in"]).ok()?;
+    let mut wire = node.wire();
+    // Refused while data is loaded.
+    let _ = wire.reply("RMR.PROXY ON");
+    Some(wire)
 }
 
 /// One command by the roads by which a node serves it in process.
@@ -51,5 +61,6 @@ fn roads(node: &Server, key: &str, command: &str) -> Vec<String> {
     ];
     let mut replies: Vec<String> = lines.iter().map(|line| format!("{line}: {}", node.reply(line))).collect();
     replies.push(format!("MULTI RMR.EXEC {command}: {in_multi}"));
+    replies.extend(proxied(node).map(|mut wire| format!("proxy {command}: {}", wire.reply(command))));
     replies
 }

@@ -1,6 +1,6 @@
 //! Writes that the server refuses: too few replicas, a snapshot that has failed.
 
-use super::{NOREPLICAS, fail_to_save, roads};
+use super::{NOREPLICAS, fail_to_save, proxied, roads};
 use crate::common::{Cluster, Server};
 
 const KEYED: [&str; 4] = ["SET k x", "INCR n", "MSET k x", "SADD s x"];
@@ -17,6 +17,10 @@ fn assert_refused(node: &Server, words: &str) {
         for line in [format!("RMR.EXEC {command}"), format!("RMR.FANOUT {command}")] {
             let reply = node.reply(&line);
             assert!(reply.contains(words), "{line}: {reply}");
+        }
+        if let Some(mut wire) = proxied(node) {
+            let reply = wire.reply(command);
+            assert!(reply.contains(words), "proxy {command}: {reply}");
         }
     }
     let script = ["RMR.EXEC", "EVAL", "return redis.call('SET', KEYS[1], 'x')", "1", "k"];
@@ -50,7 +54,7 @@ fn with_each_kind_of_server(check: impl Fn(&Server)) {
 }
 
 #[test]
-fn too_few_replicas_refuse_writes_by_exec_fanout_map_batch_multi_and_scripts_here() {
+fn too_few_replicas_refuse_writes_by_exec_fanout_map_batch_multi_proxy_and_scripts_here() {
     with_each_kind_of_server(|node| {
         node.run::<()>(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
         assert_refused(node, NOREPLICAS);
@@ -60,7 +64,7 @@ fn too_few_replicas_refuse_writes_by_exec_fanout_map_batch_multi_and_scripts_her
 }
 
 #[test]
-fn a_failed_snapshot_refuses_writes_by_exec_fanout_map_batch_multi_and_scripts_here() {
+fn a_failed_snapshot_refuses_writes_by_exec_fanout_map_batch_multi_proxy_and_scripts_here() {
     with_each_kind_of_server(|node| {
         let dir = fail_to_save(node);
         assert_refused(node, "MISCONF ");
