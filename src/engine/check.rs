@@ -55,7 +55,7 @@ impl Request {
         // Boxed: it happens once for each name.
         match Box::pin(self.engine.catalogue.look_up(&server, command.name())).await {
             Ok(Some(whole)) => Dependence::of(&*whole.of_call(command.args())?, command),
-            Ok(None) | Err(_) => Some(Dependence::UNKNOWN),
+            Ok(None) | Err(_) => Some(Dependence::of_undescribed(command)),
         }
     }
 }

@@ -24,8 +24,12 @@ pub(super) enum Enumeration {
 }
 
 impl Dependence {
-    /// What is to be thought of a command that nobody describes: that it depends on keys, and may write.
-    pub(super) const UNKNOWN: Self = Self { only_reads: false, enumerates: None };
+    /// Returns what is to be thought of a command that nobody describes: that it depends on keys, and may write unless its
+    /// sender knows better.
+    pub(super) fn of_undescribed(command: &Command) -> Self {
+        let enumerates = Enumeration::of(&command.name().to_ascii_lowercase());
+        Self { only_reads: command.is_read_only() || enumerates.is_some(), enumerates }
+    }
 
     /// Returns how a command depends on keys that it does not name; `None` if it does not.
     pub(super) fn of(description: &Description, command: &Command) -> Option<Self> {
@@ -44,12 +48,19 @@ impl Dependence {
         if description.keys_by_specs(&args).is_some_and(|keys| !keys.is_empty()) {
             return None;
         }
-        let enumerates = match &*description.name {
-            "dbsize" => Some(Enumeration::Count),
-            "keys" => Some(Enumeration::Names),
-            _ => None,
-        };
+        let enumerates = Enumeration::of(description.name.as_bytes());
         Some(Self { only_reads: only_reads || command.is_read_only(), enumerates })
+    }
+}
+
+impl Enumeration {
+    /// Returns what the command of this name, in small letters, says of all keys.
+    fn of(name: &[u8]) -> Option<Self> {
+        match name {
+            b"dbsize" => Some(Self::Count),
+            b"keys" => Some(Self::Names),
+            _ => None,
+        }
     }
 }
 
@@ -129,6 +140,14 @@ mod tests {
         }
         assert_eq!(dependence("exists", &["readonly"], "@keyspace", Some(1)), None);
         assert_eq!(dependence("eval", &["noscript"], "@scripting", Some(2)), None);
+    }
+
+    #[test]
+    fn what_nobody_describes_is_taken_for_a_write_that_depends_on_keys() {
+        let of = |name: &str| Dependence::of_undescribed(&Command::new(name).arg("x"));
+        assert_eq!(of("FT.NEW"), Dependence { only_reads: false, enumerates: None });
+        assert_eq!(of("Keys"), Dependence { only_reads: true, enumerates: Some(Enumeration::Names) });
+        assert!(Dependence::of_undescribed(&Command::new("FT.NEW").read_only(true)).only_reads);
     }
 
     #[test]

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use super::apart::{Answer, Apart, Claim, Part};
 use super::cover::owned;
-use super::dependence::Dependence;
+use super::dependence::{Dependence, Enumeration};
 use super::exchange::Exchange;
 use super::findings::{Findings, View};
 use super::options::Options;
@@ -143,6 +143,10 @@ impl<'a> Exact<'a> {
                 self.give_up(&findings)?;
                 break;
             }
+        }
+        if self.check.dependence.enumerates == Some(Enumeration::Names) && !self.read_apart.slots.is_empty() {
+            let shown = self.units.counted_mut().flat_map(|unit| std::mem::take(&mut unit.shown)).collect();
+            Box::pin(self.read_apart.drop_expired(self.request, &shown)).await?;
         }
         self.finish()
     }
@@ -307,8 +311,8 @@ impl<'a> Exact<'a> {
             let part = |answer, claim| Some(Part { node: node.clone(), answer: Answer::Reply(answer), claim });
             unit.left_out = Vec::new();
             unit.part = match said {
-                Without::Said { reply, own, left_out } => {
-                    unit.left_out = left_out;
+                Without::Said { reply, own, left_out, shown } => {
+                    (unit.left_out, unit.shown) = (left_out, shown);
                     part(Ok(reply), Claim::Held(Arc::new(own)))
                 }
                 Without::NotNow(_) if unit.failures + 1 < MOST_TRIES => None,

@@ -6,6 +6,7 @@
 //! What a node has of such a slot changes all the time. So the node says how many keys it has, how many of them are in
 //! moving slots, and which slots it has, in one transaction: nothing comes in between.
 
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -35,6 +36,8 @@ pub(super) enum Without {
         own: OwnSlots,
         /// How many keys of each of these slots it has.
         left_out: Vec<(u16, i64)>,
+        /// Those of them that it shows.
+        shown: Vec<Bytes>,
     },
     /// It cannot be reached now, and may be later.
     NotNow(Error),
@@ -60,8 +63,6 @@ impl ReadApart {
         if enumeration == Enumeration::Names {
             let pattern = command.args().next().unwrap_or_default();
             keys.retain(|key| glob::matches(pattern, key));
-            // A server shows no keys that have expired. It counts them.
-            keys = those_alive(&inner, keys).await?;
         }
         self.names.append(&mut keys);
         slots.into_iter().for_each(|slot| self.slots.insert(slot as u16));
@@ -128,24 +129,39 @@ impl ReadApart {
         let own = OwnSlots::parse(nodes.bytes()?)?;
         let counts: Vec<i64> = counts.iter().map(Reply::integer).collect::<Option<_>>()?;
         let left_out: Vec<(u16, i64)> = self.slots.iter().zip(counts).collect();
+        let mut shown = Vec::new();
         let reply = match enumeration {
             Enumeration::Count => {
                 Reply::Integer(answer.integer()? - left_out.iter().map(|(_, count)| count).sum::<i64>())
             }
             Enumeration::Names => {
-                let names = answer.elements()?.iter();
-                let is_kept = |name: &&Reply| name.bytes().is_some_and(|name| !self.slots.contains(key_slot(name)));
-                Reply::Array(names.filter(is_kept).cloned().collect())
+                let is_apart = |name: &&Reply| name.bytes().is_some_and(|name| self.slots.contains(key_slot(name)));
+                let (apart, kept): (Vec<&Reply>, Vec<&Reply>) = answer.elements()?.iter().partition(is_apart);
+                shown.extend(apart.into_iter().filter_map(Reply::bytes).map(Bytes::copy_from_slice));
+                Reply::Array(kept.into_iter().cloned().collect())
             }
         };
         let is_all = left_out.len() == self.slots.iter().count();
-        is_all.then_some(Without::Said { reply, own, left_out })
+        is_all.then_some(Without::Said { reply, own, left_out, shown })
     }
 
     /// Forgets slots, which are to be read again.
     pub(super) fn forget(&mut self, slots: &SlotSet) {
         self.slots.remove(slots);
         self.names.retain(|name| !slots.contains(key_slot(name)));
+    }
+
+    /// Leaves out names of keys that have expired, which servers list by slot and count, and do not show. Of most keys it is known
+    /// that a node has shown them.
+    ///
+    /// # Errors
+    /// Why a key cannot be looked at.
+    pub(super) async fn drop_expired(&mut self, request: &Request, shown: &HashSet<Bytes>) -> Result<(), Error> {
+        let (mut alive, unsure): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.names).into_iter().partition(|name| shown.contains(name));
+        alive.append(&mut those_alive(&request.without_gate(), unsure).await?);
+        self.names = alive;
+        Ok(())
     }
 
     /// Returns the keys that were read apart, which are then added to the replies of nodes.
@@ -168,9 +184,9 @@ fn unreadable(node: &Node) -> Error {
     Error::BadReply { node: node.to_string(), why }
 }
 
-/// Returns those of the keys that have not expired. A key whose slot has changed its direction on the move may seem to be
-/// nowhere: one that was not seen is looked for in its slot again, which a key that has gone is not in, and is shown if
-/// that goes on.
+/// Returns those of the keys that have not expired. A node that is giving a slot away sends on whoever asks for a key that has
+/// expired, and keeps it. But a key whose slot has changed its direction on the move may seem to be nowhere, too: so one
+/// that was not seen is looked for again a few times.
 async fn those_alive(request: &Request, mut keys: Vec<Bytes>) -> Result<Vec<Bytes>, Error> {
     /// How often a key is looked at that is in its slot, and seems not to be.
     const MOST_LOOKS: usize = 3;
@@ -183,11 +199,10 @@ async fn those_alive(request: &Request, mut keys: Vec<Bytes>) -> Result<Vec<Byte
         let (unseen, seen): (Vec<_>, Vec<_>) =
             keys.into_iter().zip(types).partition(|(_, kind)| kind.bytes() == Some(b"none"));
         alive.extend(seen.into_iter().map(|(key, _)| key));
-        let unseen: std::collections::HashSet<Bytes> = unseen.into_iter().map(|(key, _)| key).collect();
-        let slots: std::collections::BTreeSet<usize> = unseen.iter().map(|key| usize::from(key_slot(key))).collect();
+        let unseen: HashSet<Bytes> = unseen.into_iter().map(|(key, _)| key).collect();
+        let slots: BTreeSet<usize> = unseen.iter().map(|key| usize::from(key_slot(key))).collect();
         let listed = slot_keys::keys_in(request, slots, false).await?.keys;
         keys = listed.into_iter().filter(|key| unseen.contains(key)).collect();
     }
-    alive.extend(keys);
     Ok(alive)
 }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::apart::{Answer, Claim, Part};
 use super::slot_set::SlotSet;
 use super::target::Target;
@@ -14,6 +16,8 @@ pub(super) struct Unit {
     pub(super) part: Option<Part>,
     /// The slots that the answer leaves out, with the number of keys that the node has there.
     pub(super) left_out: Vec<(u16, i64)>,
+    /// The names there that the node shows.
+    pub(super) shown: Vec<Bytes>,
     /// In which round it was last asked.
     pub(super) asked: u32,
     pub(super) failures: u8,
@@ -23,7 +27,7 @@ pub(super) struct Unit {
 
 impl Unit {
     pub(super) fn new(target: Target) -> Self {
-        Self { target, part: None, left_out: Vec::new(), asked: 0, failures: 0, is_merged: false }
+        Self { target, part: None, left_out: Vec::new(), shown: Vec::new(), asked: 0, failures: 0, is_merged: false }
     }
 
     /// Returns the failure that stands in the place of an answer.

@@ -10,6 +10,7 @@ mod failure_modes;
 mod grammar;
 mod keyed;
 mod keyless;
+mod moving_slots;
 mod option_words;
 mod refused;
 mod run_once;
