@@ -358,6 +358,9 @@ impl<'a> Exact<'a> {
     /// Adds each key that was read apart to the reply of its slot's owner; to another one where no node says that it is the
     /// owner.
     fn add_names(&mut self) {
+        if self.read_apart.slots.is_empty() {
+            return;
+        }
         let mut owners = Vec::new();
         for unit in self.units.counted_mut() {
             let slots = unit.held().map(|own| owned(own)).filter(|slots| !slots.is_empty());
@@ -375,8 +378,14 @@ impl<'a> Exact<'a> {
     /// Puts together what counts.
     fn finish(mut self) -> Result<Gathered, Error> {
         self.add_names();
-        let mut uncovered = SlotSet::of(self.snapshot.topology.uncovered());
-        self.units.held().for_each(|(_, own)| uncovered.remove(&owned(own)));
+        let uncovered = match self.snapshot.topology.uncovered() {
+            [] => Vec::new(),
+            uncovered => {
+                let mut uncovered = SlotSet::of(uncovered);
+                self.units.held().for_each(|(_, own)| uncovered.remove(&owned(own)));
+                uncovered.ranges()
+            }
+        };
         let mut outcomes = Outcomes::of(self.units.len(), self.combine);
         for (number, unit) in self.units.into_counted() {
             let counts = match unit.held() {
@@ -390,7 +399,7 @@ impl<'a> Exact<'a> {
             }
         }
         let mut gathered = outcomes.finish()?;
-        gathered.0.set_missed(MissedSlots { uncovered: uncovered.ranges(), unsettled: self.notes });
+        gathered.0.set_missed(MissedSlots { uncovered, unsettled: self.notes });
         Ok(gathered)
     }
 }

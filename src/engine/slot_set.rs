@@ -77,8 +77,9 @@ impl SlotSet {
     /// Returns the slots in ascending order.
     pub(super) fn iter(&self) -> impl Iterator<Item = u16> {
         self.0.iter().enumerate().flat_map(|(at, &word)| {
-            let bits = (0..64).filter(move |bit| word & (1 << bit) != 0);
-            bits.map(move |bit| at as u16 * 64 + bit)
+            let some = |word: u64| (word != 0).then_some(word);
+            let rest = std::iter::successors(some(word), move |word| some(word & (word - 1)));
+            rest.map(move |rest| at as u16 * 64 + rest.trailing_zeros() as u16)
         })
     }
 
