@@ -10,6 +10,7 @@
 //!
 //! What may write is not sent again: that an answer does not hold is an error after the fact.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -58,8 +59,8 @@ pub(super) struct Check {
 /// A checked fan-out under way.
 pub(super) struct Exact<'a> {
     request: &'a Request,
-    commands: CommandSet,
-    command: Command,
+    /// One command.
+    commands: Arc<CommandSet>,
     check: Check,
     options: &'a Options,
     combine: Option<Arc<dyn AnyCombine>>,
@@ -87,11 +88,9 @@ impl<'a> Exact<'a> {
         snapshot: Arc<Snapshot>,
         targets: Vec<Target>,
     ) -> Self {
-        let command = commands.at(0).command().into_owned();
         Self {
             request,
-            commands,
-            command,
+            commands: Arc::new(commands),
             check,
             options,
             combine,
@@ -151,6 +150,10 @@ impl<'a> Exact<'a> {
         self.finish()
     }
 
+    fn command(&self) -> Cow<'_, Command> {
+        self.commands.at(0).command()
+    }
+
     fn has_failed(&self) -> bool {
         self.units.counted().any(|(_, unit)| unit.error().is_some())
     }
@@ -188,11 +191,12 @@ impl<'a> Exact<'a> {
             if self.request.time_left() <= SHORTEST_TRY {
                 return Ok(false);
             }
-            let (partial, stranded) = (self.options.partial, &findings.stranded);
+            let commands = self.commands.clone();
+            let (command, partial, stranded) = (commands.at(0).command(), self.options.partial, &findings.stranded);
             self.read_apart.forget(stranded);
             let mut slots = findings.moving.clone();
             slots.add(stranded);
-            let missed = self.read_apart.read(self.request, &slots, enumeration, &self.command, partial).await?;
+            let missed = self.read_apart.read(self.request, &slots, enumeration, &command, partial).await?;
             self.notes.extend(missed);
             if stranded.is_empty() {
                 return Ok(true);
@@ -288,7 +292,8 @@ impl<'a> Exact<'a> {
         // The places of a later round are not those of the whole fan-out.
         let combine = self.combine.clone().filter(|_| self.round == 1);
         let outcomes = Outcomes::Apart(Apart::new(numbers.len(), combine));
-        let exchange = Exchange::new(self.request, ToTargets { nodes }, self.commands.clone(), outcomes, self.options);
+        let exchange =
+            Exchange::of_shared(self.request, ToTargets { nodes }, self.commands.clone(), outcomes, self.options);
         let parts = exchange.complete(self.snapshot.clone()).await?.into_parts();
         for (number, part) in numbers.into_iter().zip(parts) {
             let unit = self.units.at_mut(number);
@@ -305,7 +310,7 @@ impl<'a> Exact<'a> {
         let topology = &self.snapshot.topology;
         let nodes = numbers.iter().map(|&number| self.units.at(number).target.find(topology).cloned());
         let nodes = nodes.collect::<Result<Vec<_>, Error>>()?;
-        let said = self.read_apart.ask_without(self.request, nodes.clone(), enumeration, &self.command).await?;
+        let said = self.read_apart.ask_without(self.request, nodes.clone(), enumeration, &self.command()).await?;
         for ((number, node), said) in numbers.into_iter().zip(nodes).zip(said) {
             let unit = self.units.at_mut(number);
             let part = |answer, claim| Some(Part { node: node.clone(), answer: Answer::Reply(answer), claim });
@@ -349,7 +354,7 @@ impl<'a> Exact<'a> {
             self.notes.append(&mut notes);
             return Ok(());
         }
-        let (asked, name) = (self.units.counted().count(), printable(self.command.name()));
+        let (asked, name) = (self.units.counted().count(), printable(self.command().name()));
         let said = view.said(findings);
         let why = format!("{said}; '{name}' has run all the same, and keys may have come to a node after it ran there");
         Err(Error::Incomplete { cause: Box::new(Error::Slots(why)), done: asked, asked })

@@ -56,7 +56,18 @@ impl<'a, R: Route> Exchange<'a, R> {
         outcomes: Outcomes,
         options: &'a Options,
     ) -> Self {
-        let (commands, tries, unrouted) = (Arc::new(commands), BTreeMap::new(), Vec::new());
+        Self::of_shared(request, route, Arc::new(commands), outcomes, options)
+    }
+
+    /// The same with commands that others have too.
+    pub(super) fn of_shared(
+        request: &'a Request,
+        route: R,
+        commands: Arc<CommandSet>,
+        outcomes: Outcomes,
+        options: &'a Options,
+    ) -> Self {
+        let (tries, unrouted) = (BTreeMap::new(), Vec::new());
         Self { request, route, commands, options, outcomes, tries, unrouted }
     }
 

@@ -6,34 +6,42 @@ use crate::topology::{SLOT_COUNT, SlotRange, SlotRanges};
 
 const WORDS: usize = SLOT_COUNT / 64;
 
-/// A set of slots.
-#[derive(Clone, PartialEq, Eq)]
-pub(super) struct SlotSet(Box<[u64; WORDS]>);
+/// A set of slots. One without slots takes no memory: almost all of the sets that requests have are so.
+#[derive(Clone, Default)]
+pub(super) struct SlotSet(Vec<u64>);
 
-impl Default for SlotSet {
-    fn default() -> Self {
-        Self(Box::new([0; WORDS]))
+impl PartialEq for SlotSet {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
     }
 }
+
+impl Eq for SlotSet {}
 
 impl SlotSet {
     /// Returns the set of all slots.
     pub(super) fn all() -> Self {
-        Self(Box::new([u64::MAX; WORDS]))
+        Self(vec![u64::MAX; WORDS])
     }
 
     /// Returns the slots of these ranges.
     pub(super) fn of(ranges: &[SlotRange]) -> Self {
         let mut set = Self::default();
-        for &(first, last) in ranges {
-            (first..=last).for_each(|slot| set.insert(slot));
-        }
+        ranges.iter().for_each(|&(first, last)| set.insert_range(first, last));
         set
     }
 
     pub(super) fn insert(&mut self, slot: u16) {
-        if let Some(word) = self.0.get_mut(usize::from(slot / 64)) {
-            *word |= 1 << (slot % 64);
+        self.insert_range(slot, slot);
+    }
+
+    fn insert_range(&mut self, first: u16, last: u16) {
+        let last = last.min(SLOT_COUNT as u16 - 1);
+        self.0.resize(WORDS, 0);
+        for word in first / 64..=last / 64 {
+            let from = u64::MAX << (first.max(word * 64) % 64);
+            let to = u64::MAX >> (63 - last.min(word * 64 + 63) % 64);
+            self.0[usize::from(word)] |= from & to;
         }
     }
 
@@ -52,19 +60,20 @@ impl SlotSet {
 
     /// Adds the slots of another set.
     pub(super) fn add(&mut self, other: &Self) {
-        self.0.iter_mut().zip(other.0.iter()).for_each(|(word, other)| *word |= other);
+        if self.0.is_empty() {
+            self.0.clone_from(&other.0);
+        }
+        self.0.iter_mut().zip(&other.0).for_each(|(word, other)| *word |= other);
     }
 
     /// Takes the slots of another set away.
     pub(super) fn remove(&mut self, other: &Self) {
-        self.0.iter_mut().zip(other.0.iter()).for_each(|(word, other)| *word &= !other);
+        self.0.iter_mut().zip(&other.0).for_each(|(word, other)| *word &= !other);
     }
 
     /// Returns the slots that both have.
     pub(super) fn common(&self, other: &Self) -> Self {
-        let mut common = self.clone();
-        common.0.iter_mut().zip(other.0.iter()).for_each(|(word, other)| *word &= other);
-        common
+        Self(self.0.iter().zip(&other.0).map(|(word, other)| word & other).collect())
     }
 
     /// Returns the slots that this one has and the other has not.
@@ -111,6 +120,8 @@ impl fmt::Debug for SlotSet {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -126,7 +137,23 @@ mod tests {
         assert_eq!(both, high.without(&low));
         assert_eq!(SlotSet::all().ranges(), [(0, 16383)]);
         assert!(SlotSet::default().is_empty() && !high.is_empty());
+        assert_eq!(
+            SlotSet::of(&[(3, 3)]).common(&SlotSet::default()),
+            SlotSet::of(&[(9, 9)]).without(&SlotSet::of(&[(0, 9)]))
+        );
+        assert_eq!(SlotSet::of(&[(16380, u16::MAX)]).ranges(), [(16380, 16383)]);
         assert_eq!(SlotSet::of(&[(7, 7)]).to_string(), "slot 7");
         assert_eq!(low.to_string(), "slots 0-99 200");
+    }
+
+    proptest! {
+        #[test]
+        fn ranges_are_filled_slot_by_slot(first in 0u16..16384, length in 0u16..300) {
+            let last = (first + length).min(16383);
+            let mut slots = SlotSet::default();
+            (first..=last).for_each(|slot| slots.insert(slot));
+            prop_assert_eq!(SlotSet::of(&[(first, last)]).ranges(), [(first, last)]);
+            prop_assert!(slots == SlotSet::of(&[(first, last)]));
+        }
     }
 }

@@ -146,6 +146,17 @@ async fn a_primary_that_has_become_a_replica_does_not_count_and_the_new_one_does
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_node_that_answers_for_two_shards_counts_once() {
+    // The first node cannot be reached, and the second one has its slots by then.
+    let fake = Fake::of([halves(), cluster(&[(2, (0, 16383))])]);
+    fake.refresh().await;
+    fake.node(1).plays([unreachable()]);
+    fake.node(2).owns(&own_slots(2, 5, &[(0, 16383)]));
+    let replies = dbsize(&fake).await.unwrap();
+    assert_eq!((replies.integers().collect::<Vec<_>>(), fake.node(2).sent().len()), (vec![2], 2));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_old_primary_and_the_promoted_one_count_once() {
     // Both are asked, since slots were missing elsewhere and the topology had changed meanwhile.
     let fake = Fake::of([halves(), cluster(&[(3, (0, 8191)), (2, (8192, 16383))])]);
