@@ -4,7 +4,8 @@
 # make test-all  the same, and then the tests again on Redis 8.2 and on Valkey 9.1
 # make deny     what the dependencies may be: bans, licences, sources (builds cargo-deny if it is missing)
 # make soak     the chaos tests with 10,000 commands of each kind (RMR_SOAK=... for another number), 50,000 requests by chance
-#               (RMR_FUZZ_ROUNDS=...), and each command 100,000 times (RMR_MEMORY_ROUNDS=...)
+#               (RMR_FUZZ_ROUNDS=...), each command 100,000 times (RMR_MEMORY_ROUNDS=...), and an hour of answers while slots move
+#               and primaries change (RMR_SLOTS_SECONDS=...)
 # make bench    the figures of README.md, measured here
 #
 # All of them first install what is missing (scripts/setup.sh). REDIS_SERVER=/path/to/redis-server chooses another
@@ -34,10 +35,11 @@ soak: export RMR_SOAK ?= 10000
 soak: export RMR_LAW_ROUNDS ?= 100
 soak: export RMR_FUZZ_ROUNDS ?= 50000
 soak: export RMR_MEMORY_ROUNDS ?= 100000
+soak: export RMR_SLOTS_SECONDS ?= 3600
 soak: export RMR_MODULE = $(CARGO_TARGET_DIR)/release/librmr.so
 soak: setup
 	cargo build --release --package rmr-module
-	cargo test --test exec_chaos --test law --no-fail-fast -- --nocapture --test-threads 1
+	cargo test --test exec_chaos --test law --test slots --no-fail-fast -- --nocapture --test-threads 1
 
 bench: setup-bench
 	cargo build --release --package rmr-module

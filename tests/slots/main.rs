@@ -1,9 +1,21 @@
-//! Slots that move with all their keys (`CLUSTER MIGRATESLOTS`, Valkey 9), and numbered databases in a cluster. Servers without
-//! them say so, and the tests print that they are skipped.
+//! Answers over all shards while slots move: each is the truth, or an error that says why there is none.
+//!
+//! Moves are of two kinds. In a classic one keys travel one by one, and both nodes have some of the slot's meanwhile. In an
+//! atomic one (`CLUSTER MIGRATESLOTS`, Valkey 9) the target gathers the keys unseen, and slots with all their keys change
+//! hands in one moment; on servers without it those tests print that they are skipped.
+//!
+//! The loops take 60 s together; `RMR_SLOTS_SECONDS=3600` makes them take an hour, as `make soak` does.
 
 #[path = "../common/mod.rs"]
 mod common;
 
 mod atomic;
 mod databases;
+mod failing;
+mod half_moved;
 mod importing;
+mod movers;
+mod moving;
+mod readers;
+mod scene;
+mod tally;

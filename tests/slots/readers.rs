@@ -1,0 +1,209 @@
+//! What is asked, and what is true: the keys and their numbers never change, so each question has one right answer.
+
+use std::collections::HashSet;
+use std::io;
+use std::time::{Duration, Instant};
+
+use crate::common::{Cluster, Server, Wire, elements, poll, show};
+use crate::tally::{Answer, Tally};
+
+/// How many keys there are: `n:0`, `n:1` and so on, each with its number as its value.
+pub const COUNT: usize = 100_000;
+
+/// How many of them are asked for by name at a time.
+const NAMED: usize = 400;
+
+/// Longer than any request may take, a node that stands still for a while included.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long a reader waits for a node that is not there before it goes on.
+const ABSENCE: Duration = Duration::from_millis(500);
+
+/// Puts the keys into the cluster.
+pub fn fill(cluster: &Cluster) {
+    cluster.fill(COUNT, |number| (format!("n:{number}"), number.to_string()));
+}
+
+/// The names of the questions, of which the first are short.
+pub const SHORT: [&str; 8] = [
+    "FANOUT REDUCE SUM DBSIZE",
+    "EXEC DBSIZE",
+    "FANOUT DBSIZE",
+    "FANOUT REDUCE CONCAT KEYS n:77*",
+    "EXEC KEYS n:77*",
+    "EXEC RANDOMKEY",
+    "SUM of keys",
+    "MAP COUNT of keys",
+];
+pub const ANY_COMMAND: &str = "FANOUT REDUCE SUM EVAL_RO";
+pub const ALL_KEYS: &str = "EXEC KEYS *";
+pub const SCAN: &str = "SCAN MATCH n:7*";
+
+/// A client of one node after the other.
+pub struct Reader<'a> {
+    nodes: Vec<&'a Server>,
+    wires: Vec<Option<Wire>>,
+    /// How often something was asked.
+    turn: usize,
+    /// What a scan has seen, and where it goes on.
+    seen: HashSet<usize>,
+    cursor: String,
+    tally: &'a Tally,
+}
+
+/// What a reader asks about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Asks {
+    /// In turn, what takes little time.
+    Short,
+    AllKeys,
+    Scan,
+}
+
+impl<'a> Reader<'a> {
+    /// A reader that asks these nodes in turn.
+    pub fn new(nodes: Vec<&'a Server>, tally: &'a Tally) -> Self {
+        let wires = nodes.iter().map(|_| None).collect();
+        Self { nodes, wires, turn: 0, seen: HashSet::new(), cursor: "0".into(), tally }
+    }
+
+    /// Asks once.
+    pub fn turn(&mut self, asks: Asks) {
+        self.turn += 1;
+        let asked = Instant::now();
+        let (question, answer) = match asks {
+            Asks::Short => self.short(),
+            Asks::AllKeys => (ALL_KEYS, self.ask(&["RMR.EXEC", "KEYS", "*"], |frame| keys_are(frame, |_| true))),
+            Asks::Scan => (SCAN, self.page()),
+        };
+        let node = self.nodes[self.at()].address();
+        // Pages but the last are no answer yet.
+        if !(asks == Asks::Scan && answer == Answer::Right && self.cursor != "0") {
+            self.tally.add(question, &node, answer, asked.elapsed());
+        }
+    }
+
+    fn at(&self) -> usize {
+        self.turn % self.nodes.len()
+    }
+
+    fn short(&mut self) -> (&'static str, Answer) {
+        let at = self.turn % (SHORT.len() + 1);
+        let question = SHORT.get(at).copied().unwrap_or(ANY_COMMAND);
+        let whole = COUNT.to_string();
+        let first = self.turn * 37 % (COUNT - NAMED);
+        let named: Vec<String> = (first..first + NAMED).map(|number| format!("n:{number}")).collect();
+        let with_names = |start: &[&str], end: &[&str]| -> Vec<String> {
+            let words = start.iter().chain(end).map(|word| (*word).to_owned());
+            let (start, end): (Vec<String>, Vec<String>) =
+                (words.clone().take(start.len()).collect(), words.skip(start.len()).collect());
+            [start, named.clone(), end].concat()
+        };
+        let begins_with_77 = |number: usize| begins_with(number, "77");
+        let answer = match at {
+            0 => self.ask(&["RMR.FANOUT", "REDUCE", "SUM", "DBSIZE"], |frame| is(&show(frame), &whole)),
+            1 => self.ask(&["RMR.EXEC", "DBSIZE"], |frame| is(&show(frame), &whole)),
+            2 => self.ask(&["RMR.FANOUT", "DBSIZE"], |frame| {
+                let sizes: usize =
+                    elements(frame).into_iter().filter_map(|size| show(size).parse::<usize>().ok()).sum();
+                if sizes == COUNT { Answer::Right } else { Answer::Wrong(show(frame)) }
+            }),
+            3 => {
+                self.ask(&["RMR.FANOUT", "REDUCE", "CONCAT", "KEYS", "n:77*"], |frame| keys_are(frame, begins_with_77))
+            }
+            4 => self.ask(&["RMR.EXEC", "KEYS", "n:77*"], |frame| keys_are(frame, begins_with_77)),
+            5 => self.ask(&["RMR.EXEC", "RANDOMKEY"], |frame| {
+                if number_of(frame).is_some() { Answer::Right } else { Answer::Wrong(show(frame)) }
+            }),
+            6 => {
+                let sum: usize = (first..first + NAMED).sum();
+                self.ask(&with_names(&["RMR.SUM"], &[]), |frame| is(&show(frame), &sum.to_string()))
+            }
+            7 => {
+                let count = NAMED.to_string();
+                self.ask(&with_names(&["RMR.MAP", "COUNT", &count], &["GET"]), |frame| is(&show(frame), &count))
+            }
+            _ => {
+                let script = "return redis.call('dbsize')";
+                self.ask(&["RMR.FANOUT", "REDUCE", "SUM", "EVAL_RO", script, "0"], |frame| is(&show(frame), &whole))
+            }
+        };
+        (question, answer)
+    }
+
+    /// Goes on with the scan, from where it was if that failed. At its end each key must have been seen.
+    fn page(&mut self) -> Answer {
+        let (mut next, mut keys) = (None, Vec::new());
+        let cursor = self.cursor.clone();
+        let page = ["RMR.SCAN", &cursor, "MATCH", "n:7*", "COUNT", "2000"];
+        let answer = self.ask(&page, |frame| match elements(frame)[..] {
+            [cursor, page] => {
+                next = Some(show(cursor).replace('"', ""));
+                keys = elements(page).into_iter().map(number_of).collect();
+                Answer::Right
+            }
+            _ => Answer::Wrong(show(frame)),
+        });
+        let Some(next) = next else { return answer };
+        self.cursor = next;
+        if keys.iter().any(|key| key.is_none_or(|number| !begins_with(number, "7"))) {
+            return Answer::Wrong("a key that nobody has set, or that was not asked for".into());
+        }
+        self.seen.extend(keys.into_iter().flatten());
+        if self.cursor != "0" {
+            return answer;
+        }
+        let seen = std::mem::take(&mut self.seen);
+        let meant = (0..COUNT).filter(|&number| begins_with(number, "7")).count();
+        if seen.len() == meant { answer } else { Answer::Wrong(format!("{} of {meant} keys were seen", seen.len())) }
+    }
+
+    /// Sends a command to the node whose turn it is, and judges the reply.
+    fn ask<A: AsRef<[u8]>>(&mut self, words: &[A], judge: impl FnOnce(&[u8]) -> Answer) -> Answer {
+        let at = self.at();
+        let (port, wire) = (self.nodes[at].port(), &mut self.wires[at]);
+        let reply = match wire {
+            Some(open) => open.try_call(words),
+            None => Wire::try_connect(port, PATIENCE).and_then(|new| wire.insert(new).try_call(words)),
+        };
+        match reply {
+            Ok(frame) if frame[0] == b'-' => Answer::Error(show(&frame)),
+            Ok(frame) => judge(&frame),
+            Err(error) => {
+                *wire = None;
+                if error.kind() == io::ErrorKind::WouldBlock {
+                    return Answer::Wrong(format!("no answer within {PATIENCE:?}"));
+                }
+                // One that was killed is to be asked again when it is there.
+                poll(ABSENCE, || self.nodes[at].running().then_some(()));
+                Answer::Broken
+            }
+        }
+    }
+}
+
+fn begins_with(number: usize, start: &str) -> bool {
+    number.to_string().starts_with(start)
+}
+
+fn is(given: &str, right: &str) -> Answer {
+    if given == right { Answer::Right } else { Answer::Wrong(format!("{given} is not {right}")) }
+}
+
+/// Whether an array has each of the keys with such numbers, and each once.
+fn keys_are(frame: &[u8], is_meant: impl Fn(usize) -> bool) -> Answer {
+    let listed: Vec<Option<usize>> = elements(frame).into_iter().map(number_of).collect();
+    let distinct: HashSet<usize> = listed.iter().copied().flatten().filter(|&number| is_meant(number)).collect();
+    let meant = (0..COUNT).filter(|&number| is_meant(number)).count();
+    if distinct.len() == meant && listed.len() == meant {
+        return Answer::Right;
+    }
+    Answer::Wrong(format!("{} names, {} of them of the {meant} that there are", listed.len(), distinct.len()))
+}
+
+/// The number of a key in a reply, if there is such a key.
+fn number_of(frame: &[u8]) -> Option<usize> {
+    let name = show(frame);
+    let number = name.strip_prefix("\"n:")?.strip_suffix('"')?.parse().ok()?;
+    (number < COUNT).then_some(number)
+}
