@@ -15,14 +15,16 @@
 //!
 //! The list has keys that have expired and that nobody has asked for since; whoever shows it has to look at each.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::request::Request;
+use super::settle::TRANSIT;
 use super::to_nodes::Said;
 use crate::command::Command;
 use crate::error::Error;
@@ -64,6 +66,7 @@ pub(crate) async fn keys_in(
         again: Vec::new(),
         lost: Vec::new(),
         last: None,
+        unserved: BTreeMap::new(),
         is_out_of_reach: false,
     };
     search.lost.extend(slots);
@@ -100,6 +103,8 @@ struct Search<'a> {
     lost: Vec<usize>,
     /// The last thing that was in the way.
     last: Option<Error>,
+    /// Since when the owners of slots have said that nobody serves them.
+    unserved: BTreeMap<usize, Instant>,
     /// Whether a node was out of reach in this round.
     is_out_of_reach: bool,
 }
@@ -236,6 +241,9 @@ impl Search<'_> {
                     return Ok(());
                 }
                 Said::Failed(error) => return Err(error.clone()),
+                Said::NotNow(error) if is_unserved(error) && self.is_unserved_for_good(slot) => {
+                    return self.give_up(slot);
+                }
                 Said::NotNow(error) => {
                     self.is_out_of_reach |= matches!(error, Error::Node { .. });
                     self.last = Some(error.clone());
@@ -254,6 +262,22 @@ impl Search<'_> {
         } else {
             self.again.push((slot, node));
         }
+        Ok(())
+    }
+
+    /// Hears that a slot's owner does not serve it. Returns whether it has denied for longer than nodes take to agree that
+    /// anybody does.
+    fn is_unserved_for_good(&mut self, slot: usize) -> bool {
+        self.unserved.entry(slot).or_insert_with(Instant::now).elapsed() >= TRANSIT
+    }
+
+    /// Gives a slot up that has no owner.
+    fn give_up(&mut self, slot: usize) -> Result<(), Error> {
+        let error = Error::Slots(format!("slot {slot} has no owner"));
+        if !self.partial {
+            return Err(error);
+        }
+        self.missed.push((slot, error));
         Ok(())
     }
 
@@ -298,6 +322,11 @@ struct Moving {
     to: Arc<Node>,
     began: Reply,
     keys: HashSet<Bytes>,
+}
+
+/// Tells whether a node has said that a slot is nobody's, while others send to it.
+fn is_unserved(error: &Error) -> bool {
+    matches!(error, Error::Shard { message, .. } if message.as_bytes().starts_with(b"CLUSTERDOWN Hash slot not served"))
 }
 
 fn list(slot: usize) -> Command {

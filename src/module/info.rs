@@ -3,6 +3,7 @@
 use std::ffi::{CStr, CString};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use super::local::spoiled;
 use super::server::context::Ctx;
 use super::server::info::Sections;
 use super::{peer, proxy, server, state};
@@ -39,6 +40,7 @@ fn general(to: Sections<'_>, state: &CStr) {
         to.text(c"version", &version);
         to.text(c"state", state);
         to.number(c"proxied_commands", proxy::REWRITTEN.load(Relaxed));
+        to.number(c"refused_shares", spoiled::REFUSED_SHARES.load(Relaxed));
     }
 }
 

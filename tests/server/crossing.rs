@@ -66,3 +66,33 @@ fn calls_across_slots_do_not_spoil_the_server_by_exec_fanout_map_batch_multi_and
         }
     }
 }
+
+/// A script that is allowed to cross slots spoils Valkey 9, with or without rmr.
+#[test]
+fn a_server_that_refuses_all_calls_serves_over_a_socket_and_says_so_in_its_log_and_figures() {
+    let cluster = Cluster::start(2);
+    let node = cluster.node(0);
+    let keys: Vec<String> = cluster.keys_for(0, "k").take(2).collect();
+    cluster.fill(2, |number| (keys[number].clone(), "1"));
+    let [a, b] = [&keys[0], &keys[1]];
+    assert_well(node, a, "at the beginning");
+    assert_eq!(node.rmr_figure("refused_shares"), 0);
+
+    let script =
+        format!("#!lua flags=allow-cross-slot-keys\nreturn {{redis.call('GET', '{a}'), redis.call('GET', '{b}')}}");
+    assert_eq!(node.wire().reply_to(&["EVAL", &script, "0"]), "[\"1\", \"1\"]");
+    let crossing = format!("return redis.call('MGET', '{a}', '{b}')");
+    node.wire().reply_to(&["EVAL", &format!("#!lua flags=allow-cross-slot-keys\n{crossing}"), "0"]);
+    let is_spoiled = node.wire().reply_to(&["EVAL", "return redis.call('DBSIZE')", "0"]).starts_with('-');
+    for (line, expected) in [
+        ("RMR.EXEC DBSIZE".to_owned(), "2"),
+        (format!("RMR.EXEC GET {a}"), "\"1\""),
+        (format!("RMR.MAP SUM 2 {a} {b} GET"), "2"),
+        (format!("RMR.EXEC APPEND {b} 0"), "2"),
+    ] {
+        assert_eq!(node.reply(&line), expected, "{line}");
+    }
+    assert_eq!(node.rmr_figure("refused_shares") > 0, is_spoiled);
+    let lines = node.log().matches("refuses all calls by modules").count();
+    assert_eq!(lines, usize::from(is_spoiled), "one line a minute");
+}

@@ -7,3 +7,4 @@ pub(crate) mod link;
 pub(crate) mod own_slots;
 mod share;
 pub(crate) mod source;
+pub(super) mod spoiled;

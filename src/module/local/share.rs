@@ -8,6 +8,7 @@ use super::client_kill::{is_client_kill, kill_others};
 use super::direct::Direct;
 use super::guards::{Guards, GuardsAnswer, READONLY, kind_of_call};
 use super::own_slots::{self, SlotsOfShare, SlotsSaid};
+use super::spoiled;
 use crate::command::CommandRef;
 use crate::link::{Batch, Delivery, Failure, NOT_IN_PROCESS};
 use crate::module::catalog::{self, Facts};
@@ -133,7 +134,7 @@ impl LocalShare {
         const BETWEEN_LOOKS: usize = 8;
         let mut since_look = 0;
         let guards = &mut Guards::look(ctx, until.is_some() && self.batch.database == 0);
-        let mut looked_up = LookedUp::default();
+        let (mut looked_up, mut has_looked_why) = (LookedUp::default(), false);
         let mut caller = CommandRunner::new(ctx, self.batch.protocol);
         let mut direct = Direct::begin(ctx);
         let commands = self.batch.commands.clone();
@@ -161,6 +162,10 @@ impl LocalShare {
             } else {
                 let called = caller.call(command.words(), kind_of_call(facts));
                 if called.is_not_here() {
+                    drop(called);
+                    if !std::mem::replace(&mut has_looked_why, true) {
+                        spoiled::look(ctx);
+                    }
                     self.hand_back();
                 } else if called.is_guarded() && guards.leaves_words_to_socket(facts) {
                     self.refuse(GuardsAnswer::BySocket);

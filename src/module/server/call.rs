@@ -141,6 +141,18 @@ impl<'c> CommandRunner<'c> {
     }
 }
 
+/// Tells whether the server refuses even a call that is about no key. Servers without dry runs do not come to that.
+pub(crate) fn refuses_all(ctx: Ctx<'_>) -> bool {
+    if context::server_version() < HAS_DRY_RUNS {
+        return false;
+    }
+    let call = required!(RedisModule_Call);
+    errno::set_errno(errno::Errno(0));
+    // SAFETY: the format says that nothing follows.
+    let reply = unsafe { call(ctx.as_ptr(), c"PING".as_ptr(), c"D".as_ptr()) };
+    !reply.is_null() && Called::of(ctx, reply).is_not_here()
+}
+
 /// What the server says to writes that cannot be called as [guarded](CallKind::GuardedWrite).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum WritesNow {

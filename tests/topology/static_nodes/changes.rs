@@ -27,6 +27,10 @@ fn nodes_that_leave_the_list_lose_their_links() {
     assert_eq!(coordinator.reply("RMR.PING"), "+OK");
     let links = |node: &Server| node.reply("CLIENT LIST").matches("name=rmr").count();
     assert_eq!([links(&nodes[0]), links(&nodes[1])], [1, 1]);
+    // Code of others and what stops it have connections of their own.
+    assert_eq!(coordinator.reply("RMR.FANOUT EVAL return(7) 0"), "[7, 7]");
+    assert!(coordinator.reply("RMR.EXEC SCRIPT KILL").starts_with("-NOTBUSY"));
+    assert_eq!([links(&nodes[0]), links(&nodes[1])], [3, 3]);
     coordinator.run::<()>(&["CONFIG", "SET", "rmr.nodes", &nodes[1].address()]);
     assert_eq!(coordinator.reply("RMR.PING"), "+OK");
     eventually(Duration::from_secs(10), "the old links are closed", || links(&nodes[0]) == 0 && links(&nodes[1]) == 1);
