@@ -9,7 +9,7 @@
 //! | `RMRTIMEOUT` | the deadline passed; the text names the nodes that had not answered |
 //! | `RMRNODE` | a node could not be reached, or was lost on the way |
 //! | `RMRSHARD` | a shard's own error, verbatim after the colon |
-//! | `RMRSLOTS` | slots that no node owns |
+//! | `RMRSLOTS` | slots that no node owns, or that are in an answer twice, in part or never since they move |
 //! | `RMRTOOBIG` | the replies of one request grew past the limit |
 //! | `RMRMIXED` | a reply of a type that the reducer cannot take |
 //! | `RMRBUSY` | too many requests in flight |

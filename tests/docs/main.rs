@@ -3,5 +3,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod console;
 mod examples;
+mod pages;
 mod readme;

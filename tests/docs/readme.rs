@@ -2,10 +2,10 @@
 //! there is what comes out; its Rust code is code that is compiled elsewhere.
 
 use std::collections::BTreeSet;
-use std::io::Write;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use crate::common::{Cluster, Server, error_text, eventually, slot_of};
+use crate::common::{Cluster, Server, error_text, eventually};
+use crate::console::{Typed, check, redis_cli, sample, typed};
 use redis::Value;
 
 const README: &str = include_str!("../../README.md");
@@ -148,42 +148,14 @@ fn the_page_for_users_of_rb_shows_code_that_runs() {
     }
 }
 
-/// One thing of the tour: a line that was typed, and what came out.
-struct Typed {
-    line: String,
-    output: Vec<String>,
-}
-
-fn tour() -> Vec<Typed> {
-    let mut typed: Vec<Typed> = Vec::new();
-    let blocks = README.split("```console\n").skip(1).filter_map(|rest| rest.split("```").next());
-    for line in blocks.flat_map(str::lines) {
-        if line.starts_with("127.0.0.1:7001> ") || line.starts_with("$ ") {
-            typed.push(Typed { line: line.to_owned(), output: Vec::new() });
-        } else {
-            typed.last_mut().expect("a prompt first").output.push(line.to_owned());
-        }
-    }
-    typed
-}
-
 #[test]
 fn the_tour_is_true() {
-    let cluster = Cluster::start(3);
-    // Where redis-cli draws the line between the second and the third shard.
-    cluster.move_slot(10922, 2, 1);
-    for line in include_str!("../../scripts/sample-data.redis").lines() {
-        let words: Vec<&str> = line.split(' ').collect();
-        cluster.node(cluster.owner_of(slot_of(words[1]))).run::<()>(&words);
-    }
-    let typed = tour();
+    let cluster = sample();
+    let typed = typed(README);
     assert!(typed.len() > 10, "no tour was found");
     for Typed { line, output } in typed {
         if let Some(command) = line.strip_prefix("127.0.0.1:7001> ") {
-            let got = redis_cli(&cluster, command);
-            let got: Vec<String> = got.lines().map(|line| without_chance(line.trim_end())).collect();
-            let shown: Vec<String> = output.iter().map(|line| without_chance(line)).collect();
-            assert_eq!(got, shown, "{line}");
+            check(&redis_cli(&cluster, command), &output, &line);
         } else {
             run_shell(&cluster, &line);
             assert!(output.is_empty(), "{line} prints nothing");
@@ -204,37 +176,4 @@ fn run_shell(cluster: &Cluster, line: &str) {
     } else {
         assert_eq!(line, "$ redis-cli -3 -p 7001");
     }
-}
-
-/// Types a line into redis-cli; the ports 7001 to 7003 are those of the cluster.
-fn redis_cli(cluster: &Cluster, line: &str) -> String {
-    let ports: Vec<(String, String)> = cluster.nodes().iter().enumerate().map(port_pair).collect();
-    let line = ports.iter().fold(line.to_owned(), |line, (shown, real)| line.replace(shown, real));
-    let mut cli = Command::new("redis-cli")
-        .args(["-3", "--no-raw", "-p", &cluster.node(0).port().to_string()])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("redis-cli, which comes with the server");
-    cli.stdin.take().expect("its input").write_all(line.as_bytes()).expect("redis-cli reads");
-    let output = cli.wait_with_output().expect("redis-cli ends");
-    let output = String::from_utf8(output.stdout).expect("text");
-    ports.iter().fold(output, |output, (shown, real)| output.replace(real, shown)).trim_end().to_owned()
-}
-
-fn port_pair((index, node): (usize, &Server)) -> (String, String) {
-    (format!("127.0.0.1:{}", 7001 + index), node.address())
-}
-
-/// The line without what differs from cluster to cluster and from moment to moment: ids and ages.
-fn without_chance(line: &str) -> String {
-    const AGE: &str = "\"age-ms\" => (integer) ";
-    if let Some((before, _)) = line.split_once(AGE) {
-        return format!("{before}{AGE}(some)");
-    }
-    let is_id = |word: &str| matches!(word.len(), 8 | 40) && word.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let words: Vec<&str> = line.split_inclusive(['"', '@', ' ']).collect();
-    let cut =
-        |word: &&str| if is_id(word.trim_end_matches(['"', '@'])) { "(id)".to_owned() } else { (*word).to_owned() };
-    words.iter().map(cut).collect()
 }

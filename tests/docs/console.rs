@@ -1,0 +1,114 @@
+//! What stands in a page between ```` ```console ```` and ```` ``` ````: lines that are typed, and what comes out, on a cluster whose nodes
+//! have the ports 7001 to 7003 there and others here.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use crate::common::{Cluster, Server, slot_of};
+
+/// The prompt of redis-cli.
+const PROMPT: &str = "127.0.0.1:7001> ";
+
+/// A line that was typed, with its prompt, and what came out.
+pub struct Typed {
+    pub line: String,
+    pub output: Vec<String>,
+}
+
+/// All that is typed in a page.
+pub fn typed(page: &str) -> Vec<Typed> {
+    let mut typed: Vec<Typed> = Vec::new();
+    let blocks = page.split("```console\n").skip(1).filter_map(|rest| rest.split("```").next());
+    for line in blocks.flat_map(str::lines) {
+        if line.starts_with(PROMPT) || line.starts_with("$ ") {
+            typed.push(Typed { line: line.to_owned(), output: Vec::new() });
+        } else {
+            typed.last_mut().expect("a prompt first").output.push(line.to_owned());
+        }
+    }
+    typed
+}
+
+/// The cluster of the tour, with its data.
+pub fn sample() -> Cluster {
+    let cluster = Cluster::start(3);
+    // Where redis-cli draws the line between the second and the third shard.
+    cluster.move_slot(10922, 2, 1);
+    for line in include_str!("../../scripts/sample-data.redis").lines() {
+        let words: Vec<&str> = line.split(' ').collect();
+        cluster.node(cluster.owner_of(slot_of(words[1]))).run::<()>(&words);
+    }
+    cluster
+}
+
+/// Checks that what came out is what is shown.
+pub fn check(got: &str, shown: &[String], line: &str) {
+    // redis-cli says how long what took long has taken.
+    let is_time = |line: &&str| line.starts_with('(') && line.ends_with("s)") && line.contains('.');
+    let got = got.lines().filter(|line| !is_time(line));
+    let got: Vec<String> = got.map(|line| without_chance(line.trim_end())).collect();
+    let shown: Vec<String> = shown.iter().map(|line| without_chance(line)).collect();
+    assert_eq!(got, shown, "{line}");
+}
+
+/// Runs all that is typed in a page, on a cluster with the data of the tour.
+pub fn run(page: &str) {
+    let cluster = sample();
+    let typed = typed(page);
+    assert!(!typed.is_empty(), "nothing is typed in the page");
+    let mut variables = String::new();
+    for Typed { line, output } in typed {
+        let Some(shell) = line.strip_prefix("$ ") else {
+            let command = line.strip_prefix(PROMPT).expect("a prompt");
+            check(&redis_cli(&cluster, command), &output, &line);
+            continue;
+        };
+        if !shell.starts_with("redis-cli ") {
+            variables += &format!("{shell}\n");
+        }
+        check(&sh(&cluster, &format!("{variables}{shell}")), &output, &line);
+    }
+}
+
+/// Runs lines of a shell.
+fn sh(cluster: &Cluster, lines: &str) -> String {
+    let real = |lines: String, (index, node): (usize, &Server)| {
+        lines.replace(&format!("-p {}", 7001 + index), &format!("-p {}", node.port()))
+    };
+    let lines = cluster.nodes().iter().enumerate().fold(lines.to_owned(), real);
+    let output = Command::new("sh").args(["-c", &lines]).output().expect("a shell");
+    String::from_utf8(output.stdout).expect("text")
+}
+
+/// Types a line into redis-cli at the first node.
+pub fn redis_cli(cluster: &Cluster, line: &str) -> String {
+    let ports: Vec<(String, String)> = cluster.nodes().iter().enumerate().map(port_pair).collect();
+    let line = ports.iter().fold(line.to_owned(), |line, (shown, real)| line.replace(shown, real));
+    let mut cli = Command::new("redis-cli")
+        .args(["-3", "--no-raw", "-p", &cluster.node(0).port().to_string()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("redis-cli, which comes with the server");
+    cli.stdin.take().expect("its input").write_all(line.as_bytes()).expect("redis-cli reads");
+    let output = cli.wait_with_output().expect("redis-cli ends");
+    let output = String::from_utf8(output.stdout).expect("text");
+    ports.iter().fold(output, |output, (shown, real)| output.replace(real, shown)).trim_end().to_owned()
+}
+
+fn port_pair((index, node): (usize, &Server)) -> (String, String) {
+    (format!("127.0.0.1:{}", 7001 + index), node.address())
+}
+
+/// The line without what differs from cluster to cluster and from moment to moment: ids and ages.
+fn without_chance(line: &str) -> String {
+    const AGE: &str = "\"age-ms\" => (integer) ";
+    if let Some((before, _)) = line.split_once(AGE) {
+        return format!("{before}{AGE}(some)");
+    }
+    let is_id = |word: &str| matches!(word.len(), 8 | 40) && word.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let words: Vec<&str> = line.split_inclusive(['"', '@', ' ']).collect();
+    let cut =
+        |word: &&str| if is_id(word.trim_end_matches(['"', '@'])) { "(id)".to_owned() } else { (*word).to_owned() };
+    words.iter().map(cut).collect()
+}
