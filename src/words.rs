@@ -1,6 +1,6 @@
 //! An enum whose variants are words of a text: each word stands once, for reading and for writing.
 
-/// Gives a unit-only enum `as_str`, `named` and `WORDS`.
+/// Gives a unit-only enum `as_str`, `named`, `WORDS` and `ALL`.
 ///
 /// ```text
 /// words!(pub(super) Colour { Red = "red", Blue = "blue" });
@@ -8,6 +8,7 @@
 /// ```
 macro_rules! words {
     ($visibility:vis $type:ty { $($variant:ident = $word:literal),* $(,)? }) => {
+        #[allow(dead_code, reason = "not every word is both read and written")]
         impl $type {
             /// Returns the word.
             $visibility const fn as_str(self) -> &'static str {
@@ -21,6 +22,9 @@ macro_rules! words {
 
             /// All words, in the order of the variants.
             $visibility const WORDS: &'static [&'static str] = &[$($word),*];
+
+            /// All variants, in the same order.
+            $visibility const ALL: &'static [Self] = &[$(Self::$variant),*];
         }
     };
 }

@@ -49,31 +49,19 @@ enum Key {
 impl Command {
     /// A command of this name and, so far, no arguments.
     pub fn new(name: impl Argument) -> Self {
-        let mut command = Self {
-            wire: ArgBuffer::EMPTY,
-            name: 0..0,
-            count: 0,
-            key: None,
-            read_only: false,
-            runs_code: false,
-            names_keys: false,
-        };
-        command.name = command.push(&name.to_argument());
-        command
+        Self::named(ArgBuffer::EMPTY, &name.to_argument())
     }
 
     /// A command of this name that will take so many bytes, which are set aside at once.
     pub(crate) fn with_room(name: &str, room: usize) -> Self {
-        let mut command = Self {
-            wire: ArgBuffer::with_room(room),
-            name: 0..0,
-            count: 0,
-            key: None,
-            read_only: false,
-            runs_code: false,
-            names_keys: false,
-        };
-        command.name = command.push(name.as_bytes());
+        Self::named(ArgBuffer::with_room(room), name.as_bytes())
+    }
+
+    /// A command whose name is put into an empty buffer.
+    fn named(wire: ArgBuffer, name: &[u8]) -> Self {
+        let mut command =
+            Self { wire, name: 0..0, count: 0, key: None, read_only: false, runs_code: false, names_keys: false };
+        command.name = command.push(name);
         command
     }
 

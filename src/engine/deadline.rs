@@ -42,6 +42,13 @@ impl Deadline {
         Error::Timeout { timeout_ms, answered: 0, asked: 1, waiting_on, outcome_unknown }
     }
 
+    /// Builds the error of a request for which no node was found by then.
+    pub(super) fn missed_by_none(&self) -> Error {
+        let timeout_ms = self.timeout.as_millis() as u64;
+        let waiting_on = "a node for the command".into();
+        Error::Timeout { timeout_ms, answered: 0, asked: 0, waiting_on, outcome_unknown: false }
+    }
+
     /// Waits until the time is up.
     pub(super) async fn passed(&self) {
         tokio::time::sleep_until(self.at).await;

@@ -71,8 +71,11 @@ impl Request {
             // A command that is sent now is answered too late, and would run all the same.
             let topology = self.engine.refresher.current().map(|snapshot| snapshot.topology.clone());
             let placed = topology.as_ref().and_then(|topology| placed?.node(topology));
-            let node = commands.iter().find_map(|(_, node)| node.as_ref()).or(placed).map(|node| node.to_string());
-            return Err(self.deadline.missed_by(node.unwrap_or_else(|| "a node for the command".into()), false));
+            let node = commands.iter().find_map(|(_, node)| node.as_ref()).or(placed);
+            return Err(node.map_or_else(
+                || self.deadline.missed_by_none(),
+                |node| self.deadline.missed_by(node.to_string(), false),
+            ));
         }
         let step = pin!(async {
             let snapshot = self.pinned().await?;

@@ -133,6 +133,7 @@ async fn a_command_for_a_named_node_is_not_sent_after_the_deadline() {
     tokio::time::sleep(SECOND).await;
     let error = request.addressed(vec![(set(BAR), None)], None, &Default::default()).await.unwrap_err();
     assert!(matches!(error, Error::Timeout { outcome_unknown: false, .. }), "{error}");
+    assert_eq!(error.node(), None, "none was found");
     assert!(fake.node(1).sent().is_empty());
 }
 

@@ -26,19 +26,7 @@ pub(super) const SPEC: Spec = Spec {
     run,
 };
 
-pub(super) const ARGS: &[Arg] = &[
-    spec::ON,
-    spec::NODE,
-    spec::KEY,
-    spec::TIMEOUT,
-    spec::PARTIAL,
-    spec::INCONSISTENT,
-    spec::WITHNODES,
-    Arg::word(c"nonatomic", c"NONATOMIC").optional(),
-    spec::END_OF_OPTIONS,
-    spec::COMMAND,
-    spec::ARGS,
-];
+pub(super) const ARGS: &[Arg] = &spec::to_nodes(Arg::word(c"nonatomic", c"NONATOMIC").optional());
 
 fn run(call: &Call<'_>) -> Result<Work, Error> {
     let inner = options::exec(&call.args)?;

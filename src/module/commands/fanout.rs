@@ -17,19 +17,7 @@ pub(super) const SPEC: Spec = Spec {
     arity: -2,
     flags: c"blocking",
     acl_categories: "slow blocking",
-    args: &[
-        spec::ON,
-        spec::NODE,
-        spec::KEY,
-        spec::TIMEOUT,
-        spec::PARTIAL,
-        spec::INCONSISTENT,
-        spec::WITHNODES,
-        Arg::one_of(c"reducer", spec::REDUCERS).after(c"REDUCE").optional(),
-        spec::END_OF_OPTIONS,
-        spec::COMMAND,
-        spec::ARGS,
-    ],
+    args: &spec::to_nodes(Arg::one_of(c"reducer", spec::REDUCERS).after(c"REDUCE").optional()),
     run,
 };
 

@@ -54,23 +54,26 @@ impl Call<'_> {
     }
 }
 
-/// What stands before an inner command that may go to several nodes, and that command.
-pub(in crate::module) const ON: Arg = Arg::one_of(
+const ON: Arg = Arg::one_of(
     c"targets",
     &[Arg::word(c"primaries", c"PRIMARIES"), Arg::word(c"replicas", c"REPLICAS"), Arg::word(c"all", c"ALL")],
 )
 .after(c"ON")
 .optional();
-pub(in crate::module) const NODE: Arg =
-    Arg::new(c"id-or-address", ArgKind::String).after(c"NODE").optional().multiple_with_token();
-pub(in crate::module) const KEY: Arg = Arg::new(c"key", ArgKind::String).after(c"KEY").optional().multiple_with_token();
+const NODE: Arg = Arg::new(c"id-or-address", ArgKind::String).after(c"NODE").optional().multiple_with_token();
+const KEY: Arg = Arg::new(c"key", ArgKind::String).after(c"KEY").optional().multiple_with_token();
 pub(in crate::module) const TIMEOUT: Arg = Arg::new(c"timeout-ms", ArgKind::Integer).after(c"TIMEOUT").optional();
 pub(in crate::module) const PARTIAL: Arg = Arg::word(c"partial", c"PARTIAL").optional();
 pub(in crate::module) const INCONSISTENT: Arg = Arg::word(c"inconsistent", c"INCONSISTENT").optional();
-pub(in crate::module) const WITHNODES: Arg = Arg::word(c"withnodes", c"WITHNODES").optional();
+const WITHNODES: Arg = Arg::word(c"withnodes", c"WITHNODES").optional();
 pub(in crate::module) const END_OF_OPTIONS: Arg = Arg::word(c"end-of-options", c"--").optional();
 pub(in crate::module) const COMMAND: Arg = Arg::new(c"command", ArgKind::String);
 pub(in crate::module) const ARGS: Arg = Arg::new(c"arg", ArgKind::String).optional().multiple();
+
+/// Returns what stands before a command that may go to several nodes, with one option of its own, and that command.
+pub(in crate::module) const fn to_nodes(own: Arg) -> [Arg; 11] {
+    [ON, NODE, KEY, TIMEOUT, PARTIAL, INCONSISTENT, WITHNODES, own, END_OF_OPTIONS, COMMAND, ARGS]
+}
 
 /// The built-in reducers, as words.
 pub(in crate::module) const REDUCERS: &[Arg] = &reducer_words();

@@ -16,6 +16,7 @@ use crate::engine::{DEFAULT_MAX_IN_FLIGHT, DEFAULT_MAX_REPLY_BYTES, DEFAULT_TIME
 use crate::exec::Overrides;
 use crate::link::Credentials;
 use crate::topology::StaticList;
+use crate::words::words;
 
 const HOUR_MS: i64 = 3_600_000;
 
@@ -31,6 +32,9 @@ static THREADS: NumberSetting = NumberSetting::new("threads", 1, 1, 64).with_fla
 pub(super) static NUMBERS: [&NumberSetting; 6] =
     [&TIMEOUT, &CONNECT_TIMEOUT, &TOPOLOGY_REFRESH, &MAX_IN_FLIGHT, &MAX_REPLY_BYTES, &THREADS];
 
+static PROVIDER: ChoiceSetting = ChoiceSetting::new("provider", Provider::WORDS);
+static SHARD_FUNC: ChoiceSetting = ChoiceSetting::new("shard-func", ShardBy::WORDS);
+static PROXY_MODE: ChoiceSetting = ChoiceSetting::new("proxy-mode", ProxyMode::WORDS);
 static CONSISTENT: ChoiceSetting = ChoiceSetting::new("consistent", &["yes", "no"]);
 static PUSHDOWN: ChoiceSetting = ChoiceSetting::new("pushdown", &["off", "on"]);
 static DIRECT_READS: ChoiceSetting = ChoiceSetting::new("direct-reads", &["off", "on"]);
@@ -82,23 +86,9 @@ pub(super) enum ProxyMode {
     On,
 }
 
-/// Declares a setting whose words stand for the variants of a type, in their order.
-macro_rules! words {
-    ($setting:ident = $name:literal, $type:ident { $($variant:ident = $word:literal),* $(,)? }) => {
-        static $setting: ChoiceSetting = ChoiceSetting::new($name, &[$($word),*]);
+words!(pub(super) Provider { Auto = "auto", Single = "single", Static = "static", Cluster = "cluster" });
 
-        impl $type {
-            /// The one that is set.
-            fn chosen() -> Self {
-                [$(Self::$variant),*][$setting.value.load(Relaxed) as usize]
-            }
-        }
-    };
-}
-
-words!(PROVIDER = "provider", Provider { Auto = "auto", Single = "single", Static = "static", Cluster = "cluster" });
-
-words!(SHARD_FUNC = "shard-func", ShardBy {
+words!(pub(super) ShardBy {
     Auto = "auto",
     Crc16 = "crc16",
     Crc32 = "crc32",
@@ -107,21 +97,26 @@ words!(SHARD_FUNC = "shard-func", ShardBy {
     Rendezvous = "rendezvous",
 });
 
-words!(PROXY_MODE = "proxy-mode", ProxyMode { Off = "off", OptIn = "opt-in", On = "on" });
+words!(pub(super) ProxyMode { Off = "off", OptIn = "opt-in", On = "on" });
+
+/// Returns the variant that a setting is set to, whose words are those of its type.
+fn chosen<T: Copy>(setting: &ChoiceSetting, all: &[T]) -> T {
+    all[setting.value.load(Relaxed) as usize]
+}
 
 /// `rmr.provider`
 pub(super) fn provider() -> Provider {
-    Provider::chosen()
+    chosen(&PROVIDER, Provider::ALL)
 }
 
 /// `rmr.shard-func`
 pub(super) fn shard_by() -> ShardBy {
-    ShardBy::chosen()
+    chosen(&SHARD_FUNC, ShardBy::ALL)
 }
 
 /// `rmr.proxy-mode`
 pub(super) fn proxy_mode() -> ProxyMode {
-    ProxyMode::chosen()
+    chosen(&PROXY_MODE, ProxyMode::ALL)
 }
 
 /// `rmr.consistent`: whether answers that depend on keys are exact or errors.
