@@ -49,7 +49,8 @@ fn picture(shards: &[(&FakeNode, &[SlotRange])]) -> Topology {
         let primary = Node::new(Address::parse(&node.address()).unwrap());
         Shard::new(Arc::new(primary)).slots(slots.iter().copied())
     };
-    Topology::with_slots("test", shards.iter().map(shard).collect())
+    // The nodes of these tests do not say which slots they have.
+    Topology::with_slots("test", shards.iter().map(shard).collect()).with_fixed_slots()
 }
 
 fn whole(node: &FakeNode) -> Topology {
