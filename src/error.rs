@@ -83,7 +83,7 @@ pub enum Error {
         why: String,
     },
 
-    /// Slots that no node owns.
+    /// Slots that no node owns, or whose keys are in an answer twice, in part or never since they move.
     #[error("{0}")]
     Slots(String),
 

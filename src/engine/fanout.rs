@@ -17,7 +17,8 @@ use crate::error::Error;
 ///
 /// # Errors
 /// Any failure of any node, unless partial results are allowed. [`Error::Slots`] if slots without an owner would be
-/// missed. Redirects are not followed: a keyed command is an error on the shards that do not own the key.
+/// missed; and, for a command whose answer depends on keys, if a slot moves so that it cannot be had that its keys are in
+/// the replies once, unless [such answers](Self::allow_inconsistent) are allowed. Redirects are not followed: a keyed command is an error on the shards that do not own the key.
 #[must_use = "a fan-out does nothing before it is awaited"]
 pub struct FanOut {
     whose: Whose,

@@ -19,7 +19,7 @@ pub struct ShardReply {
 }
 
 /// The answers to a request: one entry for each command of a map, in the order of the commands; one for each node of
-/// a fan-out, in slot order.
+/// a fan-out, in slot order, and behind these of nodes that got slots meanwhile.
 ///
 /// Unless the request asked for partial results, every entry is `Ok`: a request with a failure in it ends in that
 /// failure.

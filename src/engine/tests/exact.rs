@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::command::Command;
 use crate::engine::fake::*;
 
-use crate::engine::{FanOut, Replies};
+use crate::engine::{FanOut, Options, Replies};
 use crate::error::{Error, ErrorKind};
 use crate::link::Failure;
 use crate::number::Number;
@@ -271,6 +271,10 @@ async fn a_failure_is_the_answer_whatever_slots_there_are() {
     fake.node(2).plays([error("ERR no")]);
     assert!(matches!(dbsize(&fake).await, Err(Error::Shard { .. })));
     assert_eq!(fake.node(1).sent().len(), 1);
+    // Also where whoever reads the replies decides about failures.
+    fake.node(2).plays([error("ERR no")]);
+    let replies = dbsize(&fake).with_options(Options::keeping_failures(false)).await.unwrap();
+    assert_eq!((replies.ok().count(), replies.errors().count(), fake.node(1).sent().len()), (1, 1, 2));
 }
 
 #[tokio::test(start_paused = true)]
