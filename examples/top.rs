@@ -10,7 +10,7 @@
 #![expect(missing_docs, reason = "redis_module! makes the module's entry points")]
 
 use redis_module::{Context, RedisError, RedisResult, RedisString, Status, redis_module};
-use rmr::{Combine, Command, Error, ModuleAlloc, Number, Reply, Setup, unregister};
+use rmr::{Combine, Command, Error, ModuleAlloc, Number, Origin, Reply, Setup, unregister};
 
 /// How many are kept.
 const MOST: usize = 10;
@@ -26,9 +26,9 @@ impl Combine for TopTen {
         "TOP-TEN"
     }
 
-    fn take(&self, best: &mut Self::Partial, place: u32, reply: Reply) -> Result<(), String> {
+    fn take(&self, best: &mut Self::Partial, origin: Origin<'_>, reply: Reply) -> Result<(), String> {
         match reply.number() {
-            Some(Number::Integer(number)) => self.combine(best, vec![(number, place)]),
+            Some(Number::Integer(number)) => self.combine(best, vec![(number, origin.place)]),
             None if reply.is_null() => {}
             _ => return Err(reply.describe()),
         }

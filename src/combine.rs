@@ -17,10 +17,10 @@ use crate::reply::Reply;
 /// A reducer that can be split. Both sides know it by its name: an author's module gives it to its
 /// [`Setup`](crate::Setup), and maps with it by [`Map::combine`](crate::engine::Map::combine).
 ///
-/// Shares come in any order, so what is made of them must not depend on it; where order matters, keep the places.
+/// Shares come in any order, so what is made of them must not depend on it; where order matters, keep the places, or keys.
 ///
 /// ```
-/// use rmr::{Combine, Error, Reply};
+/// use rmr::{Combine, Error, Origin, Reply};
 ///
 /// /// The longest string.
 /// struct Longest;
@@ -33,7 +33,7 @@ use crate::reply::Reply;
 ///         "LONGEST"
 ///     }
 ///
-///     fn take(&self, longest: &mut Vec<u8>, _place: u32, reply: Reply) -> Result<(), String> {
+///     fn take(&self, longest: &mut Vec<u8>, _origin: Origin<'_>, reply: Reply) -> Result<(), String> {
 ///         match reply.bytes() {
 ///             Some(text) if text.len() > longest.len() => *longest = text.to_vec(),
 ///             Some(_) => {}
@@ -66,26 +66,44 @@ pub trait Combine: Send + Sync + 'static {
     /// The name by which the nodes know the reducer. Change it with the meaning or the shape of what it gives.
     fn name(&self) -> &'static str;
 
-    /// Whether [`take`](Self::take) looks at places. One that does not spares its nodes a number for each command; `place`
-    /// may then be any. Default: `true`.
+    /// Returns what the reducer was given beside its name, as it travels: the ten of "the ten greatest". Default: nothing.
+    fn arguments(&self) -> Vec<u8> {
+        Vec::new()
+    }
+
+    /// Makes the same reducer with what another node was given. `None` for bytes that mean nothing, and for whatever a
+    /// reducer without arguments is given, which is the default.
+    fn with_arguments(&self, _arguments: &[u8]) -> Option<Self>
+    where
+        Self: Sized,
+    {
+        None
+    }
+
+    /// Whether [`take`](Self::take) looks at places. One that does not spares its nodes a number for each command; the
+    /// place may then be any. Default: `true`.
     fn needs_places(&self) -> bool {
         true
     }
 
-    /// Takes one reply, which is never an error. `place` is that of its command in the whole request: from 0 on in a map,
-    /// and in a fan-out that of the node.
+    /// Whether [`take`](Self::take) looks at keys. Where it does not, the key may be any. Default: `false`.
+    fn needs_keys(&self) -> bool {
+        false
+    }
+
+    /// Takes one reply, which is never an error.
     ///
     /// # Errors
     /// What it cannot take, as [`Reply::describe`] says it: the request then ends in [`Error::Mixed`].
-    fn take(&self, partial: &mut Self::Partial, place: u32, reply: Reply) -> Result<(), String>;
+    fn take(&self, partial: &mut Self::Partial, origin: Origin<'_>, reply: Reply) -> Result<(), String>;
 
     /// The same for a bulk string that somebody else holds. Worth having for a reducer that reads strings and keeps none:
     /// the default copies it.
     ///
     /// # Errors
     /// As [`take`](Self::take).
-    fn take_bulk(&self, partial: &mut Self::Partial, place: u32, bytes: &[u8]) -> Result<(), String> {
-        self.take(partial, place, Reply::Bulk(Bytes::copy_from_slice(bytes)))
+    fn take_bulk(&self, partial: &mut Self::Partial, origin: Origin<'_>, bytes: &[u8]) -> Result<(), String> {
+        self.take(partial, origin, Reply::Bulk(Bytes::copy_from_slice(bytes)))
     }
 
     /// Adds what another part of the replies came to.
@@ -98,11 +116,37 @@ pub trait Combine: Send + Sync + 'static {
     fn finish(&self, partial: Self::Partial) -> Result<Self::Output, Error>;
 }
 
+/// Says where a reply comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Origin<'a> {
+    /// The place of its command in the whole request: from 0 on in a map, and in a fan-out that of the node.
+    pub place: u32,
+    /// The key that its command is routed by; in a fan-out the address of the node.
+    pub key: &'a [u8],
+}
+
+impl<'a> Origin<'a> {
+    /// Says that a reply comes from this place and key.
+    pub fn new(place: u32, key: &'a [u8]) -> Self {
+        Self { place, key }
+    }
+}
+
 /// A [`Combine`] of whatever types.
 pub(crate) trait AnyCombine: Send + Sync {
     fn name(&self) -> &'static str;
 
+    #[cfg_attr(not(feature = "module"), allow(dead_code, reason = "only a server is asked to reduce"))]
+    fn arguments(&self) -> Vec<u8>;
+
+    /// Makes the same reducer with these arguments, which may be its own.
+    #[cfg_attr(not(feature = "module"), allow(dead_code, reason = "only a server is asked to reduce"))]
+    fn with_arguments(self: Arc<Self>, arguments: &[u8]) -> Option<Arc<dyn AnyCombine>>;
+
     fn needs_places(&self) -> bool;
+
+    fn needs_keys(&self) -> bool;
 
     /// Begins with nothing.
     fn open(self: Arc<Self>) -> Box<dyn AnyPartial>;
@@ -110,10 +154,10 @@ pub(crate) trait AnyCombine: Send + Sync {
 
 /// What a part of the replies has come to so far.
 pub(crate) trait AnyPartial: Send + Sync {
-    fn take(&mut self, place: u32, reply: Reply) -> Result<(), String>;
+    fn take(&mut self, origin: Origin<'_>, reply: Reply) -> Result<(), String>;
 
     #[cfg_attr(not(feature = "module"), allow(dead_code, reason = "only replies in process are somebody else's"))]
-    fn take_bulk(&mut self, place: u32, bytes: &[u8]) -> Result<(), String>;
+    fn take_bulk(&mut self, origin: Origin<'_>, bytes: &[u8]) -> Result<(), String>;
 
     /// Adds another part of the same reducer.
     fn combine(&mut self, other: Box<dyn AnyPartial>);
@@ -133,8 +177,24 @@ impl<C: Combine> AnyCombine for C {
         Combine::name(self)
     }
 
+    fn arguments(&self) -> Vec<u8> {
+        Combine::arguments(self)
+    }
+
+    fn with_arguments(self: Arc<Self>, arguments: &[u8]) -> Option<Arc<dyn AnyCombine>> {
+        if Combine::arguments(&*self) == arguments {
+            return Some(self);
+        }
+        let same = Combine::with_arguments(&*self, arguments)?;
+        Some(Arc::new(same))
+    }
+
     fn needs_places(&self) -> bool {
         Combine::needs_places(self)
+    }
+
+    fn needs_keys(&self) -> bool {
+        Combine::needs_keys(self)
     }
 
     fn open(self: Arc<Self>) -> Box<dyn AnyPartial> {
@@ -149,12 +209,12 @@ struct OpenPartial<C: Combine> {
 }
 
 impl<C: Combine> AnyPartial for OpenPartial<C> {
-    fn take(&mut self, place: u32, reply: Reply) -> Result<(), String> {
-        self.combine.take(&mut self.partial, place, reply)
+    fn take(&mut self, origin: Origin<'_>, reply: Reply) -> Result<(), String> {
+        self.combine.take(&mut self.partial, origin, reply)
     }
 
-    fn take_bulk(&mut self, place: u32, bytes: &[u8]) -> Result<(), String> {
-        self.combine.take_bulk(&mut self.partial, place, bytes)
+    fn take_bulk(&mut self, origin: Origin<'_>, bytes: &[u8]) -> Result<(), String> {
+        self.combine.take_bulk(&mut self.partial, origin, bytes)
     }
 
     fn combine(&mut self, other: Box<dyn AnyPartial>) {

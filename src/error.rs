@@ -10,7 +10,7 @@
 //! | `RMRNODE` | a node could not be reached, or was lost on the way |
 //! | `RMRSHARD` | a shard's own error, verbatim after the colon |
 //! | `RMRSLOTS` | slots that no node owns, or that are in an answer twice, in part or never since they move |
-//! | `RMRTOOBIG` | the replies of one request grew past the limit |
+//! | `RMRTOOBIG` | the replies of one request, or what a reducer keeps of them, grew past the limit |
 //! | `RMRMIXED` | a reply of a type that the reducer cannot take |
 //! | `RMRBUSY` | too many requests in flight |
 //! | `RMRCANCELLED` | the caller has given the command up; only a `Promise` has this |
@@ -90,6 +90,15 @@ pub enum Error {
     /// The replies of one request grew past the limit.
     #[error("the replies grew past {limit} bytes; rmr.max-reply-bytes allows no more")]
     TooBig {
+        /// The limit, in bytes.
+        limit: usize,
+    },
+
+    /// What a reducer has to keep grew past the limit.
+    #[error("{reducer} would have to keep more than {limit} bytes; give it fewer or shorter keys and values")]
+    KeepsTooMuch {
+        /// The reducer's name.
+        reducer: &'static str,
         /// The limit, in bytes.
         limit: usize,
     },
@@ -238,7 +247,7 @@ pub enum ErrorKind {
     BadReply,
     /// [`Error::Slots`]
     Slots,
-    /// [`Error::TooBig`]
+    /// [`Error::TooBig`], [`Error::KeepsTooMuch`]
     TooBig,
     /// [`Error::Mixed`]
     Mixed,
@@ -319,7 +328,7 @@ impl Error {
             Self::Shard { .. } => ErrorKind::Shard,
             Self::BadReply { .. } => ErrorKind::BadReply,
             Self::Slots(_) => ErrorKind::Slots,
-            Self::TooBig { .. } => ErrorKind::TooBig,
+            Self::TooBig { .. } | Self::KeepsTooMuch { .. } => ErrorKind::TooBig,
             Self::Mixed { .. } => ErrorKind::Mixed,
             Self::Conversion { .. } => ErrorKind::Conversion,
             Self::Overflow(_) => ErrorKind::Overflow,

@@ -8,8 +8,9 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::combine;
+use crate::combine::Combine;
 use crate::peer::{ReduceAnswer, ReduceRequest, Reduction};
-use crate::reduce::Builtin;
+use crate::reduce::{Builtin, Prefix};
 
 /// Reads bytes as the request and as the answer of an inner command: whatever they are, they do no harm.
 #[cfg_attr(not(fuzzing), expect(unreachable_pub, reason = "only the fuzzer reaches it from outside"))]
@@ -18,12 +19,15 @@ pub fn fuzz_inner(bytes: &[u8]) {
         let (commands, places) = (request.commands().len(), request.places().len());
         assert!(places == 0 || places == commands);
     }
-    for reducer in Builtin::ALL {
-        let (places, time_left) = (vec![0, 7, 3], Duration::ZERO);
-        let reduction = Reduction { combine: Arc::new(reducer), places, time_left };
-        if let Ok(partial) = ReduceAnswer::decode(&Bytes::copy_from_slice(bytes), &reduction, 3) {
-            // The result may be an error, as of a sum that is too large.
-            let _ = combine::finish(&reducer, partial.reduced);
-        }
+    Builtin::ALL.into_iter().for_each(|reducer| read_with(reducer, bytes));
+    Builtin::ALL.into_iter().for_each(|reducer| read_with(Prefix::new(":", reducer), bytes));
+}
+
+fn read_with(reducer: impl Combine + Clone, bytes: &[u8]) {
+    let (places, time_left) = (vec![0, 7, 3], Duration::ZERO);
+    let reduction = Reduction { combine: Arc::new(reducer.clone()), places, time_left };
+    if let Ok(partial) = ReduceAnswer::decode(&Bytes::copy_from_slice(bytes), &reduction, 3) {
+        // The result may be an error, as of a sum that is too large.
+        let _ = combine::finish(&reducer, partial.reduced);
     }
 }

@@ -157,7 +157,7 @@ pub mod topology;
 mod words;
 
 pub use client::Client;
-pub use combine::Combine;
+pub use combine::{Combine, Origin};
 pub use command::Command;
 pub use convert::FromReply;
 pub use engine::{Engine, Reducer, Replies, Step};

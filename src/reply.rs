@@ -146,6 +146,15 @@ impl Reply {
         }
     }
 
+    /// Returns whether this is an array, a set or a map.
+    pub(crate) fn is_aggregate(&self) -> bool {
+        match self {
+            Self::Array(_) | Self::Set(_) | Self::Map(_) => true,
+            Self::Attributed { reply, .. } => reply.is_aggregate(),
+            _ => false,
+        }
+    }
+
     /// Whether this is no value.
     pub fn is_null(&self) -> bool {
         matches!(self, Self::Null | Self::NullArray)

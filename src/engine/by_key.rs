@@ -25,10 +25,10 @@ pub(super) async fn send_by_key(
 ) -> Result<Gathered, Error> {
     let step = pin!(async {
         let snapshot = request.pinned().await?;
-        let commands = request.admit(commands).await?;
-        let hidden = HiddenKeys::of(&commands, &mut combine);
-        let outcomes = Outcomes::of(commands.len(), combine);
-        let exchange = Exchange::new(request, ByKey(&request.engine), commands, outcomes, options);
+        let commands = Arc::new(request.admit(commands).await?);
+        let hidden = HiddenKeys::of(&commands, &mut combine).map(|hidden| hidden.by_keys_of(&commands));
+        let outcomes = Outcomes::of(commands.len(), combine).by_keys_of(&commands);
+        let exchange = Exchange::of_shared(request, ByKey(&request.engine), commands, outcomes, options);
         let gathered = exchange.run(snapshot).await?;
         match hidden {
             Some(hidden) => Box::pin(hidden.leave_out(request, gathered.0)).await,

@@ -172,6 +172,9 @@ impl<'a, R: Route> Exchange<'a, R> {
     /// until the deadline.
     async fn send(&mut self, snapshot: &Snapshot, mut shares: Vec<NodeShare>) -> Round {
         shares.sort_by_key(|(destination, _)| destination.in_process);
+        if self.outcomes.combine().is_some_and(|combine| combine.needs_keys()) {
+            shares.iter_mut().for_each(|(destination, units)| destination.reduces &= self.tell_keys(units));
+        }
         let mut deliveries: FuturesUnordered<_> = shares
             .iter()
             .enumerate()
@@ -228,6 +231,11 @@ impl<'a, R: Route> Exchange<'a, R> {
             reduction: self.reduction(destination, units),
             asks_own_slots: matches!(self.outcomes, Outcomes::Apart(_)),
         }
+    }
+
+    /// Tells whether a node sees the keys of units in their commands.
+    fn tell_keys(&self, units: &[u32]) -> bool {
+        self.outcomes.have_keys() && units.iter().all(|&unit| self.command(unit).around_key().is_some())
     }
 
     /// Builds what a node is to make of its share.

@@ -22,6 +22,8 @@ pub(super) struct HiddenKeys {
     /// There is one command, which is that of all of the units.
     is_one: bool,
     combine: Option<Arc<dyn AnyCombine>>,
+    /// The commands of a map, by whose keys its reducer may go.
+    keyed: Option<Arc<CommandSet>>,
 }
 
 impl HiddenKeys {
@@ -32,7 +34,12 @@ impl HiddenKeys {
             return None;
         }
         let are_in = commands.iter().map(|command| command.names_keys()).collect();
-        Some(Self { are_in, is_one: commands.len() == 1, combine: combine.take() })
+        Some(Self { are_in, is_one: commands.len() == 1, combine: combine.take(), keyed: None })
+    }
+
+    /// Says that the units are these commands, by whose keys they are reduced.
+    pub(super) fn by_keys_of(self, commands: &Arc<CommandSet>) -> Self {
+        Self { keyed: Some(commands.clone()), ..self }
     }
 
     /// Leaves them out of the replies, and then reduces these.
@@ -48,6 +55,9 @@ impl HiddenKeys {
             entries.push(ShardReply { node, result });
         }
         let mut outcomes = Outcomes::of(entries.len(), self.combine);
+        if let Some(commands) = &self.keyed {
+            outcomes = outcomes.by_keys_of(commands);
+        }
         for (unit, entry) in entries.into_iter().enumerate() {
             outcomes.put(unit as u32, entry);
         }

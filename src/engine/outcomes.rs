@@ -11,7 +11,8 @@ use futures_util::FutureExt;
 use super::apart::{Answer, Apart, Claim, Part};
 use super::guard::panicked;
 use super::replies::{Replies, ShardReply};
-use crate::combine::{self, AnyCombine, AnyPartial, Combine};
+use crate::combine::{self, AnyCombine, AnyPartial, Combine, Origin};
+use crate::command::CommandSet;
 use crate::error::Error;
 use crate::peer::ReducedShare;
 use crate::reply::Reply;
@@ -34,6 +35,9 @@ pub(super) type Gathered = (Replies, Option<Box<dyn AnyPartial>>);
 pub(super) struct ReducedSoFar {
     combine: Arc<dyn AnyCombine>,
     so_far: Box<dyn AnyPartial>,
+    needs_keys: bool,
+    /// The commands that the units are, in a map whose reducer needs their keys.
+    commands: Option<Arc<CommandSet>>,
     is_settled: Vec<bool>,
     failed: BTreeMap<u32, ShardReply>,
     /// The first unit whose reply the reducer cannot take, with the error that this is.
@@ -49,12 +53,32 @@ impl Outcomes {
             None => Self::Kept(vec![None; units]),
             Some(combine) => Self::Reduced(ReducedSoFar {
                 so_far: combine.clone().open(),
+                needs_keys: combine.needs_keys(),
                 combine,
+                commands: None,
                 is_settled: vec![false; units],
                 failed: BTreeMap::new(),
                 untaken: None,
                 nodes: Vec::new(),
             }),
+        }
+    }
+
+    /// Says that the units are these commands, whose keys the reducer may need.
+    pub(super) fn by_keys_of(mut self, commands: &Arc<CommandSet>) -> Self {
+        if let Self::Reduced(reduced) = &mut self
+            && reduced.needs_keys
+        {
+            reduced.commands = Some(commands.clone());
+        }
+        self
+    }
+
+    /// Tells whether a node can reduce units on its own: it cannot if the reducer needs keys and there are none.
+    pub(super) fn have_keys(&self) -> bool {
+        match self {
+            Self::Reduced(reduced) if reduced.commands.is_some() => true,
+            _ => self.combine().is_none_or(|combine| !combine.needs_keys()),
         }
     }
 
@@ -210,7 +234,16 @@ impl ReducedSoFar {
     fn put_reply(&mut self, unit: u32, node: &Arc<Node>, reply: Reply) {
         self.is_settled[unit as usize] = true;
         self.has_answered(node);
-        if let Err(found) = self.so_far.take(unit, reply) {
+        let of_node;
+        let key = match &self.commands {
+            Some(commands) => commands.at(unit as usize).routing_key().unwrap_or_default(),
+            None if self.needs_keys => {
+                of_node = node.name();
+                of_node.as_bytes()
+            }
+            None => &[],
+        };
+        if let Err(found) = self.so_far.take(Origin::new(unit, key), reply) {
             self.cannot_take(unit, node, found);
         }
     }

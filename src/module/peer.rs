@@ -82,8 +82,14 @@ fn share(call: &Call<'_>, request: &[u8]) -> Result<Work, String> {
     if secrets::may_be_in(&commands) {
         call.ctx.redact(1);
     }
-    let combine = state::reducer(request.reducer)
-        .ok_or_else(|| format!("this node has no reducer '{}'", request.reducer.escape_debug()))?;
+    let combine = state::reducer(request.reducer, &request.arguments).ok_or_else(|| {
+        let given = if request.arguments.is_empty() {
+            String::new()
+        } else {
+            format!(" of '{}'", request.arguments.escape_ascii())
+        };
+        format!("this node has no reducer '{}'{given}", request.reducer.escape_debug())
+    })?;
     check_fit(&commands).map_err(|unfit| unfit.to_string())?;
     let time_left = Duration::from_millis(request.time_left);
     let budget = Arc::new(Budget::new(usize::try_from(request.reply_bytes).unwrap_or(usize::MAX)));

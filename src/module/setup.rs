@@ -68,7 +68,8 @@ impl Setup {
         self
     }
 
-    /// A reducer that nodes with the same module run on their own share, known to them by its name.
+    /// A reducer that nodes with the same module run on their own share, known to them by its name. One with arguments makes
+    /// others [with theirs](Combine::with_arguments).
     #[must_use]
     pub fn reducer(mut self, reducer: impl Combine) -> Self {
         self.reducers.insert(Combine::name(&reducer), Arc::new(reducer));
@@ -89,8 +90,11 @@ impl Setup {
         self
     }
 
-    pub(super) fn reducer_named(&self, name: &str) -> Option<Arc<dyn AnyCombine>> {
-        self.reducers.get(name).cloned().or_else(|| reduce::of_all_modules(name))
+    pub(super) fn reducer_named(&self, name: &str, arguments: &[u8]) -> Option<Arc<dyn AnyCombine>> {
+        match self.reducers.get(name) {
+            Some(own) => own.clone().with_arguments(arguments),
+            None => reduce::of_all_modules(name, arguments),
+        }
     }
 
     pub(super) fn name_of_inner(&self) -> Option<&str> {

@@ -63,9 +63,9 @@ pub(super) fn engine_if_started() -> Option<Engine> {
     RUNNING.load().as_ref().map(|running| running.engine.clone())
 }
 
-/// The reducer of this name: the module's own, or one of those that all have.
-pub(super) fn reducer(name: &str) -> Option<Arc<dyn AnyCombine>> {
-    lock(&SETUP).as_ref()?.reducer_named(name)
+/// The reducer of this name with these arguments: the module's own, or one of those that all have.
+pub(super) fn reducer(name: &str, arguments: &[u8]) -> Option<Arc<dyn AnyCombine>> {
+    lock(&SETUP).as_ref()?.reducer_named(name, arguments)
 }
 
 fn running() -> Result<Arc<RunningEngine>, Error> {

@@ -28,7 +28,7 @@ pub use reduction::{ReducedShare, Reduction};
 use crate::command::Command;
 
 /// The version of requests and answers. A node that has another declines.
-pub(crate) const VERSION: u8 = 2;
+pub(crate) const VERSION: u8 = 3;
 
 /// The word that ends a request before it is done.
 pub(crate) const GIVE_UP: &str = "GIVEUP";

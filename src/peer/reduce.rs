@@ -21,8 +21,10 @@ use crate::resp::Protocol;
 pub(crate) struct ReduceRequest<'a> {
     /// By which it can be given up, from another connection.
     pub(crate) id: u64,
-    /// The reducer.
+    /// The reducer, and what it was given.
     pub(crate) reducer: &'a str,
+    #[serde(borrow, with = "serde_bytes")]
+    pub(crate) arguments: Cow<'a, [u8]>,
     /// Whose types the replies have that the reducer sees.
     is_resp3: bool,
     /// Milliseconds after which nobody waits for the answer any more.
@@ -75,6 +77,7 @@ impl<'a> ReduceRequest<'a> {
         Self {
             id,
             reducer: reduction.name(),
+            arguments: reduction.combine.arguments().into(),
             is_resp3: protocol == Protocol::Resp3,
             time_left: reduction.time_left.as_millis().try_into().unwrap_or(u64::MAX),
             reply_bytes: reply_bytes as u64,

@@ -1,13 +1,17 @@
 //! [`Builtin`]: the reducers that have a name, and what each of them makes of replies.
 
-use std::cmp::Ordering;
-
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::distinct::Distinct;
 use super::elements::Elements;
+use super::groups::Groups;
+use super::limit::too_big;
+use super::order::compare;
+use super::ranking::{Ranking, Wanted};
+use super::summary::Summary;
 use super::total::Total;
-use crate::combine::Combine;
+use crate::combine::{Combine, Origin};
 use crate::engine::{Replies, ShardReply};
 use crate::error::Error;
 use crate::number::Number;
@@ -40,14 +44,43 @@ pub enum Builtin {
     Concat,
     /// The elements of all arrays and sets, each once, in the order in which they were first seen; a set.
     Union,
+    /// The keys with so many greatest numbers, each with its number, greatest first; of equal numbers by the keys' bytes.
+    /// Nulls do not count.
+    Top(u32),
+    /// The same with the least numbers, least first.
+    Bottom(u32),
+    /// How often each reply occurs, a map of reply to count, in order: numbers, then strings. For replies that are single
+    /// values. Nulls do not count.
+    Group,
+    /// So many replies that occur most often, each with its count, most frequent first, then in the order of `Group`.
+    /// Exact, and for any replies.
+    TopGroups(u32),
+    /// Count, sum, least, greatest, mean, standard deviation and percentiles of numbers; a map. Nulls do not count.
+    Stats,
+    /// How many different replies there are; a map that says how it was counted. Nulls do not count.
+    Distinct,
 }
 
 impl Builtin {
-    /// Lists all of them, in the order in which messages name them.
-    pub const ALL: [Self; 8] =
-        [Self::List, Self::Sum, Self::Avg, Self::Min, Self::Max, Self::Count, Self::Concat, Self::Union];
+    /// Lists all of them, in the order in which messages name them; those that take a number have 10.
+    pub const ALL: [Self; 14] = [
+        Self::List,
+        Self::Sum,
+        Self::Avg,
+        Self::Min,
+        Self::Max,
+        Self::Count,
+        Self::Concat,
+        Self::Union,
+        Self::Top(10),
+        Self::Bottom(10),
+        Self::Group,
+        Self::TopGroups(10),
+        Self::Stats,
+        Self::Distinct,
+    ];
 
-    /// Finds the reducer of this name, in any case.
+    /// Finds the reducer of this name, in any case; one that takes a number has 10.
     pub fn named(name: &[u8]) -> Option<Self> {
         Self::ALL.into_iter().find(|&reducer| name.eq_ignore_ascii_case(reducer.name().as_bytes()))
     }
@@ -63,6 +96,31 @@ impl Builtin {
             Self::Count => "COUNT",
             Self::Concat => "CONCAT",
             Self::Union => "UNION",
+            Self::Top(_) => "TOP",
+            Self::Bottom(_) => "BOTTOM",
+            Self::Group => "GROUP",
+            Self::TopGroups(_) => "TOPGROUPS",
+            Self::Stats => "STATS",
+            Self::Distinct => "DISTINCT",
+        }
+    }
+
+    /// Returns how many keys or groups the answer has at most, if that is for the caller to say.
+    pub const fn most(self) -> Option<u32> {
+        match self {
+            Self::Top(most) | Self::Bottom(most) | Self::TopGroups(most) => Some(most),
+            _ => None,
+        }
+    }
+
+    /// Returns the same reducer for this many keys or groups, where that is for the caller to say.
+    #[must_use]
+    pub const fn with_most(self, most: u32) -> Self {
+        match self {
+            Self::Top(_) => Self::Top(most),
+            Self::Bottom(_) => Self::Bottom(most),
+            Self::TopGroups(_) => Self::TopGroups(most),
+            other => other,
         }
     }
 
@@ -72,10 +130,10 @@ impl Builtin {
     }
 
     /// Reduces the replies that arrived. Failures are for the caller to report; `LIST` keeps them in their places,
-    /// and slots without an owner behind them.
+    /// and slots without an owner behind them. The key of a reply is its node's address, as in a fan-out.
     ///
     /// # Errors
-    /// [`Error::Mixed`] for a reply of a type that this reducer cannot take; an error for a sum that is too large.
+    /// [`Error::Mixed`] for a reply of a type that this reducer cannot take; an error for what comes to too much.
     pub fn reduce(self, replies: Replies) -> Result<Reply, Error> {
         if self == Self::List {
             let missed = replies.missed_slots().into_iter().map(|(_, error)| Reply::Error(error.to_line().into()));
@@ -84,7 +142,8 @@ impl Builtin {
         let mut partial = BuiltinPartial::default();
         for (place, ShardReply { node, result }) in replies.into_iter().enumerate() {
             if let Ok(reply) = result {
-                let taken = self.take(&mut partial, place as u32, reply);
+                let name = if self.needs_keys() { node.name() } else { String::new() };
+                let taken = self.take(&mut partial, Origin::new(place as u32, name.as_bytes()), reply);
                 taken.map_err(|found| Error::Mixed { reducer: self.name(), found, node: node.to_string() })?;
             }
         }
@@ -99,6 +158,10 @@ pub struct BuiltinPartial {
     count: u64,
     best: Option<Best>,
     elements: Elements,
+    ranking: Option<Box<Ranking>>,
+    groups: Option<Box<Groups>>,
+    summary: Option<Box<Summary>>,
+    distinct: Option<Box<Distinct>>,
 }
 
 /// Holds the best number so far. Of equal ones the first counts, which may be an integer or a double.
@@ -116,40 +179,63 @@ impl Combine for Builtin {
         (*self).name()
     }
 
-    fn needs_places(&self) -> bool {
-        !matches!(self, Self::Sum | Self::Avg | Self::Count)
+    fn arguments(&self) -> Vec<u8> {
+        self.most().map(|most| most.to_string().into_bytes()).unwrap_or_default()
     }
 
-    fn take(&self, partial: &mut BuiltinPartial, place: u32, reply: Reply) -> Result<(), String> {
+    fn with_arguments(&self, arguments: &[u8]) -> Option<Self> {
+        let most = std::str::from_utf8(arguments).ok()?.parse().ok()?;
+        self.most().map(|_| self.with_most(most))
+    }
+
+    fn needs_places(&self) -> bool {
+        matches!(self, Self::List | Self::Min | Self::Max | Self::Concat | Self::Union)
+    }
+
+    fn needs_keys(&self) -> bool {
+        matches!(self, Self::Top(_) | Self::Bottom(_))
+    }
+
+    fn take(&self, partial: &mut BuiltinPartial, origin: Origin<'_>, reply: Reply) -> Result<(), String> {
         if reply.is_null() {
             return Ok(());
         }
         match self {
-            Self::Sum | Self::Avg | Self::Min | Self::Max => {
+            Self::Sum | Self::Avg | Self::Min | Self::Max | Self::Top(_) | Self::Bottom(_) | Self::Stats => {
                 let number = reply.number().ok_or_else(|| reply.describe())?;
-                self.take_number(partial, place, number);
+                self.take_number(partial, origin, number);
             }
             Self::Count => partial.count += 1,
-            Self::List => partial.elements.add_all(place, vec![reply]),
+            Self::List => partial.elements.add_all(origin.place, vec![reply]),
             Self::Concat | Self::Union => match reply {
                 Reply::Array(elements) | Reply::Set(elements) => match self {
-                    Self::Union => partial.elements.add_new(place, elements),
-                    _ => partial.elements.add_all(place, elements),
+                    Self::Union => partial.elements.add_new(origin.place, elements),
+                    _ => partial.elements.add_all(origin.place, elements),
                 },
                 other => return Err(other.describe()),
             },
+            // To most clients an array is no key of a map.
+            Self::Group if reply.is_aggregate() => return Err(format!("{} (TOPGROUPS can)", reply.describe())),
+            Self::Group | Self::TopGroups(_) => partial.groups.get_or_insert_default().add(reply),
+            Self::Distinct => partial.distinct.get_or_insert_default().add(reply),
         }
         Ok(())
     }
 
-    fn take_bulk(&self, partial: &mut BuiltinPartial, place: u32, bytes: &[u8]) -> Result<(), String> {
-        match (self, Number::parse(bytes)) {
-            (Self::Sum | Self::Avg | Self::Min | Self::Max, Some(number)) => {
-                self.take_number(partial, place, number);
-                Ok(())
+    fn take_bulk(&self, partial: &mut BuiltinPartial, origin: Origin<'_>, bytes: &[u8]) -> Result<(), String> {
+        match self {
+            Self::Count => partial.count += 1,
+            Self::Group | Self::TopGroups(_) => partial.groups.get_or_insert_default().add_text(bytes),
+            Self::Distinct => partial.distinct.get_or_insert_default().add_text(bytes),
+            Self::List | Self::Concat | Self::Union => {
+                return self.take(partial, origin, Reply::Bulk(Bytes::copy_from_slice(bytes)));
             }
-            _ => self.take(partial, place, Reply::Bulk(Bytes::copy_from_slice(bytes))),
+            _ => match Number::parse(bytes) {
+                Some(number) => self.take_number(partial, origin, number),
+                None => return Err(Reply::Bulk(Bytes::copy_from_slice(bytes)).describe()),
+            },
         }
+        Ok(())
     }
 
     fn combine(&self, partial: &mut BuiltinPartial, other: BuiltinPartial) {
@@ -162,6 +248,18 @@ impl Combine for Builtin {
             Self::Union => partial.elements.merge(other.elements),
             _ => partial.elements.append(other.elements),
         }
+        if let (Some(wanted), Some(other)) = (self.wanted(), other.ranking) {
+            partial.ranking.get_or_insert_default().merge(wanted, *other);
+        }
+        if let Some(other) = other.groups {
+            partial.groups.get_or_insert_default().merge(*other);
+        }
+        if let Some(other) = other.summary {
+            partial.summary.get_or_insert_default().merge(*other);
+        }
+        if let Some(other) = other.distinct {
+            partial.distinct.get_or_insert_default().merge(*other);
+        }
     }
 
     fn finish(&self, partial: BuiltinPartial) -> Result<Reply, Error> {
@@ -170,21 +268,66 @@ impl Combine for Builtin {
             Self::Avg if partial.count == 0 => Reply::Null,
             Self::Avg => Reply::Double(partial.total.mean(partial.count)),
             Self::Min | Self::Max => partial.best.map(|best| best.number).into(),
-            Self::Count => Reply::Integer(i64::try_from(partial.count).unwrap_or(i64::MAX)),
+            Self::Count => integer(partial.count),
             Self::List | Self::Concat => Reply::Array(partial.elements.finish()),
             Self::Union => Reply::Set(partial.elements.finish()),
+            Self::Top(_) | Self::Bottom(_) => {
+                let ranking = partial.ranking.unwrap_or_default();
+                let wanted = self.wanted().filter(|_| !ranking.is_over).ok_or_else(|| too_big(self.name()))?;
+                let pair = |(key, number): (Vec<u8>, Number)| Reply::Array(vec![key.into(), number.into()]);
+                Reply::Array(ranking.finish(wanted).into_iter().map(pair).collect())
+            }
+            Self::Group | Self::TopGroups(_) => {
+                let groups = partial.groups.unwrap_or_default();
+                if groups.is_over {
+                    return Err(too_big(self.name()));
+                }
+                let groups = groups.finish();
+                match self.most() {
+                    None => Reply::Map(groups.into_iter().map(|(reply, times)| (reply, integer(times))).collect()),
+                    Some(most) => Reply::Array(most_frequent(groups, most)),
+                }
+            }
+            Self::Stats => partial.summary.unwrap_or_default().finish(),
+            Self::Distinct => partial.distinct.unwrap_or_default().finish(),
         })
     }
 }
 
+/// Returns so many groups that occur most often, of equal ones those that come first.
+fn most_frequent(mut groups: Vec<(Reply, u64)>, most: u32) -> Vec<Reply> {
+    groups.sort_by_key(|&(_, times)| std::cmp::Reverse(times));
+    groups.truncate(most as usize);
+    groups.into_iter().map(|(reply, times)| Reply::Array(vec![reply, integer(times)])).collect()
+}
+
+fn integer(count: u64) -> Reply {
+    Reply::Integer(i64::try_from(count).unwrap_or(i64::MAX))
+}
+
 impl Builtin {
-    fn take_number(self, partial: &mut BuiltinPartial, place: u32, number: Number) {
+    fn take_number(self, partial: &mut BuiltinPartial, origin: Origin<'_>, number: Number) {
         match self {
-            Self::Min | Self::Max => self.keep_best(&mut partial.best, Best { number, place }),
+            Self::Min | Self::Max => self.keep_best(&mut partial.best, Best { number, place: origin.place }),
+            Self::Stats => partial.summary.get_or_insert_default().add(number),
+            Self::Top(_) | Self::Bottom(_) => {
+                if let Some(wanted) = self.wanted() {
+                    partial.ranking.get_or_insert_default().add(wanted, number, origin.key);
+                }
+            }
             _ => {
                 partial.total.add(number);
                 partial.count += 1;
             }
+        }
+    }
+
+    /// Returns which keys are wanted, where some are.
+    const fn wanted(self) -> Option<Wanted> {
+        match self {
+            Self::Top(most) => Some(Wanted { greatest: true, most: most as usize }),
+            Self::Bottom(most) => Some(Wanted { greatest: false, most: most as usize }),
+            _ => None,
         }
     }
 
@@ -200,34 +343,20 @@ impl Builtin {
     }
 }
 
+impl BuiltinPartial {
+    /// Returns the memory that it takes, in bytes, more or less.
+    pub(super) fn bytes(&self) -> usize {
+        self.elements.bytes()
+            + self.ranking.as_ref().map_or(0, |ranking| ranking.bytes())
+            + self.groups.as_ref().map_or(0, |groups| groups.bytes())
+            + self.summary.as_ref().map_or(0, |summary| size_of::<Summary>() + summary.bytes())
+            + self.distinct.as_ref().map_or(0, |distinct| distinct.bytes())
+    }
+}
+
 /// Returns the reply, or the error as an error reply in its place.
 pub(crate) fn in_place(entry: ShardReply) -> Reply {
     entry.result.unwrap_or_else(|error| Reply::Error(error.to_line().into()))
-}
-
-/// Orders numbers by their exact values: a large integer need not be a double.
-fn compare(a: Number, b: Number) -> Ordering {
-    match (a, b) {
-        (Number::Integer(a), Number::Integer(b)) => a.cmp(&b),
-        (Number::Double(a), Number::Double(b)) => a.total_cmp(&b),
-        (Number::Integer(a), Number::Double(b)) => compare_mixed(a, b),
-        (Number::Double(a), Number::Integer(b)) => compare_mixed(b, a).reverse(),
-    }
-}
-
-fn compare_mixed(integer: i64, double: f64) -> Ordering {
-    // One past the largest integer is a double; every integer that rounds to less is below it.
-    const BEYOND: f64 = 9_223_372_036_854_775_808.0;
-    if double >= BEYOND {
-        return Ordering::Less;
-    }
-    if double < -BEYOND {
-        return Ordering::Greater;
-    }
-    let whole = double.trunc();
-    // A zero keeps its sign, by which doubles are told apart.
-    let rest = if whole == 0.0 { double } else { double - whole };
-    integer.cmp(&(whole as i64)).then_with(|| 0.0_f64.total_cmp(&rest))
 }
 
 #[cfg(test)]

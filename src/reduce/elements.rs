@@ -12,6 +12,8 @@ use crate::resp::decode_whole;
 #[derive(Default, Serialize, Deserialize)]
 pub(super) struct Elements {
     all: Vec<Element>,
+    #[serde(skip)]
+    bytes: usize,
     /// Where those stand of which there is to be one only.
     #[serde(skip)]
     seen: HashMap<ByValue, usize>,
@@ -28,7 +30,11 @@ struct Element {
 impl Elements {
     /// Adds all elements of a reply.
     pub(super) fn add_all(&mut self, place: u32, elements: Vec<Reply>) {
-        let element = |(at, reply)| Element { place: (place, at as u32), reply };
+        let bytes = &mut self.bytes;
+        let element = |(at, reply)| {
+            *bytes += cost(&reply);
+            Element { place: (place, at as u32), reply }
+        };
         self.all.extend(elements.into_iter().enumerate().map(element));
     }
 
@@ -41,6 +47,7 @@ impl Elements {
 
     /// Adds all of others'.
     pub(super) fn append(&mut self, other: Self) {
+        self.bytes += other.all.iter().map(|element| cost(&element.reply)).sum::<usize>();
         self.all.extend(other.all);
     }
 
@@ -55,16 +62,35 @@ impl Elements {
         self.all.into_iter().map(|element| element.reply).collect()
     }
 
+    /// Returns the memory that they take, in bytes, more or less.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// The first place of equal ones is the one that counts.
     fn add_one(&mut self, element: Element) {
         match self.seen.get(&ByValue(element.reply.clone())) {
             Some(&known) => self.all[known].place = self.all[known].place.min(element.place),
             None => {
+                self.bytes += 2 * cost(&element.reply);
                 self.seen.insert(ByValue(element.reply.clone()), self.all.len());
                 self.all.push(element);
             }
         }
     }
+}
+
+/// Returns the memory that a reply takes, in bytes, more or less.
+fn cost(reply: &Reply) -> usize {
+    let within = match reply {
+        Reply::Array(elements) | Reply::Set(elements) => elements.iter().map(cost).sum(),
+        Reply::Map(pairs) => pairs.iter().map(|(key, value)| cost(key) + cost(value)).sum(),
+        Reply::Attributed { attributes, reply } => {
+            cost(reply) + attributes.iter().map(|(key, value)| cost(key) + cost(value)).sum::<usize>()
+        }
+        other => other.bytes().map_or(0, <[u8]>::len),
+    };
+    size_of::<Element>() + within
 }
 
 /// A reply travels as it does between server and client: the reader of those knows how deep they may go.

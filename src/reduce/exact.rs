@@ -27,12 +27,17 @@ impl Default for ExactSum {
 impl ExactSum {
     /// Adds a finite double.
     pub(super) fn add(&mut self, double: f64) {
+        self.add_times(double, 0);
+    }
+
+    /// Adds a finite double times `2^power`.
+    fn add_times(&mut self, double: f64, power: usize) {
         let bits = double.to_bits();
         let exponent = (bits >> 52 & 0x7ff) as usize;
         let fraction = bits & ((1 << 52) - 1);
         // The exponents 0 and 1 have the same unit; only the first lacks the leading bit.
         let mantissa = if exponent == 0 { fraction } else { fraction | 1 << 52 };
-        self.add_shifted(u128::from(mantissa), exponent.max(1) - 1, bits >> 63 == 1);
+        self.add_shifted(u128::from(mantissa), exponent.max(1) - 1 + power, bits >> 63 == 1);
     }
 
     /// Adds a whole number.
@@ -73,6 +78,24 @@ impl ExactSum {
         if is_negative { -rounded } else { rounded }
     }
 
+    /// Returns doubles, the largest first, that add up to the sum times `2^power`: to some 300 bits of it.
+    pub(super) fn parts(&self, power: i32) -> Vec<f64> {
+        const MOST: usize = 6;
+        /// By which a sum is scaled that is too large for a double, as a power of two.
+        const ROOM: i32 = 64;
+        let (mut rest, mut parts) = (self.clone(), Vec::new());
+        while parts.len() < MOST {
+            let (part, room) = match rest.round() {
+                0.0 => break,
+                part if part.is_finite() => (part, 0),
+                _ => (rest.round_scaled(-ROOM), ROOM),
+            };
+            parts.push(scaled(part, power + room));
+            rest.add_times(-part, room as usize);
+        }
+        parts
+    }
+
     fn add_shifted(&mut self, number: u128, shift: usize, is_negative: bool) {
         let (first, bits) = (shift / 32, shift % 32);
         // At most 64 bits, so that they fit when shifted.
@@ -102,6 +125,13 @@ impl ExactSum {
             }
         }
     }
+}
+
+/// Returns a double times `2^power`.
+pub(super) fn scaled(double: f64, power: i32) -> f64 {
+    // In steps, since the power need not be a double itself.
+    let third = power / 3;
+    double * 2_f64.powi(third) * 2_f64.powi(third) * 2_f64.powi(power - 2 * third)
 }
 
 fn round_magnitude(limbs: &[u32], scale: i32) -> f64 {

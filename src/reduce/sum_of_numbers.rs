@@ -1,7 +1,7 @@
 //! What `RMR.SUM` does: a sum that passes over whatever is no number.
 
 use super::total::Total;
-use crate::combine::Combine;
+use crate::combine::{Combine, Origin};
 use crate::error::Error;
 use crate::number::Number;
 use crate::reply::Reply;
@@ -21,14 +21,14 @@ impl Combine for SumOfNumbers {
         false
     }
 
-    fn take(&self, total: &mut Total, _place: u32, reply: Reply) -> Result<(), String> {
+    fn take(&self, total: &mut Total, _origin: Origin<'_>, reply: Reply) -> Result<(), String> {
         if let Some(number) = reply.number() {
             total.add(number);
         }
         Ok(())
     }
 
-    fn take_bulk(&self, total: &mut Total, _place: u32, bytes: &[u8]) -> Result<(), String> {
+    fn take_bulk(&self, total: &mut Total, _origin: Origin<'_>, bytes: &[u8]) -> Result<(), String> {
         if let Some(number) = Number::parse(bytes) {
             total.add(number);
         }

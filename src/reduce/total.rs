@@ -46,6 +46,11 @@ impl Total {
         if sum.is_finite() { sum / count } else { exact.round_scaled(-ROOM) / count * 2_f64.powi(ROOM) }
     }
 
+    /// Returns doubles that add up to the sum times `2^power`.
+    pub(super) fn parts(&self, power: i32) -> Vec<f64> {
+        self.exact().parts(power)
+    }
+
     fn exact(&self) -> ExactSum {
         let mut exact = self.doubles.as_deref().cloned().unwrap_or_default();
         exact.add_integer(self.integers);

@@ -12,6 +12,7 @@ mod map;
 mod options;
 mod partial;
 mod reduce;
+mod reduce_by_key;
 mod scripts;
 mod sizes;
 mod status;

@@ -112,13 +112,20 @@ fn arguments_that_are_keys_of_other_shards_are_the_shards_error() {
 
 #[test]
 fn wrong_arguments_say_what_is_missing() {
-    const REDUCERS: &str = "give one of LIST, SUM, AVG, MIN, MAX, COUNT, CONCAT, UNION";
+    const REDUCERS: &str = "give one of LIST, SUM, AVG, MIN, MAX, COUNT, CONCAT, UNION, TOP n, BOTTOM n, GROUP, TOPGROUPS n, \
+                            STATS, DISTINCT, PREFIX separator reducer";
     const COUNT: &str = "give how many keys follow, 1 or more";
     const SHORT: &str = "arguments follow; give the keys, then a command";
     let server = Server::start();
     let mut wire = server.wire();
     for (line, error) in [
         ("MEDIAN 1 k GET", format!("the reducer is 'MEDIAN'; {REDUCERS}")),
+        ("TOP x 1 k GET", "TOP is 'x'; give how many are wanted, from 1 to 1000000".into()),
+        ("PREFIX : TOPGROUPS 0 1 k GET", "TOPGROUPS is '0'; give how many are wanted, from 1 to 1000000".into()),
+        (
+            "PREFIX : PREFIX : SUM 1 k GET",
+            format!("the reducer of PREFIX is 'PREFIX'; {}", REDUCERS.replace(", PREFIX separator reducer", "")),
+        ),
         ("SUM x k GET", format!("numkeys is 'x'; {COUNT}")),
         ("SUM 0 k GET", format!("numkeys is '0'; {COUNT}")),
         ("SUM -1 k GET", format!("numkeys is '-1'; {COUNT}")),

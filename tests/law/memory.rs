@@ -25,7 +25,7 @@ const SETTLE: Duration = Duration::from_secs(5);
 
 /// What is sent, with and without limits on its user. `$` stands for all keys, `@` for as many of one slot of the asked node,
 /// `#` for how many.
-const FORMS: [&str; 18] = [
+const FORMS: [&str; 21] = [
     "RMR.EXEC MGET @",
     "RMR.EXEC MGET $",
     "RMR.EXEC EXISTS $",
@@ -38,6 +38,9 @@ const FORMS: [&str; 18] = [
     "RMR.MAP LIST # $ GET",
     "RMR.MAP COUNT # $ GET",
     "RMR.MAP PARTIAL MAX # $ LLEN",
+    "RMR.MAP TOP 3 # $ STRLEN",
+    "RMR.MAP PREFIX : STATS # $ STRLEN",
+    "RMR.MAP DISTINCT # $ TYPE",
     "RMR.BATCH $*",
     "RMR.FANOUT DBSIZE",
     "RMR.FANOUT REDUCE SUM DBSIZE",

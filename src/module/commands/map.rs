@@ -1,7 +1,7 @@
 //! `RMR.MAP`: one command a key, each sent to its key's shard.
 
-use super::fanout::beside_failures;
-use super::options;
+use super::fanout::reduced;
+use super::options::{self, NamedReducer};
 use super::spec::{self, Arg, ArgKind, Call, Spec};
 use crate::engine::{Replies, Step};
 use crate::error::Error;
@@ -18,7 +18,7 @@ pub(super) const SPEC: Spec = Spec {
     args: &[
         spec::TIMEOUT,
         spec::PARTIAL,
-        Arg::one_of(c"reducer", spec::REDUCERS),
+        spec::REDUCER,
         Arg::new(c"numkeys", ArgKind::Integer),
         Arg::new(c"key", ArgKind::String).multiple(),
         spec::COMMAND,
@@ -32,9 +32,10 @@ fn run(call: &Call<'_>) -> Result<Work, Error> {
     let (reducer, partial) = (typed.reducer, typed.partial);
     let map = call.request_for_handing_on()?.map_commands(typed.commands).with_options(typed.options);
     Ok(match reducer {
-        Builtin::List => map.reduce(move |replies: Replies| Ok(Step::Reply(reducer.reduce(replies)?))),
-        _ => Box::pin(async move {
-            map.combine_beside_failures(reducer).await.map(|reduced| beside_failures(partial, reduced))
-        }),
+        NamedReducer::Builtin(Builtin::List) => {
+            map.reduce(|replies: Replies| Ok(Step::Reply(Builtin::List.reduce(replies)?)))
+        }
+        NamedReducer::Builtin(reducer) => reduced(partial, map.combine_beside_failures(reducer)),
+        NamedReducer::ByPrefix(reducer) => reduced(partial, map.combine_beside_failures(reducer)),
     })
 }

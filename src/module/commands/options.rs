@@ -6,17 +6,27 @@ use std::time::Duration;
 use crate::command::{Command, CommandSet, PerKey, printable};
 use crate::engine::{Options, Targets};
 use crate::error::Error;
-use crate::reduce::Builtin;
+use crate::reduce::{Builtin, Prefix};
 
 /// The longest timeout that is taken: an hour.
 const LONGEST_TIMEOUT_MS: u64 = 3_600_000;
+
+/// The most keys or groups that a reducer can be asked for.
+const MOST_WANTED: u32 = 1_000_000;
+
+/// A reducer as it was typed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum NamedReducer {
+    Builtin(Builtin),
+    ByPrefix(Prefix),
+}
 
 /// A map as it was typed.
 #[derive(Debug)]
 pub(super) struct MapArgs {
     pub(super) options: Options,
     pub(super) partial: bool,
-    pub(super) reducer: Builtin,
+    pub(super) reducer: NamedReducer,
     pub(super) commands: CommandSet,
 }
 
@@ -57,11 +67,44 @@ impl<'a> Cursor<'a> {
         count.ok_or_else(|| wrong(&what(), given, ALLOWED))
     }
 
-    fn reducer(&mut self, option: &str) -> Result<Builtin, Error> {
-        let allowed = format!("one of {}", Builtin::ALL.map(Builtin::name).join(", "));
+    /// `LIST|SUM|...|TOP n|...`
+    fn builtin(&mut self, option: &str, more: &str) -> Result<Builtin, Error> {
+        let allowed = format!("one of {}{more}", Builtin::ALL.map(|reducer| shown(reducer)).join(", "));
         let given = self.value(option, &allowed)?;
-        Builtin::named(given).ok_or_else(|| wrong(option, given, &allowed))
+        let reducer = Builtin::named(given).ok_or_else(|| wrong(option, given, &allowed))?;
+        match reducer.most() {
+            None => Ok(reducer),
+            Some(_) => Ok(reducer.with_most(self.most(reducer.name())?)),
+        }
     }
+
+    /// The number behind the name of a reducer.
+    fn most(&mut self, name: &str) -> Result<u32, Error> {
+        let allowed = format!("how many are wanted, from 1 to {MOST_WANTED}");
+        let given = self.value(name, &allowed)?;
+        let most =
+            integer(given).and_then(|most| u32::try_from(most).ok()).filter(|most| (1..=MOST_WANTED).contains(most));
+        most.ok_or_else(|| wrong(name, given, &allowed))
+    }
+
+    /// A built-in reducer, or `PREFIX separator reducer`.
+    fn reducer(&mut self, option: &str) -> Result<NamedReducer, Error> {
+        if !self.word("PREFIX") {
+            return Ok(NamedReducer::Builtin(self.builtin(option, ", PREFIX separator reducer")?));
+        }
+        let separator = self.value("PREFIX", "a separator, then a reducer")?;
+        if separator.is_empty() {
+            return Err(Error::Invalid(
+                "the separator of PREFIX is empty; give what ends a prefix, such as ':'".into(),
+            ));
+        }
+        Ok(NamedReducer::ByPrefix(Prefix::new(separator, self.builtin("the reducer of PREFIX", "")?)))
+    }
+}
+
+/// A reducer as messages name it.
+fn shown(reducer: Builtin) -> String {
+    if reducer.most().is_some() { format!("{} n", reducer.name()) } else { reducer.name().to_owned() }
 }
 
 /// Reads digits as the server does: no sign and no leading zero.
@@ -94,7 +137,15 @@ pub(super) fn fan_out<'a>(args: &'a [&'a [u8]]) -> Result<Inner<'a>, Error> {
     inner(args, |cursor, typed| {
         let is_known = cursor.word("REDUCE");
         if is_known {
-            typed.reducer = Some(cursor.reducer("REDUCE")?);
+            typed.reducer = Some(match cursor.reducer("REDUCE")? {
+                NamedReducer::Builtin(reducer) => reducer,
+                NamedReducer::ByPrefix(_) => {
+                    return Err(Error::Invalid(
+                        "PREFIX goes by keys, and a fan-out has none; give another reducer, or RMR.MAP with keys"
+                            .into(),
+                    ));
+                }
+            });
         }
         Ok(is_known)
     })
@@ -311,7 +362,10 @@ mod tests {
         assert_eq!(fan_out("ON SHARDS PING"), "ON is 'SHARDS'; give PRIMARIES, REPLICAS or ALL");
         assert_eq!(fan_out("TIMEOUT 0 PING"), "TIMEOUT is '0'; give milliseconds from 1 to 3600000");
         assert_eq!(fan_out("TIMEOUT"), "TIMEOUT has no value; give milliseconds from 1 to 3600000");
-        assert!(fan_out("REDUCE median PING").ends_with("give one of LIST, SUM, AVG, MIN, MAX, COUNT, CONCAT, UNION"));
+        let known = "give one of LIST, SUM, AVG, MIN, MAX, COUNT, CONCAT, UNION, TOP n, BOTTOM n, GROUP, TOPGROUPS n, STATS, \
+                     DISTINCT, PREFIX separator reducer";
+        assert!(fan_out("REDUCE median PING").ends_with(known));
+        assert!(fan_out("REDUCE PREFIX : SUM PING").starts_with("PREFIX goes by keys"));
         assert!(fan_out("PARTIAL").contains("no command"));
         for line in ["ON ALL NODE a PING", "KEY k NODE a PING", "ON ALL KEY k PING"] {
             assert_eq!(fan_out(line), "ON, NODE and KEY exclude each other; give one of them", "{line}");
@@ -330,6 +384,27 @@ mod tests {
         assert_eq!(typed.commands.at(0).command().to_string(), "GETRANGE k 0 3");
         let typed = map(&words("LIST 1 k COPY {} {} REPLACE")).unwrap();
         assert_eq!(typed.commands.at(0).command().to_string(), "COPY k k REPLACE");
+    }
+
+    #[test]
+    fn a_reducer_takes_what_belongs_to_it() {
+        let reducer = |line| map(&words(line)).map(|typed| typed.reducer);
+        assert_eq!(reducer("top 3 1 k GET").unwrap(), NamedReducer::Builtin(Builtin::Top(3)));
+        assert_eq!(reducer("TOPGROUPS 1000000 1 k GET").unwrap(), NamedReducer::Builtin(Builtin::TopGroups(1_000_000)));
+        assert_eq!(reducer("STATS 1 k GET").unwrap(), NamedReducer::Builtin(Builtin::Stats));
+        let by_prefix = NamedReducer::ByPrefix(Prefix::new("::", Builtin::Bottom(2)));
+        assert_eq!(reducer("prefix :: bottom 2 1 k GET").unwrap(), by_prefix);
+        for line in ["TOP 0 1 k GET", "TOP x 1 k GET", "TOP 1000001 1 k GET", "PREFIX : TOP 0 1 k GET"] {
+            let error = error(reducer(line));
+            assert!(error.starts_with("TOP is '") && error.ends_with("'; give how many are wanted, from 1 to 1000000"));
+        }
+        let error = |line| error(reducer(line));
+        assert!(
+            error("PREFIX : PREFIX : SUM 1 k GET").starts_with("the reducer of PREFIX is 'PREFIX'; give one of LIST")
+        );
+        assert_eq!(error("PREFIX"), "PREFIX has no value; give a separator, then a reducer");
+        let line = [&b"PREFIX"[..], b"", b"SUM", b"1", b"k", b"GET"];
+        assert!(map(&line).unwrap_err().to_string().starts_with("the separator of PREFIX is empty"));
     }
 
     #[test]

@@ -75,18 +75,36 @@ pub(in crate::module) const fn to_nodes(own: Arg) -> [Arg; 11] {
     [ON, NODE, KEY, TIMEOUT, PARTIAL, INCONSISTENT, WITHNODES, own, END_OF_OPTIONS, COMMAND, ARGS]
 }
 
-/// The built-in reducers, as words.
-pub(in crate::module) const REDUCERS: &[Arg] = &reducer_words();
+/// The reducers.
+pub(in crate::module) const REDUCER: Arg = Arg::one_of(c"reducer", &all_reducers());
+
+/// Those for replies of nodes, which have no keys.
+pub(in crate::module) const REDUCER_OF_NODES: Arg = Arg::one_of(c"reducer", BUILTINS);
+
+const BUILTINS: &[Arg] = &builtins();
 
 const REDUCER_COUNT: usize = Builtin::ALL.len();
 
-const fn reducer_words() -> [Arg; REDUCER_COUNT] {
+const fn all_reducers() -> [Arg; REDUCER_COUNT + 1] {
+    const OF_PREFIX: &[Arg] = &[Arg::new(c"separator", ArgKind::String), Arg::one_of(c"reducer-of-prefix", BUILTINS)];
+    let mut all = [Arg::block(c"prefix", OF_PREFIX).after(c"PREFIX"); REDUCER_COUNT + 1];
+    let mut at = 0;
+    while at < REDUCER_COUNT {
+        all[at] = BUILTINS[at];
+        at += 1;
+    }
+    all
+}
+
+/// A word each, with a number behind some.
+const fn builtins() -> [Arg; REDUCER_COUNT] {
     const SMALL: &[[u8; 16]; REDUCER_COUNT] = &reducer_names(false);
     const CAPITALS: &[[u8; 16]; REDUCER_COUNT] = &reducer_names(true);
     let mut words = [Arg::word(c"", c""); REDUCER_COUNT];
     let mut at = 0;
     while at < REDUCER_COUNT {
         words[at] = match (CStr::from_bytes_until_nul(&SMALL[at]), CStr::from_bytes_until_nul(&CAPITALS[at])) {
+            (Ok(name), Ok(token)) if Builtin::ALL[at].most().is_some() => Arg::new(name, ArgKind::Integer).after(token),
             (Ok(name), Ok(token)) => Arg::word(name, token),
             _ => panic!("the name of a reducer is too long"),
         };

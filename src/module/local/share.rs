@@ -9,6 +9,7 @@ use super::direct::Direct;
 use super::guards::{Guards, GuardsAnswer, READONLY, kind_of_call};
 use super::own_slots::{self, SlotsOfShare, SlotsSaid};
 use super::spoiled;
+use crate::combine::Origin;
 use crate::command::CommandRef;
 use crate::link::{Batch, Delivery, Failure, NOT_IN_PROCESS};
 use crate::module::catalog::{self, Facts};
@@ -53,6 +54,7 @@ enum ShareOutcome {
 }
 
 struct Reducing {
+    needs_keys: bool,
     /// The places that the reducer is told, if it needs them.
     places: Vec<u32>,
     so_far: ReducedShare,
@@ -63,8 +65,9 @@ impl LocalShare {
         let outcome = match batch.reduction.take() {
             None => ShareOutcome::Replies(Vec::new()),
             Some(Reduction { combine, places, .. }) => {
+                let needs_keys = combine.needs_keys();
                 let so_far = ReducedShare { reduced: combine.open(), failed: Vec::new(), mixed: None };
-                ShareOutcome::Reduced(Reducing { places, so_far })
+                ShareOutcome::Reduced(Reducing { needs_keys, places, so_far })
             }
         };
         Self { batch, done: 0, goes_by_socket: false, outcome, is_too_big: false, slots_before: None, slots: None }
@@ -196,7 +199,7 @@ impl LocalShare {
             let string = string.bytes();
             match &mut self.outcome {
                 ShareOutcome::Replies(replies) => push_bulk(replies, string),
-                ShareOutcome::Reduced(reduced) => reduced.take_bulk(self.done as u32, string),
+                ShareOutcome::Reduced(reduced) => reduced.take_bulk(self.done as u32, key.unwrap_or_default(), string),
             }
             bytes += string.len() + ELEMENT_COST;
             self.done += 1;
@@ -243,7 +246,12 @@ impl LocalShare {
     fn put(&mut self, wire: &[u8]) {
         match &mut self.outcome {
             ShareOutcome::Replies(replies) => replies.extend_from_slice(wire),
-            ShareOutcome::Reduced(reduced) => reduced.take(self.done as u32, wire),
+            ShareOutcome::Reduced(reduced) => {
+                let key = reduced
+                    .needs_keys
+                    .then(|| self.batch.commands.at(self.batch.picks[self.done] as usize).routing_key());
+                reduced.take(self.done as u32, key.flatten().unwrap_or_default(), wire);
+            }
         }
         self.done += 1;
         self.is_too_big = !self.batch.budget.take(wire.len() + ELEMENT_COST);
@@ -287,30 +295,30 @@ impl LocalShare {
 }
 
 impl Reducing {
-    /// What the reducer is told of the command of this number.
-    fn place(&self, number: u32) -> u32 {
-        self.places.get(number as usize).copied().unwrap_or(number)
+    /// What the reducer is told of the command of this number and key.
+    fn origin<'k>(&self, number: u32, key: &'k [u8]) -> Origin<'k> {
+        Origin::new(self.places.get(number as usize).copied().unwrap_or(number), key)
     }
 
     /// Takes the reply to the command of this number.
-    fn take(&mut self, number: u32, wire: &[u8]) {
+    fn take(&mut self, number: u32, key: &[u8], wire: &[u8]) {
         if let Some(bytes) = bulk(wire) {
-            return self.take_bulk(number, bytes);
+            return self.take_bulk(number, key, bytes);
         }
         let mut at = 0;
         match decode(&Bytes::copy_from_slice(wire), &mut at) {
             Ok(_) if at < wire.len() => self.so_far.failed.push((number, format!("ERR {SEVERAL_REPLIES}").into())),
             Ok(Reply::Error(message)) => self.so_far.failed.push((number, message)),
             Ok(reply) => {
-                let taken = self.so_far.reduced.take(self.place(number), reply);
+                let taken = self.so_far.reduced.take(self.origin(number, key), reply);
                 self.has_taken(number, taken);
             }
             Err(error) => self.so_far.failed.push((number, format!("ERR {error}").into())),
         }
     }
 
-    fn take_bulk(&mut self, number: u32, bytes: &[u8]) {
-        let taken = self.so_far.reduced.take_bulk(self.place(number), bytes);
+    fn take_bulk(&mut self, number: u32, key: &[u8], bytes: &[u8]) {
+        let taken = self.so_far.reduced.take_bulk(self.origin(number, key), bytes);
         self.has_taken(number, taken);
     }
 

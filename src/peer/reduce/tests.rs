@@ -4,7 +4,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::combine::AnyCombine;
+use crate::combine::{AnyCombine, Origin};
 use crate::command::CommandRef;
 use crate::fuzz::fuzz_inner;
 use crate::reduce::Builtin;
@@ -25,7 +25,7 @@ fn encoded(commands: Vec<Command>) -> Vec<u8> {
 fn answered() -> Vec<u8> {
     let mut reduced = (Arc::new(Builtin::Union) as Arc<dyn AnyCombine>).open();
     let elements = vec!["a".into(), 1.into(), Reply::Double(0.5), Reply::Array(vec![Reply::Null])];
-    reduced.take(7, Reply::Set(elements)).unwrap();
+    reduced.take(Origin::new(7, b""), Reply::Set(elements)).unwrap();
     let failed = vec![(0, Bytes::from_static(b"WRONGTYPE")), (2, Bytes::from_static(b"ERR"))];
     ReduceAnswer::encode(&ReducedShare { reduced, failed, mixed: Some((1, "a string".into())) }).unwrap()
 }
@@ -48,10 +48,10 @@ fn commands_of_a_map_travel_as_one() {
 }
 
 #[test]
-fn the_wire_is_that_of_version_2() {
+fn the_wire_is_that_of_version_3() {
     let request = encoded(vec![Command::new("GET").key("k"), Command::new("TIME").read_only(true)]);
     let wire: [&[u8]; 4] = [
-        b"\x02\x05\x05UNION\x00\x46\xe8\x07\x02",
+        b"\x03\x05\x05UNION\x00\x00\x46\xe8\x07\x02",
         b"\x01\x03GET\x01\x00\x01k\x01\x01",
         b"\x01\x04TIME\x00\x01\x00\x00",
         b"\x02\x00\x03",

@@ -3,13 +3,15 @@
 use crate::generate::Argv;
 
 /// The version that all nodes have.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// Writes one command as a request, to be reduced by this reducer; `key_at` is where its key stands, 0 if it has none.
 pub fn request(id: u64, reducer: &str, argv: &Argv, key_at: usize, is_resp3: bool) -> Vec<u8> {
     let mut bytes = vec![VERSION];
     varint(&mut bytes, id);
-    string(&mut bytes, reducer.as_bytes());
+    let (name, arguments) = reducer.split_once(' ').unwrap_or((reducer, ""));
+    string(&mut bytes, name.as_bytes());
+    string(&mut bytes, arguments.as_bytes());
     bytes.push(is_resp3.into());
     varint(&mut bytes, 1000);
     varint(&mut bytes, 1 << 30);

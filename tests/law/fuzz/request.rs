@@ -46,7 +46,8 @@ const ROUTES: [Route; 12] = [
     Route::Inner,
 ];
 
-const REDUCERS: [&str; 7] = ["SUM", "AVG", "MIN", "MAX", "COUNT", "CONCAT", "UNION"];
+const REDUCERS: [&str; 12] =
+    ["SUM", "AVG", "MIN", "MAX", "COUNT", "CONCAT", "UNION", "TOP 2", "GROUP", "TOPGROUPS 2", "STATS", "DISTINCT"];
 
 /// What a stranger must not be able to do to the servers of the test, by whatever road. Each is refused by name where a
 /// command is sent on; but the node itself, or a node that is named, does it.

@@ -11,7 +11,7 @@ fn server() -> Server {
 
 #[test]
 fn it_says_its_version() {
-    assert_eq!(server().reply("RMR.INNER"), "2");
+    assert_eq!(server().reply("RMR.INNER"), "3");
 }
 
 #[test]
@@ -20,8 +20,8 @@ fn what_is_no_request_is_declined() {
     let mut wire = server.wire();
     let mut declined = |request: &[u8]| wire.reply_to(&[b"RMR.INNER", request]);
     assert_eq!(declined(b""), "-RMRDECLINED the request is malformed: it is empty");
-    assert_eq!(declined(b"\x03more"), "-RMRDECLINED the request has version 3, this node has 2");
-    assert_eq!(declined(b"\x02"), "-RMRDECLINED the request is malformed: it is damaged");
+    assert_eq!(declined(b"\x02more"), "-RMRDECLINED the request has version 2, this node has 3");
+    assert_eq!(declined(b"\x03"), "-RMRDECLINED the request is malformed: it is damaged");
     assert_eq!(server.reply("RMR.INNER a b"), "-ERR give no argument, a request, or GIVEUP and the id of one");
     assert_eq!(server.reply("RMR.INNER GIVEUP x"), "-ERR GIVEUP needs the id of a request, a number");
     assert_eq!(server.reply("RMR.INNER GIVEUP 17"), "0");
@@ -42,7 +42,7 @@ fn random_bytes_do_no_harm() {
     };
     for _ in 0..3000 {
         let length = next() % 200;
-        let request: Vec<u8> = [1].into_iter().chain((0..length).map(|_| next() as u8)).collect();
+        let request: Vec<u8> = [3].into_iter().chain((0..length).map(|_| next() as u8)).collect();
         let reply = wire.reply_to(&[b"RMR.INNER", &request[..]]);
         assert!(reply.starts_with("-RMRDECLINED ") || reply.starts_with('"'), "{reply} to {request:?}");
     }

@@ -62,10 +62,16 @@ fn arguments_are_those_that_are_taken() {
     has(&batch, &["\"type\": \"block\"", "\"name\": \"numargs\"", "\"name\": \"command\"", "+multiple"]);
     let map = shown("rmr.map");
     has(&map, &["\"TIMEOUT\"", "\"PARTIAL\"", "\"name\": \"numkeys\"", "\"name\": \"key\"", "\"name\": \"command\""]);
-    for reducer in ["LIST", "SUM", "AVG", "MIN", "MAX", "COUNT", "CONCAT", "UNION"] {
+    for reducer in ["LIST", "SUM", "AVG", "MIN", "MAX", "COUNT", "CONCAT", "UNION", "GROUP", "STATS", "DISTINCT"] {
         has(&fan_out, &[&format!("\"{reducer}\"")]);
         has(&map, &[&format!("\"{reducer}\"")]);
     }
+    for reducer in ["TOP", "BOTTOM", "TOPGROUPS"] {
+        has(&fan_out, &[&format!("\"token\": \"{reducer}\"")]);
+        has(&map, &[&format!("\"token\": \"{reducer}\"")]);
+    }
+    has(&map, &["\"token\": \"PREFIX\"", "\"name\": \"separator\"", "\"name\": \"reducer-of-prefix\""]);
+    assert!(!fan_out.contains("PREFIX"), "nodes have no keys: {fan_out}");
     for name in ["rmr.exec", "rmr.explain"] {
         let exec = shown(name);
         has(&exec, &["\"ON\"", "\"NODE\"", "\"TIMEOUT\"", "\"PARTIAL\"", "\"WITHNODES\"", "\"NONATOMIC\"", "\"--\""]);

@@ -1,0 +1,17 @@
+//! How much memory one reducer's partial result may take.
+//!
+//! A reducer that would need more drops what it has, stays empty for good, and ends its request in an error: the server
+//! goes on. What is counted is the same for the same content, so that it does not matter which node has reduced what.
+
+use crate::error::Error;
+
+/// The most that a partial result may take, in bytes.
+pub(super) const MOST_BYTES: usize = 64 * 1024 * 1024;
+
+/// What an entry of a map takes beside its own bytes: its length, a number, a word of the allocator, room in the table.
+pub(super) const ENTRY: usize = 64;
+
+/// Returns the error of a reducer that needs more.
+pub(super) fn too_big(reducer: &'static str) -> Error {
+    Error::KeepsTooMuch { reducer, limit: MOST_BYTES }
+}
