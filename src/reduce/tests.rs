@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
+use super::limit::MOST_BYTES;
 use super::{Builtin, Prefix};
 use crate::combine::{AnyCombine, Combine, Origin, finish};
 use crate::error::Error;
@@ -300,7 +301,7 @@ fn prefixes_are_reduced_by_themselves() {
 
 #[test]
 fn what_would_take_too_much_memory_is_an_error_in_any_parts() {
-    const LENGTH: usize = 1024 * 1024;
+    const LENGTH: usize = 64 * 1024;
     let long = |index: u8| {
         let mut long = vec![b'x'; LENGTH];
         long[0] = index;
@@ -308,7 +309,7 @@ fn what_would_take_too_much_memory_is_an_error_in_any_parts() {
     };
     let replies: Vec<Keyed> = (0..70).map(|index| (long(index), long(index).into())).collect();
     let shares: Vec<Vec<usize>> = vec![(0..35).collect(), (35..70).collect()];
-    let groups = "would have to keep more than 67108864 bytes; give it fewer or shorter keys and values";
+    let groups = "would have to keep more than 4194304 bytes; give it fewer or shorter keys and values";
     for reducer in [Builtin::Group, Builtin::TopGroups(1)] {
         let error = Err(format!("{} {groups}", Combine::name(&reducer)));
         assert_eq!(at_once(&reducer, &replies), error);
@@ -318,7 +319,7 @@ fn what_would_take_too_much_memory_is_an_error_in_any_parts() {
     let sizes: Vec<Keyed> = replies.into_iter().map(|(key, _)| (key, 1.into())).collect();
     for (reducer, is_over) in [(Builtin::Top(70), true), (Builtin::Bottom(60), false)] {
         let error: Result<Reply, Error> =
-            Err(Error::KeepsTooMuch { reducer: Combine::name(&reducer), limit: 64 << 20 });
+            Err(Error::KeepsTooMuch { reducer: Combine::name(&reducer), limit: MOST_BYTES });
         let answer = [at_once(&reducer, &sizes), reduce(&reducer, &sizes, &shares)];
         for answer in answer {
             assert_eq!(answer.is_err(), is_over);

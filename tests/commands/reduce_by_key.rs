@@ -92,14 +92,12 @@ fn replies_are_grouped_and_the_most_frequent_come_first() {
 #[test]
 fn numbers_are_summed_up() {
     for deployment in Deployment::all() {
-        let numbers: Vec<String> = (1..=100).map(|number| number.to_string()).collect();
-        let texts: Vec<&str> = numbers.iter().map(String::as_str).collect();
-        let mut keys = deployment.fill("n", &texts);
+        let mut keys = deployment.fill("n", &["2", "4", "9", "4", "5.0", "7", "5", "4"]);
         keys.extend(deployment.keys("missing", 3));
         with_and_without_pushdown(&deployment, || {
             for node in deployment.nodes() {
-                let expected = "{\"count\": 100, \"sum\": 5050, \"min\": 1, \"max\": 100, \"mean\": ,50.5, \
-                                \"stddev\": ,28.86607004772212, \"p50\": 50, \"p90\": 90, \"p99\": 99, \
+                let expected = "{\"count\": 8, \"sum\": ,40, \"min\": 2, \"max\": 9, \"mean\": ,5, \
+                                \"stddev\": ,2, \"p50\": 4, \"p90\": 9, \"p99\": 9, \
                                 \"method\": \"exact\", \"error\": ,0}";
                 assert_eq!(node.reply3(&map("STATS", &keys, "GET")), expected);
             }

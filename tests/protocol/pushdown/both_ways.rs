@@ -5,6 +5,19 @@ use crate::common::{Cluster, Server};
 
 const REDUCERS: [&str; 8] = ["LIST", "SUM", "AVG", "MIN", "MAX", "COUNT", "CONCAT", "UNION"];
 
+/// The same for those that rank, group and sum up.
+const OF_NUMBERS: [&str; 9] = [
+    "TOP 5",
+    "TOP 1000",
+    "BOTTOM 7",
+    "GROUP",
+    "TOPGROUPS 3",
+    "STATS",
+    "DISTINCT",
+    "PREFIX : BOTTOM 2",
+    "PREFIX :1 STATS",
+];
+
 /// Two nodes of one cluster to ask: one that has others reduce, and one that does not.
 fn askers(cluster: &Cluster) -> [&Server; 2] {
     cluster.node(1).run::<()>(&["CONFIG", "SET", "rmr.pushdown", "off"]);
@@ -40,12 +53,12 @@ fn numbers_come_to_the_same() {
     for keys in [&keys[..], &keys[3..4], &keys[..9], &missing, &mixed] {
         let (count, list) = (keys.len(), keys.join(" "));
         lines.push(format!("RMR.SUM {list}"));
-        for reducer in REDUCERS.into_iter().take(6) {
+        for reducer in REDUCERS.into_iter().take(6).chain(OF_NUMBERS) {
             lines.push(format!("RMR.MAP {reducer} {count} {list} GET"));
             lines.push(format!("RMR.MAP PARTIAL {reducer} {count} {list} GET"));
         }
     }
-    for reducer in REDUCERS.into_iter().take(6) {
+    for reducer in REDUCERS.into_iter().take(6).chain(OF_NUMBERS.into_iter().take(7)) {
         lines.push(format!("RMR.FANOUT REDUCE {reducer} DBSIZE"));
         lines.push(format!("RMR.FANOUT PARTIAL REDUCE {reducer} DBSIZE"));
     }
@@ -70,7 +83,7 @@ fn elements_come_in_the_same_order() {
     let hashes: Vec<String> = keys.iter().map(|key| format!("{{{key}}}:hash")).collect();
     let hashes = hashes.join(" ");
     let mut lines = Vec::new();
-    for reducer in ["CONCAT", "UNION", "COUNT"] {
+    for reducer in ["CONCAT", "UNION", "COUNT", "TOPGROUPS 4", "DISTINCT"] {
         lines.push(format!("RMR.MAP {reducer} 60 {list} LRANGE {{}} 0 -1"));
         lines.push(format!("RMR.MAP PARTIAL {reducer} 60 {list} LRANGE {{}} 0 -1"));
         lines.push(format!("RMR.MAP {reducer} 60 {hashes} HMGET {{}} field none"));
