@@ -162,18 +162,24 @@ impl Server {
         redis::cmd(args[0]).arg(&args[1..]).query(&mut self.connection())
     }
 
+    /// A connection that speaks RESP2, or why there is none: a server that was killed, as by another thread.
+    pub fn try_connection(&self) -> RedisResult<Connection> {
+        self.try_connect(ProtocolVersion::RESP2)
+    }
+
     /// Opens a connection whose reads are limited.
     #[track_caller]
     fn connect(&self, protocol: ProtocolVersion) -> Connection {
-        let open = || {
-            let client = redis::Client::open(self.connection_info(protocol))?;
-            let connection = client.get_connection_with_timeout(REPLY_LIMIT)?;
-            connection.set_read_timeout(Some(REPLY_LIMIT))?;
-            Ok(connection)
-        };
-        match open() {
+        match self.try_connect(protocol) {
             Ok(connection) => connection,
             Err(error) => panic!("cannot connect to {}: {}", self.address(), error_text(&error)),
         }
+    }
+
+    fn try_connect(&self, protocol: ProtocolVersion) -> RedisResult<Connection> {
+        let client = redis::Client::open(self.connection_info(protocol))?;
+        let connection = client.get_connection_with_timeout(REPLY_LIMIT)?;
+        connection.set_read_timeout(Some(REPLY_LIMIT))?;
+        Ok(connection)
     }
 }

@@ -52,7 +52,7 @@ impl View {
         pipeline.cmd("CLUSTER").arg("SLOTS");
         pipeline.cmd("INFO").arg("replication");
         let (info, nodes, slots, replication): (String, String, Vec<Vec<Value>>, String) =
-            pipeline.query(&mut node.connection())?;
+            pipeline.query(&mut node.try_connection()?)?;
 
         let ranges: RedisResult<BTreeSet<_>> = slots.into_iter().map(read_range).collect();
         Ok(Self {

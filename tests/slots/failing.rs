@@ -17,7 +17,8 @@ const CHANGE: Duration = Duration::from_secs(40);
 const FAILOVER_ATTEMPT: Duration = Duration::from_millis(5500);
 
 /// What may be said of a node that is lost, stands still, or loads its data; and of slots that have no owner meanwhile.
-const ALLOWED: [&str; 12] = [
+const ALLOWED: [&str; 13] = [
+    "PARTIAL",
     "RMRSLOTS",
     "RMRTIMEOUT",
     "RMRNODE",

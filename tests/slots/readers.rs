@@ -25,8 +25,9 @@ pub fn fill(cluster: &Cluster) {
 }
 
 /// The names of the questions, of which the first are short.
-pub const SHORT: [&str; 8] = [
+pub const SHORT: [&str; 9] = [
     "FANOUT REDUCE SUM DBSIZE",
+    "FANOUT PARTIAL SUM DBSIZE",
     "EXEC DBSIZE",
     "FANOUT DBSIZE",
     "FANOUT REDUCE CONCAT KEYS n:77*",
@@ -93,33 +94,30 @@ impl<'a> Reader<'a> {
         let whole = COUNT.to_string();
         let first = self.turn * 37 % (COUNT - NAMED);
         let named: Vec<String> = (first..first + NAMED).map(|number| format!("n:{number}")).collect();
-        let with_names = |start: &[&str], end: &[&str]| -> Vec<String> {
-            let words = start.iter().chain(end).map(|word| (*word).to_owned());
-            let (start, end): (Vec<String>, Vec<String>) =
-                (words.clone().take(start.len()).collect(), words.skip(start.len()).collect());
-            [start, named.clone(), end].concat()
-        };
+        let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<String>>();
+        let with_names = |start: &[&str], end: &[&str]| [owned(start), named.clone(), owned(end)].concat();
         let begins_with_77 = |number: usize| begins_with(number, "77");
         let answer = match at {
             0 => self.ask(&["RMR.FANOUT", "REDUCE", "SUM", "DBSIZE"], |frame| is(&show(frame), &whole)),
-            1 => self.ask(&["RMR.EXEC", "DBSIZE"], |frame| is(&show(frame), &whole)),
-            2 => self.ask(&["RMR.FANOUT", "DBSIZE"], |frame| {
+            1 => self.ask(&["RMR.FANOUT", "PARTIAL", "REDUCE", "SUM", "DBSIZE"], sum_is_whole_or_says_what_is_missing),
+            2 => self.ask(&["RMR.EXEC", "DBSIZE"], |frame| is(&show(frame), &whole)),
+            3 => self.ask(&["RMR.FANOUT", "DBSIZE"], |frame| {
                 let sizes: usize =
                     elements(frame).into_iter().filter_map(|size| show(size).parse::<usize>().ok()).sum();
                 if sizes == COUNT { Answer::Right } else { Answer::Wrong(show(frame)) }
             }),
-            3 => {
+            4 => {
                 self.ask(&["RMR.FANOUT", "REDUCE", "CONCAT", "KEYS", "n:77*"], |frame| keys_are(frame, begins_with_77))
             }
-            4 => self.ask(&["RMR.EXEC", "KEYS", "n:77*"], |frame| keys_are(frame, begins_with_77)),
-            5 => self.ask(&["RMR.EXEC", "RANDOMKEY"], |frame| {
+            5 => self.ask(&["RMR.EXEC", "KEYS", "n:77*"], |frame| keys_are(frame, begins_with_77)),
+            6 => self.ask(&["RMR.EXEC", "RANDOMKEY"], |frame| {
                 if number_of(frame).is_some() { Answer::Right } else { Answer::Wrong(show(frame)) }
             }),
-            6 => {
+            7 => {
                 let sum: usize = (first..first + NAMED).sum();
                 self.ask(&with_names(&["RMR.SUM"], &[]), |frame| is(&show(frame), &sum.to_string()))
             }
-            7 => {
+            8 => {
                 let count = NAMED.to_string();
                 self.ask(&with_names(&["RMR.MAP", "COUNT", &count], &["GET"]), |frame| is(&show(frame), &count))
             }
@@ -188,6 +186,16 @@ fn begins_with(number: usize, start: &str) -> bool {
 
 fn is(given: &str, right: &str) -> Answer {
     if given == right { Answer::Right } else { Answer::Wrong(format!("{given} is not {right}")) }
+}
+
+/// Whether a partial sum has all keys; or has some, and names nodes or slots that are missing.
+fn sum_is_whole_or_says_what_is_missing(frame: &[u8]) -> Answer {
+    let [sum, missing] = elements(frame)[..] else { return Answer::Wrong(show(frame)) };
+    match show(sum).parse::<usize>() {
+        Ok(COUNT) => Answer::Right,
+        Ok(sum) if sum < COUNT && !elements(missing).is_empty() => Answer::Error(format!("PARTIAL {}", show(missing))),
+        _ => Answer::Wrong(show(frame)),
+    }
 }
 
 /// Whether an array has each of the keys with such numbers, and each once.

@@ -28,7 +28,7 @@ pub fn share_of_time(percent: u32) -> Duration {
 
 /// Starts a cluster and fills it.
 pub fn filled(builder: ClusterBuilder) -> Cluster {
-    let cluster = builder.module_args(["timeout-ms", "5000"]).start();
+    let cluster = builder.module_args(["timeout-ms", "8000"]).start();
     readers::fill(&cluster);
     cluster
 }

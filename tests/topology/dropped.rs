@@ -39,7 +39,7 @@ fn a_scan_says_that_a_slot_has_no_owner_and_passes_it_with_partial() {
     let (asked, slot) = (cluster.node(0), slot_of(&key));
     asked.run::<()>(&["CONFIG", "SET", "rmr.timeout-ms", "20000"]);
     // Its owner has dropped it, and then all have.
-    for droppers in [&cluster.nodes()[1..2], &cluster.nodes()[..]] {
+    for droppers in [&cluster.nodes()[1..2], cluster.nodes()] {
         droppers.iter().for_each(|node| drop(node.try_run::<()>(&["CLUSTER", "DELSLOTS", &slot.to_string()])));
         let start = Instant::now();
         let reply = asked.reply(&format!("RMR.SCAN {slot} COUNT 1000"));
