@@ -390,7 +390,7 @@ fn serves(
     let in_3 = |key: &&&str| crate::topology::key_slot(key.as_bytes()) == 3;
     let in_slot: Vec<&str> = keys.iter().filter(in_3).copied().collect();
     let list = |keys: &[&str]| Reply::Array(keys.iter().map(|key| Reply::from(*key)).collect());
-    let turn = delivers(move |batch| {
+    delivers(move |batch| {
         let mut queued: Option<Vec<Reply>> = None;
         let ranges = own.owned.iter().map(|(first, last)| format!("{first}-{last}")).collect::<Vec<_>>().join(" ");
         let mut replies = Vec::new();
@@ -429,8 +429,7 @@ fn serves(
             }
         }
         crate::link::Delivery::of(replies)
-    });
-    turn
+    })
 }
 
 #[tokio::test(start_paused = true)]

@@ -69,7 +69,7 @@ impl<'a> Cursor<'a> {
 
     /// `LIST|SUM|...|TOP n|...`
     fn builtin(&mut self, option: &str, more: &str) -> Result<Builtin, Error> {
-        let allowed = format!("one of {}{more}", Builtin::ALL.map(|reducer| shown(reducer)).join(", "));
+        let allowed = format!("one of {}{more}", Builtin::ALL.map(shown).join(", "));
         let given = self.value(option, &allowed)?;
         let reducer = Builtin::named(given).ok_or_else(|| wrong(option, given, &allowed))?;
         match reducer.most() {
