@@ -4,7 +4,9 @@
 //! share stands here: units of work, one batch for each node, retries, and the outcome of each unit.
 
 use std::collections::BTreeMap;
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -13,6 +15,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::time::Instant;
 
 use super::apart::Claim;
+use super::deliveries::Deliveries;
 use super::doubt::{Doubt, LONGEST_REFUSALS, is_of_rmr, question};
 use super::local_refusal::local_refusal;
 use super::options::Options;
@@ -175,14 +178,18 @@ impl<'a, R: Route> Exchange<'a, R> {
         if self.outcomes.combine().is_some_and(|combine| combine.needs_keys()) {
             shares.iter_mut().for_each(|(destination, units)| destination.reduces &= self.tell_keys(units));
         }
-        let mut deliveries: FuturesUnordered<_> = shares
-            .iter()
-            .enumerate()
-            .map(|(index, (destination, units))| {
-                let sent = destination.link.send(self.batch(destination, units));
-                async move { (index, sent.await) }
-            })
-            .collect();
+        let send = |index: usize, others: Option<Arc<AtomicUsize>>| {
+            let (destination, units) = &shares[index];
+            let sent = destination.link.send(Batch { others, ..self.batch(destination, units) });
+            async move { (index, sent.await) }
+        };
+        let has_own_apart = self.outcomes.are_apart() && shares.last().is_some_and(|(last, _)| last.in_process);
+        let others = shares.len() - usize::from(has_own_apart);
+        let mut deliveries = Deliveries::of((0..others).map(|index| send(index, None)));
+        if has_own_apart {
+            let left = Arc::new(AtomicUsize::new(others));
+            deliveries = deliveries.and_own(send(others, Some(left.clone())), left);
+        }
 
         let mut round = Round::default();
         let mut is_answered = vec![false; shares.len()];
@@ -193,7 +200,7 @@ impl<'a, R: Route> Exchange<'a, R> {
         loop {
             let delivery = tokio::select! {
                 biased;
-                delivery = deliveries.next() => delivery,
+                delivery = poll_fn(|context| deliveries.poll_next(context)) => delivery,
                 () = &mut time_is_up, if !has_looked => {
                     // Links are read by the main thread, which may have been busy.
                     let late = shares.iter().zip(&is_answered).filter(|&(_, &is_answered)| !is_answered);
@@ -230,6 +237,7 @@ impl<'a, R: Route> Exchange<'a, R> {
             budget: self.request.budget.clone(),
             reduction: self.reduction(destination, units),
             asks_own_slots: matches!(self.outcomes, Outcomes::Apart(_)),
+            others: None,
         }
     }
 

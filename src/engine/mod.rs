@@ -12,6 +12,7 @@ mod cover;
 mod deadline;
 mod dedicated;
 mod dedicated_link;
+mod deliveries;
 mod dependence;
 mod doubt;
 mod exact;

@@ -1,6 +1,7 @@
 //! What travels over a link: a batch of commands one way, its delivery the other.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use super::budget::Budget;
 use super::own_slots::SlotsAround;
@@ -33,6 +34,9 @@ pub struct Batch {
     pub reduction: Option<Reduction>,
     /// The node is to say for which slots its answers hold.
     pub asks_own_slots: bool,
+    /// How many deliveries of other nodes to the same request are still to come, if whoever waits looks at that of this batch
+    /// each time one of them comes: until then nobody has to be woken for it.
+    pub(crate) others: Option<Arc<AtomicUsize>>,
 }
 
 impl Batch {
@@ -49,6 +53,7 @@ impl Batch {
             budget,
             reduction: None,
             asks_own_slots: false,
+            others: None,
         }
     }
 

@@ -5,9 +5,10 @@
 //! do callers that cannot wait: between its commands and the question nothing else runs, and nothing has to be known of the
 //! time before.
 
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
-
-use tokio::sync::oneshot;
+use std::task::{Poll, Waker};
 
 use crate::link::{self, Delivery, Failure, OWN_SLOTS_QUESTION, OwnSlotsWatch, Protocol, SlotsAround};
 use crate::module::server::call::{CallKind, CommandRunner};
@@ -27,15 +28,50 @@ struct Asked {
 
 /// A share that is done, but for its slots.
 struct WaitingShare {
-    answer: oneshot::Sender<SlotsSaid>,
+    place: Arc<Mutex<EndOfRound>>,
+    /// The deliveries of other nodes that are still to come, with which whoever waits looks at this one, too.
+    others: Option<Arc<AtomicUsize>>,
     /// The request may go on in the main thread.
     is_short: bool,
+}
+
+/// Where a share finds what the server says, and who wants to hear of it.
+#[derive(Default)]
+pub(super) struct EndOfRound {
+    said: Option<SlotsSaid>,
+    waker: Option<Waker>,
+}
+
+/// What a share that is done has to say of itself.
+pub(super) struct DoneShare {
+    pub(super) others: Option<Arc<AtomicUsize>>,
+    pub(super) is_short: bool,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl WaitingShare {
+    /// Says what the server says, and wakes whoever waits for it unless others are to come.
+    fn hear(self, said: SlotsSaid) {
+        let waker = {
+            let mut place = lock(&self.place);
+            place.said = Some(said);
+            place.waker.take()
+        };
+        // Looked at after what was said is there: whoever counts down to zero looks for that afterwards.
+        let looks_again = self.others.is_some_and(|others| others.load(Ordering::Acquire) > 0);
+        if let Some(waker) = waker.filter(|_| !looks_again) {
+            link::wake(self.is_short, || waker.wake());
+        }
+    }
 }
 
 static ASKED: LazyLock<Mutex<Asked>> = LazyLock::new(Mutex::default);
 
 fn asked() -> MutexGuard<'static, Asked> {
-    ASKED.lock().unwrap_or_else(PoisonError::into_inner)
+    lock(&ASKED)
 }
 
 /// Asks the server now.
@@ -57,23 +93,24 @@ pub(super) enum SlotsOfShare {
     /// All is known.
     Known(Result<SlotsAround, String>),
     /// What held before is known; the end of the round says what holds after.
-    AtEndOfRound { before: SlotsSaid, after: oneshot::Receiver<SlotsSaid> },
+    AtEndOfRound { before: SlotsSaid, after: Arc<Mutex<EndOfRound>> },
 }
 
 impl SlotsOfShare {
     /// Finds out what holds for a share that has just run all in one, in this callback.
-    pub(super) fn of_one_slice(ctx: Ctx<'_>, before: SlotsSaid, can_wait: bool, is_short: bool) -> Self {
+    pub(super) fn of_one_slice(ctx: Ctx<'_>, before: SlotsSaid, can_wait: bool, share: DoneShare) -> Self {
         let is_elsewhere = || main_thread::with_detached(|_| ()).is_none();
         if can_wait && asked().watch.is_fresh() && !is_elsewhere() {
-            return Self::of_slices(before, is_short);
+            return Self::of_slices(before, share);
         }
         Self::Known(ask(ctx).map(|said| SlotsAround::new(said.clone(), said)))
     }
 
     /// The same for a share that has taken several turns on the main thread, and has just had its last.
-    pub(super) fn of_slices(before: SlotsSaid, is_short: bool) -> Self {
-        let (answer, after) = oneshot::channel();
-        asked().waiting.push(WaitingShare { answer, is_short });
+    pub(super) fn of_slices(before: SlotsSaid, share: DoneShare) -> Self {
+        let DoneShare { others, is_short } = share;
+        let after = Arc::<Mutex<EndOfRound>>::default();
+        asked().waiting.push(WaitingShare { place: after.clone(), others, is_short });
         Self::AtEndOfRound { before, after }
     }
 
@@ -82,7 +119,17 @@ impl SlotsOfShare {
         let around = match self {
             Self::Known(around) => around,
             Self::AtEndOfRound { before, after } => {
-                let after = after.await.unwrap_or_else(|_| Err("the server has not come to say it".into()));
+                let after = poll_fn(|context| {
+                    let mut place = lock(&after);
+                    match place.said.take() {
+                        Some(said) => Poll::Ready(said),
+                        None => {
+                            place.waker = Some(context.waker().clone());
+                            Poll::Pending
+                        }
+                    }
+                });
+                let after = after.await;
                 before.and_then(|before| Ok(SlotsAround::new(before, after?)))
             }
         };
@@ -106,11 +153,6 @@ pub(crate) fn end_round() -> bool {
         return false;
     }
     let said = main_thread::with_detached(ask).unwrap_or_else(|| Err("the module is being unloaded".into()));
-    for share in waiting {
-        link::wake(share.is_short, || {
-            // A request that was given up needs no answer.
-            let _ = share.answer.send(said.clone());
-        });
-    }
+    waiting.into_iter().for_each(|share| share.hear(said.clone()));
     true
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::client_kill::{is_client_kill, kill_others};
 use super::direct::Direct;
 use super::guards::{Guards, GuardsAnswer, READONLY, kind_of_call};
-use super::own_slots::{self, SlotsOfShare, SlotsSaid};
+use super::own_slots::{self, DoneShare, SlotsOfShare, SlotsSaid};
 use super::spoiled;
 use crate::combine::Origin;
 use crate::command::CommandRef;
@@ -107,10 +107,10 @@ impl LocalShare {
         if !self.is_done() {
             self.slots_before = Some(before);
         } else if !self.is_too_big {
-            let is_short = self.batch.budget.used() <= SHORT;
+            let share = DoneShare { others: self.batch.others.take(), is_short: self.batch.budget.used() <= SHORT };
             self.slots = Some(match is_first {
-                true => SlotsOfShare::of_one_slice(ctx, before, until.is_some(), is_short),
-                false => SlotsOfShare::of_slices(before, is_short),
+                true => SlotsOfShare::of_one_slice(ctx, before, until.is_some(), share),
+                false => SlotsOfShare::of_slices(before, share),
             });
         }
     }
