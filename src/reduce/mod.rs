@@ -1,6 +1,6 @@
 //! The built-in reducers, by name ([`Builtin`]), and [`Prefix`], which is any of them for each prefix of the keys.
 //!
-//! All but `LIST` can be split ([`Combine`](crate::Combine)). What they make of the replies does not depend on their order,
+//! All but `LIST` can be split ([`Combine`]). What they make of the replies does not depend on their order,
 //! nor on which of them were reduced where: sums of doubles are exact until the end, ties and elements go by their places or
 //! keys, and sketches take over where the number of different values says so, which is the same number anywhere.
 
