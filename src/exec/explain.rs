@@ -12,31 +12,31 @@ use crate::reply::Reply;
 use crate::topology::Topology;
 
 /// A map of what is known, what follows from it, and which node would get what.
-pub(crate) async fn explain(engine: Request, request: DescribedCommand, how: ExecOptions) -> Result<Reply, Error> {
-    let topology = engine.pinned_topology().await?;
-    let policy = Policy::of(&request.description, &how.overrides);
+pub(crate) async fn explain(request: Request, described: DescribedCommand, how: ExecOptions) -> Result<Reply, Error> {
+    let topology = request.pinned_topology().await?;
+    let policy = Policy::of(&described.description, &how.overrides);
     let mut lines: Vec<(Reply, Reply)> = vec![
-        ("command".into(), request.description.name.as_str().into()),
+        ("command".into(), described.description.name.as_str().into()),
         ("request-policy".into(), policy.request.as_str().into()),
         ("response-policy".into(), policy.response.as_str().into()),
         ("policy-from".into(), policy.source.as_str().into()),
-        ("keys".into(), (request.keys.len() as i64).into()),
+        ("keys".into(), (described.keys.len() as i64).into()),
     ];
-    match plan::plan(&engine, &topology, &request, &how) {
+    match plan::plan(&request, &topology, &described, &how) {
         Err(error) => lines.push(("refused".into(), Reply::Error(error.to_line().into()))),
         Ok((plan, policy)) => {
             let parts = match &plan {
                 Plan::Keyed(keyed) => {
-                    let owned = |part: Command| Ok((engine.owner(&topology, &part)?.clone(), part));
-                    commands(&request, keyed).into_iter().map(owned).collect::<Result<Vec<_>, Error>>()?
+                    let owned = |part: Command| Ok((request.owner(&topology, &part)?.clone(), part));
+                    commands(&described, keyed).into_iter().map(owned).collect::<Result<Vec<_>, Error>>()?
                 }
                 Plan::Everywhere(targets) => {
-                    let nodes = engine.targeted(&topology, targets)?;
-                    nodes.into_iter().map(|node| (node, request.command.clone())).collect()
+                    let nodes = request.targeted(&topology, targets)?;
+                    nodes.into_iter().map(|node| (node, described.command.clone())).collect()
                 }
                 Plan::One(node) => {
-                    let nodes = engine.targeted(&topology, &Targets::Nodes(vec![node.clone()]))?;
-                    nodes.into_iter().map(|node| (node, request.command.clone())).collect()
+                    let nodes = request.targeted(&topology, &Targets::Nodes(vec![node.clone()]))?;
+                    nodes.into_iter().map(|node| (node, described.command.clone())).collect()
                 }
                 Plan::Scan | Plan::RandomKey => Vec::new(),
             };
@@ -51,10 +51,10 @@ pub(crate) async fn explain(engine: Request, request: DescribedCommand, how: Exe
 }
 
 /// Returns the command of each part.
-fn commands(request: &DescribedCommand, keyed: &Keyed<'_>) -> Vec<Command> {
+fn commands(described: &DescribedCommand, keyed: &Keyed<'_>) -> Vec<Command> {
     match &keyed.splitter {
         Some(splitter) if keyed.parts.len() > 1 => keyed.parts.iter().map(|places| splitter.part(places)).collect(),
-        _ => vec![request.command.clone()],
+        _ => vec![described.command.clone()],
     }
 }
 

@@ -38,24 +38,26 @@ use part::Parts;
 use plan::{Keyed, Plan};
 use policy::{Policy, ResponsePolicy};
 
-/// Carries a command out. The deadline is that of the engine's request.
-pub(crate) async fn exec(engine: Request, request: DescribedCommand, how: ExecOptions) -> Result<Reply, Error> {
-    let topology = engine.pinned_topology().await?;
-    let how = ExecOptions { is_read: request.description.has_flag("readonly"), ..how };
-    let (plan, policy) = plan::plan(&engine, &topology, &request, &how)?;
+/// Carries a command out. The deadline is that of the request.
+pub(crate) async fn exec(request: Request, described: DescribedCommand, how: ExecOptions) -> Result<Reply, Error> {
+    let topology = request.pinned_topology().await?;
+    let how = ExecOptions { is_read: described.description.has_flag("readonly"), ..how };
+    let (plan, policy) = plan::plan(&request, &topology, &described, &how)?;
     match plan {
-        Plan::Keyed(keyed) => by_keys(&engine, &request, &how, policy, keyed).await,
-        Plan::Everywhere(targets) => everywhere(&engine, request.command.clone(), &how, policy, targets).await,
-        Plan::One(node) => everywhere(&engine, request.command.clone(), &how, policy, Targets::Nodes(vec![node])).await,
-        Plan::Scan => scan(engine, Scan::parse(&request.command)?.partial(how.partial)).await,
-        Plan::RandomKey => random_key::random_key(engine, how.inconsistent).await,
+        Plan::Keyed(keyed) => by_keys(&request, &described, &how, policy, keyed).await,
+        Plan::Everywhere(targets) => everywhere(&request, described.command.clone(), &how, policy, targets).await,
+        Plan::One(node) => {
+            everywhere(&request, described.command.clone(), &how, policy, Targets::Nodes(vec![node])).await
+        }
+        Plan::Scan => scan(request, Scan::parse(&described.command)?.partial(how.partial)).await,
+        Plan::RandomKey => random_key::random_key(request, how.inconsistent).await,
     }
 }
 
 /// Sends the parts of a command, each to where its keys are.
 async fn by_keys(
-    engine: &Request,
-    request: &DescribedCommand,
+    request: &Request,
+    described: &DescribedCommand,
     how: &ExecOptions,
     policy: Policy,
     keyed: Keyed<'_>,
@@ -63,11 +65,11 @@ async fn by_keys(
     let Keyed { mut parts, splitter } = keyed;
     let commands = match &splitter {
         Some(splitter) if parts.len() > 1 => splitter.commands(&parts),
-        _ => vec![request.command.clone()].into(),
+        _ => vec![described.command.clone()].into(),
     };
     let may_split_more = splitter.is_some() && parts.has_several_keys_in_one();
     let options = Options::keeping_failures(may_split_more).partial(how.partial);
-    let mut replies = match engine.map_commands(commands).with_options(options).await {
+    let mut replies = match request.map_commands(commands).with_options(options).await {
         Ok(replies) => replies,
         // This node would refuse its part, so no part was sent.
         Err(error) => return refusal(&error).ok_or(error),
@@ -87,7 +89,7 @@ async fn by_keys(
                 done.push(places);
             }
         }
-        let commands = engine.map_commands(splitter.commands(&single));
+        let commands = request.map_commands(splitter.commands(&single));
         entries.extend(commands.with_options(Options::keeping_failures(false).going_on()).await?);
         single.iter().for_each(|places| done.push(places));
         (replies, parts) = (entries.into_iter().collect(), done);
@@ -95,12 +97,12 @@ async fn by_keys(
     match Merge::of_parts(parts.len(), policy, how) {
         Merge::AsItIs => one(replies),
         Merge::ByNode => incomplete(how, &replies).map_or_else(|| merge::parts_by_node(policy, replies), Err),
-        merge => merged(request, how, &parts, merge, replies),
+        merge => merged(described, how, &parts, merge, replies),
     }
 }
 
 fn merged(
-    request: &DescribedCommand,
+    described: &DescribedCommand,
     how: &ExecOptions,
     parts: &Parts,
     merge: Merge,
@@ -108,7 +110,7 @@ fn merged(
 ) -> Result<Reply, Error> {
     if !how.partial {
         // A write that was done in part must say so, and one that may have been done.
-        let changes = request.description.has_flag("write") && replies.ok().next().is_some();
+        let changes = described.description.has_flag("write") && replies.ok().next().is_some();
         let is_unknown = replies.errors().any(|(_, error)| error.is_outcome_unknown());
         if let Some(refusal) = refusal_of_a_part(&replies).filter(|_| !changes && !is_unknown) {
             return Ok(refusal);
@@ -131,7 +133,7 @@ fn with_failures(how: &ExecOptions, merge: Merge, parts: &Parts, replies: Replie
 
 /// Sends a command as it is to many nodes.
 async fn everywhere(
-    engine: &Request,
+    request: &Request,
     command: Command,
     how: &ExecOptions,
     policy: Policy,
@@ -139,7 +141,7 @@ async fn everywhere(
 ) -> Result<Reply, Error> {
     let merge = Merge::of_nodes(&targets, policy, how);
     let options = Options::keeping_failures(false).partial(how.partial).allow_inconsistent(how.inconsistent);
-    let replies = match engine.fan_out(command).targets(targets).with_options(options).await {
+    let replies = match request.fan_out(command).targets(targets).with_options(options).await {
         Ok(replies) => replies,
         // One node would refuse what concerns them all, so none was asked to do it.
         Err(error) => return refusal(&error).ok_or(error),

@@ -21,10 +21,10 @@ pub(super) struct Parts {
 
 impl Parts {
     /// Puts keys together that a node takes in one command.
-    pub(super) fn of(engine: &Request, topology: &Topology, request: &DescribedCommand) -> Result<Self, Error> {
-        let args: Vec<&[u8]> = request.command.words().collect();
+    pub(super) fn of(request: &Request, topology: &Topology, described: &DescribedCommand) -> Result<Self, Error> {
+        let args: Vec<&[u8]> = described.command.words().collect();
         let groups: Result<Vec<usize>, Error> =
-            request.keys.iter().map(|&at| engine.key_group(topology, args[at])).collect();
+            described.keys.iter().map(|&at| request.key_group(topology, args[at])).collect();
         Ok(Self::by_group(&groups?))
     }
 
@@ -86,11 +86,11 @@ impl Parts {
 
 /// Refuses a command whose keys must not be parted, and names two that are apart. Plain servers have no slots that keys
 /// could cross.
-pub(super) fn keys_apart(topology: &Topology, request: &DescribedCommand, why: &str) -> Error {
-    let name = printable(request.description.name.to_ascii_uppercase().as_bytes());
+pub(super) fn keys_apart(topology: &Topology, described: &DescribedCommand, why: &str) -> Error {
+    let name = printable(described.description.name.to_ascii_uppercase().as_bytes());
     if topology.requires_same_slot() {
-        let args: Vec<&[u8]> = request.command.words().collect();
-        let mut keys = request.keys.iter().filter_map(|&at| args.get(at).map(|key| (key_slot(key), *key)));
+        let args: Vec<&[u8]> = described.command.words().collect();
+        let mut keys = described.keys.iter().filter_map(|&at| args.get(at).map(|key| (key_slot(key), *key)));
         let first = keys.next();
         let other = first.and_then(|(first, _)| keys.find(|&(slot, _)| slot != first));
         let shown = first.zip(other).map(|((slot, key), (other_slot, other))| {

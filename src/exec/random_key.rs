@@ -15,10 +15,10 @@ use crate::reply::Reply;
 /// How often a key is drawn that the caller may not read, before none is said to be there.
 const MOST_DRAWS: usize = 100;
 
-pub(super) async fn random_key(engine: Request, inconsistent: bool) -> Result<Reply, Error> {
+pub(super) async fn random_key(request: Request, inconsistent: bool) -> Result<Reply, Error> {
     // The caller needs the right to RANDOMKEY, and not to what it takes here.
-    engine.check(Command::new("RANDOMKEY")).await?;
-    let inner = engine.without_gate();
+    request.check(Command::new("RANDOMKEY")).await?;
+    let inner = request.without_gate();
     let sizes = inner.fan_out(Command::new("DBSIZE").read_only(true)).allow_inconsistent(inconsistent).await?;
     let mut shards: Vec<(String, u64)> = Vec::new();
     for entry in sizes {
@@ -34,7 +34,7 @@ pub(super) async fn random_key(engine: Request, inconsistent: bool) -> Result<Re
             // Its keys have gone in the meantime.
             shards[shard].1 = 0;
         }
-        if let Some(key) = engine.readable(picked).await?.pop() {
+        if let Some(key) = request.readable(picked).await?.pop() {
             return Ok(Reply::Bulk(key));
         }
     }

@@ -93,18 +93,18 @@ struct Page {
 }
 
 /// Goes on from the cursor: an array of the next cursor, 0 at the end, and keys; with PARTIAL of what was passed, too.
-pub(crate) async fn scan(engine: Request, scan: Scan) -> Result<Reply, Error> {
+pub(crate) async fn scan(request: Request, scan: Scan) -> Result<Reply, Error> {
     // The caller needs the right to SCAN, and not to what it takes here.
-    engine.check(Command::new("SCAN").arg(scan.cursor)).await?;
-    let inner = engine.without_gate();
+    request.check(Command::new("SCAN").arg(scan.cursor)).await?;
+    let inner = request.without_gate();
     let topology = inner.pinned_topology().await?;
     if let Some(refusal) = refused_kind(&inner, &topology, &scan).await? {
         return Ok(refusal);
     }
     let page = if topology.requires_same_slot() {
-        by_slot(&engine, &inner, &scan).await?
+        by_slot(&request, &inner, &scan).await?
     } else {
-        by_node(&engine, &inner, &topology, &scan).await?
+        by_node(&request, &inner, &topology, &scan).await?
     };
     let mut answer = vec![page.next.to_string().into(), page.keys.into()];
     if scan.partial {
@@ -114,20 +114,20 @@ pub(crate) async fn scan(engine: Request, scan: Scan) -> Result<Reply, Error> {
 }
 
 /// What a server has against the type: some refuse those that they do not know, others find no keys of them.
-async fn refused_kind(engine: &Request, topology: &Topology, scan: &Scan) -> Result<Option<Reply>, Error> {
+async fn refused_kind(request: &Request, topology: &Topology, scan: &Scan) -> Result<Option<Reply>, Error> {
     let Some(kind) = &scan.kind else { return Ok(None) };
     let first = || topology.data_shards().next().map(|shard| &shard.primary);
     let Some(node) = topology.local().or_else(first) else { return Ok(None) };
     let command = Command::new("SCAN").arg("0").arg("COUNT").arg("1").arg("TYPE").arg(kind).read_only(true);
-    let asked = engine.fan_out(command).targets(Targets::Nodes(vec![node.id.clone()])).partial(true).await?;
+    let asked = request.fan_out(command).targets(Targets::Nodes(vec![node.id.clone()])).partial(true).await?;
     Ok(asked.into_iter().find_map(|entry| match entry.result {
         Err(Error::Shard { message, .. }) => Some(Reply::Error(message.into_bytes())),
         _ => None,
     }))
 }
 
-/// Shows the keys of some slots: those that the caller may read, of what the inner engine finds.
-async fn by_slot(engine: &Request, inner: &Request, scan: &Scan) -> Result<Page, Error> {
+/// Shows the keys of some slots: those that the caller may read, of what the inner request finds.
+async fn by_slot(request: &Request, inner: &Request, scan: &Scan) -> Result<Page, Error> {
     let first = usize::try_from(scan.cursor).ok().filter(|&slot| slot < SLOT_COUNT);
     let mut slot = first.ok_or_else(|| Error::Invalid("invalid cursor".into()))?;
     let last = SLOT_COUNT.min(slot + MOST_SLOTS);
@@ -139,7 +139,7 @@ async fn by_slot(engine: &Request, inner: &Request, scan: &Scan) -> Result<Page,
         read.keys.retain(|key| scan.wants(key));
         missed.append(&mut read.missed);
         // Nothing else is asked or counted of keys that the caller may not read.
-        let readable = engine.readable(read.keys).await?;
+        let readable = request.readable(read.keys).await?;
         alive(inner, scan, readable, &mut page, &mut missed).await?;
         slot = end;
         at_once = MOST_SLOTS_AT_ONCE.min(2 * at_once);
@@ -221,7 +221,7 @@ fn by_range(mut missed: Vec<(usize, Error)>) -> impl Iterator<Item = (Reply, Rep
 }
 
 /// One node after the other. The cursor is the node's own, times the number of nodes, plus the node's place in the list.
-async fn by_node(engine: &Request, inner: &Request, topology: &Topology, scan: &Scan) -> Result<Page, Error> {
+async fn by_node(request: &Request, inner: &Request, topology: &Topology, scan: &Scan) -> Result<Page, Error> {
     let nodes = topology.shards().len() as u64;
     let Some(at) = scan.cursor.checked_rem(nodes) else {
         return Err(Error::no_node(topology.source()));
@@ -252,7 +252,7 @@ async fn by_node(engine: &Request, inner: &Request, topology: &Topology, scan: &
     let too_big = || bad(format!("has a cursor that {nodes} nodes cannot share: {}", shown(&cursor)));
     let next = next.ok_or_else(too_big)?;
     let keys = keys.iter().filter_map(Reply::bytes).map(Bytes::copy_from_slice).collect();
-    let keys = engine.readable(keys).await?.into_iter().map(Reply::Bulk).collect();
+    let keys = request.readable(keys).await?.into_iter().map(Reply::Bulk).collect();
     Ok(Page { next, keys, failures: Vec::new() })
 }
 

@@ -28,19 +28,19 @@ impl<'a> Splitter<'a> {
     ///
     /// # Errors
     /// Why the command cannot be split.
-    pub(super) fn of(topology: &Topology, request: &'a DescribedCommand) -> Result<Self, Error> {
-        let args: Vec<&[u8]> = request.command.words().collect();
-        let [spec] = request.description.keys.as_slice() else {
-            return Err(keys_apart(topology, request, "cannot be split, since its keys stand in several places"));
+    pub(super) fn of(topology: &Topology, described: &'a DescribedCommand) -> Result<Self, Error> {
+        let args: Vec<&[u8]> = described.command.words().collect();
+        let [spec] = described.description.keys.as_slice() else {
+            return Err(keys_apart(topology, described, "cannot be split, since its keys stand in several places"));
         };
-        let first = request.keys[0];
+        let first = described.keys[0];
         let (step, count_at) = match spec.find {
             Find::Range { step } => (step, None),
             Find::KeyNum { back, step } => (step, first.checked_sub(back)),
             Find::Unknown => {
                 return Err(keys_apart(
                     topology,
-                    request,
+                    described,
                     "cannot be split, since the server does not say how its keys stand",
                 ));
             }
@@ -49,20 +49,20 @@ impl<'a> Splitter<'a> {
             // A count as in `+2`, which servers take for one when they look for keys, and refuse when they run the command.
             return Err(Error::Invalid("value is not an integer or out of range".into()));
         }
-        let in_a_row = request.keys.iter().enumerate().all(|(index, &at)| at == first + index * step);
-        let end = first + request.keys.len() * step;
+        let in_a_row = described.keys.iter().enumerate().all(|(index, &at)| at == first + index * step);
+        let end = first + described.keys.len() * step;
         if spec.is_uncertain || !in_a_row {
             let why = "cannot be split, since the server does not say for sure how its keys stand";
-            return Err(keys_apart(topology, request, why));
+            return Err(keys_apart(topology, described, why));
         }
         if end > args.len() {
             // A key without its value. These are the words of the server.
-            let name = &request.description.name;
+            let name = &described.description.name;
             return Err(Error::Invalid(format!("wrong number of arguments for '{name}' command")));
         }
         let is_condition = |option: &&[u8]| option.eq_ignore_ascii_case(b"NX") || option.eq_ignore_ascii_case(b"XX");
         if args[end..].iter().any(is_condition) {
-            return Err(keys_apart(topology, request, "with NX or XX sets a condition on all keys at once"));
+            return Err(keys_apart(topology, described, "with NX or XX sets a condition on all keys at once"));
         }
         Ok(Self { args, first, step, end, count_at })
     }
