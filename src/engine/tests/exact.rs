@@ -8,14 +8,13 @@ use tokio::time::Instant;
 
 use crate::command::Command;
 use crate::engine::fake::*;
-
-use crate::engine::{FanOut, Options, Replies};
+use crate::engine::{FanOut, Options, Replies, Targets};
 use crate::error::{Error, ErrorKind};
-use crate::link::Failure;
+use crate::link::{Delivery, Failure};
 use crate::number::Number;
 use crate::reduce::Builtin;
 use crate::reply::Reply;
-use crate::topology::{OwnSlots, Role, Shard, SlotRange, Topology};
+use crate::topology::{OwnSlots, Role, Shard, SlotRange, Topology, key_slot};
 
 fn dbsize(fake: &Fake) -> FanOut {
     fake.request().fan_out(Command::new("DBSIZE"))
@@ -301,9 +300,9 @@ async fn reports_about_nodes_have_no_slots() {
     let fake = Fake::of([halves()]);
     fake.node(1).owns(&low(8195));
     assert_eq!(sum(fake.request().fan_out(Command::new("INFO")).await.unwrap()), 3);
-    let named = crate::engine::Targets::Nodes(vec!["10.0.0.1:1".into()]);
+    let named = Targets::Nodes(vec!["10.0.0.1:1".into()]);
     assert_eq!(sum(dbsize(&fake).targets(named).await.unwrap()), 1);
-    assert_eq!(sum(dbsize(&fake).targets(crate::engine::Targets::All).await.unwrap()), 3);
+    assert_eq!(sum(dbsize(&fake).targets(Targets::All).await.unwrap()), 3);
     assert!(fake.node(1).sent().iter().all(|sent| !sent.asks_own_slots));
 }
 
@@ -387,7 +386,7 @@ fn serves(
     keys: Vec<&'static str>,
     marks: &'static str,
 ) -> FakeTurn {
-    let in_3 = |key: &&&str| crate::topology::key_slot(key.as_bytes()) == 3;
+    let in_3 = |key: &&&str| key_slot(key.as_bytes()) == 3;
     let in_slot: Vec<&str> = keys.iter().filter(in_3).copied().collect();
     let list = |keys: &[&str]| Reply::Array(keys.iter().map(|key| Reply::from(*key)).collect());
     delivers(move |batch| {
@@ -428,7 +427,7 @@ fn serves(
                 None => replies.push(reply),
             }
         }
-        crate::link::Delivery::of(replies)
+        Delivery::of(replies)
     })
 }
 
