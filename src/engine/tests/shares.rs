@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
+use crate::command::Command;
 use crate::engine::fake::*;
 use crate::link::{Delivery, Failure};
 use crate::number::Number;
@@ -58,4 +59,27 @@ async fn nodes_that_cannot_reduce_are_not_asked_to() {
     let fake = Fake::of([halves()]);
     assert_eq!(fake.request().map([get(BAR), get(FOO)]).combine(Builtin::Sum).await.unwrap(), Reply::Integer(3));
     assert!(!fake.node(1).sent()[0].reduces);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reducer_that_goes_by_keys_sees_those_of_commands_and_is_not_sent_where_there_are_none() {
+    let fake = Fake::that_reduces([halves()]);
+    let pair = |key: &str, number: i64| Reply::Array(vec![key.into(), number.into()]);
+    let reduced = |port: u16| fake.node(port).sent().last().map(|sent| sent.reduces);
+    let top = fake.request().map([get(BAR), get(FOO)]).combine(Builtin::Top(9)).await.unwrap();
+    assert_eq!(top, Reply::Array(vec![pair(FOO, 2), pair(BAR, 1)]));
+    assert_eq!((reduced(1), reduced(2)), (Some(true), Some(true)));
+
+    // Its arguments do not say by which key a command is routed.
+    let apart = |key: &str| Command::new("GET").arg("x").routed_by(key);
+    let top = fake.request().map([apart(BAR), apart(FOO)]).combine(Builtin::Top(9)).await.unwrap();
+    assert_eq!(top, Reply::Array(vec![pair(FOO, 2), pair(BAR, 1)]));
+    assert_eq!((reduced(1), reduced(2)), (Some(false), Some(false)));
+    fake.request().map([apart(BAR)]).combine(Builtin::Sum).await.unwrap();
+    assert_eq!(reduced(1), Some(true), "who needs no keys does not mind");
+
+    // In a fan-out nodes take the place of keys, and do not know what they are called.
+    let top = fake.request().fan_out(Command::new("PING")).combine(Builtin::Bottom(9)).await.unwrap();
+    assert_eq!(top, Reply::Array(vec![pair("10.0.0.1:1", 1), pair("10.0.0.1:2", 2)]));
+    assert_eq!((reduced(1), reduced(2)), (Some(false), Some(false)));
 }
