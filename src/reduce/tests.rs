@@ -152,6 +152,40 @@ fn all_of_them_are_here() {
     assert!(Builtin::ALL.iter().all(is_here));
 }
 
+#[test]
+fn arguments_make_the_same_reducer_anew() {
+    let given = |reducer: Builtin, arguments: &[u8]| Combine::with_arguments(&reducer, arguments);
+    assert_eq!(given(Builtin::Top(3), b"7"), Some(Builtin::Top(7)));
+    for (reducer, arguments) in [(Builtin::Top(3), &b""[..]), (Builtin::TopGroups(3), b"x"), (Builtin::Sum, b"7")] {
+        assert_eq!(given(reducer, arguments), None);
+    }
+    let by_prefix = Prefix::new(&b"\0:\xff"[..], Builtin::Bottom(4));
+    let anew = Prefix::new("x", Builtin::Sum).with_arguments(&Combine::arguments(&by_prefix));
+    assert_eq!(anew, Some(by_prefix));
+    // One without arguments is known by its name alone.
+    let sum = || Arc::new(Builtin::Sum) as Arc<dyn AnyCombine>;
+    assert!(sum().with_arguments(b"").is_some() && sum().with_arguments(b"7").is_none());
+}
+
+#[cfg(feature = "module")]
+#[test]
+fn nodes_know_reducers_by_name_and_arguments() {
+    use super::of_all_modules;
+
+    let known = |reducer: &dyn AnyCombine| {
+        let found = of_all_modules(reducer.name(), &reducer.arguments());
+        found.is_some_and(|found| found.name() == reducer.name() && found.arguments() == reducer.arguments())
+    };
+    for reducer in Builtin::ALL.map(|reducer| reducer.with_most(3)) {
+        assert_eq!(known(&reducer), reducer != Builtin::List);
+        assert!(known(&Prefix::new(":", reducer)));
+    }
+    assert!(known(&super::CountOfSingle) && known(&super::SumOfNumbers));
+    for (name, arguments) in [("TOP", &b""[..]), ("SUM", b"1"), ("COUNT", b"double"), ("PREFIX", b""), ("NONE", b"")] {
+        assert!(of_all_modules(name, arguments).is_none(), "{name}");
+    }
+}
+
 proptest! {
     #[test]
     fn numbers(replies in keyed(any_number(), 60), shares in 1..6_usize, seed in any::<u64>(), most in 0..5_u32) {

@@ -1,5 +1,6 @@
 //! The reducers that rank, group and sum up: `TOP`, `BOTTOM`, `GROUP`, `TOPGROUPS`, `STATS`, `DISTINCT`, `PREFIX`.
 
+use crate::common::Cluster;
 use crate::deployments::Deployment;
 
 /// `RMR.MAP` with this reducer over these keys.
@@ -212,30 +213,44 @@ fn a_fan_out_does_not_count_what_replies_list() {
 }
 
 #[test]
-fn so_many_keys_that_the_answer_is_an_estimate_that_says_so() {
-    for deployment in [Deployment::all().pop().expect("a cluster")] {
-        let values: Vec<String> = (0..12_000).map(|value| (3 * value).to_string()).collect();
-        let texts: Vec<&str> = values.iter().map(String::as_str).collect();
-        let Deployment::Cluster(cluster) = &deployment else { panic!("a cluster") };
-        let keys: Vec<String> = (0..texts.len()).map(|index| format!("n:{index}")).collect();
-        cluster.fill(keys.len(), |index| (keys[index].clone(), values[index].clone()));
-        let line = map("STATS", &keys, "GET");
-        let mut answers = Vec::new();
-        with_and_without_pushdown(&deployment, || {
-            for node in deployment.nodes() {
-                let answer = node.reply3(&line);
-                assert!(
-                    answer.starts_with("{\"count\": 12000, \"sum\": 215982000, \"min\": 0, \"max\": 35997"),
-                    "{answer}"
-                );
-                assert!(answer.ends_with("\"method\": \"buckets\", \"error\": ,0.00390625}"), "{answer}");
-            }
-        });
-        for (index, word) in ["off", "on"].iter().cycle().take(4).enumerate() {
-            let node = &deployment.nodes()[index];
-            node.run::<()>(&["CONFIG", "SET", "rmr.pushdown", word]);
-            answers.push(node.reply3(&line));
+fn what_would_take_too_much_memory_is_an_error_and_the_servers_go_on() {
+    let cluster = Cluster::start(3);
+    let keys: Vec<String> = (0..35).map(|index| format!("long:{index}")).collect();
+    cluster.fill(keys.len(), |index| (keys[index].clone(), format!("{index:0>60000}").repeat(34)));
+    let deployment = Deployment::Cluster(cluster);
+    with_and_without_pushdown(&deployment, || {
+        let node = &deployment.nodes()[1];
+        for reducer in ["GROUP", "TOPGROUPS 1"] {
+            let name = reducer.trim_end_matches(" 1");
+            let error = format!(
+                "-RMRTOOBIG {name} would have to keep more than 67108864 bytes; give it fewer or shorter keys and values"
+            );
+            assert_eq!(node.reply(&map(reducer, &keys, "GET")), error);
         }
-        assert!(answers.windows(2).all(|pair| pair[0] == pair[1]), "{answers:?}");
+        assert!(node.reply(&map("DISTINCT", &keys, "GET")).starts_with("[\"distinct\", 35, "));
+        assert_eq!(node.reply(&map("TOP 1", &keys[..9], "STRLEN")).matches("2040000").count(), 1);
+    });
+    assert!(deployment.nodes().iter().all(|node| node.reply("PING") == "+PONG"));
+}
+
+#[test]
+fn so_many_keys_that_the_answer_is_an_estimate_that_says_so() {
+    let values: Vec<String> = (0..12_000).map(|value| (3 * value).to_string()).collect();
+    let keys: Vec<String> = (0..values.len()).map(|index| format!("n:{index}")).collect();
+    let cluster = Cluster::start(3);
+    cluster.fill(keys.len(), |index| (keys[index].clone(), values[index].clone()));
+    let line = map("STATS", &keys, "GET");
+    cluster.node(0).run::<()>(&["CONFIG", "SET", "rmr.pushdown", "on"]);
+    let [pushing, plain] = [0, 1].map(|node| cluster.node(node).reply3(&line));
+    assert_eq!(pushing, plain);
+    let exact = "{\"count\": 12000, \"sum\": 215982000, \"min\": 0, \"max\": 35997, \"mean\": ,17998.5, ";
+    assert!(plain.starts_with(exact), "{plain}");
+    assert!(plain.ends_with("\"method\": \"buckets\", \"error\": ,0.00390625}"), "{plain}");
+    let field = |name: &str| {
+        let (_, rest) = plain.split_once(&format!("\"{name}\": ,")).expect("a double");
+        rest.split(',').next().and_then(|number| number.parse::<f64>().ok()).expect("a number")
+    };
+    for (name, expected) in [("p50", 5999.0 * 3.0), ("p90", 10799.0 * 3.0), ("p99", 11879.0 * 3.0)] {
+        assert!((field(name) - expected).abs() <= expected / 256.0, "{name} is {}, not {expected}", field(name));
     }
 }

@@ -45,7 +45,7 @@ impl Keys {
             lines.push(format!("RMR.BATCH {tag} 2 {words} {command} 2 GET mine:{{{tag}}}"));
             lines.push(format!("RMR.BATCH NOMERGE {tag} 1 {words} {command}"));
         }
-        lines.extend(["CONCAT", "UNION"].map(|reducer| format!("RMR.FANOUT REDUCE {reducer} KEYS *")));
+        lines.extend(["CONCAT", "UNION", "TOPGROUPS 9"].map(|reducer| format!("RMR.FANOUT REDUCE {reducer} KEYS *")));
         lines.extend(
             ["CONCAT", "UNION"].map(|reducer| format!("RMR.FANOUT PARTIAL REDUCE {reducer} SCAN 0 COUNT 10000")),
         );
@@ -55,7 +55,7 @@ impl Keys {
     /// Maps, of which each key is a word of a command: a cursor, a pattern, a subcommand.
     fn maps(&self) -> Vec<String> {
         let mut lines = Vec::new();
-        for reducer in ["LIST", "CONCAT", "UNION"] {
+        for reducer in ["LIST", "CONCAT", "UNION", "TOPGROUPS 9", "PREFIX : LIST"] {
             let keys: Vec<String> = self.tags.iter().map(|tag| format!("*{{{tag}}}")).collect();
             lines.push(format!("RMR.MAP {reducer} 3 {} KEYS {{}}", keys.join(" ")));
             let patterns: Vec<String> = keys.iter().map(|key| format!("{key}*")).collect();
@@ -97,6 +97,9 @@ fn no_road_names_a_key_that_the_caller_may_not_read_by_exec_fanout_reduce_map_an
         }
         let maps = keys.maps();
         maps.iter().for_each(|line| drop(hides(&mut wire, line)));
+        for line in maps.iter().filter(|line| line.contains(" KEYS ")) {
+            assert_eq!(hides(&mut wire, line).matches("mine:").count(), 3, "{line}");
+        }
         assert!(wire.reply(&maps[0]).matches("mine:").count() == 3, "what may be shown is");
         assert!(keys.cluster.node(0).reply(&maps[0]).matches("secret:").count() == 3, "to others all is shown");
         assert_eq!(keys.cluster.node(0).reply("RMR.FANOUT REDUCE CONCAT KEYS *").matches("secret:").count(), 3);
