@@ -78,12 +78,18 @@ fn what_is_no_option_is_the_command() {
 
 #[test]
 fn wrong_options_say_what_is_allowed() {
-    const REDUCERS: &str = "give one of LIST, SUM, AVG, MIN, MAX, COUNT, CONCAT, UNION";
+    const REDUCERS: &str = "give one of LIST, SUM, AVG, MIN, MAX, COUNT, CONCAT, UNION, TOP n, BOTTOM n, GROUP, TOPGROUPS n, \
+                            STATS, DISTINCT";
     const MILLIS: &str = "give milliseconds from 1 to 3600000";
     let wrong = [
         ("ON SHARDS PING", "ON is 'SHARDS'; give PRIMARIES, REPLICAS or ALL".to_owned()),
         ("ON", "ON has no value; give PRIMARIES, REPLICAS or ALL".into()),
         ("NODE", "NODE has no value; give a node's id or address".into()),
+        ("REDUCE TOP PING", "TOP is 'PING'; give how many are wanted, from 1 to 1000000".into()),
+        (
+            "REDUCE PREFIX : SUM PING",
+            "PREFIX goes by keys, and a fan-out has none; give another reducer, or RMR.MAP with keys".into(),
+        ),
         ("TIMEOUT", format!("TIMEOUT has no value; {MILLIS}")),
         ("TIMEOUT 0 PING", format!("TIMEOUT is '0'; {MILLIS}")),
         ("TIMEOUT -5 PING", format!("TIMEOUT is '-5'; {MILLIS}")),

@@ -137,15 +137,12 @@ pub(super) fn fan_out<'a>(args: &'a [&'a [u8]]) -> Result<Inner<'a>, Error> {
     inner(args, |cursor, typed| {
         let is_known = cursor.word("REDUCE");
         if is_known {
-            typed.reducer = Some(match cursor.reducer("REDUCE")? {
-                NamedReducer::Builtin(reducer) => reducer,
-                NamedReducer::ByPrefix(_) => {
-                    return Err(Error::Invalid(
-                        "PREFIX goes by keys, and a fan-out has none; give another reducer, or RMR.MAP with keys"
-                            .into(),
-                    ));
-                }
-            });
+            if cursor.word("PREFIX") {
+                return Err(Error::Invalid(
+                    "PREFIX goes by keys, and a fan-out has none; give another reducer, or RMR.MAP with keys".into(),
+                ));
+            }
+            typed.reducer = Some(cursor.builtin("REDUCE", "")?);
         }
         Ok(is_known)
     })
@@ -363,7 +360,7 @@ mod tests {
         assert_eq!(fan_out("TIMEOUT 0 PING"), "TIMEOUT is '0'; give milliseconds from 1 to 3600000");
         assert_eq!(fan_out("TIMEOUT"), "TIMEOUT has no value; give milliseconds from 1 to 3600000");
         let known = "give one of LIST, SUM, AVG, MIN, MAX, COUNT, CONCAT, UNION, TOP n, BOTTOM n, GROUP, TOPGROUPS n, STATS, \
-                     DISTINCT, PREFIX separator reducer";
+                     DISTINCT";
         assert!(fan_out("REDUCE median PING").ends_with(known));
         assert!(fan_out("REDUCE PREFIX : SUM PING").starts_with("PREFIX goes by keys"));
         assert!(fan_out("PARTIAL").contains("no command"));
