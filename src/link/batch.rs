@@ -36,6 +36,7 @@ pub struct Batch {
     pub asks_own_slots: bool,
     /// How many deliveries of other nodes to the same request are still to come, if whoever waits looks at that of this batch
     /// each time one of them comes: until then nobody has to be woken for it.
+    #[cfg_attr(not(feature = "module"), expect(dead_code, reason = "only a server wakes nobody for its own share"))]
     pub(crate) others: Option<Arc<AtomicUsize>>,
 }
 

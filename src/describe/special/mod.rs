@@ -9,7 +9,9 @@ mod table;
 
 use super::Description;
 use crate::command::{Command, CommandRef};
-pub(crate) use table::{BLOCKING, Handler, InProxyMode, Special};
+#[cfg(feature = "module")]
+pub(crate) use table::InProxyMode;
+pub(crate) use table::{BLOCKING, Handler, Special};
 use table::{FAMILIES, RECURSION, TABLE, When, row};
 
 impl Special {
