@@ -67,10 +67,11 @@ impl Elements {
         self.bytes
     }
 
-    /// The first place of equal ones is the one that counts.
+    /// Of equal ones the first counts, with its place and as it is written: 0.0 and -0.0 are equal.
     fn add_one(&mut self, element: Element) {
         match self.seen.get(&ByValue(element.reply.clone())) {
-            Some(&known) => self.all[known].place = self.all[known].place.min(element.place),
+            Some(&known) if element.place < self.all[known].place => self.all[known] = element,
+            Some(_) => {}
             None => {
                 self.bytes += 2 * cost(&element.reply);
                 self.seen.insert(ByValue(element.reply.clone()), self.all.len());
@@ -143,5 +144,21 @@ fn hash<H: Hasher>(reply: &Reply, state: &mut H) {
         }),
         Reply::Error(message) => message.hash(state),
         other => other.bytes().hash(state),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_equal_elements_the_first_counts_as_it_is_written() {
+        for order in [[0, 1], [1, 0]] {
+            let mut elements = Elements::default();
+            for place in order {
+                elements.add_new(place, vec![Reply::Double(if place == 0 { -0.0 } else { 0.0 })]);
+            }
+            assert!(matches!(elements.finish()[..], [Reply::Double(zero)] if zero.is_sign_negative()), "{order:?}");
+        }
     }
 }
