@@ -8,7 +8,7 @@ use std::hash::{BuildHasher, RandomState};
 use bytes::Bytes;
 
 use crate::command::Command;
-use crate::engine::{Request, Targets};
+use crate::engine::{Request, ShardReply, Targets};
 use crate::error::Error;
 use crate::reply::Reply;
 
@@ -19,16 +19,18 @@ pub(super) async fn random_key(request: Request, inconsistent: bool) -> Result<R
     // The caller needs the right to RANDOMKEY, and not to what it takes here.
     request.check(Command::new("RANDOMKEY")).await?;
     let inner = request.without_gate();
-    let sizes = inner.fan_out(Command::new("DBSIZE").read_only(true)).allow_inconsistent(inconsistent).await?;
-    let mut shards: Vec<(String, u64)> = Vec::new();
-    for entry in sizes {
-        let keys = entry.result?.integer().unwrap_or(0).unsigned_abs();
-        shards.push((entry.node.id.clone(), keys));
-    }
+    let mut shards = sizes(&inner, inconsistent).await?;
     for _ in 0..MOST_DRAWS {
         let Some(shard) = draw(&shards) else { return Ok(Reply::Null) };
         let targets = Targets::Nodes(vec![shards[shard].0.clone()]);
-        let picked = inner.fan_out(Command::new("RANDOMKEY").read_only(true)).targets(targets).await?.into_all()?;
+        let picked = match inner.fan_out(Command::new("RANDOMKEY").read_only(true)).targets(targets).await {
+            // The node has gone since it was counted.
+            Err(Error::Invalid(_)) => {
+                shards = sizes(&inner, inconsistent).await?;
+                continue;
+            }
+            picked => picked?.into_all()?,
+        };
         let picked: Vec<Bytes> = picked.iter().filter_map(Reply::bytes).map(Bytes::copy_from_slice).collect();
         if picked.is_empty() {
             // Its keys have gone in the meantime.
@@ -39,6 +41,13 @@ pub(super) async fn random_key(request: Request, inconsistent: bool) -> Result<R
         }
     }
     Ok(Reply::Null)
+}
+
+/// The primaries, and how many keys they have.
+async fn sizes(request: &Request, inconsistent: bool) -> Result<Vec<(String, u64)>, Error> {
+    let sizes = request.fan_out(Command::new("DBSIZE").read_only(true)).allow_inconsistent(inconsistent).await?;
+    let size = |entry: ShardReply| Ok((entry.node.id.clone(), entry.result?.integer().unwrap_or(0).unsigned_abs()));
+    sizes.into_iter().map(size).collect()
 }
 
 /// A shard, with a chance in proportion to its keys. `None` if there are no keys.
