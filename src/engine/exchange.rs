@@ -3,6 +3,9 @@
 //! Maps and fan-outs differ in how they find nodes, and in where they go when a node does not serve them. What they
 //! share stands here: units of work, one batch for each node, retries, and the outcome of each unit.
 
+mod ahead;
+mod doubts;
+
 use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -10,14 +13,11 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
 use tokio::time::Instant;
 
 use super::apart::Claim;
 use super::deliveries::Deliveries;
-use super::doubt::{Doubt, LONGEST_REFUSALS, is_of_rmr, question};
-use super::local_refusal::local_refusal;
+use super::doubt::{Doubt, is_of_rmr};
 use super::options::Options;
 use super::outcomes::{Gathered, Outcomes};
 use super::place::slot_of;
@@ -29,10 +29,10 @@ use super::route::{Destination, NodeShare, Route, Via, join, plan, plan_one};
 use super::settle::TRANSIT;
 use super::snapshot::Snapshot;
 use super::stats::Stats;
-use crate::command::{Command, CommandRef, CommandSet, printable};
+use crate::command::{CommandRef, CommandSet, printable};
 use crate::describe::special::may_run_code;
 use crate::error::Error;
-use crate::link::{Batch, Budget, Delivery, Failure, Mode, leave_event_loop_if_long};
+use crate::link::{Batch, Delivery, Failure, Mode, leave_event_loop_if_long};
 use crate::peer::Reduction;
 use crate::reply::Reply;
 use crate::resp::ServerErrorKind;
@@ -129,38 +129,6 @@ impl<'a, R: Route> Exchange<'a, R> {
                 "the list of nodes says which databases are meant, here {node}; database {selected} is selected, give SELECT 0"
             ))),
         }
-    }
-
-    /// Finds the share of the node that we live in, and the first write in it, if that node is to be asked whether it would
-    /// refuse it: there are other shares, which are not to run then.
-    fn local_write<'s>(&self, shares: &'s [NodeShare]) -> Option<(&'s Destination, &'s [u32], u32)> {
-        if shares.len() < 2 || !self.options.is_all_or_nothing() {
-            return None;
-        }
-        let (destination, units) = shares.iter().find(|(destination, _)| destination.in_process)?;
-        let to_look_at = match &*self.commands {
-            // All have one name.
-            CommandSet::PerKey(_) => &units[..1],
-            CommandSet::Each(_) => units,
-        };
-        let write = to_look_at.iter().copied().find(|&unit| !self.command(unit).is_read_only())?;
-        Some((destination, units, write))
-    }
-
-    /// Asks the node that we live in whether it would refuse its share.
-    ///
-    /// # Errors
-    /// The refusal, or that there was no time for it. Nothing has been sent.
-    async fn ask_ahead(&self, snapshot: &Snapshot, at: &Destination, units: &[u32], write: u32) -> Result<(), Error> {
-        let batch = Batch { reduction: None, ..self.batch(at, units) };
-        let Some(message) = local_refusal(self.request, at, batch).await? else { return Ok(()) };
-        let is_replica_by_now = judge(&message, at.node.address.host(), None) == Verdict::Demoted;
-        if is_replica_by_now && self.route.follows_primary(&snapshot.topology, write) {
-            // Another node is the primary now, and takes its share.
-            return Ok(());
-        }
-        let key = self.command(write).routing_key().map(printable);
-        Err(Error::Shard { node: at.node.to_string(), message: message.into(), key })
     }
 
     fn command(&self, unit: u32) -> CommandRef<'_> {
@@ -417,82 +385,6 @@ impl<'a, R: Route> Exchange<'a, R> {
         // Apart from those that follow a redirect, which may go to the same node in another mode.
         shares.extend(self.place_anew(snapshot, waiting.anew));
         Some(shares)
-    }
-
-    /// Asks nodes whether they refuse what code of others has had an answer to that looks like a refusal. An answer to the
-    /// question means that the code has run, and has said that itself.
-    async fn resolve(&mut self, snapshot: &Snapshot, open: Vec<(u32, Next)>) -> Vec<(u32, Next)> {
-        let (doubted, mut open): (Vec<_>, Vec<_>) =
-            open.into_iter().partition(|(_, next)| matches!(next, Next::Doubt(_)));
-        let mut by_node: Vec<(Destination, Vec<(u32, ShardReply)>)> = Vec::new();
-        for (unit, next) in doubted {
-            let Next::Doubt(doubt) = next else { continue };
-            let Doubt { at, error } = *doubt;
-            match by_node.iter_mut().find(|(known, _)| known.is_same(&at)) {
-                Some((_, units)) => units.push((unit, error)),
-                None => by_node.push((at, vec![(unit, error)])),
-            }
-        }
-        let mut asked: FuturesUnordered<_> = by_node
-            .into_iter()
-            .map(|(at, units)| {
-                let questions: Vec<Command> = units.iter().map(|(unit, _)| question(self.command(*unit))).collect();
-                let picks = (0..questions.len() as u32).collect();
-                let said = at.link.send(Batch {
-                    commands: Arc::new(questions.into()),
-                    picks,
-                    reduction: None,
-                    asks_own_slots: false,
-                    budget: Arc::new(Budget::new(LONGEST_REFUSALS)),
-                    ..self.batch(&at, &[])
-                });
-                let deadline = self.request.deadline.at;
-                async move { (at, units, tokio::time::timeout_at(deadline, said).await.unwrap_or_default().replies) }
-            })
-            .collect();
-        let mut said = Vec::new();
-        while let Some(answer) = asked.next().await {
-            said.push(answer);
-        }
-        drop(asked);
-        for (at, units, replies) in said {
-            let mut replies = replies.into_iter();
-            for (unit, error) in units {
-                let next = self.undoubted(snapshot, &at, unit, error, replies.next());
-                open.extend(next.map(|next| (unit, next)));
-            }
-        }
-        open
-    }
-
-    /// Takes what a node has said to the question whether it refuses a command.
-    fn undoubted(
-        &mut self,
-        snapshot: &Snapshot,
-        at: &Destination,
-        unit: u32,
-        error: ShardReply,
-        said: Option<Reply>,
-    ) -> Option<Next> {
-        let Some(Reply::Error(refusal)) = said else {
-            // At a node that is getting the slot the missing keys may have come meanwhile.
-            let is_tryagain = matches!(&error.result, Err(Error::Shard { message, .. }) if message.kind() == ServerErrorKind::TryAgain);
-            if at.mode == Mode::Asking && is_tryagain {
-                return self.onward(snapshot, at, unit, &Verdict::Later, b"", error);
-            }
-            self.outcomes.put(unit, error);
-            return None;
-        };
-        let slot = slot_of(&snapshot.topology, self.command(unit));
-        let judged = judge(&refusal, at.node.address.host(), slot);
-        if judged != Verdict::Final {
-            return self.onward(snapshot, at, unit, &judged, &refusal, error);
-        }
-        // It does not let us ask, so its first words have to do.
-        let Err(Error::Shard { message, .. }) = &error.result else { return None };
-        let message = message.as_bytes().to_vec();
-        let judged = judge(&message, at.node.address.host(), slot);
-        self.onward(snapshot, at, unit, &judged, &message, error)
     }
 
     /// Parts units that can go on at once from those that wait, and says how long these do.

@@ -17,17 +17,16 @@ fn ask(connection: &mut Connection, command: &Command) -> oneshot::Receiver<Deli
     answered
 }
 
+/// A connection that an event loop tells of, and the other end of it.
+pub(super) fn connected() -> (Connection, UnixStream) {
+    let (ours, theirs) = UnixStream::pair().expect("a pair of sockets");
+    let (stats, silence, marking, own_slots) = (Arc::default(), Arc::default(), Arc::default(), Arc::default());
+    (Connection::new(Box::new(ours), ReadBy::Watcher, stats, silence, marking, own_slots), theirs)
+}
+
 /// A connection that an event loop tells of, with one command that has left, and the other end of it.
 async fn asked() -> (Connection, UnixStream, oneshot::Receiver<Delivery>) {
-    let (ours, theirs) = UnixStream::pair().expect("a pair of sockets");
-    let mut connection = Connection::new(
-        Box::new(ours),
-        ReadBy::Watcher,
-        Arc::default(),
-        Arc::default(),
-        Arc::default(),
-        Arc::default(),
-    );
+    let (mut connection, theirs) = connected();
     let answered = ask(&mut connection, &Command::new("KEYS").arg("*"));
     while !connection.write_now() {
         yield_now().await;
@@ -71,15 +70,7 @@ async fn nothing_is_written_to_a_connection_that_has_ended() {
 
 /// A connection that a script's call and another's command have left by, and the other end of it.
 async fn asked_for_code() -> (Connection, UnixStream, [oneshot::Receiver<Delivery>; 2], Vec<u8>) {
-    let (ours, mut theirs) = UnixStream::pair().expect("a pair of sockets");
-    let mut connection = Connection::new(
-        Box::new(ours),
-        ReadBy::Watcher,
-        Arc::default(),
-        Arc::default(),
-        Arc::default(),
-        Arc::default(),
-    );
+    let (mut connection, mut theirs) = connected();
     let call = Command::new("EVAL").arg("error('x')").arg(0);
     let batch = Batch::new(Arc::new(vec![call].into()), vec![0], Arc::new(Budget::new(usize::MAX)));
     let (answer, of_call) = oneshot::channel();

@@ -9,16 +9,10 @@ use tokio::task::yield_now;
 
 use super::*;
 use crate::command::Command;
+use crate::link::connection::tests::connected;
 use crate::link::connection::{EncodedBatch, Marking, ReadBy};
 use crate::link::{Batch, Budget, Delivery, SlotsAround};
 use crate::reply::Reply;
-
-/// A connection that an event loop tells of, and the other end of it.
-fn connected() -> (Connection, UnixStream) {
-    let (ours, theirs) = UnixStream::pair().expect("a pair of sockets");
-    let (stats, silence, marking, own_slots) = (Arc::default(), Arc::default(), Arc::default(), Arc::default());
-    (Connection::new(Box::new(ours), ReadBy::Watcher, stats, silence, marking, own_slots), theirs)
-}
 
 fn queue(connection: &mut Connection, command: Command, asks_own_slots: bool) -> oneshot::Receiver<Delivery> {
     let (answer, answered) = oneshot::channel();
@@ -79,6 +73,18 @@ fn delivered(answered: &mut oneshot::Receiver<Delivery>) -> (Vec<Reply>, Option<
 }
 
 const QUESTION_SENT: &str = "CLUSTER NODES";
+
+/// Sends and answers a command with a question in front and one behind, and finds that the slots of the answer are known.
+async fn is_asked_before_and_after(
+    connection: &mut Connection,
+    theirs: &mut UnixStream,
+    counted: &mut oneshot::Receiver<Delivery>,
+) {
+    assert_eq!(sent(connection, theirs).await, [QUESTION_SENT, "DBSIZE", QUESTION_SENT]);
+    let same = nodes(1, "0-9");
+    say(connection, theirs, &[&same, b":1\r\n", &same]).await;
+    assert!(delivered(counted).1.is_some());
+}
 
 #[tokio::test]
 async fn one_question_serves_all_batches_of_a_write() {
@@ -171,10 +177,7 @@ async fn a_node_that_does_not_say_it_answers_all_the_same() {
     assert!(matches!(delivery.failure, Some(Failure::OwnSlotsUnknown(why)) if why == "NOPERM no"));
     // It is asked in front again: nothing is known of what held before.
     let mut counted = count(&mut connection);
-    assert_eq!(sent(&mut connection, &mut theirs).await, [QUESTION_SENT, "DBSIZE", QUESTION_SENT]);
-    let same = nodes(1, "0-9");
-    say(&mut connection, &mut theirs, &[&same, b":1\r\n", &same]).await;
-    assert!(delivered(&mut counted).1.is_some());
+    is_asked_before_and_after(&mut connection, &mut theirs, &mut counted).await;
 }
 
 #[tokio::test]
@@ -205,10 +208,7 @@ async fn what_has_not_left_is_asked_about_by_the_next_connection() {
     assert_eq!(unsent.len(), 1);
     let (mut connection, mut theirs) = connected();
     unsent.into_iter().for_each(|batch| connection.queue(batch));
-    assert_eq!(sent(&mut connection, &mut theirs).await, [QUESTION_SENT, "DBSIZE", QUESTION_SENT]);
-    let same = nodes(1, "0-9");
-    say(&mut connection, &mut theirs, &[&same, b":1\r\n", &same]).await;
-    assert!(delivered(&mut counted).1.is_some());
+    is_asked_before_and_after(&mut connection, &mut theirs, &mut counted).await;
 }
 
 #[tokio::test]
