@@ -98,6 +98,7 @@
 //!
 //! - `module`: the server, and the only one that does: commands, settings, rights, blocked clients
 //! - `exec`: any Redis command, by what the server says about it
+//! - `flow`: work over all keys that match, on the shards that hold them
 //! - `client`: programs that do not care where keys are: routing, mapping, promises
 //! - `reduce`: the built-in reducers
 //! - `engine`: map, fan-out, steps, deadlines, redirects
@@ -129,6 +130,7 @@ mod convert;
 mod describe;
 pub mod engine;
 pub mod error;
+pub mod flow;
 #[cfg(any(test, fuzzing))]
 mod fuzz;
 #[cfg(all(doc, not(doctest)))]

@@ -1,0 +1,94 @@
+//! [`Keyspace`]: the keys of the server that a leaf lives in, as far as a flow needs them. The module implements it.
+//!
+//! One is made for each share: it knows whose rights count and which database is meant.
+
+use std::sync::Arc;
+
+use super::plan::KeyFilter;
+use super::records::Records;
+use crate::combine::AnyCombine;
+use crate::command::PerKey;
+use crate::error::Error;
+use crate::peer::ReducedShare;
+use crate::reply::Reply;
+use crate::topology::{BoxFuture, SlotRange};
+
+/// The keys of this server, for one share of a flow.
+pub(crate) trait Keyspace: Send + Sync {
+    /// Begins to read keys. Nothing is read before the source is asked for it.
+    fn read(&self, wanted: KeysWanted) -> Box<dyn KeySource>;
+
+    /// Runs a command for each of its keys, in order, in paced turns, with the caller's rights. The replies have the types of
+    /// RESP3.
+    ///
+    /// With a reducer its replies are given to it in process; the place of the first one is `first_place`.
+    ///
+    /// # Errors
+    /// Why no command has run, if that is about none of them alone; then none has. The errors of single commands are among
+    /// the replies.
+    fn run(&self, commands: PerKey, reducing: Option<Reducing>) -> BoxFuture<'_, Result<CommandsDone, Error>>;
+}
+
+/// The reducer that takes replies on the spot.
+#[derive(Clone)]
+pub(crate) struct Reducing {
+    pub(crate) combine: Arc<dyn AnyCombine>,
+    /// The place of the first command in the whole flow.
+    pub(crate) first_place: u32,
+}
+
+/// What has become of commands.
+pub(crate) enum CommandsDone {
+    /// One for each key, in order: [`None`] if the key is not served here any more, so that its command has not run.
+    Replies(Vec<Option<Reply>>),
+    /// What the replies come to, and the numbers of the commands that have not run since their key is not served here any
+    /// more.
+    Reduced { share: ReducedShare, elsewhere: Vec<u32> },
+}
+
+/// Says which keys are read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct KeysWanted {
+    /// The slots; [`None`] for the whole database.
+    pub(crate) slots: Option<Vec<SlotRange>>,
+    pub(crate) filter: KeyFilter,
+    /// The most memory that the source may take, in bytes: names that it holds, and hashes of names that it has shown.
+    pub(crate) memory: u64,
+}
+
+/// Reads keys, a slice at a time.
+pub(crate) trait KeySource: Send {
+    /// Reads the next slice: `most` keys or a few, or none at the end or while there is nothing to show but progress. No
+    /// key is shown twice.
+    ///
+    /// # Errors
+    /// Why the keyspace cannot be read.
+    fn next(&mut self, most: usize) -> BoxFuture<'_, Result<KeySlice, Error>>;
+
+    /// Returns the memory that the source takes now, in bytes.
+    fn memory(&self) -> u64;
+}
+
+/// What a turn of reading has given.
+#[derive(Debug, Default)]
+pub(crate) struct KeySlice {
+    /// Keys that exist, pass the filter and may be shown; without values unless the filter wants them.
+    pub(crate) records: Records,
+    /// How many slots have been read since the last slice.
+    pub(crate) slots_read: u32,
+    /// Slots that were not read, since they were not here or were moving; no key of theirs was shown.
+    pub(crate) unread: Vec<u16>,
+    /// Slots that changed hands while they were read, each with the hashes ([`key_hash`]) of its keys that were shown.
+    pub(crate) unsettled: Vec<(u16, Vec<u128>)>,
+    /// How many keys the database has; 0 if that was not asked.
+    pub(crate) keys_in_table: u64,
+    /// How many keys have been looked at since the last slice, whether they were shown or not.
+    pub(crate) keys_read: u64,
+    /// There is nothing more to read.
+    pub(crate) is_end: bool,
+}
+
+/// Returns the hash by which keys are told apart where there is no room for their names.
+pub(crate) fn key_hash(key: &[u8]) -> u128 {
+    xxhash_rust::xxh3::xxh3_128(key)
+}

@@ -1,0 +1,151 @@
+//! What the coordinator of a flow and its leaves say to each other. To [`crate::peer`] these are bytes.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+
+use super::failures::KeyFailures;
+use super::plan::FlowPlan;
+use super::records::Records;
+use crate::error::Error;
+use crate::topology::SlotRange;
+
+/// Asks a shard to run its share of a flow. The answer comes at once: it has begun, or why not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RunShare {
+    /// The id of the execution.
+    pub(crate) execution: String,
+    pub(crate) plan: FlowPlan,
+    /// The slots to read; [`None`] for the whole database.
+    pub(crate) slots: Option<Vec<SlotRange>>,
+    /// The most records that this shard's reader may give.
+    pub(crate) limit: Option<u64>,
+    /// On whose account it runs; [`None`] if nothing is restricted.
+    pub(crate) caller: Option<CallerId>,
+    /// The most memory that the share may take, in bytes.
+    pub(crate) memory: u64,
+    /// The place of the first record.
+    pub(crate) first_place: u32,
+    /// Who takes the records of which slots between two stages. Empty if there is one stage.
+    pub(crate) owners: Vec<SlotOwner>,
+}
+
+/// A user of the server, who must be the same one on every shard.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct CallerId {
+    #[serde(with = "serde_bytes")]
+    pub(crate) name: Vec<u8>,
+    /// A hash of the rules, without passwords.
+    pub(crate) rules: u128,
+}
+
+/// Who takes the records of some slots.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SlotOwner {
+    /// The id of the node.
+    pub(crate) node: String,
+    pub(crate) slots: Vec<SlotRange>,
+}
+
+/// Asks a leaf for its next report: the leave to send one batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct NextReport {
+    /// After this the leaf answers with its progress alone.
+    pub(crate) wait_ms: u64,
+}
+
+/// What a leaf has done since its last report.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Report {
+    pub(crate) progress: LeafProgress,
+    /// A batch of what it has made; empty if the flow reduces.
+    pub(crate) records: Records,
+    /// Keys that it has read, and that were gone to another node before their command had run.
+    pub(crate) elsewhere: Vec<ByteBuf>,
+    pub(crate) failures: KeyFailures,
+    /// The share is over.
+    pub(crate) end: Option<LeafEnd>,
+}
+
+/// How far a leaf is, since it began.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LeafProgress {
+    pub(crate) slots_read: u32,
+    /// How many it has to read; 0 without slots.
+    pub(crate) slots: u32,
+    /// Keys that were looked at.
+    pub(crate) keys_read: u64,
+    /// Keys that the database has; 0 while that is not known.
+    pub(crate) keys_in_table: u64,
+    /// Records that went into each stage, and that came out.
+    pub(crate) records_in: Vec<u64>,
+    pub(crate) records_out: Vec<u64>,
+}
+
+/// How a share has ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum LeafEnd {
+    Done {
+        /// What its records come to, as the reducer encodes it.
+        reduced: Option<ByteBuf>,
+        /// Slots of which no key was read.
+        unread: Vec<SlotRange>,
+        /// Slots that changed hands meanwhile, each with the hashes of the keys that were read.
+        unsettled: Vec<(u16, Vec<u128>)>,
+    },
+    Failed(LeafFailure),
+}
+
+/// Why a share has failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum LeafFailure {
+    /// A command was answered with an error, or may have run without anybody knowing how it ended.
+    Key {
+        #[serde(with = "serde_bytes")]
+        key: Vec<u8>,
+        #[serde(with = "serde_bytes")]
+        error: Vec<u8>,
+    },
+    /// It would have taken more memory than it may.
+    Memory,
+    Cancelled,
+    /// The reducer cannot take a reply: what that was.
+    Mixed {
+        found: String,
+    },
+    /// The caller may not do this here.
+    NoPermission(String),
+    Other(String),
+}
+
+/// Hands records on to the shard that owns their slots, between two stages. The answer is the leave to send the next batch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TakenRecords {
+    pub(crate) execution: String,
+    /// The stage that they go into.
+    pub(crate) stage: u32,
+    /// The id of the node that sends them.
+    pub(crate) sender: String,
+    pub(crate) records: Records,
+    /// Nothing more comes from this sender for this stage.
+    pub(crate) is_end: bool,
+}
+
+/// Returns a message as it travels.
+///
+/// # Errors
+/// [`Error::Internal`] if it cannot be written.
+pub(crate) fn encode(message: &impl Serialize) -> Result<Vec<u8>, Error> {
+    postcard::to_stdvec(message).map_err(|error| Error::Internal(format!("a message of a flow: {error}")))
+}
+
+/// Reads a message of another node, of which nothing is taken for granted.
+///
+/// # Errors
+/// [`Error::Invalid`] for bytes that are none.
+pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
+    match postcard::take_from_bytes(bytes) {
+        Ok((message, [])) => Ok(message),
+        _ => Err(Error::Invalid("a message of a flow is malformed".into())),
+    }
+}

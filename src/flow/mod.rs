@@ -1,0 +1,20 @@
+//! Flows: work over all keys that match, on the shards that hold them.
+//!
+//! A flow has a reader, stages of steps and an end. The node that begins it is its coordinator: it gives each shard with rmr
+//! its share, a *leaf*, and puts together what the leaves say. Records move between the stages only, in batches, and the
+//! answer to a batch is the leave to send the next one, so that nothing piles up.
+//!
+//! This floor knows the engine and what is below it, and no server: a module gives it its [`Keyspace`](keyspace::Keyspace).
+
+#![allow(dead_code, reason = "the commands that begin flows, and the shards that take part, come next")]
+
+pub(crate) mod failures;
+pub(crate) mod keyspace;
+pub(crate) mod messages;
+pub(crate) mod plan;
+mod records;
+pub(crate) mod registry;
+mod step;
+
+pub use records::Records;
+pub use step::BatchStep;

@@ -1,0 +1,211 @@
+//! [`Records`]: a batch of keys and values, in two columns, so that a thousand records are four allocations.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+use crate::reply::Reply;
+use crate::resp::decode_whole;
+
+/// A batch of records: keys, each with a value. What a value means is known to the steps that make and take it; the value of
+/// a command's record is its reply, in RESP3.
+///
+/// ```
+/// use rmr::flow::Records;
+///
+/// let mut records = Records::new();
+/// records.push(b"user:1", b"ada");
+/// records.push(b"user:2", b"grace");
+/// assert_eq!(records.iter().nth(1), Some((&b"user:2"[..], &b"grace"[..])));
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "TwoColumns")]
+pub struct Records {
+    keys: Column,
+    values: Column,
+}
+
+/// Byte strings, one behind the other.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Column {
+    lengths: Vec<u32>,
+    #[serde(with = "serde_bytes")]
+    bytes: Vec<u8>,
+}
+
+/// Records as they came from another node.
+#[derive(Deserialize)]
+struct TwoColumns {
+    keys: Column,
+    values: Column,
+}
+
+impl TryFrom<TwoColumns> for Records {
+    type Error = &'static str;
+
+    fn try_from(TwoColumns { keys, values }: TwoColumns) -> Result<Self, &'static str> {
+        if keys.lengths.len() != values.lengths.len() || !keys.is_sound() || !values.is_sound() {
+            return Err("records whose keys and values have other lengths");
+        }
+        Ok(Self { keys, values })
+    }
+}
+
+impl Records {
+    /// Makes a batch without records.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Returns how many records there are.
+    pub fn len(&self) -> usize {
+        self.keys.lengths.len()
+    }
+
+    /// Tells whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.keys.lengths.is_empty()
+    }
+
+    /// Returns the memory that they take, in bytes.
+    pub fn byte_len(&self) -> usize {
+        self.keys.byte_len() + self.values.byte_len()
+    }
+
+    /// Adds a record.
+    pub fn push(&mut self, key: &[u8], value: &[u8]) {
+        self.keys.push(key);
+        self.values.push(value);
+    }
+
+    /// Adds a record whose value is a reply.
+    pub fn push_reply(&mut self, key: &[u8], reply: &Reply) {
+        self.keys.push(key);
+        self.values.push_with(|bytes| reply.write_to(bytes));
+    }
+
+    /// Returns the keys, in order.
+    pub fn keys(&self) -> impl ExactSizeIterator<Item = &[u8]> {
+        self.keys.iter()
+    }
+
+    /// Returns the values, in order.
+    pub fn values(&self) -> impl ExactSizeIterator<Item = &[u8]> {
+        self.values.iter()
+    }
+
+    /// Returns the records, each as its key and its value.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&[u8], &[u8])> {
+        self.keys.iter().zip(self.values.iter())
+    }
+
+    /// Returns the records of commands, each as its key and the reply.
+    pub fn replies(&self) -> impl ExactSizeIterator<Item = (&[u8], Result<Reply, Error>)> {
+        let reply = |value: &[u8]| {
+            let damaged = |error| Error::Internal(format!("the value of a record is no reply: {error}"));
+            decode_whole(&Bytes::copy_from_slice(value)).map_err(damaged)
+        };
+        self.iter().map(move |(key, value)| (key, reply(value)))
+    }
+
+    /// Adds the records of another batch.
+    pub fn append(&mut self, other: &Self) {
+        self.keys.append(&other.keys);
+        self.values.append(&other.values);
+    }
+
+    /// Takes the first `most` records out, or all.
+    #[must_use]
+    pub fn take_first(&mut self, most: usize) -> Self {
+        if most >= self.len() {
+            return std::mem::take(self);
+        }
+        Self { keys: self.keys.take_first(most), values: self.values.take_first(most) }
+    }
+}
+
+impl Column {
+    fn push(&mut self, string: &[u8]) {
+        self.push_with(|bytes| bytes.extend_from_slice(string));
+    }
+
+    fn push_with(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        let start = self.bytes.len();
+        write(&mut self.bytes);
+        self.lengths.push((self.bytes.len() - start) as u32);
+    }
+
+    fn iter(&self) -> impl ExactSizeIterator<Item = &[u8]> {
+        let mut rest = &self.bytes[..];
+        self.lengths.iter().map(move |&length| {
+            let (string, behind) = rest.split_at(length as usize);
+            rest = behind;
+            string
+        })
+    }
+
+    fn append(&mut self, other: &Self) {
+        self.lengths.extend_from_slice(&other.lengths);
+        self.bytes.extend_from_slice(&other.bytes);
+    }
+
+    fn take_first(&mut self, most: usize) -> Self {
+        let rest = self.lengths.split_off(most);
+        let lengths = std::mem::replace(&mut self.lengths, rest);
+        let size = lengths.iter().map(|&length| length as usize).sum();
+        let rest = self.bytes.split_off(size);
+        Self { lengths, bytes: std::mem::replace(&mut self.bytes, rest) }
+    }
+
+    fn byte_len(&self) -> usize {
+        self.bytes.len() + self.lengths.len() * size_of::<u32>()
+    }
+
+    fn is_sound(&self) -> bool {
+        self.lengths.iter().map(|&length| u64::from(length)).sum::<u64>() == self.bytes.len() as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn records(pairs: &[(&str, &str)]) -> Records {
+        let mut records = Records::new();
+        pairs.iter().for_each(|(key, value)| records.push(key.as_bytes(), value.as_bytes()));
+        records
+    }
+
+    #[test]
+    fn the_first_ones_are_taken_out_and_added_again() {
+        let all = records(&[("a", "1"), ("", ""), ("ccc", "33")]);
+        let mut rest = all.clone();
+        let mut first = rest.take_first(2);
+        assert_eq!((&first, &rest), (&records(&[("a", "1"), ("", "")]), &records(&[("ccc", "33")])));
+        first.append(&rest);
+        assert_eq!(first, all);
+        assert_eq!((rest.take_first(9).len(), rest.len(), rest.is_empty()), (1, 0, true));
+        assert_eq!(all.byte_len(), 4 + 3 + 6 * 4);
+    }
+
+    #[test]
+    fn values_may_be_replies() {
+        let mut records = Records::new();
+        records.push_reply(b"k", &Reply::Array(vec![Reply::Integer(7), Reply::Null]));
+        let (key, reply) = records.replies().next().unwrap();
+        assert_eq!((key, reply.unwrap()), (&b"k"[..], Reply::Array(vec![Reply::Integer(7), Reply::Null])));
+        records.push(b"k", b"no reply");
+        assert!(records.replies().nth(1).unwrap().1.is_err());
+    }
+
+    #[test]
+    fn they_travel_and_damaged_ones_are_refused() {
+        let all = records(&[("a", "1"), ("bb", "22")]);
+        let wire = postcard::to_stdvec(&all).unwrap();
+        assert_eq!(postcard::from_bytes::<Records>(&wire).unwrap(), all);
+        let mut damaged = wire;
+        // The length of the first key.
+        damaged[1] += 1;
+        assert!(postcard::from_bytes::<Records>(&damaged).is_err());
+    }
+}
