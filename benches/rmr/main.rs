@@ -16,6 +16,7 @@
 //! - `--quick`: fewer and shorter rounds.
 //! - `--only-module`: without the others, as for a profile of the module.
 //! - `--aims`: with each comparison, the figure that was once aimed at, and whether it is met.
+//! - `--million`: in addition, work over a pattern with ten times the keys.
 //! - `--list`: the names of the cases.
 //! - any other word: only cases whose name contains it.
 //! - `REDIS_SERVER`: the server binary. `RMR_MODULE`: a module to load in place of the one built here.
@@ -29,6 +30,7 @@
 //! - [`crate_client`]: the `redis` crate.
 //! - [`ping`]: how long other clients of a shard wait meanwhile.
 //! - [`instructions`] on [`valgrind`]: what a request costs where no clock disturbs, under valgrind if it is there.
+//! - [`flow`]: work over all keys that match a pattern, against a client that scans, and against scripts.
 //! - [`mapping`]: ten thousand commands over many plain hosts, against the Python library rb.
 //! - [`rounds`], [`cpu`]: measuring. [`report`], [`comparison`]: printing.
 
@@ -38,6 +40,7 @@ mod comparison;
 mod cpu;
 mod crate_client;
 mod data;
+mod flow;
 mod instructions;
 mod mapping;
 mod ping;
@@ -64,22 +67,26 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 fn main() -> ExitCode {
     let mut effort = Effort::full();
     let mut filters = Vec::new();
+    let mut has_million = false;
     for arg in std::env::args().skip(1) {
         match arg.as_str() {
             // Cargo adds this one.
             "--bench" => {}
             "--quick" => effort = Effort { only_module: effort.only_module, aims: effort.aims, ..Effort::quick() },
+            "--million" => has_million = true,
             "--aims" => effort.aims = true,
             "--only-module" => effort.only_module = true,
             "--list" => {
                 cases::all().iter().for_each(|case| println!("{}", case.name()));
                 [ping::NAME, instructions::NAME].iter().for_each(|name| println!("{name}"));
+                flow::all().iter().for_each(|case| println!("{}", case.name()));
+                println!("{}", flow::MILLION);
                 mapping::all().iter().for_each(|case| println!("{}", case.name()));
                 return ExitCode::SUCCESS;
             }
             option if option.starts_with('-') => {
                 eprintln!(
-                    "unknown option {option}; known are --quick, --only-module, --aims, --list and parts of names of cases"
+                    "unknown option {option}; known are --quick, --only-module, --aims, --million, --list and parts of names of cases"
                 );
                 return ExitCode::FAILURE;
             }
@@ -91,6 +98,7 @@ fn main() -> ExitCode {
         filters.is_empty() || filters.iter().any(|filter| name.contains(filter))
     };
     let cases: Vec<Case> = cases::all().into_iter().filter(|case| is_wanted(case.name())).collect();
+    let flows: Vec<flow::Case> = flow::all().into_iter().filter(|case| is_wanted(case.name())).collect();
     let mappings: Vec<mapping::Case> = mapping::all().into_iter().filter(|case| is_wanted(case.name())).collect();
     let run_all = || {
         run(&cases, &effort)?;
@@ -99,6 +107,10 @@ fn main() -> ExitCode {
         }
         if is_wanted(instructions::NAME.to_owned()) {
             instructions::run(&effort)?;
+        }
+        flow::run(&flows, &effort)?;
+        if has_million && is_wanted(flow::MILLION.to_owned()) {
+            flow::run_million(&effort)?;
         }
         mapping::run(&mappings, &effort)
     };

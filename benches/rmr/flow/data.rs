@@ -1,0 +1,87 @@
+//! The keys: half of them strings, half of them hashes, under names that end in their numbers.
+
+use redis::Pipeline;
+
+use super::Outcome;
+use crate::Failure;
+use crate::common::{Cluster, View, error_text, slot_of};
+
+/// How many keys there are, strings and hashes together.
+pub const KEYS: usize = 100_000;
+
+/// How many hashes are larger than all other keys.
+const LARGE: usize = 10;
+
+/// How much larger than the one before each of them is. No server rounds that away.
+const STEP: usize = 4096;
+
+/// How many commands a node gets in one write.
+const BATCH: usize = 10_000;
+
+/// What a key holds: an integer of six digits.
+fn value(number: usize) -> i64 {
+    100_000 + (number as i64 * 7919) % 900_000
+}
+
+fn string(number: usize) -> String {
+    format!("s:{number:06}")
+}
+
+fn hash(number: usize) -> String {
+    format!("h:{number:06}")
+}
+
+/// Puts so many keys into the cluster, those that are there once more.
+pub fn fill(cluster: &Cluster, keys: usize) -> Result<(), Failure> {
+    let view = View::of(cluster.node(0))?;
+    let mut batches: Vec<Pipeline> = cluster.primaries().iter().map(|_| redis::pipe()).collect();
+    let owner = |key: &str| {
+        let port = view.owner(slot_of(key));
+        cluster.primaries().iter().position(|node| Some(node.port()) == port).ok_or("a slot has no owner")
+    };
+    for number in 0..keys / 2 {
+        let (key, value) = (string(number), value(number));
+        let node = owner(&key)?;
+        batches[node].set(key, value).ignore();
+        send_from(cluster, node, &mut batches[node], BATCH)?;
+        let key = hash(number);
+        let node = owner(&key)?;
+        let large = match large_at(number, keys) {
+            Some(rank) => "x".repeat((LARGE - rank) * STEP),
+            None => "x".into(),
+        };
+        batches[node].hset_multiple(key, &[("n", value.to_string()), ("text", large)]).ignore();
+        send_from(cluster, node, &mut batches[node], BATCH)?;
+    }
+    (0..batches.len()).try_for_each(|node| send_from(cluster, node, &mut batches[node], 1))
+}
+
+/// Sends a batch that has so many commands.
+fn send_from(cluster: &Cluster, node: usize, batch: &mut Pipeline, least: usize) -> Result<(), Failure> {
+    if batch.len() >= least {
+        batch.query::<()>(&mut cluster.node(node).connection()).map_err(|error| error_text(&error))?;
+        batch.clear();
+    }
+    Ok(())
+}
+
+/// Which rank a hash has by its size, if it is a large one.
+fn large_at(number: usize, keys: usize) -> Option<usize> {
+    let distance = keys / 2 / LARGE;
+    number.is_multiple_of(distance).then_some(number / distance)
+}
+
+/// The number of strings, and that of hashes.
+pub fn half(keys: usize) -> Outcome {
+    Outcome::Number(keys as i64 / 2)
+}
+
+/// The sum of the strings, and that of the hashes' numbers.
+pub fn sum_of_half(keys: usize) -> Outcome {
+    Outcome::Number((0..keys / 2).map(value).sum())
+}
+
+/// The ten largest, the largest first.
+pub fn largest(keys: usize) -> Outcome {
+    Outcome::Keys((0..LARGE).map(|rank| hash(rank * (keys / 2 / LARGE))).collect())
+}
