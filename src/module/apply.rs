@@ -5,8 +5,8 @@
 use super::config::{self, Provider};
 use super::local::direct;
 use super::server::context::Ctx;
-use super::server::main_thread;
 use super::server::setting_callbacks::{load_values, register_choice, register_number, register_text};
+use super::server::{main_thread, paced};
 use super::{proxy, setup, state};
 
 /// Registers all settings, with what `loadmodule` was given as their values.
@@ -25,6 +25,7 @@ pub(super) fn register(ctx: Ctx<'_>, args: &[&[u8]]) -> Result<(), String> {
     load_values(ctx)?;
     check_together()?;
     config::read_overrides()?;
+    paced::set_share(config::flow_share());
     proxy::enter(config::proxy_mode())
 }
 
@@ -32,6 +33,7 @@ pub(super) fn register(ctx: Ctx<'_>, args: &[&[u8]]) -> Result<(), String> {
 fn apply_all() -> Result<(), String> {
     check_together()?;
     config::read_overrides()?;
+    paced::set_share(config::flow_share());
     if let Some(engine) = state::engine_if_started() {
         setup::set_limits(&engine);
     }

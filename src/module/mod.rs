@@ -42,7 +42,7 @@ use request::caller;
 use request::reply_writer::ReplyWriter;
 use request::running::{self, GoesOn};
 use server::context::Ctx;
-use server::{api, log, main_thread};
+use server::{api, log, main_thread, paced};
 
 impl Argument for RedisString {
     fn to_argument(&self) -> Cow<'_, [u8]> {
@@ -94,7 +94,7 @@ pub fn unregister(ctx: &Context) -> Status {
     if let Err(why) = state::stop() {
         return refuse(why);
     }
-    if main_thread::is_scheduled() {
+    if main_thread::is_scheduled() || paced::is_scheduled() {
         return refuse("work for the main thread is outstanding; try again".into());
     }
     if let Err(why) = last_commands::close(log) {
@@ -194,6 +194,9 @@ fn on_event_loop(subevent: u64) {
         // A panic is one of a request: those not handed over yet are dropped, which answers their clients.
         registry::sweep();
         end_round();
+        paced::falls_asleep();
+    } else {
+        paced::wakes_up();
     }
 }
 

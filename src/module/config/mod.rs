@@ -28,9 +28,22 @@ static MAX_REPLY_BYTES: NumberSetting =
     NumberSetting::new("max-reply-bytes", DEFAULT_MAX_REPLY_BYTES as i64, 1024, i64::MAX)
         .with_flags(raw::REDISMODULE_CONFIG_MEMORY);
 static THREADS: NumberSetting = NumberSetting::new("threads", 1, 1, 64).with_flags(raw::REDISMODULE_CONFIG_IMMUTABLE);
+static FLOW_TIMEOUT: NumberSetting = NumberSetting::new("flow-timeout-ms", 60_000, 1, HOUR_MS);
+static FLOW_MEMORY: NumberSetting =
+    NumberSetting::new("flow-memory", 256 << 20, 1 << 20, i64::MAX).with_flags(raw::REDISMODULE_CONFIG_MEMORY);
+static FLOW_SHARE: NumberSetting = NumberSetting::new("flow-share", 50, 1, 100);
 
-pub(super) static NUMBERS: [&NumberSetting; 6] =
-    [&TIMEOUT, &CONNECT_TIMEOUT, &TOPOLOGY_REFRESH, &MAX_IN_FLIGHT, &MAX_REPLY_BYTES, &THREADS];
+pub(super) static NUMBERS: [&NumberSetting; 9] = [
+    &TIMEOUT,
+    &CONNECT_TIMEOUT,
+    &TOPOLOGY_REFRESH,
+    &MAX_IN_FLIGHT,
+    &MAX_REPLY_BYTES,
+    &THREADS,
+    &FLOW_TIMEOUT,
+    &FLOW_MEMORY,
+    &FLOW_SHARE,
+];
 
 static PROVIDER: ChoiceSetting = ChoiceSetting::new("provider", Provider::WORDS);
 static SHARD_FUNC: ChoiceSetting = ChoiceSetting::new("shard-func", ShardBy::WORDS);
@@ -214,6 +227,23 @@ pub(super) fn max_in_flight() -> usize {
 /// `rmr.max-reply-bytes`
 pub(super) fn max_reply_bytes() -> usize {
     MAX_REPLY_BYTES.get() as usize
+}
+
+/// `rmr.flow-timeout-ms`: the time that a flow has if it does not say.
+#[allow(dead_code, reason = "the commands that begin flows come next")]
+pub(super) fn flow_timeout() -> Duration {
+    FLOW_TIMEOUT.millis()
+}
+
+/// `rmr.flow-memory`: the memory that one flow may take on this node, in bytes.
+#[allow(dead_code, reason = "the commands that begin flows come next")]
+pub(super) fn flow_memory() -> u64 {
+    FLOW_MEMORY.get().unsigned_abs()
+}
+
+/// `rmr.flow-share`: the per cent of the main thread's time that flows get while clients wait.
+pub(super) fn flow_share() -> u32 {
+    FLOW_SHARE.get() as u32
 }
 
 fn check_nodes(nodes: &[u8]) -> Result<(), String> {

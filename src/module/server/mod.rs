@@ -35,6 +35,8 @@ pub(super) mod info;
 pub(super) mod key;
 pub(super) mod log;
 pub(super) mod main_thread;
+mod pace;
+pub(super) mod paced;
 pub(super) mod setting;
 pub(super) mod setting_callbacks;
 pub(super) mod socket;

@@ -19,13 +19,16 @@ fn is_loaded(server: &Server) -> bool {
 }
 
 /// Good arguments: each is the value of its setting afterwards.
-const GOOD: [(&str, &str); 11] = [
+const GOOD: [(&str, &str); 14] = [
     ("timeout-ms", "1234"),
     ("CONNECT-TIMEOUT-MS", "77"),
     ("rmr.topology-refresh-ms", "500"),
     ("max-inflight", "9"),
     ("max-reply-bytes", "65536"),
     ("threads", "2"),
+    ("flow-timeout-ms", "7000"),
+    ("flow-memory", "2097152"),
+    ("flow-share", "25"),
     ("provider", "static"),
     ("shard-func", "Rendezvous"),
     ("nodes", "127.0.0.1:1 127.0.0.1:2"),

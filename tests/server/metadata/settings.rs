@@ -5,10 +5,13 @@ use std::time::Duration;
 use crate::common::{Cluster, Server, eventually};
 
 /// Every setting with its default.
-const DEFAULTS: [(&str, &str); 16] = [
+const DEFAULTS: [(&str, &str); 19] = [
     ("rmr.connect-timeout-ms", "1000"),
     ("rmr.consistent", "yes"),
     ("rmr.direct-reads", "off"),
+    ("rmr.flow-memory", "268435456"),
+    ("rmr.flow-share", "50"),
+    ("rmr.flow-timeout-ms", "60000"),
     ("rmr.max-inflight", "10000"),
     ("rmr.max-reply-bytes", "1073741824"),
     ("rmr.nodes", ""),
@@ -54,6 +57,9 @@ fn numbers_are_taken_within_their_range_only() {
         ("rmr.topology-refresh-ms", 50, 3_600_000),
         ("rmr.max-inflight", 1, 10_000_000),
         ("rmr.max-reply-bytes", 1024, i64::MAX),
+        ("rmr.flow-timeout-ms", 1, 3_600_000),
+        ("rmr.flow-memory", 1 << 20, i64::MAX),
+        ("rmr.flow-share", 1, 100),
     ] {
         for value in [low, high] {
             assert_eq!(set(&server, &[name, &value.to_string()]), "+OK", "{name} {value}");
