@@ -6,6 +6,7 @@
 
 use super::server::context::Ctx;
 use crate::command::CommandSet;
+use crate::reduce::Builtin;
 
 /// Settings with a secret for their value, whatever stands before them.
 const SETTINGS: [&[u8]; 9] = [
@@ -49,35 +50,55 @@ pub(super) fn may_be_in(commands: &CommandSet) -> bool {
     })
 }
 
-/// Returns the positions of the arguments of a map that are or may be secrets. Any key may be one, and any word of the
-/// command may stand among the keys.
+/// Returns the positions of the arguments of a map that are or may be secrets. Any key may be one, and so may a pattern; any
+/// word of the command may stand among the keys.
 fn in_map(args: &[&[u8]]) -> Vec<usize> {
+    let may_be_in = |words: &[&[u8]]| !in_words(words).is_empty();
     let Some(keys) = keys_of_map(args) else {
         // Where the keys end nobody can tell, nor which word is the command's name.
-        let may_be_here = args.iter().any(|word| is_one_of(word, &COMMANDS)) || !in_words(args).is_empty();
+        let may_be_here = args.iter().any(|word| is_one_of(word, &COMMANDS)) || may_be_in(args);
         return if may_be_here { (0..args.len()).collect() } else { Vec::new() };
     };
-    let may_be_here = is_one_of(args[keys.end], &COMMANDS) || !in_words(&args[keys.end..]).is_empty();
+    let command = &args[keys.end..];
+    let may_be_here = command.first().is_some_and(|name| is_one_of(name, &COMMANDS)) || may_be_in(command);
     if may_be_here { (keys.start..args.len()).collect() } else { Vec::new() }
 }
 
-/// Returns where the keys of a map stand, if a command stands behind them.
+/// Returns where the keys of a map stand, or the pattern for them and what belongs to it, if what stands there can be read.
 fn keys_of_map(args: &[&[u8]]) -> Option<std::ops::Range<usize>> {
+    let is_at = |at: usize, word: &[u8]| args.get(at).is_some_and(|arg| is(arg, word));
     let mut at = 0;
     while let Some(option) = args.get(at) {
-        match () {
+        at += match () {
             () if is(option, b"TIMEOUT") => {
                 number(args.get(at + 1)?)?;
-                at += 2;
+                2
             }
-            () if is(option, b"PARTIAL") => at += 1,
+            () if is_one_of(option, &[b"PARTIAL", b"ASYNC"]) => 1,
+            () if is(option, b"ON") => 2,
+            () if is(option, b"INTO") => 3,
             () => break,
-        }
+        };
     }
-    // The reducer, and how many keys follow.
-    let count = number(args.get(at + 1)?)?;
-    let end = (at + 2).checked_add(count)?;
-    (end < args.len()).then_some(at + 2..end)
+    if is_at(at, b"PREFIX") {
+        at += 2;
+    }
+    let reducer = Builtin::named(args.get(at)?)?;
+    at += if reducer.most().is_some() { 2 } else { 1 };
+    if is_at(at, b"MATCH") {
+        let start = at + 1;
+        let mut end = at + 2;
+        while is_at(end, b"TYPE") || is_at(end, b"LIMIT") {
+            end += 2;
+        }
+        if is_at(end, b"--") {
+            end += 1;
+        }
+        return (end <= args.len()).then_some(start..end);
+    }
+    let count = number(args.get(at)?)?;
+    let end = (at + 1).checked_add(count)?;
+    (end < args.len()).then_some(at + 1..end)
 }
 
 /// Returns the positions of secrets behind the words that tell of them.
@@ -174,6 +195,15 @@ mod tests {
             ("RMR.MAP TIMEOUT LIST 2 a s ACL {}", "RMR.MAP * * * * * * *"),
             ("RMR.MAP TIMEOUT SUM 2 1 s CONFIG SET x {}", "RMR.MAP * * * * * * * * *"),
             ("RMR.MAP LIST 1 SETUSER ACL {} u >s", "RMR.MAP LIST 1 * * * * *"),
+            ("RMR.MAP TOP 1 2 a s CONFIG SET x {}", "RMR.MAP TOP 1 2 * * * * * *"),
+            ("RMR.MAP PREFIX : top 1 1 a CONFIG SET x {}", "RMR.MAP PREFIX : top 1 1 * * * * *"),
+            ("RMR.MAP MEDIAN 1 a CONFIG SET x {}", "RMR.MAP * * * * * * *"),
+            (
+                "RMR.MAP ASYNC ON REPLICAS INTO LIST k LIST MATCH s TYPE hash LIMIT 9 -- ACL SETUSER {} >s",
+                "RMR.MAP ASYNC ON REPLICAS INTO LIST k LIST MATCH * * * * * * * * * *",
+            ),
+            ("RMR.MAP SUM match * renamed SET masterauth {}", "RMR.MAP SUM match * * * * *"),
+            ("RMR.MAP SUM MATCH * LIMIT CONFIG SET requirepass {}", "RMR.MAP SUM MATCH * * * * * *"),
         ] {
             assert_eq!(shown(line), expected);
         }
@@ -188,6 +218,8 @@ mod tests {
             "RMR.EXEC GET AUTH",
             "RMR.MAP SUM 4 acl auth s config GET",
             "RMR.MAP LIST 9 too few",
+            "RMR.MAP COUNT MATCH auth:*",
+            "RMR.MAP TOP 9 MATCH requirepass LIMIT 9 -- GET",
             "RMR.FANOUT REDUCE SUM DBSIZE",
             "RMR.EXEC",
         ] {

@@ -114,7 +114,7 @@ fn arguments_that_are_keys_of_other_shards_are_the_shards_error() {
 fn wrong_arguments_say_what_is_missing() {
     const REDUCERS: &str = "give one of LIST, SUM, AVG, MIN, MAX, COUNT, CONCAT, UNION, TOP n, BOTTOM n, GROUP, TOPGROUPS n, \
                             STATS, DISTINCT, PREFIX separator reducer";
-    const COUNT: &str = "give how many keys follow, 1 or more";
+    const COUNT: &str = "give how many keys follow, 1 or more, or MATCH pattern";
     const SHORT: &str = "arguments follow; give the keys, then a command";
     let server = Server::start();
     let mut wire = server.wire();
@@ -126,6 +126,7 @@ fn wrong_arguments_say_what_is_missing() {
             "PREFIX : PREFIX : SUM 1 k GET",
             format!("the reducer of PREFIX is 'PREFIX'; {}", REDUCERS.replace(", PREFIX separator reducer", "")),
         ),
+        ("SUM 1 k", format!("numkeys is '1', but 1 {SHORT}")),
         ("SUM x k GET", format!("numkeys is 'x'; {COUNT}")),
         ("SUM 0 k GET", format!("numkeys is '0'; {COUNT}")),
         ("SUM -1 k GET", format!("numkeys is '-1'; {COUNT}")),
@@ -139,7 +140,7 @@ fn wrong_arguments_say_what_is_missing() {
     ] {
         assert_eq!(wire.reply(&format!("RMR.MAP {line}")), format!("-ERR {error}"), "{line}");
     }
-    for line in ["RMR.MAP", "RMR.MAP SUM 1 k"] {
+    for line in ["RMR.MAP", "RMR.MAP SUM 1"] {
         let arity = wire.reply(line).to_lowercase();
         assert_eq!(arity, "-err wrong number of arguments for 'rmr.map' command", "{line}");
     }

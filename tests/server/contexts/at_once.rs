@@ -200,7 +200,7 @@ fn wrong_arguments_are_told_in_every_context() {
     for context in CONTEXTS {
         assert_eq!(
             call(&server, context, "RMR.MAP SUM 0 k GET"),
-            "-ERR numkeys is '0'; give how many keys follow, 1 or more",
+            "-ERR numkeys is '0'; give how many keys follow, 1 or more, or MATCH pattern",
             "{context:?}"
         );
     }

@@ -6,7 +6,7 @@ use crate::common::{Server, elements, show};
 const COMMANDS: [(&str, &str, &[&str]); 12] = [
     ("rmr.sum", "-2", &["readonly", "blocking"]),
     ("rmr.fanout", "-2", &["blocking"]),
-    ("rmr.map", "-5", &["blocking"]),
+    ("rmr.map", "-4", &["blocking"]),
     ("rmr.batch", "-5", &["blocking"]),
     ("rmr.exec", "-2", &["blocking"]),
     ("rmr.scan", "-2", &["readonly", "blocking"]),
@@ -71,6 +71,8 @@ fn arguments_are_those_that_are_taken() {
         has(&map, &[&format!("\"token\": \"{reducer}\"")]);
     }
     has(&map, &["\"token\": \"PREFIX\"", "\"name\": \"separator\"", "\"name\": \"reducer-of-prefix\""]);
+    has(&map, &["\"ASYNC\"", "\"INTO\"", "\"STREAM\"", "\"HASH\"", "\"ON\"", "\"PRIMARIES\"", "\"REPLICAS\""]);
+    has(&map, &["\"MATCH\"", "\"name\": \"pattern\"", "\"TYPE\"", "\"LIMIT\"", "\"--\""]);
     assert!(!fan_out.contains("PREFIX"), "nodes have no keys: {fan_out}");
     for name in ["rmr.exec", "rmr.explain"] {
         let exec = shown(name);

@@ -1,36 +1,76 @@
 //! What `RMR.MAP` takes.
 
+use std::time::Duration;
+
 use super::cursor::{ArgumentCursor, integer, wrong};
+use super::pattern::{KeysByPattern, ResultKey, needs_match};
 use super::reducer::NamedReducer;
-use crate::command::{Command, CommandSet, PerKey, printable};
-use crate::engine::Options;
+use super::template::CommandTemplate;
+use crate::command::{CommandSet, printable};
 use crate::error::Error;
 
 /// A map as it was typed.
 #[derive(Debug)]
 pub(in crate::module::commands) struct MapArgs {
-    pub(in crate::module::commands) options: Options,
+    pub(in crate::module::commands) timeout: Option<Duration>,
     pub(in crate::module::commands) partial: bool,
     pub(in crate::module::commands) reducer: NamedReducer,
-    pub(in crate::module::commands) commands: CommandSet,
+    pub(in crate::module::commands) over: MapOver,
 }
 
-/// `[TIMEOUT ms] [PARTIAL] reducer numkeys key [key ...] command [arg ...]`
+/// The keys of a map.
+#[derive(Debug)]
+pub(in crate::module::commands) enum MapOver {
+    /// Those that were given, each with its command.
+    Given(CommandSet),
+    /// All that there are of some kind.
+    #[allow(dead_code, reason = "flows are about to read them")]
+    Matching { how: MatchOptions, keys: KeysByPattern },
+}
+
+/// The options that only a map over a pattern has.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(in crate::module::commands) struct MatchOptions {
+    pub(in crate::module::commands) is_async: bool,
+    pub(in crate::module::commands) into: Option<ResultKey>,
+    pub(in crate::module::commands) on_replicas: bool,
+}
+
+/// `[TIMEOUT ms] [PARTIAL] reducer numkeys key [key ...] command [arg ...]`, or
+/// `[TIMEOUT ms] [PARTIAL] [ASYNC] [INTO STREAM|LIST|HASH key] [ON PRIMARIES|REPLICAS] reducer MATCH pattern [TYPE type]
+/// [LIMIT n] [--] [command [arg ...]]`, options in any order.
 pub(in crate::module::commands) fn map(args: &[&[u8]]) -> Result<MapArgs, Error> {
     let mut cursor = ArgumentCursor { args };
-    let (mut options, mut partial) = (Options::new(), false);
+    let (mut timeout, mut partial, mut how) = (None, false, MatchOptions::default());
+    let mut only_with_match = None;
     loop {
         if cursor.word("TIMEOUT") {
-            options = options.timeout(cursor.timeout()?);
+            timeout = Some(cursor.timeout()?);
         } else if cursor.word("PARTIAL") {
             partial = true;
+        } else if cursor.word("ASYNC") {
+            how.is_async = true;
+            only_with_match = Some("ASYNC");
+        } else if cursor.word("INTO") {
+            how.into = Some(cursor.result_key()?);
+            only_with_match = Some("INTO");
+        } else if cursor.word("ON") {
+            how.on_replicas = cursor.on_replicas()?;
+            only_with_match = Some("ON");
         } else {
             break;
         }
     }
     let reducer = cursor.reducer("the reducer")?;
-    let allowed = "how many keys follow, 1 or more";
+    if cursor.word("MATCH") {
+        let keys = cursor.keys_by_pattern()?;
+        return Ok(MapArgs { timeout, partial, reducer, over: MapOver::Matching { how, keys } });
+    }
+    let allowed = "how many keys follow, 1 or more, or MATCH pattern";
     let given = cursor.value("numkeys", allowed)?;
+    if let Some(option) = only_with_match {
+        return Err(needs_match(option, given));
+    }
     let count = integer(given).filter(|&count| count > 0).ok_or_else(|| wrong("numkeys", given, allowed))?;
     let there = cursor.args.len();
     let count = usize::try_from(count).ok().filter(|&count| count < there).ok_or_else(|| {
@@ -38,27 +78,7 @@ pub(in crate::module::commands) fn map(args: &[&[u8]]) -> Result<MapArgs, Error>
         Error::Invalid(format!("numkeys is '{given}', but {there} arguments follow; give the keys, then a command"))
     })?;
     let (keys, template) = cursor.args.split_at(count);
-    let commands = for_each_key(template, keys);
-    Ok(MapArgs { options: options.partial(partial), partial, reducer, commands })
-}
-
-/// The command for each key: an argument `{}` is the key; where there is none, the key follows the command's name.
-fn for_each_key(template: &[&[u8]], keys: &[&[u8]]) -> CommandSet {
-    const PLACE: &[u8] = b"{}";
-    let command = |args: &[&[u8]]| args.iter().skip(1).fold(Command::new(args[0]), Command::arg);
-    let places = template.iter().skip(1).filter(|&&arg| arg == PLACE).count();
-    if places > 1 {
-        let fill_in = |key: &&[u8]| {
-            let add = |command: Command, arg: &&[u8]| if *arg == PLACE { command.key(key) } else { command.arg(arg) };
-            template.iter().skip(1).fold(Command::new(template[0]), add)
-        };
-        return CommandSet::Each(keys.iter().map(fill_in).collect());
-    }
-    let (before, after) = match template.iter().skip(1).position(|&arg| arg == PLACE) {
-        Some(at) => (&template[..=at], &template[at + 2..]),
-        None => template.split_at(1),
-    };
-    CommandSet::PerKey(after.iter().fold(PerKey::new(command(before), keys), PerKey::arg))
+    Ok(MapArgs { timeout, partial, reducer, over: MapOver::Given(CommandTemplate(template).for_each(keys)) })
 }
 
 #[cfg(test)]
@@ -66,6 +86,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::module::commands::options::pattern::ResultKind;
     use crate::reduce::{Builtin, Prefix};
 
     fn words(line: &str) -> Vec<&[u8]> {
@@ -76,16 +97,84 @@ mod tests {
         result.unwrap_err().to_string()
     }
 
+    fn given(typed: &MapArgs) -> &CommandSet {
+        let MapOver::Given(commands) = &typed.over else { panic!("{:?} has no keys", typed.over) };
+        commands
+    }
+
+    /// The keys of a map over a pattern, and the options that only it has.
+    fn matching(line: &str) -> Result<(KeysByPattern, MatchOptions), Error> {
+        match map(&words(line))?.over {
+            MapOver::Matching { keys, how } => Ok((keys, how)),
+            MapOver::Given(commands) => panic!("{line}: {commands:?}"),
+        }
+    }
+
+    #[test]
+    fn a_map_over_a_pattern_has_options_before_and_behind_the_reducer() {
+        let (keys, how) = matching("COUNT match user:*").unwrap();
+        assert_eq!(keys, KeysByPattern { pattern: b"user:*".into(), type_name: None, limit: None, command: None });
+        assert_eq!(how, MatchOptions::default());
+
+        let line = "on replicas partial INTO hash to async TIMEOUT 9 TOP 3 MATCH * LIMIT 20 TYPE Hash HGET {} a";
+        let typed = map(&words(line)).unwrap();
+        assert_eq!((typed.timeout, typed.partial), (Some(Duration::from_millis(9)), true));
+        assert_eq!(typed.reducer, NamedReducer::Builtin(Builtin::Top(3)));
+        let (keys, how) = matching(line).unwrap();
+        assert_eq!((keys.type_name.as_deref(), keys.limit), (Some("Hash"), Some(20)));
+        let command = keys.command.unwrap();
+        assert_eq!((command.words, command.key_at), (vec![b"HGET".to_vec(), b"a".to_vec()], 1));
+        assert!(how.is_async && how.on_replicas);
+        assert_eq!(how.into, Some(ResultKey { kind: ResultKind::Hash, key: b"to".into() }));
+        assert!(!matching("ON PRIMARIES SUM MATCH * GET").unwrap().1.on_replicas);
+    }
+
+    #[test]
+    fn two_dashes_stand_before_a_command_that_is_named_like_an_option() {
+        let command = |line| matching(line).unwrap().0.command.unwrap().words;
+        assert_eq!(command("LIST MATCH * -- TYPE {}"), [b"TYPE"]);
+        assert_eq!(command("LIST MATCH * TYPE hash -- LIMIT"), [b"LIMIT"]);
+        assert_eq!(command("LIST MATCH * -- -- {}"), [b"--"]);
+        assert_eq!(matching("LIST MATCH MATCH").unwrap().0.pattern, b"MATCH");
+    }
+
+    #[test]
+    fn a_bad_map_over_a_pattern_says_what_is_allowed() {
+        let error = |line: &str| error(map(&words(line)));
+        assert_eq!(error("SUM MATCH"), "MATCH has no value; give a pattern, such as 'user:*'");
+        assert_eq!(
+            error("LIST MATCH * TYPE {}"),
+            "TYPE is '{}'; give the name of a type, such as string or hash; a command TYPE stands behind '--'"
+        );
+        for line in ["LIST MATCH * LIMIT 0", "LIST MATCH * LIMIT x", "LIST MATCH * LIMIT 05"] {
+            let given = line.rsplit(' ').next().unwrap();
+            let allowed = "how many keys at most, 1 or more; a command LIMIT stands behind '--'";
+            assert_eq!(error(line), format!("LIMIT is '{given}'; give {allowed}"));
+        }
+        assert_eq!(error("LIST MATCH * --"), "there is no command behind '--'; give command [arg ...]");
+        assert_eq!(error("ON ALL SUM MATCH *"), "ON is 'ALL'; give PRIMARIES or REPLICAS");
+        assert_eq!(error("INTO SET k SUM MATCH *"), "INTO is 'SET'; give STREAM, LIST or HASH, then a key");
+        assert_eq!(error("INTO LIST"), "INTO has no value; give the key that the results go to");
+        for option in ["ASYNC", "INTO LIST k", "ON REPLICAS"] {
+            let word = option.split(' ').next().unwrap();
+            let expected = format!("{word} needs MATCH pattern behind the reducer, and there is '1'");
+            let line = format!("{option} SUM 1 k GET");
+            let refusal = error(&line);
+            assert!(refusal.starts_with(&expected), "{refusal}");
+        }
+        assert!(error("LIST MATCH * COPY {} {}").contains("has 2 places {}"));
+    }
+
     #[test]
     fn a_map_fills_in_its_keys() {
         let typed = map(&words("SUM 3 cart:1 cart:2 cart:3 HGET {} price")).unwrap();
-        let commands: Vec<String> = typed.commands.iter().map(|one| one.command().to_string()).collect();
+        let commands: Vec<String> = given(&typed).iter().map(|one| one.command().to_string()).collect();
         assert_eq!(commands, ["HGET cart:1 price", "HGET cart:2 price", "HGET cart:3 price"]);
-        assert_eq!(typed.commands.at(1).routing_key(), Some(&b"cart:2"[..]));
+        assert_eq!(given(&typed).at(1).routing_key(), Some(&b"cart:2"[..]));
         let typed = map(&words("LIST 1 k GETRANGE 0 3")).unwrap();
-        assert_eq!(typed.commands.at(0).command().to_string(), "GETRANGE k 0 3");
+        assert_eq!(given(&typed).at(0).command().to_string(), "GETRANGE k 0 3");
         let typed = map(&words("LIST 1 k COPY {} {} REPLACE")).unwrap();
-        assert_eq!(typed.commands.at(0).command().to_string(), "COPY k k REPLACE");
+        assert_eq!(given(&typed).at(0).command().to_string(), "COPY k k REPLACE");
     }
 
     #[test]
@@ -113,8 +202,8 @@ mod tests {
     fn a_bad_map_says_what_is_missing() {
         let map = |line| error(map(&words(line)));
         assert!(map("MEDIAN 1 k GET").starts_with("the reducer is 'MEDIAN'; give one of LIST"));
-        assert_eq!(map("SUM x k GET"), "numkeys is 'x'; give how many keys follow, 1 or more");
-        assert_eq!(map("SUM 0 k GET"), "numkeys is '0'; give how many keys follow, 1 or more");
+        assert_eq!(map("SUM x k GET"), "numkeys is 'x'; give how many keys follow, 1 or more, or MATCH pattern");
+        assert_eq!(map("SUM 0 k GET"), "numkeys is '0'; give how many keys follow, 1 or more, or MATCH pattern");
         let short = "numkeys is '2', but 2 arguments follow; give the keys, then a command";
         assert_eq!(map("SUM 2 k GET"), short);
         assert!(map("SUM 9223372036854775807 k GET").contains("but 2 arguments follow"));

@@ -4,9 +4,11 @@ mod batch;
 mod cursor;
 mod map;
 mod nodes;
+mod pattern;
 mod reducer;
+mod template;
 
 pub(super) use batch::batch;
-pub(super) use map::map;
+pub(super) use map::{MapArgs, MapOver, map};
 pub(super) use nodes::{Inner, exec, fan_out};
 pub(super) use reducer::NamedReducer;
