@@ -86,6 +86,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::flow::plan::{KeyFilter, KeyedCommand};
     use crate::module::commands::options::pattern::ResultKind;
     use crate::reduce::{Builtin, Prefix};
 
@@ -110,10 +111,15 @@ mod tests {
         }
     }
 
+    fn shown(command: &KeyedCommand) -> String {
+        command.words.iter().map(|word| String::from_utf8_lossy(word)).collect::<Vec<_>>().join(" ")
+    }
+
     #[test]
     fn a_map_over_a_pattern_has_options_before_and_behind_the_reducer() {
         let (keys, how) = matching("COUNT match user:*").unwrap();
-        assert_eq!(keys, KeysByPattern { pattern: b"user:*".into(), type_name: None, limit: None, command: None });
+        let filter = KeyFilter { pattern: b"user:*".into(), type_name: None, with_values: false };
+        assert_eq!(keys, KeysByPattern { filter, limit: None, command: None });
         assert_eq!(how, MatchOptions::default());
 
         let line = "on replicas partial INTO hash to async TIMEOUT 9 TOP 3 MATCH * LIMIT 20 TYPE Hash HGET {} a";
@@ -121,9 +127,9 @@ mod tests {
         assert_eq!((typed.timeout, typed.partial), (Some(Duration::from_millis(9)), true));
         assert_eq!(typed.reducer, NamedReducer::Builtin(Builtin::Top(3)));
         let (keys, how) = matching(line).unwrap();
-        assert_eq!((keys.type_name.as_deref(), keys.limit), (Some("Hash"), Some(20)));
+        assert_eq!((keys.filter.type_name.as_deref(), keys.limit), (Some("hash"), Some(20)));
         let command = keys.command.unwrap();
-        assert_eq!((command.words, command.key_at), (vec![b"HGET".to_vec(), b"a".to_vec()], 1));
+        assert_eq!((shown(&command).as_str(), command.key_at), ("HGET a", 1));
         assert!(how.is_async && how.on_replicas);
         assert_eq!(how.into, Some(ResultKey { kind: ResultKind::Hash, key: b"to".into() }));
         assert!(!matching("ON PRIMARIES SUM MATCH * GET").unwrap().1.on_replicas);
@@ -131,11 +137,11 @@ mod tests {
 
     #[test]
     fn two_dashes_stand_before_a_command_that_is_named_like_an_option() {
-        let command = |line| matching(line).unwrap().0.command.unwrap().words;
-        assert_eq!(command("LIST MATCH * -- TYPE {}"), [b"TYPE"]);
-        assert_eq!(command("LIST MATCH * TYPE hash -- LIMIT"), [b"LIMIT"]);
-        assert_eq!(command("LIST MATCH * -- -- {}"), [b"--"]);
-        assert_eq!(matching("LIST MATCH MATCH").unwrap().0.pattern, b"MATCH");
+        let command = |line| shown(&matching(line).unwrap().0.command.unwrap());
+        assert_eq!(command("LIST MATCH * -- TYPE {}"), "TYPE");
+        assert_eq!(command("LIST MATCH * TYPE hash -- LIMIT"), "LIMIT");
+        assert_eq!(command("LIST MATCH * -- -- {}"), "--");
+        assert_eq!(matching("LIST MATCH MATCH").unwrap().0.filter.pattern, b"MATCH");
     }
 
     #[test]

@@ -1,20 +1,19 @@
 //! The part of `RMR.MAP` behind `MATCH`: which keys, and what is to be done with each.
 
 use super::cursor::{ArgumentCursor, integer, wrong};
-use super::template::{CommandTemplate, CommandToFill};
+use super::template::CommandTemplate;
 use crate::command::printable;
 use crate::error::Error;
+use crate::flow::plan::{KeyFilter, KeyedCommand};
 
 /// Keys by their names and what they hold, as they were typed.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::module::commands) struct KeysByPattern {
-    pub(in crate::module::commands) pattern: Vec<u8>,
-    /// What `TYPE` says of them, in the letters that were typed.
-    pub(in crate::module::commands) type_name: Option<String>,
+    pub(in crate::module::commands) filter: KeyFilter,
     /// How many at most.
     pub(in crate::module::commands) limit: Option<u64>,
     /// What is run for each of them; `None` if the keys themselves are what is asked for.
-    pub(in crate::module::commands) command: Option<CommandToFill>,
+    pub(in crate::module::commands) command: Option<KeyedCommand>,
 }
 
 /// Where results go instead of to the client.
@@ -80,7 +79,7 @@ impl ArgumentCursor<'_> {
             words => Some(CommandTemplate(words).to_fill()?),
         };
         self.args = &[];
-        Ok(KeysByPattern { pattern, type_name, limit, command })
+        Ok(KeysByPattern { filter: KeyFilter { pattern, type_name, with_values: false }, limit, command })
     }
 
     fn type_name(&mut self) -> Result<String, Error> {
@@ -89,7 +88,7 @@ impl ArgumentCursor<'_> {
         let is_name =
             !given.is_empty() && given.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(byte));
         let name = std::str::from_utf8(given).ok().filter(|_| is_name);
-        Ok(name.ok_or_else(|| wrong("TYPE", given, allowed))?.to_owned())
+        Ok(name.ok_or_else(|| wrong("TYPE", given, allowed))?.to_ascii_lowercase())
     }
 
     fn limit(&mut self) -> Result<u64, Error> {

@@ -1,23 +1,17 @@
 //! [`CommandTemplate`]: a command in which a key is still to be filled in. An argument `{}` is the key; where there is none,
 //! the key follows the command's name.
 
+use serde_bytes::ByteBuf;
+
 use crate::command::{Command, CommandSet, PerKey, printable};
 use crate::error::Error;
+use crate::flow::plan::KeyedCommand;
 
 const PLACE: &[u8] = b"{}";
 
 /// A command for keys, as it was typed; never empty.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct CommandTemplate<'a>(pub(super) &'a [&'a [u8]]);
-
-/// A command for keys that are not known yet.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::module::commands) struct CommandToFill {
-    /// The name and the arguments, without the key.
-    pub(in crate::module::commands) words: Vec<Vec<u8>>,
-    /// Before which of the words the key is to stand; at least 1, at most behind the last one.
-    pub(in crate::module::commands) key_at: usize,
-}
 
 impl<'a> CommandTemplate<'a> {
     fn places(self) -> impl Iterator<Item = usize> {
@@ -52,7 +46,7 @@ impl<'a> CommandTemplate<'a> {
     ///
     /// # Errors
     /// If the key is to stand in several places.
-    pub(super) fn to_fill(self) -> Result<CommandToFill, Error> {
+    pub(super) fn to_fill(self) -> Result<KeyedCommand, Error> {
         let count = self.places().count();
         if count > 1 {
             return Err(Error::Invalid(format!(
@@ -61,8 +55,9 @@ impl<'a> CommandTemplate<'a> {
             )));
         }
         let (before, after) = self.around_key();
-        let words = before.iter().chain(after).map(|word| word.to_vec()).collect();
-        Ok(CommandToFill { words, key_at: before.len() })
+        let words = before.iter().chain(after).map(|&word| ByteBuf::from(word)).collect();
+        // Whether it only reads is for the server to say.
+        Ok(KeyedCommand { words, key_at: before.len() as u32, is_read_only: false })
     }
 }
 
