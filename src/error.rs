@@ -10,7 +10,7 @@
 //! | `RMRNODE` | a node could not be reached, or was lost on the way |
 //! | `RMRSHARD` | a shard's own error, verbatim after the colon |
 //! | `RMRSLOTS` | slots that no node owns, or that are in an answer twice, in part or never since they move |
-//! | `RMRTOOBIG` | the replies of one request, or what a reducer keeps of them, grew past the limit |
+//! | `RMRTOOBIG` | the replies of one request, what a reducer keeps of them, or the memory of a flow grew past the limit |
 //! | `RMRMIXED` | a reply of a type that the reducer cannot take |
 //! | `RMRBUSY` | too many requests in flight |
 //! | `RMRCANCELLED` | the caller has given the command up; only a `Promise` has this |
@@ -103,6 +103,15 @@ pub enum Error {
         limit: usize,
     },
 
+    /// A flow would take more memory than it may.
+    #[error("the flow would take more than {limit} bytes on {node}; rmr.flow-memory allows no more")]
+    FlowMemory {
+        /// The limit, in bytes.
+        limit: u64,
+        /// The node, as `id@host:port`; or "this node".
+        node: String,
+    },
+
     /// A reply that the reducer cannot take.
     #[error("{reducer} cannot take {found} from {node}")]
     Mixed {
@@ -162,6 +171,16 @@ pub enum Error {
         done: usize,
         /// How many there were.
         asked: usize,
+    },
+
+    /// A flow has ended since a key's command has failed. Its source is that failure, as a `Box<Error>`.
+    #[error("{cause}; {done} keys were done")]
+    Stopped {
+        /// The failure.
+        #[source]
+        cause: Box<Error>,
+        /// How many keys' commands have succeeded.
+        done: u64,
     },
 
     /// The caller's rights do not reach.
@@ -247,7 +266,7 @@ pub enum ErrorKind {
     BadReply,
     /// [`Error::Slots`]
     Slots,
-    /// [`Error::TooBig`], [`Error::KeepsTooMuch`]
+    /// [`Error::TooBig`], [`Error::KeepsTooMuch`], [`Error::FlowMemory`]
     TooBig,
     /// [`Error::Mixed`]
     Mixed,
@@ -328,7 +347,7 @@ impl Error {
             Self::Shard { .. } => ErrorKind::Shard,
             Self::BadReply { .. } => ErrorKind::BadReply,
             Self::Slots(_) => ErrorKind::Slots,
-            Self::TooBig { .. } | Self::KeepsTooMuch { .. } => ErrorKind::TooBig,
+            Self::TooBig { .. } | Self::KeepsTooMuch { .. } | Self::FlowMemory { .. } => ErrorKind::TooBig,
             Self::Mixed { .. } => ErrorKind::Mixed,
             Self::Conversion { .. } => ErrorKind::Conversion,
             Self::Overflow(_) => ErrorKind::Overflow,
@@ -336,7 +355,7 @@ impl Error {
             Self::Cancelled { .. } => ErrorKind::Cancelled,
             Self::Unroutable(_) => ErrorKind::Unroutable,
             Self::CrossSlot(_) => ErrorKind::CrossSlot,
-            Self::Incomplete { cause, .. } => cause.kind(),
+            Self::Incomplete { cause, .. } | Self::Stopped { cause, .. } => cause.kind(),
             Self::NoPermission(_) => ErrorKind::NoPermission,
             Self::Invalid(_) => ErrorKind::Invalid,
             Self::Refused(_) => ErrorKind::Refused,
@@ -352,7 +371,7 @@ impl Error {
             Self::Node { outcome_unknown, .. }
             | Self::Timeout { outcome_unknown, .. }
             | Self::Cancelled { outcome_unknown } => *outcome_unknown,
-            Self::Incomplete { cause, .. } => cause.is_outcome_unknown(),
+            Self::Incomplete { cause, .. } | Self::Stopped { cause, .. } => cause.is_outcome_unknown(),
             _ => false,
         }
     }
@@ -392,7 +411,7 @@ impl Error {
             Self::Timeout { answered, asked, waiting_on, .. } if asked.checked_sub(*answered) == Some(1) => {
                 Some(waiting_on)
             }
-            Self::Incomplete { cause, .. } => cause.node(),
+            Self::Incomplete { cause, .. } | Self::Stopped { cause, .. } => cause.node(),
             _ => None,
         }
     }
@@ -435,6 +454,11 @@ impl Error {
             Self::Incomplete { cause, done, asked } => {
                 let mut line = cause.to_line();
                 line.extend_from_slice(format!("; {done} of {asked} parts were done").as_bytes());
+                line
+            }
+            Self::Stopped { cause, done } => {
+                let mut line = cause.to_line();
+                line.extend_from_slice(format!("; {done} keys were done").as_bytes());
                 line
             }
             other => format!("{} {other}", other.kind().prefix()).into_bytes(),

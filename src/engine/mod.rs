@@ -28,6 +28,7 @@ mod hidden_keys;
 mod in_flight;
 mod limits;
 mod link_pool;
+pub(crate) mod live_keys;
 mod local_refusal;
 mod look_ahead;
 mod map;

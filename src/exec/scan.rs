@@ -6,17 +6,16 @@
 //!
 //! Without slots the cursor is that of one node after the other.
 
-use std::collections::{BTreeSet, HashSet};
-
 use bytes::Bytes;
 
 use super::merge;
-use crate::command::{Command, PerKey, integer, printable};
+use crate::command::{Command, integer, printable};
+use crate::engine::live_keys::live_keys;
 use crate::engine::slot_keys::{self, SlotsRead};
 use crate::engine::{Request, Targets, glob, slots_without_owner};
 use crate::error::Error;
 use crate::reply::Reply;
-use crate::topology::{SLOT_COUNT, SlotRanges, Topology, key_slot};
+use crate::topology::{SLOT_COUNT, SlotRanges, Topology};
 
 /// How many slots one call looks at if it finds no keys.
 const MOST_SLOTS: usize = 2048;
@@ -152,52 +151,20 @@ async fn by_slot(request: &Request, inner: &Request, scan: &Scan) -> Result<Page
     Ok(page)
 }
 
-/// Puts those keys on the page that are there, and of the type that was asked for. The look reaps the ones that have
-/// expired, as that of a server's own SCAN does.
-///
-/// A key whose slot has changed its direction on the move may seem to be nowhere. A key that was not seen is therefore looked
-/// for in its slot again, which a key that has gone is not in, and is shown if that goes on.
+/// Puts those keys on the page that are there, and of the type that was asked for.
 async fn alive(
     inner: &Request,
     scan: &Scan,
-    mut keys: Vec<Bytes>,
+    keys: Vec<Bytes>,
     page: &mut Page,
     missed: &mut Vec<(usize, Error)>,
 ) -> Result<(), Error> {
-    /// How often a key is looked at that is in its slot, and seems not to be.
-    const MOST_LOOKS: usize = 3;
-    for _ in 0..MOST_LOOKS {
-        if keys.is_empty() {
-            return Ok(());
-        }
-        let types = inner.map_keys(PerKey::new(Command::new("TYPE"), &keys).read_only(true));
-        let types = types.partial(scan.partial).await?;
-        if let Reply::Map(failures) = merge::failures(&types) {
-            page.failures.extend(failures);
-        }
-        let mut unseen = Vec::new();
-        for (key, found) in keys.into_iter().zip(types) {
-            match found.result.as_ref().ok().and_then(Reply::bytes) {
-                Some(b"none") => unseen.push(key),
-                Some(found) if scan.kind.as_ref().is_none_or(|kind| found.eq_ignore_ascii_case(kind)) => {
-                    page.keys.push(Reply::Bulk(key));
-                }
-                _ => {}
-            }
-        }
-        if unseen.is_empty() {
-            return Ok(());
-        }
-        let slots: BTreeSet<usize> = unseen.iter().map(|key| usize::from(key_slot(key))).collect();
-        let mut read = slot_keys::keys_in(inner, slots, scan.partial).await?;
-        missed.append(&mut read.missed);
-        let listed: HashSet<Bytes> = read.keys.into_iter().collect();
-        unseen.retain(|key| listed.contains(key));
-        keys = unseen;
+    let mut live = live_keys(inner, keys, scan.kind.as_deref(), scan.partial).await?;
+    if let Reply::Map(failures) = merge::failures(&live.failed) {
+        page.failures.extend(failures);
     }
-    if scan.kind.is_none() {
-        page.keys.extend(keys.into_iter().map(Reply::Bulk));
-    }
+    missed.append(&mut live.missed);
+    page.keys.extend(live.keys.into_iter().map(Reply::Bulk));
     Ok(())
 }
 

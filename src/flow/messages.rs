@@ -15,6 +15,8 @@ use crate::topology::SlotRange;
 pub(crate) struct RunShare {
     /// The id of the execution.
     pub(crate) execution: String,
+    /// The id of the node whose share this is.
+    pub(crate) node: String,
     pub(crate) plan: FlowPlan,
     /// The slots to read; [`None`] for the whole database.
     pub(crate) slots: Option<Vec<SlotRange>>,
@@ -60,8 +62,9 @@ pub(crate) struct Report {
     pub(crate) progress: LeafProgress,
     /// A batch of what it has made; empty if the flow reduces.
     pub(crate) records: Records,
-    /// Keys that it has read, and that were gone to another node before their command had run.
-    pub(crate) elsewhere: Vec<ByteBuf>,
+    /// Records whose key was gone to another node before a command had run for it, each batch with the number of the step that
+    /// is to be taken.
+    pub(crate) elsewhere: Vec<(u32, Records)>,
     pub(crate) failures: KeyFailures,
     /// The share is over.
     pub(crate) end: Option<LeafEnd>,
@@ -80,6 +83,8 @@ pub(crate) struct LeafProgress {
     /// Records that went into each stage, and that came out.
     pub(crate) records_in: Vec<u64>,
     pub(crate) records_out: Vec<u64>,
+    /// Records that have passed the limit.
+    pub(crate) limited: u64,
 }
 
 /// How a share has ended.

@@ -8,13 +8,24 @@
 
 #![allow(dead_code, reason = "the commands that begin flows, and the shards that take part, come next")]
 
+pub(crate) mod coordinator;
+mod drive;
+pub(crate) mod execution;
+pub(crate) mod executions;
 pub(crate) mod failures;
 pub(crate) mod keyspace;
+pub(crate) mod leaf;
 pub(crate) mod messages;
+mod outbox;
+mod plain;
+mod plain_scan;
+mod plain_slots;
 pub(crate) mod plan;
 mod records;
 pub(crate) mod registry;
+mod share;
 mod step;
+mod work;
 
 pub use records::Records;
 pub use step::BatchStep;

@@ -111,31 +111,43 @@ impl KeyedCommand {
 }
 
 impl FlowPlan {
-    /// Tells whether the plan can be carried out, as one from another node need not be.
+    /// Tells whether the plan can be carried out, as one from another node need not be. It has one limit at most, and that
+    /// before records move.
     pub(crate) fn is_sound(&self) -> bool {
-        let commands = self.stages.iter().flat_map(|stage| &stage.steps);
+        let is_limit = |step: &&StepPlan| matches!(step, StepPlan::Limit(_));
         let mut passages = self.stages.iter().rev().map(|stage| stage.then);
         passages.next() == Some(Passage::Collect)
             && passages.all(|passage| passage == Passage::Repartition)
-            && commands.into_iter().all(|step| !matches!(step, StepPlan::Command(command) if !command.is_sound()))
+            && self.steps().all(|step| !matches!(step, StepPlan::Command(command) if !command.is_sound()))
+            && self.steps().filter(is_limit).count() <= 1
+            && !self.stages.iter().skip(1).flat_map(|stage| &stage.steps).any(|step| is_limit(&step))
     }
 
     /// Tells whether no command of the plan may write.
     pub(crate) fn only_reads(&self) -> bool {
-        let mut steps = self.stages.iter().flat_map(|stage| &stage.steps);
-        steps.all(|step| match step {
+        self.steps().all(|step| match step {
             StepPlan::Command(command) => command.is_read_only,
             StepPlan::Named { .. } | StepPlan::Limit(_) => true,
         })
     }
 
-    /// Returns the most records that the first stage's reader may give.
+    /// Returns the most records that may pass the flow's limit.
     pub(crate) fn limit(&self) -> Option<u64> {
-        let limits = self.stages.first()?.steps.iter().filter_map(|step| match step {
+        self.steps().find_map(|step| match step {
             StepPlan::Limit(most) => Some(*most),
             StepPlan::Command(_) | StepPlan::Named { .. } => None,
-        });
-        limits.min()
+        })
+    }
+
+    /// Tells whether the reducer is given the keys themselves: nothing has made values for them.
+    pub(crate) fn is_of_keys(&self) -> bool {
+        let with_values = matches!(&self.reader, FlowReader::Keys(filter) if filter.with_values);
+        !with_values && self.steps().all(|step| matches!(step, StepPlan::Limit(_)))
+    }
+
+    /// Returns the steps of all stages. Their numbers are those by which leaves name them.
+    pub(crate) fn steps(&self) -> impl Iterator<Item = &StepPlan> {
+        self.stages.iter().flat_map(|stage| &stage.steps)
     }
 }
 

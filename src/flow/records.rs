@@ -122,6 +122,20 @@ impl Records {
         }
         Self { keys: self.keys.take_first(most), values: self.values.take_first(most) }
     }
+
+    /// Takes the first records out: at most so many, and at most so many bytes unless the first one alone has more.
+    pub(super) fn take_batch(&mut self, most: usize, most_bytes: usize) -> Self {
+        if self.len() <= most && self.byte_len() <= most_bytes {
+            return std::mem::take(self);
+        }
+        let size = |(key, value): (&[u8], &[u8])| key.len() + value.len() + 2 * size_of::<u32>();
+        let ends = self.iter().map(size).scan(0, |end, size| {
+            *end += size;
+            Some(*end)
+        });
+        let fits = ends.take_while(|end| *end <= most_bytes).count();
+        self.take_first(fits.clamp(1, most))
+    }
 }
 
 impl Column {

@@ -1,0 +1,242 @@
+//! [`Driver`]: asks the shares of a flow for their reports until all have ended, and collects what they say.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::coordinator::{FlowAnswer, FlowSpec};
+use super::execution::Execution;
+use super::failures::KeyFailures;
+use super::messages::{LeafEnd, Report};
+use super::records::Records;
+use super::share::Share;
+use crate::combine::{AnyCombine, AnyPartial};
+use crate::error::Error;
+
+/// After this a leaf answers with its progress alone.
+const WAIT_MS: u64 = 100;
+
+/// How long shares have to come to their end when the flow has failed.
+const GRACE: Duration = Duration::from_millis(90);
+
+/// How many places each share has for its records: so many that no two have the same.
+const PLACES: u32 = 1 << 24;
+
+/// Asks for reports, and collects them.
+pub(super) struct Driver<'a> {
+    spec: &'a FlowSpec,
+    until: Option<Instant>,
+    execution: Arc<Execution>,
+    collected: Mutex<Collected>,
+    shares: u32,
+}
+
+/// What shares have said.
+struct Collected {
+    reduced: Option<Box<dyn AnyPartial>>,
+    records: Records,
+    failures: KeyFailures,
+    open: Open,
+    limit: Option<u64>,
+}
+
+/// What shares could not do.
+#[derive(Default)]
+pub(super) struct Open {
+    /// Slots of which no key was read.
+    pub(super) unread: Vec<u16>,
+    /// Slots that changed hands meanwhile, with the hashes of the keys that were read.
+    pub(super) unsettled: BTreeMap<u16, HashSet<u128>>,
+    /// Records that wait for a step on another node.
+    pub(super) elsewhere: Vec<(u32, Records)>,
+}
+
+impl<'a> Driver<'a> {
+    pub(super) fn new(spec: &'a FlowSpec, until: Option<Instant>, execution: Arc<Execution>) -> Self {
+        let collected = Collected {
+            reduced: spec.combine.clone().map(AnyCombine::open),
+            records: Records::new(),
+            failures: KeyFailures::default(),
+            open: Open::default(),
+            limit: spec.plan.limit(),
+        };
+        Self { spec, until, execution, collected: Mutex::new(collected), shares: 0 }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Collected> {
+        self.collected.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn execution_id(&self) -> &str {
+        self.execution.id()
+    }
+
+    /// Returns how many records may yet pass the limit; [`None`] if there is none.
+    pub(super) fn limit_left(&self) -> Option<u64> {
+        self.lock().limit
+    }
+
+    /// Returns the place of the first record of the next share.
+    pub(super) fn next_first_place(&self) -> u32 {
+        self.shares.wrapping_mul(PLACES)
+    }
+
+    /// Takes what shares could not do.
+    pub(super) fn take_open(&self) -> Open {
+        std::mem::take(&mut self.lock().open)
+    }
+
+    /// Asks the shares until all have ended. When one fails, or time is up, all others are ended.
+    ///
+    /// # Errors
+    /// The first failure.
+    pub(super) async fn drive(&mut self, shares: Vec<Share>) -> Result<(), Error> {
+        let first = self.shares as usize;
+        self.shares += shares.len() as u32;
+        let this = &*self;
+        let (stop, _) = watch::channel(false);
+        let mut open: BTreeMap<usize, String> =
+            (first..).zip(shares.iter().map(|share| share.name().to_owned())).collect();
+        let asked = open.len();
+        let mut driven: FuturesUnordered<_> =
+            (first..).zip(&shares).map(|(number, share)| this.drive_one(number, share, stop.subscribe())).collect();
+        let mut failure: Option<(Error, Instant)> = None;
+        loop {
+            let is_running = failure.is_none();
+            let over = tokio::select! {
+                ended = driven.next() => match ended {
+                    None => break,
+                    Some((number, Ok(()))) => {
+                        open.remove(&number);
+                        continue;
+                    }
+                    Some((_, Err(error))) => error,
+                },
+                () = this.time_is_up(), if is_running => this.timeout(asked, &open),
+                () = this.execution.cancelled(), if is_running => Error::Cancelled { outcome_unknown: this.may_write() },
+                () = until(failure.as_ref().map(|(_, since)| *since + GRACE)) => break,
+            };
+            if failure.is_none() {
+                let is_late = over.is_timeout() && this.until.is_some_and(|until| Instant::now() >= until);
+                failure = Some((if is_late { this.timeout(asked, &open) } else { over }, Instant::now()));
+                stop.send_replace(true);
+            }
+        }
+        match failure {
+            None => Ok(()),
+            Some((error, _)) if this.counts_keys(&error) => {
+                Err(Error::Stopped { cause: Box::new(error), done: this.execution.keys_done() })
+            }
+            Some((error, _)) => Err(error),
+        }
+    }
+
+    /// Asks one share until it has ended.
+    async fn drive_one(
+        &self,
+        number: usize,
+        share: &Share,
+        mut stop: watch::Receiver<bool>,
+    ) -> (usize, Result<(), Error>) {
+        loop {
+            let mut next = std::pin::pin!(share.next(WAIT_MS));
+            let report = tokio::select! {
+                report = &mut next => report,
+                _ = stop.wait_for(|stop| *stop) => {
+                    share.cancel();
+                    next.await
+                }
+            };
+            match report.and_then(|report| self.collect(number, share, report)) {
+                Ok(false) => {}
+                Ok(true) => return (number, Ok(())),
+                Err(error) => return (number, Err(error)),
+            }
+        }
+    }
+
+    /// Takes a report. Returns whether it was the share's last one.
+    fn collect(&self, number: usize, share: &Share, report: Report) -> Result<bool, Error> {
+        let mut collected = self.lock();
+        let collected = &mut *collected;
+        let mut progress = report.progress;
+        let failed = |failure| {
+            let reducer = self.spec.combine.as_ref().map_or("RECORDS", |combine| combine.name());
+            share.error(failure, self.spec.memory, reducer, self.spec.plan.only_reads())
+        };
+        collected.records.append(&report.records);
+        collected.failures.merge(report.failures);
+        collected.open.elsewhere.extend(report.elsewhere);
+        if collected.records.byte_len() as u64 > self.spec.memory {
+            return Err(Error::FlowMemory { limit: self.spec.memory, node: "this node".into() });
+        }
+        if let Some(LeafEnd::Done { reduced, unread, unsettled }) = &report.end {
+            if let (Some(so_far), Some(reduced)) = (&mut collected.reduced, reduced) {
+                let damaged = |error| Error::BadReply {
+                    node: share.name().to_owned(),
+                    why: format!("has sent a partial result that cannot be read: {error}"),
+                };
+                so_far.combine_encoded(reduced).map_err(damaged)?;
+            }
+            collected.open.unread.extend(unread.iter().flat_map(|(first, last)| *first..=*last));
+            for (slot, hashes) in unsettled {
+                collected.open.unsettled.entry(*slot).or_default().extend(hashes);
+            }
+            collected.limit = collected.limit.map(|left| left.saturating_sub(progress.limited));
+            // What it has not read is another share's now.
+            progress.slots = progress.slots_read;
+        }
+        self.execution.set_share(number, progress);
+        match report.end {
+            None => Ok(false),
+            Some(LeafEnd::Done { .. }) => Ok(true),
+            Some(LeafEnd::Failed(failure)) => Err(failed(failure)),
+        }
+    }
+
+    /// Makes the answer.
+    pub(super) fn finish(self) -> Result<FlowAnswer, Error> {
+        let keys = self.execution.keys_done();
+        let Collected { reduced, records, failures, .. } =
+            self.collected.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Ok(FlowAnswer { reduced, records, failures, keys })
+    }
+
+    fn may_write(&self) -> bool {
+        !self.spec.plan.only_reads()
+    }
+
+    /// Tells whether it matters how many keys were done before this error.
+    fn counts_keys(&self, error: &Error) -> bool {
+        let is_of_key = matches!(error, Error::Shard { key: Some(_), .. });
+        is_of_key || self.may_write()
+    }
+
+    async fn time_is_up(&self) {
+        until(self.until).await;
+    }
+
+    fn timeout(&self, asked: usize, open: &BTreeMap<usize, String>) -> Error {
+        let names: Vec<&str> = open.values().map(String::as_str).collect();
+        Error::Timeout {
+            timeout_ms: self.spec.timeout.unwrap_or_default().as_millis() as u64,
+            answered: asked - open.len(),
+            asked,
+            waiting_on: names.join(", "),
+            outcome_unknown: self.may_write(),
+        }
+    }
+}
+
+/// Waits for a moment, which may never come.
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,135 @@
+//! [`Executions`]: the flows that run or have run at this node: the last thousand, and what the last ones came to.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::execution::Execution;
+
+/// How many executions that have ended are remembered.
+const MOST_ENDED: usize = 1000;
+
+/// How long results are kept, and how many bytes of them.
+const RESULTS_FOR: Duration = Duration::from_secs(3600);
+const MOST_RESULT_BYTES: usize = 64 * 1024 * 1024;
+
+/// The executions of this node.
+pub(crate) struct Executions {
+    /// The oldest first.
+    all: Mutex<VecDeque<Arc<Execution>>>,
+    next: AtomicU64,
+}
+
+/// What has become of the wish to forget an execution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Forgotten {
+    /// It is forgotten.
+    Yes,
+    /// It runs yet; it has to be cancelled first.
+    StillRuns,
+    /// There was none.
+    Unknown,
+}
+
+impl Executions {
+    /// Makes a list without executions. Its numbers begin at the time, so that an id from before a restart is nobody's.
+    pub(crate) fn new() -> Self {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self { all: Mutex::default(), next: AtomicU64::new(now.as_millis() as u64) }
+    }
+
+    /// Begins an execution at the node of this id.
+    pub(crate) fn begin(&self, node_id: &str, user: &str, command: String) -> Arc<Execution> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let execution = Arc::new(Execution::new(format!("{node_id}-{number}"), user.to_owned(), command));
+        let mut all = self.lock();
+        all.push_back(execution.clone());
+        tidy(&mut all);
+        execution
+    }
+
+    /// Finds an execution.
+    pub(crate) fn get(&self, id: &str) -> Option<Arc<Execution>> {
+        let mut all = self.lock();
+        tidy(&mut all);
+        all.iter().find(|execution| execution.id() == id).cloned()
+    }
+
+    /// Returns all executions, the newest first.
+    pub(crate) fn list(&self) -> Vec<Arc<Execution>> {
+        let mut all = self.lock();
+        tidy(&mut all);
+        all.iter().rev().cloned().collect()
+    }
+
+    /// Forgets an execution that has ended.
+    pub(crate) fn forget(&self, id: &str) -> Forgotten {
+        let mut all = self.lock();
+        match all.iter().position(|execution| execution.id() == id) {
+            None => Forgotten::Unknown,
+            Some(at) if !all[at].has_ended() => Forgotten::StillRuns,
+            Some(at) => {
+                all.remove(at);
+                Forgotten::Yes
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Arc<Execution>>> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Drops the results that are too old or too many, and the executions that are too many. Those that run are kept.
+fn tidy(all: &mut VecDeque<Arc<Execution>>) {
+    let mut bytes = 0;
+    for execution in all.iter().rev() {
+        if let Some((ended, size)) = execution.kept() {
+            bytes += size;
+            if bytes > MOST_RESULT_BYTES || ended.elapsed() >= RESULTS_FOR {
+                bytes -= size;
+                execution.drop_result();
+            }
+        }
+    }
+    let mut too_many = all.iter().filter(|execution| execution.has_ended()).count().saturating_sub(MOST_ENDED);
+    all.retain(|execution| {
+        let goes = too_many > 0 && execution.has_ended();
+        too_many -= usize::from(goes);
+        !goes
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reply::Reply;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_last_thousand_are_kept_and_those_that_run() {
+        let executions = Executions::new();
+        let running = executions.begin("n", "u", "first".into());
+        let ended: Vec<_> = (0..1001).map(|_| executions.begin("n", "u", String::new())).collect();
+        ended.iter().for_each(|execution| execution.end(Ok(Reply::OK)));
+        assert_eq!(executions.list().len(), 1001);
+        assert!(executions.get(ended[0].id()).is_none() && executions.get(ended[1].id()).is_some());
+        assert_eq!(executions.list()[0].id(), ended[1000].id());
+        assert_eq!(executions.forget(running.id()), Forgotten::StillRuns);
+        assert_eq!(executions.forget(ended[9].id()), Forgotten::Yes);
+        assert_eq!(executions.forget(ended[9].id()), Forgotten::Unknown);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn results_are_kept_for_an_hour_or_64_mib() {
+        let executions = Executions::new();
+        let large = || Reply::Bulk(vec![0; 25 * 1024 * 1024].into());
+        let of_large: Vec<_> = (0..3).map(|_| executions.begin("n", "u", String::new())).collect();
+        of_large.iter().for_each(|execution| execution.end(Ok(large())));
+        executions.list();
+        assert!(of_large[0].ended(None).await.unwrap().is_err());
+        assert!(of_large[1].ended(None).await.unwrap().is_ok() && of_large[2].ended(None).await.unwrap().is_ok());
+        tokio::time::advance(Duration::from_secs(3600)).await;
+        assert!(executions.get(of_large[2].id()).unwrap().ended(None).await.unwrap().is_err());
+    }
+}

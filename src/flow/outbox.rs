@@ -1,0 +1,138 @@
+//! [`Outbox`]: what a leaf has for its coordinator, one batch at most. The leaf waits until that is taken.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+
+use super::messages::{LeafEnd, LeafProgress, NextReport, Report};
+use super::records::Records;
+use super::work::Work;
+
+/// How long a leaf works for a coordinator that asks for nothing.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Stands between a leaf's work and whoever asks for reports.
+pub(super) struct Outbox {
+    waiting: Mutex<Waiting>,
+    /// Wakes whoever waits for a report.
+    filled: Notify,
+    /// Wakes the work that waits for its batch to be taken.
+    taken: Notify,
+    cancelled: watch::Sender<bool>,
+}
+
+/// What waits to be taken.
+struct Waiting {
+    report: Report,
+    asked: Instant,
+    /// Somebody waits for a report right now.
+    is_asked: bool,
+}
+
+impl Outbox {
+    pub(super) fn new(progress: LeafProgress) -> Self {
+        let report = Report { progress, ..Report::default() };
+        Self {
+            waiting: Mutex::new(Waiting { report, asked: Instant::now(), is_asked: false }),
+            filled: Notify::new(),
+            taken: Notify::new(),
+            cancelled: watch::Sender::new(false),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes how far the work is, and what of it is no batch.
+    pub(super) fn put_progress(&self, work: &mut Work) {
+        let mut waiting = self.lock();
+        waiting.report.progress.clone_from(&work.progress);
+        waiting.report.elsewhere.append(&mut work.elsewhere);
+        waiting.report.failures.merge(std::mem::take(&mut work.failures));
+    }
+
+    /// Returns the memory that waits, in bytes.
+    pub(super) fn memory(&self) -> u64 {
+        let report = &self.lock().report;
+        let elsewhere: usize = report.elsewhere.iter().map(|(_, records)| records.byte_len()).sum();
+        (report.records.byte_len() + elsewhere) as u64
+    }
+
+    /// Puts a batch in, once the one before has been taken.
+    pub(super) async fn put_batch(&self, batch: Records) {
+        loop {
+            let taken = self.taken.notified();
+            {
+                let mut waiting = self.lock();
+                if waiting.report.records.is_empty() {
+                    waiting.report.records = batch;
+                    break;
+                }
+            }
+            taken.await;
+        }
+        self.filled.notify_one();
+    }
+
+    /// Says that nothing more comes.
+    pub(super) fn put_end(&self, end: LeafEnd) {
+        self.lock().report.end = Some(end);
+        self.filled.notify_one();
+    }
+
+    /// Waits for a batch or the end, and returns it with all that was done meanwhile; the progress alone if neither comes in
+    /// time.
+    pub(super) async fn take(&self, NextReport { wait_ms }: NextReport) -> Report {
+        let until = Instant::now() + Duration::from_millis(wait_ms);
+        self.lock().is_asked = true;
+        loop {
+            let filled = self.filled.notified();
+            let is_ready = {
+                let report = &self.lock().report;
+                report.end.is_some() || !report.records.is_empty()
+            };
+            if is_ready || tokio::time::timeout_at(until, filled).await.is_err() {
+                break;
+            }
+        }
+        let mut waiting = self.lock();
+        (waiting.asked, waiting.is_asked) = (Instant::now(), false);
+        let progress = waiting.report.progress.clone();
+        // A leaf that has ended says so whenever it is asked.
+        let end = waiting.report.end.clone();
+        let report = std::mem::replace(&mut waiting.report, Report { progress, end, ..Report::default() });
+        drop(waiting);
+        self.taken.notify_one();
+        report
+    }
+
+    /// Tells whether the coordinator has asked for nothing for so long that it has gone.
+    pub(super) fn is_abandoned(&self) -> bool {
+        let waiting = self.lock();
+        !waiting.is_asked && waiting.asked.elapsed() > PATIENCE
+    }
+
+    /// Ends the work soon.
+    pub(super) fn cancel(&self) {
+        self.cancelled.send_replace(true);
+    }
+
+    /// Tells whether the work is to end.
+    pub(super) fn is_cancelled(&self) -> bool {
+        *self.cancelled.borrow()
+    }
+
+    /// Waits until the work is to end, or nobody asks for it any more.
+    pub(super) async fn cancelled(&self) {
+        let mut cancelled = self.cancelled.subscribe();
+        loop {
+            let is_over = tokio::time::timeout(Duration::from_secs(1), cancelled.wait_for(|is| *is)).await.is_ok();
+            if is_over || self.is_abandoned() {
+                return;
+            }
+        }
+    }
+}
