@@ -25,6 +25,8 @@ mod records;
 pub(crate) mod registry;
 mod share;
 mod step;
+#[cfg(test)]
+mod tests;
 mod work;
 
 pub use records::Records;

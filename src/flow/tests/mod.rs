@@ -1,0 +1,4 @@
+//! Tests of leaves over a keyspace that is a list.
+
+mod fake;
+mod leaves;
