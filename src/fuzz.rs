@@ -9,24 +9,27 @@ use bytes::Bytes;
 
 use crate::combine;
 use crate::combine::Combine;
-use crate::peer::{ReduceAnswer, ReduceRequest, Reduction};
+use crate::peer::{Envelope, Kind, Outcome, Reduction};
 use crate::reduce::{Builtin, Prefix};
+use crate::reply::Reply;
 
 /// Reads bytes as the request and as the answer of an inner command: whatever they are, they do no harm.
 #[cfg_attr(not(fuzzing), expect(unreachable_pub, reason = "only the fuzzer reaches it from outside"))]
 pub fn fuzz_inner(bytes: &[u8]) {
-    if let Ok(request) = ReduceRequest::decode(bytes) {
+    if let Ok(Envelope { kind: Kind::Reduce(request), .. }) = Envelope::decode(bytes) {
         let (commands, places) = (request.commands().len(), request.places().len());
         assert!(places == 0 || places == commands);
     }
-    Builtin::ALL.into_iter().for_each(|reducer| read_with(reducer, bytes));
-    Builtin::ALL.into_iter().for_each(|reducer| read_with(Prefix::new(":", reducer), bytes));
+    let reply = Reply::Bulk(Bytes::copy_from_slice(bytes));
+    Builtin::ALL.into_iter().for_each(|reducer| read_with(reducer, &reply));
+    Builtin::ALL.into_iter().for_each(|reducer| read_with(Prefix::new(":", reducer), &reply));
+    let _ = Outcome::of_bytes(reply);
 }
 
-fn read_with(reducer: impl Combine + Clone, bytes: &[u8]) {
+fn read_with(reducer: impl Combine + Clone, reply: &Reply) {
     let (places, time_left) = (vec![0, 7, 3], Duration::ZERO);
     let reduction = Reduction { combine: Arc::new(reducer.clone()), places, time_left };
-    if let Ok(partial) = ReduceAnswer::decode(&Bytes::copy_from_slice(bytes), &reduction, 3) {
+    if let Outcome::Done(partial) = Outcome::of_share(reply, &reduction, 3) {
         // The result may be an error, as of a sum that is too large.
         let _ = combine::finish(&reducer, partial.reduced);
     }

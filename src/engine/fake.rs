@@ -19,7 +19,7 @@ use super::{Engine, Request};
 use crate::command::Command;
 use crate::describe::Description;
 use crate::error::Error;
-use crate::link::{Batch, Delivery, Failure, Link, LinkStats, Mode, Protocol, SlotsAround};
+use crate::link::{Batch, Delivery, Failure, Link, LinkStats, Mode, Protocol, Session, SlotsAround};
 use crate::reply::Reply;
 use crate::topology::{
     Address, BoxFuture, Endpoint, MovingSlot, Node, NodeProvider, OwnSlots, Role, Shard, SlotRange, Topology,
@@ -311,6 +311,18 @@ impl LinkPool for FakePool {
     fn dedicated(self: Arc<Self>, endpoint: Endpoint) -> Arc<dyn Link> {
         let node = self.link(endpoint.address.port().unwrap()).node.clone();
         Arc::new(FakeLink { node, is_dedicated: true })
+    }
+
+    fn session(
+        self: Arc<Self>,
+        _endpoint: Endpoint,
+        _protocol: Protocol,
+    ) -> BoxFuture<'static, Result<Session, Failure>> {
+        Box::pin(std::future::ready(Err(Failure::Unreachable("it is a fake".into()))))
+    }
+
+    fn inner_command(&self) -> Option<&str> {
+        None
     }
 
     fn retain(&self, _is_known: &dyn Fn(&Endpoint) -> bool) {}

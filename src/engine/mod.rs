@@ -43,6 +43,7 @@ mod request;
 mod retry;
 mod route;
 mod seeds;
+mod sessions;
 mod settle;
 pub(crate) mod slot_keys;
 mod slot_set;

@@ -20,7 +20,7 @@ use super::link_pool::LinkPool;
 use super::snapshot::Snapshot;
 use super::stats::Stats;
 use crate::error::Error;
-use crate::link::Link;
+use crate::link::{Failure, Link, Protocol, Session};
 use crate::topology::{Endpoint, Node, NodeProvider, Topology};
 
 /// Between two refreshes, however many ask for one.
@@ -100,6 +100,24 @@ impl Refresher {
     /// Returns a link over which nothing but one command goes.
     pub(super) fn dedicated_link_to(&self, node: &Node) -> Arc<dyn Link> {
         self.links.clone().dedicated(node.endpoint())
+    }
+
+    /// Opens a connection to a node that one conversation has to itself.
+    #[allow(dead_code, reason = "only flows hold conversations")]
+    pub(super) async fn session(&self, node: &Node, protocol: Protocol) -> Result<Session, Failure> {
+        self.links.clone().session(node.endpoint(), protocol).await
+    }
+
+    /// Returns the command by which nodes with the same module speak to each other, if there is one.
+    #[allow(dead_code, reason = "only flows ask")]
+    pub(super) fn inner_command(&self) -> Option<&str> {
+        self.links.inner_command()
+    }
+
+    /// Returns whether this node is the process that we run in, and served by it.
+    #[allow(dead_code, reason = "only flows ask")]
+    pub(super) fn is_in_process(&self, topology: &Topology, node: &Arc<Node>) -> bool {
+        self.local.is_some() && topology.is_local(node)
     }
 
     pub(super) fn age(&self) -> Option<Duration> {

@@ -43,7 +43,7 @@ impl Dialler {
             let greeting = Greeting {
                 protocol: self.protocol,
                 database: self.endpoint.database,
-                inner_command: self.options.inner_command.as_deref().filter(|_| self.inner.is_some()),
+                inner_command: self.inner.as_deref().and_then(Offer::command),
             };
             let offers_inner = greet(&mut *stream, &candidates, &greeting).await?;
             self.inner.iter().for_each(|inner| inner.learn(offers_inner));
@@ -88,7 +88,7 @@ impl Dialler {
 /// Whether the node takes inner commands. Not to be asked while it is known that it does not; what it did not know, a
 /// module that is loaded later may bring.
 pub(super) struct Offer {
-    options: Arc<LinkOptions>,
+    command: Option<String>,
     /// Milliseconds of the link's life until which it is not asked.
     declined_until: AtomicU64,
     began: Instant,
@@ -98,13 +98,14 @@ impl Offer {
     /// How long a node that has declined is not asked.
     const PAUSE: Duration = Duration::from_secs(5);
 
-    pub(super) fn new(options: Arc<LinkOptions>) -> Self {
-        Self { options, declined_until: AtomicU64::new(0), began: Instant::now() }
+    /// Nothing is known about this inner command so far.
+    pub(super) fn new(command: Option<String>) -> Self {
+        Self { command, declined_until: AtomicU64::new(0), began: Instant::now() }
     }
 
     /// The inner command, if there is one.
     pub(super) fn command(&self) -> Option<&str> {
-        self.options.inner_command.as_deref()
+        self.command.as_deref()
     }
 
     pub(super) fn is_offered(&self) -> bool {

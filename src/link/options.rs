@@ -25,6 +25,7 @@ pub struct LinkOptions {
     pub(super) tls: Option<Box<dyn TlsSource>>,
     pub(super) tls_by_default: bool,
     pub(super) inner_command: Option<String>,
+    reduces_there: bool,
 }
 
 impl Default for LinkOptions {
@@ -35,6 +36,7 @@ impl Default for LinkOptions {
             tls: None,
             tls_by_default: true,
             inner_command: None,
+            reduces_there: true,
         }
     }
 }
@@ -86,5 +88,19 @@ impl LinkOptions {
     pub fn inner_command(mut self, name: impl Into<String>) -> Self {
         self.inner_command = Some(name.into());
         self
+    }
+
+    /// Sets whether nodes with the inner command are asked to reduce their share of maps and fan-outs; they may be asked
+    /// for other things all the same. Default: `true`.
+    #[cfg_attr(not(feature = "module"), allow(dead_code, reason = "only a server has a setting for it"))]
+    #[must_use]
+    pub(crate) fn reduces_there(mut self, reduces_there: bool) -> Self {
+        self.reduces_there = reduces_there;
+        self
+    }
+
+    /// Returns the inner command by which nodes are asked to reduce, if they are.
+    pub(super) fn reducing_command(&self) -> Option<&str> {
+        self.inner_command.as_deref().filter(|_| self.reduces_there)
     }
 }

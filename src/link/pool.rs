@@ -42,6 +42,12 @@ impl Links {
         Dialler { endpoint, protocol, options: self.options.clone(), inner: None, patience: Duration::ZERO }
     }
 
+    /// The command by which nodes with the same module speak to each other, if there is one.
+    #[allow(dead_code, reason = "only flows ask")]
+    pub(crate) fn inner_command(&self) -> Option<&str> {
+        self.options.inner_command.as_deref()
+    }
+
     /// Lets go of the links to all other endpoints. What is in flight on them is still answered.
     pub(crate) fn retain(&self, is_known: impl Fn(&Endpoint) -> bool) {
         self.by_endpoint.lock().unwrap_or_else(PoisonError::into_inner).retain(|endpoint, _| is_known(endpoint));

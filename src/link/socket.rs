@@ -21,7 +21,7 @@ use super::own_slots::LatestOwnSlots;
 use super::stats::LinkStats;
 use super::watch::Watcher;
 use crate::command::Command;
-use crate::peer::{self, ReduceOutcome, ReduceRequest, Reduction};
+use crate::peer::{self, Envelope, Kind, Outcome, ReduceRequest, Reduction};
 use crate::resp::Protocol;
 use crate::topology::{BoxFuture, Endpoint};
 
@@ -40,7 +40,7 @@ impl SocketLink {
     /// A link to this endpoint. Nothing is dialled before something is sent. Must be called within a tokio runtime.
     pub(crate) fn new(endpoint: Endpoint, options: Arc<LinkOptions>, watcher: Option<Arc<dyn Watcher>>) -> Self {
         let (stats, marking) = (Arc::new(LinkStats::default()), Arc::new(Marking::default()));
-        let inner = Arc::new(Offer::new(options.clone()));
+        let inner = Arc::new(Offer::new(options.reducing_command().map(str::to_owned)));
         let own_slots: Arc<LatestOwnSlots> = Arc::default();
         let channel = |lane, protocol| {
             let mut dialler = Dialler {
@@ -110,33 +110,31 @@ impl SocketLink {
     /// Has the node reduce its share.
     fn send_inner(&self, name: &str, batch: &Batch, reduction: Reduction) -> BoxFuture<'static, Delivery> {
         let id = peer::next_id();
-        let (picks, reply_bytes) = (&batch.picks, batch.budget.left());
-        let request = ReduceRequest::new(id, &batch.commands, picks, batch.protocol, reply_bytes, &reduction);
-        let Ok(request) = request.encode() else {
+        let kind = Kind::Reduce(ReduceRequest::new(&batch.commands, &batch.picks, &reduction));
+        let envelope = Envelope::new(id, reduction.time_left, batch.budget.left(), batch.protocol, kind);
+        let (Ok(command), Ok(give_up)) = (envelope.command(name), Envelope::give_up(id).command(name)) else {
             return Box::pin(std::future::ready(Delivery::failed(Failure::Declined)));
         };
         let (answer, answered) = oneshot::channel();
-        let encoded = EncodedBatch::one(&Command::new(name).arg(&request), batch.budget.clone(), Some(answer))
-            .asking_own_slots(batch.asks_own_slots);
+        let encoded =
+            EncodedBatch::one(&command, batch.budget.clone(), Some(answer)).asking_own_slots(batch.asks_own_slots);
         let answered = self.hand_over(self.channel(Lane::Plain, batch.protocol), encoded, answered);
         // The connection of the request itself is not read before that is answered.
-        let (channel, give_up) = (self.channel(Lane::Control, batch.protocol).clone(), peer::give_up(name, id));
+        let channel = self.channel(Lane::Control, batch.protocol).clone();
         let mut until_answered = GiveUp { channel, command: (batch.picks.len() > WORTH_GIVING_UP).then_some(give_up) };
         let (inner, commands) = (self.inner.clone(), batch.picks.len());
         Box::pin(async move {
             let Delivery { mut replies, failure, own_slots, .. } = answered.await;
             until_answered.is_over();
             let outcome = match replies.pop() {
-                Some(reply) => ReduceOutcome::of_reply(reply, &reduction, commands),
+                Some(reply) => Outcome::of_share(&reply, &reduction, commands),
                 None => return Delivery { failure, ..Delivery::default() },
             };
             match outcome {
-                ReduceOutcome::Done(share) => {
-                    Delivery { partial: Some(share), failure, own_slots, ..Delivery::default() }
-                }
-                ReduceOutcome::Failed(why) => Delivery::failed(Failure::Lost(why)),
-                ReduceOutcome::TooBig => Delivery::failed(Failure::TooBig),
-                ReduceOutcome::Declined(_) => {
+                Outcome::Done(share) => Delivery { partial: Some(share), failure, own_slots, ..Delivery::default() },
+                Outcome::Failed(why) => Delivery::failed(Failure::Lost(why)),
+                Outcome::TooBig => Delivery::failed(Failure::TooBig),
+                Outcome::Declined(_) => {
                     inner.learn(false);
                     Delivery::failed(Failure::Declined)
                 }

@@ -1,8 +1,8 @@
 //! The inner command: another node that runs this module asks for its share of a request to be reduced here.
 //!
-//! Without arguments it says its version. With a request ([`crate::peer`] knows its form) it runs the commands in process,
-//! in slices as all that is long, and answers what their replies come to. `GIVEUP id` ends a request whose coordinator
-//! does not wait any more. The user of the connection may do here what it may do without, and no more: each command is
+//! Without arguments it says its version. With a request ([`crate::peer`] knows its form and its kinds) it does what that
+//! asks for: a share of a request is run in process, in slices as all that is long, and answered with what the replies come
+//! to, and one that nobody waits for any more is given up. The user of the connection may do here what it may do without, and no more: each command is
 //! checked as any other of its own would be.
 //!
 //! A module has an inner command of its own name, since its reducers are its own code.
@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::FutureExt;
 use tokio::sync::oneshot;
 
@@ -26,7 +27,7 @@ use super::state;
 use crate::engine::{Gate, check_fit};
 use crate::error::Error;
 use crate::link::{Batch, Budget, Delivery, Failure, Link};
-use crate::peer::{self, ReduceOutcome, ReduceRequest, Reduction};
+use crate::peer::{self, Envelope, Kind, Outcome, ReduceRequest, Reduction};
 use crate::reply::Reply;
 
 const SPEC: Spec = Spec {
@@ -36,10 +37,7 @@ const SPEC: Spec = Spec {
     arity: -1,
     flags: c"blocking",
     acl_categories: "admin dangerous slow blocking",
-    args: &[
-        Arg::new(c"request", ArgKind::String).optional(),
-        Arg::new(c"id", ArgKind::Integer).after(c"GIVEUP").optional(),
-    ],
+    args: &[Arg::new(c"request", ArgKind::String).optional()],
     run,
 };
 
@@ -54,30 +52,39 @@ fn run(call: &Call<'_>) -> Result<Work, Error> {
     let at_once = |reply| -> Work { Box::pin(std::future::ready(Ok(reply))) };
     match call.args[..] {
         [] => Ok(at_once(Reply::Integer(i64::from(peer::VERSION)))),
-        [request] => Ok(share(call, request).unwrap_or_else(|why| at_once(declined(why)))),
-        [word, id] if word.eq_ignore_ascii_case(peer::GIVE_UP.as_bytes()) => {
-            let id = std::str::from_utf8(id).ok().and_then(|id| id.parse().ok());
-            let id: u64 = id.ok_or_else(|| Error::Invalid("GIVEUP needs the id of a request, a number".into()))?;
-            let is_known = running().remove(&id).is_some_and(|given_up| given_up.send(()).is_ok());
-            Ok(at_once(Reply::Integer(i64::from(is_known))))
-        }
-        _ => Err(Error::Invalid("give no argument, a request, or GIVEUP and the id of one".into())),
+        [request] => Ok(serve(call, request).unwrap_or_else(at_once)),
+        _ => Err(Error::Invalid("give no argument, or one request".into())),
     }
 }
 
-fn declined(why: String) -> Reply {
-    ReduceOutcome::Declined(why).into_reply()
+fn declined(why: impl Into<String>) -> Reply {
+    Outcome::<()>::Declined(why.into()).to_reply()
 }
 
-/// Begins a request. The error says why nothing of it is done.
-fn share(call: &Call<'_>, request: &[u8]) -> Result<Work, String> {
-    if let Some(why) = call.ctx.why_not_wait() {
-        return Err(why.into());
-    }
-    let request = ReduceRequest::decode(request).map_err(|malformed| {
+/// Begins what a request asks for. The error is the reply to one of which nothing is done.
+fn serve(call: &Call<'_>, request: &[u8]) -> Result<Work, Reply> {
+    let envelope = Envelope::decode(request).map_err(|malformed| {
         call.ctx.redact(1);
-        malformed.to_string()
+        peer::refusal(&malformed)
     })?;
+    if let Some(why) = call.ctx.why_not_wait() {
+        return Err(declined(why));
+    }
+    match &envelope.kind {
+        Kind::Reduce(request) => share(call, &envelope, request).map_err(declined),
+        Kind::GiveUp => {
+            let is_known = running().remove(&envelope.id).is_some_and(|given_up| given_up.send(()).is_ok());
+            Err(Outcome::Done(Bytes::copy_from_slice(&[u8::from(is_known)])).into_reply())
+        }
+        Kind::RunFlow(_) | Kind::NextReport(_) | Kind::TakeRecords(_) | Kind::Jobs(_) => {
+            call.ctx.redact(1);
+            Err(declined("this node runs no flows"))
+        }
+    }
+}
+
+/// Begins to reduce a share. The error says why nothing of it is done.
+fn share(call: &Call<'_>, envelope: &Envelope<'_>, request: &ReduceRequest<'_>) -> Result<Work, String> {
     let commands = request.commands();
     if secrets::may_be_in(&commands) {
         call.ctx.redact(1);
@@ -91,18 +98,18 @@ fn share(call: &Call<'_>, request: &[u8]) -> Result<Work, String> {
         format!("this node has no reducer '{}'{given}", request.reducer.escape_debug())
     })?;
     check_fit(&commands).map_err(|unfit| unfit.to_string())?;
-    let time_left = Duration::from_millis(request.time_left);
-    let budget = Arc::new(Budget::new(usize::try_from(request.reply_bytes).unwrap_or(usize::MAX)));
-    let (id, protocol) = (request.id, request.protocol());
+    let time_left = envelope.time_left();
+    let budget = Arc::new(Budget::new(envelope.reply_bytes()));
+    let (id, protocol) = (envelope.id, envelope.protocol());
     let reduction = Reduction { combine, places: request.places(), time_left };
     let rights = CallersRights::of(call.ctx);
     let database = call.ctx.selected_database();
     Ok(Box::pin(async move {
         let commands = match rights.admit(commands).await {
             // What they come to would say as much of keys that the user may not read as their names.
-            Ok(commands) if commands.any_names_keys() => return Ok(declined("it names keys that are hidden".into())),
+            Ok(commands) if commands.any_names_keys() => return Ok(declined("it names keys that are hidden")),
             Ok(commands) => Arc::new(commands),
-            Err(error) => return Ok(declined(String::from_utf8_lossy(&error.to_line()).into_owned())),
+            Err(error) => return Ok(declined(String::from_utf8_lossy(&error.to_line()))),
         };
         let picks = (0..commands.len() as u32).collect();
         // The coordinator asks for slots itself, behind its request.
@@ -129,10 +136,10 @@ async fn work_off(id: u64, batch: Batch, time_left: Duration) -> Delivery {
 
 fn answer(delivery: Delivery) -> Reply {
     let outcome = match delivery {
-        Delivery { partial: Some(share), .. } => ReduceOutcome::Done(share),
-        Delivery { failure: Some(Failure::TooBig), .. } => ReduceOutcome::TooBig,
-        Delivery { failure: Some(Failure::Lost(why) | Failure::Unreachable(why)), .. } => ReduceOutcome::Failed(why),
-        _ => ReduceOutcome::Failed("nothing was reduced".into()),
+        Delivery { partial: Some(share), .. } => Outcome::Done(share),
+        Delivery { failure: Some(Failure::TooBig), .. } => Outcome::TooBig,
+        Delivery { failure: Some(Failure::Lost(why) | Failure::Unreachable(why)), .. } => Outcome::Failed(why),
+        _ => Outcome::Failed("nothing was reduced".into()),
     };
     outcome.into_reply()
 }

@@ -116,8 +116,8 @@ impl Setup {
             .credentials(ServersOwn)
             .tls(ServersOwn)
             .tls_by_default(server.with_tls);
-        if let Some(name) = self.inner_command.as_deref().filter(|_| !self.heeds_pushdown || config::pushdown()) {
-            links = links.inner_command(name);
+        if let Some(name) = self.inner_command.as_deref() {
+            links = links.inner_command(name).reduces_there(!self.heeds_pushdown || config::pushdown());
         }
         let mut builder = Engine::builder().links(links).watcher(EventLoop).local_link(Arc::new(LocalLink::default()));
         builder = match &self.provider {

@@ -3,14 +3,15 @@
 //! There is one inner command, `RMR.INNER` (a module with reducers of its own names another):
 //!
 //! - Without arguments the node answers with its version of the protocol. A link asks for it when it connects.
-//! - With a request ([`ReduceRequest`]) the node runs its share of the commands and reduces the replies; the reply is a
-//!   [`ReduceOutcome`].
-//! - With `GIVEUP` and the id of a request, sent over another connection, the node stops working on that request.
+//! - With a request, an [`Envelope`] of a [`Kind`], the node does what that asks for; the reply is an [`Outcome`].
+//!
+//! Nodes with another version decline, and are asked by plain commands.
 //!
 //! This floor knows the words only. [`crate::link`] sends them, and the module serves them.
 
 #![cfg_attr(not(feature = "module"), allow(dead_code, reason = "only a server is asked to reduce"))]
 
+mod envelope;
 mod outcome;
 mod reduce;
 mod reduction;
@@ -19,24 +20,15 @@ use std::hash::BuildHasher;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-pub(crate) use outcome::ReduceOutcome;
-#[cfg(any(test, fuzzing))]
-pub(crate) use reduce::ReduceAnswer;
+pub(crate) use envelope::{Envelope, Kind};
+pub(crate) use outcome::Outcome;
+#[cfg(feature = "module")]
+pub(crate) use outcome::refusal;
 pub(crate) use reduce::ReduceRequest;
 pub use reduction::{ReducedShare, Reduction};
 
-use crate::command::Command;
-
 /// The version of requests and answers. A node that has another declines.
-pub(crate) const VERSION: u8 = 3;
-
-/// The word that ends a request before it is done.
-pub(crate) const GIVE_UP: &str = "GIVEUP";
-
-/// Returns the command that tells a node that nobody waits for the answer to this request any more.
-pub(crate) fn give_up(inner_command: &str, id: u64) -> Command {
-    Command::new(inner_command).arg(GIVE_UP).arg(id)
-}
+pub(crate) const VERSION: u8 = 4;
 
 /// Returns an id that no other request has, here or, as good as surely, on another node.
 pub(crate) fn next_id() -> u64 {

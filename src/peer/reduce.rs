@@ -1,36 +1,26 @@
 //! One node's share of a request, to be reduced where the data is: the request and the answer, as they travel.
 //!
-//! The request carries the commands and the name of a reducer; the answer carries the reducer's result for the share. Each
-//! is a byte for the version, and a struct in the [postcard] format. All of it is read from another node, so that nothing
-//! is taken for granted: bytes that are not well-formed are an error.
-//!
-//! [postcard]: https://postcard.jamesmunns.com/
+//! The request carries the commands and the name of a reducer; the answer carries the reducer's result for the share. Both
+//! lie in what every inner command and its answer have in common ([`Envelope`](super::Envelope), [`Outcome`]), and are
+//! read where they lie.
 
 use std::borrow::Cow;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::VERSION;
+use super::outcome::{DAMAGED, Outcome};
 use super::reduction::{ReducedShare, Reduction};
 use crate::command::{AroundKey, Command, CommandSet, PerKey};
-use crate::resp::Protocol;
+use crate::reply::Reply;
 
 /// One node's share of a request.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ReduceRequest<'a> {
-    /// By which it can be given up, from another connection.
-    pub(crate) id: u64,
     /// The reducer, and what it was given.
     pub(crate) reducer: &'a str,
     #[serde(borrow, with = "serde_bytes")]
     pub(crate) arguments: Cow<'a, [u8]>,
-    /// Whose types the replies have that the reducer sees.
-    is_resp3: bool,
-    /// Milliseconds after which nobody waits for the answer any more.
-    pub(crate) time_left: u64,
-    /// The most memory that replies may take on the way, in bytes.
-    pub(crate) reply_bytes: u64,
     #[serde(borrow)]
     runs: Vec<CommandRun<'a>>,
     /// The places of the commands in the whole request: each as its distance from the one before, which begins at 0. None
@@ -53,70 +43,35 @@ struct CommandRun<'a> {
     lengths: Vec<u32>,
 }
 
-/// A request that is not one.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Malformed {
-    #[error("the request has version {0}, this node has {VERSION}")]
-    Version(u8),
-    #[error("the request is malformed: {0}")]
-    Format(&'static str),
-}
-
 impl<'a> ReduceRequest<'a> {
-    /// Asks for the picked ones of these commands to be run and reduced. Their replies may take so many bytes.
-    pub(crate) fn new(
-        id: u64,
-        commands: &'a CommandSet,
-        picks: &[u32],
-        protocol: Protocol,
-        reply_bytes: usize,
-        reduction: &'a Reduction,
-    ) -> Self {
+    /// Asks for the picked ones of these commands to be run and reduced.
+    pub(crate) fn new(commands: &'a CommandSet, picks: &[u32], reduction: &'a Reduction) -> Self {
         let mut before = 0;
         let distance = |place: &u32| place.wrapping_sub(std::mem::replace(&mut before, *place));
         Self {
-            id,
             reducer: reduction.name(),
             arguments: reduction.combine.arguments().into(),
-            is_resp3: protocol == Protocol::Resp3,
-            time_left: reduction.time_left.as_millis().try_into().unwrap_or(u64::MAX),
-            reply_bytes: reply_bytes as u64,
             places: reduction.places.iter().map(distance).collect(),
             runs: runs(commands, picks),
         }
     }
 
-    /// As it travels.
-    pub(crate) fn encode(&self) -> Result<Vec<u8>, postcard::Error> {
-        postcard::to_extend(self, vec![VERSION])
-    }
-
-    /// Reads what another node has sent.
-    pub(crate) fn decode(bytes: &'a [u8]) -> Result<Self, Malformed> {
-        let Some((&version, rest)) = bytes.split_first() else { return Err(Malformed::Format("it is empty")) };
-        if version != VERSION {
-            return Err(Malformed::Version(version));
-        }
-        let (request, rest): (Self, _) =
-            postcard::take_from_bytes(rest).map_err(|_| Malformed::Format("it is damaged"))?;
-        if !rest.is_empty() {
-            return Err(Malformed::Format("there is more than the request"));
-        }
-        if !request.places.is_empty() && request.commands_len() != request.places.len() {
-            return Err(Malformed::Format("it has not one place a command"));
+    /// Lets a request pass that can be read as commands.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(super) fn check(&self) -> Result<(), &'static str> {
+        if !self.places.is_empty() && self.commands_len() != self.places.len() {
+            return Err("it has not one place a command");
         }
         let is_named = |run: &CommandRun<'_>| !run.args.is_empty() && run.key_at as usize <= run.args.len();
-        if !request.runs.iter().all(is_named) {
-            return Err(Malformed::Format("a command has no name, or its key no place"));
+        if !self.runs.iter().all(is_named) {
+            return Err("a command has no name, or its key no place");
         }
-        if !request.runs.iter().all(CommandRun::has_its_keys) {
-            return Err(Malformed::Format("the keys have other lengths"));
+        if !self.runs.iter().all(CommandRun::has_its_keys) {
+            return Err("the keys have other lengths");
         }
-        Ok(request)
-    }
-
-    pub(crate) fn protocol(&self) -> Protocol {
-        if self.is_resp3 { Protocol::Resp3 } else { Protocol::Resp2 }
+        Ok(())
     }
 
     /// The commands.
@@ -224,7 +179,7 @@ fn runs<'a>(commands: &'a CommandSet, picks: &[u32]) -> Vec<CommandRun<'a>> {
 
 /// Carries back what a share was reduced to.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct ReduceAnswer<'a> {
+struct ReduceAnswer<'a> {
     /// What the replies were reduced to, as its reducer encodes it.
     #[serde(borrow)]
     reduced: &'a serde_bytes::Bytes,
@@ -235,42 +190,54 @@ pub(crate) struct ReduceAnswer<'a> {
     mixed: Option<(u32, &'a str)>,
 }
 
-impl<'a> ReduceAnswer<'a> {
-    /// As it travels.
-    pub(crate) fn encode(share: &ReducedShare) -> Result<Vec<u8>, postcard::Error> {
-        let reduced = share.reduced.encode()?;
+impl ReduceAnswer<'_> {
+    /// Reads the answer, which lies in these bytes, as that about so many commands.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    fn into_share(self, bytes: &Bytes, reduction: &Reduction, commands: usize) -> Result<ReducedShare, &'static str> {
+        let is_ascending = self.failed.windows(2).all(|pair| pair[0].0 < pair[1].0);
+        let ats = self.failed.iter().map(|(at, _)| at).chain(self.mixed.iter().map(|(at, _)| at));
+        if !is_ascending || !ats.into_iter().all(|&at| (at as usize) < commands) {
+            return Err(DAMAGED);
+        }
+        let mut reduced = reduction.combine.clone().open();
+        reduced.combine_encoded(self.reduced).map_err(|_| DAMAGED)?;
+        Ok(ReducedShare {
+            reduced,
+            failed: self.failed.iter().map(|(at, error)| (*at, bytes.slice_ref(error))).collect(),
+            mixed: self.mixed.map(|(at, found)| (at, found.to_owned())),
+        })
+    }
+}
+
+impl Outcome<ReducedShare> {
+    /// Reads the reply to a request to reduce so many commands.
+    pub(crate) fn of_share(reply: &Reply, reduction: &Reduction, commands: usize) -> Self {
+        Outcome::<ReduceAnswer<'_>>::read(reply).and_then(|answer| match reply {
+            Reply::Bulk(bytes) => answer.into_share(bytes, reduction, commands),
+            _ => Err(DAMAGED),
+        })
+    }
+
+    /// Returns the reply that tells the coordinator.
+    pub(crate) fn into_reply(self) -> Reply {
+        let share = match self {
+            Self::Done(share) => share,
+            other => return other.and_then(|_| Err::<(), _>(DAMAGED)).to_reply(),
+        };
+        let reduced = match share.reduced.encode() {
+            Ok(reduced) => reduced,
+            Err(error) => {
+                return Outcome::<()>::Failed(format!("the result cannot be encoded: {error}")).to_reply();
+            }
+        };
         let answer = ReduceAnswer {
             reduced: serde_bytes::Bytes::new(&reduced),
             failed: share.failed.iter().map(|(at, error)| (*at, serde_bytes::Bytes::new(error))).collect(),
             mixed: share.mixed.as_ref().map(|(at, found)| (*at, found.as_str())),
         };
-        postcard::to_extend(&answer, vec![VERSION])
-    }
-
-    /// Reads what another node has sent about so many commands.
-    ///
-    /// # Errors
-    /// What is wrong with it.
-    pub(crate) fn decode(
-        bytes: &'a Bytes,
-        reduction: &Reduction,
-        commands: usize,
-    ) -> Result<ReducedShare, &'static str> {
-        let rest = bytes.strip_prefix(&[VERSION]).ok_or("the answer to an inner command has another version")?;
-        let damaged = |_| "the answer to an inner command is damaged";
-        let (answer, rest): (ReduceAnswer<'_>, _) = postcard::take_from_bytes(rest).map_err(damaged)?;
-        let is_ascending = answer.failed.windows(2).all(|pair| pair[0].0 < pair[1].0);
-        let ats = answer.failed.iter().map(|(at, _)| at).chain(answer.mixed.iter().map(|(at, _)| at));
-        if !rest.is_empty() || !is_ascending || !ats.into_iter().all(|&at| (at as usize) < commands) {
-            return Err("the answer to an inner command is damaged");
-        }
-        let mut reduced = reduction.combine.clone().open();
-        reduced.combine_encoded(answer.reduced).map_err(damaged)?;
-        Ok(ReducedShare {
-            reduced,
-            failed: answer.failed.iter().map(|(at, error)| (*at, bytes.slice_ref(error))).collect(),
-            mixed: answer.mixed.map(|(at, found)| (at, found.to_owned())),
-        })
+        Outcome::Done(answer).to_reply()
     }
 }
 

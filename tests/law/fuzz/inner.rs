@@ -3,18 +3,20 @@
 use crate::generate::Argv;
 
 /// The version that all nodes have.
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 
 /// Writes one command as a request, to be reduced by this reducer; `key_at` is where its key stands, 0 if it has none.
 pub fn request(id: u64, reducer: &str, argv: &Argv, key_at: usize, is_resp3: bool) -> Vec<u8> {
     let mut bytes = vec![VERSION];
     varint(&mut bytes, id);
+    varint(&mut bytes, 1000);
+    varint(&mut bytes, 1 << 30);
+    bytes.push(is_resp3.into());
+    // The kind of request that reduces.
+    varint(&mut bytes, 0);
     let (name, arguments) = reducer.split_once(' ').unwrap_or((reducer, ""));
     string(&mut bytes, name.as_bytes());
     string(&mut bytes, arguments.as_bytes());
-    bytes.push(is_resp3.into());
-    varint(&mut bytes, 1000);
-    varint(&mut bytes, 1 << 30);
     varint(&mut bytes, 1);
     let args: Vec<&Vec<u8>> =
         argv.iter().enumerate().filter(|(at, _)| key_at == 0 || *at != key_at).map(|(_, word)| word).collect();
