@@ -65,7 +65,7 @@ fn declined(why: impl Into<String>) -> Reply {
 fn serve(call: &Call<'_>, request: &[u8]) -> Result<Work, Reply> {
     let envelope = Envelope::decode(request).map_err(|malformed| {
         call.ctx.redact(1);
-        peer::refusal(&malformed)
+        malformed.to_reply()
     })?;
     if let Some(why) = call.ctx.why_not_wait() {
         return Err(declined(why));

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::VERSION;
 use super::reduce::ReduceRequest;
 use crate::command::Command;
+use crate::reply::Reply;
 use crate::resp::Protocol;
 
 /// One inner command.
@@ -58,6 +59,13 @@ pub(crate) enum Malformed {
     Version(u8),
     #[error("the request is malformed: {0}")]
     Format(&'static str),
+}
+
+impl Malformed {
+    /// Returns the reply to such bytes: an error, as other versions read no answers of this one.
+    pub(crate) fn to_reply(&self) -> Reply {
+        Reply::Error(format!("RMRDECLINED {self}").into())
+    }
 }
 
 impl<'a> Envelope<'a> {

@@ -22,8 +22,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 pub(crate) use envelope::{Envelope, Kind};
 pub(crate) use outcome::Outcome;
-#[cfg(feature = "module")]
-pub(crate) use outcome::refusal;
 pub(crate) use reduce::ReduceRequest;
 pub use reduction::{ReducedShare, Reduction};
 

@@ -7,12 +7,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::VERSION;
-use super::envelope::Malformed;
 use crate::reply::Reply;
 use crate::resp::{ServerErrorKind, error_code};
-
-/// The code of the error that versions understand which have nothing else in common.
-const DECLINED: &str = "RMRDECLINED";
 
 /// The end of an inner command. The order of the ends is part of the format.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,12 +93,6 @@ impl Outcome<Bytes> {
 /// What is said of an answer that is none.
 pub(super) const DAMAGED: &str = "the answer to an inner command is damaged";
 
-/// Returns the reply to bytes that are no inner command of this version: an error, as other versions read no answers of
-/// this one.
-pub(crate) fn refusal(malformed: &Malformed) -> Reply {
-    Reply::Error(format!("{DECLINED} {malformed}").into())
-}
-
 /// Tells whether the error of an inner command leaves open how much of it was done. All others are given instead of it, by
 /// another version of our module or, in its own words, by the server.
 fn leaves_open(error: &[u8]) -> bool {
@@ -173,12 +163,5 @@ mod tests {
         assert_eq!(wire(Outcome::Declined("b".into())), b"\x04\x01\x01b");
         assert_eq!(wire(Outcome::TooBig), b"\x04\x02");
         assert_eq!(wire(Outcome::Failed("c".into())), b"\x04\x03\x01c");
-    }
-
-    #[test]
-    fn requests_of_another_version_are_refused_by_an_error() {
-        let refused = refusal(&Malformed::Version(3));
-        assert_eq!(refused, Reply::Error("RMRDECLINED the request has version 3, this node has 4".into()));
-        assert!(matches!(read(refused), Outcome::Declined(_)));
     }
 }
