@@ -1,6 +1,39 @@
 //! Redis' patterns: `*`, `?`, `[a-z]`, `[^a]` and `\` before a character that is meant as itself.
 //! Source: the Redis documentation of `KEYS`; odd cases as in Redis' `stringmatchlen`.
 
+/// A pattern that is asked about many texts. Most are a few literal characters and a star behind them.
+#[cfg_attr(not(feature = "module"), allow(dead_code, reason = "only the keyspace of a server is asked that often"))]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Pattern {
+    /// `*`, or a beginning and a star.
+    BeginsWith(Vec<u8>),
+    /// A text without any special character.
+    Is(Vec<u8>),
+    Other(Vec<u8>),
+}
+
+#[cfg_attr(not(feature = "module"), allow(dead_code, reason = "as above"))]
+impl Pattern {
+    /// Looks at a pattern once for all texts.
+    pub(crate) fn new(pattern: &[u8]) -> Self {
+        let is_literal = |part: &[u8]| !part.iter().any(|byte| matches!(byte, b'*' | b'?' | b'[' | b'\\'));
+        match pattern {
+            [start @ .., b'*'] if is_literal(start) => Self::BeginsWith(start.to_vec()),
+            text if is_literal(text) => Self::Is(text.to_vec()),
+            other => Self::Other(other.to_vec()),
+        }
+    }
+
+    /// Tells whether the whole text fits.
+    pub(crate) fn fits(&self, text: &[u8]) -> bool {
+        match self {
+            Self::BeginsWith(start) => text.starts_with(start),
+            Self::Is(whole) => text == whole,
+            Self::Other(pattern) => matches(pattern, text),
+        }
+    }
+}
+
 /// Whether the whole text fits the pattern.
 pub(crate) fn matches(pattern: &[u8], text: &[u8]) -> bool {
     // Where to go on when a star has to take one more character.
@@ -70,7 +103,14 @@ fn class(pattern: &[u8], character: u8) -> (bool, &[u8]) {
 
 #[cfg(test)]
 mod tests {
-    use super::matches;
+    use super::{Pattern, matches as matches_once};
+
+    /// Both ways to ask give one answer.
+    fn matches(pattern: &[u8], text: &[u8]) -> bool {
+        let fits = matches_once(pattern, text);
+        assert_eq!(Pattern::new(pattern).fits(text), fits, "{} {}", pattern.escape_ascii(), text.escape_ascii());
+        fits
+    }
 
     #[test]
     fn patterns_mean_what_they_mean_to_redis() {
@@ -78,6 +118,10 @@ mod tests {
             ("", ""),
             ("*", ""),
             ("*", "any"),
+            ("user:*", "user:"),
+            ("user:*", "user:1"),
+            ("user:1", "user:1"),
+            ("user:**", "user:1"),
             ("h?llo", "hello"),
             ("h*llo", "heeeello"),
             ("h[ae]llo", "hallo"),
@@ -97,6 +141,8 @@ mod tests {
             ("", "a"),
             ("a", ""),
             ("?", ""),
+            ("user:*", "user"),
+            ("user:1", "user:10"),
             ("h[^e]llo", "hello"),
             ("a*b", "abc"),
             ("[a-c]", "d"),

@@ -45,6 +45,71 @@ impl CallersRights {
         };
         Self { caller: Arc::new(caller), is_script: ctx.flags().is_script() }
     }
+
+    /// The rights of a user of this name, who may be anybody.
+    pub(super) fn of_user(name: Vec<u8>) -> Self {
+        Self { caller: Arc::new(CallingUser::Named(name)), is_script: false }
+    }
+
+    /// Tells whether the caller may do everything.
+    pub(super) fn are_full(&self) -> bool {
+        matches!(*self.caller, CallingUser::Unrestricted)
+    }
+
+    /// Returns the name of a caller who may not do everything.
+    pub(super) fn into_name(self) -> Option<Vec<u8>> {
+        match &*self.caller {
+            CallingUser::Unrestricted => None,
+            CallingUser::Named(name) => Some(name.clone()),
+        }
+    }
+
+    /// Returns the user, to be asked during one turn on the main thread; `None` for one who may do everything.
+    ///
+    /// # Errors
+    /// If the user does not exist any more.
+    pub(super) fn in_turn(&self) -> Result<Option<UserInTurn<'_>>, Error> {
+        let CallingUser::Named(name) = &*self.caller else { return Ok(None) };
+        Ok(Some(UserInTurn(Restricted { name, user: User::named(name).ok_or_else(|| gone(name))? })))
+    }
+}
+
+/// A user who may not do everything, during one turn on the main thread.
+pub(super) struct UserInTurn<'a>(Restricted<'a>);
+
+impl UserInTurn<'_> {
+    /// Tells whether the user may read this key.
+    pub(super) fn may_read(&self, key: &[u8]) -> bool {
+        self.0.user.may_read(key)
+    }
+
+    /// Checks one command.
+    ///
+    /// # Errors
+    /// The error of a key that the user may not touch, within one of all others.
+    pub(super) fn check(
+        &self,
+        ctx: Ctx<'_>,
+        command: CommandRef<'_>,
+        facts: Facts,
+    ) -> Result<Result<(), Error>, Error> {
+        match self.0.denied_key(ctx, command, facts)? {
+            None => Ok(Ok(())),
+            Some(key) => Ok(Err(self.0.denied(command, &with_key(&key)))),
+        }
+    }
+}
+
+/// Refuses what no caller may send, and what cannot be sent.
+///
+/// # Errors
+/// Why not.
+pub(super) fn check_for_all(command: CommandRef<'_>, facts: Facts) -> Result<(), Error> {
+    if facts.is_blocking {
+        let name = printable(command.name());
+        return Err(Error::Refused(format!("'{name}' cannot be sent to other nodes: {}", special::BLOCKING)));
+    }
+    Ok(())
 }
 
 /// Whether a user's rules, as the server shows them, grant everything and take nothing back. In doubt they do not.
@@ -88,10 +153,7 @@ fn check(ctx: Ctx<'_>, caller: &CallingUser, is_script: bool, mut commands: Comm
     let mut known = catalog::InTurn::default();
     commands.mark(|command| {
         let facts = known.facts(ctx, command);
-        if facts.is_blocking {
-            let name = printable(command.name());
-            return Err(Error::Refused(format!("'{name}' cannot be sent to other nodes: {}", special::BLOCKING)));
-        }
+        check_for_all(command, facts)?;
         if let Some(restricted) = &restricted {
             restricted.check(ctx, command, facts)?;
         }
@@ -124,29 +186,46 @@ struct Restricted<'a> {
 
 impl Restricted<'_> {
     fn check(&self, ctx: Ctx<'_>, command: CommandRef<'_>, facts: Facts) -> Result<(), Error> {
+        match self.denied_key(ctx, command, facts)? {
+            None => Ok(()),
+            Some(key) => Err(self.denied(command, &with_key(&key))),
+        }
+    }
+
+    /// Checks a command. Returns the key that the user may not touch with it, if it is for that key alone that it is denied.
+    fn denied_key(&self, ctx: Ctx<'_>, command: CommandRef<'_>, facts: Facts) -> Result<Option<Vec<u8>>, Error> {
         let args: Vec<&[u8]> = command.words().collect();
-        let (user, name) = (printable(self.name), printable(command.name()));
-        let denied = |why: String| Err(Error::NoPermission(format!("user {user} may not run '{name}'{why}")));
         let Some(description) = catalog::description(ctx, command) else {
-            return denied(": this node does not know the command, so the right to it cannot be checked".into());
+            return Err(
+                self.denied(command, ": this node does not know the command, so the right to it cannot be checked")
+            );
         };
         if !description.takes(args.len()) {
-            let name = name.to_lowercase();
+            let name = printable(command.name()).to_lowercase();
             return Err(Error::Invalid(format!("wrong number of arguments for '{name}' command")));
         }
         match self.user.may_run(ctx, &args, &catalog::key_uses(ctx, &description, &args)) {
             Permission::Granted => {}
-            Permission::CommandDenied => return denied(String::new()),
-            Permission::KeyDenied(key) => return denied(format!(" with the key '{}'", printable(&key))),
+            Permission::CommandDenied => return Err(self.denied(command, "")),
+            Permission::KeyDenied(key) => return Ok(Some(key)),
         }
         if facts.is_script || special::reads_by_pattern(command.name(), command.words().skip(2)) {
-            return denied(
-                " on other nodes: what it touches cannot be checked beforehand, and the user's rights are restricted"
-                    .into(),
-            );
+            return Err(self.denied(
+                command,
+                " on other nodes: what it touches cannot be checked beforehand, and the user's rights are restricted",
+            ));
         }
-        Ok(())
+        Ok(None)
     }
+
+    fn denied(&self, command: CommandRef<'_>, why: &str) -> Error {
+        let (user, name) = (printable(self.name), printable(command.name()));
+        Error::NoPermission(format!("user {user} may not run '{name}'{why}"))
+    }
+}
+
+fn with_key(key: &[u8]) -> String {
+    format!(" with the key '{}'", printable(key))
 }
 
 fn gone(name: &[u8]) -> Error {

@@ -9,6 +9,7 @@ mod catalog;
 mod commands;
 mod config;
 mod event_loop;
+mod flow;
 mod identity;
 mod info;
 mod last_commands;

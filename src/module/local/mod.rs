@@ -5,6 +5,6 @@ pub(crate) mod direct;
 mod guards;
 pub(crate) mod link;
 pub(crate) mod own_slots;
-mod share;
+pub(crate) mod share;
 pub(crate) mod source;
 pub(super) mod spoiled;

@@ -17,7 +17,7 @@ use crate::module::server::main_thread;
 use crate::topology::OwnSlots;
 
 /// What the server has said, or why it has not.
-pub(super) type SlotsSaid = Result<Arc<OwnSlots>, String>;
+pub(crate) type SlotsSaid = Result<Arc<OwnSlots>, String>;
 
 /// What the server has said so far, and who waits for it to say more.
 #[derive(Default)]
@@ -75,7 +75,7 @@ fn asked() -> MutexGuard<'static, Asked> {
 }
 
 /// Asks the server now.
-fn ask(ctx: Ctx<'_>) -> SlotsSaid {
+pub(crate) fn ask(ctx: Ctx<'_>) -> SlotsSaid {
     asked().watch.has_asked();
     let mut runner = CommandRunner::new(ctx, Protocol::Resp2);
     let called = runner.call(OWN_SLOTS_QUESTION.iter().map(|word| word.as_bytes()), CallKind::Plain);

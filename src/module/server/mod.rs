@@ -37,6 +37,7 @@ pub(super) mod log;
 pub(super) mod main_thread;
 mod pace;
 pub(super) mod paced;
+pub(super) mod scan;
 pub(super) mod setting;
 pub(super) mod setting_callbacks;
 pub(super) mod socket;

@@ -8,8 +8,6 @@
 //!
 //! The account of time is the main thread's alone, without a lock; the queue's lock is held for the length of a push.
 
-#![allow(dead_code, reason = "the keyspace of flows, which takes these turns, comes next")]
-
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::ffi::c_void;
@@ -35,8 +33,10 @@ static QUEUE: Mutex<PacedQueue> = Mutex::new(PacedQueue { jobs: VecDeque::new(),
 /// The per cent of its time that the main thread gives to flows while clients wait.
 static SHARE: AtomicU32 = AtomicU32::new(50);
 
-/// How many turns have been taken, and how often one had to wait since clients did.
+/// How many turns have been taken, for `INFO`, which takes no lock.
 pub(crate) static TURNS: AtomicU64 = AtomicU64::new(0);
+
+/// How often a turn had to wait since clients did.
 pub(crate) static WAITS: AtomicU64 = AtomicU64::new(0);
 
 struct PacedQueue {

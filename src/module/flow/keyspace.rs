@@ -1,0 +1,215 @@
+//! [`ServerKeyspace`]: the keys of the server that this module runs in, for flows.
+//!
+//! All of it is done on the main thread, in [paced](paced) turns, and without leaving a trace: no key counts as used, none
+//! that has expired is shown, and no value is unpacked.
+
+use std::sync::Arc;
+
+use super::key_commands::{AfterTurn, KeyCommands};
+use super::rights::ShareRights;
+use super::sieve::Sieve;
+use super::slot_reader::{MOST_LISTED, SlotReader};
+use super::table_reader::TableReader;
+use super::values;
+use crate::command::PerKey;
+use crate::error::Error;
+use crate::flow::Records;
+use crate::flow::keyspace::{CommandsDone, KeySlice, KeySource, KeysWanted, Keyspace, Reducing};
+use crate::module::server::context::Ctx;
+use crate::module::server::main_thread::Turn;
+use crate::module::server::paced;
+use crate::module::server::scan::database_size;
+use crate::topology::{BoxFuture, SLOT_COUNT, SlotRange};
+
+/// The keys of this server, for one share of a flow.
+pub(crate) struct ServerKeyspace {
+    database: i32,
+    rights: Arc<ShareRights>,
+}
+
+impl ServerKeyspace {
+    /// Makes the keyspace for the command of this context, with these rights.
+    pub(crate) fn new(ctx: Ctx<'_>, rights: ShareRights) -> Self {
+        Self { database: ctx.selected_database(), rights: Arc::new(rights) }
+    }
+}
+
+impl Keyspace for ServerKeyspace {
+    fn read(&self, wanted: KeysWanted) -> Box<dyn KeySource> {
+        Box::new(ServerKeys {
+            reader: Some(Box::new(KeyReader {
+                database: self.database,
+                rights: self.rights.clone(),
+                sieve: Sieve::new(&wanted.filter),
+                with_values: wanted.filter.with_values,
+                place: Place::Start(wanted.slots),
+                waiting: Records::new(),
+            })),
+        })
+    }
+
+    fn run(&self, commands: PerKey, reducing: Option<Reducing>) -> BoxFuture<'_, Result<CommandsDone, Error>> {
+        let mut work = KeyCommands::new(commands, reducing, self.database, self.rights.clone());
+        Box::pin(async move {
+            loop {
+                let turn = paced::in_turn(move |turn| {
+                    let progress = work.go_on(turn);
+                    (work, progress)
+                });
+                let progress;
+                (work, progress) = turn.await?;
+                match progress? {
+                    AfterTurn::GoesOn => {}
+                    AfterTurn::IsDone => return work.deliver().await,
+                }
+            }
+        })
+    }
+}
+
+/// Reads the keys of this server.
+struct ServerKeys {
+    /// On the main thread while that reads.
+    reader: Option<Box<KeyReader>>,
+}
+
+impl KeySource for ServerKeys {
+    fn next(&mut self, most: usize) -> BoxFuture<'_, Result<KeySlice, Error>> {
+        Box::pin(async move {
+            let lost = || Error::Internal("the keys of this node are not read any more".into());
+            let mut reader = self.reader.take().ok_or_else(lost)?;
+            let mut slice = KeySlice::default();
+            if reader.waiting.len() < most && !reader.is_done() {
+                let turn = paced::in_turn(move |turn| {
+                    let read = reader.read(turn, most);
+                    (reader, read)
+                });
+                let read;
+                (reader, read) = turn.await?;
+                slice = read?;
+            }
+            reader.take_slice(most, &mut slice);
+            if reader.with_values && !slice.records.is_empty() {
+                let rest;
+                (slice.records, rest) = values::read(slice.records, reader.database).await?;
+                reader.put_back(&rest, &mut slice);
+            }
+            self.reader = Some(reader);
+            Ok(slice)
+        })
+    }
+
+    fn memory(&self) -> u64 {
+        self.reader.as_ref().map_or(0, |reader| reader.memory())
+    }
+}
+
+/// How far a keyspace is read.
+struct KeyReader {
+    database: i32,
+    rights: Arc<ShareRights>,
+    sieve: Sieve,
+    with_values: bool,
+    place: Place,
+    /// Keys that have been read and not shown.
+    waiting: Records,
+}
+
+/// What is being read.
+enum Place {
+    /// Nothing so far: these slots, or the whole table.
+    Start(Option<Vec<SlotRange>>),
+    Slots(SlotReader),
+    Table(TableReader),
+    End,
+}
+
+impl KeyReader {
+    fn is_done(&self) -> bool {
+        matches!(self.place, Place::End)
+    }
+
+    fn memory(&self) -> u64 {
+        let hashes = if let Place::Table(table) = &self.place { table.memory() } else { 0 };
+        self.waiting.byte_len() as u64 + hashes
+    }
+
+    /// Reads for one turn on the main thread.
+    fn read(&mut self, turn: Turn<'_>, most: usize) -> Result<KeySlice, Error> {
+        let selected = turn.ctx.selected_database();
+        if selected == self.database {
+            return self.read_selected(turn, most);
+        }
+        if !turn.ctx.select_database(self.database) {
+            return Err(Error::Invalid("DB index is out of range".into()));
+        }
+        let read = self.read_selected(turn, most);
+        turn.ctx.select_database(selected);
+        read
+    }
+
+    fn read_selected(&mut self, turn: Turn<'_>, most: usize) -> Result<KeySlice, Error> {
+        let keys_in_table = database_size(turn.ctx);
+        let mut slice = KeySlice { keys_in_table, ..KeySlice::default() };
+        if let Place::Start(slots) = &mut self.place {
+            self.place = match slots.take() {
+                None => Place::Table(TableReader::of_all()),
+                Some(slots) if self.read_few(turn, &slots, &mut slice)? => Place::End,
+                Some(slots) => Place::Slots(SlotReader::new(&slots)),
+            };
+        }
+        match &mut self.place {
+            Place::Slots(slots) => {
+                slots.read(turn, &self.sieve, &self.rights, most, &mut slice)?;
+                if slots.is_done() {
+                    let big = std::mem::take(&mut slots.big);
+                    self.place = if big.is_empty() { Place::End } else { Place::Table(TableReader::of_slots(big)) };
+                }
+            }
+            Place::Table(table) => table.read(turn, &self.sieve, &self.rights, most, &mut slice)?,
+            Place::Start(_) | Place::End => {}
+        }
+        Ok(slice)
+    }
+
+    /// Reads all of these slots at once, if the server has so few keys that its table is gone through in no time. Returns
+    /// `false`, with nothing read, if it has not.
+    fn read_few(&mut self, turn: Turn<'_>, slots: &[SlotRange], slice: &mut KeySlice) -> Result<bool, Error> {
+        if slice.keys_in_table > MOST_LISTED as u64 {
+            return Ok(false);
+        }
+        let of_ranges = slots.iter().flat_map(|(first, last)| *first..=(*last).min(SLOT_COUNT as u16 - 1));
+        let mut table = TableReader::of_slots(of_ranges);
+        let mut read = KeySlice { keys_in_table: slice.keys_in_table, ..KeySlice::default() };
+        table.read(turn, &self.sieve, &self.rights, usize::MAX, &mut read)?;
+        if !table.is_done() {
+            return Ok(false);
+        }
+        read.records = table.drop_doubles(&read.records);
+        *slice = read;
+        Ok(true)
+    }
+
+    /// Puts back keys of a slice whose values were not read.
+    fn put_back(&mut self, keys: &Records, slice: &mut KeySlice) {
+        let mut waiting = keys.clone();
+        waiting.append(&self.waiting);
+        self.waiting = waiting;
+        slice.is_end &= self.waiting.is_empty();
+    }
+
+    /// Moves what a turn has read to what waits, and takes the next slice of that. On the runtime.
+    fn take_slice(&mut self, most: usize, slice: &mut KeySlice) {
+        let read = std::mem::take(&mut slice.records);
+        if let Place::Table(table) = &mut self.place {
+            self.waiting.append(&table.drop_doubles(&read));
+            if table.is_done() {
+                self.place = Place::End;
+            }
+        } else {
+            self.waiting.append(&read);
+        }
+        slice.records = self.waiting.take_first(most);
+        slice.is_end = self.is_done() && self.waiting.is_empty();
+    }
+}
