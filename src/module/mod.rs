@@ -10,6 +10,7 @@ mod commands;
 mod config;
 mod event_loop;
 mod flow;
+mod guests;
 mod identity;
 mod info;
 mod last_commands;
@@ -43,7 +44,7 @@ use request::caller;
 use request::reply_writer::ReplyWriter;
 use request::running::{self, GoesOn};
 use server::context::Ctx;
-use server::{api, log, main_thread, paced};
+use server::{api, log, main_thread, paced, shared_api};
 
 impl Argument for RedisString {
     fn to_argument(&self) -> Cow<'_, [u8]> {
@@ -70,7 +71,7 @@ pub fn register(ctx: &Context, setup: Setup) -> Result<(), Error> {
     log::install();
     ctx.subscribe(raw::REDISMODULE_EVENT_REPLICATION_ROLE_CHANGED, 1, on_change);
     ctx.subscribe(raw::REDISMODULE_EVENT_CLUSTER_SLOT_MIGRATION, 1, on_change);
-    ctx.subscribe(raw::REDISMODULE_EVENT_MODULE_CHANGE, 1, on_module_change);
+    ctx.subscribe_to_modules(on_module_change);
     if !ctx.subscribe(raw::REDISMODULE_EVENT_EVENTLOOP, 1, on_event_loop) {
         return Err(Error::Refused("this server is too old for rmr: it does not tell of its event loop".into()));
     }
@@ -115,7 +116,8 @@ pub fn load(ctx: &Context, args: &[RedisString]) -> Status {
     let loaded = register(ctx, Setup::new().inner_command("RMR.INNER").heeding_pushdown())
         .map_err(|error| error.to_string())
         .and_then(|()| apply::register(log, &args))
-        .and_then(|()| commands::register(log));
+        .and_then(|()| commands::register(log))
+        .and_then(|()| shared_api::export(log));
     match loaded {
         Ok(()) => {
             module_options::declare(log);
@@ -225,7 +227,10 @@ fn on_change(_: u64) {
 }
 
 /// A module has come or gone, and its commands with it.
-fn on_module_change(_: u64) {
+fn on_module_change(gone: Option<&str>) {
+    if let Some(gone) = gone {
+        guests::registry::forget(gone);
+    }
     main_thread::with_detached(catalog::learn_all);
     proxy::forget_commands();
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::config::{self, Provider, ShardBy};
 use super::event_loop::socket::EventLoop;
+use super::guests::registry;
 use super::identity::ServersOwn;
 use super::local::link::LocalLink;
 use super::local::source::InServer;
@@ -93,7 +94,10 @@ impl Setup {
     pub(super) fn reducer_named(&self, name: &str, arguments: &[u8]) -> Option<Arc<dyn AnyCombine>> {
         match self.reducers.get(name) {
             Some(own) => own.clone().with_arguments(arguments),
-            None => reduce::of_all_modules(name, arguments),
+            None => reduce::of_all_modules(name, arguments).or_else(|| {
+                let of_guest = registry::reducer(name, arguments)?;
+                Some(Arc::new(of_guest) as Arc<dyn AnyCombine>)
+            }),
         }
     }
 

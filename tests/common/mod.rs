@@ -14,6 +14,7 @@
 //! - [`proxy`]: a network with faults between two servers.
 //! - [`python`]: programs that use the Redis client of real programs.
 //! - [`figures`]: what `INFO` and `/proc` say about a server.
+//! - [`c_module`]: builds modules in C.
 //! - [`artifacts`]: builds and finds `librmr.so` and the examples.
 //!
 //! # Environment
@@ -25,6 +26,7 @@
 #![allow(dead_code, unused_imports)]
 
 mod artifacts;
+mod c_module;
 mod cluster;
 mod constant_total;
 mod crowded;
@@ -45,6 +47,7 @@ mod version;
 mod wire;
 
 pub use artifacts::{example_bin, example_path, module_path, target_dir};
+pub use c_module::c_module;
 pub use cluster::{Cluster, ClusterBuilder};
 pub use constant_total::{Answers, ConstantTotal};
 pub use errors::error_text;

@@ -3,6 +3,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod c_example;
 mod console;
 mod examples;
 mod pages;

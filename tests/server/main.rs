@@ -10,6 +10,7 @@ mod contexts;
 mod crossing;
 mod every_command;
 mod guards;
+mod guests;
 mod lifecycle;
 mod memory;
 mod metadata;

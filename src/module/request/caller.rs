@@ -10,10 +10,15 @@ use crate::module::state;
 
 /// Prepares a request within the caller's rights, in its database, and without waiting where it cannot wait.
 pub(crate) fn request(ctx: Ctx<'_>) -> Result<RequestBuilder, Error> {
-    let request = state::engine()?.request().gate(Arc::new(CallersRights::of(ctx)));
-    let request = request.database(ctx.selected_database()).caller(ctx.client_id());
+    let request = request_of(ctx)?;
     Ok(match ctx.why_not_wait() {
         Some(why) => request.in_process_only(why),
         None => request,
     })
+}
+
+/// Prepares a request within the caller's rights and in its database, for which the caller does not wait.
+pub(crate) fn request_of(ctx: Ctx<'_>) -> Result<RequestBuilder, Error> {
+    let request = state::engine()?.request().gate(Arc::new(CallersRights::of(ctx)));
+    Ok(request.database(ctx.selected_database()).caller(ctx.client_id()))
 }

@@ -217,6 +217,25 @@ impl<'a> Ctx<'a> {
         self.subscribe_raw(event, version, Some(happened::<F>))
     }
 
+    /// Calls back when a module has been loaded, or unloaded: with its name then.
+    pub(crate) fn subscribe_to_modules<F: Fn(Option<&str>) + Copy + 'static>(self, _: F) -> bool {
+        unsafe extern "C" fn happened<F: Fn(Option<&str>) + Copy + 'static>(
+            _: *mut raw::RedisModuleCtx,
+            _: raw::RedisModuleEvent,
+            subevent: u64,
+            data: *mut c_void,
+        ) {
+            let is_unloaded = subevent == u64::from(raw::REDISMODULE_SUBEVENT_MODULE_UNLOADED);
+            // SAFETY: invariant 6: with this event comes this structure, for the length of the call.
+            let change = unsafe { data.cast::<raw::RedisModuleModuleChangeV1>().as_ref() };
+            let name = change.map(|change| change.module_name).filter(|name| is_unloaded && !name.is_null());
+            // SAFETY: invariant 6: a text that ends in zero.
+            let gone = name.and_then(|name| unsafe { CStr::from_ptr(name) }.to_str().ok());
+            guarded(|| stateless::<F>()(gone));
+        }
+        self.subscribe_raw(raw::REDISMODULE_EVENT_MODULE_CHANGE, 1, Some(happened::<F>))
+    }
+
     /// Has the server call a function on an event, or none from now on.
     pub(super) fn subscribe_raw(self, event: u64, version: u64, callback: raw::RedisModuleEventCallback) -> bool {
         let event = raw::RedisModuleEvent { id: event, dataver: version };

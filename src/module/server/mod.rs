@@ -40,6 +40,7 @@ pub(super) mod paced;
 pub(super) mod scan;
 pub(super) mod setting;
 pub(super) mod setting_callbacks;
+pub(super) mod shared_api;
 pub(super) mod socket;
 mod string;
 mod thread;

@@ -1,0 +1,249 @@
+//! [`GuestRequest`]: what a guest wants to be sent, and where the replies go.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+
+use super::guest::Guest;
+use super::reducer::GuestReducer;
+use super::registry;
+use crate::command::{Command, integer, printable};
+use crate::engine::{Options, Replies, Request, RequestBuilder};
+use crate::error::Error;
+use crate::module::request::caller;
+use crate::module::request::reply_writer::ReplyWriter;
+use crate::module::request::running::{self, GoesOn, Work};
+use crate::module::server::context::Ctx;
+use crate::module::server::main_thread;
+use crate::module::state;
+use crate::reduce::Builtin;
+use crate::reply::Reply;
+
+/// The most keys or groups that a reducer can be asked for.
+const MOST_WANTED: i64 = 1_000_000;
+
+/// Something to be sent. The first thing that is wrong with it is kept, and is the reply to it.
+pub(in crate::module) struct GuestRequest {
+    kind: GuestRequestKind,
+    commands: Vec<Command>,
+    timeout: Option<Duration>,
+    is_partial: bool,
+    then: Then,
+    fault: Option<Error>,
+    /// Its callbacks may be called as long as this is held: it goes last.
+    guest: Arc<Guest>,
+}
+
+/// Where commands go.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(in crate::module) enum GuestRequestKind {
+    Map,
+    FanOut,
+}
+
+/// What becomes of the replies.
+enum Then {
+    Gather,
+    Builtin(Builtin),
+    Reduce(GuestReducer),
+    Merge(Box<dyn MergeReplies>),
+}
+
+/// A guest's code that gets all replies.
+pub(in crate::module) trait MergeReplies: Send {
+    /// Called once, with an array.
+    fn merge(self: Box<Self>, replies: &Reply) -> Merged;
+}
+
+/// What a guest wants when it has all replies.
+pub(in crate::module) enum Merged {
+    Reply(Reply),
+    Next(Box<GuestRequest>),
+    Nothing,
+}
+
+impl GuestRequest {
+    /// Begins with no commands.
+    pub(in crate::module) fn new(guest: Arc<Guest>, kind: GuestRequestKind) -> Self {
+        Self { guest, kind, commands: Vec::new(), timeout: None, is_partial: false, then: Then::Gather, fault: None }
+    }
+
+    fn fail(&mut self, why: String) {
+        self.fault.get_or_insert(Error::Invalid(why));
+    }
+
+    /// Adds a command of these words, with the place of its key.
+    pub(in crate::module) fn add<'a>(&mut self, key_at: i32, words: impl Iterator<Item = &'a [u8]>) {
+        let Some(mut command) = Command::from_args(words) else { return self.fail("a command has no words".into()) };
+        match self.kind {
+            GuestRequestKind::FanOut if !self.commands.is_empty() => {
+                return self.fail("a fan-out sends one command, and was given two".into());
+            }
+            GuestRequestKind::FanOut => {}
+            GuestRequestKind::Map => match usize::try_from(key_at) {
+                Ok(at) if (1..command.word_count()).contains(&at) => command.route_by_argument(at),
+                _ => {
+                    let (name, last) = (printable(command.name()), command.word_count() - 1);
+                    return self.fail(format!("the key of {name} is said to be word {key_at}; give 1 to {last}"));
+                }
+            },
+        }
+        self.commands.push(command);
+    }
+
+    pub(in crate::module) fn set_timeout(&mut self, millis: i64) {
+        match u64::try_from(millis) {
+            Ok(millis) if millis > 0 => self.timeout = Some(Duration::from_millis(millis)),
+            _ => self.fail(format!("the timeout is {millis} ms; give 1 or more")),
+        }
+    }
+
+    pub(in crate::module) fn set_partial(&mut self, partial: bool) {
+        self.is_partial = partial;
+    }
+
+    /// Has the replies reduced where they are.
+    pub(in crate::module) fn reduce_with(&mut self, name: &[u8], arguments: &[u8]) {
+        let builtin = Builtin::named(name).filter(|builtin| builtin.can_be_split());
+        let found = match builtin {
+            Some(builtin) => with_number(builtin, arguments).map(Then::Builtin),
+            None => std::str::from_utf8(name)
+                .ok()
+                .and_then(|name| registry::reducer(name, arguments))
+                .map(Then::Reduce)
+                .ok_or_else(|| format!("there is no reducer '{}' with these arguments", printable(name))),
+        };
+        match found {
+            Ok(then) => self.then = then,
+            Err(why) => self.fail(why),
+        }
+    }
+
+    /// Hands all replies to code of the guest.
+    pub(in crate::module) fn merge_with(&mut self, merge: Box<dyn MergeReplies>) {
+        self.then = Then::Merge(merge);
+    }
+
+    /// Answers the client of a command that runs, now or later.
+    pub(in crate::module) fn serve(self: Box<Self>, ctx: Ctx<'_>) {
+        match main_thread::enter(ctx, || caller::request(ctx)) {
+            Ok(prepared) => running::serve(ctx, Box::pin(self.run(prepared)), GoesOn::OnRuntime),
+            Err(error) => ReplyWriter { to: ctx.reply_to(), is_resp3: false }.send(&Err(error)),
+        }
+    }
+
+    /// Calls back with the result, from the runtime, with the rights of whoever the context is of.
+    pub(in crate::module) fn call_back(
+        self: Box<Self>,
+        ctx: Ctx<'_>,
+        done: impl FnOnce(Result<Reply, Error>) + Send + 'static,
+    ) {
+        let mut done = CallBack(Some(done), self.guest.clone());
+        let begun = main_thread::enter(ctx, || Ok((state::runtime()?, caller::request_of(ctx)?)));
+        match begun {
+            Err(error) => done.call(Err(error)),
+            Ok((runtime, prepared)) => {
+                let work: Work = Box::pin(self.run(prepared));
+                runtime.spawn(async move {
+                    let result = AssertUnwindSafe(work).catch_unwind().await;
+                    done.call(result.unwrap_or_else(|_| {
+                        Err(Error::Internal("internal error: the request panicked; see the server's log".into()))
+                    }));
+                });
+            }
+        }
+    }
+
+    /// Sends this and what follows it, all within one deadline.
+    async fn run(self: Box<Self>, prepared: RequestBuilder) -> Result<Reply, Error> {
+        let request = self.timeout.into_iter().fold(prepared, RequestBuilder::timeout).begin();
+        let mut next = self;
+        loop {
+            match next.send(&request).await? {
+                Merged::Reply(reply) => return Ok(reply),
+                Merged::Next(then) => next = then,
+                Merged::Nothing => {
+                    return Err(Error::Refused("the module has given neither a reply nor a next request".into()));
+                }
+            }
+        }
+    }
+
+    async fn send(self: Box<Self>, request: &Request) -> Result<Merged, Error> {
+        let Self { guest: _guest, kind, mut commands, timeout, is_partial, then, fault } = *self;
+        if let Some(fault) = fault {
+            return Err(fault);
+        }
+        let options = timeout.into_iter().fold(Options::new().partial(is_partial), Options::timeout);
+        macro_rules! reduced {
+            ($reducer:expr) => {
+                match kind {
+                    GuestRequestKind::Map => request.map(commands).with_options(options).combine($reducer).await?,
+                    GuestRequestKind::FanOut => {
+                        request.fan_out(the_one(&mut commands)?).with_options(options).combine($reducer).await?
+                    }
+                }
+            };
+        }
+        let merge = match then {
+            Then::Builtin(reducer) => return Ok(Merged::Reply(reduced!(reducer))),
+            Then::Reduce(reducer) => return Ok(Merged::Reply(reduced!(reducer))),
+            Then::Merge(merge) => Some(merge),
+            Then::Gather => None,
+        };
+        let replies = match kind {
+            GuestRequestKind::Map => request.map(commands).with_options(options).await?,
+            GuestRequestKind::FanOut => request.fan_out(the_one(&mut commands)?).with_options(options).await?,
+        };
+        let replies = in_places(replies);
+        Ok(merge.map_or_else(|| Merged::Reply(replies.clone()), |merge| merge.merge(&replies)))
+    }
+}
+
+fn the_one(commands: &mut Vec<Command>) -> Result<Command, Error> {
+    commands.pop().ok_or_else(|| Error::Invalid("a fan-out has no command".into()))
+}
+
+/// Returns all replies in their places, failures as errors.
+fn in_places(replies: Replies) -> Reply {
+    let missed: Vec<Reply> = replies.missed_slots().into_iter().map(|(_, error)| error_reply(&error)).collect();
+    let replies = replies.into_iter().map(|reply| reply.result.unwrap_or_else(|error| error_reply(&error)));
+    Reply::Array(replies.chain(missed).collect())
+}
+
+fn error_reply(error: &Error) -> Reply {
+    Reply::Error(error.to_line().into())
+}
+
+/// Returns a built-in reducer with the number that it takes, in digits.
+fn with_number(builtin: Builtin, arguments: &[u8]) -> Result<Builtin, String> {
+    let name = builtin.name();
+    match (builtin.most(), integer(arguments)) {
+        (None, _) if arguments.is_empty() => Ok(builtin),
+        (None, _) => Err(format!("{name} takes no arguments")),
+        (Some(_), Some(most @ 1..=MOST_WANTED)) => Ok(builtin.with_most(most as u32)),
+        (Some(_), _) => Err(format!(
+            "the argument of {name} is '{}'; give how many are wanted, from 1 to {MOST_WANTED}",
+            printable(arguments)
+        )),
+    }
+}
+
+/// Code of a guest that is called once: with the result, or when there will be none.
+struct CallBack<F: FnOnce(Result<Reply, Error>)>(Option<F>, Arc<Guest>);
+
+impl<F: FnOnce(Result<Reply, Error>)> CallBack<F> {
+    fn call(&mut self, result: Result<Reply, Error>) {
+        if let Some(done) = self.0.take() {
+            done(result);
+        }
+    }
+}
+
+impl<F: FnOnce(Result<Reply, Error>)> Drop for CallBack<F> {
+    fn drop(&mut self) {
+        self.call(Err(Error::Internal(format!("the request of {} ended without a reply", self.1.name()))));
+    }
+}

@@ -1,0 +1,154 @@
+//! What other modules of the server may call: the functions of `include/rmr.h`, by `RM_ExportSharedAPI`.
+//!
+//! C calls in, and C is called back. Each function here takes what it is given apart, and hands it on to safe code
+//! ([`guests`](crate::module::guests)); no panic leaves one. What rmr.h asks of its callers is what the `SAFETY` lines rest
+//! on: objects are those that were created here, each is used by one thread at a time, and is given away once; texts end in
+//! zero, and there are as many bytes as are said. Where rmr.h allows null, so does the code.
+
+pub(crate) mod foreign_reducer;
+pub(crate) mod library;
+mod reply;
+mod request;
+
+use std::ffi::{CStr, c_char, c_int, c_void};
+
+use redis_module::raw;
+
+use super::api::required;
+use super::callback::guarded;
+use super::context::Ctx;
+use crate::module::guests::guest::Guest;
+use crate::module::guests::registry;
+use foreign_reducer::{ForeignReducer, RawReducer};
+use library::PinnedLibrary;
+
+/// `RMR_API_VERSION`, the only one so far.
+const VERSION: c_int = 1;
+
+const OK: c_int = 0;
+const ERR: c_int = 1;
+
+/// Offers all functions to the modules of the server. While one that has asked for any is loaded, the server does not
+/// unload this one.
+///
+/// # Errors
+/// If another module has a function of such a name.
+pub(crate) fn export(ctx: Ctx<'_>) -> Result<(), String> {
+    macro_rules! export {
+        ($($name:literal = $function:path;)*) => {
+            $(
+                let name: &'static CStr = $name;
+                // SAFETY: invariants 1, 2, 5 and 6: a context of OnLoad, a name that stays, code that stays as long as
+                // modules that use it are loaded.
+                let status = unsafe {
+                    required!(RedisModule_ExportSharedAPI)(ctx.as_ptr(), name.as_ptr(), $function as *mut c_void)
+                };
+                if status != raw::REDISMODULE_OK as c_int {
+                    return Err(format!("another module offers a function {} already", name.to_string_lossy()));
+                }
+            )*
+        };
+    }
+    export! {
+        c"RMR_Enter" = enter;
+        c"RMR_Leave" = leave;
+        c"RMR_AddReducer" = add_reducer;
+        c"RMR_CreateRequest" = request::create;
+        c"RMR_ReplyType" = reply::kind;
+        c"RMR_ReplyInteger" = reply::integer;
+        c"RMR_ReplyDouble" = reply::double;
+        c"RMR_ReplyBytes" = reply::bytes;
+        c"RMR_ReplyLength" = reply::length;
+        c"RMR_ReplyElement" = reply::element;
+        c"RMR_CreateNull" = reply::create_null;
+        c"RMR_CreateInteger" = reply::create_integer;
+        c"RMR_CreateDouble" = reply::create_double;
+        c"RMR_CreateString" = reply::create_string;
+        c"RMR_CreateError" = reply::create_error;
+        c"RMR_CreateArray" = reply::create_array;
+        c"RMR_CreateMapReply" = reply::create_map;
+        c"RMR_Push" = reply::push;
+        c"RMR_CopyReply" = reply::copy;
+        c"RMR_FreeReply" = reply::free;
+        c"RMR_Append" = foreign_reducer::append;
+        c"RMR_AddCommand" = request::add_command;
+        c"RMR_AddStrings" = request::add_strings;
+        c"RMR_SetTimeout" = request::set_timeout;
+        c"RMR_SetPartial" = request::set_partial;
+        c"RMR_ReduceWith" = request::reduce_with;
+        c"RMR_MergeWith" = request::merge_with;
+        c"RMR_Send" = request::send;
+        c"RMR_SendTo" = request::send_to;
+        c"RMR_FreeRequest" = request::free;
+    }
+    Ok(())
+}
+
+/// `RMR_Enter`.
+unsafe extern "C" fn enter(
+    ctx: *mut raw::RedisModuleCtx,
+    version: c_int,
+    module: *const c_char,
+    code: *const c_void,
+) -> c_int {
+    // SAFETY: invariants 1 and 2: a context of the other module; a text that ends in zero, or null.
+    let (ctx, module) = unsafe { (Ctx::new(ctx), text_of(module)) };
+    answer(module.unwrap_or("a module"), Some(ctx), || {
+        let name = module.filter(|name| !name.is_empty()).ok_or("RMR_Init was given no name")?;
+        if version != VERSION {
+            return Err(format!("it is built for version {version} of rmr.h; this rmr serves version {VERSION}"));
+        }
+        let library =
+            PinnedLibrary::of(code).ok_or("rmr cannot hold its code in memory: it is no library of its own")?;
+        registry::enter(Guest::new(name, library));
+        Ok(())
+    })
+}
+
+/// `RMR_Leave`.
+unsafe extern "C" fn leave(module: *const c_char) -> c_int {
+    // SAFETY: a text that ends in zero, or null.
+    let module = unsafe { text_of(module) }.unwrap_or_default();
+    answer(module, None, || registry::leave(module))
+}
+
+/// `RMR_AddReducer`.
+unsafe extern "C" fn add_reducer(module: *const c_char, reducer: *const RawReducer) -> c_int {
+    // SAFETY: a text that ends in zero, or null.
+    let module = unsafe { text_of(module) }.unwrap_or_default();
+    answer(module, None, || {
+        let guest = registry::guest(module).ok_or("it has not called RMR_Init, or that has failed")?;
+        // SAFETY: a reducer as rmr.h says, or null.
+        registry::add_reducer(unsafe { ForeignReducer::of(reducer, guest) }?)
+    })
+}
+
+/// Does something for another module. Why that has failed stands in the server's log.
+fn answer(module: &str, ctx: Option<Ctx<'_>>, work: impl FnOnce() -> Result<(), String>) -> c_int {
+    let result = guarded(work).unwrap_or_else(|| Err("internal error: rmr panicked".into()));
+    let Err(why) = result else { return OK };
+    let line = format!("{module}: {why}");
+    match ctx {
+        Some(ctx) => ctx.log(c"warning", &line),
+        None => super::main_thread::log(c"warning", &line),
+    }
+    ERR
+}
+
+/// Returns what C says in a pointer and a length; nothing for null.
+///
+/// # Safety
+/// `bytes` is null, or points to as many bytes as `length` says, which stay as they are for `'a`.
+unsafe fn bytes_of<'a>(bytes: *const c_char, length: usize) -> &'a [u8] {
+    // SAFETY: as the caller says.
+    if bytes.is_null() { &[] } else { unsafe { std::slice::from_raw_parts(bytes.cast(), length) } }
+}
+
+/// Returns a text of C; `None` for null, and for what is no UTF-8.
+///
+/// # Safety
+/// `text` is null, or ends in zero and stays as it is for `'a`.
+unsafe fn text_of<'a>(text: *const c_char) -> Option<&'a str> {
+    // SAFETY: as the caller says.
+    if text.is_null() { None } else { unsafe { CStr::from_ptr(text) }.to_str().ok() }
+}
