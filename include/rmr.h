@@ -93,9 +93,9 @@ typedef struct RMR_Origin {
 /* take looks at keys. */
 #define RMR_NEEDS_KEYS 2
 
-/* A reducer whose work can be split: each shard that has rmr and this module reduces its own replies, and sends what they
- * come to; where it has not, the replies come to the node that was asked. Shares come in any order, and the answer must
- * not depend on it.
+/* A reducer whose work can be split: where rmr.pushdown is on, each shard that has rmr and this module reduces its own
+ * replies, and sends what they come to; elsewhere the replies come to the node that was asked. Shares come in any order,
+ * and the answer must not depend on it.
  *
  * A partial is what a part of the replies comes to, whatever it is in memory. rmr never looks into it. */
 typedef struct RMR_Reducer {
@@ -208,7 +208,7 @@ RMR_API void (*RMR_SetTimeout)(RMR_Request *request, long long milliseconds) RMR
 RMR_API void (*RMR_SetPartial)(RMR_Request *request, int partial) RMR_ATTR;
 
 /* Has the replies reduced at the shards: by a reducer that a module has registered, or one of those that rmr has and that
- * can be split, such as SUM, MAX or COUNT (docs/reference/reducers in README.md), which take no arguments here. */
+ * can be split, such as SUM or MAX; the argument of TOP, BOTTOM and TOPGROUPS is the number wanted, in digits. */
 RMR_API void (*RMR_ReduceWith)(RMR_Request *request, const char *name, const char *arguments, size_t length) RMR_ATTR;
 
 /* Has all replies come here, and calls merge with them once. free may be NULL; it is called once with data, when merge has

@@ -59,18 +59,19 @@ fn what_a_request_is_told_wrong_is_its_reply() {
 
 #[test]
 fn a_reducer_that_fails_is_an_error_of_its_request() {
-    let cluster = Cluster::start(3);
+    let cluster = Cluster::builder().module_args(["pushdown", "on"]).start();
     let path = path();
     let keys: Vec<String> = (0..12).map(|number| format!("k:{number}")).collect();
     let all = |count: usize| format!("GUEST.COUNT {}", keys[..count].join(" "));
     let node = cluster.node(0);
     node.run::<()>(&["MODULE", "LOAD", &path]);
+    // The others have no such reducer, and are not asked again for a while.
     assert_eq!(node.reply(&all(12)), "12");
     let thirteen = node.reply(&format!("{} k:0", all(12)));
     assert_eq!(thirteen, "-ERR GUEST-COUNT has given no result");
-    // From now on the others send what they have counted, which this module does not read.
     cluster.nodes()[1..].iter().for_each(|node| node.run::<()>(&["MODULE", "LOAD", &path]));
-    assert_eq!(node.reply(&all(12)), "-ERR GUEST-COUNT cannot read what a node has sent");
+    // Another node sends this one what it has counted, which this module does not read.
+    assert_eq!(cluster.node(1).reply(&all(12)), "-ERR GUEST-COUNT cannot read what a node has sent");
     let own = cluster.key_for(0, "own");
     assert_eq!(node.reply(&format!("GUEST.COUNT {own} {own}")), "2");
     cluster.nodes().iter().for_each(assert_no_crash);
