@@ -3,7 +3,7 @@
 //! Nodes know a reducer by its name alone, so there is one of a name in a server. A guest that leaves takes along what it has
 //! registered, unless a request uses some of it: the guest then has to stay.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::guest::Guest;
@@ -103,18 +103,4 @@ pub(in crate::module) fn add_reducer(reducer: ForeignReducer) -> Result<(), Stri
 pub(in crate::module) fn reducer(name: &str, arguments: &[u8]) -> Option<GuestReducer> {
     let reducer = registry().reducers.get(name)?.clone();
     GuestReducer::new(reducer, arguments)
-}
-
-/// Returns a name that lasts as long as the process. There are as many as guests have given, each once.
-pub(in crate::module) fn lasting(name: &str) -> &'static str {
-    static NAMES: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
-    let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
-    match names.get(name) {
-        Some(known) => known,
-        None => {
-            let name: &'static str = name.to_owned().leak();
-            names.insert(name);
-            name
-        }
-    }
 }

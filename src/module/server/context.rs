@@ -225,7 +225,7 @@ impl<'a> Ctx<'a> {
             subevent: u64,
             data: *mut c_void,
         ) {
-            let is_unloaded = subevent == u64::from(raw::REDISMODULE_SUBEVENT_MODULE_UNLOADED);
+            let is_unloaded = subevent == raw::REDISMODULE_SUBEVENT_MODULE_UNLOADED;
             // SAFETY: invariant 6: with this event comes this structure, for the length of the call.
             let change = unsafe { data.cast::<raw::RedisModuleModuleChangeV1>().as_ref() };
             let name = change.map(|change| change.module_name).filter(|name| is_unloaded && !name.is_null());

@@ -7,11 +7,10 @@ use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::ptr::NonNull;
 use std::sync::Arc;
 
+use super::given::{OK, VERSION, bytes_of};
 use super::reply::{RawReply, taken};
-use super::{OK, VERSION, bytes_of};
 use crate::combine::Origin;
-use crate::module::guests::guest::Guest;
-use crate::module::guests::registry::lasting;
+use crate::module::guests::guest::{Guest, lasting};
 use crate::reply::Reply;
 
 /// `RMR_Origin`.
@@ -189,7 +188,8 @@ impl Drop for ForeignPartial {
 /// `RMR_Append`.
 pub(super) unsafe extern "C" fn append(buffer: *mut Vec<u8>, bytes: *const c_char, length: usize) {
     // SAFETY: the buffer that `encode` was given, for the length of that call, or null; as many bytes as are said.
-    if let Some(buffer) = unsafe { buffer.as_mut() } {
-        buffer.extend_from_slice(unsafe { bytes_of(bytes, length) });
+    let (buffer, bytes) = unsafe { (buffer.as_mut(), bytes_of(bytes, length)) };
+    if let Some(buffer) = buffer {
+        buffer.extend_from_slice(bytes);
     }
 }

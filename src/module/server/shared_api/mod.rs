@@ -6,6 +6,7 @@
 //! zero, and there are as many bytes as are said. Where rmr.h allows null, so does the code.
 
 pub(crate) mod foreign_reducer;
+mod given;
 pub(crate) mod library;
 mod reply;
 mod request;
@@ -20,13 +21,8 @@ use super::context::Ctx;
 use crate::module::guests::guest::Guest;
 use crate::module::guests::registry;
 use foreign_reducer::{ForeignReducer, RawReducer};
+use given::{ERR, OK, VERSION, text_of};
 use library::PinnedLibrary;
-
-/// `RMR_API_VERSION`, the only one so far.
-const VERSION: c_int = 1;
-
-const OK: c_int = 0;
-const ERR: c_int = 1;
 
 /// Offers all functions to the modules of the server. While one that has asked for any is loaded, the server does not
 /// unload this one.
@@ -133,22 +129,4 @@ fn answer(module: &str, ctx: Option<Ctx<'_>>, work: impl FnOnce() -> Result<(), 
         None => super::main_thread::log(c"warning", &line),
     }
     ERR
-}
-
-/// Returns what C says in a pointer and a length; nothing for null.
-///
-/// # Safety
-/// `bytes` is null, or points to as many bytes as `length` says, which stay as they are for `'a`.
-unsafe fn bytes_of<'a>(bytes: *const c_char, length: usize) -> &'a [u8] {
-    // SAFETY: as the caller says.
-    if bytes.is_null() { &[] } else { unsafe { std::slice::from_raw_parts(bytes.cast(), length) } }
-}
-
-/// Returns a text of C; `None` for null, and for what is no UTF-8.
-///
-/// # Safety
-/// `text` is null, or ends in zero and stays as it is for `'a`.
-unsafe fn text_of<'a>(text: *const c_char) -> Option<&'a str> {
-    // SAFETY: as the caller says.
-    if text.is_null() { None } else { unsafe { CStr::from_ptr(text) }.to_str().ok() }
 }

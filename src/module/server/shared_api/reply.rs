@@ -6,7 +6,7 @@ use std::ptr;
 use bytes::Bytes;
 
 use super::super::callback::guarded;
-use super::{ERR, OK, bytes_of};
+use super::given::{ERR, OK, bytes_of};
 use crate::number::Number;
 use crate::reply::Reply;
 
@@ -119,7 +119,7 @@ pub(super) unsafe extern "C" fn length(reply: *const RawReply) -> usize {
 pub(super) unsafe extern "C" fn element(reply: *const RawReply, at: usize) -> *const RawReply {
     // SAFETY: a reply that the caller holds.
     let element = match unsafe { seen(reply) } {
-        Reply::Map(pairs) => pairs.get(at / 2).map(|(key, value)| if at % 2 == 0 { key } else { value }),
+        Reply::Map(pairs) => pairs.get(at / 2).map(|(key, value)| if at.is_multiple_of(2) { key } else { value }),
         reply => reply.elements().and_then(|elements| elements.get(at)),
     };
     element.map_or(ptr::null(), RawReply::of)
