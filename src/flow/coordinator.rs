@@ -4,9 +4,12 @@
 //! is done at the end by plain commands. So each key's command runs once at most, whatever happens.
 
 use std::collections::{BTreeMap, HashSet};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::future::try_join_all;
 use tokio::time::Instant;
 
 use super::drive::Driver;
@@ -19,12 +22,13 @@ use super::plain::{FlowRequests, PlainKeyspace};
 use super::plan::{FlowPlan, FlowReader};
 use super::records::Records;
 use super::registry::StepsAndReducers;
-use super::share::Share;
+use super::remote::RemoteLeaf;
+use super::share::{Share, Where};
 use crate::combine::{AnyCombine, AnyPartial};
-use crate::engine::RequestBuilder;
+use crate::engine::{RequestBuilder, panicked};
 use crate::error::Error;
 use crate::link::Protocol;
-use crate::topology::{SLOT_COUNT, SlotRange, Topology};
+use crate::topology::{BoxFuture, Node, SLOT_COUNT, SlotRange, Topology};
 
 /// A flow, and what it may take.
 pub(crate) struct FlowSpec {
@@ -58,18 +62,21 @@ pub(crate) struct FlowAnswer {
 /// # Errors
 /// [`Error::Stopped`] with the first failure of a key, [`Error::Timeout`], [`Error::Cancelled`]; that a shard has died, by its
 /// name; the slots that could not be settled.
-pub(crate) async fn run(
+pub(crate) fn run(
     spec: FlowSpec,
     requests: RequestBuilder,
     execution: Arc<Execution>,
-) -> Result<FlowAnswer, Error> {
-    let until = spec.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-    // Reducers see what leaves see.
-    let requests = FlowRequests { requests: requests.protocol(Protocol::Resp3), until };
-    let topology = requests.begin().pinned_topology().await?;
-    let driver = Driver::new(&spec, until, execution);
-    let coordinator = Coordinator { spec: &spec, requests, topology, driver };
-    coordinator.run().await
+) -> BoxFuture<'static, Result<FlowAnswer, Error>> {
+    Box::pin(async move {
+        let until = spec.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        // Reducers see what leaves see.
+        let requests = FlowRequests { requests: requests.protocol(Protocol::Resp3), until };
+        let topology = requests.begin().pinned_topology().await?;
+        let driver = Driver::new(&spec, until, execution);
+        let coordinator = Coordinator { spec: &spec, requests, topology, driver };
+        let ran = AssertUnwindSafe(coordinator.run()).catch_unwind().await;
+        ran.unwrap_or_else(|panic| Err(panicked("reducer", &*panic)))
+    })
 }
 
 struct Coordinator<'a> {
@@ -79,20 +86,13 @@ struct Coordinator<'a> {
     driver: Driver<'a>,
 }
 
-/// Where a share runs.
-enum Where {
-    /// On the server that we live in.
-    Home(Arc<dyn Keyspace>),
-    /// Here, by plain commands.
-    Plain(Arc<PlainKeyspace>),
-}
-
 /// A share before it has begun.
 struct Planned {
     name: String,
-    node_id: String,
+    node: Option<Arc<Node>>,
     slots: Option<Vec<SlotRange>>,
-    at: Where,
+    /// Keys of these slots that have been read already, by their hashes.
+    shown: BTreeMap<u16, HashSet<u128>>,
 }
 
 impl Coordinator<'_> {
@@ -100,47 +100,52 @@ impl Coordinator<'_> {
         let shares = self.planned();
         if self.spec.plan.limit().is_some() {
             // One after the other, so that never more records pass than may.
-            for share in shares {
+            for planned in shares {
                 if self.driver.limit_left() == Some(0) {
                     break;
                 }
-                let begun = self.begin(share)?;
-                self.driver.drive(vec![begun]).await?;
+                self.do_alone(planned).await?;
             }
         } else {
-            let begun = shares.into_iter().map(|share| self.begin(share)).collect::<Result<_, _>>()?;
+            let begun: Vec<_> = shares.into_iter().map(|planned| (self.run_share(&planned), planned)).collect();
+            let begun = begun.into_iter().map(|(share, planned)| self.begin(share, planned));
+            let begun = try_join_all(begun).await?;
             self.driver.drive(begun).await?;
         }
         self.settle().await?;
         self.driver.finish()
     }
 
+    async fn do_alone(&mut self, planned: Planned) -> Result<(), Error> {
+        let share = self.run_share(&planned);
+        let begun = self.begin(share, planned).await?;
+        self.driver.drive(vec![begun]).await
+    }
+
     /// Does what shares could not.
     async fn settle(&mut self) -> Result<(), Error> {
         let open = self.driver.take_open();
         for (step, records) in open.elsewhere {
-            let keyspace = Arc::new(PlainKeyspace::of_cluster(self.requests.clone(), BTreeMap::new()));
-            let share = self.run_share(String::new(), None);
+            let planned = anywhere("keys on the move", Vec::new());
+            let (share, keyspace) = (self.run_share(&planned), self.plain_keyspace(&planned));
             let leaf = Leaf::of_records(step, records, share, keyspace.clone(), &*self.spec.registry)?;
-            self.driver.drive(vec![Share::here("keys on the move".into(), leaf, Some(keyspace))]).await?;
+            self.driver.drive(vec![Share::new(planned.name, Where::Plain(leaf, keyspace))]).await?;
         }
         let mut slots: Vec<u16> = open.unread;
         slots.extend(open.unsettled.keys());
         if slots.is_empty() || self.driver.limit_left() == Some(0) {
             return Ok(());
         }
-        let share = self.plain_share("slots on the move", ranges(slots), open.unsettled);
-        let begun = self.begin(share)?;
-        self.driver.drive(vec![begun]).await
+        self.do_alone(Planned { shown: open.unsettled, ..anywhere("slots on the move", ranges(slots)) }).await
     }
 
     /// Says who does what.
     fn planned(&self) -> Vec<Planned> {
         if matches!(self.spec.plan.reader, FlowReader::Names(_)) {
-            return vec![self.plain_share("the keys", Vec::new(), BTreeMap::new())];
+            return vec![anywhere("the keys", Vec::new())];
         }
         if !self.topology.requires_same_slot() {
-            return self.by_server();
+            return self.topology.data_shards().map(|shard| at(&shard.primary, None)).collect();
         }
         let shards = self.topology.shards();
         let mut slots: Vec<Vec<u16>> = vec![Vec::new(); shards.len()];
@@ -152,69 +157,62 @@ impl Coordinator<'_> {
             }
         }
         let owned = shards.iter().zip(slots).filter(|(_, slots)| !slots.is_empty());
-        let mut planned: Vec<Planned> = owned
-            .map(|(shard, slots)| {
-                let node = &shard.primary;
-                match &self.spec.home {
-                    Some(home) if self.topology.is_local(node) => Planned {
-                        name: node.to_string(),
-                        node_id: node.id.clone(),
-                        slots: Some(ranges(slots)),
-                        at: Where::Home(home.clone()),
-                    },
-                    _ => Planned {
-                        node_id: node.id.clone(),
-                        ..self.plain_share(&node.to_string(), ranges(slots), BTreeMap::new())
-                    },
-                }
-            })
-            .collect();
+        let mut planned: Vec<Planned> = owned.map(|(shard, slots)| at(&shard.primary, Some(ranges(slots)))).collect();
         if !nobodys.is_empty() && matches!(self.spec.plan.reader, FlowReader::Keys(_)) {
-            planned.push(self.plain_share("slots without an owner", ranges(nobodys), BTreeMap::new()));
+            planned.push(anywhere("slots without an owner", ranges(nobodys)));
         }
         planned
     }
 
-    /// Gives each server that knows no slots a share.
-    fn by_server(&self) -> Vec<Planned> {
-        let shards = self.topology.data_shards();
-        let planned = shards.map(|shard| {
-            let node = &shard.primary;
-            let at = match &self.spec.home {
-                Some(home) if self.topology.is_local(node) && self.topology.shards().len() == 1 => {
-                    Where::Home(home.clone())
-                }
-                _ => Where::Plain(Arc::new(PlainKeyspace::of_server(self.requests.clone(), node.clone()))),
-            };
-            Planned { name: node.to_string(), node_id: node.id.clone(), slots: None, at }
-        });
-        planned.collect()
-    }
-
-    /// Plans a share of slots of a cluster that is done by plain commands.
-    fn plain_share(&self, name: &str, slots: Vec<SlotRange>, shown: BTreeMap<u16, HashSet<u128>>) -> Planned {
-        let keyspace = Arc::new(PlainKeyspace::of_cluster(self.requests.clone(), shown));
-        Planned { name: name.into(), node_id: String::new(), slots: Some(slots), at: Where::Plain(keyspace) }
-    }
-
-    fn begin(&mut self, planned: Planned) -> Result<Share, Error> {
-        let share = self.run_share(planned.node_id, planned.slots);
+    /// Begins a share: on its node, if that takes shares, or else here.
+    async fn begin(&self, share: RunShare, planned: Planned) -> Result<Share, Error> {
         let registry = &*self.spec.registry;
-        match planned.at {
-            Where::Home(keyspace) => Ok(Share::here(planned.name, Leaf::begin(share, keyspace, registry)?, None)),
-            Where::Plain(plain) => {
-                let leaf = Leaf::begin(share, plain.clone(), registry)?;
-                Ok(Share::here(planned.name, leaf, Some(plain)))
+        let at = match (&planned.node, &self.spec.home) {
+            (Some(node), Some(home)) if self.is_home(node) => Where::Home(Leaf::begin(share, home.clone(), registry)?),
+            (Some(node), _) if self.takes_shares(node) => {
+                match RemoteLeaf::begin(node, &share, &self.requests).await? {
+                    Some(leaf) => Where::Remote(Box::new(leaf)),
+                    None => self.begin_plain(share, &planned)?,
+                }
             }
-        }
+            _ => self.begin_plain(share, &planned)?,
+        };
+        Ok(Share::new(planned.name, at))
     }
 
-    fn run_share(&mut self, node: String, slots: Option<Vec<SlotRange>>) -> RunShare {
+    fn begin_plain(&self, share: RunShare, planned: &Planned) -> Result<Where, Error> {
+        let keyspace = self.plain_keyspace(planned);
+        let leaf = Leaf::begin(share, keyspace.clone(), &*self.spec.registry)?;
+        Ok(Where::Plain(leaf, keyspace))
+    }
+
+    fn plain_keyspace(&self, planned: &Planned) -> Arc<PlainKeyspace> {
+        Arc::new(match &planned.node {
+            Some(node) if planned.slots.is_none() => PlainKeyspace::of_server(self.requests.clone(), node.clone()),
+            _ => PlainKeyspace::of_cluster(self.requests.clone(), planned.shown.clone()),
+        })
+    }
+
+    /// Tells whether a node is the server that we live in. Of several databases of that server none is meant by itself.
+    fn is_home(&self, node: &Arc<Node>) -> bool {
+        let are_slots = self.topology.requires_same_slot() || self.topology.shards().len() == 1;
+        are_slots && self.requests.begin().is_in_process(&self.topology, node)
+    }
+
+    /// Tells whether a node may be given a share: hosts of a list are not, which may be databases of one server.
+    fn takes_shares(&self, node: &Arc<Node>) -> bool {
+        let request = self.requests.begin();
+        self.topology.requires_same_slot()
+            && request.has_inner_command()
+            && !request.is_in_process(&self.topology, node)
+    }
+
+    fn run_share(&mut self, planned: &Planned) -> RunShare {
         RunShare {
             execution: self.driver.execution_id().to_owned(),
-            node,
+            node: planned.node.as_ref().map(|node| node.id.clone()).unwrap_or_default(),
             plan: self.spec.plan.clone(),
-            slots,
+            slots: planned.slots.clone(),
             limit: self.driver.limit_left(),
             caller: self.spec.caller.clone(),
             memory: self.spec.memory,
@@ -222,4 +220,14 @@ impl Coordinator<'_> {
             owners: Vec::new(),
         }
     }
+}
+
+/// Plans the share of a node.
+fn at(node: &Arc<Node>, slots: Option<Vec<SlotRange>>) -> Planned {
+    Planned { name: node.to_string(), node: Some(node.clone()), slots, shown: BTreeMap::new() }
+}
+
+/// Plans a share that is done from here, wherever its keys are.
+fn anywhere(name: &str, slots: Vec<SlotRange>) -> Planned {
+    Planned { name: name.into(), node: None, slots: Some(slots), shown: BTreeMap::new() }
 }

@@ -12,14 +12,14 @@ use tokio::time::Instant;
 use super::coordinator::{FlowAnswer, FlowSpec};
 use super::execution::Execution;
 use super::failures::KeyFailures;
-use super::messages::{LeafEnd, Report};
+use super::messages::{LeafEnd, NextReport, Report};
 use super::records::Records;
-use super::share::Share;
+use super::share::{FlowFacts, Share};
 use crate::combine::{AnyCombine, AnyPartial};
 use crate::error::Error;
 
-/// After this a leaf answers with its progress alone.
-const WAIT_MS: u64 = 100;
+/// After this a leaf answers with its progress alone, and hears whether the flow has ended.
+const WAIT_MS: u64 = 40;
 
 /// How long shares have to come to their end when the flow has failed.
 const GRACE: Duration = Duration::from_millis(90);
@@ -33,7 +33,9 @@ pub(super) struct Driver<'a> {
     until: Option<Instant>,
     execution: Arc<Execution>,
     collected: Mutex<Collected>,
-    shares: u32,
+    /// How many shares have been driven, and how many have got places.
+    driven: usize,
+    placed: u32,
 }
 
 /// What shares have said.
@@ -65,7 +67,7 @@ impl<'a> Driver<'a> {
             open: Open::default(),
             limit: spec.plan.limit(),
         };
-        Self { spec, until, execution, collected: Mutex::new(collected), shares: 0 }
+        Self { spec, until, execution, collected: Mutex::new(collected), driven: 0, placed: 0 }
     }
 
     fn lock(&self) -> MutexGuard<'_, Collected> {
@@ -82,8 +84,10 @@ impl<'a> Driver<'a> {
     }
 
     /// Returns the place of the first record of the next share.
-    pub(super) fn next_first_place(&self) -> u32 {
-        self.shares.wrapping_mul(PLACES)
+    pub(super) fn next_first_place(&mut self) -> u32 {
+        let first = self.placed.wrapping_mul(PLACES);
+        self.placed += 1;
+        first
     }
 
     /// Takes what shares could not do.
@@ -95,16 +99,16 @@ impl<'a> Driver<'a> {
     ///
     /// # Errors
     /// The first failure.
-    pub(super) async fn drive(&mut self, shares: Vec<Share>) -> Result<(), Error> {
-        let first = self.shares as usize;
-        self.shares += shares.len() as u32;
+    pub(super) async fn drive(&mut self, mut shares: Vec<Share>) -> Result<(), Error> {
+        let first = self.driven;
+        self.driven += shares.len();
         let this = &*self;
         let (stop, _) = watch::channel(false);
         let mut open: BTreeMap<usize, String> =
             (first..).zip(shares.iter().map(|share| share.name().to_owned())).collect();
         let asked = open.len();
         let mut driven: FuturesUnordered<_> =
-            (first..).zip(&shares).map(|(number, share)| this.drive_one(number, share, stop.subscribe())).collect();
+            (first..).zip(&mut shares).map(|(number, share)| this.drive_one(number, share, stop.subscribe())).collect();
         let mut failure: Option<(Error, Instant)> = None;
         loop {
             let is_running = failure.is_none();
@@ -140,18 +144,12 @@ impl<'a> Driver<'a> {
     async fn drive_one(
         &self,
         number: usize,
-        share: &Share,
-        mut stop: watch::Receiver<bool>,
+        share: &mut Share,
+        stop: watch::Receiver<bool>,
     ) -> (usize, Result<(), Error>) {
         loop {
-            let mut next = std::pin::pin!(share.next(WAIT_MS));
-            let report = tokio::select! {
-                report = &mut next => report,
-                _ = stop.wait_for(|stop| *stop) => {
-                    share.cancel();
-                    next.await
-                }
-            };
+            let cancels = *stop.borrow();
+            let report = share.next(NextReport { wait_ms: WAIT_MS, cancels }).await;
             match report.and_then(|report| self.collect(number, share, report)) {
                 Ok(false) => {}
                 Ok(true) => return (number, Ok(())),
@@ -165,10 +163,6 @@ impl<'a> Driver<'a> {
         let mut collected = self.lock();
         let collected = &mut *collected;
         let mut progress = report.progress;
-        let failed = |failure| {
-            let reducer = self.spec.combine.as_ref().map_or("RECORDS", |combine| combine.name());
-            share.error(failure, self.spec.memory, reducer, self.spec.plan.only_reads())
-        };
         collected.records.append(&report.records);
         collected.failures.merge(report.failures);
         collected.open.elsewhere.extend(report.elsewhere);
@@ -195,7 +189,11 @@ impl<'a> Driver<'a> {
         match report.end {
             None => Ok(false),
             Some(LeafEnd::Done { .. }) => Ok(true),
-            Some(LeafEnd::Failed(failure)) => Err(failed(failure)),
+            Some(LeafEnd::Failed(failure)) => {
+                let reducer = self.spec.combine.as_ref().map_or("LIST", |combine| combine.name());
+                let facts = FlowFacts { memory: self.spec.memory, reducer, may_write: self.may_write() };
+                Err(share.error(failure, facts))
+            }
         }
     }
 

@@ -96,6 +96,9 @@ impl Leaf {
 
     /// Waits for a batch or the end; returns the progress alone if neither comes in time.
     pub(crate) async fn next(&self, next: NextReport) -> Report {
+        if next.cancels {
+            self.outbox.cancel();
+        }
         self.outbox.take(next).await
     }
 
@@ -164,7 +167,7 @@ async fn run(mut task: LeafTask, outbox: Arc<Outbox>, error: Arc<Mutex<Option<Er
         Ok(Err(failed)) => failed,
         Err(panic) => WorkFailed::from(panicked("step or the reducer", &*panic)),
     };
-    *error.lock().unwrap_or_else(PoisonError::into_inner) = failed.error;
+    *error.lock().unwrap_or_else(PoisonError::into_inner) = failed.error.map(|error| *error);
     outbox.put_progress(&mut task.work);
     outbox.put_end(LeafEnd::Failed(failed.failure));
 }

@@ -54,6 +54,8 @@ pub(crate) struct SlotOwner {
 pub(crate) struct NextReport {
     /// After this the leaf answers with its progress alone.
     pub(crate) wait_ms: u64,
+    /// The share is to end soon; the reports after this are the last ones.
+    pub(crate) cancels: bool,
 }
 
 /// What a leaf has done since its last report.

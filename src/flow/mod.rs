@@ -23,6 +23,7 @@ mod plain_slots;
 pub(crate) mod plan;
 mod records;
 pub(crate) mod registry;
+mod remote;
 mod share;
 mod step;
 #[cfg(test)]

@@ -85,7 +85,7 @@ impl Outbox {
 
     /// Waits for a batch or the end, and returns it with all that was done meanwhile; the progress alone if neither comes in
     /// time.
-    pub(super) async fn take(&self, NextReport { wait_ms }: NextReport) -> Report {
+    pub(super) async fn take(&self, NextReport { wait_ms, .. }: NextReport) -> Report {
         let until = Instant::now() + Duration::from_millis(wait_ms);
         self.lock().is_asked = true;
         loop {

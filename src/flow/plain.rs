@@ -35,6 +35,11 @@ impl FlowRequests {
         let time = self.until.map_or(Duration::MAX, left).min(request.time_left());
         request.timeout(time)
     }
+
+    /// Returns how long a node may be silent that is asked something.
+    pub(super) fn patience(&self) -> Duration {
+        self.requests.clone().begin().time_left()
+    }
 }
 
 /// Names that belong to results under construction, which are no keys of anybody.

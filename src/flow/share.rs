@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::leaf::Leaf;
 use super::messages::{LeafFailure, NextReport, Report};
 use super::plain::PlainKeyspace;
+use super::remote::RemoteLeaf;
 use crate::command::printable;
 use crate::error::Error;
 use crate::resp::ServerError;
@@ -12,18 +13,33 @@ use crate::resp::ServerError;
 /// A share that has begun. Dropped, it is cancelled.
 pub(super) struct Share {
     name: String,
-    leaf: Leaf,
-    /// The keys that it reads by plain commands.
-    plain: Option<Arc<PlainKeyspace>>,
+    at: Where,
+}
+
+/// Where a share runs.
+pub(super) enum Where {
+    /// On the server that we live in.
+    Home(Leaf),
+    /// In this process, by plain commands to other servers.
+    Plain(Leaf, Arc<PlainKeyspace>),
+    /// On another node.
+    Remote(Box<RemoteLeaf>),
+}
+
+/// What errors of shares say beside what the share has said.
+#[derive(Clone, Copy)]
+pub(super) struct FlowFacts {
+    pub(super) memory: u64,
+    pub(super) reducer: &'static str,
+    pub(super) may_write: bool,
 }
 
 impl Share {
-    /// Makes one that runs in this process.
-    pub(super) fn here(name: String, leaf: Leaf, plain: Option<Arc<PlainKeyspace>>) -> Self {
-        Self { name, leaf, plain }
+    pub(super) fn new(name: String, at: Where) -> Self {
+        Self { name, at }
     }
 
-    /// Returns the name of its node.
+    /// Returns the name of its node, or of what it reads.
     pub(super) fn name(&self) -> &str {
         &self.name
     }
@@ -32,21 +48,21 @@ impl Share {
     ///
     /// # Errors
     /// That its node has died, or says nothing.
-    pub(super) async fn next(&self, wait_ms: u64) -> Result<Report, Error> {
-        Ok(self.leaf.next(NextReport { wait_ms }).await)
-    }
-
-    /// Ends it soon.
-    pub(super) fn cancel(&self) {
-        self.leaf.cancel();
+    pub(super) async fn next(&mut self, next: NextReport) -> Result<Report, Error> {
+        match &mut self.at {
+            Where::Home(leaf) | Where::Plain(leaf, _) => Ok(leaf.next(next).await),
+            Where::Remote(leaf) => leaf.next(next).await,
+        }
     }
 
     /// Returns the error that its failure is.
-    pub(super) fn error(&self, failure: LeafFailure, memory: u64, reducer: &'static str, only_reads: bool) -> Error {
-        if let Some(error) = self.plain.as_ref().and_then(|plain| plain.take_failure()) {
-            return error;
-        }
-        if let Some(error) = self.leaf.take_error() {
+    pub(super) fn error(&self, failure: LeafFailure, facts: FlowFacts) -> Error {
+        let kept = match &self.at {
+            Where::Home(leaf) => leaf.take_error(),
+            Where::Plain(leaf, keyspace) => keyspace.take_failure().or_else(|| leaf.take_error()),
+            Where::Remote(_) => None,
+        };
+        if let Some(error) = kept {
             return error;
         }
         let node = self.name.clone();
@@ -54,9 +70,9 @@ impl Share {
             LeafFailure::Key { key, error } => {
                 Error::Shard { node, message: ServerError::new(error), key: Some(printable(&key)) }
             }
-            LeafFailure::Memory => Error::FlowMemory { limit: memory, node },
-            LeafFailure::Cancelled => Error::Cancelled { outcome_unknown: !only_reads },
-            LeafFailure::Mixed { found } => Error::Mixed { reducer, found, node },
+            LeafFailure::Memory => Error::FlowMemory { limit: facts.memory, node },
+            LeafFailure::Cancelled => Error::Cancelled { outcome_unknown: facts.may_write },
+            LeafFailure::Mixed { found } => Error::Mixed { reducer: facts.reducer, found, node },
             LeafFailure::NoPermission(why) => Error::NoPermission(why),
             LeafFailure::Other(why) => Error::Refused(format!("{node}: {why}")),
         }

@@ -48,7 +48,7 @@ enum ReadyStep {
 #[derive(Debug)]
 pub(super) struct WorkFailed {
     pub(super) failure: LeafFailure,
-    pub(super) error: Option<Error>,
+    pub(super) error: Option<Box<Error>>,
 }
 
 impl From<LeafFailure> for WorkFailed {
@@ -64,7 +64,7 @@ impl From<Error> for WorkFailed {
             Error::NoPermission(why) => LeafFailure::NoPermission(why.clone()),
             other => LeafFailure::Other(other.to_string()),
         };
-        Self { failure, error: Some(error) }
+        Self { failure, error: Some(Box::new(error)) }
     }
 }
 

@@ -16,7 +16,7 @@ use crate::reply::Reply;
 async fn all(leaf: &Leaf) -> (Report, Vec<usize>) {
     let (mut so_far, mut batches) = (Report::default(), Vec::new());
     loop {
-        let report = leaf.next(NextReport { wait_ms: 1000 }).await;
+        let report = leaf.next(NextReport { wait_ms: 1000, cancels: false }).await;
         if !report.records.is_empty() {
             batches.push(report.records.len());
         }
@@ -140,7 +140,7 @@ async fn it_waits_until_its_batch_is_taken() {
         // A batch that waits, and one that cannot be put there: no more than a slice was read for them.
         let most = (taken + 1) * 262 + 2000;
         assert!(keys.read.load(Relaxed) <= most, "{} of {most}", keys.read.load(Relaxed));
-        let report = leaf.next(NextReport { wait_ms: 0 }).await;
+        let report = leaf.next(NextReport { wait_ms: 0, cancels: false }).await;
         assert!(report.records.byte_len() <= 256 * 1024 && report.records.len() > 250);
     }
     drop(leaf);
