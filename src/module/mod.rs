@@ -75,6 +75,7 @@ pub fn register(ctx: &Context, setup: Setup) -> Result<(), Error> {
     if !ctx.subscribe(raw::REDISMODULE_EVENT_EVENTLOOP, 1, on_event_loop) {
         return Err(Error::Refused("this server is too old for rmr: it does not tell of its event loop".into()));
     }
+    ctx.subscribe_to_disconnections(flow::leaves::client_has_gone);
     if let Some(name) = setup.name_of_inner() {
         peer::register(ctx, name).map_err(Error::Refused)?;
     }
@@ -92,6 +93,10 @@ pub fn unregister(ctx: &Context) -> Status {
     let in_flight = state::engine_if_started().map_or(0, |engine| engine.stats().in_flight.load(Relaxed));
     if in_flight > 0 {
         return refuse(format!("{in_flight} requests are in flight; try again when they are done"));
+    }
+    let shares = flow::leaves::running();
+    if shares > 0 {
+        return refuse(format!("{shares} shares of flows of other nodes run here; try again when they are done"));
     }
     if let Err(why) = state::stop() {
         return refuse(why);

@@ -19,6 +19,7 @@ use tokio::sync::oneshot;
 
 use super::acl::CallersRights;
 use super::commands::spec::{self, Arg, ArgKind, Call, Spec};
+use super::flow::leaves;
 use super::local::link::LocalLink;
 use super::request::running::Work;
 use super::secrets;
@@ -73,10 +74,18 @@ fn serve(call: &Call<'_>, request: &[u8]) -> Result<Work, Reply> {
     match &envelope.kind {
         Kind::Reduce(request) => share(call, &envelope, request).map_err(declined),
         Kind::GiveUp => {
-            let is_known = running().remove(&envelope.id).is_some_and(|given_up| given_up.send(()).is_ok());
+            let is_share = running().remove(&envelope.id).is_some_and(|given_up| given_up.send(()).is_ok());
+            let is_known = is_share || leaves::give_up(envelope.id);
             Err(Outcome::Done(Bytes::copy_from_slice(&[u8::from(is_known)])).into_reply())
         }
-        Kind::RunFlow(_) | Kind::NextReport(_) | Kind::TakeRecords(_) | Kind::Jobs(_) => {
+        Kind::RunFlow(message) => {
+            call.ctx.redact(1);
+            leaves::begin(call.ctx, envelope.id, message).map_err(Outcome::<Bytes>::into_reply)
+        }
+        Kind::NextReport(message) => {
+            leaves::next(call.ctx, envelope.id, message, envelope.time_left()).map_err(Outcome::<Bytes>::into_reply)
+        }
+        Kind::TakeRecords(_) | Kind::Jobs(_) => {
             call.ctx.redact(1);
             Err(declined("this node runs no flows"))
         }
@@ -141,7 +150,7 @@ fn answer(delivery: Delivery) -> Reply {
         Delivery { failure: Some(Failure::Lost(why) | Failure::Unreachable(why)), .. } => Outcome::Failed(why),
         _ => Outcome::Failed("nothing was reduced".into()),
     };
-    outcome.into_reply()
+    outcome.into_share_reply()
 }
 
 /// Requests that are not done, with how to end them. From any thread.

@@ -221,7 +221,7 @@ impl Outcome<ReducedShare> {
     }
 
     /// Returns the reply that tells the coordinator.
-    pub(crate) fn into_reply(self) -> Reply {
+    pub(crate) fn into_share_reply(self) -> Reply {
         let share = match self {
             Self::Done(share) => share,
             other => return other.and_then(|_| Err::<(), _>(DAMAGED)).to_reply(),

@@ -2,6 +2,8 @@
 
 mod key_commands;
 mod keyspace;
+pub(super) mod leaves;
+pub(crate) mod own_code;
 pub(super) mod rights;
 mod sieve;
 mod slot_reader;
@@ -22,7 +24,6 @@ use rights::ShareRights;
 ///
 /// # Errors
 /// If the caller does not exist here, or is another user.
-#[allow(dead_code, reason = "the command that begins shares comes next")]
 pub(super) fn keyspace_of(ctx: Ctx<'_>, caller: Option<&CallerId>) -> Result<Arc<dyn Keyspace>, Error> {
     Ok(Arc::new(ServerKeyspace::new(ctx, ShareRights::of(ctx, caller)?)))
 }

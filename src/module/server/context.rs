@@ -236,6 +236,24 @@ impl<'a> Ctx<'a> {
         self.subscribe_raw(raw::REDISMODULE_EVENT_MODULE_CHANGE, 1, Some(happened::<F>))
     }
 
+    /// Calls back with the id of each client that disconnects.
+    pub(crate) fn subscribe_to_disconnections<F: Fn(u64) + Copy + 'static>(self, _: F) -> bool {
+        unsafe extern "C" fn changed<F: Fn(u64) + Copy + 'static>(
+            _: *mut raw::RedisModuleCtx,
+            _: raw::RedisModuleEvent,
+            subevent: u64,
+            client: *mut c_void,
+        ) {
+            if subevent != raw::REDISMODULE_SUBEVENT_CLIENT_CHANGE_DISCONNECTED || client.is_null() {
+                return;
+            }
+            // SAFETY: invariant 6; with this event comes a client in version 1, for as long as the callback runs.
+            let id = unsafe { (*client.cast::<raw::RedisModuleClientInfo>()).id };
+            guarded(|| stateless::<F>()(id));
+        }
+        self.subscribe_raw(raw::REDISMODULE_EVENT_CLIENT_CHANGE, 1, Some(changed::<F>))
+    }
+
     /// Has the server call a function on an event, or none from now on.
     pub(super) fn subscribe_raw(self, event: u64, version: u64, callback: raw::RedisModuleEventCallback) -> bool {
         let event = raw::RedisModuleEvent { id: event, dataver: version };

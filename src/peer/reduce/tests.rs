@@ -40,7 +40,7 @@ fn answered() -> Vec<u8> {
     reduced.take(Origin::new(7, b""), Reply::Set(elements)).unwrap();
     let failed = vec![(0, Bytes::from_static(b"WRONGTYPE")), (2, Bytes::from_static(b"ERR"))];
     let share = ReducedShare { reduced, failed, mixed: Some((1, "a string".into())) };
-    match Outcome::Done(share).into_reply() {
+    match Outcome::Done(share).into_share_reply() {
         Reply::Bulk(bytes) => bytes.into(),
         other => panic!("{other:?}"),
     }

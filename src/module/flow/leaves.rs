@@ -1,0 +1,172 @@
+//! The shares of flows that run on this node for coordinators on other nodes.
+//!
+//! A share belongs to the connection that began it: nobody else can ask for its reports, and it ends with that connection.
+//! It ends as well when nobody has asked for a report for a while, so that a coordinator that hangs costs nothing.
+
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::keyspace_of;
+use super::own_code::OwnCode;
+use crate::error::Error;
+use crate::flow::leaf::Leaf;
+use crate::flow::messages::{self, NextReport, RunShare};
+use crate::module::config;
+use crate::module::request::running::Work;
+use crate::module::server::context::Ctx;
+use crate::peer::Outcome;
+
+/// How long a share runs on while nobody asks for a report.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The shares, by the ids that their coordinators gave them. From any thread.
+static LEAVES: LazyLock<Mutex<HashMap<u64, HeldLeaf>>> = LazyLock::new(Mutex::default);
+
+fn leaves() -> MutexGuard<'static, HashMap<u64, HeldLeaf>> {
+    LEAVES.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A share, for whoever asks for its reports.
+struct HeldLeaf {
+    leaf: Arc<Leaf>,
+    /// The client that began it.
+    client: u64,
+    asked: Instant,
+    /// Its client waits for a report right now.
+    is_asked: bool,
+}
+
+/// Begins a share for the command of this context; what its future comes to says that it has begun, or why not. On the main
+/// thread.
+pub(in crate::module) fn begin(ctx: Ctx<'_>, id: u64, message: &[u8]) -> Result<Work, Outcome<Bytes>> {
+    let declined = |why: &dyn ToString| Outcome::Declined(why.to_string());
+    let share: RunShare = messages::decode(message).map_err(|error| declined(&error))?;
+    // Another user than the caller's is no reason to have the same done by plain commands.
+    let line = |error: Error| Outcome::Failed(String::from_utf8_lossy(&error.to_line()).into_owned());
+    let keyspace = keyspace_of(ctx, share.caller.as_ref()).map_err(line)?;
+    let client = ctx.client_id();
+    Ok(Box::pin(async move {
+        let begun = Leaf::begin(share, keyspace, &OwnCode);
+        let held = begun.map_err(|error| error.to_string()).and_then(|leaf| hold(id, client, leaf));
+        Ok(held.map_or_else(Outcome::Declined, |()| Outcome::Done(Bytes::new())).into_reply())
+    }))
+}
+
+/// Keeps a share that has begun. The error says why it cannot be kept, and ends it.
+fn hold(id: u64, client: u64, leaf: Leaf) -> Result<(), String> {
+    let mut leaves = leaves();
+    let most = config::max_in_flight();
+    if leaves.len() >= most {
+        return Err(format!("{most} shares of flows run here; rmr.max-inflight allows no more"));
+    }
+    if leaves.contains_key(&id) {
+        return Err("there is a share of this id".into());
+    }
+    let held = HeldLeaf { leaf: Arc::new(leaf), client, asked: Instant::now(), is_asked: false };
+    leaves.insert(id, held);
+    tokio::spawn(end_when_abandoned(id));
+    Ok(())
+}
+
+/// Ends a share when nobody has asked for a report for too long.
+async fn end_when_abandoned(id: u64) {
+    loop {
+        let until = match leaves().get(&id) {
+            Some(held) if held.is_asked => Instant::now() + PATIENCE,
+            Some(held) => held.asked + PATIENCE,
+            None => return,
+        };
+        if until <= Instant::now() {
+            return drop(take(id));
+        }
+        tokio::time::sleep_until(until).await;
+    }
+}
+
+fn take(id: u64) -> Option<HeldLeaf> {
+    leaves().remove(&id)
+}
+
+/// Waits for the next report of a share that the client of this context has begun, or for `time_left`.
+pub(in crate::module) fn next(
+    ctx: Ctx<'_>,
+    id: u64,
+    message: &[u8],
+    time_left: Duration,
+) -> Result<Work, Outcome<Bytes>> {
+    let mut next: NextReport =
+        messages::decode(message).map_err(|error: Error| Outcome::Declined(error.to_string()))?;
+    next.wait_ms = next.wait_ms.min(time_left.as_millis().try_into().unwrap_or(u64::MAX));
+    let asked = AskedLeaf::of(id, ctx.client_id())
+        .ok_or_else(|| Outcome::Declined("no share of this id runs for this connection".into()))?;
+    Ok(Box::pin(async move {
+        let report = asked.leaf.next(next).await;
+        if report.end.is_none() {
+            asked.goes_on();
+        } else {
+            drop(asked);
+        }
+        let outcome = match messages::encode(&report) {
+            Ok(report) => Outcome::Done(report.into()),
+            Err(error) => Outcome::Failed(error.to_string()),
+        };
+        Ok(outcome.into_reply())
+    }))
+}
+
+/// A share while its client waits for a report. Dropped otherwise than by [`goes_on`](Self::goes_on), as when it was the last
+/// report or the client has gone, it ends the share.
+struct AskedLeaf {
+    id: u64,
+    leaf: Arc<Leaf>,
+    goes_on: bool,
+}
+
+impl AskedLeaf {
+    fn of(id: u64, client: u64) -> Option<Self> {
+        let mut leaves = leaves();
+        let held = leaves.get_mut(&id).filter(|held| held.client == client)?;
+        held.is_asked = true;
+        Some(Self { id, leaf: held.leaf.clone(), goes_on: false })
+    }
+
+    fn goes_on(mut self) {
+        self.goes_on = true;
+    }
+}
+
+impl Drop for AskedLeaf {
+    fn drop(&mut self) {
+        if !self.goes_on {
+            drop(take(self.id));
+            self.leaf.cancel();
+        } else if let Some(held) = leaves().get_mut(&self.id) {
+            (held.asked, held.is_asked) = (Instant::now(), false);
+        }
+    }
+}
+
+/// Ends a share that nobody waits for any more. Returns whether there is one.
+pub(in crate::module) fn give_up(id: u64) -> bool {
+    take(id).is_some_and(|held| {
+        held.leaf.cancel();
+        true
+    })
+}
+
+/// Ends the shares that a client has begun, which has gone.
+pub(in crate::module) fn client_has_gone(client: u64) {
+    let ids: Vec<u64> = leaves().iter().filter(|(_, held)| held.client == client).map(|(id, _)| *id).collect();
+    for id in ids {
+        give_up(id);
+    }
+}
+
+/// Returns how many shares run for other nodes.
+pub(in crate::module) fn running() -> usize {
+    leaves().len()
+}
