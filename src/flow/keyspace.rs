@@ -27,6 +27,12 @@ pub(crate) trait Keyspace: Send + Sync {
     /// Why no command has run, if that is about none of them alone; then none has. The errors of single commands are among
     /// the replies.
     fn run(&self, commands: PerKey, reducing: Option<Reducing>) -> BoxFuture<'_, Result<CommandsDone, Error>>;
+
+    /// Tells whether commands have gone wherever their keys are, so that nobody else can do better with those that were
+    /// refused.
+    fn reaches_all(&self) -> bool {
+        false
+    }
 }
 
 /// The reducer that takes replies on the spot.

@@ -14,6 +14,7 @@ use super::step::BatchStep;
 use crate::combine::{AnyCombine, AnyPartial, Origin};
 use crate::error::Error;
 use crate::reply::Reply;
+use crate::resp::{Retry, ServerError};
 
 /// How records are worked on, and what has come of those that were.
 pub(super) struct Work {
@@ -227,6 +228,7 @@ impl Work {
         for ((key, value), reply) in records.iter().zip(replies) {
             match reply {
                 None => gone.push(key, value),
+                Some(Reply::Error(error)) if self.is_refused(&error) => gone.push(key, value),
                 Some(Reply::Error(error)) => self.fail(key, &error, &mut first),
                 Some(reply) => passed.push_reply(key, &reply),
             }
@@ -257,15 +259,21 @@ impl Work {
         let (mut gone, mut first) = (Records::new(), None);
         let mut elsewhere_at = elsewhere.iter().peekable();
         let mut failed = share.failed.iter().peekable();
+        let mut failures = 0;
         for (number, (key, value)) in (0_u32..).zip(records.iter()) {
             if elsewhere_at.next_if(|at| **at == number).is_some() {
                 gone.push(key, value);
             }
-            if let Some((_, error)) = failed.next_if(|(at, _)| *at == number) {
-                self.fail(key, error, &mut first);
+            match failed.next_if(|(at, _)| *at == number) {
+                None => {}
+                Some((_, error)) if self.is_refused(error) => gone.push(key, value),
+                Some((_, error)) => {
+                    failures += 1;
+                    self.fail(key, error, &mut first);
+                }
             }
         }
-        self.progress.records_out[last] += (records.len() - gone.len() - share.failed.len()) as u64;
+        self.progress.records_out[last] += (records.len() - gone.len() - failures) as u64;
         self.wait_elsewhere(step, gone);
         if let Some(reduced) = &mut self.reduced {
             reduced.combine(share.reduced);
@@ -275,6 +283,12 @@ impl Work {
             (None, Some((_, found))) => Err(LeafFailure::Mixed { found }.into()),
             (None, None) => Ok(()),
         }
+    }
+
+    /// Tells whether a command was refused here, without having run, for a reason that may not hold elsewhere: the node is no
+    /// primary any more, or the slot is on the move.
+    fn is_refused(&self, error: &Bytes) -> bool {
+        !self.keyspace.reaches_all() && ServerError::new(error.clone()).retry() != Retry::Never
     }
 
     /// Counts a key's failure; keeps the first one that ends the flow.

@@ -17,6 +17,8 @@ use crate::reduce::Builtin;
 use crate::reply::Reply;
 use crate::topology::BoxFuture;
 
+const READONLY: &str = "READONLY You can't write against a read only replica.";
+
 /// Keys `0`, `1` and so on; the reply to any command is the key's number.
 pub(super) struct FakeKeyspace {
     pub(super) keys: usize,
@@ -24,6 +26,8 @@ pub(super) struct FakeKeyspace {
     pub(super) bad: BTreeSet<usize>,
     /// Keys that have gone to another node.
     pub(super) gone: BTreeSet<usize>,
+    /// Keys whose command a node refuses that is no primary any more.
+    pub(super) refused: BTreeSet<usize>,
     /// The bytes of each reply; 0 for the number.
     pub(super) reply_bytes: usize,
     /// Keys whose command has run, in order.
@@ -33,8 +37,8 @@ pub(super) struct FakeKeyspace {
 
 impl FakeKeyspace {
     pub(super) fn of(keys: usize) -> Self {
-        let (bad, gone) = (BTreeSet::new(), BTreeSet::new());
-        Self { keys, bad, gone, reply_bytes: 0, commanded: Mutex::default(), read: Arc::default() }
+        let (bad, gone, refused) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        Self { keys, bad, gone, refused, reply_bytes: 0, commanded: Mutex::default(), read: Arc::default() }
     }
 
     pub(super) fn commanded(&self) -> Vec<usize> {
@@ -54,11 +58,12 @@ impl Keyspace for FakeKeyspace {
                 let key = number(command.routing_key().unwrap());
                 replies.push(match (self.gone.contains(&key), self.bad.contains(&key)) {
                     (true, _) => None,
+                    _ if self.refused.contains(&key) => Some(Reply::Error(READONLY.into())),
                     (_, true) => Some(Reply::Error("WRONGTYPE no".into())),
                     _ if self.reply_bytes > 0 => Some(Reply::Bulk(vec![b'x'; self.reply_bytes].into())),
                     _ => Some(Reply::Integer(key as i64)),
                 });
-                if !self.gone.contains(&key) {
+                if !self.gone.contains(&key) && !self.refused.contains(&key) {
                     self.commanded.lock().unwrap().push(key);
                 }
             }

@@ -118,7 +118,7 @@ async fn what_the_reducer_cannot_take_ends_it() {
 
 #[tokio::test(start_paused = true)]
 async fn keys_that_have_gone_are_handed_back_with_the_step_that_they_wait_for() {
-    let keys = Arc::new(FakeKeyspace { gone: [4, 1444].into(), ..FakeKeyspace::of(3000) });
+    let keys = Arc::new(FakeKeyspace { gone: [4].into(), refused: [1444].into(), ..FakeKeyspace::of(3000) });
     let (report, _) = run(&keys, plan(vec![even(), get()], Some("COUNT"))).await;
     assert_eq!(reduced(&report, Builtin::Count), Reply::Integer(1498));
     let gone = |at: usize| (report.elsewhere[at].0, report.elsewhere[at].1.keys().map(number).collect::<Vec<_>>());
