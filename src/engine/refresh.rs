@@ -103,19 +103,16 @@ impl Refresher {
     }
 
     /// Opens a connection to a node that one conversation has to itself.
-    #[allow(dead_code, reason = "only flows hold conversations")]
     pub(super) async fn session(&self, node: &Node, protocol: Protocol) -> Result<Session, Failure> {
         self.links.clone().session(node.endpoint(), protocol).await
     }
 
     /// Returns the command by which nodes with the same module speak to each other, if there is one.
-    #[allow(dead_code, reason = "only flows ask")]
     pub(super) fn inner_command(&self) -> Option<&str> {
         self.links.inner_command()
     }
 
     /// Returns whether this node is the process that we run in, and served by it.
-    #[allow(dead_code, reason = "only flows ask")]
     pub(super) fn is_in_process(&self, topology: &Topology, node: &Arc<Node>) -> bool {
         self.local.is_some() && topology.is_local(node)
     }

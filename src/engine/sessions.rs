@@ -1,7 +1,5 @@
 //! Conversations with single nodes, for what is not one command and its reply: the shares of flows.
 
-#![allow(dead_code, reason = "only flows hold conversations")]
-
 use std::sync::Arc;
 
 use super::request::Request;

@@ -43,7 +43,6 @@ impl Links {
     }
 
     /// The command by which nodes with the same module speak to each other, if there is one.
-    #[allow(dead_code, reason = "only flows ask")]
     pub(crate) fn inner_command(&self) -> Option<&str> {
         self.options.inner_command.as_deref()
     }

@@ -4,8 +4,6 @@
 //! dies hears of it at once, since nobody else's replies are on the way. The next request is only sent when the last one is
 //! answered, so that a connection on which an answer is missing is good for nothing more.
 
-#![allow(dead_code, reason = "only flows hold conversations")]
-
 use std::sync::Arc;
 
 use bytes::Bytes;

@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 
 use super::acl::CallersRights;
 use super::commands::spec::{self, Arg, ArgKind, Call, Spec};
-use super::flow::leaves;
+use super::flow::{jobs, leaves};
 use super::local::link::LocalLink;
 use super::request::running::Work;
 use super::secrets;
@@ -85,9 +85,10 @@ fn serve(call: &Call<'_>, request: &[u8]) -> Result<Work, Reply> {
         Kind::NextReport(message) => {
             leaves::next(call.ctx, envelope.id, message, envelope.time_left()).map_err(Outcome::<Bytes>::into_reply)
         }
-        Kind::TakeRecords(_) | Kind::Jobs(_) => {
+        Kind::Jobs(message) => jobs::answer(call.ctx, message).map_err(Outcome::<Bytes>::into_reply),
+        Kind::TakeRecords(_) => {
             call.ctx.redact(1);
-            Err(declined("this node runs no flows"))
+            Err(declined("this node takes no records"))
         }
     }
 }

@@ -4,7 +4,7 @@
 //! all: a server may keep the library mapped after unloading it, and load it again with these statics as they were.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -15,6 +15,7 @@ use super::setup::Setup;
 use crate::combine::AnyCombine;
 use crate::engine::Engine;
 use crate::error::Error;
+use crate::flow::executions::Executions;
 
 /// Read by every request without a lock.
 struct RunningEngine {
@@ -26,6 +27,8 @@ struct RunningEngine {
 static RUNNING: ArcSwapOption<RunningEngine> = ArcSwapOption::const_empty();
 static RUNTIME: Mutex<Option<Runtime>> = Mutex::new(None);
 static SETUP: Mutex<Option<Setup>> = Mutex::new(None);
+
+static EXECUTIONS: LazyLock<Executions> = LazyLock::new(Executions::new);
 
 /// Threads of the runtime that have begun and not ended.
 static THREADS: AtomicUsize = AtomicUsize::new(0);
@@ -66,6 +69,11 @@ pub(super) fn engine_if_started() -> Option<Engine> {
 /// The reducer of this name with these arguments: the module's own, or one of those that all have.
 pub(super) fn reducer(name: &str, arguments: &[u8]) -> Option<Arc<dyn AnyCombine>> {
     lock(&SETUP).as_ref()?.reducer_named(name, arguments)
+}
+
+/// The executions that run or have run at this node.
+pub(super) fn executions() -> &'static Executions {
+    &EXECUTIONS
 }
 
 fn running() -> Result<Arc<RunningEngine>, Error> {

@@ -71,7 +71,6 @@ impl<'a, T: Deserialize<'a>> Outcome<T> {
 }
 
 impl Outcome<Bytes> {
-    #[allow(dead_code, reason = "only flows are answered so")]
     /// Reads the reply to an inner command that is answered with bytes for a floor above.
     pub(crate) fn of_bytes(reply: Reply) -> Self {
         let outcome = Outcome::<&serde_bytes::Bytes>::read(&reply);

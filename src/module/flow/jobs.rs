@@ -1,0 +1,283 @@
+//! Executions as `RMR.JOB` sees them: those of this node, and, by an inner command, those of all others.
+//!
+//! The id of an execution names its node, which alone knows it. Who may not do everything sees, ends and forgets what it has
+//! begun itself; asked for by another node, that holds for the user of the connection and for the caller.
+
+#![allow(dead_code, reason = "RMR.JOB comes next")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use super::rights::{ShareRights, caller_id};
+use crate::engine::{Request, RequestBuilder};
+use crate::error::Error;
+use crate::flow::execution::{Execution, ExecutionStatus};
+use crate::flow::executions::Forgotten;
+use crate::flow::messages::{self, CallerId};
+use crate::link::{Budget, Failure, Protocol};
+use crate::module::request::running::Work;
+use crate::module::server::context::Ctx;
+use crate::module::{config, state};
+use crate::peer::{self, Envelope, Kind, Outcome};
+use crate::reply::Reply;
+use crate::resp::decode_whole;
+use crate::topology::{Node, Topology};
+
+/// What is asked about executions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum JobsAsked {
+    /// Which there are.
+    List,
+    Status(String),
+    /// What came of one. While it runs, that is waited for, if at all, for so many milliseconds; 0 for as long as it takes.
+    Result {
+        id: String,
+        block_ms: Option<u64>,
+    },
+    Cancel(String),
+    Forget(String),
+}
+
+/// What is said of executions.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) enum JobsAnswer {
+    /// The newest first, and the nodes that could not be asked, each with the reason.
+    List {
+        jobs: Vec<ExecutionStatus>,
+        missing: Vec<(String, String)>,
+    },
+    Status(Box<ExecutionStatus>),
+    /// It has not ended yet.
+    Running,
+    /// What came of it; its error is an error.
+    Ended(#[serde(with = "reply_bytes")] Reply),
+    /// It is to end, or is forgotten.
+    Done,
+    /// It cannot be forgotten while it runs.
+    StillRuns,
+    /// Nobody knows it: it may be forgotten, or its node has been restarted.
+    Unknown,
+}
+
+/// A question as it travels.
+#[derive(Serialize, Deserialize)]
+struct JobsQuestion {
+    asked: JobsAsked,
+    caller: Option<CallerId>,
+}
+
+/// Who asks.
+pub(crate) struct JobsUser {
+    /// The users whose executions alone are shown: of several, those that are everybody's.
+    only: Vec<Vec<u8>>,
+    caller: Option<CallerId>,
+}
+
+impl JobsUser {
+    /// Returns who runs the command of this context. On the main thread.
+    pub(crate) fn of(ctx: Ctx<'_>) -> Self {
+        let caller = caller_id(ctx);
+        Self { only: caller.iter().map(|caller| caller.name.clone()).collect(), caller }
+    }
+
+    /// Returns who asks by the command of this context, on the account of a caller elsewhere.
+    ///
+    /// # Errors
+    /// If the caller does not exist here, or is another user.
+    fn for_caller(ctx: Ctx<'_>, caller: Option<CallerId>) -> Result<Self, Error> {
+        ShareRights::of(ctx, caller.as_ref())?;
+        let mut user = Self::of(ctx);
+        user.only.extend(caller.map(|caller| caller.name));
+        Ok(user)
+    }
+
+    fn may_see(&self, execution: &Execution) -> bool {
+        self.only.iter().all(|name| String::from_utf8_lossy(name) == execution.user())
+    }
+}
+
+impl JobsAsked {
+    fn id(&self) -> Option<&str> {
+        match self {
+            Self::List => None,
+            Self::Status(id) | Self::Result { id, .. } | Self::Cancel(id) | Self::Forget(id) => Some(id),
+        }
+    }
+
+    /// Returns for how long the answer may be waited for on top of what any answer takes.
+    fn wait(&self) -> Duration {
+        match self {
+            Self::Result { block_ms, .. } => wait(*block_ms).unwrap_or_default(),
+            _ => Duration::ZERO,
+        }
+    }
+}
+
+/// As good as for ever.
+const LONGEST_WAIT: Duration = Duration::from_secs(315_360_000);
+
+fn wait(block_ms: Option<u64>) -> Option<Duration> {
+    block_ms.map(|ms| if ms == 0 { LONGEST_WAIT } else { Duration::from_millis(ms).min(LONGEST_WAIT) })
+}
+
+/// Asks about executions of this node, or of the node that the id names; which there are, of all nodes.
+///
+/// # Errors
+/// That the node of the execution cannot be asked.
+pub(crate) async fn ask(asked: JobsAsked, requests: RequestBuilder, user: JobsUser) -> Result<JobsAnswer, Error> {
+    let request = requests.begin();
+    let topology = request.pinned_topology().await?;
+    let Some(id) = asked.id() else { return Ok(list(&request, &topology, user).await) };
+    if state::executions().get(id).is_some() {
+        return Ok(here(&asked, &user).await);
+    }
+    let node_id = id.rsplit_once('-').map_or(id, |(node_id, _)| node_id);
+    let node = topology.all_nodes().find(|node| node.id == node_id);
+    match node.filter(|node| !topology.is_local(node)) {
+        Some(node) => there(&request, node, asked, user.caller).await,
+        None => Ok(JobsAnswer::Unknown),
+    }
+}
+
+async fn list(request: &Request, topology: &Topology, user: JobsUser) -> JobsAnswer {
+    let others = topology.all_nodes().filter(|node| !topology.is_local(node));
+    let asked = others
+        .map(|node| async { (node.to_string(), there(request, node, JobsAsked::List, user.caller.clone()).await) });
+    let (mut jobs, mut missing) = (statuses(&user), Vec::new());
+    for (node, answer) in join_all(asked).await {
+        match answer {
+            Ok(JobsAnswer::List { jobs: others, .. }) => jobs.extend(others),
+            Ok(_) => missing.push((node, "it has answered to something else".into())),
+            Err(error) => missing.push((node, error.to_string())),
+        }
+    }
+    jobs.sort_by(|one, other| (other.started_ms, &other.id).cmp(&(one.started_ms, &one.id)));
+    // Databases of one server are nodes of their own in a list of hosts.
+    jobs.dedup_by(|one, other| one.id == other.id);
+    JobsAnswer::List { jobs, missing }
+}
+
+fn statuses(user: &JobsUser) -> Vec<ExecutionStatus> {
+    let executions = state::executions().list();
+    executions.iter().filter(|execution| user.may_see(execution)).map(|execution| execution.status()).collect()
+}
+
+/// Answers from the executions of this node.
+async fn here(asked: &JobsAsked, user: &JobsUser) -> JobsAnswer {
+    let Some(id) = asked.id() else {
+        return JobsAnswer::List { jobs: statuses(user), missing: Vec::new() };
+    };
+    let known = state::executions().get(id).filter(|execution| user.may_see(execution));
+    let Some(execution) = known else { return JobsAnswer::Unknown };
+    match asked {
+        JobsAsked::List | JobsAsked::Status(_) => JobsAnswer::Status(Box::new(execution.status())),
+        JobsAsked::Result { block_ms, .. } => match execution.ended(wait(*block_ms)).await {
+            None => JobsAnswer::Running,
+            Some(Ok(reply)) => JobsAnswer::Ended(Reply::clone(&reply)),
+            Some(Err(error)) => JobsAnswer::Ended(Reply::Error(error.to_line().into())),
+        },
+        JobsAsked::Cancel(_) => {
+            execution.cancel();
+            JobsAnswer::Done
+        }
+        JobsAsked::Forget(_) => match state::executions().forget(id) {
+            Forgotten::Yes => JobsAnswer::Done,
+            Forgotten::StillRuns => JobsAnswer::StillRuns,
+            Forgotten::Unknown => JobsAnswer::Unknown,
+        },
+    }
+}
+
+/// Asks another node.
+async fn there(
+    request: &Request,
+    node: &Arc<Node>,
+    asked: JobsAsked,
+    caller: Option<CallerId>,
+) -> Result<JobsAnswer, Error> {
+    let time_left = request.time_left().saturating_add(asked.wait());
+    let message = messages::encode(&JobsQuestion { asked, caller })?;
+    let kind = Kind::Jobs(serde_bytes::Bytes::new(&message));
+    let most = config::max_reply_bytes();
+    let envelope = Envelope::new(peer::next_id(), time_left, most, Protocol::Resp3, kind);
+    let mut session = request.session(node).await?;
+    let lost = |cause: String| Error::Node { node: node.to_string(), cause, outcome_unknown: false };
+    let answered = session.ask(&envelope, &Budget::new(most), Instant::now() + time_left).await;
+    match answered {
+        Ok(Outcome::Done(answer)) => messages::decode(&answer).map_err(|error: Error| Error::BadReply {
+            node: node.to_string(),
+            why: format!("says no answer: {error}"),
+        }),
+        Ok(Outcome::Failed(why)) => Err(match why.strip_prefix("NOPERM ") {
+            Some(why) => Error::NoPermission(format!("{node}: {why}")),
+            None => lost(why),
+        }),
+        Ok(Outcome::Declined(why)) => Err(Error::Refused(format!("{node}: {why}"))),
+        Ok(Outcome::TooBig) | Err(Failure::TooBig) => Err(Error::TooBig { limit: most }),
+        Err(Failure::Lost(cause) | Failure::Unreachable(cause)) => Err(lost(cause)),
+        Err(other) => Err(lost(format!("{other:?}"))),
+    }
+}
+
+/// Answers another node. On the main thread.
+pub(in crate::module) fn answer(ctx: Ctx<'_>, message: &[u8]) -> Result<Work, Outcome<Bytes>> {
+    let question: JobsQuestion =
+        messages::decode(message).map_err(|error: Error| Outcome::Declined(error.to_string()))?;
+    let line = |error: Error| Outcome::Failed(String::from_utf8_lossy(&error.to_line()).into_owned());
+    let user = JobsUser::for_caller(ctx, question.caller).map_err(line)?;
+    Ok(Box::pin(async move {
+        let outcome = match messages::encode(&here(&question.asked, &user).await) {
+            Ok(answer) => Outcome::Done(Bytes::from(answer)),
+            Err(error) => Outcome::Failed(error.to_string()),
+        };
+        Ok(outcome.into_reply())
+    }))
+}
+
+/// A reply in its own format, RESP3.
+mod reply_bytes {
+    use serde::de::Error;
+    use serde::{Deserializer, Serializer};
+
+    use super::{Bytes, Reply, decode_whole};
+
+    pub(super) fn serialize<S: Serializer>(reply: &Reply, to: S) -> Result<S::Ok, S::Error> {
+        let mut bytes = Vec::new();
+        reply.write_to(&mut bytes);
+        to.serialize_bytes(&bytes)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Reply, D::Error> {
+        let bytes: Vec<u8> = serde_bytes::deserialize(from)?;
+        decode_whole(&Bytes::from(bytes)).map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_travel() {
+        let reply = Reply::Map(vec![(Reply::Bulk("k".into()), Reply::Array(vec![Reply::Double(0.5), Reply::Null]))]);
+        for answer in
+            [JobsAnswer::Ended(reply), JobsAnswer::Ended(Reply::Error("RMRSHARD no".into())), JobsAnswer::Done]
+        {
+            let wire = messages::encode(&answer).unwrap();
+            assert_eq!(messages::decode::<JobsAnswer>(&wire).unwrap(), answer);
+            assert!(messages::decode::<JobsAnswer>(&wire[..wire.len() - 1]).is_err());
+        }
+        assert!(messages::decode::<JobsAnswer>(b"\x03\x04no r").is_err());
+    }
+
+    #[test]
+    fn a_wait_of_no_time_is_one_without_end() {
+        assert_eq!((wait(None), wait(Some(5))), (None, Some(Duration::from_millis(5))));
+        assert_eq!((wait(Some(0)), wait(Some(u64::MAX))), (Some(LONGEST_WAIT), Some(LONGEST_WAIT)));
+    }
+}
