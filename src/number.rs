@@ -51,9 +51,36 @@ fn few_digits(text: &[u8]) -> Option<i64> {
     if are_digits { i64::try_from(number).ok() } else { None }
 }
 
+/// Returns the shortest text that reads back as the same double.
+pub(crate) fn double_text(double: f64) -> String {
+    let magnitude = double.abs();
+    if double.is_finite() && magnitude != 0.0 && !(1e-5..1e17).contains(&magnitude) {
+        format!("{double:e}")
+    } else if double.is_nan() {
+        "nan".into()
+    } else {
+        double.to_string()
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn a_double_reads_back_the_same(double in any::<f64>().prop_filter("NaN is not itself", |d| !d.is_nan())) {
+            prop_assert_eq!(double_text(double).parse::<f64>().unwrap(), double);
+        }
+    }
+
+    #[test]
+    fn doubles_are_short() {
+        let texts = [0.1, 3.0, -2.5, 1e300, 1e-7, f64::INFINITY, f64::NAN].map(double_text);
+        assert_eq!(texts, ["0.1", "3", "-2.5", "1e300", "1e-7", "inf", "nan"]);
+    }
 
     #[test]
     fn digits_that_might_overflow_are_parsed_the_long_way() {

@@ -162,7 +162,7 @@ impl Execution {
     }
 
     /// Keeps the result no more.
-    pub(super) fn drop_result(&self) {
+    pub(crate) fn drop_result(&self) {
         if let Some(end) = &mut self.lock().end {
             (end.reply, end.bytes) = (None, 0);
         }

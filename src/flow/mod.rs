@@ -24,6 +24,7 @@ pub(crate) mod plan;
 mod records;
 pub(crate) mod registry;
 mod remote;
+pub(crate) mod reply_text;
 mod share;
 mod step;
 #[cfg(test)]

@@ -98,6 +98,13 @@ pub fn unregister(ctx: &Context) -> Status {
     if shares > 0 {
         return refuse(format!("{shares} shares of flows of other nodes run here; try again when they are done"));
     }
+    let executions = state::executions().list();
+    let running: Vec<&str> =
+        executions.iter().filter(|execution| !execution.has_ended()).map(|execution| execution.id()).collect();
+    if let Some(first) = running.first() {
+        let count = running.len();
+        return refuse(format!("{count} executions run, {first} among them; RMR.JOB CANCEL ends them"));
+    }
     if let Err(why) = state::stop() {
         return refuse(why);
     }
@@ -110,6 +117,9 @@ pub fn unregister(ctx: &Context) -> Status {
     registry::close();
     proxy::leave(log);
     catalog::forget();
+    for execution in executions {
+        state::executions().forget(execution.id());
+    }
     main_thread::close();
     Status::Ok
 }

@@ -5,7 +5,7 @@
 //! or refused, since a request that is refused stands in the logs as well. Too much is hidden rather than too little.
 
 use super::server::context::Ctx;
-use crate::command::CommandSet;
+use crate::command::{CommandSet, printable};
 use crate::reduce::Builtin;
 
 /// Settings with a secret for their value, whatever stands before them.
@@ -29,13 +29,41 @@ const COMMANDS: [&[u8]; 5] = [b"acl", b"auth", b"config", b"hello", b"migrate"];
 
 /// Hides the secrets among the arguments of a command that takes others for its own, as the server has called it.
 pub(super) fn hide(ctx: Ctx<'_>, name: &[u8], args: &[&[u8]]) {
-    let positions = match () {
+    // The server counts the name.
+    positions(name, args).into_iter().for_each(|position| ctx.redact(position + 1));
+}
+
+/// Returns a command as a line for people to read: without secrets, and no longer than a line of `SLOWLOG` is.
+pub(super) fn shown(name: &[u8], args: &[&[u8]]) -> String {
+    const MOST_WORDS: usize = 32;
+    const LONGEST_WORD: usize = 128;
+    let hidden = positions(name, args);
+    let mut line = printable(name);
+    for (at, word) in args.iter().take(MOST_WORDS).enumerate() {
+        line.push(' ');
+        match word.len().checked_sub(LONGEST_WORD) {
+            _ if hidden.contains(&at) => line.push_str("(redacted)"),
+            Some(more @ 1..) => {
+                line.push_str(&printable(&word[..LONGEST_WORD]));
+                line.push_str(&format!("... ({more} more bytes)"));
+            }
+            _ => line.push_str(&printable(word)),
+        }
+    }
+    match args.len().saturating_sub(MOST_WORDS) {
+        0 => {}
+        more => line.push_str(&format!(" ... ({more} more arguments)")),
+    }
+    line
+}
+
+/// Returns the positions of arguments that are or may be secrets.
+fn positions(name: &[u8], args: &[&[u8]]) -> Vec<usize> {
+    match () {
         () if is(name, b"RMR.MAP") => in_map(args),
         () if is_one_of(name, &[b"RMR.EXEC", b"RMR.EXPLAIN", b"RMR.FANOUT", b"RMR.BATCH"]) => in_words(args),
-        () => return,
-    };
-    // The server counts the name.
-    positions.into_iter().for_each(|position| ctx.redact(position + 1));
+        () => Vec::new(),
+    }
 }
 
 /// Tells whether there may be a secret in one of these commands.
@@ -225,6 +253,20 @@ mod tests {
         ] {
             assert_eq!(shown(line), line);
         }
+    }
+
+    #[test]
+    fn a_line_for_people_is_short_and_has_no_secrets() {
+        let shown = |line: &str| super::shown(b"RMR.MAP", &line.split(' ').map(str::as_bytes).collect::<Vec<_>>());
+        assert_eq!(shown("SUM MATCH a* GET"), "RMR.MAP SUM MATCH a* GET");
+        assert_eq!(
+            shown("LIST MATCH * ACL SETUSER {} >s"),
+            "RMR.MAP LIST MATCH (redacted) (redacted) (redacted) (redacted) (redacted)"
+        );
+        let long = "x".repeat(130);
+        assert_eq!(shown(&long), format!("RMR.MAP {}... (2 more bytes)", &long[..128]));
+        let many = ["x"; 34].join(" ");
+        assert_eq!(shown(&many), format!("RMR.MAP{} ... (2 more arguments)", " x".repeat(32)));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `RMR.MAP`: one command a key, each sent to its key's shard.
 
 use super::fanout::reduced;
+use super::matching::MatchingMap;
 use super::options::{self, MapArgs, MapOver, NamedReducer};
 use super::spec::{self, Arg, ArgKind, Call, Spec};
 use crate::command::CommandSet;
@@ -63,7 +64,9 @@ fn run(call: &Call<'_>) -> Result<Work, Error> {
             let options = timeout.into_iter().fold(Options::new().partial(partial), Options::timeout);
             given(call, commands, options, partial, reducer)
         }
-        MapArgs { over: MapOver::Matching { .. }, .. } => Err(Error::Refused("MATCH is not served yet".into())),
+        MapArgs { timeout, partial, reducer, over: MapOver::Matching { how, keys } } => {
+            MatchingMap { timeout, partial, reducer, how, keys }.begin(call)
+        }
     }
 }
 

@@ -8,6 +8,7 @@ mod exec;
 mod explain;
 mod fanout;
 mod map;
+mod matching;
 mod options;
 mod ping;
 mod proxy;

@@ -230,13 +230,11 @@ pub(super) fn max_reply_bytes() -> usize {
 }
 
 /// `rmr.flow-timeout-ms`: the time that a flow has if it does not say.
-#[allow(dead_code, reason = "the commands that begin flows come next")]
 pub(super) fn flow_timeout() -> Duration {
     FLOW_TIMEOUT.millis()
 }
 
 /// `rmr.flow-memory`: the memory that one flow may take on this node, in bytes.
-#[allow(dead_code, reason = "the commands that begin flows come next")]
 pub(super) fn flow_memory() -> u64 {
     FLOW_MEMORY.get().unsigned_abs()
 }

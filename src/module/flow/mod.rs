@@ -1,5 +1,6 @@
 //! The part of flows that a server plays: its keys, and what is done with them where they are.
 
+pub(super) mod fit;
 pub(super) mod jobs;
 mod key_commands;
 mod keyspace;

@@ -4,6 +4,7 @@ use std::ffi::CString;
 
 use crate::error::Error;
 use crate::module::server::context::ReplyTo;
+use crate::number::double_text;
 use crate::reply::Reply;
 
 /// Where a reply goes, and what the client understands.
@@ -84,36 +85,5 @@ impl ReplyWriter<'_> {
     fn error(self, mut line: Vec<u8>) {
         line.retain(|byte| *byte != 0);
         self.to.error(&CString::new(line).unwrap_or_default());
-    }
-}
-
-/// The shortest text that reads back as the same double.
-fn double_text(double: f64) -> String {
-    let magnitude = double.abs();
-    if double.is_finite() && magnitude != 0.0 && !(1e-5..1e17).contains(&magnitude) {
-        format!("{double:e}")
-    } else if double.is_nan() {
-        "nan".into()
-    } else {
-        double.to_string()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    proptest! {
-        #[test]
-        fn a_double_reads_back_the_same(double in any::<f64>().prop_filter("NaN is not itself", |d| !d.is_nan())) {
-            prop_assert_eq!(double_text(double).parse::<f64>().unwrap(), double);
-        }
-    }
-
-    #[test]
-    fn doubles_are_short() {
-        let texts = [0.1, 3.0, -2.5, 1e300, 1e-7, f64::INFINITY, f64::NAN].map(double_text);
-        assert_eq!(texts, ["0.1", "3", "-2.5", "1e300", "1e-7", "inf", "nan"]);
     }
 }

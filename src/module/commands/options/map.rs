@@ -24,7 +24,6 @@ pub(in crate::module::commands) enum MapOver {
     /// Those that were given, each with its command.
     Given(CommandSet),
     /// All that there are of some kind.
-    #[allow(dead_code, reason = "flows are about to read them")]
     Matching { how: MatchOptions, keys: KeysByPattern },
 }
 

@@ -9,6 +9,7 @@ mod reducer;
 mod template;
 
 pub(super) use batch::batch;
-pub(super) use map::{MapArgs, MapOver, map};
+pub(super) use map::{MapArgs, MapOver, MatchOptions, map};
 pub(super) use nodes::{Inner, exec, fan_out};
+pub(super) use pattern::KeysByPattern;
 pub(super) use reducer::NamedReducer;

@@ -1,0 +1,197 @@
+//! `RMR.MAP ... MATCH`: a map over all keys of some kind. It runs as a flow, on the shards that hold the keys.
+//!
+//! Whatever can be refused is, before any key is read. Then it is an execution, which `RMR.JOB` shows, be it waited for or
+//! not. A client that disconnects cancels one that only reads; one that writes goes on, as a command goes on that a client
+//! has sent and not waited for.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+
+use super::options::{KeysByPattern, MatchOptions, NamedReducer};
+use super::spec::Call;
+use crate::combine::{self, AnyCombine};
+use crate::engine::RequestBuilder;
+use crate::error::Error;
+use crate::flow::coordinator::{self, FlowAnswer, FlowSpec};
+use crate::flow::execution::Execution;
+use crate::flow::failures::KeyFailures;
+use crate::flow::plan::{FlowEnd, FlowPlan, FlowReader, Passage, Stage, StepPlan};
+use crate::module::flow::fit::{self, FittingCommand};
+use crate::module::flow::own_code::OwnCode;
+use crate::module::flow::rights;
+use crate::module::request::running::Work;
+use crate::module::{config, flow, secrets, state};
+use crate::reduce::Builtin;
+use crate::reply::Reply;
+use crate::topology::Topology;
+
+/// A map over a pattern, as it was typed.
+pub(super) struct MatchingMap {
+    pub(super) timeout: Option<Duration>,
+    pub(super) partial: bool,
+    pub(super) reducer: NamedReducer,
+    pub(super) how: MatchOptions,
+    pub(super) keys: KeysByPattern,
+}
+
+impl MatchingMap {
+    /// Begins it for the caller of a command.
+    ///
+    /// # Errors
+    /// Why it cannot be run.
+    pub(super) fn begin(self, call: &Call<'_>) -> Result<Work, Error> {
+        if let Some(why) = call.ctx.why_not_wait() {
+            return Err(Error::Refused(format!("{why}; a map over a pattern has to wait, if only for its turn")));
+        }
+        let command = match &self.keys.command {
+            Some(command) => Some(fit::check(call.ctx, command)?),
+            None => None,
+        };
+        let plan = self.plan(command.as_ref());
+        let user = call.ctx.user_name().unwrap_or_else(|| b"default".to_vec());
+        let user = String::from_utf8_lossy(&user).into_owned();
+        let shown = secrets::shown(b"RMR.MAP", &call.args);
+        let default_timeout = (!self.how.is_async).then(config::flow_timeout);
+        let requests = call.request()?;
+        let run = RunningMap {
+            spec: FlowSpec {
+                combine: self.reducer.combine(),
+                timeout: self.timeout.or(default_timeout),
+                memory: config::flow_memory(),
+                registry: Arc::new(OwnCode),
+                caller: rights::caller_id(call.ctx),
+                home: Some(flow::keyspace_of(call.ctx, None)?),
+                plan,
+            },
+            requests: requests.clone(),
+            reducer: self.reducer,
+            partial: self.partial,
+        };
+        let runtime = state::runtime()?;
+        let (is_async, pattern) = (self.how.is_async, self.keys.filter.pattern);
+        Ok(Box::pin(async move {
+            let topology = requests.begin().pinned_topology().await?;
+            if let Some(command) = &command {
+                command.check_other_keys(&topology, &pattern)?;
+            }
+            let execution = state::executions().begin(&node_id(&topology), &user, shown);
+            let only_reads = run.spec.plan.only_reads();
+            runtime.spawn(run.to_its_end(execution.clone()));
+            if is_async {
+                return Ok(execution.id().into());
+            }
+            let _cancels = only_reads.then(|| CancelledWithItsClient(execution.clone()));
+            result(&execution).await
+        }))
+    }
+
+    fn plan(&self, command: Option<&FittingCommand>) -> FlowPlan {
+        let limit = self.keys.limit.map(StepPlan::Limit);
+        let command = command.map(|fitting| StepPlan::Command(fitting.command.clone()));
+        let combine = self.reducer.combine();
+        FlowPlan {
+            reader: FlowReader::Keys(self.keys.filter.clone()),
+            stages: vec![Stage { steps: limit.into_iter().chain(command).collect(), then: Passage::Collect }],
+            end: match &combine {
+                Some(combine) => FlowEnd::Reduce { name: combine.name().to_owned(), arguments: combine.arguments() },
+                None => FlowEnd::Records,
+            },
+            is_partial: self.partial,
+        }
+    }
+}
+
+impl NamedReducer {
+    /// Returns the reducer, if it is one: `LIST` keeps everything as it is.
+    fn combine(&self) -> Option<Arc<dyn AnyCombine>> {
+        match self {
+            Self::Builtin(Builtin::List) => None,
+            Self::Builtin(reducer) => Some(Arc::new(*reducer)),
+            Self::ByPrefix(reducer) => Some(Arc::new(reducer.clone())),
+        }
+    }
+}
+
+/// Returns the id of the node that this is, as others know it.
+fn node_id(topology: &Topology) -> String {
+    topology.local().map_or_else(|| "local".to_owned(), |node| node.id.clone())
+}
+
+/// All that a map needs to run.
+struct RunningMap {
+    spec: FlowSpec,
+    requests: RequestBuilder,
+    reducer: NamedReducer,
+    partial: bool,
+}
+
+impl RunningMap {
+    /// Runs it, and gives the execution its end, whatever happens.
+    async fn to_its_end(self, execution: Arc<Execution>) {
+        let panicked = |_| Err(Error::Internal("internal error: the map panicked; see the server's log".into()));
+        let result = AssertUnwindSafe(self.run(execution.clone())).catch_unwind().await.unwrap_or_else(panicked);
+        execution.end(result);
+    }
+
+    async fn run(self, execution: Arc<Execution>) -> Result<Reply, Error> {
+        let has_command = self.spec.plan.stages[0].steps.iter().any(|step| matches!(step, StepPlan::Command(_)));
+        let mut answer = coordinator::run(self.spec, self.requests, execution).await?;
+        let failures = std::mem::take(&mut answer.failures);
+        let value = value(answer, &self.reducer, has_command)?;
+        Ok(if self.partial { Reply::Array(vec![value, by_kind(&failures)]) } else { value })
+    }
+}
+
+/// Returns what the client is told of a flow.
+fn value(answer: FlowAnswer, reducer: &NamedReducer, has_command: bool) -> Result<Reply, Error> {
+    let Some(reduced) = answer.reduced else {
+        if !has_command {
+            return Ok(Reply::Array(answer.records.keys().map(bulk).collect()));
+        }
+        let pair = |(key, reply): (&[u8], Result<Reply, Error>)| Ok((bulk(key), reply?));
+        return Ok(Reply::Map(answer.records.replies().map(pair).collect::<Result<_, Error>>()?));
+    };
+    match reducer {
+        NamedReducer::Builtin(reducer) => combine::finish(reducer, reduced),
+        NamedReducer::ByPrefix(reducer) => combine::finish(reducer, reduced),
+    }
+}
+
+/// Returns failures as a map of kind to their count, some keys and the first one's text.
+fn by_kind(failures: &KeyFailures) -> Reply {
+    let kinds = failures.kinds().map(|(kind, of)| {
+        let keys: Vec<Reply> = of.keys.iter().map(|key| bulk(key)).collect();
+        let fields = vec![
+            ("count".into(), i64::try_from(of.count).unwrap_or(i64::MAX).into()),
+            ("keys".into(), keys.into()),
+            ("example".into(), of.example.clone().into()),
+        ];
+        (kind.into(), Reply::Map(fields))
+    });
+    Reply::Map(kinds.collect())
+}
+
+fn bulk(bytes: &[u8]) -> Reply {
+    Reply::Bulk(Bytes::copy_from_slice(bytes))
+}
+
+/// Waits for the end of an execution, whose result nobody else is kept waiting for.
+async fn result(execution: &Execution) -> Result<Reply, Error> {
+    let ended = execution.ended(Some(Duration::MAX)).await;
+    execution.drop_result();
+    let lost = || Err(Error::Internal("internal error: the execution has no end".into()));
+    ended.unwrap_or_else(lost).map(Arc::unwrap_or_clone)
+}
+
+/// Cancels an execution that nobody waits for any more.
+struct CancelledWithItsClient(Arc<Execution>);
+
+impl Drop for CancelledWithItsClient {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
