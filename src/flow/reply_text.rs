@@ -40,7 +40,7 @@ fn push_json(reply: &Reply, out: &mut Vec<u8>) {
         Reply::BigNumber(digits) => out.extend_from_slice(digits),
         Reply::Error(text) => push_string(text, out),
         Reply::Array(elements) | Reply::Set(elements) => {
-            push_list(b"[]", elements, |element, out| push_json(element, out), out);
+            push_list(b"[]", elements, push_json, out);
         }
         Reply::Map(pairs) => {
             let pair = |(key, value): &(Reply, Reply), out: &mut Vec<u8>| {

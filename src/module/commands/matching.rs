@@ -80,7 +80,7 @@ impl MatchingMap {
             }
             let execution = state::executions().begin(&node_id(&topology), &user, shown);
             let only_reads = run.spec.plan.only_reads();
-            runtime.spawn(run.to_its_end(execution.clone()));
+            runtime.spawn(run.finish(execution.clone()));
             if is_async {
                 return Ok(execution.id().into());
             }
@@ -131,7 +131,7 @@ struct RunningMap {
 
 impl RunningMap {
     /// Runs it, and gives the execution its end, whatever happens.
-    async fn to_its_end(self, execution: Arc<Execution>) {
+    async fn finish(self, execution: Arc<Execution>) {
         let panicked = |_| Err(Error::Internal("internal error: the map panicked; see the server's log".into()));
         let result = AssertUnwindSafe(self.run(execution.clone())).catch_unwind().await.unwrap_or_else(panicked);
         execution.end(result);
