@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use super::local::spoiled;
 use super::server::context::Ctx;
 use super::server::info::Sections;
+use super::server::paced;
 use super::{peer, proxy, server, state};
 use crate::engine::Engine;
 use crate::link::LinkState;
@@ -119,6 +120,9 @@ fn requests(to: Sections<'_>, engine: &Engine) {
             ],
         );
         to.number(c"inner_running", peer::UNDER_WAY.load(Relaxed) as u64);
+        to.number(c"flow_turns", paced::TURNS.load(Relaxed));
+        to.number(c"flow_waits", paced::WAITS.load(Relaxed));
+        to.number(c"flow_usec", paced::BUSY.load(Relaxed) / 1000);
         to.number(c"inflight", stats.in_flight.load(Relaxed) as u64);
     }
     let errors = &stats.errors;

@@ -52,6 +52,14 @@ impl OwnSlots {
     pub fn parse(cluster_nodes: &[u8]) -> Option<Self> {
         OwnLine::find(cluster_nodes)?.parse()
     }
+
+    /// Tells whether the node has all keys of a slot: it is its primary, and no key comes or goes by itself.
+    #[cfg_attr(not(feature = "module"), allow(dead_code, reason = "only a server reads its own slots"))]
+    pub(crate) fn has_whole(&self, slot: u16) -> bool {
+        let behind = self.owned.partition_point(|(first, _)| *first <= slot);
+        let is_owned = behind > 0 && slot <= self.owned[behind - 1].1;
+        is_owned && self.is_primary && !self.moving.iter().any(|moving| moving.slot == slot)
+    }
 }
 
 /// A node's own line of `CLUSTER NODES`, without what changes all the time or with who asks: times and addresses.
@@ -179,6 +187,8 @@ cc 10.0.0.3:7003@17003 slave aa 0 1 2 connected\n";
             ],
         };
         assert_eq!(said(own), Some(expected.clone()));
+        let whole = |slot: &u16| expected.has_whole(*slot);
+        assert_eq!((0..=20).filter(whole).collect::<Vec<u16>>(), (0..=9).collect::<Vec<u16>>());
         assert_eq!(OwnSlots::parse(format!("{own}\n{OTHERS}").as_bytes()), Some(expected.clone()));
         assert_eq!(OwnSlots::parse(own.as_bytes()), Some(expected));
     }

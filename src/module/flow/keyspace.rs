@@ -8,14 +8,14 @@ use std::sync::Arc;
 use super::key_commands::{AfterTurn, KeyCommands};
 use super::rights::ShareRights;
 use super::sieve::Sieve;
-use super::slot_reader::{MOST_LISTED, SlotReader};
+use super::slot_reader::{MOST_LISTED, SlotReader, has_expiring};
 use super::table_reader::TableReader;
 use super::values;
 use crate::command::PerKey;
 use crate::error::Error;
 use crate::flow::Records;
 use crate::flow::keyspace::{CommandsDone, KeySlice, KeySource, KeysWanted, Keyspace, Reducing};
-use crate::module::server::context::Ctx;
+use crate::module::server::context::{Ctx, server_version};
 use crate::module::server::main_thread::Turn;
 use crate::module::server::paced;
 use crate::module::server::scan::database_size;
@@ -67,6 +67,12 @@ impl Keyspace for ServerKeyspace {
     }
 }
 
+/// Who wants so many keys at a time wants more than these.
+const AT_ONCE: usize = 256;
+
+/// How many times as many keys are read as are wanted at a time.
+const READ_AHEAD: usize = 8;
+
 /// Reads the keys of this server.
 struct ServerKeys {
     /// On the main thread while that reads.
@@ -80,8 +86,10 @@ impl KeySource for ServerKeys {
             let mut reader = self.reader.take().ok_or_else(lost)?;
             let mut slice = KeySlice::default();
             if reader.waiting.len() < most && !reader.is_done() {
+                // A turn that has begun may as well be used: each costs a question for the server's slots.
+                let in_turn = if most < AT_ONCE { most } else { most * READ_AHEAD };
                 let turn = paced::in_turn(move |turn| {
-                    let read = reader.read(turn, most);
+                    let read = reader.read(turn, in_turn);
                     (reader, read)
                 });
                 let read;
@@ -102,6 +110,23 @@ impl KeySource for ServerKeys {
     fn memory(&self) -> u64 {
         self.reader.as_ref().map_or(0, |reader| reader.memory())
     }
+}
+
+/// Tells whether going through the table takes less than asking for each of these slots: if it has few keys in all, or few a
+/// slot. The hashes that it takes are few then, too.
+///
+/// Before Redis 7.4 and Valkey 8 all slots are in one table, and each has a list of its keys: asking takes less there, unless
+/// each key has to be opened for its type or its time to live, which the table comes with.
+fn are_sparse(ctx: Ctx<'_>, slots: &[SlotRange], keys: u64, has_type: bool) -> bool {
+    const KEYS_A_SLOT: u64 = 32;
+    const HAS_TABLE_PER_SLOT: u32 = 0x0007_0400;
+    let are_few = keys <= each(slots).count() as u64 * KEYS_A_SLOT;
+    keys <= MOST_LISTED as u64 || (are_few && (server_version() >= HAS_TABLE_PER_SLOT || has_type || has_expiring(ctx)))
+}
+
+/// Returns each slot of some ranges.
+fn each(slots: &[SlotRange]) -> impl Iterator<Item = u16> {
+    slots.iter().flat_map(|(first, last)| *first..=(*last).min(SLOT_COUNT as u16 - 1))
 }
 
 /// How far a keyspace is read.
@@ -154,7 +179,9 @@ impl KeyReader {
         if let Place::Start(slots) = &mut self.place {
             self.place = match slots.take() {
                 None => Place::Table(TableReader::of_all()),
-                Some(slots) if self.read_few(turn, &slots, &mut slice)? => Place::End,
+                Some(slots) if are_sparse(turn.ctx, &slots, keys_in_table, self.sieve.is_by_type()) => {
+                    Place::Table(TableReader::of_slots(each(&slots)))
+                }
                 Some(slots) => Place::Slots(SlotReader::new(&slots)),
             };
         }
@@ -162,7 +189,7 @@ impl KeyReader {
             Place::Slots(slots) => {
                 slots.read(turn, &self.sieve, &self.rights, most, &mut slice)?;
                 if slots.is_done() {
-                    let big = std::mem::take(&mut slots.big);
+                    let big = slots.take_big();
                     self.place = if big.is_empty() { Place::End } else { Place::Table(TableReader::of_slots(big)) };
                 }
             }
@@ -170,24 +197,6 @@ impl KeyReader {
             Place::Start(_) | Place::End => {}
         }
         Ok(slice)
-    }
-
-    /// Reads all of these slots at once, if the server has so few keys that its table is gone through in no time. Returns
-    /// `false`, with nothing read, if it has not.
-    fn read_few(&mut self, turn: Turn<'_>, slots: &[SlotRange], slice: &mut KeySlice) -> Result<bool, Error> {
-        if slice.keys_in_table > MOST_LISTED as u64 {
-            return Ok(false);
-        }
-        let of_ranges = slots.iter().flat_map(|(first, last)| *first..=(*last).min(SLOT_COUNT as u16 - 1));
-        let mut table = TableReader::of_slots(of_ranges);
-        let mut read = KeySlice { keys_in_table: slice.keys_in_table, ..KeySlice::default() };
-        table.read(turn, &self.sieve, &self.rights, usize::MAX, &mut read)?;
-        if !table.is_done() {
-            return Ok(false);
-        }
-        read.records = table.drop_doubles(&read.records);
-        *slice = read;
-        Ok(true)
     }
 
     /// Puts back keys of a slice whose values were not read.
@@ -204,7 +213,9 @@ impl KeyReader {
         if let Place::Table(table) = &mut self.place {
             self.waiting.append(&table.drop_doubles(&read));
             if table.is_done() {
-                self.place = Place::End;
+                let (unsteady, shown) = table.take_unsteady();
+                self.place =
+                    if unsteady.is_empty() { Place::End } else { Place::Slots(SlotReader::again(&unsteady, shown)) };
             }
         } else {
             self.waiting.append(&read);

@@ -28,6 +28,11 @@ impl Sieve {
         Self { pattern: Pattern::new(&filter.pattern), type_name: filter.type_name.clone() }
     }
 
+    /// Tells whether the type of a key matters.
+    pub(super) fn is_by_type(&self) -> bool {
+        self.type_name.is_some()
+    }
+
     /// Makes the sieve ready for one turn on the main thread.
     ///
     /// # Errors

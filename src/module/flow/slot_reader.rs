@@ -4,21 +4,21 @@
 //! server is its primary and none of its keys is on the move, the names are complete: each key that is there all the time is
 //! among them, once. A slot of very many keys cannot be listed in parts, and is left to the [table](super::table_reader).
 
-use std::collections::VecDeque;
-use std::sync::Arc;
+use std::collections::{HashSet, VecDeque};
 use std::time::Instant;
 
 use super::rights::ShareRights;
 use super::sieve::Sieve;
+use super::table_reader::ShownKeys;
 use crate::error::Error;
-use crate::flow::keyspace::KeySlice;
+use crate::flow::keyspace::{KeySlice, key_hash};
 use crate::link::Protocol;
 use crate::module::local::own_slots;
 use crate::module::server::call::{CallKind, Called, CommandRunner};
 use crate::module::server::context::Ctx;
 use crate::module::server::main_thread::Turn;
 use crate::resp::Arguments;
-use crate::topology::{OwnSlots, SlotRange};
+use crate::topology::SlotRange;
 
 /// A slot of more keys than these is not listed.
 pub(super) const MOST_LISTED: usize = 2000;
@@ -27,12 +27,28 @@ pub(super) const MOST_LISTED: usize = 2000;
 pub(super) struct SlotReader {
     left: VecDeque<SlotRange>,
     /// Slots of very many keys.
-    pub(super) big: Vec<u16>,
+    big: Vec<u16>,
+    /// Keys that were shown before, while their slots were unsteady.
+    shown: ShownKeys,
+    /// The slots were unsteady: what does not settle now is left to others.
+    is_second: bool,
 }
 
 impl SlotReader {
     pub(super) fn new(slots: &[SlotRange]) -> Self {
-        Self { left: slots.iter().copied().collect(), big: Vec::new() }
+        let left = slots.iter().copied().collect();
+        Self { left, big: Vec::new(), shown: ShownKeys::new(), is_second: false }
+    }
+
+    /// Begins to read slots that were unsteady, but for their keys that were shown.
+    pub(super) fn again(slots: &[u16], shown: ShownKeys) -> Self {
+        let left = slots.iter().map(|slot| (*slot, *slot)).collect();
+        Self { left, big: Vec::new(), shown, is_second: true }
+    }
+
+    /// Takes the slots of very many keys out.
+    pub(super) fn take_big(&mut self) -> Vec<u16> {
+        std::mem::take(&mut self.big)
     }
 
     /// Tells whether all slots have been looked at.
@@ -59,20 +75,21 @@ impl SlotReader {
         let mut runner = CommandRunner::new(ctx, Protocol::Resp2);
         let mut digits = itoa::Buffer::new();
         while let Some(slot) = self.next_slot() {
-            if !own.as_ref().is_some_and(|own| has_whole(own, slot)) {
-                slice.unread.push(slot);
+            let shown = self.shown.remove(&slot).unwrap_or_default();
+            if !own.as_ref().is_some_and(|own| own.has_whole(slot)) {
+                give_up(slot, shown, slice);
                 continue;
             }
             let words = ["CLUSTER", "GETKEYSINSLOT", digits.format(slot), TOO_MANY];
             let listed = runner.call(words.iter().map(|word| word.as_bytes()), CallKind::Plain);
             match Listed::of(&listed) {
-                None => slice.unread.push(slot),
+                None => give_up(slot, shown, slice),
+                Some(Listed { count, .. }) if count > MOST_LISTED && self.is_second => give_up(slot, shown, slice),
                 Some(Listed { count, .. }) if count > MOST_LISTED => self.big.push(slot),
-                Some(Listed { count, names }) => {
+                Some(Listed { names, .. }) => {
                     slice.slots_read += 1;
-                    if count > 0 {
-                        names.for_each(|name| sieve.take_name(ctx, name, may_be_gone));
-                    }
+                    let is_new = |name: &&[u8]| shown.is_empty() || !shown.contains(&key_hash(name));
+                    names.filter(is_new).for_each(|name| sieve.take_name(ctx, name, may_be_gone));
                 }
             }
             if sieve.taken.len() >= most || Instant::now() >= turn.until {
@@ -97,18 +114,20 @@ impl SlotReader {
     }
 }
 
+/// Leaves a slot to others, with what is known of its keys.
+fn give_up(slot: u16, shown: HashSet<u128>, slice: &mut KeySlice) {
+    if shown.is_empty() {
+        slice.unread.push(slot);
+    } else {
+        slice.unsettled.push((slot, shown.into_iter().collect()));
+    }
+}
+
 /// One more than [`MOST_LISTED`].
 const TOO_MANY: &str = "2001";
 
-/// Tells whether a server has all keys of a slot: it is its primary, and no key comes or goes by itself.
-pub(super) fn has_whole(own: &Arc<OwnSlots>, slot: u16) -> bool {
-    let behind = own.owned.partition_point(|(first, _)| *first <= slot);
-    let is_owned = behind > 0 && slot <= own.owned[behind - 1].1;
-    is_owned && own.is_primary && !own.moving.iter().any(|moving| moving.slot == slot)
-}
-
 /// Tells whether keys of the first database may have expired without being gone: whether any has a time to live at all.
-fn has_expiring(ctx: Ctx<'_>) -> bool {
+pub(super) fn has_expiring(ctx: Ctx<'_>) -> bool {
     let keys = ctx.server_info(c"keyspace", c"db0");
     keys.is_some_and(|keys| !keys.split(',').any(|field| field == "expires=0"))
 }

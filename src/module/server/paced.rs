@@ -36,6 +36,9 @@ static SHARE: AtomicU32 = AtomicU32::new(50);
 /// How many turns have been taken, for `INFO`, which takes no lock.
 pub(crate) static TURNS: AtomicU64 = AtomicU64::new(0);
 
+/// How long all turns took together, in nanoseconds.
+pub(crate) static BUSY: AtomicU64 = AtomicU64::new(0);
+
 /// How often a turn had to wait since clients did.
 pub(crate) static WAITS: AtomicU64 = AtomicU64::new(0);
 
@@ -144,6 +147,7 @@ unsafe extern "C" fn due(ctx: *mut RedisModuleCtx, _: *mut c_void) {
             break now;
         }
     };
+    BUSY.fetch_add(ended.saturating_duration_since(began).as_nanos() as u64, Relaxed);
     PACE.with_borrow_mut(|pace| pace.has_run(began, ended, SHARE.load(Relaxed)));
     let mut queue = queue();
     queue.is_scheduled = false;
