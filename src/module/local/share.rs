@@ -50,10 +50,10 @@ enum ShareOutcome {
     /// Their replies, as the server encodes them; they are read once all are there.
     Replies(Vec<u8>),
     /// What they were reduced to.
-    Reduced(ReducedSoFar),
+    Reduced(RunningReduction),
 }
 
-struct ReducedSoFar {
+struct RunningReduction {
     needs_keys: bool,
     /// The places that the reducer is told, if it needs them.
     places: Vec<u32>,
@@ -67,7 +67,7 @@ impl LocalShare {
             Some(Reduction { combine, places, .. }) => {
                 let needs_keys = combine.needs_keys();
                 let so_far = ReducedShare { reduced: combine.open(), failed: Vec::new(), mixed: None };
-                ShareOutcome::Reduced(ReducedSoFar { needs_keys, places, so_far })
+                ShareOutcome::Reduced(RunningReduction { needs_keys, places, so_far })
             }
         };
         Self { batch, done: 0, goes_by_socket: false, outcome, is_too_big: false, slots_before: None, slots: None }
@@ -294,7 +294,7 @@ impl LocalShare {
     }
 }
 
-impl ReducedSoFar {
+impl RunningReduction {
     /// What the reducer is told of the command of this number and key.
     fn origin<'k>(&self, number: u32, key: &'k [u8]) -> Origin<'k> {
         Origin::new(self.places.get(number as usize).copied().unwrap_or(number), key)
