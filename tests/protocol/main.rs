@@ -8,3 +8,4 @@ mod foreign;
 mod native;
 mod own;
 mod pushdown;
+mod versions;
