@@ -12,12 +12,13 @@ use futures_util::FutureExt;
 use futures_util::future::try_join_all;
 use tokio::time::Instant;
 
+use super::carrier::{Carrier, SessionCarrier};
 use super::drive::Driver;
 use super::execution::Execution;
 use super::failures::KeyFailures;
 use super::keyspace::Keyspace;
 use super::leaf::{Leaf, ranges};
-use super::messages::{CallerId, RunShare};
+use super::messages::{CallerId, RunShare, SlotOwner};
 use super::plain::{FlowRequests, PlainKeyspace};
 use super::plan::{FlowPlan, FlowReader};
 use super::records::Records;
@@ -73,7 +74,8 @@ pub(crate) fn run(
         let requests = FlowRequests { requests: requests.protocol(Protocol::Resp3), until };
         let topology = requests.begin().pinned_topology().await?;
         let driver = Driver::new(&spec, until, execution);
-        let coordinator = Coordinator { spec: &spec, requests, topology, driver };
+        let carrier = Arc::new(SessionCarrier::new(requests.requests.clone()));
+        let coordinator = Coordinator { spec: &spec, requests, topology, driver, carrier };
         let ran = AssertUnwindSafe(coordinator.run()).catch_unwind().await;
         ran.unwrap_or_else(|panic| Err(panicked("reducer", &*panic)))
     })
@@ -84,6 +86,7 @@ struct Coordinator<'a> {
     requests: FlowRequests,
     topology: Arc<Topology>,
     driver: Driver<'a>,
+    carrier: Arc<dyn Carrier>,
 }
 
 /// A share before it has begun.
@@ -128,7 +131,7 @@ impl Coordinator<'_> {
         for (step, records) in open.elsewhere {
             let planned = anywhere("keys on the move", Vec::new());
             let (share, keyspace) = (self.run_share(&planned), self.plain_keyspace(&planned));
-            let leaf = Leaf::of_records(step, records, share, keyspace.clone(), &*self.spec.registry)?;
+            let leaf = Leaf::of_records(step, records, &share, keyspace.clone(), &*self.spec.registry)?;
             self.driver.drive(vec![Share::new(planned.name, Where::Plain(leaf, keyspace))]).await?;
         }
         let mut slots: Vec<u16> = open.unread;
@@ -168,19 +171,21 @@ impl Coordinator<'_> {
     async fn begin(&self, share: RunShare, planned: Planned) -> Result<Share, Error> {
         let registry = &*self.spec.registry;
         let at = match (&planned.node, &self.spec.home) {
-            (Some(node), Some(home)) if self.is_home(node) => Where::Home(Leaf::begin(share, home.clone(), registry)?),
+            (Some(node), Some(home)) if self.is_home(node) => {
+                Where::Home(Leaf::begin_with(&share, home.clone(), registry, self.carrier.clone())?)
+            }
             (Some(node), _) if self.takes_shares(node) => {
                 match RemoteLeaf::begin(node, &share, &self.requests).await? {
                     Some(leaf) => Where::Remote(Box::new(leaf)),
-                    None => self.begin_plain(share, &planned)?,
+                    None => self.begin_plain(&share, &planned)?,
                 }
             }
-            _ => self.begin_plain(share, &planned)?,
+            _ => self.begin_plain(&share, &planned)?,
         };
         Ok(Share::new(planned.name, at))
     }
 
-    fn begin_plain(&self, share: RunShare, planned: &Planned) -> Result<Where, Error> {
+    fn begin_plain(&self, share: &RunShare, planned: &Planned) -> Result<Where, Error> {
         let keyspace = self.plain_keyspace(planned);
         let leaf = Leaf::begin(share, keyspace.clone(), &*self.spec.registry)?;
         Ok(Where::Plain(leaf, keyspace))
@@ -207,6 +212,20 @@ impl Coordinator<'_> {
             && !request.is_in_process(&self.topology, node)
     }
 
+    /// Says who takes the records of which slots between two stages: the nodes that may have a share. The records of all
+    /// others come here.
+    fn owners(&self) -> Vec<SlotOwner> {
+        if self.spec.plan.stages.len() < 2 || !self.topology.requires_same_slot() {
+            return Vec::new();
+        }
+        let shards = self.topology.data_shards();
+        let takes = shards.filter(|shard| {
+            let node = &shard.primary;
+            (self.spec.home.is_some() && self.is_home(node)) || self.takes_shares(node)
+        });
+        takes.map(|shard| SlotOwner { node: shard.primary.id.clone(), slots: shard.slots.clone() }).collect()
+    }
+
     fn run_share(&mut self, planned: &Planned) -> RunShare {
         RunShare {
             execution: self.driver.execution_id().to_owned(),
@@ -217,7 +236,7 @@ impl Coordinator<'_> {
             caller: self.spec.caller.clone(),
             memory: self.spec.memory,
             first_place: self.driver.next_first_place(),
-            owners: Vec::new(),
+            owners: self.owners(),
         }
     }
 }

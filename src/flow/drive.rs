@@ -45,6 +45,15 @@ struct Collected {
     failures: KeyFailures,
     open: Open,
     limit: Option<u64>,
+    /// How many stages have handed on all of their records, of each share that runs.
+    stages_ended: BTreeMap<usize, u32>,
+}
+
+impl Collected {
+    /// Returns how many stages have handed on all of their records everywhere.
+    fn closed(&self) -> u32 {
+        self.stages_ended.values().copied().min().unwrap_or(0)
+    }
 }
 
 /// What shares could not do.
@@ -66,6 +75,7 @@ impl<'a> Driver<'a> {
             failures: KeyFailures::default(),
             open: Open::default(),
             limit: spec.plan.limit(),
+            stages_ended: BTreeMap::new(),
         };
         Self { spec, until, execution, collected: Mutex::new(collected), driven: 0, placed: 0 }
     }
@@ -107,6 +117,7 @@ impl<'a> Driver<'a> {
         let mut open: BTreeMap<usize, String> =
             (first..).zip(shares.iter().map(|share| share.name().to_owned())).collect();
         let asked = open.len();
+        self.lock().stages_ended = open.keys().map(|number| (*number, 0)).collect();
         let mut driven: FuturesUnordered<_> =
             (first..).zip(&mut shares).map(|(number, share)| this.drive_one(number, share, stop.subscribe())).collect();
         let mut failure: Option<(Error, Instant)> = None;
@@ -149,7 +160,8 @@ impl<'a> Driver<'a> {
     ) -> (usize, Result<(), Error>) {
         loop {
             let cancels = *stop.borrow();
-            let report = share.next(NextReport { wait_ms: WAIT_MS, cancels }).await;
+            let closed = self.lock().closed();
+            let report = share.next(NextReport { wait_ms: WAIT_MS, cancels, closed }).await;
             match report.and_then(|report| self.collect(number, share, report)) {
                 Ok(false) => {}
                 Ok(true) => return (number, Ok(())),
@@ -166,7 +178,8 @@ impl<'a> Driver<'a> {
         collected.records.append(&report.records);
         collected.failures.merge(report.failures);
         collected.open.elsewhere.extend(report.elsewhere);
-        if collected.records.byte_len() as u64 > self.spec.memory {
+        let waiting: usize = collected.open.elsewhere.iter().map(|(_, records)| records.byte_len()).sum();
+        if (collected.records.byte_len() + waiting) as u64 > self.spec.memory {
             return Err(Error::FlowMemory { limit: self.spec.memory, node: "this node".into() });
         }
         if let Some(LeafEnd::Done { reduced, unread, unsettled }) = &report.end {
@@ -185,6 +198,10 @@ impl<'a> Driver<'a> {
             // What it has not read is another share's now.
             progress.slots = progress.slots_read;
         }
+        match report.end {
+            Some(_) => collected.stages_ended.remove(&number),
+            None => collected.stages_ended.insert(number, progress.stages_ended),
+        };
         self.execution.set_share(number, progress);
         match report.end {
             None => Ok(false),

@@ -1,56 +1,87 @@
 //! [`Leaf`]: a node's share of a flow. Reads the keys, takes them through the steps, and has reports ready for the coordinator.
 //!
-//! A leaf runs by itself, as a task, until it is asked for nothing any more or is dropped. What it has made and nobody has
-//! taken is one batch at most.
+//! A leaf runs by itself, as a task, until it is asked for nothing any more or is dropped. Each stage has a task of its own,
+//! and what it has made and nobody has taken is one batch at most. A stage waits for the one behind it only, wherever that
+//! runs, so that they never wait for each other in a circle.
 
-use std::future::Future;
-use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
-use futures_util::FutureExt;
-use serde_bytes::ByteBuf;
-
+use super::carrier::Carrier;
+use super::inlet::{FromInlet, Inlet};
 use super::keyspace::{KeySlice, KeySource, KeysWanted, Keyspace};
-use super::messages::{LeafEnd, LeafFailure, NextReport, Report, RunShare};
+use super::messages::{NextReport, Report, RunShare};
 use super::outbox::Outbox;
 use super::plan::FlowReader;
 use super::records::Records;
 use super::registry::StepsAndReducers;
-use super::work::{Work, WorkFailed};
-use crate::engine::panicked;
+use super::router::{Router, SlotOwners};
+use super::stage_task::{Exit, StageTask, run_all};
+use super::takers::Taker;
+use super::work::Work;
 use crate::error::Error;
 use crate::topology::{BoxFuture, SlotRange};
-
-/// How many keys are read at a time.
-const SLICE: usize = 1000;
-
-/// How large a batch of records is that is sent.
-const BATCH_RECORDS: usize = 4096;
-const BATCH_BYTES: usize = 256 * 1024;
-
-/// How long a command that is under way has when the leaf is cancelled.
-const GRACE: Duration = Duration::from_millis(50);
 
 /// A share of a flow that runs here. Dropped, it is cancelled.
 pub(crate) struct Leaf {
     outbox: Arc<Outbox>,
+    /// The ways into the stages behind the first one; none if records do not move.
+    inlets: Vec<Arc<Inlet>>,
     /// The error that has ended it, which says more than what travels.
     error: Arc<Mutex<Option<Error>>>,
+    _taker: Option<Taker>,
 }
 
 impl Leaf {
-    /// Begins to work on a share. Must be called on the runtime.
+    /// Begins to work on a share whose records do not move, as all stages can be worked on here. Must be called on the
+    /// runtime.
     ///
     /// # Errors
     /// That this node does not know a step or the reducer, or that the plan is none.
     pub(crate) fn begin(
-        share: RunShare,
+        share: &RunShare,
         keyspace: Arc<dyn Keyspace>,
         registry: &dyn StepsAndReducers,
     ) -> Result<Self, Error> {
-        let source = source(&share, &*keyspace);
-        Self::begin_at(0, source, share, keyspace, registry)
+        Self::begin_at(0, source(share, &*keyspace), share, keyspace, registry)
+    }
+
+    /// Begins to work on a share whose records move between the stages, if it has several.
+    ///
+    /// # Errors
+    /// As [`begin`](Self::begin).
+    pub(crate) fn begin_with(
+        share: &RunShare,
+        keyspace: Arc<dyn Keyspace>,
+        registry: &dyn StepsAndReducers,
+        carrier: Arc<dyn Carrier>,
+    ) -> Result<Self, Error> {
+        if share.owners.is_empty() || share.plan.stages.len() < 2 {
+            return Self::begin(share, keyspace, registry);
+        }
+        let owners = Arc::new(SlotOwners::new(&share.owners));
+        let inlets: Vec<Arc<Inlet>> = share.plan.stages.iter().skip(1).map(|_| Arc::default()).collect();
+        let mut first = Some(source(share, &*keyspace));
+        let mut tasks = Vec::new();
+        for stage in 0..share.plan.stages.len() {
+            // The limit is the first stage's.
+            let limit = if stage == 0 { share.limit } else { None };
+            let mut work = Work::new(&share.plan, keyspace.clone(), registry, limit, share.first_place)?;
+            work.progress.slots = slot_count(share);
+            let from_inlet = || -> Box<dyn KeySource> {
+                Box::new(FromInlet { inlet: inlets[stage - 1].clone(), rest: Records::new() })
+            };
+            let exit = match inlets.get(stage) {
+                None => Exit::Outbox(Records::new()),
+                Some(next) => {
+                    let router = Router::new(share, stage + 1, owners.clone(), next.clone(), carrier.clone());
+                    Exit::Router(router)
+                }
+            };
+            let source = first.take().unwrap_or_else(from_inlet);
+            tasks.push(StageTask::new(Some(stage), work.first_step_of(stage), source, share.memory, work, exit));
+        }
+        let taker = Taker::begin(&share.execution, &share.node, &inlets);
+        Ok(Self::spawn(tasks, inlets, Some(taker)))
     }
 
     /// Begins to take records through the steps from this one on, which are all that this share reads.
@@ -60,7 +91,7 @@ impl Leaf {
     pub(super) fn of_records(
         step: u32,
         records: Records,
-        share: RunShare,
+        share: &RunShare,
         keyspace: Arc<dyn Keyspace>,
         registry: &dyn StepsAndReducers,
     ) -> Result<Self, Error> {
@@ -70,28 +101,22 @@ impl Leaf {
     fn begin_at(
         first_step: usize,
         source: Box<dyn KeySource>,
-        share: RunShare,
+        share: &RunShare,
         keyspace: Arc<dyn Keyspace>,
         registry: &dyn StepsAndReducers,
     ) -> Result<Self, Error> {
         let mut work = Work::new(&share.plan, keyspace, registry, share.limit, share.first_place)?;
-        let slots = share.slots.iter().flatten().map(|(first, last)| u32::from(*last - *first) + 1).sum();
-        work.progress.slots = slots;
-        let outbox = Arc::new(Outbox::new(work.progress.clone()));
+        work.progress.slots = slot_count(share);
+        let exit = Exit::Outbox(Records::new());
+        Ok(Self::spawn(vec![StageTask::new(None, first_step, source, share.memory, work, exit)], Vec::new(), None))
+    }
+
+    fn spawn(tasks: Vec<StageTask>, inlets: Vec<Arc<Inlet>>, taker: Option<Taker>) -> Self {
+        let outbox = Arc::new(Outbox::new(tasks[0].progress().clone()));
         let error = Arc::new(Mutex::new(None));
-        let task = LeafTask {
-            source,
-            first_step,
-            memory: share.memory,
-            work,
-            outbox: outbox.clone(),
-            unread: Vec::new(),
-            unsettled: Vec::new(),
-            batch: Records::new(),
-        };
-        // It ends by itself, so that a command that is under way need not be torn off.
-        tokio::spawn(run(task, outbox.clone(), error.clone()));
-        Ok(Self { outbox, error })
+        // They end by themselves, so that a command that is under way need not be torn off.
+        tokio::spawn(run_all(tasks, inlets.clone(), outbox.clone(), error.clone()));
+        Self { outbox, inlets, error, _taker: taker }
     }
 
     /// Waits for a batch or the end; returns the progress alone if neither comes in time.
@@ -99,6 +124,7 @@ impl Leaf {
         if next.cancels {
             self.outbox.cancel();
         }
+        self.inlets.iter().take(next.closed as usize).for_each(|inlet| inlet.close());
         self.outbox.take(next).await
     }
 
@@ -117,6 +143,11 @@ impl Drop for Leaf {
     fn drop(&mut self) {
         self.outbox.cancel();
     }
+}
+
+/// Returns how many slots a share has.
+fn slot_count(share: &RunShare) -> u32 {
+    share.slots.iter().flatten().map(|(first, last)| u32::from(last.saturating_sub(*first)) + 1).sum()
 }
 
 /// Opens what the share's reader reads.
@@ -154,116 +185,6 @@ impl KeySource for Given {
     fn memory(&self) -> u64 {
         self.records.byte_len() as u64
     }
-}
-
-/// Works until there is nothing more to do.
-async fn run(mut task: LeafTask, outbox: Arc<Outbox>, error: Arc<Mutex<Option<Error>>>) {
-    let ended = AssertUnwindSafe(task.work_to_the_end()).catch_unwind().await;
-    let failed = match ended {
-        Ok(Ok(end)) => {
-            outbox.put_progress(&mut task.work);
-            return outbox.put_end(end);
-        }
-        Ok(Err(failed)) => failed,
-        Err(panic) => WorkFailed::from(panicked("step or the reducer", &*panic)),
-    };
-    *error.lock().unwrap_or_else(PoisonError::into_inner) = failed.error.map(|error| *error);
-    outbox.put_progress(&mut task.work);
-    outbox.put_end(LeafEnd::Failed(failed.failure));
-}
-
-/// The work of a leaf.
-struct LeafTask {
-    source: Box<dyn KeySource>,
-    first_step: usize,
-    memory: u64,
-    work: Work,
-    outbox: Arc<Outbox>,
-    unread: Vec<u16>,
-    unsettled: Vec<(u16, Vec<u128>)>,
-    /// Records that are not yet a batch.
-    batch: Records,
-}
-
-impl LeafTask {
-    async fn work_to_the_end(&mut self) -> Result<LeafEnd, WorkFailed> {
-        let outbox = self.outbox.clone();
-        loop {
-            let most = self.work.worth_reading(SLICE);
-            if most == 0 || self.work.is_at_limit() {
-                break;
-            }
-            let mut slice = unless_cancelled(&outbox, self.source.next(most)).await??;
-            let records = std::mem::take(&mut slice.records);
-            let is_end = slice.is_end;
-            self.note(slice);
-            let stage = self.work.stage_of(self.first_step);
-            self.work.progress.records_in[stage] += records.len() as u64;
-            self.check_memory(records.byte_len())?;
-            let passed = unless_cancelled(&outbox, self.work.pass(self.first_step, records)).await?;
-            let passed = passed.inspect_err(|_| outbox.put_progress(&mut self.work))?;
-            self.batch.append(&passed);
-            self.send(false).await?;
-            outbox.put_progress(&mut self.work);
-            if is_end {
-                break;
-            }
-        }
-        self.send(true).await?;
-        let reduced = self.work.reduced.as_ref().map(|reduced| reduced.encode()).transpose();
-        let reduced = reduced.map_err(|error| Error::Internal(format!("a partial result: {error}")))?;
-        Ok(LeafEnd::Done {
-            reduced: reduced.map(ByteBuf::from),
-            unread: ranges(std::mem::take(&mut self.unread)),
-            unsettled: std::mem::take(&mut self.unsettled),
-        })
-    }
-
-    /// Takes how far the source is.
-    fn note(&mut self, slice: KeySlice) {
-        let progress = &mut self.work.progress;
-        progress.slots_read += slice.slots_read;
-        progress.keys_read += slice.keys_read;
-        if slice.keys_in_table > 0 {
-            progress.keys_in_table = slice.keys_in_table;
-        }
-        self.unread.extend(slice.unread);
-        self.unsettled.extend(slice.unsettled);
-    }
-
-    /// Hands on what is a batch; with `all` also what is less than one.
-    async fn send(&mut self, all: bool) -> Result<(), WorkFailed> {
-        while self.batch.len() >= BATCH_RECORDS
-            || self.batch.byte_len() >= BATCH_BYTES
-            || (all && !self.batch.is_empty())
-        {
-            let batch = self.batch.take_batch(BATCH_RECORDS, BATCH_BYTES);
-            self.check_memory(batch.byte_len())?;
-            unless_cancelled(&self.outbox.clone(), self.outbox.put_batch(batch)).await?;
-        }
-        Ok(())
-    }
-
-    fn check_memory(&self, beside: usize) -> Result<(), LeafFailure> {
-        let hashes: usize = self.unsettled.iter().map(|(_, hashes)| hashes.len() * size_of::<u128>()).sum();
-        let held = (self.batch.byte_len() + hashes + beside) as u64;
-        let memory = held + self.source.memory() + self.outbox.memory();
-        if memory > self.memory { Err(LeafFailure::Memory) } else { Ok(()) }
-    }
-}
-
-/// Waits for some work. When the leaf is cancelled, what is under way has a moment to come to its end.
-async fn unless_cancelled<T>(outbox: &Outbox, work: impl Future<Output = T>) -> Result<T, LeafFailure> {
-    if outbox.is_cancelled() {
-        return Err(LeafFailure::Cancelled);
-    }
-    let mut work = std::pin::pin!(work);
-    tokio::select! {
-        biased;
-        done = &mut work => return Ok(done),
-        () = outbox.cancelled() => {}
-    }
-    tokio::time::timeout(GRACE, work).await.map_err(|_| LeafFailure::Cancelled)
 }
 
 /// Returns slots as ranges, in ascending order.

@@ -56,6 +56,8 @@ pub(crate) struct NextReport {
     pub(crate) wait_ms: u64,
     /// The share is to end soon; the reports after this are the last ones.
     pub(crate) cancels: bool,
+    /// How many stages behind the first one get no more records: all shards have handed theirs on.
+    pub(crate) closed: u32,
 }
 
 /// What a leaf has done since its last report.
@@ -87,6 +89,8 @@ pub(crate) struct LeafProgress {
     pub(crate) records_out: Vec<u64>,
     /// Records that have passed the limit.
     pub(crate) limited: u64,
+    /// How many stages have handed on all of their records.
+    pub(crate) stages_ended: u32,
 }
 
 /// How a share has ended.
@@ -129,13 +133,11 @@ pub(crate) enum LeafFailure {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct TakenRecords {
     pub(crate) execution: String,
+    /// The id of the node that takes them.
+    pub(crate) node: String,
     /// The stage that they go into.
     pub(crate) stage: u32,
-    /// The id of the node that sends them.
-    pub(crate) sender: String,
     pub(crate) records: Records,
-    /// Nothing more comes from this sender for this stage.
-    pub(crate) is_end: bool,
 }
 
 /// Returns a message as it travels.

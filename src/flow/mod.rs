@@ -8,11 +8,13 @@
 
 #![allow(dead_code, reason = "the commands that begin flows, and the shards that take part, come next")]
 
+pub(crate) mod carrier;
 pub(crate) mod coordinator;
 mod drive;
 pub(crate) mod execution;
 pub(crate) mod executions;
 pub(crate) mod failures;
+mod inlet;
 pub(crate) mod keyspace;
 pub(crate) mod leaf;
 pub(crate) mod messages;
@@ -25,8 +27,11 @@ mod records;
 pub(crate) mod registry;
 mod remote;
 pub(crate) mod reply_text;
+mod router;
 mod share;
+mod stage_task;
 mod step;
+pub(crate) mod takers;
 #[cfg(test)]
 mod tests;
 mod work;

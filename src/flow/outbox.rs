@@ -29,13 +29,15 @@ struct Waiting {
     asked: Instant,
     /// Somebody waits for a report right now.
     is_asked: bool,
+    /// How many stages had ended at the last report.
+    stages_told: u32,
 }
 
 impl Outbox {
     pub(super) fn new(progress: LeafProgress) -> Self {
         let report = Report { progress, ..Report::default() };
         Self {
-            waiting: Mutex::new(Waiting { report, asked: Instant::now(), is_asked: false }),
+            waiting: Mutex::new(Waiting { report, asked: Instant::now(), is_asked: false, stages_told: 0 }),
             filled: Notify::new(),
             taken: Notify::new(),
             cancelled: watch::Sender::new(false),
@@ -46,12 +48,35 @@ impl Outbox {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes how far the work is, and what of it is no batch.
-    pub(super) fn put_progress(&self, work: &mut Work) {
+    /// Takes how far the work is on a stage, or on all of them, and what of it is no batch.
+    pub(super) fn put_progress(&self, work: &mut Work, stage: Option<usize>) {
         let mut waiting = self.lock();
-        waiting.report.progress.clone_from(&work.progress);
-        waiting.report.elsewhere.append(&mut work.elsewhere);
-        waiting.report.failures.merge(std::mem::take(&mut work.failures));
+        let report = &mut waiting.report;
+        match stage {
+            None => report.progress.clone_from(&work.progress),
+            Some(stage) => {
+                let stages_ended = report.progress.stages_ended;
+                let (mut into, mut out) =
+                    (std::mem::take(&mut report.progress.records_in), std::mem::take(&mut report.progress.records_out));
+                into[stage] = work.progress.records_in[stage];
+                out[stage] = work.progress.records_out[stage];
+                if stage == 0 {
+                    report.progress.clone_from(&work.progress);
+                }
+                let progress = &mut report.progress;
+                (progress.records_in, progress.records_out, progress.stages_ended) = (into, out, stages_ended);
+            }
+        }
+        report.elsewhere.append(&mut work.elsewhere);
+        report.failures.merge(std::mem::take(&mut work.failures));
+    }
+
+    /// Says that a stage has handed on all of its records.
+    pub(super) fn put_stage_end(&self, stage: Option<usize>) {
+        if let Some(stage) = stage {
+            self.lock().report.progress.stages_ended = stage as u32 + 1;
+            self.filled.notify_one();
+        }
     }
 
     /// Returns the memory that waits, in bytes.
@@ -91,8 +116,9 @@ impl Outbox {
         loop {
             let filled = self.filled.notified();
             let is_ready = {
-                let report = &self.lock().report;
-                report.end.is_some() || !report.records.is_empty()
+                let Waiting { report, stages_told, .. } = &*self.lock();
+                let is_news = report.progress.stages_ended > *stages_told;
+                report.end.is_some() || !report.records.is_empty() || is_news
             };
             if is_ready || tokio::time::timeout_at(until, filled).await.is_err() {
                 break;
@@ -101,6 +127,7 @@ impl Outbox {
         let mut waiting = self.lock();
         (waiting.asked, waiting.is_asked) = (Instant::now(), false);
         let progress = waiting.report.progress.clone();
+        waiting.stages_told = progress.stages_ended;
         // A leaf that has ended says so whenever it is asked.
         let end = waiting.report.end.clone();
         let report = std::mem::replace(&mut waiting.report, Report { progress, end, ..Report::default() });

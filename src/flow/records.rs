@@ -7,6 +7,10 @@ use crate::error::Error;
 use crate::reply::Reply;
 use crate::resp::decode_whole;
 
+/// How large a batch is that is sent from node to node.
+pub(super) const BATCH_RECORDS: usize = 4096;
+pub(super) const BATCH_BYTES: usize = 256 * 1024;
+
 /// A batch of records: keys, each with a value. What a value means is known to the steps that make and take it; the value of
 /// a command's record is its reply, in RESP3.
 ///
@@ -121,6 +125,11 @@ impl Records {
             return std::mem::take(self);
         }
         Self { keys: self.keys.take_first(most), values: self.values.take_first(most) }
+    }
+
+    /// Tells whether they are enough to be sent.
+    pub(super) fn is_batch(&self) -> bool {
+        self.len() >= BATCH_RECORDS || self.byte_len() >= BATCH_BYTES
     }
 
     /// Takes the first records out: at most so many, and at most so many bytes unless the first one alone has more.

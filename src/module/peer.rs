@@ -86,9 +86,9 @@ fn serve(call: &Call<'_>, request: &[u8]) -> Result<Work, Reply> {
             leaves::next(call.ctx, envelope.id, message, envelope.time_left()).map_err(Outcome::<Bytes>::into_reply)
         }
         Kind::Jobs(message) => jobs::answer(call.ctx, message).map_err(Outcome::<Bytes>::into_reply),
-        Kind::TakeRecords(_) => {
+        Kind::TakeRecords(message) => {
             call.ctx.redact(1);
-            Err(declined("this node takes no records"))
+            leaves::take_records(message).map_err(Outcome::<Bytes>::into_reply)
         }
     }
 }

@@ -21,6 +21,8 @@ const READONLY: &str = "READONLY You can't write against a read only replica.";
 
 /// Keys `0`, `1` and so on; the reply to any command is the key's number.
 pub(super) struct FakeKeyspace {
+    /// The first one, and the one behind the last.
+    pub(super) first: usize,
     pub(super) keys: usize,
     /// Keys whose command fails.
     pub(super) bad: BTreeSet<usize>,
@@ -38,7 +40,7 @@ pub(super) struct FakeKeyspace {
 impl FakeKeyspace {
     pub(super) fn of(keys: usize) -> Self {
         let (bad, gone, refused) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-        Self { keys, bad, gone, refused, reply_bytes: 0, commanded: Mutex::default(), read: Arc::default() }
+        Self { first: 0, keys, bad, gone, refused, reply_bytes: 0, commanded: Mutex::default(), read: Arc::default() }
     }
 
     pub(super) fn commanded(&self) -> Vec<usize> {
@@ -48,6 +50,7 @@ impl FakeKeyspace {
 
 impl Keyspace for FakeKeyspace {
     fn read(&self, _wanted: KeysWanted) -> Box<dyn KeySource> {
+        self.read.fetch_max(self.first, Relaxed);
         Box::new(FakeSource { keys: self.keys, read: self.read.clone() })
     }
 

@@ -16,7 +16,7 @@ use crate::reply::Reply;
 async fn all(leaf: &Leaf) -> (Report, Vec<usize>) {
     let (mut so_far, mut batches) = (Report::default(), Vec::new());
     loop {
-        let report = leaf.next(NextReport { wait_ms: 1000, cancels: false }).await;
+        let report = leaf.next(NextReport { wait_ms: 1000, cancels: false, closed: 0 }).await;
         if !report.records.is_empty() {
             batches.push(report.records.len());
         }
@@ -31,7 +31,7 @@ async fn all(leaf: &Leaf) -> (Report, Vec<usize>) {
 }
 
 fn begin(keyspace: &Arc<FakeKeyspace>, share: RunShare) -> Leaf {
-    Leaf::begin(share, keyspace.clone(), &FakeRegistry).unwrap()
+    Leaf::begin(&share, keyspace.clone(), &FakeRegistry).unwrap()
 }
 
 async fn run(keyspace: &Arc<FakeKeyspace>, plan: FlowPlan) -> (Report, Vec<usize>) {
@@ -73,7 +73,7 @@ async fn without_steps_the_keys_are_reduced_and_named_steps_see_batches() {
     assert_eq!(count(report), Reply::Integer(1173));
     assert!(keys.commanded().iter().all(|key| key % 2 == 0));
     let unknown = StepPlan::Named { name: "ODD".into(), arguments: Vec::new() };
-    let refused = Leaf::begin(share(plan(vec![unknown], None)), keys, &FakeRegistry).err().unwrap();
+    let refused = Leaf::begin(&share(plan(vec![unknown], None)), keys, &FakeRegistry).err().unwrap();
     assert_eq!(refused.to_string(), "no step is called 'ODD' here");
 }
 
@@ -127,7 +127,7 @@ async fn keys_that_have_gone_are_handed_back_with_the_step_that_they_wait_for() 
     let here = Arc::new(FakeKeyspace::of(0));
     let (step, records) = report.elsewhere[0].clone();
     let share = share(plan(vec![even(), get()], Some("COUNT")));
-    let (rest, _) = all(&Leaf::of_records(step, records, share, here.clone(), &FakeRegistry).unwrap()).await;
+    let (rest, _) = all(&Leaf::of_records(step, records, &share, here.clone(), &FakeRegistry).unwrap()).await;
     assert_eq!((reduced(&rest, Builtin::Count), here.commanded()), (Reply::Integer(1), vec![4]));
 }
 
@@ -140,7 +140,7 @@ async fn it_waits_until_its_batch_is_taken() {
         // A batch that waits, and one that cannot be put there: no more than a slice was read for them.
         let most = (taken + 1) * 262 + 2000;
         assert!(keys.read.load(Relaxed) <= most, "{} of {most}", keys.read.load(Relaxed));
-        let report = leaf.next(NextReport { wait_ms: 0, cancels: false }).await;
+        let report = leaf.next(NextReport { wait_ms: 0, cancels: false, closed: 0 }).await;
         assert!(report.records.byte_len() <= 256 * 1024 && report.records.len() > 250);
     }
     drop(leaf);

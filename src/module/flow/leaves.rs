@@ -13,11 +13,14 @@ use tokio::time::Instant;
 use super::keyspace_of;
 use super::own_code::OwnCode;
 use crate::error::Error;
+use crate::flow::carrier::SessionCarrier;
 use crate::flow::leaf::Leaf;
 use crate::flow::messages::{self, NextReport, RunShare};
+use crate::flow::takers;
 use crate::module::config;
 use crate::module::request::running::Work;
 use crate::module::server::context::Ctx;
+use crate::module::state;
 use crate::peer::Outcome;
 
 /// How long a share runs on while nobody asks for a report.
@@ -49,8 +52,9 @@ pub(in crate::module) fn begin(ctx: Ctx<'_>, id: u64, message: &[u8]) -> Result<
     let line = |error: Error| Outcome::Failed(String::from_utf8_lossy(&error.to_line()).into_owned());
     let keyspace = keyspace_of(ctx, share.caller.as_ref()).map_err(line)?;
     let client = ctx.client_id();
+    let carrier = Arc::new(SessionCarrier::new(state::engine().map_err(|error| declined(&error))?.request()));
     Ok(Box::pin(async move {
-        let begun = Leaf::begin(share, keyspace, &OwnCode);
+        let begun = Leaf::begin_with(&share, keyspace, &OwnCode, carrier);
         let held = begun.map_err(|error| error.to_string()).and_then(|leaf| hold(id, client, leaf));
         Ok(held.map_or_else(Outcome::Declined, |()| Outcome::Done(Bytes::new())).into_reply())
     }))
@@ -148,6 +152,18 @@ impl Drop for AskedLeaf {
             (held.asked, held.is_asked) = (Instant::now(), false);
         }
     }
+}
+
+/// Takes records that another shard sends to a share that runs here; answers once there is room for more.
+pub(in crate::module) fn take_records(message: &[u8]) -> Result<Work, Outcome<Bytes>> {
+    let taken = messages::decode(message).map_err(|error: Error| Outcome::Declined(error.to_string()))?;
+    Ok(Box::pin(async move {
+        let outcome = match takers::take(taken).await {
+            true => Outcome::Done(Bytes::new()),
+            false => Outcome::Declined("no share takes these records here".into()),
+        };
+        Ok(outcome.into_reply())
+    }))
 }
 
 /// Ends a share that nobody waits for any more. Returns whether there is one.

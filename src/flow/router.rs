@@ -1,0 +1,114 @@
+//! [`Router`]: hands the records of a stage on to the shards that own the slots of their keys.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::carrier::Carrier;
+use super::inlet::Inlet;
+use super::messages::{RunShare, SlotOwner, TakenRecords};
+use super::records::{BATCH_BYTES, BATCH_RECORDS, Records};
+use crate::error::Error;
+use crate::topology::{SLOT_COUNT, key_slot};
+
+/// Whose slot nobody with the module owns.
+const NOBODY: u16 = u16::MAX;
+
+/// Where the records of a stage go.
+pub(super) struct Router {
+    execution: String,
+    own_id: String,
+    /// The stage that they go into.
+    stage: u32,
+    owners: Arc<SlotOwners>,
+    own_inlet: Arc<Inlet>,
+    carrier: Arc<dyn Carrier>,
+    /// Records that are not yet a batch, by their owner.
+    waiting: BTreeMap<u16, Records>,
+}
+
+/// The owners of all slots, by the number of each.
+pub(super) struct SlotOwners {
+    nodes: Vec<String>,
+    by_slot: Vec<u16>,
+}
+
+impl SlotOwners {
+    pub(super) fn new(owners: &[SlotOwner]) -> Self {
+        let mut by_slot = vec![NOBODY; SLOT_COUNT];
+        for (number, owner) in (0..NOBODY).zip(owners) {
+            for (first, last) in &owner.slots {
+                let last = usize::from(*last).min(SLOT_COUNT - 1);
+                by_slot[usize::from(*first).min(last)..=last].fill(number);
+            }
+        }
+        Self { nodes: owners.iter().map(|owner| owner.node.clone()).collect(), by_slot }
+    }
+
+    fn owner(&self, key: &[u8]) -> u16 {
+        self.by_slot[usize::from(key_slot(key))]
+    }
+
+    fn node(&self, owner: u16) -> Option<&str> {
+        self.nodes.get(usize::from(owner)).map(String::as_str)
+    }
+}
+
+impl Router {
+    /// Makes the way into this stage.
+    pub(super) fn new(
+        share: &RunShare,
+        stage: usize,
+        owners: Arc<SlotOwners>,
+        own_inlet: Arc<Inlet>,
+        carrier: Arc<dyn Carrier>,
+    ) -> Self {
+        let (execution, own_id) = (share.execution.clone(), share.node.clone());
+        Self { execution, own_id, stage: stage as u32, owners, own_inlet, carrier, waiting: BTreeMap::new() }
+    }
+
+    /// Takes records, and hands on what is a batch. Returns what nobody has taken.
+    ///
+    /// # Errors
+    /// That it is open whether a node has a batch.
+    pub(super) async fn send(&mut self, records: &Records) -> Result<Records, Error> {
+        for (key, value) in records.iter() {
+            self.waiting.entry(self.owners.owner(key)).or_default().push(key, value);
+        }
+        self.hand_on(false).await
+    }
+
+    /// Hands on all that is left. Returns what nobody has taken.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub(super) async fn flush(&mut self) -> Result<Records, Error> {
+        self.hand_on(true).await
+    }
+
+    /// Returns the memory that waits, in bytes.
+    pub(super) fn memory(&self) -> usize {
+        self.waiting.values().map(Records::byte_len).sum()
+    }
+
+    async fn hand_on(&mut self, all: bool) -> Result<Records, Error> {
+        let mut nobodys = Records::new();
+        for (&owner, waiting) in &mut self.waiting {
+            while waiting.is_batch() || (all && !waiting.is_empty()) {
+                let records = waiting.take_batch(BATCH_RECORDS, BATCH_BYTES);
+                let is_taken = match self.owners.node(owner) {
+                    None => false,
+                    Some(node) if node == self.own_id => self.own_inlet.put(records.clone()).await,
+                    Some(node) => {
+                        let (execution, stage) = (self.execution.clone(), self.stage);
+                        let batch = TakenRecords { execution, node: node.to_owned(), stage, records: records.clone() };
+                        self.carrier.carry(&batch).await?
+                    }
+                };
+                if !is_taken {
+                    nobodys.append(&records);
+                }
+            }
+        }
+        Ok(nobodys)
+    }
+}

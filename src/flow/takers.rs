@@ -1,0 +1,71 @@
+//! The leaves of this process that take records from other shards, by the execution and the node whose share they are.
+
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::inlet::Inlet;
+use super::messages::TakenRecords;
+
+/// How long records wait for a share that may just begin.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// An execution, and a node.
+type ShareName = (String, String);
+
+static TAKERS: LazyLock<Takers> = LazyLock::new(Takers::default);
+
+/// The ways into shares.
+#[derive(Default)]
+struct Takers {
+    inlets: Mutex<HashMap<ShareName, Arc<[Arc<Inlet>]>>>,
+    begun: Notify,
+}
+
+impl Takers {
+    fn lock(&self) -> MutexGuard<'_, HashMap<ShareName, Arc<[Arc<Inlet>]>>> {
+        self.inlets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A share that takes records while this lives.
+pub(super) struct Taker(ShareName);
+
+impl Taker {
+    /// Lets the share of a node take records, by the ways into its stages behind the first one.
+    pub(super) fn begin(execution: &str, node: &str, inlets: &[Arc<Inlet>]) -> Self {
+        let name = (execution.to_owned(), node.to_owned());
+        TAKERS.lock().insert(name.clone(), inlets.into());
+        TAKERS.begun.notify_waiters();
+        Self(name)
+    }
+}
+
+impl Drop for Taker {
+    fn drop(&mut self) {
+        TAKERS.lock().remove(&self.0);
+    }
+}
+
+/// Takes records that another shard sends, once there is room. Returns `false` if no share takes them here.
+pub(crate) async fn take(taken: TakenRecords) -> bool {
+    let name = (taken.execution, taken.node);
+    let until = Instant::now() + PATIENCE;
+    let inlets = loop {
+        let begun = TAKERS.begun.notified();
+        let inlets = TAKERS.lock().get(&name).cloned();
+        if let Some(inlets) = inlets {
+            break inlets;
+        }
+        if tokio::time::timeout_at(until, begun).await.is_err() {
+            return false;
+        }
+    };
+    match (taken.stage as usize).checked_sub(1).and_then(|at| inlets.get(at)) {
+        Some(inlet) => inlet.put(taken.records).await,
+        None => false,
+    }
+}
