@@ -6,7 +6,6 @@
 use std::collections::{BTreeMap, HashSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::try_join_all;
@@ -15,48 +14,19 @@ use tokio::time::Instant;
 use super::carrier::{Carrier, SessionCarrier};
 use super::drive::Driver;
 use super::execution::Execution;
-use super::failures::KeyFailures;
-use super::keyspace::Keyspace;
-use super::leaf::{Leaf, ranges};
-use super::messages::{CallerId, RunShare, SlotOwner};
-use super::plain::{FlowRequests, PlainKeyspace};
-use super::plan::{FlowPlan, FlowReader};
-use super::records::Records;
-use super::registry::StepsAndReducers;
+use super::leaf::Leaf;
+use super::messages::{RunShare, SlotOwner};
+use super::plain::PlainKeyspace;
+use super::plan::FlowReader;
 use super::remote::RemoteLeaf;
+use super::requests::FlowRequests;
 use super::share::{Share, Where};
-use crate::combine::{AnyCombine, AnyPartial};
+use super::slots::ranges;
+pub(crate) use super::spec::{FlowAnswer, FlowSpec};
 use crate::engine::{RequestBuilder, panicked};
 use crate::error::Error;
 use crate::link::Protocol;
 use crate::topology::{BoxFuture, Node, SLOT_COUNT, SlotRange, Topology};
-
-/// A flow, and what it may take.
-pub(crate) struct FlowSpec {
-    pub(crate) plan: FlowPlan,
-    /// The reducer that the plan names; [`None`] if the records are the answer.
-    pub(crate) combine: Option<Arc<dyn AnyCombine>>,
-    /// [`None`] for a flow that has all the time it takes.
-    pub(crate) timeout: Option<Duration>,
-    /// The most memory that it may take on each node, in bytes.
-    pub(crate) memory: u64,
-    pub(crate) registry: Arc<dyn StepsAndReducers>,
-    /// On whose account it runs; [`None`] if nothing is restricted.
-    pub(crate) caller: Option<CallerId>,
-    /// The keys of the server that we live in, with the caller's rights; [`None`] if there is no such server.
-    pub(crate) home: Option<Arc<dyn Keyspace>>,
-}
-
-/// What a flow has come to.
-pub(crate) struct FlowAnswer {
-    /// What the records come to; [`None`] if they are the answer.
-    pub(crate) reduced: Option<Box<dyn AnyPartial>>,
-    pub(crate) records: Records,
-    /// None unless the plan goes on when keys fail.
-    pub(crate) failures: KeyFailures,
-    /// How many records have gone through all steps.
-    pub(crate) keys: u64,
-}
 
 /// Runs a flow to its end. Dropped, or when the execution is cancelled, it ends on all shards.
 ///

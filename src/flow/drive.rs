@@ -9,12 +9,12 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::coordinator::{FlowAnswer, FlowSpec};
 use super::execution::Execution;
 use super::failures::KeyFailures;
 use super::messages::{LeafEnd, NextReport, Report};
 use super::records::Records;
 use super::share::{FlowFacts, Share};
+use super::spec::{FlowAnswer, FlowSpec};
 use crate::combine::{AnyCombine, AnyPartial};
 use crate::error::Error;
 

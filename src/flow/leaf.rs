@@ -17,9 +17,9 @@ use super::registry::StepsAndReducers;
 use super::router::{Router, SlotOwners};
 use super::stage_task::{Exit, StageTask, run_all};
 use super::takers::Taker;
-use super::work::Work;
+use super::work::StageWork;
 use crate::error::Error;
-use crate::topology::{BoxFuture, SlotRange};
+use crate::topology::BoxFuture;
 
 /// A share of a flow that runs here. Dropped, it is cancelled.
 pub(crate) struct Leaf {
@@ -65,7 +65,7 @@ impl Leaf {
         for stage in 0..share.plan.stages.len() {
             // The limit is the first stage's.
             let limit = if stage == 0 { share.limit } else { None };
-            let mut work = Work::new(&share.plan, keyspace.clone(), registry, limit, share.first_place)?;
+            let mut work = StageWork::new(&share.plan, keyspace.clone(), registry, limit, share.first_place)?;
             work.progress.slots = slot_count(share);
             let from_inlet = || -> Box<dyn KeySource> {
                 Box::new(FromInlet { inlet: inlets[stage - 1].clone(), rest: Records::new() })
@@ -105,7 +105,7 @@ impl Leaf {
         keyspace: Arc<dyn Keyspace>,
         registry: &dyn StepsAndReducers,
     ) -> Result<Self, Error> {
-        let mut work = Work::new(&share.plan, keyspace, registry, share.limit, share.first_place)?;
+        let mut work = StageWork::new(&share.plan, keyspace, registry, share.limit, share.first_place)?;
         work.progress.slots = slot_count(share);
         let exit = Exit::Outbox(Records::new());
         Ok(Self::spawn(vec![StageTask::new(None, first_step, source, share.memory, work, exit)], Vec::new(), None))
@@ -185,17 +185,4 @@ impl KeySource for Given {
     fn memory(&self) -> u64 {
         self.records.byte_len() as u64
     }
-}
-
-/// Returns slots as ranges, in ascending order.
-pub(super) fn ranges(mut slots: Vec<u16>) -> Vec<SlotRange> {
-    slots.sort_unstable();
-    let mut ranges: Vec<SlotRange> = Vec::new();
-    for slot in slots {
-        match ranges.last_mut() {
-            Some((_, last)) if *last == slot || *last + 1 == slot => *last = slot,
-            _ => ranges.push((slot, slot)),
-        }
-    }
-    ranges
 }

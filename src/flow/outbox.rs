@@ -8,14 +8,14 @@ use tokio::time::Instant;
 
 use super::messages::{LeafEnd, LeafProgress, NextReport, Report};
 use super::records::Records;
-use super::work::Work;
+use super::work::StageWork;
 
 /// How long a leaf works for a coordinator that asks for nothing.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Stands between a leaf's work and whoever asks for reports.
 pub(super) struct Outbox {
-    waiting: Mutex<Waiting>,
+    waiting: Mutex<Untaken>,
     /// Wakes whoever waits for a report.
     filled: Notify,
     /// Wakes the work that waits for its batch to be taken.
@@ -24,7 +24,7 @@ pub(super) struct Outbox {
 }
 
 /// What waits to be taken.
-struct Waiting {
+struct Untaken {
     report: Report,
     asked: Instant,
     /// Somebody waits for a report right now.
@@ -37,19 +37,19 @@ impl Outbox {
     pub(super) fn new(progress: LeafProgress) -> Self {
         let report = Report { progress, ..Report::default() };
         Self {
-            waiting: Mutex::new(Waiting { report, asked: Instant::now(), is_asked: false, stages_told: 0 }),
+            waiting: Mutex::new(Untaken { report, asked: Instant::now(), is_asked: false, stages_told: 0 }),
             filled: Notify::new(),
             taken: Notify::new(),
             cancelled: watch::Sender::new(false),
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
+    fn lock(&self) -> MutexGuard<'_, Untaken> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes how far the work is on a stage, or on all of them, and what of it is no batch.
-    pub(super) fn put_progress(&self, work: &mut Work, stage: Option<usize>) {
+    pub(super) fn put_progress(&self, work: &mut StageWork, stage: Option<usize>) {
         let mut waiting = self.lock();
         let report = &mut waiting.report;
         match stage {
@@ -116,7 +116,7 @@ impl Outbox {
         loop {
             let filled = self.filled.notified();
             let is_ready = {
-                let Waiting { report, stages_told, .. } = &*self.lock();
+                let Untaken { report, stages_told, .. } = &*self.lock();
                 let is_news = report.progress.stages_ended > *stages_told;
                 report.end.is_some() || !report.records.is_empty() || is_news
             };

@@ -6,46 +6,16 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
-
-use tokio::time::Instant;
 
 use super::keyspace::{CommandsDone, KeySource, KeysWanted, Keyspace, Reducing};
 use super::plain_scan::ScannedKeys;
 use super::plain_slots::SlotKeys;
+use super::requests::FlowRequests;
 use crate::command::{CommandSet, PerKey};
-use crate::engine::{Options, Request, RequestBuilder, ShardReply};
+use crate::engine::{Options, Request, ShardReply};
 use crate::error::Error;
 use crate::reply::Reply;
 use crate::topology::{BoxFuture, Node};
-
-/// How a flow begins requests of its own: each has the time that the flow has left, and no more than any other request.
-#[derive(Clone)]
-pub(super) struct FlowRequests {
-    pub(super) requests: RequestBuilder,
-    /// When the flow's time is up; [`None`] for one that has all the time it takes.
-    pub(super) until: Option<Instant>,
-}
-
-impl FlowRequests {
-    /// Begins a request for one batch.
-    pub(super) fn begin(&self) -> Request {
-        let request = self.requests.clone().begin();
-        let left = |until: Instant| until.saturating_duration_since(Instant::now());
-        let time = self.until.map_or(Duration::MAX, left).min(request.time_left());
-        request.timeout(time)
-    }
-
-    /// Returns how long a node may be silent that is asked something.
-    pub(super) fn patience(&self) -> Duration {
-        self.requests.clone().begin().time_left()
-    }
-}
-
-/// Names that belong to results under construction, which are no keys of anybody.
-pub(super) fn is_hidden(key: &[u8]) -> bool {
-    key.starts_with(b"rmr:into:")
-}
 
 /// The keys of a cluster, or of one server of several.
 pub(super) struct PlainKeyspace {

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::keyspace::{KeySlice, KeySource, KeysWanted, key_hash};
-use super::plain::{FlowRequests, is_hidden};
 use super::records::Records;
+use super::requests::{FlowRequests, is_hidden};
 use crate::command::Command;
 use crate::engine::{Request, Targets};
 use crate::error::Error;

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, HashSet};
 use bytes::Bytes;
 
 use super::keyspace::{KeySlice, KeySource, KeysWanted, key_hash};
-use super::plain::{FlowRequests, is_hidden};
 use super::records::Records;
+use super::requests::{FlowRequests, is_hidden};
 use crate::engine::glob;
 use crate::engine::live_keys::live_keys;
 use crate::engine::slot_keys::keys_in;

@@ -10,7 +10,7 @@ use serde_bytes::Bytes as Body;
 use tokio::time::Instant;
 
 use super::messages::{self, NextReport, Report, RunShare};
-use super::plain::FlowRequests;
+use super::requests::FlowRequests;
 use crate::error::Error;
 use crate::link::{Budget, Failure, Protocol, Session};
 use crate::peer::{self, Envelope, Kind, Outcome};

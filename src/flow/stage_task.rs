@@ -10,12 +10,12 @@ use serde_bytes::ByteBuf;
 
 use super::inlet::Inlet;
 use super::keyspace::{KeySlice, KeySource};
-use super::leaf::ranges;
 use super::messages::{LeafEnd, LeafFailure, LeafProgress};
 use super::outbox::Outbox;
 use super::records::{BATCH_BYTES, BATCH_RECORDS, Records};
 use super::router::Router;
-use super::work::{Work, WorkFailed};
+use super::slots::ranges;
+use super::work::{StageWork, WorkFailed};
 use crate::engine::panicked;
 use crate::error::Error;
 
@@ -32,7 +32,7 @@ pub(super) struct StageTask {
     first_step: usize,
     source: Box<dyn KeySource>,
     memory: u64,
-    work: Work,
+    work: StageWork,
     exit: Exit,
     unread: Vec<u16>,
     unsettled: Vec<(u16, Vec<u128>)>,
@@ -100,7 +100,7 @@ impl StageTask {
         first_step: usize,
         source: Box<dyn KeySource>,
         memory: u64,
-        work: Work,
+        work: StageWork,
         exit: Exit,
     ) -> Self {
         Self { stage, first_step, source, memory, work, exit, unread: Vec::new(), unsettled: Vec::new() }

@@ -1,4 +1,4 @@
-//! [`Work`]: the steps of a flow on one node, as they are taken by one batch of records after the other.
+//! [`StageWork`]: the steps of a flow on one node, as they are taken by one batch of records after the other.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::reply::Reply;
 use crate::resp::{Retry, ServerError};
 
 /// How records are worked on, and what has come of those that were.
-pub(super) struct Work {
+pub(super) struct StageWork {
     keyspace: Arc<dyn Keyspace>,
     steps: Vec<ReadyStep>,
     /// The number of the step behind the last one of each stage.
@@ -69,7 +69,7 @@ impl From<Error> for WorkFailed {
     }
 }
 
-impl Work {
+impl StageWork {
     /// Makes the steps of a plan ready. `limit` is what is left of the plan's limit.
     ///
     /// # Errors
