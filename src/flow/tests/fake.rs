@@ -126,7 +126,7 @@ impl BatchStep for Even {
     fn run<'a>(&'a self, _arguments: &'a [u8], records: Records) -> BoxFuture<'a, Result<Records, Error>> {
         Box::pin(async move {
             let mut even = Records::new();
-            let is_even = |(key, _): &(&[u8], &[u8])| number(key) % 2 == 0;
+            let is_even = |(key, _): &(&[u8], &[u8])| number(key).is_multiple_of(2);
             records.iter().filter(is_even).for_each(|(key, value)| even.push(key, value));
             Ok(even)
         })
