@@ -16,6 +16,7 @@
 mod common;
 
 mod differences;
+mod flows;
 mod forms;
 mod fuzz;
 mod generate;
