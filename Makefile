@@ -4,8 +4,9 @@
 # make test-all  the same, and then the tests again on Redis 8.2 and on Valkey 9.1
 # make deny     what the dependencies may be: bans, licences, sources (builds cargo-deny if it is missing)
 # make soak     the chaos tests with 10,000 commands of each kind (RMR_SOAK=... for another number), 50,000 requests by chance
-#               (RMR_FUZZ_ROUNDS=...), each command 100,000 times (RMR_MEMORY_ROUNDS=...), and an hour of answers while slots move
-#               and primaries change (RMR_SLOTS_SECONDS=...)
+#               (RMR_FUZZ_ROUNDS=...), each command 100,000 times (RMR_MEMORY_ROUNDS=...), patterns over chance data
+#               (RMR_LAW_ROUNDS=...), and an hour of answers, counts and increments while slots move, primaries change and nodes
+#               are killed (RMR_SLOTS_SECONDS=...), and then half an hour over patterns
 # make bench    the figures of README.md, measured here
 #
 # All of them first install what is missing (scripts/setup.sh). REDIS_SERVER=/path/to/redis-server chooses another

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::common::{Cluster, Server, View, eventually};
+use crate::common::{Cluster, ClusterBuilder, Server, View, eventually};
 use crate::movers::{SHARDS, Shards, Way};
 use crate::readers::{ANY_COMMAND, SCAN};
 use crate::scene::{ask_while, assert_whole, filled, push_down_from, share_of_time, turn};
@@ -17,7 +17,7 @@ const CHANGE: Duration = Duration::from_secs(40);
 const FAILOVER_ATTEMPT: Duration = Duration::from_millis(5500);
 
 /// What may be said of a node that is lost, stands still, or loads its data; and of slots that have no owner meanwhile.
-const ALLOWED: [&str; 13] = [
+pub const ALLOWED: [&str; 13] = [
     "PARTIAL",
     "RMRSLOTS",
     "RMRTIMEOUT",
@@ -98,7 +98,7 @@ fn change_primary(shards: &Shards<'_>, shard: usize, cause: Cause) {
 }
 
 /// Changes one primary after the other, by each cause, as long as there is time and nothing is wrong.
-fn change_all(shards: &Shards<'_>, tally: &Tally, time: Duration) -> usize {
+pub fn change_all(shards: &Shards<'_>, tally: &Tally, time: Duration) -> usize {
     let began = Instant::now();
     let mut changes = 0;
     for cause in [Cause::Asked, Cause::Killed, Cause::Stopped].into_iter().cycle() {
@@ -113,19 +113,27 @@ fn change_all(shards: &Shards<'_>, tally: &Tally, time: Duration) -> usize {
     changes
 }
 
-#[test]
-fn while_slots_move_and_primaries_change() {
-    let _turn = turn();
-    let ways =
-        if atomic::is_possible(&scene::one_node()) { vec![Way::Classic, Way::Atomic] } else { vec![Way::Classic] };
-    // What is restarted has its data: a primary that came back without would have lost them, whoever asks.
-    let builder = Cluster::builder()
+/// Shards of two nodes. What is restarted has its data: a primary that came back without would have lost them, whoever
+/// asks.
+pub fn with_replicas() -> ClusterBuilder {
+    Cluster::builder()
         .replicas(1)
         .node_timeout(Duration::from_secs(1))
         .config("appendonly", "yes")
         .config("cluster-require-full-coverage", "no")
-        .config("repl-backlog-size", "64mb");
-    let cluster = filled(builder);
+        .config("repl-backlog-size", "64mb")
+}
+
+/// How slots can move on this server.
+pub fn ways() -> Vec<Way> {
+    if atomic::is_possible(&scene::one_node()) { vec![Way::Classic, Way::Atomic] } else { vec![Way::Classic] }
+}
+
+#[test]
+fn while_slots_move_and_primaries_change() {
+    let _turn = turn();
+    let ways = ways();
+    let cluster = filled(with_replicas());
     cluster.settle();
     let shards = Shards::new(&cluster);
     let time = share_of_time(40) / ways.len() as u32;

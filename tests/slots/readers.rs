@@ -40,6 +40,21 @@ pub const ANY_COMMAND: &str = "FANOUT REDUCE SUM EVAL_RO";
 pub const ALL_KEYS: &str = "EXEC KEYS *";
 pub const SCAN: &str = "SCAN MATCH n:7*";
 
+/// The names of the questions about keys that match.
+pub const PATTERNS: [&str; 5] = [
+    "MAP COUNT MATCH *",
+    "MAP SUM MATCH * GET",
+    "MAP LIST MATCH n:77*",
+    "MAP LIST MATCH n:77* GET",
+    "MAP PARTIAL COUNT MATCH n:7* STRLEN",
+];
+
+/// By hand, without rmr: each primary is scanned, one after the other.
+pub const BY_HAND: &str = "SCAN of one after the other";
+
+/// How long work over a pattern may take, in milliseconds: less than a reader waits.
+const PATTERN_TIMEOUT: &str = "15000";
+
 /// A client of one node after the other.
 pub struct Reader<'a> {
     nodes: Vec<&'a Server>,
@@ -59,6 +74,10 @@ pub enum Asks {
     Short,
     AllKeys,
     Scan,
+    /// In turn, work over keys that match.
+    Patterns,
+    /// The number of keys, as a client finds it that knows nothing of slots.
+    ByHand,
 }
 
 impl<'a> Reader<'a> {
@@ -76,6 +95,8 @@ impl<'a> Reader<'a> {
             Asks::Short => self.short(),
             Asks::AllKeys => (ALL_KEYS, self.ask(&["RMR.EXEC", "KEYS", "*"], |frame| keys_are(frame, |_| true))),
             Asks::Scan => (SCAN, self.page()),
+            Asks::Patterns => self.pattern(),
+            Asks::ByHand => (BY_HAND, self.by_hand()),
         };
         let node = self.nodes[self.at()].address();
         // Pages but the last are no answer yet.
@@ -127,6 +148,48 @@ impl<'a> Reader<'a> {
             }
         };
         (question, answer)
+    }
+
+    fn pattern(&mut self) -> (&'static str, Answer) {
+        let at = self.turn % PATTERNS.len();
+        let whole = COUNT.to_string();
+        let begins_with_77 = |number: usize| begins_with(number, "77");
+        let map = |words: &[&'static str]| [&["RMR.MAP", "TIMEOUT", PATTERN_TIMEOUT], words].concat();
+        let answer = match at {
+            0 => self.ask(&map(&["COUNT", "MATCH", "*"]), |frame| is(&show(frame), &whole)),
+            1 => {
+                let sum: usize = (0..COUNT).sum();
+                self.ask(&map(&["SUM", "MATCH", "*", "GET"]), |frame| is(&show(frame), &sum.to_string()))
+            }
+            2 => self.ask(&map(&["LIST", "MATCH", "n:77*"]), |frame| keys_are(frame, begins_with_77)),
+            3 => self.ask(&map(&["LIST", "MATCH", "n:77*", "GET"]), |frame| pairs_are(frame, begins_with_77)),
+            _ => {
+                let meant = (0..COUNT).filter(|&number| begins_with(number, "7")).count();
+                self.ask(&map(&["PARTIAL", "COUNT", "MATCH", "n:7*", "STRLEN"]), |frame| {
+                    count_is_whole_or_says_what_has_failed(frame, meant)
+                })
+            }
+        };
+        (PATTERNS[at], answer)
+    }
+
+    /// Scans all nodes of this reader that say they are primaries.
+    fn by_hand(&mut self) -> Answer {
+        let mut found = 0;
+        for node in &self.nodes {
+            let Ok(mut connection) = node.try_connection() else { return Answer::Broken };
+            let mut cursor = "0".to_owned();
+            loop {
+                let page = redis::cmd("SCAN").arg(&cursor).arg("COUNT").arg(1000).query(&mut connection);
+                let Ok((next, names)): Result<(String, Vec<String>), _> = page else { return Answer::Broken };
+                found += names.len();
+                cursor = next;
+                if cursor == "0" {
+                    break;
+                }
+            }
+        }
+        is(&found.to_string(), &COUNT.to_string())
     }
 
     /// Goes on with the scan, from where it was if that failed. At its end each key must have been seen.
@@ -201,12 +264,41 @@ fn sum_is_whole_or_says_what_is_missing(frame: &[u8]) -> Answer {
 /// Whether an array has each of the keys with such numbers, and each once.
 fn keys_are(frame: &[u8], is_meant: impl Fn(usize) -> bool) -> Answer {
     let listed: Vec<Option<usize>> = elements(frame).into_iter().map(number_of).collect();
+    numbers_are(&listed, is_meant)
+}
+
+/// Whether these are all the numbers that are meant, each once.
+fn numbers_are(listed: &[Option<usize>], is_meant: impl Fn(usize) -> bool) -> Answer {
     let distinct: HashSet<usize> = listed.iter().copied().flatten().filter(|&number| is_meant(number)).collect();
     let meant = (0..COUNT).filter(|&number| is_meant(number)).count();
     if distinct.len() == meant && listed.len() == meant {
         return Answer::Right;
     }
     Answer::Wrong(format!("{} names, {} of them of the {meant} that there are", listed.len(), distinct.len()))
+}
+
+/// Whether an array of keys and values in turn has each of the keys with such numbers, each once with its number.
+fn pairs_are(frame: &[u8], is_meant: impl Fn(usize) -> bool) -> Answer {
+    let parts = elements(frame);
+    let is_right = |pair: &[&[u8]]| match number_of(pair[0]) {
+        Some(number) => show(pair[1]) == format!("\"{number}\""),
+        None => false,
+    };
+    if let Some(pair) = parts.chunks(2).find(|pair| !is_right(pair)) {
+        return Answer::Wrong(format!("{} of {}", show(pair[1]), show(pair[0])));
+    }
+    let listed: Vec<Option<usize>> = parts.chunks(2).map(|pair| number_of(pair[0])).collect();
+    numbers_are(&listed, is_meant)
+}
+
+/// Whether a partial number has all keys; or has some, and names failures.
+fn count_is_whole_or_says_what_has_failed(frame: &[u8], meant: usize) -> Answer {
+    let [count, failures] = elements(frame)[..] else { return Answer::Wrong(show(frame)) };
+    match (show(count).parse::<usize>(), elements(failures).is_empty()) {
+        (Ok(count), true) if count == meant => Answer::Right,
+        (Ok(count), false) if count < meant => Answer::Error(format!("PARTIAL {}", show(failures))),
+        _ => Answer::Wrong(format!("{meant} is right, not {}", show(frame))),
+    }
 }
 
 /// The number of a key in a reply, if there is such a key.

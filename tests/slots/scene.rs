@@ -47,29 +47,43 @@ pub fn push_down_from(cluster: &Cluster, first: usize) {
 
 /// Asks all nodes all the time, while something is done to the cluster.
 pub fn ask_while<R>(cluster: &Cluster, meanwhile: impl FnOnce(&Tally) -> R) -> (R, Tally) {
-    let tally = Tally::default();
-    let nodes: Vec<&Server> = cluster.nodes().iter().collect();
-    let all = 0..nodes.len();
+    let all = 0..cluster.nodes().len();
     // One on every node for what is short; what is long is asked by one alone, which goes from node to node.
     let mut workers: Vec<(Range<usize>, Asks)> = all.clone().map(|node| (node..node + 1, Asks::Short)).collect();
     workers.extend([(all.clone(), Asks::AllKeys), (all, Asks::Scan)]);
+    ask_by(cluster, &workers, meanwhile)
+}
+
+/// Has each of these readers ask its nodes all the time, while something is done to the cluster.
+pub fn ask_by<R>(
+    cluster: &Cluster,
+    workers: &[(Range<usize>, Asks)],
+    meanwhile: impl FnOnce(&Tally) -> R,
+) -> (R, Tally) {
+    let tally = Tally::default();
+    let nodes: Vec<&Server> = cluster.nodes().iter().collect();
     let begin = |(asked, asks): &(Range<usize>, Asks)| {
         let (mut reader, asks) = (Reader::new(nodes[asked.clone()].to_vec(), &tally), *asks);
         move || reader.turn(asks)
     };
-    let result = while_repeating(&workers, begin, || meanwhile(&tally));
+    let result = while_repeating(workers, begin, || meanwhile(&tally));
     (result, tally)
 }
 
 /// Checks that the cluster itself has lost nothing: what is asked node by node does not go through rmr.
 pub fn assert_whole(cluster: &Cluster) {
+    assert_same_keys(cluster, COUNT);
+}
+
+/// The same of so many keys.
+pub fn assert_same_keys(cluster: &Cluster, count: usize) {
     cluster.settle();
     let owners: Vec<usize> = (0..16384).step_by(16).map(|slot| cluster.owner_of(slot)).collect();
     let mut owners: Vec<usize> = owners;
     owners.sort_unstable();
     owners.dedup();
     let held: usize = owners.iter().map(|&node| cluster.node(node).run::<usize>(&["DBSIZE"])).sum();
-    assert_eq!(held, COUNT, "the cluster itself has lost keys: this test is wrong, or the server");
+    assert_eq!(held, count, "the cluster itself has lost keys: this test is wrong, or the server");
 }
 
 /// Waits until this much time has passed, or something is wrong. Half-way all nodes change between reducing at the shards
