@@ -8,4 +8,5 @@ mod common;
 
 mod churn;
 mod failover;
+mod patterns;
 mod resharding;
