@@ -12,8 +12,9 @@ pub const KEYS: usize = 100_000;
 /// How many hashes are larger than all other keys.
 const LARGE: usize = 10;
 
-/// How much larger than the one before each of them is. No server rounds that away.
-const STEP: usize = 4096;
+/// The size of one that would come behind the last of them. Each is twice as large as the next: no allocator rounds that
+/// away.
+const BEHIND: usize = 256;
 
 /// How many commands a node gets in one write.
 const BATCH: usize = 10_000;
@@ -47,7 +48,7 @@ pub fn fill(cluster: &Cluster, keys: usize) -> Result<(), Failure> {
         let key = hash(number);
         let node = owner(&key)?;
         let large = match large_at(number, keys) {
-            Some(rank) => "x".repeat((LARGE - rank) * STEP),
+            Some(rank) => "x".repeat(BEHIND << (LARGE - rank)),
             None => "x".into(),
         };
         batches[node].hset_multiple(key, &[("n", value.to_string()), ("text", large)]).ignore();
