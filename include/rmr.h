@@ -58,8 +58,11 @@ extern "C" {
 /* A value: a reply of a shard, the result of a reducer. */
 typedef struct RMR_Reply RMR_Reply;
 
-/* Something to be sent: a map or a fan-out. */
+/* Something to be sent: a map, a fan-out or a flow. */
 typedef struct RMR_Request RMR_Request;
+
+/* Keys, each with a value: a batch of what a flow works on. */
+typedef struct RMR_Records RMR_Records;
 
 /* Bytes that a reducer gives. */
 typedef struct RMR_Buffer RMR_Buffer;
@@ -124,8 +127,22 @@ typedef struct RMR_Reducer {
     void (*free)(void *partial);
 } RMR_Reducer;
 
+/* A step of flows: shards that have rmr and this module take it where the records are, elsewhere they come to the node that
+ * was asked. It runs on a thread of its own, which it may keep waiting. */
+typedef struct RMR_Step {
+    /* RMR_API_VERSION. */
+    int version;
+    /* The name, the same on all nodes, as that of a reducer. */
+    const char *name;
+    /* Given to run. */
+    void *data;
+    /* Makes new records of a batch, by RMR_AddRecord: as many, fewer or more. The arguments are what RMR_AddStep was given.
+     * Gives NULL, or an error that the flow ends in, which rmr takes over. */
+    RMR_Reply *(*run)(const RMR_Records *records, RMR_Records *out, const char *arguments, size_t length, void *data);
+} RMR_Step;
+
 /* Gets all replies of a request, as one array: of a map in the order of its commands, of a fan-out in the order of the
- * shards. Gives the reply to the client; or NULL and, in next, one more request, whose replies go where it says. rmr takes
+ * shards; of a flow a map of key to value, in no order, with nulls where nothing was done for the keys. Gives the reply to the client; or NULL and, in next, one more request, whose replies go where it says. rmr takes
  * over either. */
 typedef RMR_Reply *(*RMR_Merge)(const RMR_Reply *replies, RMR_Request **next, void *data);
 
@@ -192,16 +209,40 @@ RMR_API void (*RMR_FreeReply)(RMR_Reply *reply) RMR_ATTR;
 /* Adds bytes to what a reducer gives. */
 RMR_API void (*RMR_Append)(RMR_Buffer *buffer, const char *bytes, size_t length) RMR_ATTR;
 
+/* ---- Records. ---- */
+
+RMR_API size_t (*RMR_RecordCount)(const RMR_Records *records) RMR_ATTR;
+
+/* The key of a record, from 0 on, which no zero ends; NULL if there is none. length may be NULL. */
+RMR_API const char *(*RMR_RecordKey)(const RMR_Records *records, size_t at, size_t *length) RMR_ATTR;
+
+/* The value of a record: the reply of the command that was run for its key, or a null where none was. */
+RMR_API const RMR_Reply *(*RMR_RecordReply)(const RMR_Records *records, size_t at) RMR_ATTR;
+
+/* Adds a record to what a step makes, and takes its value over. */
+RMR_API int (*RMR_AddRecord)(RMR_Records *out, const char *key, size_t length, RMR_Reply *value) RMR_ATTR;
+
 /* ---- Requests. What is wrong with what one is told is kept, and is the reply when it is sent. ---- */
 
-/* Adds a command, to a map any number, to a fan-out one. Its words may be given without lengths if each ends in a zero.
- * key_at says which of them is the key that it is routed by, the name being at 0; in a fan-out that is nothing. */
+/* Adds a command, to a map any number, to a fan-out one; to a flow one for each of its keys, whose replies are the new
+ * values. Its words may be given without lengths if each ends in a zero. key_at says which of them is the key that it is
+ * routed by, the name being at 0; in a flow that word, whatever it is, stands for each key, and in a fan-out it is nothing. */
 RMR_API void (*RMR_AddCommand)(RMR_Request *request, int key_at, int argc, const char **argv, const size_t *lengths) RMR_ATTR;
 
 /* The same with strings of the server, such as the arguments of a command. */
 RMR_API void (*RMR_AddStrings)(RMR_Request *request, int key_at, int argc, RedisModuleString **argv) RMR_ATTR;
 
-/* The most that the request may take with all that it starts, in milliseconds. Default: rmr.timeout-ms. */
+/* Leaves out all keys of a flow but those of a type, as TYPE says it. */
+RMR_API void (*RMR_SetKeyType)(RMR_Request *request, const char *type) RMR_ATTR;
+
+/* The most keys that a flow reads. */
+RMR_API void (*RMR_SetLimit)(RMR_Request *request, long long most) RMR_ATTR;
+
+/* Has the records of a flow go through a step that a module has registered, behind what was added before. */
+RMR_API void (*RMR_AddStep)(RMR_Request *request, const char *name, const char *arguments, size_t length) RMR_ATTR;
+
+/* The most that the request may take with all that it starts, in milliseconds. Default: rmr.timeout-ms, and for a flow
+ * rmr.flow-timeout-ms, which is its own time. */
 RMR_API void (*RMR_SetTimeout)(RMR_Request *request, long long milliseconds) RMR_ATTR;
 
 /* Whether failures stand among the replies, as errors, instead of being the reply. Reducers pass over them. Default: 0. */
@@ -232,7 +273,9 @@ RMR_API const char *RMR_Module RMR_ATTR;
 RMR_API int (*RMR_Enter)(RedisModuleCtx *ctx, int version, const char *module, void (*code)(void)) RMR_ATTR;
 RMR_API int (*RMR_Leave)(const char *module) RMR_ATTR;
 RMR_API int (*RMR_AddReducer)(const char *module, const RMR_Reducer *reducer) RMR_ATTR;
+RMR_API int (*RMR_AddFlowStep)(const char *module, const RMR_Step *step) RMR_ATTR;
 RMR_API RMR_Request *(*RMR_CreateRequest)(const char *module, int kind) RMR_ATTR;
+RMR_API RMR_Request *(*RMR_CreateFlowRequest)(const char *module, const char *pattern, size_t length) RMR_ATTR;
 
 #if defined(__GNUC__)
 #define RMR_INLINE static inline __attribute__((__unused__))
@@ -250,10 +293,20 @@ RMR_INLINE RMR_Request *RMR_CreateFanOut(void) {
     return RMR_CreateRequest(RMR_Module, 2);
 }
 
+/* A flow: all keys that match a pattern as that of KEYS, on the shards that hold them, each key once. */
+RMR_INLINE RMR_Request *RMR_CreateFlow(const char *pattern, size_t length) {
+    return RMR_CreateFlowRequest(RMR_Module, pattern, length);
+}
+
 /* Registers a reducer, all of which is copied but the functions and what data points to. RMR_ERR: the name is not one, or
  * taken; or something is missing, or of another version. */
 RMR_INLINE int RMR_RegisterReducer(const RMR_Reducer *reducer) {
     return RMR_AddReducer(RMR_Module, reducer);
+}
+
+/* Registers a step of flows, in the same way. */
+RMR_INLINE int RMR_RegisterStep(const RMR_Step *step) {
+    return RMR_AddFlowStep(RMR_Module, step);
 }
 
 /* Forgets all that the module has registered. To be returned by RedisModule_OnUnload: REDISMODULE_ERR, and nothing is
@@ -275,7 +328,9 @@ RMR_INLINE int RMR_Init(RedisModuleCtx *ctx, const char *module) {
         RMR_BIND(RMR_CreateMapReply), RMR_BIND(RMR_Push), RMR_BIND(RMR_CopyReply), RMR_BIND(RMR_FreeReply),
         RMR_BIND(RMR_Append), RMR_BIND(RMR_AddCommand), RMR_BIND(RMR_AddStrings), RMR_BIND(RMR_SetTimeout),
         RMR_BIND(RMR_SetPartial), RMR_BIND(RMR_ReduceWith), RMR_BIND(RMR_MergeWith), RMR_BIND(RMR_Send),
-        RMR_BIND(RMR_SendTo), RMR_BIND(RMR_FreeRequest),
+        RMR_BIND(RMR_SendTo), RMR_BIND(RMR_FreeRequest), RMR_BIND(RMR_AddFlowStep), RMR_BIND(RMR_CreateFlowRequest),
+        RMR_BIND(RMR_RecordCount), RMR_BIND(RMR_RecordKey), RMR_BIND(RMR_RecordReply), RMR_BIND(RMR_AddRecord),
+        RMR_BIND(RMR_SetKeyType), RMR_BIND(RMR_SetLimit), RMR_BIND(RMR_AddStep),
 #undef RMR_BIND
     };
     size_t count = sizeof(functions) / sizeof(functions[0]);

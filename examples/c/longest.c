@@ -2,6 +2,8 @@
  *
  *     LONGEST.OF key [key ...]       the longest of the strings that the keys hold, with its length and key
  *     LONGEST.LATER key [key ...]    the same, on a client that the module blocks itself
+ *     LONGEST.MATCHING pattern [beginning]
+ *                                    the same of all keys that match, and of strings that begin so
  *     LONGEST.SHARD                  the number of keys of the fullest shard, and of all shards, in two steps
  *
  *     cc -shared -fPIC -I include -I <where redismodule.h is> -o longest.so examples/c/longest.c
@@ -180,6 +182,40 @@ static int LaterCommand(RedisModuleCtx *ctx, RedisModuleString **argv, int argc)
     return REDISMODULE_OK;
 }
 
+/* A step of flows: keeps the records whose text begins with the arguments. */
+static RMR_Reply *KeepBeginning(const RMR_Records *records, RMR_Records *out, const char *arguments, size_t length,
+                                void *data) {
+    (void)data;
+    for (size_t i = 0; i < RMR_RecordCount(records); i++) {
+        const RMR_Reply *reply = RMR_RecordReply(records, i);
+        size_t text_length, key_length;
+        const char *text = RMR_ReplyBytes(reply, &text_length);
+        if (text == NULL || text_length < length || memcmp(text, arguments, length) != 0) continue;
+        const char *key = RMR_RecordKey(records, i, &key_length);
+        RMR_AddRecord(out, key, key_length, RMR_CopyReply(reply));
+    }
+    return NULL;
+}
+
+static const RMR_Step Beginning = {.version = RMR_API_VERSION, .name = "LONGEST-BEGINNING", .run = KeepBeginning};
+
+/* LONGEST.MATCHING pattern [beginning] */
+static int MatchingCommand(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
+    if (argc != 2 && argc != 3) return RedisModule_WrongArity(ctx);
+    size_t length;
+    const char *pattern = RedisModule_StringPtrLen(argv[1], &length);
+    RMR_Request *request = RMR_CreateFlow(pattern, length);
+    RMR_SetKeyType(request, "string");
+    const char *get[] = {"GET", "{}"};
+    RMR_AddCommand(request, 1, 2, get, NULL);
+    if (argc == 3) {
+        const char *beginning = RedisModule_StringPtrLen(argv[2], &length);
+        RMR_AddStep(request, "LONGEST-BEGINNING", beginning, length);
+    }
+    RMR_ReduceWith(request, "LONGEST", NULL, 0);
+    return RMR_Send(ctx, request);
+}
+
 /* Gets how many keys there are in all, and was left how many the fullest shard has. */
 static RMR_Reply *Both(const RMR_Reply *replies, RMR_Request **next, void *data) {
     (void)next;
@@ -227,9 +263,10 @@ int RedisModule_OnLoad(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) 
     (void)argc;
     if (RedisModule_Init(ctx, "longest", 1, REDISMODULE_APIVER_1) == REDISMODULE_ERR) return REDISMODULE_ERR;
     if (RMR_Init(ctx, "longest") == REDISMODULE_ERR) return REDISMODULE_ERR;
-    if (RMR_RegisterReducer(&Reducer) != RMR_OK) return REDISMODULE_ERR;
+    if (RMR_RegisterReducer(&Reducer) != RMR_OK || RMR_RegisterStep(&Beginning) != RMR_OK) return REDISMODULE_ERR;
     if (RedisModule_CreateCommand(ctx, "longest.of", OfCommand, "readonly", 0, 0, 0) == REDISMODULE_ERR ||
         RedisModule_CreateCommand(ctx, "longest.later", LaterCommand, "readonly", 0, 0, 0) == REDISMODULE_ERR ||
+        RedisModule_CreateCommand(ctx, "longest.matching", MatchingCommand, "readonly", 0, 0, 0) == REDISMODULE_ERR ||
         RedisModule_CreateCommand(ctx, "longest.shard", ShardCommand, "readonly", 0, 0, 0) == REDISMODULE_ERR) {
         return REDISMODULE_ERR;
     }

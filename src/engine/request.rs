@@ -4,6 +4,7 @@
 //! can be kept, and each step that is sent from it begins a request of its own. [`Request`] has begun: its clock runs.
 //! Nothing can be sent without one, so nothing can be sent without a deadline.
 
+use std::any::Any;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +34,8 @@ struct Terms {
     caller: Option<u64>,
     /// The protocol whose types the replies have.
     protocol: Protocol,
+    /// The server that the request belongs to, as floors above want it.
+    home: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 /// Says how requests are to be carried out. Its clock does not run: each map or fan-out that is awaited begins a request
@@ -87,6 +90,18 @@ impl RequestBuilder {
         self
     }
 
+    /// Says which server the request belongs to, in a form that floors above know.
+    #[cfg_attr(not(feature = "module"), allow(dead_code, reason = "only a module lives in a server"))]
+    pub(crate) fn with_home(mut self, home: Arc<dyn Any + Send + Sync>) -> Self {
+        self.terms.home = Some(home);
+        self
+    }
+
+    /// Returns the server that the request belongs to.
+    pub(crate) fn home(&self) -> Option<&Arc<dyn Any + Send + Sync>> {
+        self.terms.home.as_ref()
+    }
+
     /// Gives replies the types of this protocol. Default: RESP3, which says more; with RESP2 replies are what a RESP2
     /// client can be handed on as they are.
     pub fn protocol(mut self, protocol: Protocol) -> Self {
@@ -98,6 +113,11 @@ impl RequestBuilder {
     pub fn in_process_only(mut self, reason: &'static str) -> Self {
         self.terms.in_process = Some(reason);
         self
+    }
+
+    /// Returns why nothing may be waited for; `None` if it may.
+    pub(crate) fn why_in_process(&self) -> Option<&'static str> {
+        self.terms.in_process
     }
 
     /// Starts the clock.
@@ -125,6 +145,11 @@ impl Request {
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.deadline = self.deadline.with_timeout(timeout);
         self
+    }
+
+    /// Returns how other requests are to be, with a time of their own, that belong to the same caller.
+    pub(crate) fn builder(&self) -> RequestBuilder {
+        RequestBuilder { engine: self.engine.clone(), terms: self.terms.clone(), timeout: None }
     }
 
     /// Returns the time that is left before the deadline.

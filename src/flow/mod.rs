@@ -9,12 +9,15 @@
 #![allow(dead_code, reason = "the commands that begin flows, and the shards that take part, come next")]
 
 pub(crate) mod carrier;
+mod builder;
+mod carried;
 pub(crate) mod coordinator;
 mod drive;
 pub(crate) mod execution;
 pub(crate) mod executions;
 pub(crate) mod failures;
 mod inlet;
+pub(crate) mod home;
 pub(crate) mod keyspace;
 pub(crate) mod leaf;
 pub(crate) mod messages;
@@ -39,5 +42,6 @@ pub(crate) mod takers;
 mod tests;
 mod work;
 
+pub use builder::{CollectedFlow, Failures, Flow, ReducedFlow, RunsFlows};
 pub use records::Records;
 pub use step::BatchStep;

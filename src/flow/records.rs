@@ -103,9 +103,13 @@ impl Records {
         self.keys.iter().zip(self.values.iter())
     }
 
-    /// Returns the records of commands, each as its key and the reply.
+    /// Returns the records of commands, each as its key and the reply. Keys that nothing was done for have empty values, which
+    /// are nulls here.
     pub fn replies(&self) -> impl ExactSizeIterator<Item = (&[u8], Result<Reply, Error>)> {
         let reply = |value: &[u8]| {
+            if value.is_empty() {
+                return Ok(Reply::Null);
+            }
             let damaged = |error| Error::Internal(format!("the value of a record is no reply: {error}"));
             decode_whole(&Bytes::copy_from_slice(value)).map_err(damaged)
         };

@@ -176,7 +176,8 @@ pub fn fan_out(ctx: &Context, command: Command, reducer: impl Reducer) -> RedisR
 }
 
 /// Runs any request of one or more steps, and answers the client of `ctx` with what it gives. All steps together have
-/// one deadline: the default timeout, unless the request takes another with [`Request::timeout`].
+/// one deadline: the default timeout, unless the request takes another with [`Request::timeout`]. A
+/// [`Flow`](crate::flow::Flow) that is run on it has a time of its own.
 ///
 /// ```no_run
 /// use redis_module::{Context, RedisResult, RedisString};
@@ -194,12 +195,20 @@ pub fn run<F>(ctx: &Context, steps: impl FnOnce(Request) -> F) -> RedisResult
 where
     F: Future<Output = Result<Reply, Error>> + Send + 'static,
 {
-    serve(ctx, |request| Box::pin(steps(request.begin())))
+    serve_as(ctx, caller::request_with_home, |request| Box::pin(steps(request.begin())))
 }
 
 fn serve(ctx: &Context, work: impl FnOnce(RequestBuilder) -> running::Work) -> RedisResult {
+    serve_as(ctx, caller::request, work)
+}
+
+fn serve_as(
+    ctx: &Context,
+    prepare: fn(Ctx<'_>) -> Result<RequestBuilder, Error>,
+    work: impl FnOnce(RequestBuilder) -> running::Work,
+) -> RedisResult {
     let ctx = Ctx::of(ctx);
-    match main_thread::enter(ctx, || caller::request(ctx)) {
+    match main_thread::enter(ctx, || prepare(ctx)) {
         Ok(request) => running::serve(ctx, work(request), GoesOn::OnRuntime),
         Err(error) => ReplyWriter { to: ctx.reply_to(), is_resp3: false }.send(&Err(error)),
     }

@@ -15,6 +15,7 @@ use super::server::{call, main_thread};
 use crate::combine::{AnyCombine, Combine};
 use crate::engine::Engine;
 use crate::error::Error;
+use crate::flow::BatchStep;
 use crate::link::LinkOptions;
 use crate::reduce;
 use crate::shard::{Crc16Slots, Crc32Partition, Ketama, Rendezvous, ShardFunc};
@@ -37,6 +38,7 @@ pub struct Setup {
     shard_func: Option<Arc<dyn ShardFunc>>,
     threads: Option<usize>,
     reducers: HashMap<&'static str, Arc<dyn AnyCombine>>,
+    steps: HashMap<String, Arc<dyn BatchStep>>,
     inner_command: Option<String>,
     /// The inner command is used only while the setting says so.
     heeds_pushdown: bool,
@@ -77,6 +79,43 @@ impl Setup {
         self
     }
 
+    /// Adds a step of flows that nodes with the same module run on their own keys, known to them by its name.
+    ///
+    /// ```no_run
+    /// use rmr::flow::{BatchStep, Records};
+    /// use rmr::topology::BoxFuture;
+    /// use rmr::{Error, Setup};
+    ///
+    /// /// Keeps the records whose value is not empty.
+    /// struct NotEmpty;
+    ///
+    /// impl BatchStep for NotEmpty {
+    ///     fn name(&self) -> &str {
+    ///         "NOT-EMPTY"
+    ///     }
+    ///
+    ///     fn run<'a>(&'a self, _arguments: &'a [u8], records: Records) -> BoxFuture<'a, Result<Records, Error>> {
+    ///         Box::pin(async move {
+    ///             let mut kept = Records::new();
+    ///             for (key, reply) in records.replies() {
+    ///                 let reply = reply?;
+    ///                 if reply.bytes().is_some_and(|value| !value.is_empty()) {
+    ///                     kept.push_reply(key, &reply);
+    ///                 }
+    ///             }
+    ///             Ok(kept)
+    ///         })
+    ///     }
+    /// }
+    ///
+    /// let setup = Setup::new().inner_command("MYMODULE.INNER").step(NotEmpty);
+    /// ```
+    #[must_use]
+    pub fn step(mut self, step: impl BatchStep) -> Self {
+        self.steps.insert(step.name().to_owned(), Arc::new(step));
+        self
+    }
+
     /// The command by which nodes with the same module are asked to reduce their share, such as `MYMODULE.INNER`; it is
     /// registered with the server. Default: none, and all replies come to the node that was asked.
     #[must_use]
@@ -99,6 +138,10 @@ impl Setup {
                 Some(Arc::new(of_guest) as Arc<dyn AnyCombine>)
             }),
         }
+    }
+
+    pub(super) fn step_named(&self, name: &str) -> Option<Arc<dyn BatchStep>> {
+        self.steps.get(name).cloned().or_else(|| registry::step(name))
     }
 
     pub(super) fn name_of_inner(&self) -> Option<&str> {

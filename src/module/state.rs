@@ -15,6 +15,7 @@ use super::setup::Setup;
 use crate::combine::AnyCombine;
 use crate::engine::Engine;
 use crate::error::Error;
+use crate::flow::BatchStep;
 use crate::flow::executions::Executions;
 
 /// Read by every request without a lock.
@@ -74,6 +75,11 @@ pub(super) fn reducer(name: &str, arguments: &[u8]) -> Option<Arc<dyn AnyCombine
 /// The executions that run or have run at this node.
 pub(super) fn executions() -> &'static Executions {
     &EXECUTIONS
+}
+
+/// The step of flows of this name: the module's own, or one of another module.
+pub(super) fn step(name: &str) -> Option<Arc<dyn BatchStep>> {
+    lock(&SETUP).as_ref()?.step_named(name)
 }
 
 fn running() -> Result<Arc<RunningEngine>, Error> {

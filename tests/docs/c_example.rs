@@ -112,6 +112,28 @@ fn callbacks_and_steps_come_to_their_end() {
     assert_eq!(node.reply("LONGEST.SHARD"), format!("[{fullest}, 30]"));
 }
 
+/// Flows over all keys, whose steps and reducers are C, also for shards without the module.
+#[test]
+fn flows_have_its_step_and_its_reducer() {
+    let cluster = Cluster::start(3);
+    let path = path();
+    filled(&cluster);
+    cluster.fill(20, |number| (format!("word:{number}"), format!("a{}", "b".repeat(number))));
+    let node = cluster.node(0);
+    let ask = |node: &Server| {
+        assert_eq!(node.reply("LONGEST.MATCHING text:*"), longest("text:29", 30));
+        assert_eq!(node.reply("LONGEST.MATCHING none:*"), "nil");
+        let long = format!("a{}", "b".repeat(19));
+        assert_eq!(node.reply("LONGEST.MATCHING * ab"), format!("[\"word:19\", 20, \"{long}\"]"));
+        assert_eq!(node.reply("LONGEST.MATCHING * c"), "nil");
+    };
+    load(node, &path);
+    ask(node);
+    cluster.nodes()[1..].iter().for_each(|node| load(node, &path));
+    cluster.nodes().iter().for_each(ask);
+    cluster.nodes().iter().for_each(unload);
+}
+
 #[test]
 fn it_is_loaded_behind_rmr_and_keeps_it_loaded() {
     let path = path();

@@ -63,6 +63,15 @@ static int CountCommand(RedisModuleCtx *ctx, RedisModuleString **argv, int argc)
     return RMR_Send(ctx, request);
 }
 
+static RMR_Reply *Fail(const RMR_Records *records, RMR_Records *out, const char *arguments, size_t length, void *data) {
+    (void)records;
+    (void)out;
+    (void)arguments;
+    (void)length;
+    (void)data;
+    return RMR_CreateError("ERR it will not");
+}
+
 static int freed = 0;
 
 static void Count(void *data) {
@@ -100,6 +109,20 @@ static int WrongCommand(RedisModuleCtx *ctx, RedisModuleString **argv, int argc)
     } else if (!strcmp(what, "top")) {
         RMR_AddCommand(map, 1, 2, get, NULL);
         RMR_ReduceWith(map, "TOP", "1", 1);
+    } else if (!strcmp(what, "step")) {
+        sent = RMR_CreateFlow("*", 1);
+        RMR_AddStep(sent, "NO-SUCH", NULL, 0);
+    } else if (!strcmp(what, "failing")) {
+        sent = RMR_CreateFlow("*", 1);
+        RMR_AddStep(sent, "GUEST-STEP", NULL, 0);
+    } else if (!strcmp(what, "flow")) {
+        sent = RMR_CreateFlow("*", 1);
+        RMR_SetLimit(sent, 1);
+    } else if (!strcmp(what, "limit")) {
+        sent = RMR_CreateFlow("*", 1);
+        RMR_SetLimit(sent, -1);
+    } else if (!strcmp(what, "limited")) {
+        RMR_SetLimit(map, 1);
     } else if (!strcmp(what, "two")) {
         sent = fan_out;
         RMR_AddCommand(fan_out, 0, 1, dbsize, NULL);
@@ -128,7 +151,7 @@ static int WrongCommand(RedisModuleCtx *ctx, RedisModuleString **argv, int argc)
         return RedisModule_ReplyWithLongLong(ctx, freed);
     }
     if (sent != fan_out) RMR_FreeRequest(fan_out);
-    if (sent == fan_out) RMR_FreeRequest(map);
+    if (sent != map && sent != NULL) RMR_FreeRequest(map);
     return RMR_Send(ctx, sent);
 }
 
@@ -141,6 +164,12 @@ static int Taken(RedisModuleCtx *ctx) {
     RMR_Reducer *wrong[] = {&no_name, &odd_name, &built_in, &twice, &old, &part, NULL};
     int taken = 0;
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) taken += RMR_RegisterReducer(wrong[i]) == RMR_OK;
+    RMR_Step odd_step = {RMR_API_VERSION, "a b", NULL, Fail}, no_run = {RMR_API_VERSION, "NO-RUN", NULL, NULL};
+    RMR_Step same_step = {RMR_API_VERSION, "GUEST-STEP", NULL, Fail}, old_step = {0, "OLD-STEP", NULL, Fail};
+    RMR_Step *wrong_steps[] = {&odd_step, &no_run, &same_step, &old_step, NULL};
+    for (size_t i = 0; i < sizeof(wrong_steps) / sizeof(wrong_steps[0]); i++) {
+        taken += RMR_RegisterStep(wrong_steps[i]) == RMR_OK;
+    }
     taken += RMR_Enter(ctx, RMR_API_VERSION + 1, "guest", (void (*)(void))Count) == RMR_OK;
     taken += RMR_AddReducer("nobody", &twice) == RMR_OK;
     taken += RMR_CreateRequest("nobody", 1) != NULL;
@@ -152,7 +181,8 @@ int RedisModule_OnLoad(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) 
     if (RedisModule_Init(ctx, "guest", 1, REDISMODULE_APIVER_1) == REDISMODULE_ERR) return REDISMODULE_ERR;
     if (RMR_Init(ctx, "guest") == REDISMODULE_ERR) return REDISMODULE_ERR;
     RMR_Reducer count = Reducer("GUEST-COUNT");
-    if (RMR_RegisterReducer(&count) != RMR_OK) return REDISMODULE_ERR;
+    RMR_Step step = {RMR_API_VERSION, "GUEST-STEP", NULL, Fail};
+    if (RMR_RegisterReducer(&count) != RMR_OK || RMR_RegisterStep(&step) != RMR_OK) return REDISMODULE_ERR;
     if (argc > 0 || Taken(ctx) != 0) return REDISMODULE_ERR;
     if (RedisModule_CreateCommand(ctx, "guest.count", CountCommand, "", 0, 0, 0) == REDISMODULE_ERR ||
         RedisModule_CreateCommand(ctx, "guest.wrong", WrongCommand, "", 0, 0, 0) == REDISMODULE_ERR) {

@@ -1,6 +1,7 @@
 //! The part of flows that a server plays: its keys, and what is done with them where they are.
 
 pub(super) mod fit;
+pub(super) mod home;
 pub(super) mod jobs;
 mod key_commands;
 mod keyspace;

@@ -11,8 +11,8 @@ use crate::module::state;
 pub(crate) struct OwnCode;
 
 impl StepsAndReducers for OwnCode {
-    fn step(&self, _name: &str) -> Option<Arc<dyn BatchStep>> {
-        None
+    fn step(&self, name: &str) -> Option<Arc<dyn BatchStep>> {
+        state::step(name)
     }
 
     fn reducer(&self, name: &str, arguments: &[u8]) -> Option<Arc<dyn AnyCombine>> {

@@ -8,16 +8,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::guest::Guest;
 use super::reducer::GuestReducer;
+use super::step::GuestStep;
+use crate::flow::BatchStep;
 use crate::module::server::shared_api::foreign_reducer::ForeignReducer;
+use crate::module::server::shared_api::foreign_step::ForeignStep;
 use crate::reduce;
 
 /// Read by inner commands and by requests, from any thread.
-static REGISTRY: Mutex<Registry> = Mutex::new(Registry { guests: BTreeMap::new(), reducers: BTreeMap::new() });
+static REGISTRY: Mutex<Registry> =
+    Mutex::new(Registry { guests: BTreeMap::new(), reducers: BTreeMap::new(), steps: BTreeMap::new() });
 
 #[derive(Default)]
 struct Registry {
     guests: BTreeMap<String, Arc<Guest>>,
     reducers: BTreeMap<&'static str, Arc<ForeignReducer>>,
+    steps: BTreeMap<String, Arc<ForeignStep>>,
 }
 
 fn registry() -> MutexGuard<'static, Registry> {
@@ -27,10 +32,13 @@ fn registry() -> MutexGuard<'static, Registry> {
 impl Registry {
     /// Takes out all that a guest has registered, and the guest.
     fn take(&mut self, guest: &str) -> Registry {
-        let reducers = std::mem::take(&mut self.reducers);
-        let (theirs, others) = reducers.into_iter().partition(|(_, reducer)| reducer.guest().name() == guest);
+        let (reducers, others) =
+            std::mem::take(&mut self.reducers).into_iter().partition(|(_, reducer)| reducer.guest().name() == guest);
         self.reducers = others;
-        Registry { guests: self.guests.remove_entry(guest).into_iter().collect(), reducers: theirs }
+        let (steps, others) =
+            std::mem::take(&mut self.steps).into_iter().partition(|(_, step)| step.guest().name() == guest);
+        self.steps = others;
+        Registry { guests: self.guests.remove_entry(guest).into_iter().collect(), reducers, steps }
     }
 }
 
@@ -59,15 +67,12 @@ pub(in crate::module) fn guest(name: &str) -> Option<Arc<Guest>> {
 pub(in crate::module) fn leave(name: &str) -> Result<(), String> {
     let mut registry = registry();
     let Some(guest) = registry.guests.get(name) else { return Ok(()) };
-    let theirs = registry.reducers.values().filter(|reducer| Arc::ptr_eq(reducer.guest(), guest));
-    let (mut registered, mut used) = (0, 0);
-    for reducer in theirs {
-        registered += 1;
-        used += Arc::strong_count(reducer) - 1;
-    }
-    // Each of its reducers holds the guest, and so does each of its requests.
-    used += Arc::strong_count(guest) - 1 - registered;
-    if used > 0 {
+    let reducers = registry.reducers.values().filter(|reducer| Arc::ptr_eq(reducer.guest(), guest));
+    let steps = registry.steps.values().filter(|step| Arc::ptr_eq(step.guest(), guest));
+    let uses: Vec<usize> = reducers.map(Arc::strong_count).chain(steps.map(Arc::strong_count)).collect();
+    // What it has registered holds the guest, and so does each of its requests.
+    let requests = Arc::strong_count(guest) - 1 - uses.len();
+    if requests > 0 || uses.iter().any(|&holders| holders > 1) {
         return Err(format!("requests with code of {name} are under way; try again when they are done"));
     }
     let left = registry.take(name);
@@ -97,6 +102,26 @@ pub(in crate::module) fn add_reducer(reducer: ForeignReducer) -> Result<(), Stri
     }
     registry.reducers.insert(name, Arc::new(reducer));
     Ok(())
+}
+
+/// Registers a step of flows.
+///
+/// # Errors
+/// Why it is not.
+pub(in crate::module) fn add_step(step: ForeignStep) -> Result<(), String> {
+    let mut registry = registry();
+    let name = step.name();
+    if let Some(known) = registry.steps.get(name) {
+        return Err(format!("'{name}' is a step of {} already", known.guest().name()));
+    }
+    registry.steps.insert(name.to_owned(), Arc::new(step));
+    Ok(())
+}
+
+/// Finds the step of this name.
+pub(in crate::module) fn step(name: &str) -> Option<Arc<dyn BatchStep>> {
+    let step = registry().steps.get(name)?.clone();
+    Some(Arc::new(GuestStep::new(step)))
 }
 
 /// Finds the reducer of this name with these arguments.

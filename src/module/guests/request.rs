@@ -4,6 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::FutureExt;
 
 use super::guest::Guest;
@@ -12,6 +13,8 @@ use super::registry;
 use crate::command::{Command, integer, printable};
 use crate::engine::{Options, Replies, Request, RequestBuilder};
 use crate::error::Error;
+use crate::flow::{Flow, Records};
+use crate::module::flow::home::ServersHome;
 use crate::module::request::caller;
 use crate::module::request::reply_writer::ReplyWriter;
 use crate::module::request::running::{self, GoesOn, Work};
@@ -37,10 +40,11 @@ pub(in crate::module) struct GuestRequest {
 }
 
 /// Where commands go.
-#[derive(Clone, Copy, PartialEq, Eq)]
 pub(in crate::module) enum GuestRequestKind {
     Map,
     FanOut,
+    /// To all keys that a flow reads.
+    Flow(Box<Flow>),
 }
 
 /// What becomes of the replies.
@@ -65,9 +69,41 @@ pub(in crate::module) enum Merged {
 }
 
 impl GuestRequest {
-    /// Begins with no commands.
+    /// Begins a map or a fan-out with no commands.
     pub(in crate::module) fn new(guest: Arc<Guest>, kind: GuestRequestKind) -> Self {
         Self { guest, kind, commands: Vec::new(), timeout: None, is_partial: false, then: Then::Gather, fault: None }
+    }
+
+    /// Begins a flow over the keys that match.
+    pub(in crate::module) fn over(guest: Arc<Guest>, pattern: &[u8]) -> Self {
+        Self::new(guest, GuestRequestKind::Flow(Box::new(Flow::keys(pattern))))
+    }
+
+    /// Changes the flow, if this is one.
+    fn change_flow(&mut self, what: &str, change: impl FnOnce(Flow) -> Flow) {
+        match &mut self.kind {
+            GuestRequestKind::Flow(flow) => **flow = change((**flow).clone()),
+            _ => self.fail(format!("{what} is for flows alone")),
+        }
+    }
+
+    pub(in crate::module) fn set_key_type(&mut self, type_name: &str) {
+        self.change_flow("RMR_SetKeyType", |flow| flow.key_type(type_name));
+    }
+
+    pub(in crate::module) fn set_limit(&mut self, most: i64) {
+        match u64::try_from(most) {
+            Ok(most) if most > 0 => self.change_flow("RMR_SetLimit", |flow| flow.limit(most)),
+            _ => self.fail(format!("the limit is {most}; give 1 or more")),
+        }
+    }
+
+    /// Has the records of a flow go through a step.
+    pub(in crate::module) fn add_step(&mut self, name: &str, arguments: &[u8]) {
+        match registry::step(name) {
+            Some(step) => self.change_flow("RMR_AddStep", |flow| flow.shared_step(step, arguments.to_vec())),
+            None => self.fail(format!("there is no step '{}'", printable(name.as_bytes()))),
+        }
     }
 
     fn fail(&mut self, why: String) {
@@ -77,18 +113,21 @@ impl GuestRequest {
     /// Adds a command of these words, with the place of its key.
     pub(in crate::module) fn add<'a>(&mut self, key_at: i32, words: impl Iterator<Item = &'a [u8]>) {
         let Some(mut command) = Command::from_args(words) else { return self.fail("a command has no words".into()) };
+        let is_keyed = usize::try_from(key_at).is_ok_and(|at| (1..command.word_count()).contains(&at));
         match self.kind {
             GuestRequestKind::FanOut if !self.commands.is_empty() => {
                 return self.fail("a fan-out sends one command, and was given two".into());
             }
             GuestRequestKind::FanOut => {}
-            GuestRequestKind::Map => match usize::try_from(key_at) {
-                Ok(at) if (1..command.word_count()).contains(&at) => command.route_by_argument(at),
-                _ => {
-                    let (name, last) = (printable(command.name()), command.word_count() - 1);
-                    return self.fail(format!("the key of {name} is said to be word {key_at}; give 1 to {last}"));
-                }
-            },
+            _ if !is_keyed => {
+                let (name, last) = (printable(command.name()), command.word_count() - 1);
+                return self.fail(format!("the key of {name} is said to be word {key_at}; give 1 to {last}"));
+            }
+            GuestRequestKind::Map => command.route_by_argument(key_at as usize),
+            GuestRequestKind::Flow(_) => {
+                command.route_by_argument(key_at as usize);
+                return self.change_flow("a command", |flow| flow.command(command));
+            }
         }
         self.commands.push(command);
     }
@@ -128,7 +167,7 @@ impl GuestRequest {
 
     /// Answers the client of a command that runs, now or later.
     pub(in crate::module) fn serve(self: Box<Self>, ctx: Ctx<'_>) {
-        match main_thread::enter(ctx, || caller::request(ctx)) {
+        match main_thread::enter(ctx, || caller::request_with_home(ctx)) {
             Ok(prepared) => running::serve(ctx, Box::pin(self.run(prepared)), GoesOn::OnRuntime),
             Err(error) => ReplyWriter { to: ctx.reply_to(), is_resp3: false }.send(&Err(error)),
         }
@@ -141,7 +180,9 @@ impl GuestRequest {
         done: impl FnOnce(Result<Reply, Error>) + Send + 'static,
     ) {
         let mut done = CallBack(Some(done), self.guest.clone());
-        let begun = main_thread::enter(ctx, || Ok((state::runtime()?, caller::request_of(ctx)?)));
+        let begun = main_thread::enter(ctx, || {
+            Ok((state::runtime()?, caller::request_of(ctx)?.with_home(ServersHome::of(ctx)?)))
+        });
         match begun {
             Err(error) => done.call(Err(error)),
             Ok((runtime, prepared)) => {
@@ -180,6 +221,10 @@ impl GuestRequest {
         macro_rules! reduced {
             ($reducer:expr) => {
                 match kind {
+                    GuestRequestKind::Flow(flow) => {
+                        let flow = timeout.into_iter().fold(flow.partial(is_partial), Flow::timeout);
+                        flow.reduce($reducer).run(request).await?
+                    }
                     GuestRequestKind::Map => request.map(commands).with_options(options).combine($reducer).await?,
                     GuestRequestKind::FanOut => {
                         request.fan_out(the_one(&mut commands)?).with_options(options).combine($reducer).await?
@@ -194,10 +239,15 @@ impl GuestRequest {
             Then::Gather => None,
         };
         let replies = match kind {
-            GuestRequestKind::Map => request.map(commands).with_options(options).await?,
-            GuestRequestKind::FanOut => request.fan_out(the_one(&mut commands)?).with_options(options).await?,
+            GuestRequestKind::Map => in_places(request.map(commands).with_options(options).await?),
+            GuestRequestKind::FanOut => {
+                in_places(request.fan_out(the_one(&mut commands)?).with_options(options).await?)
+            }
+            GuestRequestKind::Flow(flow) => {
+                let flow = timeout.into_iter().fold(flow.partial(is_partial), Flow::timeout);
+                by_key(&flow.collect().run(request).await?)?
+            }
         };
-        let replies = in_places(replies);
         Ok(merge.map_or_else(|| Merged::Reply(replies.clone()), |merge| merge.merge(&replies)))
     }
 }
@@ -211,6 +261,12 @@ fn in_places(replies: Replies) -> Reply {
     let missed: Vec<Reply> = replies.missed_slots().into_iter().map(|(_, error)| error_reply(&error)).collect();
     let replies = replies.into_iter().map(|reply| reply.result.unwrap_or_else(|error| error_reply(&error)));
     Reply::Array(replies.chain(missed).collect())
+}
+
+/// Returns records as a map of key to value; keys alone have a null.
+fn by_key(records: &Records) -> Result<Reply, Error> {
+    let pairs = records.replies().map(|(key, reply)| Ok((Reply::Bulk(Bytes::copy_from_slice(key)), reply?)));
+    pairs.collect::<Result<_, Error>>().map(Reply::Map)
 }
 
 fn error_reply(error: &Error) -> Reply {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::engine::RequestBuilder;
 use crate::error::Error;
 use crate::module::acl::CallersRights;
+use crate::module::flow::home::ServersHome;
 use crate::module::server::context::Ctx;
 use crate::module::state;
 
@@ -15,6 +16,11 @@ pub(crate) fn request(ctx: Ctx<'_>) -> Result<RequestBuilder, Error> {
         Some(why) => request.in_process_only(why),
         None => request,
     })
+}
+
+/// Prepares a request that may run flows, within the caller's rights and in its database.
+pub(crate) fn request_with_home(ctx: Ctx<'_>) -> Result<RequestBuilder, Error> {
+    Ok(request(ctx)?.with_home(ServersHome::of(ctx)?))
 }
 
 /// Prepares a request within the caller's rights and in its database, for which the caller does not wait.

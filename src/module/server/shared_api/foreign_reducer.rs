@@ -7,7 +7,7 @@ use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-use super::given::{OK, VERSION, bytes_of};
+use super::given::{OK, VERSION, bytes_of, is_name};
 use super::reply::{RawReply, taken};
 use crate::combine::Origin;
 use crate::module::guests::guest::{Guest, lasting};
@@ -78,19 +78,9 @@ impl ForeignReducer {
         }
         // SAFETY: a structure of this version.
         let raw = unsafe { &*raw };
-        let name = if raw.name.is_null() {
-            ""
-        } else {
-            // SAFETY: a text that ends in zero.
-            unsafe { CStr::from_ptr(raw.name) }.to_str().unwrap_or_default()
-        };
-        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-        if !(1..=64).contains(&name.len()) || !name.bytes().all(is_plain) {
-            return Err(format!(
-                "the reducer's name is '{}'; give 1 to 64 letters, digits, '-', '_' or '.'",
-                name.escape_debug()
-            ));
-        }
+        // SAFETY: a text that ends in zero.
+        let name = if raw.name.is_null() { c"" } else { unsafe { CStr::from_ptr(raw.name) } };
+        let name = is_name(name, "reducer")?;
         let missing = |function: &str| format!("the reducer {name} has no function {function}");
         Ok(Self {
             name: lasting(name),

@@ -28,3 +28,13 @@ pub(super) unsafe fn text_of<'a>(text: *const c_char) -> Option<&'a str> {
     // SAFETY: as the caller says.
     if text.is_null() { None } else { unsafe { CStr::from_ptr(text) }.to_str().ok() }
 }
+
+/// Returns the name of a reducer or a step, if it is one.
+pub(super) fn is_name<'a>(name: &'a CStr, of: &str) -> Result<&'a str, String> {
+    let name = name.to_str().unwrap_or_default();
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    if (1..=64).contains(&name.len()) && name.bytes().all(is_plain) {
+        return Ok(name);
+    }
+    Err(format!("the {of}'s name is '{}'; give 1 to 64 letters, digits, '-', '_' or '.'", name.escape_debug()))
+}

@@ -6,6 +6,7 @@
 //! zero, and there are as many bytes as are said. Where rmr.h allows null, so does the code.
 
 pub(crate) mod foreign_reducer;
+pub(crate) mod foreign_step;
 mod given;
 pub(crate) mod library;
 mod reply;
@@ -21,6 +22,7 @@ use super::context::Ctx;
 use crate::module::guests::guest::Guest;
 use crate::module::guests::registry;
 use foreign_reducer::{ForeignReducer, RawReducer};
+use foreign_step::{ForeignStep, RawStep};
 use given::{ERR, OK, VERSION, text_of};
 use library::PinnedLibrary;
 
@@ -49,7 +51,9 @@ pub(crate) fn export(ctx: Ctx<'_>) -> Result<(), String> {
         c"RMR_Enter" = enter;
         c"RMR_Leave" = leave;
         c"RMR_AddReducer" = add_reducer;
+        c"RMR_AddFlowStep" = add_step;
         c"RMR_CreateRequest" = request::create;
+        c"RMR_CreateFlowRequest" = request::create_flow;
         c"RMR_ReplyType" = reply::kind;
         c"RMR_ReplyInteger" = reply::integer;
         c"RMR_ReplyDouble" = reply::double;
@@ -69,6 +73,13 @@ pub(crate) fn export(ctx: Ctx<'_>) -> Result<(), String> {
         c"RMR_Append" = foreign_reducer::append;
         c"RMR_AddCommand" = request::add_command;
         c"RMR_AddStrings" = request::add_strings;
+        c"RMR_RecordCount" = foreign_step::count;
+        c"RMR_RecordKey" = foreign_step::key;
+        c"RMR_RecordReply" = foreign_step::reply;
+        c"RMR_AddRecord" = foreign_step::add;
+        c"RMR_SetKeyType" = request::set_key_type;
+        c"RMR_SetLimit" = request::set_limit;
+        c"RMR_AddStep" = request::add_step;
         c"RMR_SetTimeout" = request::set_timeout;
         c"RMR_SetPartial" = request::set_partial;
         c"RMR_ReduceWith" = request::reduce_with;
@@ -116,6 +127,17 @@ unsafe extern "C" fn add_reducer(module: *const c_char, reducer: *const RawReduc
         let guest = registry::guest(module).ok_or("it has not called RMR_Init, or that has failed")?;
         // SAFETY: a reducer as rmr.h says, or null.
         registry::add_reducer(unsafe { ForeignReducer::of(reducer, guest) }?)
+    })
+}
+
+/// `RMR_AddFlowStep`.
+unsafe extern "C" fn add_step(module: *const c_char, step: *const RawStep) -> c_int {
+    // SAFETY: a text that ends in zero, or null.
+    let module = unsafe { text_of(module) }.unwrap_or_default();
+    answer(module, None, || {
+        let guest = registry::guest(module).ok_or("it has not called RMR_Init, or that has failed")?;
+        // SAFETY: a step as rmr.h says, or null.
+        registry::add_step(unsafe { ForeignStep::of(step, guest) }?)
     })
 }
 

@@ -26,6 +26,18 @@ pub(super) unsafe extern "C" fn create(module: *const c_char, kind: c_int) -> *m
     guest.map_or(ptr::null_mut(), |guest| Box::into_raw(Box::new(GuestRequest::new(guest, kind))))
 }
 
+/// `RMR_CreateFlowRequest`. Null for a module that has not entered.
+pub(super) unsafe extern "C" fn create_flow(
+    module: *const c_char,
+    pattern: *const c_char,
+    length: usize,
+) -> *mut GuestRequest {
+    // SAFETY: a text that ends in zero, or null; as many bytes as are said.
+    let (module, pattern) = unsafe { (text_of(module), bytes_of(pattern, length)) };
+    let guest = module.and_then(registry::guest);
+    guest.map_or(ptr::null_mut(), |guest| Box::into_raw(Box::new(GuestRequest::over(guest, pattern))))
+}
+
 /// Does something with a request that C holds. Null is passed over.
 ///
 /// # Safety
@@ -79,6 +91,35 @@ pub(super) unsafe extern "C" fn add_strings(
     let words = if argv.is_null() { Vec::new() } else { unsafe { Argv::new(argv, argc) }.bytes() };
     // SAFETY: a request that the caller holds.
     unsafe { with(request, |request| request.add(key_at, words.into_iter())) };
+}
+
+/// `RMR_SetKeyType`.
+pub(super) unsafe extern "C" fn set_key_type(request: *mut GuestRequest, type_name: *const c_char) {
+    // SAFETY: a text that ends in zero, or null; a request that the caller holds.
+    unsafe {
+        let type_name = text_of(type_name).unwrap_or_default();
+        with(request, |request| request.set_key_type(type_name));
+    }
+}
+
+/// `RMR_SetLimit`.
+pub(super) unsafe extern "C" fn set_limit(request: *mut GuestRequest, most: c_longlong) {
+    // SAFETY: a request that the caller holds.
+    unsafe { with(request, |request| request.set_limit(most)) };
+}
+
+/// `RMR_AddStep`.
+pub(super) unsafe extern "C" fn add_step(
+    request: *mut GuestRequest,
+    name: *const c_char,
+    arguments: *const c_char,
+    length: usize,
+) {
+    // SAFETY: a text that ends in zero, or null; as many bytes as are said; a request that the caller holds.
+    unsafe {
+        let (name, arguments) = (text_of(name).unwrap_or_default(), bytes_of(arguments, length));
+        with(request, |request| request.add_step(name, arguments));
+    }
 }
 
 /// `RMR_SetTimeout`.

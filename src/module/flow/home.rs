@@ -1,0 +1,83 @@
+//! [`ServersHome`]: what a flow that begins here has to know of this server.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::fit;
+use super::keyspace_of;
+use super::own_code::OwnCode;
+use super::rights::caller_id;
+use crate::error::Error;
+use crate::flow::execution::Execution;
+use crate::flow::home::{FlowHome, SharedHome};
+use crate::flow::keyspace::Keyspace;
+use crate::flow::messages::CallerId;
+use crate::flow::plan::KeyedCommand;
+use crate::flow::registry::StepsAndReducers;
+use crate::module::server::context::Ctx;
+use crate::module::server::main_thread;
+use crate::module::{config, state};
+use crate::topology::{BoxFuture, Topology};
+
+/// This server, as the caller of a command sees it.
+pub(in crate::module) struct ServersHome {
+    keyspace: Arc<dyn Keyspace>,
+    caller: Option<CallerId>,
+    user: String,
+}
+
+impl ServersHome {
+    /// Looks at the caller of a command, for the requests that it makes. On the main thread.
+    ///
+    /// # Errors
+    /// If the caller is gone.
+    pub(in crate::module) fn of(ctx: Ctx<'_>) -> Result<Arc<dyn Any + Send + Sync>, Error> {
+        let user = ctx.user_name().unwrap_or_else(|| b"default".to_vec());
+        let home: SharedHome = Arc::new(Self {
+            keyspace: keyspace_of(ctx, None)?,
+            caller: caller_id(ctx),
+            user: String::from_utf8_lossy(&user).into_owned(),
+        });
+        Ok(Arc::new(home))
+    }
+}
+
+impl FlowHome for ServersHome {
+    fn keyspace(&self) -> Arc<dyn Keyspace> {
+        self.keyspace.clone()
+    }
+
+    fn registry(&self) -> Arc<dyn StepsAndReducers> {
+        Arc::new(OwnCode)
+    }
+
+    fn caller(&self) -> Option<CallerId> {
+        self.caller.clone()
+    }
+
+    fn timeout(&self) -> Duration {
+        config::flow_timeout()
+    }
+
+    fn memory(&self) -> u64 {
+        config::flow_memory()
+    }
+
+    fn begin(&self, node_id: &str, flow: String) -> Arc<Execution> {
+        state::executions().begin(node_id, &self.user, flow)
+    }
+
+    fn fit<'a>(
+        &'a self,
+        command: KeyedCommand,
+        pattern: &'a [u8],
+        topology: &'a Topology,
+    ) -> BoxFuture<'a, Result<KeyedCommand, Error>> {
+        Box::pin(async move {
+            let fitting = main_thread::run(move |ctx| fit::check(ctx, &command)).await??;
+            fitting.check_other_keys(topology, pattern)?;
+            Ok(fitting.command)
+        })
+    }
+}
