@@ -7,6 +7,7 @@ mod batched;
 mod failures;
 mod fanned_out;
 mod figures;
+mod flows;
 mod listed;
 mod mapped;
 mod routed;

@@ -173,6 +173,76 @@ mod top {
     }
 }
 
+mod flow {
+    use super::*;
+
+    /// Sixty users in three countries, one of whom says nothing of it, and what is no JSON.
+    fn filled() -> Cluster {
+        let cluster = cluster_with("flow", 0);
+        let countries = ["DE", "FR", "IT"];
+        cluster.fill(60, |number| {
+            let country = countries[number % 6 / 2];
+            (format!("user:{number}"), format!(r#"{{"id": {number}, "country": "{country}", "is_new": true}}"#))
+        });
+        cluster.set("user:nobody", r#"{"id": 61}"#);
+        cluster.set("user:text", "no JSON");
+        cluster.set("other:1", r#"{"country": "AT"}"#);
+        let list = cluster.key_for(1, "user:list");
+        cluster.node(1).run::<()>(&["RPUSH", &list, "x"]);
+        cluster
+    }
+
+    fn countries_of(node: &Server) -> String {
+        node.reply3("JSON.COUNT user:* country")
+    }
+
+    const COUNTRIES: &str = r#"{"DE": 20, "FR": 20, "IT": 20}"#;
+
+    #[test]
+    fn each_shard_takes_the_step_and_sends_counts() {
+        let cluster = filled();
+        for node in cluster.nodes() {
+            assert_eq!(countries_of(node), COUNTRIES);
+            assert_eq!(node.reply3("JSON.COUNT * is_new"), r#"{"true": 60}"#);
+            assert_eq!(node.reply3("JSON.COUNT user:* nothing"), "{}");
+            assert!(node.reply3("JSON.COUNT user:*").contains("wrong number of arguments"));
+        }
+        for node in cluster.nodes() {
+            assert!(node.calls_of("json.inner") > 0, "a node was read by plain commands");
+            // In process, and not by anybody's commands.
+            assert_eq!(node.figure("commandstats", "cmdstat_scan"), 0);
+        }
+    }
+
+    #[test]
+    fn nodes_without_the_module_are_read_by_plain_commands() {
+        let cluster = filled();
+        assert_eq!(countries_of(cluster.node(0)), COUNTRIES);
+        for node in &cluster.nodes()[1..] {
+            let unload = || node.try_run::<()>(&["MODULE", "UNLOAD", "json"]).is_ok();
+            eventually(Duration::from_secs(10), "the module is unloaded", unload);
+            assert_eq!(countries_of(cluster.node(0)), COUNTRIES);
+        }
+    }
+
+    #[test]
+    fn the_callers_rights_hold() {
+        let cluster = filled();
+        for node in cluster.nodes() {
+            node.run::<()>(&["ACL", "SETUSER", "part", "on", ">p", "~user:1*", "+@all", "-@dangerous"]);
+        }
+        let mut wire = cluster.node(0).wire3();
+        wire.reply("AUTH part p");
+        // Keys that may not be read are not there.
+        assert_eq!(wire.reply("JSON.COUNT user:* country"), r#"{"DE": 5, "FR": 2, "IT": 4}"#);
+        let mut wire = cluster.node(0).wire3();
+        wire.reply("MULTI");
+        wire.reply("JSON.COUNT user:* country");
+        let in_multi = wire.reply("EXEC");
+        assert!(in_multi.contains("a flow has to wait"), "{in_multi}");
+    }
+}
+
 mod search {
     use super::*;
 
