@@ -8,16 +8,16 @@
 
 #![allow(dead_code, reason = "the commands that begin flows, and the shards that take part, come next")]
 
-pub(crate) mod carrier;
 mod builder;
 mod carried;
+pub(crate) mod carrier;
 pub(crate) mod coordinator;
 mod drive;
 pub(crate) mod execution;
 pub(crate) mod executions;
 pub(crate) mod failures;
-mod inlet;
 pub(crate) mod home;
+mod inlet;
 pub(crate) mod keyspace;
 pub(crate) mod leaf;
 pub(crate) mod messages;
