@@ -3,7 +3,6 @@
 //! In a cluster each slot is in one share. What a share could not settle, since slots moved or keys had gone to another node,
 //! is done at the end by plain commands. So each key's command runs once at most, whatever happens.
 
-use std::collections::{BTreeMap, HashSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
@@ -17,7 +16,8 @@ use super::execution::Execution;
 use super::leaf::Leaf;
 use super::messages::{RunShare, SlotOwner};
 use super::plain::PlainKeyspace;
-use super::plan::FlowReader;
+use super::plan::{FlowPlan, FlowReader};
+use super::planned::{Planned, anywhere, planned};
 use super::remote::RemoteLeaf;
 use super::requests::FlowRequests;
 use super::share::{Share, Where};
@@ -26,7 +26,7 @@ pub(crate) use super::spec::{FlowAnswer, FlowSpec};
 use crate::engine::{RequestBuilder, panicked};
 use crate::error::Error;
 use crate::link::Protocol;
-use crate::topology::{BoxFuture, Node, SLOT_COUNT, SlotRange, Topology};
+use crate::topology::{BoxFuture, Node, Topology};
 
 /// Runs a flow to its end. Dropped, or when the execution is cancelled, it ends on all shards.
 ///
@@ -59,18 +59,9 @@ struct Coordinator<'a> {
     carrier: Arc<dyn Carrier>,
 }
 
-/// A share before it has begun.
-struct Planned {
-    name: String,
-    node: Option<Arc<Node>>,
-    slots: Option<Vec<SlotRange>>,
-    /// Keys of these slots that have been read already, by their hashes.
-    shown: BTreeMap<u16, HashSet<u128>>,
-}
-
 impl Coordinator<'_> {
     async fn run(mut self) -> Result<FlowAnswer, Error> {
-        let shares = self.planned();
+        let shares = planned(&self.topology, &self.spec.plan.reader);
         if self.spec.plan.limit().is_some() {
             // One after the other, so that never more records pass than may.
             for planned in shares {
@@ -110,31 +101,6 @@ impl Coordinator<'_> {
             return Ok(());
         }
         self.do_alone(Planned { shown: open.unsettled, ..anywhere("slots on the move", ranges(slots)) }).await
-    }
-
-    /// Says who does what.
-    fn planned(&self) -> Vec<Planned> {
-        if matches!(self.spec.plan.reader, FlowReader::Names(_)) {
-            return vec![anywhere("the keys", Vec::new())];
-        }
-        if !self.topology.requires_same_slot() {
-            return self.topology.data_shards().map(|shard| at(&shard.primary, None)).collect();
-        }
-        let shards = self.topology.shards();
-        let mut slots: Vec<Vec<u16>> = vec![Vec::new(); shards.len()];
-        let mut nobodys = Vec::new();
-        for slot in 0..SLOT_COUNT as u16 {
-            match self.topology.owner_at(slot) {
-                Some(position) => slots[position].push(slot),
-                None => nobodys.push(slot),
-            }
-        }
-        let owned = shards.iter().zip(slots).filter(|(_, slots)| !slots.is_empty());
-        let mut planned: Vec<Planned> = owned.map(|(shard, slots)| at(&shard.primary, Some(ranges(slots)))).collect();
-        if !nobodys.is_empty() && matches!(self.spec.plan.reader, FlowReader::Keys(_)) {
-            planned.push(anywhere("slots without an owner", ranges(nobodys)));
-        }
-        planned
     }
 
     /// Begins a share: on its node, if that takes shares, or else here.
@@ -200,7 +166,10 @@ impl Coordinator<'_> {
         RunShare {
             execution: self.driver.execution_id().to_owned(),
             node: planned.node.as_ref().map(|node| node.id.clone()).unwrap_or_default(),
-            plan: self.spec.plan.clone(),
+            plan: match &planned.names {
+                None => self.spec.plan.clone(),
+                Some(names) => FlowPlan { reader: FlowReader::Names(names.clone()), ..self.spec.plan.clone() },
+            },
             slots: planned.slots.clone(),
             limit: self.driver.limit_left(),
             caller: self.spec.caller.clone(),
@@ -209,14 +178,4 @@ impl Coordinator<'_> {
             owners: self.owners(),
         }
     }
-}
-
-/// Plans the share of a node.
-fn at(node: &Arc<Node>, slots: Option<Vec<SlotRange>>) -> Planned {
-    Planned { name: node.to_string(), node: Some(node.clone()), slots, shown: BTreeMap::new() }
-}
-
-/// Plans a share that is done from here, wherever its keys are.
-fn anywhere(name: &str, slots: Vec<SlotRange>) -> Planned {
-    Planned { name: name.into(), node: None, slots: Some(slots), shown: BTreeMap::new() }
 }

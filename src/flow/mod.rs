@@ -26,6 +26,7 @@ mod plain;
 mod plain_scan;
 mod plain_slots;
 pub(crate) mod plan;
+mod planned;
 mod records;
 pub(crate) mod registry;
 mod remote;

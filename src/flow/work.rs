@@ -309,18 +309,17 @@ impl StageWork {
     /// Gives records to the reducer.
     fn reduce(&mut self, records: &Records) -> Result<(), WorkFailed> {
         let Some(reduced) = &mut self.reduced else { return Ok(()) };
-        let mut take = |key: &[u8], reply: Reply| {
-            let place = self.next_place;
-            self.next_place = place.wrapping_add(1);
-            reduced.take(Origin::new(place, key), reply).map_err(|found| LeafFailure::Mixed { found })
-        };
+        let first = self.next_place;
+        self.next_place = first.wrapping_add(records.len() as u32);
+        let places = (0..).map(|number| first.wrapping_add(number));
+        let mixed = |found| LeafFailure::Mixed { found };
         if self.is_of_keys {
-            for key in records.keys() {
-                take(key, Reply::Bulk(Bytes::copy_from_slice(key)))?;
+            for (place, key) in places.zip(records.keys()) {
+                reduced.take_bulk(Origin::new(place, key), key).map_err(mixed)?;
             }
         } else {
-            for (key, reply) in records.replies() {
-                take(key, reply?)?;
+            for (place, (key, reply)) in places.zip(records.replies()) {
+                reduced.take(Origin::new(place, key), reply?).map_err(mixed)?;
             }
         }
         Ok(())
