@@ -5,6 +5,9 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod big_slot;
+mod expired;
 mod map;
 mod refused;
 mod servers;
+mod share;
