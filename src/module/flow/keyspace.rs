@@ -67,12 +67,6 @@ impl Keyspace for ServerKeyspace {
     }
 }
 
-/// Who wants so many keys at a time wants more than these.
-const AT_ONCE: usize = 256;
-
-/// How many times as many keys are read as are wanted at a time.
-const READ_AHEAD: usize = 8;
-
 /// Reads the keys of this server.
 struct ServerKeys {
     /// On the main thread while that reads.
@@ -86,10 +80,8 @@ impl KeySource for ServerKeys {
             let mut reader = self.reader.take().ok_or_else(lost)?;
             let mut slice = KeySlice::default();
             if reader.waiting.len() < most && !reader.is_done() {
-                // A turn that has begun may as well be used: each costs a question for the server's slots.
-                let in_turn = if most < AT_ONCE { most } else { most * READ_AHEAD };
                 let turn = paced::in_turn(move |turn| {
-                    let read = reader.read(turn, in_turn);
+                    let read = reader.read(turn, most);
                     (reader, read)
                 });
                 let read;

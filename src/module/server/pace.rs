@@ -1,69 +1,75 @@
 //! [`Pace`]: when long work may have the main thread again, so that clients which wait have their part of it.
 //!
-//! After a turn the work owes the clients time, as its share says: at 50 per cent as much as it has had. Time is paid while
-//! the thread does anything else and is awake. If the event loop sleeps in between, or comes round without having done
-//! anything, nobody waits, and nothing is owed any more: on an idle server long work has the whole thread.
+//! After a turn the work owes the clients time, as its share says: at 50 per cent as much as it has had. If the event loop
+//! comes round without having done anything, or sleeps through most of a millisecond, nobody waits, and nothing is owed any
+//! more: on an idle server long work has the whole thread. A short sleep says nothing: clients that send a command, wait for
+//! the reply and send the next are all on their way for a moment, again and again.
 //!
 //! All instants are handed in, so that the rule is tested without a server.
 
 use std::time::{Duration, Instant};
 
-/// An event loop that waits longer than this for something to do has nobody waiting for it.
-const SLEEP: Duration = Duration::from_micros(50);
-
-/// An event loop that comes round in less than this, awake, has served nobody on the way.
-const EMPTY_ROUND: Duration = Duration::from_micros(30);
+/// An event loop that was awake for less than this since it was last looked at has served nobody.
+const NOBODY: Duration = Duration::from_micros(30);
 
 /// The account of the main thread's time between turns of long work.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Pace {
-    /// When the last turn ended, unless what it owed is paid.
-    ended: Option<Instant>,
-    owed: Duration,
-    /// When the event loop fell asleep, and has not woken up since.
-    asleep: Option<Instant>,
-    /// How long it has slept since the last turn.
+    /// What is owed since the last turn; [`None`] if nothing is.
+    debt: Option<Debt>,
+}
+
+/// Time that is owed to clients.
+#[derive(Debug)]
+struct Debt {
+    until: Instant,
+    /// When it was last looked whether anybody waits.
+    looked: Instant,
+    /// How long the event loop has slept since.
     slept: Duration,
+    /// When the event loop fell asleep, if it has not woken up.
+    asleep: Option<Instant>,
 }
 
 impl Pace {
     pub(super) const fn new() -> Self {
-        Self { ended: None, owed: Duration::ZERO, asleep: None, slept: Duration::ZERO }
+        Self { debt: None }
     }
 
     /// Notes that the event loop is about to wait for something to do. The clock is looked at only while anything is owed.
     pub(super) fn falls_asleep(&mut self, now: impl FnOnce() -> Instant) {
-        if self.ended.is_some() {
-            self.asleep = Some(now());
+        if let Some(debt) = &mut self.debt {
+            debt.asleep = Some(now());
         }
     }
 
     /// Notes that the event loop has something to do.
     pub(super) fn wakes_up(&mut self, now: impl FnOnce() -> Instant) {
-        if let Some(asleep) = self.asleep.take() {
-            let nap = now().saturating_duration_since(asleep);
-            if nap >= SLEEP {
-                self.ended = None;
-            }
-            self.slept += nap;
+        if let Some(debt) = &mut self.debt
+            && let Some(asleep) = debt.asleep.take()
+        {
+            debt.slept += now().saturating_duration_since(asleep);
         }
     }
 
     /// Tells whether clients have to be served before the next turn may begin.
     pub(super) fn is_owing(&mut self, now: Instant) -> bool {
-        let Some(ended) = self.ended else { return false };
-        let others = now.saturating_duration_since(ended).saturating_sub(self.slept);
-        if others < EMPTY_ROUND || others >= self.owed {
-            self.ended = None;
+        let Some(debt) = &mut self.debt else { return false };
+        let awake = now.saturating_duration_since(debt.looked).saturating_sub(debt.slept);
+        if awake < NOBODY || now >= debt.until {
+            self.debt = None;
+            return false;
         }
-        self.ended.is_some()
+        (debt.looked, debt.slept) = (now, Duration::ZERO);
+        true
     }
 
     /// Notes a turn. The work may have `share` per cent of the time while clients wait.
     pub(super) fn has_run(&mut self, began: Instant, ended: Instant, share: u32) {
         let share = share.clamp(1, 100);
         let owed = ended.saturating_duration_since(began) * (100 - share) / share;
-        *self = Self { ended: (!owed.is_zero()).then_some(ended), owed, ..Self::new() };
+        let debt = Debt { until: ended + owed, looked: ended, slept: Duration::ZERO, asleep: None };
+        self.debt = (!owed.is_zero()).then_some(debt);
     }
 }
 
@@ -105,29 +111,6 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_sleeps_has_nobody_waiting() {
-        let (mut pace, end) = after_turn(10);
-        pace.falls_asleep(|| end + 40 * US);
-        pace.wakes_up(|| end + 140 * US);
-        assert!(!pace.is_owing(end + 150 * US));
-    }
-
-    #[test]
-    fn naps_between_one_client_s_commands_pay_nothing_and_end_nothing() {
-        let (mut pace, end) = after_turn(50);
-        // Awake for 60 us and asleep for 40, again and again.
-        let mut now = end;
-        for _ in 0..16 {
-            pace.falls_asleep(|| now + 60 * US);
-            pace.wakes_up(|| now + 100 * US);
-            now += 100 * US;
-            assert!(pace.is_owing(now));
-        }
-        assert!(pace.is_owing(now + 30 * US));
-        assert!(!pace.is_owing(now + 40 * US), "a millisecond awake");
-    }
-
-    #[test]
     fn a_round_in_which_nothing_was_done_ends_the_debt() {
         let (mut pace, end) = after_turn(1);
         pace.falls_asleep(|| end + 8 * US);
@@ -135,6 +118,32 @@ mod tests {
         assert!(!pace.is_owing(end + 20 * US));
         let (mut pace, end) = after_turn(1);
         assert!(pace.is_owing(end + 200 * US), "somebody was served");
+    }
+
+    #[test]
+    fn a_server_that_sleeps_until_it_is_looked_at_has_nobody_waiting() {
+        let (mut pace, end) = after_turn(1);
+        assert!(pace.is_owing(end + 100 * US), "somebody was served");
+        pace.falls_asleep(|| end + 110 * US);
+        pace.wakes_up(|| end + 1100 * US);
+        assert!(!pace.is_owing(end + 1105 * US));
+    }
+
+    #[test]
+    fn clients_that_are_all_on_their_way_for_a_moment_are_owed_all_the_same() {
+        let (mut pace, end) = after_turn(10);
+        // Awake for 60 us and asleep for 70, again and again, and looked at after each millisecond.
+        let mut now = end;
+        for look in 1..=8 {
+            for _ in 0..7 {
+                pace.falls_asleep(|| now + 60 * US);
+                pace.wakes_up(|| now + 130 * US);
+                now += 130 * US;
+            }
+            assert!(pace.is_owing(end + look * MS));
+            now = end + look * MS;
+        }
+        assert!(!pace.is_owing(end + 9 * MS), "it is paid by the time that clients could have had");
     }
 
     #[test]
