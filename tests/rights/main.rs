@@ -11,4 +11,5 @@ mod inner;
 mod names;
 mod paths;
 mod secrets;
+mod shares;
 mod users;
