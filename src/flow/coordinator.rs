@@ -26,6 +26,7 @@ pub(crate) use super::spec::{FlowAnswer, FlowSpec};
 use crate::engine::{RequestBuilder, panicked};
 use crate::error::Error;
 use crate::link::Protocol;
+use crate::peer;
 use crate::topology::{BoxFuture, Node, Topology};
 
 /// Runs a flow to its end. Dropped, or when the execution is cancelled, it ends on all shards.
@@ -43,9 +44,10 @@ pub(crate) fn run(
         // Reducers see what leaves see.
         let requests = FlowRequests { requests: requests.protocol(Protocol::Resp3), until };
         let topology = requests.begin().pinned_topology().await?;
+        let shared_name = format!("{} {}", execution.id(), peer::secret_word());
         let driver = Driver::new(&spec, until, execution);
         let carrier = Arc::new(SessionCarrier::new(requests.requests.clone()));
-        let coordinator = Coordinator { spec: &spec, requests, topology, driver, carrier };
+        let coordinator = Coordinator { spec: &spec, requests, topology, shared_name, driver, carrier };
         let ran = AssertUnwindSafe(coordinator.run()).catch_unwind().await;
         ran.unwrap_or_else(|panic| Err(panicked("reducer", &*panic)))
     })
@@ -55,6 +57,8 @@ struct Coordinator<'a> {
     spec: &'a FlowSpec,
     requests: FlowRequests,
     topology: Arc<Topology>,
+    /// By which the shares know each other's records.
+    shared_name: String,
     driver: Driver<'a>,
     carrier: Arc<dyn Carrier>,
 }
@@ -164,7 +168,7 @@ impl Coordinator<'_> {
 
     fn run_share(&mut self, planned: &Planned) -> RunShare {
         RunShare {
-            execution: self.driver.execution_id().to_owned(),
+            execution: self.shared_name.clone(),
             node: planned.node.as_ref().map(|node| node.id.clone()).unwrap_or_default(),
             plan: match &planned.names {
                 None => self.spec.plan.clone(),

@@ -84,10 +84,6 @@ impl<'a> Driver<'a> {
         self.collected.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn execution_id(&self) -> &str {
-        self.execution.id()
-    }
-
     /// Returns how many records may yet pass the limit; [`None`] if there is none.
     pub(super) fn limit_left(&self) -> Option<u64> {
         self.lock().limit

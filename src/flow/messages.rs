@@ -13,7 +13,8 @@ use crate::topology::SlotRange;
 /// Asks a shard to run its share of a flow. The answer comes at once: it has begun, or why not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RunShare {
-    /// The id of the execution.
+    /// The id of the execution, and a word that nobody knows but the nodes that have a share: who knows it may hand records to
+    /// the shares.
     pub(crate) execution: String,
     /// The id of the node whose share this is.
     pub(crate) node: String,
@@ -132,6 +133,7 @@ pub(crate) enum LeafFailure {
 /// Hands records on to the shard that owns their slots, between two stages. The answer is the leave to send the next batch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct TakenRecords {
+    /// As [`RunShare`] has it.
     pub(crate) execution: String,
     /// The id of the node that takes them.
     pub(crate) node: String,

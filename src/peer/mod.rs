@@ -28,6 +28,13 @@ pub use reduction::{ReducedShare, Reduction};
 /// The version of requests and answers. A node that has another declines.
 pub(crate) const VERSION: u8 = 4;
 
+/// Returns a word that nobody guesses.
+pub(crate) fn secret_word() -> String {
+    // Each has keys of its own, which the operating system has given.
+    let half = || std::hash::RandomState::new().hash_one(next_id());
+    format!("{:016x}{:016x}", half(), half())
+}
+
 /// Returns an id that no other request has, here or, as good as surely, on another node.
 pub(crate) fn next_id() -> u64 {
     static FIRST: LazyLock<u64> = LazyLock::new(|| std::hash::RandomState::new().hash_one(std::process::id()));

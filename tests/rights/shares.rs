@@ -188,6 +188,22 @@ fn a_share_can_be_given_up_from_another_connection() {
 }
 
 #[test]
+fn nobody_hands_records_to_a_share_whose_name_he_does_not_know() {
+    let server = server();
+    let (mut owner, mut other) = (server.wire(), server.wire());
+    assert_eq!(ask(&mut owner, 1, RUN_FLOW, Some(&share("", None))).0, DONE);
+    let mut records = Vec::new();
+    string(&mut records, b"n-2");
+    string(&mut records, b"n");
+    // Into the second stage: one key, one value.
+    records.extend([1, 1, 8]);
+    string(&mut records, b"secret:1");
+    records.extend([1, 0, 0]);
+    let (end, why) = ask(&mut other, 2, TAKE_RECORDS, Some(&records));
+    assert!(end == DECLINED && why.ends_with(b"no share takes these records here"), "{end} {}", why.escape_ascii());
+}
+
+#[test]
 fn messages_of_flows_that_are_none_are_declined() {
     let server = server();
     let mut wire = server.wire();
