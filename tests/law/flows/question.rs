@@ -13,6 +13,9 @@ use crate::reply::{Alike, Reply, are_alike};
 /// How many keys of a kind of failure are named.
 const MOST_NAMED: usize = 10;
 
+/// Reducers that go by the types of replies. Over a pattern they see those of RESP3, whatever the client speaks.
+const BY_TYPE: [&str; 6] = ["CONCAT", "UNION", "GROUP", "TOPGROUPS 2", "DISTINCT", "PREFIX } GROUP"];
+
 /// What has come of a question that was answered rightly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
@@ -63,7 +66,7 @@ impl Question {
         };
         Self {
             at,
-            is_resp3: random.chance(50),
+            is_resp3: random.chance(50) || BY_TYPE.contains(&reducer),
             is_partial: random.chance(45),
             reducer,
             pattern: data::pattern(keys, random),
