@@ -17,6 +17,9 @@ const ALLOWED: [&str; 3] = ["RMRSLOTS", "RMRTIMEOUT", "PARTIAL"];
 /// How long it may take until a client that knows nothing of slots counts wrongly.
 const PROOF: Duration = Duration::from_secs(30);
 
+/// How much longer it may take on a machine that is busy until each question has been answered once.
+const ANSWERED: Duration = Duration::from_secs(60);
+
 /// Readers of all nodes of a cluster, by what they ask.
 fn readers(cluster: &Cluster, asks: &[Asks]) -> Vec<(Range<usize>, Asks)> {
     asks.iter().map(|asks| (0..cluster.nodes().len(), *asks)).collect()
@@ -39,20 +42,26 @@ fn count_while_moving(way: Way, movers: usize) {
     let before = shards.moves();
     let time = share_of_time(10);
     let asks = readers(&cluster, &[Asks::Patterns, Asks::Patterns]);
-    let ((), tally) = ask_by(&cluster, &asks, |tally| shards.move_while(way, movers, || go_on(&cluster, tally, time)));
+    let ((), tally) = ask_by(&cluster, &asks, |tally| {
+        shards.move_while(way, movers, || {
+            go_on(&cluster, tally, time);
+            rmr::testing::poll(ANSWERED, || (tally.wrong() > 0 || unanswered(tally).is_none()).then_some(()));
+        });
+    });
     println!("{way:?}, {time:?}, {} moves of a block:\n{tally}", shards.moves() - before);
     assert_whole(&cluster);
     tally.assert_sound(&ALLOWED);
-    assert_answered(&tally);
+    assert_eq!(unanswered(&tally), None, "this was never answered:\n{tally}");
 }
 
-/// Checks that each question was answered by the truth, too.
-#[track_caller]
-fn assert_answered(tally: &Tally) {
+fn is_any_answered(tally: &Tally) -> bool {
+    tally.all().values().any(|counts| counts.right > 0)
+}
+
+/// A question that was not yet answered by the truth.
+fn unanswered(tally: &Tally) -> Option<&'static str> {
     let all = tally.all();
-    for question in PATTERNS {
-        assert!(all.get(question).is_some_and(|counts| counts.right > 0), "{question} was never answered:\n{tally}");
-    }
+    PATTERNS.into_iter().find(|question| all.get(question).is_none_or(|counts| counts.right == 0))
 }
 
 #[test]
@@ -84,6 +93,6 @@ fn keys_that_match_while_slots_move_and_primaries_change() {
         println!("{way:?}, {changes} new primaries:\n{tally}");
         assert_whole(&cluster);
         tally.assert_sound(&failing::ALLOWED);
-        assert!(tally.all().values().any(|counts| counts.right > 0), "nothing was ever answered:\n{tally}");
+        assert!(is_any_answered(&tally), "nothing was ever answered:\n{tally}");
     }
 }
