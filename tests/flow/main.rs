@@ -6,6 +6,7 @@
 mod common;
 
 mod big_slot;
+mod callers;
 mod expired;
 mod map;
 mod refused;

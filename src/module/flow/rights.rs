@@ -52,7 +52,6 @@ impl ShareRights {
 }
 
 /// Returns who calls, as other nodes are told; `None` if the caller may do everything.
-#[allow(dead_code, reason = "the command that begins shares comes next")]
 pub(crate) fn caller_id(ctx: Ctx<'_>) -> Option<CallerId> {
     let name = CallersRights::of(ctx).into_name()?;
     let rules = User::named(&name).map_or(0, |user| rules_hash(&user));
