@@ -2,10 +2,12 @@
 //! says, and how often.
 //!
 //! ```text
-//! JSON.COUNT pattern field     the values of the field among the strings whose key matches, each with how often it occurs
+//! JSON.COUNT pattern field          the values of the field among the strings whose key matches, each with how often it occurs
+//! JSON.TALLY pattern field prefix   increments the key that is prefix and value, for each of these strings; how many it were
 //! ```
 //!
-//! The texts never leave their shards: each takes the field out of its own, counts, and sends the counts. `JSON.INNER` is how
+//! The texts never leave their shards: each takes the field out of its own, counts, and sends the counts. For `JSON.TALLY`
+//! values go in batches to the shards that own the counters, which increment them. `JSON.INNER` is how
 //! nodes ask each other; keys of a node without this module are read by plain commands, and the step then runs at the
 //! node that was asked.
 
@@ -41,6 +43,26 @@ impl BatchStep for JsonField {
     }
 }
 
+/// Gives each record another key: its value behind a prefix, which the arguments are.
+struct KeyOfValue;
+
+impl BatchStep for KeyOfValue {
+    fn name(&self) -> &str {
+        "KEY-OF-VALUE"
+    }
+
+    fn run<'a>(&'a self, prefix: &'a [u8], records: Records) -> BoxFuture<'a, Result<Records, Error>> {
+        Box::pin(async move {
+            let mut keyed = Records::new();
+            for (_, value) in records.replies() {
+                let value = value?;
+                keyed.push_reply(&[prefix, value.bytes().unwrap_or_default()].concat(), &value);
+            }
+            Ok(keyed)
+        })
+    }
+}
+
 /// The value of a field of a flat JSON object: a string without escapes, a number or a word.
 fn field<'t>(text: &'t str, name: &str) -> Option<&'t str> {
     let inside = text.trim().strip_prefix('{')?.strip_suffix('}')?;
@@ -60,8 +82,17 @@ fn count(ctx: &Context, args: Vec<RedisString>) -> RedisResult {
     rmr::run(ctx, |request| async move { counts.run(&request).await })
 }
 
+/// `JSON.TALLY pattern field prefix`
+fn tally(ctx: &Context, args: Vec<RedisString>) -> RedisResult {
+    let [_, pattern, field, prefix] = &args[..] else { return Err(RedisError::WrongArity) };
+    let texts = Flow::keys(pattern).key_type("string").command(Command::new("GET"));
+    let values = texts.step_with(JsonField, field.as_slice()).step_with(KeyOfValue, prefix.as_slice());
+    let counted = values.repartition().command(Command::new("INCR")).reduce(Builtin::Count);
+    rmr::run(ctx, |request| async move { counted.run(&request).await })
+}
+
 fn init(ctx: &Context, _args: &[RedisString]) -> Status {
-    let setup = Setup::new().inner_command("JSON.INNER").step(JsonField);
+    let setup = Setup::new().inner_command("JSON.INNER").step(JsonField).step(KeyOfValue);
     rmr::register(ctx, setup).map_or(Status::Err, |()| Status::Ok)
 }
 
@@ -74,5 +105,6 @@ redis_module! {
     deinit: unregister,
     commands: [
         ["json.count", count, "readonly", 0, 0, 0, ""],
+        ["json.tally", tally, "write", 0, 0, 0, ""],
     ],
 }

@@ -144,6 +144,15 @@ impl Flow {
         self
     }
 
+    /// Moves the records to the shards that own the slots of their keys, which steps may have changed: what follows is done
+    /// there. Where shards have no slots records stay where they are, and commands go wherever the key is.
+    ///
+    /// They go in batches, straight from shard to shard, and a shard that is slow slows those that send to it.
+    pub fn repartition(mut self) -> Self {
+        self.stages.push(Vec::new());
+        self
+    }
+
     fn push(&mut self, step: StepPlan) {
         match self.stages.last_mut() {
             Some(stage) => stage.push(step),
@@ -409,6 +418,16 @@ mod tests {
         assert_eq!(command_of(&flow(Command::new("TYPE"))), "TYPE k");
         assert_eq!(command_of(&flow(Command::new("GET").routed_by("elsewhere"))), "GET k");
         assert_eq!(command_of(&flow(Command::new("COPY").arg("from").key("{}"))), "COPY from k");
+    }
+
+    #[test]
+    fn records_move_between_stages() {
+        let read = || Command::new("GET").read_only(true);
+        let flow = Flow::keys("*").limit(5).command(read()).repartition().command(read());
+        let plan = flow.plan(FlowEnd::Records);
+        assert!(plan.is_sound() && plan.limit() == Some(5) && plan.only_reads());
+        let passages: Vec<_> = plan.stages.iter().map(|stage| stage.then).collect();
+        assert_eq!(passages, [Passage::Repartition, Passage::Collect]);
     }
 
     #[test]

@@ -215,6 +215,26 @@ mod flow {
     }
 
     #[test]
+    fn values_move_to_the_shards_that_own_their_counters() {
+        let cluster = filled();
+        for (times, node) in (1..).zip(cluster.nodes()) {
+            assert_eq!(node.reply3("JSON.TALLY user:* country from:"), "60");
+            for country in ["DE", "FR", "IT"] {
+                let key = format!("from:{country}");
+                let owner = cluster.node(cluster.owner_of(slot_of(&key)));
+                assert_eq!(owner.run::<u64>(&["GET", &key]), 20 * times);
+            }
+        }
+        for node in &cluster.nodes()[1..] {
+            let unload = || node.try_run::<()>(&["MODULE", "UNLOAD", "json"]).is_ok();
+            eventually(Duration::from_secs(10), "the module is unloaded", unload);
+        }
+        assert_eq!(cluster.node(0).reply3("JSON.TALLY user:* country from:"), "60");
+        let key = "from:IT";
+        assert_eq!(cluster.node(cluster.owner_of(slot_of(key))).run::<u64>(&["GET", key]), 80);
+    }
+
+    #[test]
     fn nodes_without_the_module_are_read_by_plain_commands() {
         let cluster = filled();
         assert_eq!(countries_of(cluster.node(0)), COUNTRIES);
