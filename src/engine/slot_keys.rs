@@ -37,6 +37,14 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// In how many rounds nodes may be out of reach.
 const MOST_FAILURES: usize = 3;
 
+/// What the names of results under construction begin with, which are no keys of anybody.
+pub(crate) const UNDER_CONSTRUCTION: &[u8] = b"rmr:into:";
+
+/// Tells whether a name belongs to a result under construction.
+pub(crate) fn is_under_construction(key: &[u8]) -> bool {
+    key.starts_with(UNDER_CONSTRUCTION)
+}
+
 /// A slot, and the node where it is looked for.
 type SlotAtNode = (usize, Arc<Node>);
 
@@ -347,8 +355,8 @@ fn strings(list: &Reply) -> impl Iterator<Item = Bytes> {
     list.elements().unwrap_or_default().iter().filter_map(Reply::bytes).map(Bytes::copy_from_slice)
 }
 
-/// Two bytes of this slot, none of which is a brace.
-fn tag(slot: usize) -> [u8; 2] {
+/// Returns two bytes of this slot, none of which is a brace.
+pub(crate) fn tag(slot: usize) -> [u8; 2] {
     // Of two bytes CRC16 is that number times x^16, modulo its polynomial: dividing by x sixteen times gives them back.
     let divided = |crc: u16, _| if crc & 1 == 0 { crc >> 1 } else { (crc ^ 0x1021) >> 1 | 0x8000 };
     let bytes_of = |crc: usize| (0..16).fold(crc as u16, divided).to_be_bytes();

@@ -29,7 +29,7 @@ pub(crate) use request::{DescribedCommand, Undescribed};
 pub(crate) use scan::{Scan, scan};
 
 use crate::command::Command;
-use crate::engine::{Options, Replies, Request, Targets};
+use crate::engine::{Options, Replies, Request, Targets, slot_keys};
 use crate::error::Error;
 use crate::reply::Reply;
 use crate::resp::ServerErrorKind;
@@ -141,6 +141,7 @@ async fn everywhere(
 ) -> Result<Reply, Error> {
     let merge = Merge::of_nodes(&targets, policy, how);
     let options = Options::keeping_failures(false).partial(how.partial).allow_inconsistent(how.inconsistent);
+    let lists_keys = command.name().eq_ignore_ascii_case(b"KEYS");
     let replies = match request.fan_out(command).targets(targets).with_options(options).await {
         Ok(replies) => replies,
         // One node would refuse what concerns them all, so none was asked to do it.
@@ -149,6 +150,7 @@ async fn everywhere(
     if merge == Merge::AsItIs {
         return one(replies);
     }
+    let replies = if lists_keys { without_those_under_construction(replies) } else { replies };
     let one_is_enough = policy.response == ResponsePolicy::OneSucceeded && replies.ok().next().is_some();
     if !how.partial && !one_is_enough {
         if let Some(refusal) = merge::refusal_of_all(&replies) {
@@ -159,6 +161,18 @@ async fn everywhere(
         }
     }
     with_failures(how, merge, &Parts::default(), replies)
+}
+
+/// Returns lists of keys without the names of results under construction.
+fn without_those_under_construction(replies: Replies) -> Replies {
+    let is_shown = |key: &Reply| !key.bytes().is_some_and(slot_keys::is_under_construction);
+    let entries = replies.into_iter().map(|mut entry| {
+        if let Ok(Reply::Array(keys)) = &mut entry.result {
+            keys.retain(is_shown);
+        }
+        entry
+    });
+    entries.collect()
 }
 
 /// The answer of one node: its own words, errors too.

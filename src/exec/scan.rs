@@ -77,7 +77,8 @@ impl Scan {
     }
 
     fn wants(&self, key: &[u8]) -> bool {
-        self.pattern.as_ref().is_none_or(|pattern| glob::matches(pattern, key))
+        !slot_keys::is_under_construction(key)
+            && self.pattern.as_ref().is_none_or(|pattern| glob::matches(pattern, key))
     }
 }
 
@@ -218,7 +219,8 @@ async fn by_node(request: &Request, inner: &Request, topology: &Topology, scan: 
     };
     let too_big = || bad(format!("has a cursor that {nodes} nodes cannot share: {}", shown(&cursor)));
     let next = next.ok_or_else(too_big)?;
-    let keys = keys.iter().filter_map(Reply::bytes).map(Bytes::copy_from_slice).collect();
+    let keys = keys.iter().filter_map(Reply::bytes).filter(|key| !slot_keys::is_under_construction(key));
+    let keys = keys.map(Bytes::copy_from_slice).collect();
     let keys = request.readable(keys).await?.into_iter().map(Reply::Bulk).collect();
     Ok(Page { next, keys, failures: Vec::new() })
 }

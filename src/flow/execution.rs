@@ -106,6 +106,11 @@ impl Execution {
         self.cancelled.send_replace(true);
     }
 
+    /// Tells whether somebody has ended it.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        *self.cancelled.borrow()
+    }
+
     /// Waits until somebody ends it.
     pub(crate) async fn cancelled(&self) {
         // The sender lives as long as the execution does.
@@ -149,6 +154,11 @@ impl Execution {
             (None, Some(reply)) => Ok(reply.clone()),
             (None, None) => Err(Error::Refused(format!("the result of {} is kept no more", self.id))),
         })
+    }
+
+    /// Returns its state.
+    pub(crate) fn state(&self) -> ExecutionState {
+        self.lock().end.as_ref().map_or(ExecutionState::Running, |end| end.state)
     }
 
     /// Tells whether it has ended.

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::execution::Execution;
+use super::execution::{Execution, ExecutionState};
+use crate::error::Error;
+use crate::reply::Reply;
 
 /// How many executions that have ended are remembered.
 const MOST_ENDED: usize = 1000;
@@ -19,6 +21,19 @@ pub(crate) struct Executions {
     /// The oldest first.
     all: Mutex<VecDeque<Arc<Execution>>>,
     next: AtomicU64,
+    /// How many have ended: done, failed, cancelled.
+    ended: [AtomicU64; 3],
+}
+
+/// Numbers about the executions of this node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ExecutionFigures {
+    pub(crate) running: u64,
+    pub(crate) done: u64,
+    pub(crate) failed: u64,
+    pub(crate) cancelled: u64,
+    /// The memory that kept results take, in bytes.
+    pub(crate) kept_result_bytes: u64,
 }
 
 /// What has become of the wish to forget an execution.
@@ -36,7 +51,7 @@ impl Executions {
     /// Makes a list without executions. Its numbers begin at the time, so that an id from before a restart is nobody's.
     pub(crate) fn new() -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self { all: Mutex::default(), next: AtomicU64::new(now.as_millis() as u64) }
+        Self { all: Mutex::default(), next: AtomicU64::new(now.as_millis() as u64), ended: Default::default() }
     }
 
     /// Begins an execution at the node of this id.
@@ -61,6 +76,28 @@ impl Executions {
         let mut all = self.lock();
         tidy(&mut all);
         all.iter().rev().cloned().collect()
+    }
+
+    /// Gives an execution its end, and counts it.
+    pub(crate) fn end(&self, execution: &Execution, result: Result<Reply, Error>) {
+        execution.end(result);
+        let at = match execution.state() {
+            ExecutionState::Running => return,
+            ExecutionState::Done => 0,
+            ExecutionState::Failed => 1,
+            ExecutionState::Cancelled => 2,
+        };
+        self.ended[at].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Returns how many there are and were, and what they take.
+    pub(crate) fn figures(&self) -> ExecutionFigures {
+        let mut all = self.lock();
+        tidy(&mut all);
+        let running = all.iter().filter(|execution| !execution.has_ended()).count() as u64;
+        let kept = all.iter().filter_map(|execution| execution.kept()).map(|(_, bytes)| bytes as u64);
+        let [done, failed, cancelled] = self.ended.each_ref().map(|count| count.load(Ordering::Relaxed));
+        ExecutionFigures { running, done, failed, cancelled, kept_result_bytes: kept.sum() }
     }
 
     /// Forgets an execution that has ended.
@@ -104,7 +141,6 @@ fn tidy(all: &mut VecDeque<Arc<Execution>>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reply::Reply;
 
     #[tokio::test(start_paused = true)]
     async fn the_last_thousand_are_kept_and_those_that_run() {
@@ -118,6 +154,19 @@ mod tests {
         assert_eq!(executions.forget(running.id()), Forgotten::StillRuns);
         assert_eq!(executions.forget(ended[9].id()), Forgotten::Yes);
         assert_eq!(executions.forget(ended[9].id()), Forgotten::Unknown);
+    }
+
+    #[test]
+    fn executions_are_counted_by_their_end() {
+        let executions = Executions::new();
+        let [done, failed, cancelled, _running] = [(); 4].map(|()| executions.begin("n", "u", String::new()));
+        executions.end(&done, Ok(Reply::from("kept")));
+        executions.end(&failed, Err(Error::Refused("no".into())));
+        cancelled.cancel();
+        executions.end(&cancelled, Err(Error::Cancelled { outcome_unknown: false }));
+        let figures = executions.figures();
+        assert_eq!((figures.running, figures.done, figures.failed, figures.cancelled), (1, 1, 1, 1));
+        assert!(figures.kept_result_bytes > 4);
     }
 
     #[tokio::test(start_paused = true)]

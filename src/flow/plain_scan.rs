@@ -9,9 +9,9 @@ use bytes::Bytes;
 
 use super::keyspace::{KeySlice, KeySource, KeysWanted, key_hash};
 use super::records::Records;
-use super::requests::{FlowRequests, is_hidden};
+use super::requests::FlowRequests;
 use crate::command::Command;
-use crate::engine::{Request, Targets};
+use crate::engine::{Request, Targets, slot_keys};
 use crate::error::Error;
 use crate::reply::Reply;
 use crate::topology::{BoxFuture, Node};
@@ -48,7 +48,7 @@ impl ScannedKeys {
         let (Some(cursor), Some(keys)) = (cursor.into_bytes(), keys.into_elements()) else {
             return Err(self.bad_answer());
         };
-        for key in keys.iter().filter_map(Reply::bytes).filter(|key| !is_hidden(key)) {
+        for key in keys.iter().filter_map(Reply::bytes).filter(|key| !slot_keys::is_under_construction(key)) {
             if self.seen.insert(key_hash(key)) {
                 self.keys.push(Bytes::copy_from_slice(key));
             }

@@ -6,10 +6,10 @@ use bytes::Bytes;
 
 use super::keyspace::{KeySlice, KeySource, KeysWanted, key_hash};
 use super::records::Records;
-use super::requests::{FlowRequests, is_hidden};
+use super::requests::FlowRequests;
 use crate::engine::glob;
 use crate::engine::live_keys::live_keys;
-use crate::engine::slot_keys::keys_in;
+use crate::engine::slot_keys::{self, keys_in};
 use crate::error::Error;
 use crate::topology::{BoxFuture, SLOT_COUNT, key_slot};
 
@@ -45,7 +45,8 @@ impl SlotKeys {
         let read = keys_in(&request, slots.iter().map(|slot| usize::from(*slot)), false).await?;
         let (shown, pattern) = (&self.shown, &self.wanted.filter.pattern);
         let is_shown = |key: &[u8]| shown.get(&key_slot(key)).is_some_and(|hashes| hashes.contains(&key_hash(key)));
-        let is_wanted = |key: &&Bytes| glob::matches(pattern, key) && !is_hidden(key) && !is_shown(key);
+        let is_wanted =
+            |key: &&Bytes| glob::matches(pattern, key) && !slot_keys::is_under_construction(key) && !is_shown(key);
         let keys_read = read.keys.len() as u64;
         self.keys = read.keys.iter().filter(is_wanted).cloned().collect();
         self.read += slots.len() as u32;

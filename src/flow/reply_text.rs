@@ -5,7 +5,7 @@ use crate::number::double_text;
 use crate::reply::Reply;
 
 /// Returns a reply as a string. A null is an empty one, as `SORT STORE` has it.
-pub(crate) fn reply_text(reply: &Reply) -> Vec<u8> {
+pub(super) fn reply_text(reply: &Reply) -> Vec<u8> {
     let mut text = Vec::new();
     match reply {
         Reply::Null | Reply::NullArray => {}

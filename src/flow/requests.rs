@@ -28,8 +28,3 @@ impl FlowRequests {
         self.requests.clone().begin().time_left()
     }
 }
-
-/// Names that belong to results under construction, which are no keys of anybody.
-pub(super) fn is_hidden(key: &[u8]) -> bool {
-    key.starts_with(b"rmr:into:")
-}

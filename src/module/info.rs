@@ -33,6 +33,7 @@ fn all(to: Sections<'_>, engine: &Engine) {
     topology(to, engine);
     links(to, engine);
     requests(to, engine);
+    executions(to);
 }
 
 fn general(to: Sections<'_>, state: &CStr) {
@@ -96,6 +97,18 @@ fn links(to: Sections<'_>, engine: &Engine) {
     to.number(c"connects", connects);
     to.number(c"connect_failures", failures);
     to.number(c"late_replies", late_replies);
+}
+
+fn executions(to: Sections<'_>) {
+    if !to.section(c"executions") {
+        return;
+    }
+    let figures = state::executions().figures();
+    to.number(c"executions_running", figures.running);
+    to.number(c"executions_done", figures.done);
+    to.number(c"executions_failed", figures.failed);
+    to.number(c"executions_cancelled", figures.cancelled);
+    to.number(c"kept_result_bytes", figures.kept_result_bytes);
 }
 
 /// Atomics only.

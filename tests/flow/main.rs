@@ -8,6 +8,8 @@ mod common;
 mod big_slot;
 mod callers;
 mod expired;
+mod into;
+mod jobs;
 mod map;
 mod refused;
 mod servers;

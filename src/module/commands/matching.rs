@@ -13,12 +13,14 @@ use futures_util::FutureExt;
 
 use super::options::{KeysByPattern, MatchOptions, NamedReducer};
 use super::spec::Call;
-use crate::combine::{self, AnyCombine};
+use crate::combine::{self, AnyCombine, AnyPartial};
 use crate::engine::RequestBuilder;
 use crate::error::Error;
+use crate::flow::Records;
 use crate::flow::coordinator::{self, FlowAnswer, FlowSpec};
 use crate::flow::execution::Execution;
 use crate::flow::failures::KeyFailures;
+use crate::flow::into::{ResultKind, ResultTexts, ResultWriter};
 use crate::flow::plan::{FlowEnd, FlowPlan, FlowReader, Passage, Stage, StepPlan};
 use crate::module::flow::fit::{self, FittingCommand};
 use crate::module::flow::own_code::OwnCode;
@@ -47,6 +49,14 @@ impl MatchingMap {
         if let Some(why) = call.ctx.why_not_wait() {
             return Err(Error::Refused(format!("{why}; a map over a pattern has to wait, if only for its turn")));
         }
+        let is_hash = self.how.into.as_ref().is_some_and(|target| target.kind == ResultKind::Hash);
+        if is_hash && !self.reducer.gives_pairs() {
+            return Err(Error::Invalid(format!(
+                "INTO HASH needs results that have keys, and those of {} have none; give LIST, PREFIX, TOP, BOTTOM, GROUP, \
+                 TOPGROUPS, STATS or DISTINCT, or INTO LIST",
+                self.reducer.combine().map_or("LIST", |reducer| reducer.name())
+            )));
+        }
         let command = match &self.keys.command {
             Some(command) => Some(fit::check(call.ctx, command)?),
             None => None,
@@ -57,7 +67,7 @@ impl MatchingMap {
         let shown = secrets::shown(b"RMR.MAP", &call.args);
         let default_timeout = (!self.how.is_async).then(config::flow_timeout);
         let requests = call.request()?;
-        let run = RunningMap {
+        let mut run = RunningMap {
             spec: FlowSpec {
                 combine: self.reducer.combine(),
                 timeout: self.timeout.or(default_timeout),
@@ -70,16 +80,20 @@ impl MatchingMap {
             requests: requests.clone(),
             reducer: self.reducer,
             partial: self.partial,
+            writer: None,
         };
         let runtime = state::runtime()?;
-        let (is_async, pattern) = (self.how.is_async, self.keys.filter.pattern);
+        let (is_async, into, pattern) = (self.how.is_async, self.how.into, self.keys.filter.pattern);
         Ok(Box::pin(async move {
-            let topology = requests.begin().pinned_topology().await?;
+            let topology = requests.clone().begin().pinned_topology().await?;
             if let Some(command) = &command {
                 command.check_other_keys(&topology, &pattern)?;
             }
+            if let Some(target) = into {
+                run.writer = Some((target.kind, ResultWriter::new(requests, target).await?));
+            }
             let execution = state::executions().begin(&node_id(&topology), &user, shown);
-            let only_reads = run.spec.plan.only_reads();
+            let only_reads = run.spec.plan.only_reads() && run.writer.is_none();
             runtime.spawn(run.finish(execution.clone()));
             if is_async {
                 return Ok(execution.id().into());
@@ -114,6 +128,31 @@ impl NamedReducer {
             Self::ByPrefix(reducer) => Some(Arc::new(reducer.clone())),
         }
     }
+
+    /// Returns what the records come to.
+    fn reply(&self, reduced: Box<dyn AnyPartial>) -> Result<Reply, Error> {
+        match self {
+            Self::Builtin(reducer) => combine::finish(reducer, reduced),
+            Self::ByPrefix(reducer) => combine::finish(reducer, reduced),
+        }
+    }
+
+    /// Tells whether each result has a key of its own.
+    fn gives_pairs(&self) -> bool {
+        match self {
+            Self::Builtin(reducer) => matches!(
+                reducer,
+                Builtin::List
+                    | Builtin::Top(_)
+                    | Builtin::Bottom(_)
+                    | Builtin::Group
+                    | Builtin::TopGroups(_)
+                    | Builtin::Stats
+                    | Builtin::Distinct
+            ),
+            Self::ByPrefix(_) => true,
+        }
+    }
 }
 
 /// Returns the id of the node that this is, as others know it.
@@ -127,6 +166,8 @@ struct RunningMap {
     requests: RequestBuilder,
     reducer: NamedReducer,
     partial: bool,
+    /// Where the results go, if not to the client.
+    writer: Option<(ResultKind, ResultWriter)>,
 }
 
 impl RunningMap {
@@ -134,31 +175,38 @@ impl RunningMap {
     async fn finish(self, execution: Arc<Execution>) {
         let panicked = |_| Err(Error::Internal("internal error: the map panicked; see the server's log".into()));
         let result = AssertUnwindSafe(self.run(execution.clone())).catch_unwind().await.unwrap_or_else(panicked);
-        execution.end(result);
+        state::executions().end(&execution, result);
     }
 
     async fn run(self, execution: Arc<Execution>) -> Result<Reply, Error> {
         let has_command = self.spec.plan.stages[0].steps.iter().any(|step| matches!(step, StepPlan::Command(_)));
-        let mut answer = coordinator::run(self.spec, self.requests, execution).await?;
-        let failures = std::mem::take(&mut answer.failures);
-        let value = value(answer, &self.reducer, has_command)?;
+        let FlowAnswer { reduced, records, failures, .. } =
+            coordinator::run(self.spec, self.requests, execution.clone()).await?;
+        let reduced = reduced.map(|reduced| self.reducer.reply(reduced)).transpose()?;
+        let value = match (self.writer, reduced) {
+            (None, Some(reduced)) => reduced,
+            (None, None) => listed(&records, has_command)?,
+            (Some((kind, writer)), reduced) => {
+                let texts = match reduced {
+                    Some(reduced) => ResultTexts::of_reduced(&reduced, kind),
+                    None => ResultTexts::of_records(&records, has_command)?,
+                };
+                drop(records);
+                let count = writer.write(texts, &execution).await?;
+                i64::try_from(count).unwrap_or(i64::MAX).into()
+            }
+        };
         Ok(if self.partial { Reply::Array(vec![value, by_kind(&failures)]) } else { value })
     }
 }
 
-/// Returns what the client is told of a flow.
-fn value(answer: FlowAnswer, reducer: &NamedReducer, has_command: bool) -> Result<Reply, Error> {
-    let Some(reduced) = answer.reduced else {
-        if !has_command {
-            return Ok(Reply::Array(answer.records.keys().map(bulk).collect()));
-        }
-        let pair = |(key, reply): (&[u8], Result<Reply, Error>)| Ok((bulk(key), reply?));
-        return Ok(Reply::Map(answer.records.replies().map(pair).collect::<Result<_, Error>>()?));
-    };
-    match reducer {
-        NamedReducer::Builtin(reducer) => combine::finish(reducer, reduced),
-        NamedReducer::ByPrefix(reducer) => combine::finish(reducer, reduced),
+/// Returns records as the client is told of them: their keys, or a map of key to reply.
+fn listed(records: &Records, has_command: bool) -> Result<Reply, Error> {
+    if !has_command {
+        return Ok(Reply::Array(records.keys().map(bulk).collect()));
     }
+    let pair = |(key, reply): (&[u8], Result<Reply, Error>)| Ok((bulk(key), reply?));
+    Ok(Reply::Map(records.replies().map(pair).collect::<Result<_, Error>>()?))
 }
 
 /// Returns failures as a map of kind to their count, some keys and the first one's text.

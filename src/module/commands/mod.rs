@@ -7,6 +7,7 @@ mod batch;
 mod exec;
 mod explain;
 mod fanout;
+mod job;
 mod map;
 mod matching;
 mod options;
@@ -32,4 +33,4 @@ macro_rules! commands {
     };
 }
 
-commands![sum, fanout, map, batch, exec, scan, explain, topology, ping, refresh, proxy];
+commands![sum, fanout, map, job, batch, exec, scan, explain, topology, ping, refresh, proxy];

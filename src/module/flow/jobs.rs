@@ -3,8 +3,6 @@
 //! The id of an execution names its node, which alone knows it. Who may not do everything sees, ends and forgets what it has
 //! begun itself; asked for by another node, that holds for the user of the connection and for the caller.
 
-#![allow(dead_code, reason = "RMR.JOB comes next")]
-
 use std::sync::Arc;
 use std::time::Duration;
 

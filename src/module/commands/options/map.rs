@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use super::cursor::{ArgumentCursor, integer, wrong};
-use super::pattern::{KeysByPattern, ResultKey, needs_match};
+use super::pattern::{KeysByPattern, needs_match};
 use super::reducer::NamedReducer;
 use super::template::CommandTemplate;
 use crate::command::{CommandSet, printable};
 use crate::error::Error;
+use crate::flow::into::ResultKey;
 
 /// A map as it was typed.
 #[derive(Debug)]
@@ -85,8 +86,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::flow::into::ResultKind;
     use crate::flow::plan::{KeyFilter, KeyedCommand};
-    use crate::module::commands::options::pattern::ResultKind;
     use crate::reduce::{Builtin, Prefix};
 
     fn words(line: &str) -> Vec<&[u8]> {

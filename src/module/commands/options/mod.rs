@@ -2,6 +2,7 @@
 
 mod batch;
 mod cursor;
+mod job;
 mod map;
 mod nodes;
 mod pattern;
@@ -9,6 +10,7 @@ mod reducer;
 mod template;
 
 pub(super) use batch::batch;
+pub(super) use job::job;
 pub(super) use map::{MapArgs, MapOver, MatchOptions, map};
 pub(super) use nodes::{Inner, exec, fan_out};
 pub(super) use pattern::KeysByPattern;

@@ -4,6 +4,7 @@ use super::cursor::{ArgumentCursor, integer, wrong};
 use super::template::CommandTemplate;
 use crate::command::printable;
 use crate::error::Error;
+use crate::flow::into::{ResultKey, ResultKind};
 use crate::flow::plan::{KeyFilter, KeyedCommand};
 
 /// Keys by their names and what they hold, as they were typed.
@@ -14,21 +15,6 @@ pub(in crate::module::commands) struct KeysByPattern {
     pub(in crate::module::commands) limit: Option<u64>,
     /// What is run for each of them; `None` if the keys themselves are what is asked for.
     pub(in crate::module::commands) command: Option<KeyedCommand>,
-}
-
-/// Where results go instead of to the client.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::module::commands) struct ResultKey {
-    pub(in crate::module::commands) kind: ResultKind,
-    pub(in crate::module::commands) key: Vec<u8>,
-}
-
-/// The type of a key that results go to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::module::commands) enum ResultKind {
-    Stream,
-    List,
-    Hash,
 }
 
 impl ArgumentCursor<'_> {
