@@ -26,6 +26,46 @@
 //! # }
 //! ```
 //!
+//! # Work over all keys that match
+//!
+//! A [`Flow`](flow::Flow) reads keys by pattern on the shards that hold them, runs a command for each, and reduces what
+//! comes. A step of one's own sees the records a batch at a time, also there: nodes know it by its name, from
+//! [`Setup::step`](https://docs.rs/rmr/latest/rmr/struct.Setup.html#method.step). `examples/flow.rs` is a whole module.
+//!
+//! ```
+//! use rmr::flow::{BatchStep, Flow, Records};
+//! use rmr::reduce::Builtin;
+//! use rmr::topology::BoxFuture;
+//! use rmr::{Command, Engine, Error, Reply};
+//!
+//! /// Makes the first word of each text.
+//! struct FirstWord;
+//!
+//! impl BatchStep for FirstWord {
+//!     fn name(&self) -> &str {
+//!         "FIRST-WORD"
+//!     }
+//!
+//!     fn run<'a>(&'a self, _arguments: &'a [u8], records: Records) -> BoxFuture<'a, Result<Records, Error>> {
+//!         Box::pin(async move {
+//!             let mut words = Records::new();
+//!             for (key, text) in records.replies() {
+//!                 let text = text?;
+//!                 let word = text.bytes().unwrap_or_default().split(|byte| *byte == b' ').next();
+//!                 words.push_reply(key, &Reply::from(word.unwrap_or_default().to_vec()));
+//!             }
+//!             Ok(words)
+//!         })
+//!     }
+//! }
+//!
+//! /// How often each first word occurs in the texts of a pattern.
+//! async fn first_words(engine: &Engine, pattern: &str) -> Result<Reply, Error> {
+//!     let texts = Flow::keys(pattern).key_type("string").command(Command::new("GET").read_only(true));
+//!     texts.step(FirstWord).reduce(Builtin::Group).run(engine).await
+//! }
+//! ```
+//!
 //! # Using it as a client
 //!
 //! Without the feature `module`, which is off unless it is asked for, the crate needs no Redis headers and is an ordinary

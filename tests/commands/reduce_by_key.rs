@@ -191,10 +191,11 @@ fn a_fan_out_does_not_count_what_replies_list() {
                 let reply = |rest: &str| node.reply3(&format!("RMR.FANOUT REDUCE COUNT {rest}"));
                 let instead = "REDUCE SUM DBSIZE is the number of all keys";
                 let keys = "counts replies, of which each node gives one, and not the keys that";
-                let all = format!("; REDUCE CONCAT gives the keys of all nodes, {instead}");
+                let all =
+                    format!("; RMR.MAP COUNT MATCH counts keys, REDUCE CONCAT gives those of all nodes, {instead}");
                 assert_eq!(reply("KEYS k:*"), format!("-ERR REDUCE COUNT {keys} KEYS lists{all}"));
                 assert_eq!(reply("cluster getkeysinslot 1 1"), format!("-ERR REDUCE COUNT {keys} CLUSTER lists{all}"));
-                let scan = format!("; RMR.SCAN gives the keys of all shards, {instead}");
+                let scan = format!("; RMR.MAP COUNT MATCH counts keys, RMR.SCAN gives those of all shards, {instead}");
                 assert_eq!(reply("scan 0"), format!("-ERR REDUCE COUNT {keys} SCAN lists{scan}"));
                 let in_part = node.reply("RMR.FANOUT PARTIAL REDUCE count KEYS k:*");
                 assert_eq!(in_part, format!("-ERR REDUCE COUNT {keys} KEYS lists{all}"));

@@ -30,6 +30,30 @@ fn the_page_of_guarantees_is_true() {
 }
 
 #[test]
+fn the_page_of_keys_by_pattern_is_true() {
+    console::run(include_str!("../../docs/how-to/keys-by-pattern.md"));
+}
+
+/// Everything that the header offers is on the page, and the module is loaded and unloaded as it says.
+#[test]
+fn the_page_of_the_c_api_names_all_functions() {
+    let page = include_str!("../../docs/reference/c-api.md");
+    let header = include_str!("../../include/rmr.h");
+    // What the functions of the header call with the module's name is not for authors.
+    let inner =
+        ["RMR_Enter", "RMR_Leave", "RMR_AddReducer", "RMR_AddFlowStep", "RMR_CreateRequest", "RMR_CreateFlowRequest"];
+    let pointers = header.split("(*RMR_").skip(1).filter_map(|rest| rest.split(')').next());
+    let inline = header.lines().filter(|line| line.starts_with("RMR_INLINE "));
+    let inline = inline.filter_map(|line| line.split('(').next()?.rsplit_once("RMR_").map(|(_, name)| name));
+    for name in pointers.chain(inline).map(|name| format!("RMR_{name}")) {
+        let is_callback = ["RMR_Merge", "RMR_Done"].contains(&name.as_str());
+        let is_said =
+            page.contains(&format!("`{name}`")) || (name.starts_with("RMR_Create") && page.contains("`RMR_Create...`"));
+        assert!(is_callback || inner.contains(&name.as_str()) || is_said, "{name} is not on the page");
+    }
+}
+
+#[test]
 fn every_page_is_listed_and_links_lead_somewhere() {
     let list = docs().join("README.md");
     let listed: Vec<PathBuf> = links(&list).iter().filter_map(|link| link.canonicalize().ok()).collect();

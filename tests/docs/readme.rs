@@ -67,7 +67,10 @@ fn every_setting_stands_there_with_its_default_and_its_range() {
     let server = Server::start();
     let pairs: Vec<(String, String)> = server.run(&["CONFIG", "GET", "rmr.*"]);
     let known: BTreeSet<String> = pairs.iter().map(|(name, _)| name.clone()).collect();
-    assert_eq!(words(README, "rmr."), known);
+    let mut named = words(README, "rmr.");
+    // A file.
+    named.remove("rmr.h");
+    assert_eq!(named, known);
 
     let rows: Vec<Vec<&str>> = README.lines().filter(|line| line.starts_with("| `rmr.")).map(cells).collect();
     for (name, default) in &pairs {

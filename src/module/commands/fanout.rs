@@ -48,9 +48,9 @@ fn run(call: &Call<'_>) -> Result<Work, Error> {
 fn check_count(args: &[&[u8]]) -> Result<(), Error> {
     let is = |at: usize, word: &str| args.get(at).is_some_and(|arg| arg.eq_ignore_ascii_case(word.as_bytes()));
     let instead = if is(0, "KEYS") || (is(0, "CLUSTER") && is(1, "GETKEYSINSLOT")) {
-        "REDUCE CONCAT gives the keys of all nodes"
+        "RMR.MAP COUNT MATCH counts keys, REDUCE CONCAT gives those of all nodes"
     } else if is(0, "SCAN") {
-        "RMR.SCAN gives the keys of all shards"
+        "RMR.MAP COUNT MATCH counts keys, RMR.SCAN gives those of all shards"
     } else {
         return Ok(());
     };
