@@ -112,8 +112,8 @@ impl StageTask {
 
     async fn work_to_the_end(&mut self, outbox: &Outbox) -> Result<(), WorkFailed> {
         loop {
-            let most = self.work.worth_reading(SLICE);
-            if most == 0 || self.work.is_at_limit() {
+            let most = self.work.worth_reading(self.first_step, SLICE);
+            if most == 0 {
                 break;
             }
             let mut slice = unless_cancelled(outbox, self.source.next(most)).await??;

@@ -128,22 +128,17 @@ impl StageWork {
         })
     }
 
-    /// Returns how many keys are worth reading now: fewer than `most` if a limit stands before all other steps, and more if no
-    /// step follows.
-    pub(super) fn worth_reading(&self, most: usize) -> usize {
-        /// Names alone are read in longer slices: each slice costs the server a question for its slots. A command finds its
-        /// key faster while the processor still has it at hand.
-        const NAMES: usize = 8;
-        match (self.steps.first(), self.limit) {
-            (Some(ReadyStep::Limit), Some(left)) => usize::try_from(left).unwrap_or(usize::MAX).min(most),
-            (None, _) => most * NAMES,
+    /// Returns how many records are worth reading for this step: fewer than `most` if it is the limit, none if no record
+    /// that begins here can pass any more.
+    pub(super) fn worth_reading(&self, step: usize, most: usize) -> usize {
+        let is_limit = |step: &ReadyStep| matches!(step, ReadyStep::Limit);
+        let Some(left) = self.limit else { return most };
+        match self.steps.iter().skip(step).position(is_limit) {
+            Some(0) => usize::try_from(left).unwrap_or(usize::MAX).min(most),
+            Some(_) if left == 0 => 0,
+            // Those that have passed it before go on.
             _ => most,
         }
-    }
-
-    /// Tells whether no record can pass any more.
-    pub(super) fn is_at_limit(&self) -> bool {
-        self.limit == Some(0)
     }
 
     /// Returns the stage to which a step belongs; one behind the last step belongs to the last stage.

@@ -132,6 +132,19 @@ async fn keys_that_have_gone_are_handed_back_with_the_step_that_they_wait_for() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn records_that_have_passed_the_limit_go_on_elsewhere() {
+    let keys = Arc::new(FakeKeyspace { gone: [4].into(), ..FakeKeyspace::of(3000) });
+    let limited = plan(vec![StepPlan::Limit(10), get()], Some("COUNT"));
+    let (report, _) = run(&keys, limited.clone()).await;
+    assert_eq!((reduced(&report, Builtin::Count), report.progress.limited), (Reply::Integer(9), 10));
+    let here = Arc::new(FakeKeyspace::of(0));
+    let (step, records) = report.elsewhere[0].clone();
+    let share = RunShare { limit: Some(0), ..share(limited) };
+    let (rest, _) = all(&Leaf::of_records(step, records, &share, here.clone(), &FakeRegistry).unwrap()).await;
+    assert_eq!((reduced(&rest, Builtin::Count), here.commanded()), (Reply::Integer(1), vec![4]));
+}
+
+#[tokio::test(start_paused = true)]
 async fn it_waits_until_its_batch_is_taken() {
     let keys = Arc::new(FakeKeyspace { reply_bytes: 1000, ..FakeKeyspace::of(100_000) });
     let leaf = begin(&keys, share(plan(vec![get()], None)));
