@@ -11,6 +11,7 @@ mod expired;
 mod into;
 mod jobs;
 mod map;
+mod paused;
 mod refused;
 mod servers;
 mod share;

@@ -16,6 +16,7 @@ use crate::link::{Batch, Budget, Delivery, Failure, NOT_IN_PROCESS, Protocol};
 use crate::module::acl;
 use crate::module::catalog;
 use crate::module::config;
+use crate::module::local::guards::is_pause;
 use crate::module::local::share::LocalShare;
 use crate::module::server::main_thread::Turn;
 use crate::peer::{ReducedShare, Reduction};
@@ -143,10 +144,16 @@ impl KeyCommands {
     }
 }
 
+/// Tells whether a command was answered so because it has not run here: its key is elsewhere, it has to go over a socket, or
+/// writes are paused, as for a failover, which ends.
+fn has_not_run(error: &[u8]) -> bool {
+    error == NOT_IN_PROCESS || is_pause(error)
+}
+
 /// Puts each reply in the place of its command.
 fn replied(replies: Vec<Reply>, allowed: &[u32], denied: Vec<(u32, Bytes)>, all: usize) -> CommandsDone {
     let of_reply = |reply| match reply {
-        Reply::Error(message) if message == NOT_IN_PROCESS => None,
+        Reply::Error(message) if has_not_run(&message) => None,
         reply => Some(reply),
     };
     let replies = replies.into_iter().map(of_reply);
@@ -167,10 +174,8 @@ fn replied(replies: Vec<Reply>, allowed: &[u32], denied: Vec<(u32, Bytes)>, all:
 fn reduced(share: ReducedShare, allowed: &[u32], denied: Vec<(u32, Bytes)>) -> CommandsDone {
     let ReducedShare { reduced, failed, mixed } = share;
     let number = |place: u32| allowed.get(place as usize).copied().unwrap_or(place);
-    let (elsewhere, mut failed): (Vec<_>, Vec<_>) = failed
-        .into_iter()
-        .map(|(place, error)| (number(place), error))
-        .partition(|(_, error)| *error == NOT_IN_PROCESS);
+    let (elsewhere, mut failed): (Vec<_>, Vec<_>) =
+        failed.into_iter().map(|(place, error)| (number(place), error)).partition(|(_, error)| has_not_run(error));
     failed.extend(denied);
     failed.sort_unstable_by_key(|(number, _)| *number);
     let mixed = mixed.map(|(place, found)| (number(place), found));

@@ -5,6 +5,7 @@
 
 use crate::command::Command;
 use crate::engine::glob::Pattern;
+use crate::engine::slot_keys::UNDER_CONSTRUCTION;
 use crate::error::Error;
 use crate::flow::Records;
 use crate::flow::plan::KeyFilter;
@@ -13,9 +14,6 @@ use crate::module::flow::rights::ShareRights;
 use crate::module::server::call;
 use crate::module::server::context::Ctx;
 use crate::module::server::scan::{KeyView, Now, with_key};
-
-/// What names of results under construction begin with.
-const UNDER_CONSTRUCTION: &[u8] = b"rmr:into:";
 
 /// What keys have to be.
 pub(super) struct Sieve {

@@ -22,6 +22,11 @@ const CROSSES_SLOTS: &[u8] = b"-CROSSSLOT Keys in request don't hash to the same
 const NOT_TO_BE_ASKED: &[u8] =
     b"-ERR this server has no FLUSHALL, so it cannot be asked whether it takes writes now\r\n";
 
+/// Tells whether an error says that writes are paused, so that a command has not run, and may later.
+pub(crate) fn is_pause(error: &[u8]) -> bool {
+    PAUSED.strip_prefix(b"-").and_then(|line| line.strip_suffix(b"\r\n")) == Some(error)
+}
+
 /// Why a command does not run in process.
 pub(super) enum GuardsAnswer {
     /// This is the answer, as it stands on the wire.

@@ -2,7 +2,7 @@
 
 mod client_kill;
 pub(crate) mod direct;
-mod guards;
+pub(crate) mod guards;
 pub(crate) mod link;
 pub(crate) mod own_slots;
 pub(crate) mod share;
