@@ -153,7 +153,8 @@ mod tests {
         let mut expected: Vec<_> = expected.map(|(known, from, to)| (known, Vec::new(), count(from, to))).into();
         expected.retain(|(_, _, names)| *names > 0);
         let mut found = shares(&FlowReader::Names(names.clone()));
-        (expected.sort_unstable(), found.sort_unstable());
+        expected.sort_unstable();
+        found.sort_unstable();
         assert_eq!(found, expected);
     }
 }
