@@ -9,6 +9,8 @@ use bytes::Bytes;
 
 use crate::combine;
 use crate::combine::Combine;
+use crate::flow::messages::{self, NextReport, Report, RunShare, TakenRecords};
+use crate::flow::plan::StepPlan;
 use crate::peer::{Envelope, Kind, Outcome, Reduction};
 use crate::reduce::{Builtin, Prefix};
 use crate::reply::Reply;
@@ -16,14 +18,34 @@ use crate::reply::Reply;
 /// Reads bytes as the request and as the answer of an inner command: whatever they are, they do no harm.
 #[cfg_attr(not(fuzzing), expect(unreachable_pub, reason = "only the fuzzer reaches it from outside"))]
 pub fn fuzz_inner(bytes: &[u8]) {
-    if let Ok(Envelope { kind: Kind::Reduce(request), .. }) = Envelope::decode(bytes) {
-        let (commands, places) = (request.commands().len(), request.places().len());
-        assert!(places == 0 || places == commands);
+    match Envelope::decode(bytes).map(|envelope| envelope.kind) {
+        Ok(Kind::Reduce(request)) => {
+            let (commands, places) = (request.commands().len(), request.places().len());
+            assert!(places == 0 || places == commands);
+        }
+        Ok(Kind::RunFlow(message)) => read_plan(message),
+        Ok(Kind::NextReport(message)) => drop(messages::decode::<NextReport>(message)),
+        Ok(Kind::TakeRecords(message)) => drop(messages::decode::<TakenRecords>(message)),
+        Ok(Kind::Jobs(_) | Kind::GiveUp) | Err(_) => {}
+    }
+    read_plan(bytes);
+    if let Ok(report) = messages::decode::<Report>(bytes) {
+        report.records.replies().for_each(drop);
     }
     let reply = Reply::Bulk(Bytes::copy_from_slice(bytes));
     Builtin::ALL.into_iter().for_each(|reducer| read_with(reducer, &reply));
     Builtin::ALL.into_iter().for_each(|reducer| read_with(Prefix::new(":", reducer), &reply));
     let _ = Outcome::of_bytes(reply);
+}
+
+/// Reads a share of a flow, and makes the commands of its plan.
+fn read_plan(message: &[u8]) {
+    let Ok(share) = messages::decode::<RunShare>(message) else { return };
+    for step in share.plan.stages.iter().flat_map(|stage| &stage.steps) {
+        if let StepPlan::Command(command) = step {
+            assert!(command.for_keys([&b"k"[..]]).len() == 1);
+        }
+    }
 }
 
 fn read_with(reducer: impl Combine + Clone, reply: &Reply) {

@@ -81,3 +81,74 @@ impl Session {
         Ok(Outcome::of_bytes(self.call(&command, budget, deadline).await?))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    /// A session with a node that answers each request with the next one of these; then it is silent, or hangs up.
+    async fn with(answers: Vec<&'static [u8]>, hangs_up: bool) -> Session {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            let (mut client, _) = listener.accept().await.unwrap();
+            for answer in answers {
+                // A request comes in one write.
+                client.read_buf(&mut Vec::with_capacity(1024)).await.unwrap();
+                client.write_all(answer).await.unwrap();
+            }
+            if !hangs_up {
+                std::future::pending::<()>().await;
+            }
+        });
+        let stream = TcpStream::connect(address).await.unwrap();
+        Session { stream: Some(Box::new(stream)), inner_command: Some("RMR.INNER".into()) }
+    }
+
+    async fn call(session: &mut Session, patience: Duration) -> Result<Reply, Failure> {
+        session.call(&Command::new("PING"), &Budget::new(1000), Instant::now() + patience).await
+    }
+
+    const LONG: Duration = Duration::from_secs(10);
+
+    fn is_over(result: &Result<Reply, Failure>) -> bool {
+        matches!(result, Err(Failure::Lost(why)) if why == "the session is over")
+    }
+
+    #[tokio::test]
+    async fn requests_and_answers_take_turns() {
+        let mut session = with(vec![b"+one\r\n", b"$4\r\n\x04\x00\x01a\r\n", b"-NOPERM no\r\n"], true).await;
+        assert_eq!(call(&mut session, LONG).await.unwrap(), Reply::Simple("one".into()));
+        let give_up = Envelope::give_up(1);
+        let budget = Budget::new(1000);
+        let done = session.ask(&give_up, &budget, Instant::now() + LONG).await.unwrap();
+        assert_eq!(done, Outcome::Done("a".into()));
+        let declined = session.ask(&give_up, &budget, Instant::now() + LONG).await.unwrap();
+        assert_eq!(declined, Outcome::Declined("NOPERM no".into()));
+        assert!(matches!(call(&mut session, LONG).await, Err(Failure::Lost(_))), "the node has hung up");
+        assert!(is_over(&call(&mut session, LONG).await));
+    }
+
+    #[tokio::test]
+    async fn a_session_that_lacks_an_answer_is_over() {
+        let mut session = with(vec![b"+one\r\n"], false).await;
+        call(&mut session, LONG).await.unwrap();
+        let late = call(&mut session, Duration::from_millis(20)).await;
+        assert!(matches!(late, Err(Failure::Lost(why)) if why.starts_with("no answer within ")));
+        assert!(is_over(&call(&mut session, LONG).await));
+
+        let mut session = with(Vec::new(), false).await;
+        let given_up = tokio::time::timeout(Duration::from_millis(20), call(&mut session, LONG)).await;
+        assert!(given_up.is_err());
+        assert!(is_over(&call(&mut session, LONG).await));
+
+        let mut session = with(vec![b"$100000\r\n"], false).await;
+        let _ = call(&mut session, Duration::from_millis(20)).await;
+        assert!(is_over(&call(&mut session, LONG).await));
+    }
+}

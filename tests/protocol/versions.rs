@@ -66,6 +66,23 @@ fn nodes_of_other_versions_are_asked_by_plain_commands() {
 }
 
 #[test]
+fn nodes_of_our_version_run_their_shares_of_a_flow_themselves() {
+    let cluster = Cluster::start(3);
+    let keys: Vec<String> = (0..3).flat_map(|shard| cluster.keys_for(shard, "n").take(40)).collect();
+    cluster.fill(keys.len(), |index| (&keys[index], (index + 1).to_string()));
+    for node in cluster.nodes() {
+        for (line, answer) in OVER_A_PATTERN {
+            assert_eq!(node.reply(line), answer, "{line}");
+        }
+    }
+    for node in cluster.nodes() {
+        // To be asked for the version, to begin, and for a report; by two others, thrice each.
+        assert!(node.calls_of("rmr.inner") >= 18, "{}", node.calls_of("rmr.inner"));
+        assert_eq!(node.calls_of("scan"), 0);
+    }
+}
+
+#[test]
 fn a_node_whose_version_changes_while_links_are_open_declines() {
     let cluster = Cluster::builder().shards(2).module_args(["pushdown", "on"]).start();
     let keys: Vec<String> = (0..2).flat_map(|shard| cluster.keys_for(shard, "n").take(60)).collect();
