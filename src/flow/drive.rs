@@ -212,10 +212,9 @@ impl<'a> Driver<'a> {
 
     /// Makes the answer.
     pub(super) fn finish(self) -> Result<FlowAnswer, Error> {
-        let keys = self.execution.keys_done();
         let Collected { reduced, records, failures, .. } =
             self.collected.into_inner().unwrap_or_else(PoisonError::into_inner);
-        Ok(FlowAnswer { reduced, records, failures, keys })
+        Ok(FlowAnswer { reduced, records, failures })
     }
 
     fn may_write(&self) -> bool {

@@ -63,11 +63,6 @@ impl KeyFailures {
     pub(crate) fn count(&self) -> u64 {
         self.kinds.values().map(|failures| failures.count).sum()
     }
-
-    /// Tells whether no key has failed.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.kinds.is_empty()
-    }
 }
 
 #[cfg(test)]

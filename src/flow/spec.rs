@@ -34,6 +34,4 @@ pub(crate) struct FlowAnswer {
     pub(crate) records: Records,
     /// None unless the plan goes on when keys fail.
     pub(crate) failures: KeyFailures,
-    /// How many records have gone through all steps.
-    pub(crate) keys: u64,
 }

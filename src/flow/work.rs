@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::failures::KeyFailures;
 use super::keyspace::{CommandsDone, Keyspace, Reducing};
 use super::messages::{LeafFailure, LeafProgress};
-use super::plan::{FlowEnd, FlowPlan, KeyedCommand, Passage, StepPlan};
+use super::plan::{FlowEnd, FlowPlan, KeyedCommand, StepPlan};
 use super::records::Records;
 use super::registry::StepsAndReducers;
 use super::step::BatchStep;
@@ -22,7 +22,6 @@ pub(super) struct StageWork {
     steps: Vec<ReadyStep>,
     /// The number of the step behind the last one of each stage.
     stage_ends: Vec<usize>,
-    passages: Vec<Passage>,
     is_partial: bool,
     /// The reducer is given the keys themselves.
     is_of_keys: bool,
@@ -111,7 +110,6 @@ impl StageWork {
             keyspace,
             steps,
             stage_ends,
-            passages: plan.stages.iter().map(|stage| stage.then).collect(),
             is_partial: plan.is_partial,
             is_of_keys: plan.is_of_keys(),
             reduced: combine.clone().map(AnyCombine::open),
@@ -149,11 +147,6 @@ impl StageWork {
     /// Returns the number of a stage's first step.
     pub(super) fn first_step_of(&self, stage: usize) -> usize {
         stage.checked_sub(1).map_or(0, |before| self.stage_ends[before])
-    }
-
-    /// Tells whether records move to other nodes behind this stage.
-    pub(super) fn moves_behind(&self, stage: usize) -> bool {
-        self.passages[stage] == Passage::Repartition
     }
 
     /// Takes records through all steps from this one on, on this node.
