@@ -15,6 +15,9 @@ pub const NAME: &str = "flow: a million keys, 3 shards";
 /// How much more time there may be for ten times as many keys.
 const LIMIT: Limit = Limit::AtMost(11.0);
 
+/// Few keys, and many.
+const KEYS: [usize; 2] = [data::KEYS, data::KEYS * 10];
+
 /// How many times each is measured.
 const ROUNDS: usize = 5;
 
@@ -27,18 +30,17 @@ struct Needed {
 /// Measures and prints.
 pub fn run(effort: &Effort) -> Result<(), Failure> {
     let cases: Vec<Case> = super::all().into_iter().filter(|case| !case.removes).collect();
-    println!("| work | ms, {} keys | MiB more | ms, {} keys | MiB more | time × |", data::KEYS, data::KEYS * 10);
+    let [few, many] = KEYS;
+    println!("| work | ms, {few} keys | MiB more | ms, {many} keys | MiB more | time × |");
     println!("|---|{}", "--:|".repeat(5));
-    let mut both = Vec::new();
-    for keys in [data::KEYS, data::KEYS * 10] {
-        let cluster = Cluster::start(3);
-        data::fill(&cluster, keys)?;
-        both.push(cases.iter().map(|case| measure(&cluster, *case, keys)).collect::<Result<Vec<_>, _>>()?);
+    let clusters = [Cluster::start(3), Cluster::start(3)];
+    for (cluster, keys) in clusters.iter().zip(KEYS) {
+        data::fill(cluster, keys)?;
     }
     let mut comparisons = Vec::new();
     let mebibytes = |bytes: u64| bytes as f64 / f64::from(1 << 20);
-    for (at, case) in cases.iter().enumerate() {
-        let (few, many) = (&both[0][at], &both[1][at]);
+    for case in &cases {
+        let [few, many] = measure(&clusters, *case)?;
         let factor = many.time / few.time;
         println!(
             "| {} | {:.1} | {:.1} | {:.1} | {:.1} | {factor:.1} |",
@@ -58,25 +60,28 @@ pub fn run(effort: &Effort) -> Result<(), Failure> {
     Ok(())
 }
 
-fn measure(cluster: &Cluster, case: Case, keys: usize) -> Result<Needed, Failure> {
-    let (mut times, mut memory) = (Vec::new(), 0);
+/// In interleaved rounds over few keys and many.
+fn measure(clusters: &[Cluster; 2], case: Case) -> Result<[Needed; 2], Failure> {
+    let mut needed = [(Vec::new(), 0), (Vec::new(), 0)];
     for round in 0..=ROUNDS {
-        let before = cluster.nodes().iter().map(|node| forget_peak(node.pid())).collect::<Result<Vec<u64>, _>>()?;
-        let began = Instant::now();
-        let outcome = through_module(cluster.node(0), case)?;
-        let time = began.elapsed().as_secs_f64();
-        if outcome != (case.expected)(keys) {
-            return Err(format!("{} over {keys} keys: a wrong answer: {outcome:?}", case.name()).into());
-        }
-        // The first one warms up: what is allocated then stays.
-        if round > 0 {
-            times.push(time);
-            for (node, before) in cluster.nodes().iter().zip(before) {
-                memory = memory.max(status(node.pid(), "VmHWM:")?.saturating_sub(before));
+        for ((cluster, keys), (times, memory)) in clusters.iter().zip(KEYS).zip(&mut needed) {
+            let before = cluster.nodes().iter().map(|node| forget_peak(node.pid())).collect::<Result<Vec<u64>, _>>()?;
+            let began = Instant::now();
+            let outcome = through_module(cluster.node(0), case)?;
+            let time = began.elapsed().as_secs_f64();
+            if outcome != (case.expected)(keys) {
+                return Err(format!("{} over {keys} keys: a wrong answer: {outcome:?}", case.name()).into());
+            }
+            // The first one warms up: what is allocated then stays.
+            if round > 0 {
+                times.push(time);
+                for (node, before) in cluster.nodes().iter().zip(before) {
+                    *memory = (*memory).max(status(node.pid(), "VmHWM:")?.saturating_sub(before));
+                }
             }
         }
     }
-    Ok(Needed { time: median(times.into_iter()), memory })
+    Ok(needed.map(|(times, memory)| Needed { time: median(times.into_iter()), memory }))
 }
 
 /// Has the kernel forget the most memory that a process ever had; what it has now.

@@ -58,6 +58,8 @@ impl Question {
             Some(command) if command.is_write => random.pick(&["COUNT", "LIST", "LIST"]),
             Some(_) => random.pick(&REDUCERS),
         };
+        // A number in RESP3, and a text in RESP2.
+        let is_double = command.is_some_and(|command| command.words[0] == "ZSCORE");
         let may_limit = reducer == "LIST" || reducer == "COUNT";
         let kind = match command.and_then(|command| command.kind) {
             Some(kind) if random.chance(75) => Some(kind),
@@ -66,7 +68,7 @@ impl Question {
         };
         Self {
             at,
-            is_resp3: random.chance(50) || BY_TYPE.contains(&reducer),
+            is_resp3: random.chance(50) || BY_TYPE.contains(&reducer) || (is_double && reducer != "LIST"),
             is_partial: random.chance(45),
             reducer,
             pattern: data::pattern(keys, random),
