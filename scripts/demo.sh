@@ -119,6 +119,16 @@ show RMR.MAP SUM 3 cart:1 cart:2 cart:3 HGET '{}' price
 show RMR.MAP LIST 3 cart:1 cart:2 cart:3 HGET '{}' user
 expecting=error show RMR.SUM visits:home cart:2
 
+title "Over all keys that match, on the shards that hold them"
+show RMR.MAP COUNT MATCH 'cart:*'
+show RMR.MAP TOP 10 MATCH '*' MEMORY USAGE '{}'
+show RMR.EXEC NONATOMIC MSET cached:1 a cached:2 b cached:3 c
+show RMR.MAP SUM MATCH 'cached:*' UNLINK
+show RMR.MAP ASYNC INTO HASH prices LIST MATCH 'cart:*' HGET '{}' price
+job=${reply//\"/}
+show RMR.JOB RESULT "$job" BLOCK 5000
+show RMR.JOB STATUS "$job"
+
 title "One command to all shards"
 show RMR.FANOUT DBSIZE
 show RMR.FANOUT REDUCE SUM DBSIZE

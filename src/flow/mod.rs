@@ -15,6 +15,7 @@ pub(crate) mod coordinator;
 mod drive;
 pub(crate) mod execution;
 pub(crate) mod executions;
+pub(crate) mod explained;
 pub(crate) mod failures;
 pub(crate) mod home;
 mod inlet;

@@ -8,6 +8,7 @@ mod common;
 mod big_slot;
 mod callers;
 mod expired;
+mod explained;
 mod into;
 mod jobs;
 mod map;

@@ -6,6 +6,7 @@
 mod batch;
 mod exec;
 mod explain;
+mod explain_map;
 mod fanout;
 mod job;
 mod map;

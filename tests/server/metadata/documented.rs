@@ -3,10 +3,11 @@
 use crate::common::{Server, elements, show};
 
 /// Name, arity, and flags that must and must not be there.
-const COMMANDS: [(&str, &str, &[&str]); 12] = [
+const COMMANDS: [(&str, &str, &[&str]); 13] = [
     ("rmr.sum", "-2", &["readonly", "blocking"]),
     ("rmr.fanout", "-2", &["blocking"]),
     ("rmr.map", "-4", &["blocking"]),
+    ("rmr.job", "-2", &["blocking"]),
     ("rmr.batch", "-5", &["blocking"]),
     ("rmr.exec", "-2", &["blocking"]),
     ("rmr.scan", "-2", &["readonly", "blocking"]),
@@ -71,9 +72,10 @@ fn arguments_are_those_that_are_taken() {
         has(&map, &[&format!("\"token\": \"{reducer}\"")]);
     }
     has(&map, &["\"token\": \"PREFIX\"", "\"name\": \"separator\"", "\"name\": \"reducer-of-prefix\""]);
-    has(&map, &["\"ASYNC\"", "\"INTO\"", "\"STREAM\"", "\"HASH\"", "\"ON\"", "\"PRIMARIES\"", "\"REPLICAS\""]);
+    has(&map, &["\"ASYNC\"", "\"INTO\"", "\"STREAM\"", "\"HASH\"", "\"ON\"", "\"PRIMARIES\""]);
     has(&map, &["\"MATCH\"", "\"name\": \"pattern\"", "\"TYPE\"", "\"LIMIT\"", "\"--\""]);
     assert!(!fan_out.contains("PREFIX"), "nodes have no keys: {fan_out}");
+    has(&shown("rmr.job"), &["\"LIST\"", "\"STATUS\"", "\"RESULT\"", "\"BLOCK\"", "\"CANCEL\"", "\"FORGET\""]);
     for name in ["rmr.exec", "rmr.explain"] {
         let exec = shown(name);
         has(&exec, &["\"ON\"", "\"NODE\"", "\"TIMEOUT\"", "\"PARTIAL\"", "\"WITHNODES\"", "\"NONATOMIC\"", "\"--\""]);

@@ -33,11 +33,10 @@ pub(in crate::module::commands) enum MapOver {
 pub(in crate::module::commands) struct MatchOptions {
     pub(in crate::module::commands) is_async: bool,
     pub(in crate::module::commands) into: Option<ResultKey>,
-    pub(in crate::module::commands) on_replicas: bool,
 }
 
 /// `[TIMEOUT ms] [PARTIAL] reducer numkeys key [key ...] command [arg ...]`, or
-/// `[TIMEOUT ms] [PARTIAL] [ASYNC] [INTO STREAM|LIST|HASH key] [ON PRIMARIES|REPLICAS] reducer MATCH pattern [TYPE type]
+/// `[TIMEOUT ms] [PARTIAL] [ASYNC] [INTO STREAM|LIST|HASH key] [ON PRIMARIES] reducer MATCH pattern [TYPE type]
 /// [LIMIT n] [--] [command [arg ...]]`, options in any order.
 pub(in crate::module::commands) fn map(args: &[&[u8]]) -> Result<MapArgs, Error> {
     let mut cursor = ArgumentCursor { args };
@@ -55,7 +54,7 @@ pub(in crate::module::commands) fn map(args: &[&[u8]]) -> Result<MapArgs, Error>
             how.into = Some(cursor.result_key()?);
             only_with_match = Some("INTO");
         } else if cursor.word("ON") {
-            how.on_replicas = cursor.on_replicas()?;
+            cursor.on_primaries()?;
             only_with_match = Some("ON");
         } else {
             break;
@@ -122,7 +121,7 @@ mod tests {
         assert_eq!(keys, KeysByPattern { filter, limit: None, command: None });
         assert_eq!(how, MatchOptions::default());
 
-        let line = "on replicas partial INTO hash to async TIMEOUT 9 TOP 3 MATCH * LIMIT 20 TYPE Hash HGET {} a";
+        let line = "on primaries partial INTO hash to async TIMEOUT 9 TOP 3 MATCH * LIMIT 20 TYPE Hash HGET {} a";
         let typed = map(&words(line)).unwrap();
         assert_eq!((typed.timeout, typed.partial), (Some(Duration::from_millis(9)), true));
         assert_eq!(typed.reducer, NamedReducer::Builtin(Builtin::Top(3)));
@@ -130,9 +129,8 @@ mod tests {
         assert_eq!((keys.filter.type_name.as_deref(), keys.limit), (Some("hash"), Some(20)));
         let command = keys.command.unwrap();
         assert_eq!((shown(&command).as_str(), command.key_at), ("HGET a", 1));
-        assert!(how.is_async && how.on_replicas);
+        assert!(how.is_async);
         assert_eq!(how.into, Some(ResultKey { kind: ResultKind::Hash, key: b"to".into() }));
-        assert!(!matching("ON PRIMARIES SUM MATCH * GET").unwrap().1.on_replicas);
     }
 
     #[test]
@@ -158,10 +156,10 @@ mod tests {
             assert_eq!(error(line), format!("LIMIT is '{given}'; give {allowed}"));
         }
         assert_eq!(error("LIST MATCH * --"), "there is no command behind '--'; give command [arg ...]");
-        assert_eq!(error("ON ALL SUM MATCH *"), "ON is 'ALL'; give PRIMARIES or REPLICAS");
+        assert!(error("ON REPLICAS SUM MATCH *").starts_with("ON is 'REPLICAS'; give PRIMARIES, which own the keys"));
         assert_eq!(error("INTO SET k SUM MATCH *"), "INTO is 'SET'; give STREAM, LIST or HASH, then a key");
         assert_eq!(error("INTO LIST"), "INTO has no value; give the key that the results go to");
-        for option in ["ASYNC", "INTO LIST k", "ON REPLICAS"] {
+        for option in ["ASYNC", "INTO LIST k", "ON PRIMARIES"] {
             let word = option.split(' ').next().unwrap();
             let expected = format!("{word} needs MATCH pattern behind the reducer, and there is '1'");
             let line = format!("{option} SUM 1 k GET");

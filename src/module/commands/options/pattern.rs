@@ -32,15 +32,11 @@ impl ArgumentCursor<'_> {
         Ok(ResultKey { kind, key })
     }
 
-    /// `PRIMARIES|REPLICAS`: tells whether it is the replicas.
-    pub(super) fn on_replicas(&mut self) -> Result<bool, Error> {
-        let allowed = "PRIMARIES or REPLICAS";
+    /// `PRIMARIES`: the only nodes of which it is known which keys are theirs.
+    pub(super) fn on_primaries(&mut self) -> Result<(), Error> {
+        let allowed = "PRIMARIES, which own the keys; what a replica has may be behind";
         let given = self.value("ON", allowed)?;
-        match given.to_ascii_uppercase().as_slice() {
-            b"PRIMARIES" => Ok(false),
-            b"REPLICAS" => Ok(true),
-            _ => Err(wrong("ON", given, allowed)),
-        }
+        if given.eq_ignore_ascii_case(b"PRIMARIES") { Ok(()) } else { Err(wrong("ON", given, allowed)) }
     }
 
     /// `pattern [TYPE type] [LIMIT n] [--] [command [arg ...]]`, to the end of the arguments.
