@@ -192,7 +192,7 @@ impl Flow {
             let then = if at + 1 < self.stages.len() { Passage::Repartition } else { Passage::Collect };
             stages.push(Stage { steps: limit.into_iter().chain(steps.iter().cloned()).collect(), then });
         }
-        FlowPlan { reader: self.reader.clone(), stages, end, is_partial: self.is_partial }
+        FlowPlan { reader: self.reader.clone(), stages, end, is_partial: self.is_partial, is_resp3: true }
     }
 
     async fn run(

@@ -25,7 +25,6 @@ use super::slots::ranges;
 pub(crate) use super::spec::{FlowAnswer, FlowSpec};
 use crate::engine::{RequestBuilder, panicked};
 use crate::error::Error;
-use crate::link::Protocol;
 use crate::peer;
 use crate::topology::{BoxFuture, Node, Topology};
 
@@ -42,7 +41,7 @@ pub(crate) fn run(
     Box::pin(async move {
         let until = spec.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         // Reducers see what leaves see.
-        let requests = FlowRequests { requests: requests.protocol(Protocol::Resp3), until };
+        let requests = FlowRequests { requests: requests.protocol(spec.plan.protocol()), until };
         let topology = requests.begin().pinned_topology().await?;
         let shared_name = format!("{} {}", execution.id(), peer::secret_word());
         let driver = Driver::new(&spec, until, execution);

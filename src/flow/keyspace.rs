@@ -19,7 +19,7 @@ pub(crate) trait Keyspace: Send + Sync {
     fn read(&self, wanted: KeysWanted) -> Box<dyn KeySource>;
 
     /// Runs a command for each of its keys, in order, in paced turns, with the caller's rights. The replies have the types of
-    /// RESP3.
+    /// the [protocol](super::plan::FlowPlan::protocol) that the flow's plan names.
     ///
     /// With a reducer its replies are given to it in process; the place of the first one is `first_place`.
     ///

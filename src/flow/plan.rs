@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
 use crate::command::{Command, PerKey};
+use crate::resp::Protocol;
 
 /// What a flow does: what it reads, what it makes of it, and what is to come of that.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,6 +15,8 @@ pub(crate) struct FlowPlan {
     pub(crate) end: FlowEnd,
     /// Goes on when a key's command fails, and counts the failures by kind.
     pub(crate) is_partial: bool,
+    /// Whose types the replies to commands have.
+    pub(crate) is_resp3: bool,
 }
 
 /// Where the first records come from.
@@ -111,6 +114,11 @@ impl KeyedCommand {
 }
 
 impl FlowPlan {
+    /// Returns the protocol whose types the replies to commands have.
+    pub(crate) fn protocol(&self) -> Protocol {
+        if self.is_resp3 { Protocol::Resp3 } else { Protocol::Resp2 }
+    }
+
     /// Tells whether the plan can be carried out, as one from another node need not be. It has one limit at most, and that
     /// before records move.
     pub(crate) fn is_sound(&self) -> bool {
@@ -179,6 +187,7 @@ mod tests {
             stages: passages.iter().map(|then| stage(*then)).collect(),
             end: FlowEnd::Records,
             is_partial: false,
+            is_resp3: true,
         };
         assert!(plan(&[Passage::Collect]).is_sound());
         assert!(plan(&[Passage::Repartition, Passage::Collect]).is_sound());

@@ -149,6 +149,7 @@ pub(super) fn plan(steps: Vec<StepPlan>, reducer: Option<&str>) -> FlowPlan {
         stages: vec![Stage { steps, then: Passage::Collect }],
         end: reducer.map_or(FlowEnd::Records, |name| FlowEnd::Reduce { name: name.into(), arguments: Vec::new() }),
         is_partial: false,
+        is_resp3: true,
     }
 }
 

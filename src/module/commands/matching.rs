@@ -22,6 +22,7 @@ use crate::flow::execution::Execution;
 use crate::flow::failures::KeyFailures;
 use crate::flow::into::{ResultKind, ResultTexts, ResultWriter};
 use crate::flow::plan::{FlowEnd, FlowPlan, FlowReader, Passage, Stage, StepPlan};
+use crate::link::Protocol;
 use crate::module::flow::fit::{self, FittingCommand};
 use crate::module::flow::own_code::OwnCode;
 use crate::module::flow::rights;
@@ -61,7 +62,8 @@ impl MatchingMap {
             Some(command) => Some(fit::check(call.ctx, command)?),
             None => None,
         };
-        let plan = self.plan(command.as_ref());
+        let protocol = if call.ctx.flags().is_resp3() { Protocol::Resp3 } else { Protocol::Resp2 };
+        let plan = self.plan(command.as_ref(), protocol);
         let user = call.ctx.user_name().unwrap_or_else(|| b"default".to_vec());
         let user = String::from_utf8_lossy(&user).into_owned();
         let shown = secrets::shown(b"RMR.MAP", &call.args);
@@ -74,7 +76,7 @@ impl MatchingMap {
                 memory: config::flow_memory(),
                 registry: Arc::new(OwnCode),
                 caller: rights::caller_id(call.ctx),
-                home: Some(flow::keyspace_of(call.ctx, None)?),
+                home: Some(flow::keyspace_of(call.ctx, None, protocol)?),
                 plan,
             },
             requests: requests.clone(),
@@ -103,7 +105,7 @@ impl MatchingMap {
         }))
     }
 
-    fn plan(&self, command: Option<&FittingCommand>) -> FlowPlan {
+    fn plan(&self, command: Option<&FittingCommand>, protocol: Protocol) -> FlowPlan {
         let limit = self.keys.limit.map(StepPlan::Limit);
         let command = command.map(|fitting| StepPlan::Command(fitting.command.clone()));
         let combine = self.reducer.combine();
@@ -115,6 +117,7 @@ impl MatchingMap {
                 None => FlowEnd::Records,
             },
             is_partial: self.partial,
+            is_resp3: protocol == Protocol::Resp3,
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::flow::keyspace::Keyspace;
 use crate::flow::messages::CallerId;
 use crate::flow::plan::KeyedCommand;
 use crate::flow::registry::StepsAndReducers;
+use crate::link::Protocol;
 use crate::module::server::context::Ctx;
 use crate::module::server::main_thread;
 use crate::module::{config, state};
@@ -35,7 +36,7 @@ impl ServersHome {
     pub(in crate::module) fn of(ctx: Ctx<'_>) -> Result<Arc<dyn Any + Send + Sync>, Error> {
         let user = ctx.user_name().unwrap_or_else(|| b"default".to_vec());
         let home: SharedHome = Arc::new(Self {
-            keyspace: keyspace_of(ctx, None)?,
+            keyspace: keyspace_of(ctx, None, Protocol::Resp3)?,
             caller: caller_id(ctx),
             user: String::from_utf8_lossy(&user).into_owned(),
         });

@@ -36,6 +36,7 @@ pub(super) struct KeyCommands {
     commands: Arc<CommandSet>,
     reducing: Option<Reducing>,
     database: i32,
+    protocol: Protocol,
     rights: Arc<ShareRights>,
     /// How many have been checked.
     checked: usize,
@@ -48,9 +49,24 @@ pub(super) struct KeyCommands {
 }
 
 impl KeyCommands {
-    pub(super) fn new(commands: PerKey, reducing: Option<Reducing>, database: i32, rights: Arc<ShareRights>) -> Self {
-        let commands = Arc::new(commands.into());
-        Self { commands, reducing, database, rights, checked: 0, allowed: Vec::new(), denied: Vec::new(), share: None }
+    pub(super) fn new(
+        commands: PerKey,
+        reducing: Option<Reducing>,
+        database: i32,
+        protocol: Protocol,
+        rights: Arc<ShareRights>,
+    ) -> Self {
+        Self {
+            commands: Arc::new(commands.into()),
+            reducing,
+            database,
+            protocol,
+            rights,
+            checked: 0,
+            allowed: Vec::new(),
+            denied: Vec::new(),
+            share: None,
+        }
     }
 
     /// Goes on until all is done, or time is up.
@@ -124,7 +140,7 @@ impl KeyCommands {
             };
             Reduction { combine: combine.clone(), places, time_left: std::time::Duration::MAX }
         });
-        LocalShare::new(Batch { protocol: Protocol::Resp3, database: self.database, reduction, ..batch })
+        LocalShare::new(Batch { protocol: self.protocol, database: self.database, reduction, ..batch })
     }
 
     /// Says what has become of the commands, all of which are done.

@@ -15,6 +15,7 @@ use crate::command::PerKey;
 use crate::error::Error;
 use crate::flow::Records;
 use crate::flow::keyspace::{CommandsDone, KeySlice, KeySource, KeysWanted, Keyspace, Reducing};
+use crate::link::Protocol;
 use crate::module::server::context::{Ctx, server_version};
 use crate::module::server::main_thread::Turn;
 use crate::module::server::paced;
@@ -25,12 +26,14 @@ use crate::topology::{BoxFuture, SLOT_COUNT, SlotRange};
 pub(crate) struct ServerKeyspace {
     database: i32,
     rights: Arc<ShareRights>,
+    /// Whose types the replies to commands have.
+    protocol: Protocol,
 }
 
 impl ServerKeyspace {
     /// Makes the keyspace for the command of this context, with these rights.
-    pub(crate) fn new(ctx: Ctx<'_>, rights: ShareRights) -> Self {
-        Self { database: ctx.selected_database(), rights: Arc::new(rights) }
+    pub(crate) fn new(ctx: Ctx<'_>, rights: ShareRights, protocol: Protocol) -> Self {
+        Self { database: ctx.selected_database(), rights: Arc::new(rights), protocol }
     }
 }
 
@@ -49,7 +52,7 @@ impl Keyspace for ServerKeyspace {
     }
 
     fn run(&self, commands: PerKey, reducing: Option<Reducing>) -> BoxFuture<'_, Result<CommandsDone, Error>> {
-        let mut work = KeyCommands::new(commands, reducing, self.database, self.rights.clone());
+        let mut work = KeyCommands::new(commands, reducing, self.database, self.protocol, self.rights.clone());
         Box::pin(async move {
             loop {
                 let turn = paced::in_turn(move |turn| {

@@ -50,7 +50,7 @@ pub(in crate::module) fn begin(ctx: Ctx<'_>, id: u64, message: &[u8]) -> Result<
     let share: RunShare = messages::decode(message).map_err(|error| declined(&error))?;
     // Another user than the caller's is no reason to have the same done by plain commands.
     let line = |error: Error| Outcome::Failed(String::from_utf8_lossy(&error.to_line()).into_owned());
-    let keyspace = keyspace_of(ctx, share.caller.as_ref()).map_err(line)?;
+    let keyspace = keyspace_of(ctx, share.caller.as_ref(), share.plan.protocol()).map_err(line)?;
     let client = ctx.client_id();
     let carrier = Arc::new(SessionCarrier::new(state::engine().map_err(|error| declined(&error))?.request()));
     Ok(Box::pin(async move {

@@ -19,14 +19,19 @@ use super::server::context::Ctx;
 use crate::error::Error;
 use crate::flow::keyspace::Keyspace;
 use crate::flow::messages::CallerId;
+use crate::link::Protocol;
 use keyspace::ServerKeyspace;
 use rights::ShareRights;
 
 /// Returns this server's keys for a share of a flow that the command of this context asks for, on the account of its own user
-/// and of the caller. On the main thread.
+/// and of the caller. Replies to commands have the types of the protocol. On the main thread.
 ///
 /// # Errors
 /// If the caller does not exist here, or is another user.
-pub(super) fn keyspace_of(ctx: Ctx<'_>, caller: Option<&CallerId>) -> Result<Arc<dyn Keyspace>, Error> {
-    Ok(Arc::new(ServerKeyspace::new(ctx, ShareRights::of(ctx, caller)?)))
+pub(super) fn keyspace_of(
+    ctx: Ctx<'_>,
+    caller: Option<&CallerId>,
+    protocol: Protocol,
+) -> Result<Arc<dyn Keyspace>, Error> {
+    Ok(Arc::new(ServerKeyspace::new(ctx, ShareRights::of(ctx, caller)?, protocol)))
 }

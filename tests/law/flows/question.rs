@@ -13,9 +13,6 @@ use crate::reply::{Alike, Reply, are_alike};
 /// How many keys of a kind of failure are named.
 const MOST_NAMED: usize = 10;
 
-/// Reducers that go by the types of replies. Over a pattern they see those of RESP3, whatever the client speaks.
-const BY_TYPE: [&str; 6] = ["CONCAT", "UNION", "GROUP", "TOPGROUPS 2", "DISTINCT", "PREFIX } GROUP"];
-
 /// What has come of a question that was answered rightly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
@@ -58,8 +55,6 @@ impl Question {
             Some(command) if command.is_write => random.pick(&["COUNT", "LIST", "LIST"]),
             Some(_) => random.pick(&REDUCERS),
         };
-        // A number in RESP3, and a text in RESP2.
-        let is_double = command.is_some_and(|command| command.words[0] == "ZSCORE");
         let may_limit = reducer == "LIST" || reducer == "COUNT";
         let kind = match command.and_then(|command| command.kind) {
             Some(kind) if random.chance(75) => Some(kind),
@@ -68,7 +63,7 @@ impl Question {
         };
         Self {
             at,
-            is_resp3: random.chance(50) || BY_TYPE.contains(&reducer) || (is_double && reducer != "LIST"),
+            is_resp3: random.chance(50),
             is_partial: random.chance(45),
             reducer,
             pattern: data::pattern(keys, random),
