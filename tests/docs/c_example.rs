@@ -130,7 +130,14 @@ fn flows_have_its_step_and_its_reducer() {
     load(node, &path);
     ask(node);
     cluster.nodes()[1..].iter().for_each(|node| load(node, &path));
+    // A node is asked for its share once it is known that it takes some.
+    let calls = |node: &Server| node.calls_of("rmr.inner");
+    let before: Vec<u64> = cluster.nodes().iter().map(calls).collect();
     cluster.nodes().iter().for_each(ask);
+    for (node, before) in cluster.nodes().iter().zip(before) {
+        // The greetings of three questions, and their shares.
+        assert!(calls(node) > before + 4, "a node was read by plain commands");
+    }
     cluster.nodes().iter().for_each(unload);
 }
 
