@@ -77,7 +77,7 @@ fn field<'t>(text: &'t str, name: &str) -> Option<&'t str> {
 /// `JSON.COUNT pattern field`
 fn count(ctx: &Context, args: Vec<RedisString>) -> RedisResult {
     let [_, pattern, field] = &args[..] else { return Err(RedisError::WrongArity) };
-    let texts = Flow::keys(pattern).key_type("string").command(Command::new("GET"));
+    let texts = Flow::keys(pattern).key_type("string").with_values();
     let counts = texts.step_with(JsonField, field.as_slice()).reduce(Builtin::Group);
     rmr::run(ctx, |request| async move { counts.run(&request).await })
 }

@@ -96,6 +96,23 @@ impl Flow {
         self
     }
 
+    /// Reads the values too: each record is the reply to the command that reads the whole value of its key, in RESP3. Strings,
+    /// hashes, lists, sets and sorted sets have one; a key of another type ends the flow in an error. A long value that changes
+    /// while it is read is no snapshot, and a key that moves to another node before it is read ends the flow in an error. Of
+    /// [`names`](Self::names) no value is read.
+    ///
+    /// ```
+    /// use rmr::flow::Flow;
+    ///
+    /// let texts = Flow::keys("text:*").key_type("string").with_values();
+    /// ```
+    pub fn with_values(mut self) -> Self {
+        if let FlowReader::Keys(filter) = &mut self.reader {
+            filter.with_values = true;
+        }
+        self
+    }
+
     /// Reads no more keys than that, of all shards together; which ones is left to the shards.
     pub fn limit(mut self, most: u64) -> Self {
         self.limit = Some(most);

@@ -43,6 +43,7 @@ mod step;
 pub(crate) mod takers;
 #[cfg(test)]
 mod tests;
+pub(crate) mod values;
 mod work;
 
 pub use builder::{CollectedFlow, Failures, Flow, ReducedFlow, RunsFlows};

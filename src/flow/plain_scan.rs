@@ -10,6 +10,7 @@ use bytes::Bytes;
 use super::keyspace::{KeySlice, KeySource, KeysWanted, key_hash};
 use super::records::Records;
 use super::requests::FlowRequests;
+use super::values::read_values;
 use crate::command::Command;
 use crate::engine::{Request, Targets, slot_keys};
 use crate::error::Error;
@@ -87,8 +88,12 @@ impl KeySource for ScannedKeys {
                 keys_read = COUNT;
             }
             let keys = self.keys.split_off(self.keys.len().saturating_sub(most));
-            let mut records = Records::new();
-            request.readable(keys).await?.iter().for_each(|key| records.push(key, &[]));
+            let keys = request.readable(keys).await?;
+            let records = if self.wanted.filter.with_values {
+                read_values(&inner, Some(&self.node), keys).await?
+            } else {
+                Records::of_keys(&keys)
+            };
             let is_end = self.keys.is_empty() && self.cursor.is_none();
             Ok(KeySlice { records, keys_in_table, keys_read, is_end, ..KeySlice::default() })
         })

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::keyspace::{KeySlice, KeySource, KeysWanted, key_hash};
 use super::records::Records;
 use super::requests::FlowRequests;
+use super::values::read_values;
 use crate::engine::glob;
 use crate::engine::live_keys::live_keys;
 use crate::engine::slot_keys::{self, keys_in};
@@ -64,8 +65,11 @@ impl KeySource for SlotKeys {
             let keys = request.readable(keys).await?;
             let type_name = self.wanted.filter.type_name.as_deref().map(str::as_bytes);
             let live = live_keys(&request.without_gate(), keys, type_name, false).await?;
-            let mut records = Records::new();
-            live.keys.iter().for_each(|key| records.push(key, &[]));
+            let records = if self.wanted.filter.with_values {
+                read_values(&request.without_gate(), None, live.keys).await?
+            } else {
+                Records::of_keys(&live.keys)
+            };
             let is_read = self.keys.is_empty();
             Ok(KeySlice {
                 records,

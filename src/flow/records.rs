@@ -61,6 +61,13 @@ impl Records {
         Self::default()
     }
 
+    /// Makes the records of keys that nothing was done for.
+    pub(super) fn of_keys(keys: &[Bytes]) -> Self {
+        let mut records = Self::new();
+        keys.iter().for_each(|key| records.push(key, &[]));
+        records
+    }
+
     /// Returns how many records there are.
     pub fn len(&self) -> usize {
         self.keys.lengths.len()

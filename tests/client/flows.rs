@@ -58,6 +58,12 @@ async fn check_some(engine: &Engine) {
     let prices = Flow::keys("*").key_type("hash").command(price).collect().run(engine).await.unwrap();
     let prices: Vec<_> = prices.replies().map(|(key, reply)| (key.to_vec(), reply.unwrap())).collect();
     assert_eq!(prices, [(b"hash:1".to_vec(), Reply::from("7"))]);
+    let hashes = Flow::keys("hash:*").with_values().collect().run(engine).await.unwrap();
+    let hashes: Vec<_> = hashes.replies().map(|(_, reply)| reply.unwrap()).collect();
+    assert_eq!(hashes, [Reply::Map(vec![(Reply::from("price"), Reply::from("7"))])]);
+    let letters = Flow::keys("text:*").with_values().reduce(Builtin::Group).run(engine).await.unwrap();
+    let groups = ["x", "xx", "xxx", "xxxx"].map(|text| (Reply::from(text), Reply::Integer(10)));
+    assert_eq!(letters, Reply::Map(groups.to_vec()));
 
     let partial = Flow::keys("*").command(get()).step_with(OfLength, "3").partial(true).reduce(Builtin::Count);
     let (count, failures) = partial.run_beside_failures(engine).await.unwrap();

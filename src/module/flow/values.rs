@@ -12,6 +12,7 @@ use crate::command::{Command, CommandRef, printable};
 use crate::error::Error;
 use crate::flow::Records;
 use crate::flow::keyspace::key_hash;
+use crate::flow::values::{read_whole, unreadable};
 use crate::link::Protocol;
 use crate::module::server::call::{CallKind, Called, CommandRunner};
 use crate::module::server::context::Ctx;
@@ -90,7 +91,7 @@ impl ValueReader {
                     let is_whole = if self.open.as_ref().is_some_and(|open| open.kind == kind) || is_long {
                         self.read_on(turn.ctx, &key, kind)?
                     } else {
-                        let called = call(&mut runner, &key, &whole(kind, &key)?)?;
+                        let called = call(&mut runner, &key, &read_whole(kind.name(), &key)?)?;
                         self.records.push(&key, called.wire());
                         true
                     };
@@ -143,19 +144,6 @@ fn call<'c>(runner: &mut CommandRunner<'c>, key: &[u8], command: &Command) -> Re
     }
 }
 
-/// Returns the command that reads a value at once.
-fn whole(kind: KeyKind, key: &[u8]) -> Result<Command, Error> {
-    let of = |name: &str| Command::new(name).key(key);
-    Ok(match kind {
-        KeyKind::String => of("GET"),
-        KeyKind::Hash => of("HGETALL"),
-        KeyKind::Set => of("SMEMBERS"),
-        KeyKind::List => of("LRANGE").arg("0").arg("-1"),
-        KeyKind::SortedSet => of("ZRANGE").arg("0").arg("-1").arg("WITHSCORES"),
-        KeyKind::Stream | KeyKind::Other => return Err(unreadable(kind, key)),
-    })
-}
-
 /// Returns the command that reads the next slice of a value.
 fn slice(kind: KeyKind, key: &[u8], next: &[u8]) -> Result<Command, Error> {
     let scan = |name: &str| Command::new(name).key(key).arg(next).arg("COUNT").arg(MOST_AT_ONCE as u64);
@@ -167,17 +155,8 @@ fn slice(kind: KeyKind, key: &[u8], next: &[u8]) -> Result<Command, Error> {
             let first: u64 = std::str::from_utf8(next).ok().and_then(|next| next.parse().ok()).unwrap_or_default();
             Command::new("LRANGE").key(key).arg(first).arg(first + MOST_AT_ONCE as u64 - 1)
         }
-        KeyKind::String | KeyKind::Stream | KeyKind::Other => return Err(unreadable(kind, key)),
+        KeyKind::String | KeyKind::Stream | KeyKind::Other => return Err(unreadable(kind.name(), key)),
     })
-}
-
-fn unreadable(kind: KeyKind, key: &[u8]) -> Error {
-    Error::Refused(format!(
-        "the value of '{}' cannot be read, as it is {}: strings, hashes, lists, sets and sorted sets can; read names only, and \
-         give a command for each",
-        printable(key),
-        kind.name().map_or("of a module's type", |_| "a stream"),
-    ))
 }
 
 impl OpenValue {
