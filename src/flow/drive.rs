@@ -64,7 +64,7 @@ pub(super) struct Open {
     /// Slots that changed hands meanwhile, with the hashes of the keys that were read.
     pub(super) unsettled: BTreeMap<u16, HashSet<u128>>,
     /// Records that wait for a step on another node.
-    pub(super) elsewhere: Vec<(u32, Records)>,
+    pub(super) elsewhere: BTreeMap<u32, Records>,
 }
 
 impl<'a> Driver<'a> {
@@ -173,8 +173,10 @@ impl<'a> Driver<'a> {
         let mut progress = report.progress;
         collected.records.append(&report.records);
         collected.failures.merge(report.failures);
-        collected.open.elsewhere.extend(report.elsewhere);
-        let waiting: usize = collected.open.elsewhere.iter().map(|(_, records)| records.byte_len()).sum();
+        for (step, records) in report.elsewhere {
+            collected.open.elsewhere.entry(step).or_default().append(&records);
+        }
+        let waiting: usize = collected.open.elsewhere.values().map(Records::byte_len).sum();
         if (collected.records.byte_len() + waiting) as u64 > self.spec.memory {
             return Err(Error::FlowMemory { limit: self.spec.memory, node: "this node".into() });
         }

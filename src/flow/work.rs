@@ -12,6 +12,7 @@ use super::records::Records;
 use super::registry::StepsAndReducers;
 use super::step::BatchStep;
 use crate::combine::{AnyCombine, AnyPartial, Origin};
+use crate::describe::special::may_run_code;
 use crate::error::Error;
 use crate::reply::Reply;
 use crate::resp::{Retry, ServerError};
@@ -218,10 +219,11 @@ impl StageWork {
             return Err(Error::Internal("replies were reduced that nobody reduces".into()).into());
         };
         let (mut passed, mut gone, mut first) = (Records::new(), Records::new(), None);
+        let runs_code = self.runs_code(step);
         for ((key, value), reply) in records.iter().zip(replies) {
             match reply {
                 None => gone.push(key, value),
-                Some(Reply::Error(error)) if self.is_refused(&error) => gone.push(key, value),
+                Some(Reply::Error(error)) if !runs_code && self.is_refused(&error) => gone.push(key, value),
                 Some(Reply::Error(error)) => self.fail(key, &error, &mut first),
                 Some(reply) => passed.push_reply(key, &reply),
             }
@@ -250,6 +252,7 @@ impl StageWork {
             }
         };
         let (mut gone, mut first) = (Records::new(), None);
+        let runs_code = self.runs_code(step);
         let mut elsewhere_at = elsewhere.iter().peekable();
         let mut failed = share.failed.iter().peekable();
         let mut failures = 0;
@@ -259,7 +262,7 @@ impl StageWork {
             }
             match failed.next_if(|(at, _)| *at == number) {
                 None => {}
-                Some((_, error)) if self.is_refused(error) => gone.push(key, value),
+                Some((_, error)) if !runs_code && self.is_refused(error) => gone.push(key, value),
                 Some((_, error)) => {
                     failures += 1;
                     self.fail(key, error, &mut first);
@@ -276,6 +279,13 @@ impl StageWork {
             (None, Some((_, found))) => Err(LeafFailure::Mixed { found }.into()),
             (None, None) => Ok(()),
         }
+    }
+
+    /// Tells whether the command of a step runs code of others, which may end in any words, also in those of a refusal, when it
+    /// has done its work.
+    fn runs_code(&self, step: usize) -> bool {
+        let Some(ReadyStep::Command(command)) = self.steps.get(step) else { return false };
+        may_run_code((&command.for_keys([&b""[..]]).command(0)).into())
     }
 
     /// Tells whether a command was refused here, without having run, for a reason that may not hold elsewhere: the node is no

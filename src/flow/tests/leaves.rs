@@ -8,7 +8,7 @@ use super::fake::{FakeKeyspace, FakeRegistry, even, get, number, plan, share};
 use crate::combine::{self, AnyCombine};
 use crate::flow::leaf::Leaf;
 use crate::flow::messages::{LeafEnd, LeafFailure, NextReport, Report, RunShare};
-use crate::flow::plan::{FlowPlan, StepPlan};
+use crate::flow::plan::{FlowPlan, KeyedCommand, StepPlan};
 use crate::reduce::Builtin;
 use crate::reply::Reply;
 
@@ -114,6 +114,16 @@ async fn what_the_reducer_cannot_take_ends_it() {
     let keys = Arc::new(FakeKeyspace { reply_bytes: 3, ..FakeKeyspace::of(10) });
     let (report, _) = run(&keys, plan(vec![get()], Some("SUM"))).await;
     assert!(matches!(report.end, Some(LeafEnd::Failed(LeafFailure::Mixed { .. }))), "{:?}", report.end);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_script_that_ends_in_the_words_of_a_refusal_has_run() {
+    let keys = Arc::new(FakeKeyspace { refused: [4].into(), ..FakeKeyspace::of(10) });
+    let words = ["EVAL", "return redis.call('INCR', KEYS[1])", "1"].map(|word| word.as_bytes().to_vec().into());
+    let script = StepPlan::Command(KeyedCommand { words: words.into(), key_at: 3, is_read_only: false });
+    let (report, _) = run(&keys, FlowPlan { is_partial: true, ..plan(vec![script], Some("COUNT")) }).await;
+    assert!(report.elsewhere.is_empty(), "{:?}", report.elsewhere);
+    assert_eq!((reduced(&report, Builtin::Count), report.failures.count()), (Reply::Integer(9), 1));
 }
 
 #[tokio::test(start_paused = true)]
