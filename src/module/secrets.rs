@@ -36,7 +36,8 @@ pub(super) fn hide(ctx: Ctx<'_>, name: &[u8], args: &[&[u8]]) {
 /// Returns a command as a line for people to read: without secrets, and no longer than a line of `SLOWLOG` is.
 pub(super) fn shown(name: &[u8], args: &[&[u8]]) -> String {
     const MOST_WORDS: usize = 32;
-    const LONGEST_WORD: usize = 128;
+    // What is longer is cut off as in all messages, which do not say by how much.
+    const LONGEST_WORD: usize = 64;
     let hidden = positions(name, args);
     let mut line = printable(name);
     for (at, word) in args.iter().take(MOST_WORDS).enumerate() {
@@ -263,8 +264,8 @@ mod tests {
             shown("LIST MATCH * ACL SETUSER {} >s"),
             "RMR.MAP LIST MATCH (redacted) (redacted) (redacted) (redacted) (redacted)"
         );
-        let long = "x".repeat(130);
-        assert_eq!(shown(&long), format!("RMR.MAP {}... (2 more bytes)", &long[..128]));
+        let long = "x".repeat(66);
+        assert_eq!(shown(&long), format!("RMR.MAP {}... (2 more bytes)", &long[..64]));
         let many = ["x"; 34].join(" ");
         assert_eq!(shown(&many), format!("RMR.MAP{} ... (2 more arguments)", " x".repeat(32)));
     }
