@@ -19,6 +19,7 @@ use super::to_nodes::ToNodes;
 use crate::command::Command;
 use crate::describe::CommandSource;
 use crate::error::Error;
+use crate::link::Mode;
 use crate::reply::Reply;
 
 /// How many servers are asked what a command is, one after the other, before it is taken for one that depends on keys.
@@ -75,7 +76,8 @@ impl CommandSource for AnyServer<'_> {
         let mut failure = Error::no_node(topology.source());
         for node in nodes {
             let to = vec![Some(node.clone())];
-            let route = ToNodes { engine: &request.engine, to, placed: None, via: Via::SharedLink };
+            let (via, mode) = (Via::SharedLink, Mode::Plain);
+            let route = ToNodes { engine: &request.engine, to, placed: None, via, mode };
             let options = Options::on_failure(OnFailure::KeepUntried);
             let outcomes = Outcomes::of(1, None);
             let asked = Exchange::new(request, route, vec![question.clone()].into(), outcomes, &options);

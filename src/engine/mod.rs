@@ -79,7 +79,7 @@ pub use stats::{ErrorCounts, Histogram, Stats};
 pub use step::{Reducer, Step};
 pub use targets::Targets;
 pub(crate) use targets::slots_without_owner;
-pub(crate) use to_nodes::PlacedOn;
+pub(crate) use to_nodes::{PlacedOn, Said};
 #[cfg(feature = "module")]
 pub(crate) use unfit::check as check_fit;
 pub(crate) use unfit::check_each as check_each_fit;

@@ -337,7 +337,8 @@ fn is_unserved(error: &Error) -> bool {
     matches!(error, Error::Shard { message, .. } if message.as_bytes().starts_with(b"CLUSTERDOWN Hash slot not served"))
 }
 
-fn list(slot: usize) -> Command {
+/// Returns the command that lists all that a node has of a slot.
+pub(crate) fn list(slot: usize) -> Command {
     Command::new("CLUSTER").arg("GETKEYSINSLOT").arg(slot as u64).arg(i32::MAX as u64).read_only(true)
 }
 

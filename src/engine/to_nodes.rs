@@ -15,8 +15,9 @@ use super::replies::{Replies, ShardReply};
 use super::request::Request;
 use super::route::{Route, Via};
 use super::state::EngineState;
-use crate::command::{Command, CommandRef};
+use crate::command::{Command, CommandRef, CommandSet};
 use crate::error::Error;
+use crate::link::Mode;
 use crate::reply::Reply;
 use crate::topology::{Address, Node, Topology};
 
@@ -83,12 +84,26 @@ impl Request {
             let commands = self.admit(commands.into()).await?;
             let hidden = HiddenKeys::of(&commands, &mut None);
             let outcomes = Outcomes::of(commands.len(), None);
-            let route = ToNodes { engine: &self.engine, to, placed, via: Via::SharedLink };
+            let route = ToNodes { engine: &self.engine, to, placed, via: Via::SharedLink, mode: Mode::Plain };
             let replies = Exchange::new(self, route, commands, outcomes, options).run(snapshot).await?.0;
             match hidden {
                 Some(hidden) => Ok(Box::pin(hidden.leave_out(self, replies)).await?.0),
                 None => Ok(replies),
             }
+        });
+        self.counted(step).await
+    }
+
+    /// Sends commands that only read to a replica, which answers them from its own copy of its primary's keys, and gathers their
+    /// replies. What it sends on is a failure of its command.
+    pub(crate) async fn at_replica(&self, replica: &Arc<Node>, commands: CommandSet) -> Result<Replies, Error> {
+        let step = pin!(async {
+            let snapshot = self.pinned().await?;
+            let commands = self.admit(commands).await?;
+            let to = vec![Some(replica.clone()); commands.len()];
+            let route = ToNodes { engine: &self.engine, to, placed: None, via: Via::SharedLink, mode: Mode::Replica };
+            let (outcomes, options) = (Outcomes::of(commands.len(), None), Options::new().partial(true));
+            Ok(Exchange::new(self, route, commands, outcomes, &options).run(snapshot).await?.0)
         });
         self.counted(step).await
     }
@@ -114,7 +129,7 @@ impl Request {
             let (nodes, commands): (Vec<_>, Vec<_>) = commands.into_iter().unzip();
             let via = if by_socket { Via::Socket } else { Via::SharedLink };
             let to = nodes.into_iter().map(Some).collect();
-            let route = ToNodes { engine: &self.engine, to, placed: None, via };
+            let route = ToNodes { engine: &self.engine, to, placed: None, via, mode: Mode::Plain };
             let options = Options::on_failure(OnFailure::KeepUntried);
             let outcomes = Outcomes::of(slots.len(), None);
             let (replies, _) = Exchange::new(self, route, commands.into(), outcomes, &options).run(snapshot).await?;
@@ -151,6 +166,7 @@ pub(super) struct ToNodes<'a> {
     /// Where the others belong, as far as the caller knows.
     pub(super) placed: Option<PlacedOn>,
     pub(super) via: Via,
+    pub(super) mode: Mode,
 }
 
 impl ToNodes<'_> {
@@ -167,6 +183,10 @@ impl Route for ToNodes<'_> {
         }
         let placed = self.placed.and_then(|placed| placed.node(topology));
         placed.map_or_else(|| place(self.engine, topology, command), Ok)
+    }
+
+    fn mode(&self, _topology: &Topology, _node: &Node) -> Mode {
+        self.mode
     }
 
     fn via(&self) -> Via {

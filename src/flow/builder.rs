@@ -61,6 +61,7 @@ pub struct Flow {
     stages: Vec<Vec<StepPlan>>,
     carried: CarriedSteps,
     is_partial: bool,
+    on_replicas: bool,
     timeout: Option<Duration>,
 }
 
@@ -84,6 +85,7 @@ impl Flow {
             stages: vec![Vec::new()],
             carried: CarriedSteps::default(),
             is_partial: false,
+            on_replicas: false,
             timeout: None,
         }
     }
@@ -184,6 +186,13 @@ impl Flow {
         self
     }
 
+    /// Reads at a replica of each shard that has one, which spares the primaries. For flows that only read. What a replica has
+    /// may be behind; slots that move meanwhile are read at primaries. Default: `false`.
+    pub fn on_replicas(mut self, on_replicas: bool) -> Self {
+        self.on_replicas = on_replicas;
+        self
+    }
+
     /// Sets the most that the flow may take. Default: `rmr.flow-timeout-ms` in a server, else 60 seconds. The timeout of
     /// requests has no part in it.
     pub fn timeout(mut self, timeout: Duration) -> Self {
@@ -242,6 +251,7 @@ impl Flow {
         };
         let kept = KeptFlow(execution.clone());
         let spec = FlowSpec {
+            on_replicas: self.on_replicas,
             plan,
             combine: combine.clone(),
             timeout: Some(self.timeout.unwrap_or_else(|| home.as_ref().map_or(DEFAULT_TIMEOUT, |home| home.timeout()))),

@@ -19,6 +19,7 @@ use super::plain::PlainKeyspace;
 use super::plan::{FlowPlan, FlowReader};
 use super::planned::{Planned, anywhere, planned};
 use super::remote::RemoteLeaf;
+use super::replica::ReplicaKeyspace;
 use super::requests::FlowRequests;
 use super::share::{Share, Where};
 use super::slots::ranges;
@@ -64,6 +65,7 @@ struct Coordinator<'a> {
 
 impl Coordinator<'_> {
     async fn run(mut self) -> Result<FlowAnswer, Error> {
+        self.check_replicas()?;
         let shares = planned(&self.topology, &self.spec.plan.reader);
         if self.spec.plan.limit().is_some() {
             // One after the other, so that never more records pass than may.
@@ -109,6 +111,10 @@ impl Coordinator<'_> {
     /// Begins a share: on its node, if that takes shares, or else here.
     async fn begin(&self, share: RunShare, planned: Planned) -> Result<Share, Error> {
         let registry = &*self.spec.registry;
+        if let Some(replica) = self.replica_for(&planned) {
+            let name = replica.name();
+            return Ok(Share::new(name, Where::Home(Leaf::begin(&share, Arc::new(replica), registry)?)));
+        }
         let at = match (&planned.node, &self.spec.home) {
             (Some(node), Some(home)) if self.is_home(node) => {
                 Where::Home(Leaf::begin_with(&share, home.clone(), registry, self.carrier.clone())?)
@@ -122,6 +128,28 @@ impl Coordinator<'_> {
             _ => self.begin_plain(&share, &planned)?,
         };
         Ok(Share::new(planned.name, at))
+    }
+
+    /// Returns the replica at which a share is read, if that is wanted and there is one.
+    fn replica_for(&self, planned: &Planned) -> Option<ReplicaKeyspace> {
+        let node = planned.node.as_ref().filter(|_| self.spec.on_replicas && planned.slots.is_some())?;
+        ReplicaKeyspace::of(self.requests.clone(), &self.topology, node)
+    }
+
+    /// Refuses to go to replicas with what they cannot do, or where there are none.
+    fn check_replicas(&self) -> Result<(), Error> {
+        if !self.spec.on_replicas {
+            return Ok(());
+        }
+        if !self.spec.plan.only_reads() {
+            return Err(Error::Invalid(
+                "replicas are only read, and the command may write; leave ON REPLICAS away".into(),
+            ));
+        }
+        if self.topology.shards().iter().all(|shard| shard.replicas.is_empty()) {
+            return Err(Error::Refused("no shard has a replica that is known; leave ON REPLICAS away".into()));
+        }
+        Ok(())
     }
 
     fn begin_plain(&self, share: &RunShare, planned: &Planned) -> Result<Where, Error> {

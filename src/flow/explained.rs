@@ -6,7 +6,7 @@ use super::plan::FlowReader;
 use super::planned::{Planned, planned};
 use crate::engine::Request;
 use crate::error::Error;
-use crate::topology::{SlotRange, Topology};
+use crate::topology::{Node, SlotRange, Topology};
 
 /// A share of a flow, as it would be done now.
 #[derive(Debug)]
@@ -23,16 +23,25 @@ pub(crate) struct ExplainedShare {
 ///
 /// # Errors
 /// If the topology is not known.
-pub(crate) async fn explain(request: &Request, reader: &FlowReader) -> Result<Vec<ExplainedShare>, Error> {
+pub(crate) async fn explain(
+    request: &Request,
+    reader: &FlowReader,
+    on_replicas: bool,
+) -> Result<Vec<ExplainedShare>, Error> {
     let topology = request.pinned_topology().await?;
-    let shares = planned(&topology, reader).into_iter().map(|share| explained(request, &topology, share));
+    let shares = planned(&topology, reader).into_iter().map(|share| explained(request, &topology, share, on_replicas));
     Ok(join_all(shares).await)
 }
 
-async fn explained(request: &Request, topology: &Topology, share: Planned) -> ExplainedShare {
+async fn explained(request: &Request, topology: &Topology, share: Planned, on_replicas: bool) -> ExplainedShare {
     // Hosts of a list may be databases of one server, so each is read from here.
     let are_slots = topology.requires_same_slot();
+    let has_replica = |node: &Node| {
+        let of = topology.shards().iter().find(|shard| shard.primary.id == node.id);
+        of.is_some_and(|shard| !shard.replicas.is_empty())
+    };
     let way = match &share.node {
+        Some(node) if on_replicas && are_slots && has_replica(node) => "plain commands, to a replica of that node",
         None => "plain commands, to wherever the keys are",
         Some(node) if (are_slots || topology.shards().len() == 1) && request.is_in_process(topology, node) => {
             "here, in process"

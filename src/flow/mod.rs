@@ -32,6 +32,7 @@ mod planned;
 mod records;
 pub(crate) mod registry;
 mod remote;
+mod replica;
 mod reply_text;
 mod requests;
 mod router;

@@ -23,6 +23,8 @@ pub(crate) struct FlowSpec {
     pub(crate) registry: Arc<dyn StepsAndReducers>,
     /// On whose account it runs; [`None`] if nothing is restricted.
     pub(crate) caller: Option<CallerId>,
+    /// Reads at replicas, where shards have some. For flows that only read.
+    pub(crate) on_replicas: bool,
     /// The keys of the server that we live in, with the caller's rights; [`None`] if there is no such server.
     pub(crate) home: Option<Arc<dyn Keyspace>>,
 }

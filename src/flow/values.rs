@@ -9,7 +9,7 @@ use crate::command::{Command, printable};
 use crate::engine::{Options, Request};
 use crate::error::Error;
 use crate::reply::Reply;
-use crate::topology::Node;
+use crate::topology::{Node, Role};
 
 /// Returns the command that reads the whole value of a key of this type, as `TYPE` says it; `None` stands for a type that a
 /// module has named.
@@ -79,6 +79,9 @@ async fn ask_each(
 ) -> Result<Vec<Reply>, Error> {
     let replies = match node {
         None => request.map(commands).await?,
+        Some(node) if node.role == Role::Replica => {
+            request.at_replica(node, commands.collect::<Vec<_>>().into()).await?
+        }
         Some(node) => {
             let commands = commands.map(|command| (command, Some(node.clone()))).collect();
             request.addressed(commands, None, &Options::new()).await?

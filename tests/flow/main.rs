@@ -14,5 +14,6 @@ mod jobs;
 mod map;
 mod paused;
 mod refused;
+mod replicas;
 mod servers;
 mod share;

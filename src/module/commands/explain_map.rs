@@ -25,9 +25,9 @@ pub(super) fn explain(call: &Call<'_>, args: &[&[u8]]) -> Result<Work, Error> {
     let requests = call.request()?;
     Ok(match over {
         MapOver::Given(commands) => Box::pin(given(requests, reducer, commands)),
-        MapOver::Matching { keys, .. } => {
+        MapOver::Matching { keys, how } => {
             let command = keys.command.as_ref().map(|command| fit::check(call.ctx, command)).transpose()?;
-            Box::pin(matching(requests, reducer, keys, command))
+            Box::pin(matching(requests, reducer, keys, command, how.on_replicas))
         }
     })
 }
@@ -65,6 +65,7 @@ async fn matching(
     reducer: NamedReducer,
     keys: KeysByPattern,
     command: Option<FittingCommand>,
+    on_replicas: bool,
 ) -> Result<Reply, Error> {
     let request = requests.begin();
     let KeysByPattern { filter, limit, .. } = keys;
@@ -84,7 +85,7 @@ async fn matching(
         effect = if command.is_read_only { "reads" } else { "writes" };
     }
     let reduced = if is_list(&reducer) { "here" } else { "each share on its node, the shares here" };
-    let shares = explained::explain(&request, &FlowReader::Keys(filter)).await?;
+    let shares = explained::explain(&request, &FlowReader::Keys(filter), on_replicas).await?;
     let slots = |ranges: &Vec<SlotRange>| ranges.iter().map(|&(first, last)| i64::from(last - first) + 1).sum::<i64>();
     let shares = shares.into_iter().map(|share| {
         let count = share.slots.as_ref().map_or(Reply::Null, |ranges| slots(ranges).into());

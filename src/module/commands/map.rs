@@ -42,7 +42,9 @@ const INTO: Arg = Arg::block(
 .after(c"INTO")
 .optional();
 
-const ON: Arg = Arg::one_of(c"nodes", &[Arg::word(c"primaries", c"PRIMARIES")]).after(c"ON").optional();
+const ON: Arg = Arg::one_of(c"nodes", &[Arg::word(c"primaries", c"PRIMARIES"), Arg::word(c"replicas", c"REPLICAS")])
+    .after(c"ON")
+    .optional();
 
 const GIVEN: &[Arg] =
     &[Arg::new(c"numkeys", ArgKind::Integer), Arg::new(c"key", ArgKind::String).multiple(), spec::COMMAND, spec::ARGS];

@@ -76,6 +76,7 @@ impl MatchingMap {
                 memory: config::flow_memory(),
                 registry: Arc::new(OwnCode),
                 caller: rights::caller_id(call.ctx),
+                on_replicas: self.how.on_replicas,
                 home: Some(flow::keyspace_of(call.ctx, None, protocol)?),
                 plan,
             },

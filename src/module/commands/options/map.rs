@@ -33,10 +33,11 @@ pub(in crate::module::commands) enum MapOver {
 pub(in crate::module::commands) struct MatchOptions {
     pub(in crate::module::commands) is_async: bool,
     pub(in crate::module::commands) into: Option<ResultKey>,
+    pub(in crate::module::commands) on_replicas: bool,
 }
 
 /// `[TIMEOUT ms] [PARTIAL] reducer numkeys key [key ...] command [arg ...]`, or
-/// `[TIMEOUT ms] [PARTIAL] [ASYNC] [INTO STREAM|LIST|HASH key] [ON PRIMARIES] reducer MATCH pattern [TYPE type]
+/// `[TIMEOUT ms] [PARTIAL] [ASYNC] [INTO STREAM|LIST|HASH key] [ON PRIMARIES|REPLICAS] reducer MATCH pattern [TYPE type]
 /// [LIMIT n] [--] [command [arg ...]]`, options in any order.
 pub(in crate::module::commands) fn map(args: &[&[u8]]) -> Result<MapArgs, Error> {
     let mut cursor = ArgumentCursor { args };
@@ -54,7 +55,7 @@ pub(in crate::module::commands) fn map(args: &[&[u8]]) -> Result<MapArgs, Error>
             how.into = Some(cursor.result_key()?);
             only_with_match = Some("INTO");
         } else if cursor.word("ON") {
-            cursor.on_primaries()?;
+            how.on_replicas = cursor.on_replicas()?;
             only_with_match = Some("ON");
         } else {
             break;
@@ -156,7 +157,7 @@ mod tests {
             assert_eq!(error(line), format!("LIMIT is '{given}'; give {allowed}"));
         }
         assert_eq!(error("LIST MATCH * --"), "there is no command behind '--'; give command [arg ...]");
-        assert!(error("ON REPLICAS SUM MATCH *").starts_with("ON is 'REPLICAS'; give PRIMARIES, which own the keys"));
+        assert_eq!(error("ON ALL SUM MATCH *"), "ON is 'ALL'; give PRIMARIES or REPLICAS");
         assert_eq!(error("INTO SET k SUM MATCH *"), "INTO is 'SET'; give STREAM, LIST or HASH, then a key");
         assert_eq!(error("INTO LIST"), "INTO has no value; give the key that the results go to");
         for option in ["ASYNC", "INTO LIST k", "ON PRIMARIES"] {

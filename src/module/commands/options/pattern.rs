@@ -32,11 +32,12 @@ impl ArgumentCursor<'_> {
         Ok(ResultKey { kind, key })
     }
 
-    /// `PRIMARIES`: the only nodes of which it is known which keys are theirs.
-    pub(super) fn on_primaries(&mut self) -> Result<(), Error> {
-        let allowed = "PRIMARIES, which own the keys; what a replica has may be behind";
+    /// `PRIMARIES|REPLICAS`: whether replicas are meant.
+    pub(super) fn on_replicas(&mut self) -> Result<bool, Error> {
+        let allowed = "PRIMARIES or REPLICAS";
         let given = self.value("ON", allowed)?;
-        if given.eq_ignore_ascii_case(b"PRIMARIES") { Ok(()) } else { Err(wrong("ON", given, allowed)) }
+        let is = |word: &[u8]| given.eq_ignore_ascii_case(word);
+        if is(b"PRIMARIES") || is(b"REPLICAS") { Ok(is(b"REPLICAS")) } else { Err(wrong("ON", given, allowed)) }
     }
 
     /// `pattern [TYPE type] [LIMIT n] [--] [command [arg ...]]`, to the end of the arguments.
