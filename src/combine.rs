@@ -109,6 +109,12 @@ pub trait Combine: Send + Sync + 'static {
     /// Adds what another part of the replies came to.
     fn combine(&self, partial: &mut Self::Partial, other: Self::Partial);
 
+    /// Returns the memory that a partial takes, in bytes, more or less: a flow over many keys ends in an error before it takes
+    /// more than it may. Default: the size of the type, as of a partial that keeps nothing elsewhere.
+    fn memory(&self, _partial: &Self::Partial) -> usize {
+        size_of::<Self::Partial>()
+    }
+
     /// Makes the result.
     ///
     /// # Errors
@@ -161,6 +167,9 @@ pub(crate) trait AnyPartial: Send + Sync {
 
     /// Adds another part of the same reducer.
     fn combine(&mut self, other: Box<dyn AnyPartial>);
+
+    /// Returns the memory that it takes, in bytes, more or less.
+    fn memory(&self) -> usize;
 
     /// As it travels.
     #[cfg_attr(not(feature = "module"), allow(dead_code, reason = "only a server sends it"))]
@@ -221,6 +230,10 @@ impl<C: Combine> AnyPartial for OpenPartial<C> {
         if let Ok(other) = other.into_any().downcast::<Self>() {
             self.combine.combine(&mut self.partial, other.partial);
         }
+    }
+
+    fn memory(&self) -> usize {
+        self.combine.memory(&self.partial)
     }
 
     fn encode(&self) -> Result<Vec<u8>, postcard::Error> {

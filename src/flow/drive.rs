@@ -67,6 +67,15 @@ pub(super) struct Open {
     pub(super) elsewhere: BTreeMap<u32, Records>,
 }
 
+impl Collected {
+    /// Returns the memory that it takes, in bytes, more or less.
+    fn memory(&self) -> usize {
+        let waiting: usize = self.open.elsewhere.values().map(Records::byte_len).sum();
+        let reduced = self.reduced.as_ref().map_or(0, |reduced| reduced.memory());
+        self.records.byte_len() + waiting + reduced
+    }
+}
+
 impl<'a> Driver<'a> {
     pub(super) fn new(spec: &'a FlowSpec, until: Option<Instant>, execution: Arc<Execution>) -> Self {
         let collected = Collected {
@@ -176,10 +185,6 @@ impl<'a> Driver<'a> {
         for (step, records) in report.elsewhere {
             collected.open.elsewhere.entry(step).or_default().append(&records);
         }
-        let waiting: usize = collected.open.elsewhere.values().map(Records::byte_len).sum();
-        if (collected.records.byte_len() + waiting) as u64 > self.spec.memory {
-            return Err(Error::FlowMemory { limit: self.spec.memory, node: "this node".into() });
-        }
         if let Some(LeafEnd::Done { reduced, unread, unsettled }) = &report.end {
             if let (Some(so_far), Some(reduced)) = (&mut collected.reduced, reduced) {
                 let damaged = |error| Error::BadReply {
@@ -195,6 +200,9 @@ impl<'a> Driver<'a> {
             collected.limit = collected.limit.map(|left| left.saturating_sub(progress.limited));
             // What it has not read is another share's now.
             progress.slots = progress.slots_read;
+        }
+        if collected.memory() as u64 > self.spec.memory {
+            return Err(Error::FlowMemory { limit: self.spec.memory, node: "this node".into() });
         }
         match report.end {
             Some(_) => collected.stages_ended.remove(&number),

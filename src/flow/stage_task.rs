@@ -127,6 +127,7 @@ impl StageTask {
                 None => unless_cancelled(outbox, self.work.pass(self.first_step, records)).await??,
                 Some(_) => unless_cancelled(outbox, self.work.pass_stage(self.first_step, records)).await??,
             };
+            self.check_memory(outbox, passed.byte_len())?;
             self.hand_on(outbox, &passed).await?;
             outbox.put_progress(&mut self.work, self.stage);
             if is_end {
@@ -202,7 +203,8 @@ impl StageTask {
             Exit::Outbox(batch) => batch.byte_len(),
             Exit::Router(router) => router.memory(),
         };
-        let memory = (waiting + hashes + beside) as u64 + self.source.memory() + outbox.memory();
+        let reduced = self.work.reduced.as_ref().map_or(0, |reduced| reduced.memory());
+        let memory = (waiting + hashes + reduced + beside) as u64 + self.source.memory() + outbox.memory();
         if memory > self.memory { Err(LeafFailure::Memory) } else { Ok(()) }
     }
 }

@@ -192,6 +192,10 @@ impl Combine for Builtin {
         matches!(self, Self::List | Self::Min | Self::Max | Self::Concat | Self::Union)
     }
 
+    fn memory(&self, partial: &BuiltinPartial) -> usize {
+        size_of::<BuiltinPartial>() + partial.bytes()
+    }
+
     fn needs_keys(&self) -> bool {
         matches!(self, Self::Top(_) | Self::Bottom(_))
     }

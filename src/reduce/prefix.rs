@@ -79,6 +79,10 @@ impl Combine for Prefix {
         self.reducer.needs_places()
     }
 
+    fn memory(&self, partial: &PrefixPartial) -> usize {
+        size_of::<PrefixPartial>() + partial.bytes
+    }
+
     fn needs_keys(&self) -> bool {
         true
     }

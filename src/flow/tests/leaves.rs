@@ -172,9 +172,20 @@ async fn it_waits_until_its_batch_is_taken() {
 #[tokio::test(start_paused = true)]
 async fn memory_beyond_the_limit_is_an_error() {
     let keys = Arc::new(FakeKeyspace { reply_bytes: 1000, ..FakeKeyspace::of(100_000) });
-    let share = RunShare { memory: 300_000, ..share(plan(vec![get()], None)) };
-    let (report, _) = all(&begin(&keys, share)).await;
+    let small = RunShare { memory: 300_000, ..share(plan(vec![get()], None)) };
+    let (report, _) = all(&begin(&keys, small)).await;
     assert_eq!(report.end, Some(LeafEnd::Failed(LeafFailure::Memory)));
+    // What a reducer keeps counts, too.
+    for (memory, is_enough) in [(500_000, false), (1 << 24, true)] {
+        let reducing = RunShare { memory, ..share(plan(vec![get()], Some("LIST"))) };
+        let leaf = Leaf::begin(
+            &reducing,
+            Arc::new(FakeKeyspace { reply_bytes: 100, ..FakeKeyspace::of(9000) }),
+            &FakeRegistry,
+        );
+        let (report, _) = all(&leaf.unwrap()).await;
+        assert_eq!(report.end != Some(LeafEnd::Failed(LeafFailure::Memory)), is_enough, "{memory}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -130,7 +130,9 @@ impl KeyCommands {
     }
 
     fn share_of_allowed(&self) -> LocalShare {
-        let budget = Arc::new(Budget::new(usize::try_from(config::flow_memory()).unwrap_or(usize::MAX)));
+        // Replies that are reduced are not kept; what they come to is counted by whoever has it.
+        let most = if self.reducing.is_some() { u64::MAX } else { config::flow_memory() };
+        let budget = Arc::new(Budget::new(usize::try_from(most).unwrap_or(usize::MAX)));
         let batch = Batch::new(self.commands.clone(), self.allowed.clone(), budget);
         let reduction = self.reducing.as_ref().map(|Reducing { combine, first_place }| {
             let places = if combine.needs_places() {
