@@ -86,6 +86,11 @@ impl Replies {
         self.entries.iter().filter_map(|entry| entry.result.as_ref().ok())
     }
 
+    /// The replies that arrived, in order, to be changed in their places.
+    pub(crate) fn ok_mut(&mut self) -> impl Iterator<Item = &mut Reply> {
+        self.entries.iter_mut().filter_map(|entry| entry.result.as_mut().ok())
+    }
+
     /// The failures, in order.
     pub fn errors(&self) -> impl Iterator<Item = (&Node, &Error)> {
         self.entries.iter().filter_map(|entry| Some((&*entry.node, entry.result.as_ref().err()?)))

@@ -164,15 +164,14 @@ async fn everywhere(
 }
 
 /// Returns lists of keys without the names of results under construction.
-fn without_those_under_construction(replies: Replies) -> Replies {
+fn without_those_under_construction(mut replies: Replies) -> Replies {
     let is_shown = |key: &Reply| !key.bytes().is_some_and(slot_keys::is_under_construction);
-    let entries = replies.into_iter().map(|mut entry| {
-        if let Ok(Reply::Array(keys)) = &mut entry.result {
+    for reply in replies.ok_mut() {
+        if let Reply::Array(keys) = reply {
             keys.retain(is_shown);
         }
-        entry
-    });
-    entries.collect()
+    }
+    replies
 }
 
 /// The answer of one node: its own words, errors too.
