@@ -72,8 +72,8 @@ fn share(command: &str, caller: Option<&str>) -> Vec<u8> {
         bytes.extend([1, 0]);
     }
     bytes.push(0);
-    // Records, no failures wanted; no slots, no limit.
-    bytes.extend([1, 0, 0, 0]);
+    // Records, no failures wanted, replies in RESP3; no slots, no limit.
+    bytes.extend([1, 0, 1, 0, 0]);
     match caller {
         None => bytes.push(0),
         Some(name) => {
