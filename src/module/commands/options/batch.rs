@@ -68,15 +68,8 @@ pub(in crate::module::commands) fn batch<'a>(args: &'a [&'a [u8]]) -> Result<Bat
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::typed::{error, words};
     use super::*;
-
-    fn words(line: &str) -> Vec<&[u8]> {
-        line.split_whitespace().map(str::as_bytes).collect()
-    }
-
-    fn error<T: std::fmt::Debug>(result: Result<T, Error>) -> String {
-        result.unwrap_err().to_string()
-    }
 
     #[test]
     fn a_batch_is_counted() {

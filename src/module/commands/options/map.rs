@@ -85,18 +85,11 @@ pub(in crate::module::commands) fn map(args: &[&[u8]]) -> Result<MapArgs, Error>
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::typed::{error, words};
     use super::*;
     use crate::flow::into::ResultKind;
     use crate::flow::plan::{KeyFilter, KeyedCommand};
     use crate::reduce::{Builtin, Prefix};
-
-    fn words(line: &str) -> Vec<&[u8]> {
-        line.split_whitespace().map(str::as_bytes).collect()
-    }
-
-    fn error<T: std::fmt::Debug>(result: Result<T, Error>) -> String {
-        result.unwrap_err().to_string()
-    }
 
     fn given(typed: &MapArgs) -> &CommandSet {
         let MapOver::Given(commands) = &typed.over else { panic!("{:?} has no keys", typed.over) };

@@ -8,6 +8,8 @@ mod nodes;
 mod pattern;
 mod reducer;
 mod template;
+#[cfg(test)]
+mod typed;
 
 pub(super) use batch::batch;
 pub(super) use job::job;

@@ -104,15 +104,8 @@ fn inner<'a>(
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::typed::{error, words};
     use super::*;
-
-    fn words(line: &str) -> Vec<&[u8]> {
-        line.split_whitespace().map(str::as_bytes).collect()
-    }
-
-    fn error<T: std::fmt::Debug>(result: Result<T, Error>) -> String {
-        result.unwrap_err().to_string()
-    }
 
     #[test]
     fn options_come_in_any_order_and_case() {

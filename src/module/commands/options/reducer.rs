@@ -4,9 +4,6 @@ use super::cursor::{ArgumentCursor, integer, wrong};
 use crate::error::Error;
 use crate::reduce::{Builtin, Prefix};
 
-/// The most keys or groups that a reducer can be asked for.
-const MOST_WANTED: u32 = 1_000_000;
-
 /// A reducer as it was typed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::module::commands) enum NamedReducer {
@@ -28,10 +25,10 @@ impl ArgumentCursor<'_> {
 
     /// The number behind the name of a reducer.
     fn most(&mut self, name: &str) -> Result<u32, Error> {
-        let allowed = format!("how many are wanted, from 1 to {MOST_WANTED}");
+        const MOST: u32 = Builtin::MOST_WANTED;
+        let allowed = format!("how many are wanted, from 1 to {MOST}");
         let given = self.value(name, &allowed)?;
-        let most =
-            integer(given).and_then(|most| u32::try_from(most).ok()).filter(|most| (1..=MOST_WANTED).contains(most));
+        let most = integer(given).and_then(|most| u32::try_from(most).ok()).filter(|most| (1..=MOST).contains(most));
         most.ok_or_else(|| wrong(name, given, &allowed))
     }
 
