@@ -17,7 +17,7 @@ use super::leaf::Leaf;
 use super::messages::{RunShare, SlotOwner};
 use super::plain::PlainKeyspace;
 use super::plan::{FlowPlan, FlowReader};
-use super::planned::{Planned, anywhere, planned};
+use super::planned::{Planned, Way, anywhere, planned, way_to};
 use super::remote::RemoteLeaf;
 use super::replica::ReplicaKeyspace;
 use super::requests::FlowRequests;
@@ -27,7 +27,7 @@ pub(crate) use super::spec::{FlowAnswer, FlowSpec};
 use crate::engine::{RequestBuilder, panicked};
 use crate::error::Error;
 use crate::peer;
-use crate::topology::{BoxFuture, Node, Topology};
+use crate::topology::{BoxFuture, Topology};
 
 /// Runs a flow to its end. Dropped, or when the execution is cancelled, it ends on all shards.
 ///
@@ -111,29 +111,23 @@ impl Coordinator<'_> {
     /// Begins a share: on its node, if that takes shares, or else here.
     async fn begin(&self, share: RunShare, planned: Planned) -> Result<Share, Error> {
         let registry = &*self.spec.registry;
-        if let Some(replica) = self.replica_for(&planned) {
-            let name = replica.name();
-            return Ok(Share::new(name, Where::Home(Leaf::begin(&share, Arc::new(replica), registry)?)));
-        }
-        let at = match (&planned.node, &self.spec.home) {
-            (Some(node), Some(home)) if self.is_home(node) => {
+        let way = planned.way(&self.requests.begin(), &self.topology, self.spec.on_replicas);
+        let at = match (way, &planned.node, &self.spec.home) {
+            (Way::AtReplica(shard), ..) => {
+                let replica = ReplicaKeyspace::of(self.requests.clone(), shard);
+                let name = replica.name();
+                return Ok(Share::new(name, Where::Home(Leaf::begin(&share, Arc::new(replica), registry)?)));
+            }
+            (Way::Here, _, Some(home)) => {
                 Where::Home(Leaf::begin_with(&share, home.clone(), registry, self.carrier.clone())?)
             }
-            (Some(node), _) if self.takes_shares(node) => {
-                match RemoteLeaf::begin(node, &share, &self.requests).await? {
-                    Some(leaf) => Where::Remote(Box::new(leaf)),
-                    None => self.begin_plain(&share, &planned)?,
-                }
-            }
+            (Way::OnItsNode, Some(node), _) => match RemoteLeaf::begin(node, &share, &self.requests).await? {
+                Some(leaf) => Where::Remote(Box::new(leaf)),
+                None => self.begin_plain(&share, &planned)?,
+            },
             _ => self.begin_plain(&share, &planned)?,
         };
         Ok(Share::new(planned.name, at))
-    }
-
-    /// Returns the replica at which a share is read, if that is wanted and there is one.
-    fn replica_for(&self, planned: &Planned) -> Option<ReplicaKeyspace> {
-        let node = planned.node.as_ref().filter(|_| self.spec.on_replicas && planned.slots.is_some())?;
-        ReplicaKeyspace::of(self.requests.clone(), &self.topology, node)
     }
 
     /// Refuses to go to replicas with what they cannot do, or where there are none.
@@ -165,31 +159,19 @@ impl Coordinator<'_> {
         })
     }
 
-    /// Tells whether a node is the server that we live in. Of several databases of that server none is meant by itself.
-    fn is_home(&self, node: &Arc<Node>) -> bool {
-        let are_slots = self.topology.requires_same_slot() || self.topology.shards().len() == 1;
-        are_slots && self.requests.begin().is_in_process(&self.topology, node)
-    }
-
-    /// Tells whether a node may be given a share: hosts of a list are not, which may be databases of one server.
-    fn takes_shares(&self, node: &Arc<Node>) -> bool {
-        let request = self.requests.begin();
-        self.topology.requires_same_slot()
-            && request.has_inner_command()
-            && !request.is_in_process(&self.topology, node)
-    }
-
     /// Says who takes the records of which slots between two stages: the nodes that may have a share. The records of all
     /// others come here.
     fn owners(&self) -> Vec<SlotOwner> {
         if self.spec.plan.stages.len() < 2 || !self.topology.requires_same_slot() {
             return Vec::new();
         }
-        let shards = self.topology.data_shards();
-        let takes = shards.filter(|shard| {
-            let node = &shard.primary;
-            (self.spec.home.is_some() && self.is_home(node)) || self.takes_shares(node)
-        });
+        let request = self.requests.begin();
+        let takes =
+            self.topology.data_shards().filter(|shard| match way_to(&shard.primary, &request, &self.topology) {
+                Way::Here => self.spec.home.is_some(),
+                Way::OnItsNode => true,
+                Way::AtReplica(_) | Way::Plain => false,
+            });
         takes.map(|shard| SlotOwner { node: shard.primary.id.clone(), slots: shard.slots.clone() }).collect()
     }
 

@@ -14,6 +14,7 @@ use super::failures::KeyFailures;
 use super::messages::{LeafEnd, NextReport, Report};
 use super::records::Records;
 use super::share::{FlowFacts, Share};
+use super::slots::each;
 use super::spec::{FlowAnswer, FlowSpec};
 use crate::combine::{AnyCombine, AnyPartial};
 use crate::error::Error;
@@ -193,7 +194,7 @@ impl<'a> Driver<'a> {
                 };
                 so_far.combine_encoded(reduced).map_err(damaged)?;
             }
-            collected.open.unread.extend(unread.iter().flat_map(|(first, last)| *first..=*last));
+            collected.open.unread.extend(each(unread));
             for (slot, hashes) in unsettled {
                 collected.open.unsettled.entry(*slot).or_default().extend(hashes);
             }

@@ -3,10 +3,10 @@
 use futures_util::future::join_all;
 
 use super::plan::FlowReader;
-use super::planned::{Planned, planned};
+use super::planned::{Planned, Way, planned};
 use crate::engine::Request;
 use crate::error::Error;
-use crate::topology::{Node, SlotRange, Topology};
+use crate::topology::{SlotRange, Topology};
 
 /// A share of a flow, as it would be done now.
 #[derive(Debug)]
@@ -34,24 +34,16 @@ pub(crate) async fn explain(
 }
 
 async fn explained(request: &Request, topology: &Topology, share: Planned, on_replicas: bool) -> ExplainedShare {
-    // Hosts of a list may be databases of one server, so each is read from here.
-    let are_slots = topology.requires_same_slot();
-    let has_replica = |node: &Node| {
-        let of = topology.shards().iter().find(|shard| shard.primary.id == node.id);
-        of.is_some_and(|shard| !shard.replicas.is_empty())
-    };
-    let way = match &share.node {
-        Some(node) if on_replicas && are_slots && has_replica(node) => "plain commands, to a replica of that node",
-        None => "plain commands, to wherever the keys are",
-        Some(node) if (are_slots || topology.shards().len() == 1) && request.is_in_process(topology, node) => {
-            "here, in process"
-        }
-        Some(node) if are_slots && request.has_inner_command() => match request.session(node).await {
+    let way = match (share.way(request, topology, on_replicas), &share.node) {
+        (Way::AtReplica(_), _) => "plain commands, to a replica of that node",
+        (Way::Here, _) => "here, in process",
+        (Way::OnItsNode, Some(node)) => match request.session(node).await {
             Ok(session) if session.offers_inner() => "on that node, in process",
             Ok(_) => "plain commands: the node takes no shares",
             Err(_) => "plain commands: the node cannot be asked for shares now",
         },
-        Some(_) => "plain commands",
+        (_, Some(_)) => "plain commands",
+        (_, None) => "plain commands, to wherever the keys are",
     };
     ExplainedShare { name: share.name, slots: share.slots, way }
 }

@@ -4,6 +4,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::plan::KeyFilter;
 use super::records::Records;
 use crate::combine::AnyCombine;
@@ -92,6 +94,11 @@ pub(crate) struct KeySlice {
     pub(crate) keys_read: u64,
     /// There is nothing more to read.
     pub(crate) is_end: bool,
+}
+
+/// Returns the memory that names take which wait to be shown, in bytes.
+pub(super) fn names_memory(names: &[Bytes]) -> usize {
+    names.iter().map(|name| name.len() + size_of::<Bytes>()).sum()
 }
 
 /// Returns the hash by which keys are told apart where there is no room for their names.

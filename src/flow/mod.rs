@@ -37,7 +37,7 @@ mod reply_text;
 mod requests;
 mod router;
 mod share;
-mod slots;
+pub(crate) mod slots;
 mod spec;
 mod stage_task;
 mod step;

@@ -7,10 +7,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::keyspace::{KeySlice, KeySource, KeysWanted, key_hash};
-use super::records::Records;
+use super::keyspace::{KeySlice, KeySource, KeysWanted, key_hash, names_memory};
 use super::requests::FlowRequests;
-use super::values::read_values;
+use super::values::records_of;
 use crate::command::Command;
 use crate::engine::{Request, Targets, slot_keys};
 use crate::error::Error;
@@ -89,18 +88,13 @@ impl KeySource for ScannedKeys {
             }
             let keys = self.keys.split_off(self.keys.len().saturating_sub(most));
             let keys = request.readable(keys).await?;
-            let records = if self.wanted.filter.with_values {
-                read_values(&inner, Some(&self.node), keys).await?
-            } else {
-                Records::of_keys(&keys)
-            };
+            let records = records_of(&inner, Some(&self.node), keys, self.wanted.filter.with_values).await?;
             let is_end = self.keys.is_empty() && self.cursor.is_none();
             Ok(KeySlice { records, keys_in_table, keys_read, is_end, ..KeySlice::default() })
         })
     }
 
     fn memory(&self) -> u64 {
-        let keys: usize = self.keys.iter().map(|key| key.len() + size_of::<Bytes>()).sum();
-        (keys + self.seen.capacity() * 18) as u64
+        (names_memory(&self.keys) + self.seen.capacity() * 18) as u64
     }
 }

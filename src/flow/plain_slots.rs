@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, HashSet};
 
 use bytes::Bytes;
 
-use super::keyspace::{KeySlice, KeySource, KeysWanted, key_hash};
-use super::records::Records;
+use super::keyspace::{KeySlice, KeySource, KeysWanted, key_hash, names_memory};
 use super::requests::FlowRequests;
-use super::values::read_values;
+use super::slots::each;
+use super::values::records_of;
 use crate::engine::glob;
 use crate::engine::live_keys::live_keys;
 use crate::engine::slot_keys::{self, keys_in};
@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::topology::{BoxFuture, SLOT_COUNT, key_slot};
 
 /// How many slots are read at a time.
-const MOST_SLOTS: usize = 256;
+pub(super) const MOST_SLOTS: usize = 256;
 
 /// Reads slots one after the other, each as a whole.
 pub(super) struct SlotKeys {
@@ -34,7 +34,7 @@ impl SlotKeys {
     pub(super) fn new(requests: FlowRequests, wanted: KeysWanted, shown: BTreeMap<u16, HashSet<u128>>) -> Self {
         let all = [(0, SLOT_COUNT as u16 - 1)];
         let ranges = wanted.slots.as_deref().unwrap_or(&all);
-        let mut slots: Vec<u16> = ranges.iter().flat_map(|(first, last)| *first..=*last).collect();
+        let mut slots: Vec<u16> = each(ranges).collect();
         slots.reverse();
         Self { requests, wanted, slots, shown, keys: Vec::new(), read: 0 }
     }
@@ -65,11 +65,7 @@ impl KeySource for SlotKeys {
             let keys = request.readable(keys).await?;
             let type_name = self.wanted.filter.type_name.as_deref().map(str::as_bytes);
             let live = live_keys(&request.without_gate(), keys, type_name, false).await?;
-            let records = if self.wanted.filter.with_values {
-                read_values(&request.without_gate(), None, live.keys).await?
-            } else {
-                Records::of_keys(&live.keys)
-            };
+            let records = records_of(&request.without_gate(), None, live.keys, self.wanted.filter.with_values).await?;
             let is_read = self.keys.is_empty();
             Ok(KeySlice {
                 records,
@@ -83,7 +79,6 @@ impl KeySource for SlotKeys {
 
     fn memory(&self) -> u64 {
         let shown: usize = self.shown.values().map(HashSet::len).sum();
-        let keys: usize = self.keys.iter().map(|key| key.len() + size_of::<Bytes>()).sum();
-        (keys + shown * 2 * size_of::<u128>()) as u64
+        (names_memory(&self.keys) + shown * 2 * size_of::<u128>()) as u64
     }
 }

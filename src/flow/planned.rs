@@ -6,8 +6,9 @@ use std::sync::Arc;
 use serde_bytes::ByteBuf;
 
 use super::plan::FlowReader;
-use super::slots::ranges;
-use crate::topology::{Node, SLOT_COUNT, SlotRange, Topology, key_slot};
+use super::slots::{ranges, slot_of_pattern};
+use crate::engine::Request;
+use crate::topology::{Node, SLOT_COUNT, Shard, SlotRange, Topology, key_slot};
 
 /// A share before it has begun.
 pub(super) struct Planned {
@@ -32,9 +33,46 @@ fn at(node: &Arc<Node>, slots: Option<Vec<SlotRange>>) -> Planned {
     Planned { name: node.to_string(), node: Some(node.clone()), ..anywhere("", Vec::new()) }.with_slots(slots)
 }
 
+/// How a share is done.
+#[derive(Clone, Copy)]
+pub(super) enum Way<'t> {
+    /// In process, on the server that we live in.
+    Here,
+    /// On its node, if that takes shares.
+    OnItsNode,
+    /// By plain commands, at one of the replicas that this shard has.
+    AtReplica(&'t Shard),
+    /// By plain commands.
+    Plain,
+}
+
 impl Planned {
     fn with_slots(self, slots: Option<Vec<SlotRange>>) -> Self {
         Self { slots, ..self }
+    }
+
+    /// Says how the share is done.
+    pub(super) fn way<'t>(&self, request: &Request, topology: &'t Topology, on_replicas: bool) -> Way<'t> {
+        let Some(node) = &self.node else { return Way::Plain };
+        let is_its = |shard: &&Shard| shard.primary.id == node.id && !shard.replicas.is_empty();
+        match topology.shards().iter().find(is_its).filter(|_| on_replicas && self.slots.is_some()) {
+            Some(shard) => Way::AtReplica(shard),
+            None => way_to(node, request, topology),
+        }
+    }
+}
+
+/// Says how the share of a primary is done.
+///
+/// Hosts of a list may be databases of one server, of which none is meant by itself: each is read from here.
+pub(super) fn way_to(node: &Arc<Node>, request: &Request, topology: &Topology) -> Way<'static> {
+    let are_slots = topology.requires_same_slot();
+    if request.is_in_process(topology, node) {
+        if are_slots || topology.shards().len() == 1 { Way::Here } else { Way::Plain }
+    } else if are_slots && request.has_inner_command() {
+        Way::OnItsNode
+    } else {
+        Way::Plain
     }
 }
 
@@ -92,16 +130,6 @@ fn by_owner_of_names(topology: &Topology, names: &[ByteBuf]) -> Vec<Planned> {
     planned.collect()
 }
 
-/// Returns the slot of all keys that match a pattern, if its hash tag says it: that is text, and so is all before it.
-fn slot_of_pattern(pattern: &[u8]) -> Option<u16> {
-    let is_text = |part: &[u8]| !part.iter().any(|byte| b"*?[\\".contains(byte));
-    let open = pattern.iter().position(|byte| *byte == b'{')?;
-    let tag = pattern[open + 1..].split(|byte| *byte == b'}').next()?;
-    let close = open + 1 + tag.len();
-    let tagged = pattern.get(..=close)?;
-    (!tag.is_empty() && is_text(tagged)).then(|| key_slot(tagged))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,12 +165,6 @@ mod tests {
     fn a_pattern_with_a_hash_tag_is_about_one_slot() {
         let slot = key_slot(b"{user:1}");
         assert_eq!(shares(&keys("{user:1}:*")), [(true, vec![(slot, slot)], 0)]);
-        for pattern in ["a{user:1}*", "a{user:1}[xy]"] {
-            assert_eq!(slot_of_pattern(pattern.as_bytes()), Some(slot), "{pattern}");
-        }
-        for pattern in ["*{user:1}", "{user:*}", "{user:?}a", "{}a*", "{user", "user:1*", "{a\\}b}*", ""] {
-            assert_eq!(slot_of_pattern(pattern.as_bytes()), None, "{pattern}");
-        }
     }
 
     #[test]

@@ -9,18 +9,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 
-use super::keyspace::{CommandsDone, KeySlice, KeySource, KeysWanted, Keyspace, Reducing};
-use super::records::Records;
+use super::keyspace::{CommandsDone, KeySlice, KeySource, KeysWanted, Keyspace, Reducing, names_memory};
+use super::plain_slots::MOST_SLOTS;
 use super::requests::FlowRequests;
-use super::values::read_values;
+use super::slots::each;
+use super::values::records_of;
 use crate::command::{Command, PerKey};
 use crate::engine::{Request, Said, glob, slot_keys};
 use crate::error::Error;
 use crate::reply::Reply;
-use crate::topology::{BoxFuture, Node, OwnSlots, Topology};
-
-/// How many slots are listed at a time.
-const MOST_SLOTS: usize = 256;
+use crate::topology::{BoxFuture, Node, OwnSlots, Shard};
 
 /// The keys of a shard, at a replica.
 pub(super) struct ReplicaKeyspace {
@@ -30,12 +28,11 @@ pub(super) struct ReplicaKeyspace {
 }
 
 impl ReplicaKeyspace {
-    /// Picks a replica of this primary: another one each time. `None` if it has none.
-    pub(super) fn of(requests: FlowRequests, topology: &Topology, primary: &Arc<Node>) -> Option<Self> {
+    /// Picks a replica of a shard that has some: another one each time.
+    pub(super) fn of(requests: FlowRequests, shard: &Shard) -> Self {
         static PICKED: AtomicUsize = AtomicUsize::new(0);
-        let shard = topology.shards().iter().find(|shard| shard.primary.id == primary.id)?;
-        let replica = shard.replicas.get(PICKED.fetch_add(1, Ordering::Relaxed) % shard.replicas.len().max(1))?;
-        Some(Self { requests, primary: primary.clone(), replica: replica.clone() })
+        let replica = &shard.replicas[PICKED.fetch_add(1, Ordering::Relaxed) % shard.replicas.len()];
+        Self { requests, primary: shard.primary.clone(), replica: replica.clone() }
     }
 
     /// Returns the name of the replica.
@@ -46,8 +43,7 @@ impl ReplicaKeyspace {
 
 impl Keyspace for ReplicaKeyspace {
     fn read(&self, wanted: KeysWanted) -> Box<dyn KeySource> {
-        let ranges = wanted.slots.as_deref().unwrap_or_default();
-        let mut slots: Vec<u16> = ranges.iter().flat_map(|(first, last)| *first..=*last).collect();
+        let mut slots: Vec<u16> = each(wanted.slots.as_deref().unwrap_or_default()).collect();
         slots.reverse();
         let (requests, primary, replica) = (self.requests.clone(), self.primary.clone(), self.replica.clone());
         Box::new(ReplicaKeys { requests, primary, replica, wanted, slots, keys: Vec::new() })
@@ -139,18 +135,14 @@ impl KeySource for ReplicaKeys {
             let keys = request.readable(keys).await?;
             let inner = request.without_gate();
             let keys = self.live(&inner, keys).await?;
-            slice.records = if self.wanted.filter.with_values {
-                read_values(&inner, Some(&self.replica), keys).await?
-            } else {
-                Records::of_keys(&keys)
-            };
+            slice.records = records_of(&inner, Some(&self.replica), keys, self.wanted.filter.with_values).await?;
             slice.is_end = self.keys.is_empty() && self.slots.is_empty();
             Ok(slice)
         })
     }
 
     fn memory(&self) -> u64 {
-        self.keys.iter().map(|key| key.len() + size_of::<Bytes>()).sum::<usize>() as u64
+        names_memory(&self.keys) as u64
     }
 }
 

@@ -38,16 +38,25 @@ pub(crate) fn unreadable(type_name: Option<&str>, key: &[u8]) -> Error {
     ))
 }
 
+/// Makes the records of keys that are there, with their values if those are wanted.
+///
+/// # Errors
+/// As [`read_values`].
+pub(super) async fn records_of(
+    request: &Request,
+    node: Option<&Arc<Node>>,
+    keys: Vec<Bytes>,
+    with_values: bool,
+) -> Result<Records, Error> {
+    if with_values { read_values(request, node, keys).await } else { Ok(Records::of_keys(&keys)) }
+}
+
 /// Reads the values of keys by plain commands, at the node or, without one, wherever each key is. Keys that are gone are left
 /// out.
 ///
 /// # Errors
 /// The first command that fails; a value that cannot be read.
-pub(super) async fn read_values(
-    request: &Request,
-    node: Option<&Arc<Node>>,
-    keys: Vec<Bytes>,
-) -> Result<Records, Error> {
+async fn read_values(request: &Request, node: Option<&Arc<Node>>, keys: Vec<Bytes>) -> Result<Records, Error> {
     let types = ask_each(request, node, keys.iter().map(|key| Command::new("TYPE").key(key).read_only(true))).await?;
     let (mut typed, mut commands) = (Vec::with_capacity(keys.len()), Vec::with_capacity(keys.len()));
     for (key, found) in keys.into_iter().zip(types) {

@@ -5,6 +5,7 @@ use crate::describe::special;
 use crate::engine::check_fit;
 use crate::error::Error;
 use crate::flow::plan::KeyedCommand;
+use crate::flow::slots::slot_of_pattern;
 use crate::module::catalog;
 use crate::module::server::context::Ctx;
 use crate::module::server::user::key_positions;
@@ -77,7 +78,7 @@ impl FittingCommand {
     pub(crate) fn check_other_keys(&self, topology: &Topology, pattern: &[u8]) -> Result<(), Error> {
         let Some(other) = self.other_keys.first() else { return Ok(()) };
         let servers = topology.data_shards().count();
-        let slot_of_all = fixed_tag(pattern).map(key_slot);
+        let slot_of_all = slot_of_pattern(pattern);
         let are_together = match topology.requires_same_slot() {
             true => self.other_keys.iter().all(|key| slot_of_all == Some(key_slot(key))),
             false => servers == 1,
@@ -94,34 +95,9 @@ impl FittingCommand {
     }
 }
 
-/// Returns a key that has the slot of all keys that match, if they begin with the same tag.
-fn fixed_tag(pattern: &[u8]) -> Option<&[u8]> {
-    let end = pattern.iter().position(|byte| b"*?[\\".contains(byte)).unwrap_or(pattern.len());
-    let fixed = &pattern[..end];
-    let open = fixed.iter().position(|&byte| byte == b'{')?;
-    let length = fixed[open + 1..].iter().position(|&byte| byte == b'}')?;
-    (length > 0).then(|| &fixed[..open + length + 2])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_pattern_has_one_slot_if_it_has_one_tag() {
-        for (pattern, tag) in [
-            ("{user}:*", Some("{user}")),
-            ("a{b}c*", Some("a{b}")),
-            ("{*}:x", None),
-            ("*{a}", None),
-            ("{}x{a}*", None),
-            ("{a*}", None),
-            ("user:*", None),
-            ("{[ab]}*", None),
-        ] {
-            assert_eq!(fixed_tag(pattern.as_bytes()), tag.map(str::as_bytes), "{pattern}");
-        }
-    }
 
     #[test]
     fn other_keys_must_be_where_all_keys_are() {

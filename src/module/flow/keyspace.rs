@@ -15,12 +15,13 @@ use crate::command::PerKey;
 use crate::error::Error;
 use crate::flow::Records;
 use crate::flow::keyspace::{CommandsDone, KeySlice, KeySource, KeysWanted, Keyspace, Reducing};
+use crate::flow::slots::each;
 use crate::link::Protocol;
 use crate::module::server::context::{Ctx, server_version};
 use crate::module::server::main_thread::Turn;
 use crate::module::server::paced;
 use crate::module::server::scan::database_size;
-use crate::topology::{BoxFuture, SLOT_COUNT, SlotRange};
+use crate::topology::{BoxFuture, SlotRange};
 
 /// The keys of this server, for one share of a flow.
 pub(crate) struct ServerKeyspace {
@@ -119,11 +120,6 @@ fn are_sparse(ctx: Ctx<'_>, slots: &[SlotRange], keys: u64, has_type: bool) -> b
     keys <= MOST_LISTED as u64 || (are_few && (server_version() >= HAS_TABLE_PER_SLOT || has_type || has_expiring(ctx)))
 }
 
-/// Returns each slot of some ranges.
-fn each(slots: &[SlotRange]) -> impl Iterator<Item = u16> {
-    slots.iter().flat_map(|(first, last)| *first..=(*last).min(SLOT_COUNT as u16 - 1))
-}
-
 /// How far a keyspace is read.
 struct KeyReader {
     database: i32,
@@ -156,16 +152,7 @@ impl KeyReader {
 
     /// Reads for one turn on the main thread.
     fn read(&mut self, turn: Turn<'_>, most: usize) -> Result<KeySlice, Error> {
-        let selected = turn.ctx.selected_database();
-        if selected == self.database {
-            return self.read_selected(turn, most);
-        }
-        if !turn.ctx.select_database(self.database) {
-            return Err(Error::Invalid("DB index is out of range".into()));
-        }
-        let read = self.read_selected(turn, most);
-        turn.ctx.select_database(selected);
-        read
+        turn.ctx.in_database(self.database, || self.read_selected(turn, most))?
     }
 
     fn read_selected(&mut self, turn: Turn<'_>, most: usize) -> Result<KeySlice, Error> {

@@ -68,11 +68,7 @@ struct OpenValue {
 
 impl ValueReader {
     fn read(&mut self, turn: Turn<'_>) -> Result<(), Error> {
-        let selected = turn.ctx.selected_database();
-        turn.ctx.select_database(self.database);
-        let read = self.read_selected(turn);
-        turn.ctx.select_database(selected);
-        read
+        turn.ctx.in_database(self.database, || self.read_selected(turn))?
     }
 
     fn read_selected(&mut self, turn: Turn<'_>) -> Result<(), Error> {

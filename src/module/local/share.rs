@@ -117,14 +117,8 @@ impl LocalShare {
 
     /// Runs commands, in the database that is meant, until all are done or time is up.
     fn run_in_database(&mut self, ctx: Ctx<'_>, until: Option<Instant>) {
-        let selected = ctx.selected_database();
-        if selected == self.batch.database {
-            return self.run_selected(ctx, until);
-        }
-        if ctx.select_database(self.batch.database) {
-            self.run_selected(ctx, until);
-            ctx.select_database(selected);
-        } else {
+        let has_run = ctx.in_database(self.batch.database, || self.run_selected(ctx, until));
+        if has_run.is_err() {
             // The list of nodes may name databases that the server does not have.
             while !self.is_done() {
                 self.put(b"-ERR DB index is out of range\r\n");

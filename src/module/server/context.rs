@@ -13,6 +13,7 @@ use super::api::{probe, required};
 use super::callback::{self, guarded, stateless};
 use super::string::OwnedString;
 use super::thread;
+use crate::error::Error;
 
 /// A context of the server, on the main thread or on one that holds the server's lock.
 #[derive(Clone, Copy)]
@@ -121,8 +122,25 @@ impl<'a> Ctx<'a> {
         unsafe { required!(RedisModule_GetSelectedDb)(self.raw) }
     }
 
+    /// Does something in a database, and goes back to the selected one.
+    ///
+    /// # Errors
+    /// If the server has no such database; nothing was done.
+    pub(crate) fn in_database<T>(self, database: i32, work: impl FnOnce() -> T) -> Result<T, Error> {
+        let selected = self.selected_database();
+        if selected == database {
+            return Ok(work());
+        }
+        if !self.select_database(database) {
+            return Err(Error::Invalid("DB index is out of range".into()));
+        }
+        let done = work();
+        self.select_database(selected);
+        Ok(done)
+    }
+
     /// `false` if the server has no such database, and the selected one is as before.
-    pub(crate) fn select_database(self, database: i32) -> bool {
+    fn select_database(self, database: i32) -> bool {
         // SAFETY: invariant 1, by `new`.
         unsafe { required!(RedisModule_SelectDb)(self.raw, database) == raw::REDISMODULE_OK as c_int }
     }
