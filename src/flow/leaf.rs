@@ -133,6 +133,12 @@ impl Leaf {
         self.outbox.cancel();
     }
 
+    /// Returns a future that waits until it is cancelled, or nobody has asked for reports for too long.
+    pub(crate) fn over(&self) -> impl Future<Output = ()> + Send + use<> {
+        let outbox = self.outbox.clone();
+        async move { outbox.cancelled().await }
+    }
+
     /// Takes the error that has ended it.
     pub(super) fn take_error(&self) -> Option<Error> {
         self.error.lock().unwrap_or_else(PoisonError::into_inner).take()

@@ -40,7 +40,9 @@ pub(super) struct StageWork {
 
 /// A step, with the code that it names.
 enum ReadyStep {
-    Command(KeyedCommand),
+    /// Whether it runs code of others is said with it: such code may end in any words, also in those of a refusal, when it has
+    /// done its work.
+    Command(KeyedCommand, bool),
     Named(Arc<dyn BatchStep>, Vec<u8>),
     Limit,
 }
@@ -89,7 +91,10 @@ impl StageWork {
         for stage in &plan.stages {
             for step in &stage.steps {
                 steps.push(match step {
-                    StepPlan::Command(command) => ReadyStep::Command(command.clone()),
+                    StepPlan::Command(command) => {
+                        let sample = command.for_keys([&b""[..]]).command(0);
+                        ReadyStep::Command(command.clone(), may_run_code((&sample).into()))
+                    }
                     StepPlan::Limit(_) => ReadyStep::Limit,
                     StepPlan::Named { name, arguments } => {
                         let unknown = || Error::Invalid(format!("no step is called '{name}' here"));
@@ -186,7 +191,7 @@ impl StageWork {
                     self.progress.limited += records.len() as u64;
                 }
                 ReadyStep::Named(step, arguments) => records = step.run(arguments, records).await?,
-                ReadyStep::Command(command) => {
+                ReadyStep::Command(command, _) => {
                     let commands = command.for_keys(records.keys());
                     let is_end = is_last && number + 1 == self.stage_ends[stage];
                     match (&self.combine, is_end) {
@@ -281,11 +286,9 @@ impl StageWork {
         }
     }
 
-    /// Tells whether the command of a step runs code of others, which may end in any words, also in those of a refusal, when it
-    /// has done its work.
+    /// Tells whether the command of a step runs code of others.
     fn runs_code(&self, step: usize) -> bool {
-        let Some(ReadyStep::Command(command)) = self.steps.get(step) else { return false };
-        may_run_code((&command.for_keys([&b""[..]]).command(0)).into())
+        matches!(self.steps.get(step), Some(ReadyStep::Command(_, true)))
     }
 
     /// Tells whether a command was refused here, without having run, for a reason that may not hold elsewhere: the node is no

@@ -62,6 +62,10 @@ pub enum Builtin {
 }
 
 impl Builtin {
+    /// The most keys or groups that a reducer can be asked for.
+    #[cfg_attr(not(feature = "module"), allow(dead_code, reason = "only the commands of a server take a number"))]
+    pub(crate) const MOST_WANTED: u32 = 1_000_000;
+
     /// Lists all of them, in the order in which messages name them; those that take a number have 10.
     pub const ALL: [Self; 14] = [
         Self::List,

@@ -20,14 +20,14 @@ use crate::flow::Records;
 use crate::flow::coordinator::{self, FlowAnswer, FlowSpec};
 use crate::flow::execution::Execution;
 use crate::flow::failures::KeyFailures;
+use crate::flow::home::FlowHome;
 use crate::flow::into::{ResultKind, ResultTexts, ResultWriter};
 use crate::flow::plan::{FlowEnd, FlowPlan, FlowReader, Passage, Stage, StepPlan};
 use crate::link::Protocol;
 use crate::module::flow::fit::{self, FittingCommand};
-use crate::module::flow::own_code::OwnCode;
-use crate::module::flow::rights;
+use crate::module::flow::home::ServersHome;
 use crate::module::request::running::Work;
-use crate::module::{config, flow, secrets, state};
+use crate::module::{secrets, state};
 use crate::reduce::Builtin;
 use crate::reply::Reply;
 use crate::topology::Topology;
@@ -62,22 +62,20 @@ impl MatchingMap {
             Some(command) => Some(fit::check(call.ctx, command)?),
             None => None,
         };
-        let protocol = if call.ctx.flags().is_resp3() { Protocol::Resp3 } else { Protocol::Resp2 };
-        let plan = self.plan(command.as_ref(), protocol);
-        let user = call.ctx.user_name().unwrap_or_else(|| b"default".to_vec());
-        let user = String::from_utf8_lossy(&user).into_owned();
+        let plan = self.plan(command.as_ref(), call.protocol());
+        let home = ServersHome::new(call.ctx, call.protocol())?;
         let shown = secrets::shown(b"RMR.MAP", &call.args);
-        let default_timeout = (!self.how.is_async).then(config::flow_timeout);
+        let default_timeout = (!self.how.is_async).then(|| home.timeout());
         let requests = call.request()?;
         let mut run = RunningMap {
             spec: FlowSpec {
                 combine: self.reducer.combine(),
                 timeout: self.timeout.or(default_timeout),
-                memory: config::flow_memory(),
-                registry: Arc::new(OwnCode),
-                caller: rights::caller_id(call.ctx),
+                memory: home.memory(),
+                registry: home.registry(),
+                caller: home.caller(),
                 on_replicas: self.how.on_replicas,
-                home: Some(flow::keyspace_of(call.ctx, None, protocol)?),
+                home: Some(home.keyspace()),
                 plan,
             },
             requests: requests.clone(),
@@ -95,7 +93,7 @@ impl MatchingMap {
             if let Some(target) = into {
                 run.writer = Some((target.kind, ResultWriter::new(requests, target).await?));
             }
-            let execution = state::executions().begin(&node_id(&topology), &user, shown);
+            let execution = home.begin(&node_id(&topology), shown);
             let only_reads = run.spec.plan.only_reads() && run.writer.is_none();
             runtime.spawn(run.finish(execution.clone()));
             if is_async {

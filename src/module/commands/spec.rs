@@ -49,8 +49,12 @@ impl Call<'_> {
 
     /// Prepares a request with replies as the shards would give them to the caller's own connection.
     pub(in crate::module) fn request_for_handing_on(&self) -> Result<RequestBuilder, Error> {
-        let protocol = if self.ctx.flags().is_resp3() { Protocol::Resp3 } else { Protocol::Resp2 };
-        Ok(self.request()?.protocol(protocol))
+        Ok(self.request()?.protocol(self.protocol()))
+    }
+
+    /// Returns the protocol that the caller speaks.
+    pub(in crate::module) fn protocol(&self) -> Protocol {
+        if self.ctx.flags().is_resp3() { Protocol::Resp3 } else { Protocol::Resp2 }
     }
 }
 

@@ -34,13 +34,21 @@ impl ServersHome {
     /// # Errors
     /// If the caller is gone.
     pub(in crate::module) fn of(ctx: Ctx<'_>) -> Result<Arc<dyn Any + Send + Sync>, Error> {
+        let home: SharedHome = Arc::new(Self::new(ctx, Protocol::Resp3)?);
+        Ok(Arc::new(home))
+    }
+
+    /// Looks at the caller of a command; replies to commands of its flows have the types of the protocol.
+    ///
+    /// # Errors
+    /// As [`of`](Self::of).
+    pub(in crate::module) fn new(ctx: Ctx<'_>, protocol: Protocol) -> Result<Self, Error> {
         let user = ctx.user_name().unwrap_or_else(|| b"default".to_vec());
-        let home: SharedHome = Arc::new(Self {
-            keyspace: keyspace_of(ctx, None, Protocol::Resp3)?,
+        Ok(Self {
+            keyspace: keyspace_of(ctx, None, protocol)?,
             caller: caller_id(ctx),
             user: String::from_utf8_lossy(&user).into_owned(),
-        });
-        Ok(Arc::new(home))
+        })
     }
 }
 

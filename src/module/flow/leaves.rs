@@ -8,7 +8,6 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::Instant;
 
 use super::keyspace_of;
 use super::own_code::OwnCode;
@@ -23,9 +22,6 @@ use crate::module::server::context::Ctx;
 use crate::module::state;
 use crate::peer::Outcome;
 
-/// How long a share runs on while nobody asks for a report.
-const PATIENCE: Duration = Duration::from_secs(10);
-
 /// The shares, by the ids that their coordinators gave them. From any thread.
 static LEAVES: LazyLock<Mutex<HashMap<u64, HeldLeaf>>> = LazyLock::new(Mutex::default);
 
@@ -38,9 +34,6 @@ struct HeldLeaf {
     leaf: Arc<Leaf>,
     /// The client that began it.
     client: u64,
-    asked: Instant,
-    /// Its client waits for a report right now.
-    is_asked: bool,
 }
 
 /// Begins a share for the command of this context; what its future comes to says that it has begun, or why not. On the main
@@ -70,25 +63,14 @@ fn hold(id: u64, client: u64, leaf: Leaf) -> Result<(), String> {
     if leaves.contains_key(&id) {
         return Err("there is a share of this id".into());
     }
-    let held = HeldLeaf { leaf: Arc::new(leaf), client, asked: Instant::now(), is_asked: false };
-    leaves.insert(id, held);
-    tokio::spawn(end_when_abandoned(id));
+    // A leaf ends by itself when nobody asks for reports any more.
+    let over = leaf.over();
+    leaves.insert(id, HeldLeaf { leaf: Arc::new(leaf), client });
+    tokio::spawn(async move {
+        over.await;
+        drop(take(id));
+    });
     Ok(())
-}
-
-/// Ends a share when nobody has asked for a report for too long.
-async fn end_when_abandoned(id: u64) {
-    loop {
-        let until = match leaves().get(&id) {
-            Some(held) if held.is_asked => Instant::now() + PATIENCE,
-            Some(held) => held.asked + PATIENCE,
-            None => return,
-        };
-        if until <= Instant::now() {
-            return drop(take(id));
-        }
-        tokio::time::sleep_until(until).await;
-    }
 }
 
 fn take(id: u64) -> Option<HeldLeaf> {
@@ -132,9 +114,8 @@ struct AskedLeaf {
 
 impl AskedLeaf {
     fn of(id: u64, client: u64) -> Option<Self> {
-        let mut leaves = leaves();
-        let held = leaves.get_mut(&id).filter(|held| held.client == client)?;
-        held.is_asked = true;
+        let leaves = leaves();
+        let held = leaves.get(&id).filter(|held| held.client == client)?;
         Some(Self { id, leaf: held.leaf.clone(), goes_on: false })
     }
 
@@ -148,8 +129,6 @@ impl Drop for AskedLeaf {
         if !self.goes_on {
             drop(take(self.id));
             self.leaf.cancel();
-        } else if let Some(held) = leaves().get_mut(&self.id) {
-            (held.asked, held.is_asked) = (Instant::now(), false);
         }
     }
 }

@@ -24,9 +24,6 @@ use crate::module::state;
 use crate::reduce::Builtin;
 use crate::reply::Reply;
 
-/// The most keys or groups that a reducer can be asked for.
-const MOST_WANTED: i64 = 1_000_000;
-
 /// Something to be sent. The first thing that is wrong with it is kept, and is the reply to it.
 pub(in crate::module) struct GuestRequest {
     kind: GuestRequestKind,
@@ -275,6 +272,7 @@ fn error_reply(error: &Error) -> Reply {
 
 /// Returns a built-in reducer with the number that it takes, in digits.
 fn with_number(builtin: Builtin, arguments: &[u8]) -> Result<Builtin, String> {
+    const MOST_WANTED: i64 = Builtin::MOST_WANTED as i64;
     let name = builtin.name();
     match (builtin.most(), integer(arguments)) {
         (None, _) if arguments.is_empty() => Ok(builtin),

@@ -33,7 +33,7 @@ struct Queue {
     is_scheduled: bool,
 }
 
-type Job = Box<dyn FnOnce(Turn<'_>) + Send>;
+pub(super) type Job = Box<dyn FnOnce(Turn<'_>) + Send>;
 
 /// The longest that the main thread is kept at a time, by all requests together.
 pub(crate) const LONGEST_TURN: Duration = Duration::from_millis(1);
@@ -139,13 +139,24 @@ pub(crate) async fn run<T: Send + 'static>(job: impl FnOnce(Ctx<'_>) -> T + Send
 /// # Errors
 /// As [`run`].
 pub(crate) async fn in_turn<T: Send + 'static>(job: impl FnOnce(Turn<'_>) -> T + Send + 'static) -> Result<T, Error> {
+    answered(job, |job| post(job)).await
+}
+
+/// Hands a job to a queue, and waits for what it comes to.
+///
+/// # Errors
+/// If the job is dropped, or panics.
+pub(super) async fn answered<T: Send + 'static>(
+    job: impl FnOnce(Turn<'_>) -> T + Send + 'static,
+    post: impl FnOnce(Job),
+) -> Result<T, Error> {
     let (sender, receiver) = oneshot::channel();
-    post(move |turn| {
+    post(Box::new(move |turn| {
         if !sender.is_closed() {
             // The request may be given up while the job runs.
             let _ = sender.send(job(turn));
         }
-    });
+    }));
     receiver.await.map_err(|_| Error::Internal("internal error on the main thread".into()))
 }
 

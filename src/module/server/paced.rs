@@ -17,12 +17,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use redis_module::raw::RedisModuleCtx;
-use tokio::sync::oneshot;
 
 use super::api::required;
 use super::callback::guarded;
 use super::context::Ctx;
-use super::main_thread::{LONGEST_TURN, Turn, enter, with_detached};
+use super::main_thread::{Job, LONGEST_TURN, Turn, answered, enter, with_detached};
 use super::pace::Pace;
 use super::{event_loop, thread};
 use crate::error::Error;
@@ -43,12 +42,10 @@ pub(crate) static BUSY: AtomicU64 = AtomicU64::new(0);
 pub(crate) static WAITS: AtomicU64 = AtomicU64::new(0);
 
 struct PacedQueue {
-    jobs: VecDeque<PacedJob>,
+    jobs: VecDeque<Job>,
     /// Whether the server holds a pointer to our code, with which it will come back to the queue.
     is_scheduled: bool,
 }
-
-type PacedJob = Box<dyn FnOnce(Turn<'_>) + Send>;
 
 thread_local! {
     /// The account, on the main thread.
@@ -84,17 +81,10 @@ pub(crate) fn wakes_up() {
 /// # Errors
 /// If the server does not run the job, or the job panics.
 pub(crate) async fn in_turn<T: Send + 'static>(job: impl FnOnce(Turn<'_>) -> T + Send + 'static) -> Result<T, Error> {
-    let (sender, receiver) = oneshot::channel();
-    post(Box::new(move |turn| {
-        if !sender.is_closed() {
-            // The flow may be given up while the job runs.
-            let _ = sender.send(job(turn));
-        }
-    }));
-    receiver.await.map_err(|_| Error::Internal("internal error on the main thread".into()))
+    answered(job, post).await
 }
 
-fn post(job: PacedJob) {
+fn post(job: Job) {
     let mut queue = queue();
     queue.jobs.push_back(job);
     if !queue.is_scheduled {
