@@ -1,0 +1,135 @@
+"""Keeps what one script has made on this shard: its globals, its flows, its threads.
+
+On the shard where the script ran the globals are the script's own. Elsewhere a session begins with what every script
+finds there, and gets the rest along with the functions that need it.
+"""
+
+from __future__ import annotations
+
+import cProfile
+import io
+import linecache
+import os
+import pstats
+import threading
+import weakref
+from typing import TYPE_CHECKING, Any, Dict, List, Optional
+
+from .context import Context
+from .errors import GearsError, Refused
+from .pickling import SharedGlobals
+from .plan import Plan
+
+if TYPE_CHECKING:
+    from .worker import Worker
+
+ONE_RUN = "Can not run more then 1 executions in a single script"
+
+# What RedisGears calls the module that a script is: not __main__, so that functions are pickled by value.
+MODULE_NAME = "not_main"
+FILE_NAME = "<string>"
+
+
+class Session:
+    """Holds the globals and flows of one script."""
+
+    def __init__(self, worker: "Worker", name: str, number: int) -> None:
+        self.worker = worker
+        self.name = name
+        # The context of the session's own threads and timers.
+        self.context = Context(number, self)
+        self.shared = SharedGlobals(worker.preloaded)
+        self.shared.names["__name__"] = MODULE_NAME
+        self.plans: Dict[str, Plan] = {}
+        self._threads: "weakref.WeakSet[threading.Thread]" = weakref.WeakSet()
+        self._made: List[str] = []
+        self._run: Optional[str] = None
+        self._last_plan = 0
+        self._lock = threading.Lock()
+        self._profile: Optional[cProfile.Profile] = None
+
+    # Scripts.
+
+    def load(self, script: str, running: Context) -> Dict[str, Any]:
+        """Runs the top level of a script; returns the flows that it made and which of them is to run now."""
+        self._made, self._run = [], None
+        remember_source(script)
+        running.is_top_level = True
+        try:
+            exec(compile(script, FILE_NAME, "exec", dont_inherit=True), self.shared.names)
+        finally:
+            running.is_top_level = False
+        return {"flows": [self.described(key) for key in self._made], "run": self._run}
+
+    def start(self, plan: Plan, running: Context) -> Any:
+        """Does what run() does: at the top level of a script once, and for later; elsewhere at once."""
+        if running.is_top_level:
+            if self._run is not None:
+                raise GearsError(ONE_RUN)
+            self._run = self._keep(plan)
+            self._made.append(self._run)
+            self.blob(self._run)  # so that what cannot travel is an error of the script
+            return None
+        key = self._keep(plan)
+        return self.worker.start_flow(self, key, running)
+
+    # Flows.
+
+    def install(self, key: str, blob: bytes) -> None:
+        """Takes a flow that was made on another shard."""
+        plan = self.shared.unpickled(blob)
+        if not isinstance(plan, Plan):
+            raise Refused("protocol", "what was installed is no plan")
+        self.plans[key] = plan
+
+    def plan(self, key: str) -> Plan:
+        try:
+            return self.plans[key]
+        except KeyError:
+            raise Refused("unknown", "session {} has no flow {}".format(self.name, key)) from None
+
+    def described(self, key: str) -> Dict[str, Any]:
+        """Returns what the server has to know of a flow, with the bytes for the other shards."""
+        return dict(self.plans[key].described(), key=key, blob=self.blob(key))
+
+    def blob(self, key: str) -> bytes:
+        """Returns a flow as bytes, if there are other shards to send it to."""
+        return self.shared.pickled(self.plans[key]) if self.worker.settings.is_cluster else b""
+
+    def _keep(self, plan: Plan) -> str:
+        with self._lock:
+            self._last_plan += 1
+            key = "{}-{}-{}".format(self.worker.settings.shard, os.getpid(), self._last_plan)
+        self.plans[key] = plan
+        return key
+
+    # What is left of a session.
+
+    def note_thread(self, thread: threading.Thread) -> None:
+        self._threads.add(thread)
+
+    def living_threads(self) -> int:
+        return sum(1 for thread in list(self._threads) if thread.is_alive())
+
+    # Profiles.
+
+    def profile(self) -> cProfile.Profile:
+        if self._profile is None:
+            self._profile = cProfile.Profile()
+        return self._profile
+
+    def reset_profile(self) -> None:
+        self._profile = None
+
+    def shown_profile(self, order: str) -> str:
+        """Returns the profile as pstats prints it; raises if there is nothing in it."""
+        text = io.StringIO()
+        if self._profile is None:
+            raise GearsError("profile is empty")
+        pstats.Stats(self._profile, stream=text).sort_stats(order or "tottime").print_stats()
+        return text.getvalue()
+
+
+def remember_source(script: str) -> None:
+    """Lets tracebacks show the lines of the script that was loaded last."""
+    linecache.cache[FILE_NAME] = (len(script), None, script.splitlines(True), FILE_NAME)

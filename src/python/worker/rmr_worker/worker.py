@@ -1,0 +1,438 @@
+"""Answers the server's requests in one worker process.
+
+The main thread reads the flow socket and hands each request to a thread of the pool, so that it is always there for the
+next one: an abort arrives however long a script computes. No user code runs in the main thread, and nothing is written
+there that could wait for the server.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import gc
+import os
+import platform
+import resource
+import select
+import socket
+import sys
+import threading
+from typing import Any, Callable, Dict, List, Optional, Tuple
+
+import cloudpickle  # type: ignore[import-untyped]
+
+from . import PROTOCOL_VERSION, context, guard, runtime
+from .channel import Channel
+from .errors import GearsError, GearsForceStopped, Refused, error_text
+from .execution import Execution
+from .frames import Closed, Frame, FrameWriter, Kind, read_frame, strung_together
+from .futures import EventLoop
+from .pickling import OLDEST_CLOUDPICKLE, too_old
+from .pool import STACK_BYTES, Pool
+from .readers import batch_of
+from .session import Session
+from .settings import Settings
+from .stage import Answer, Stage
+
+# The answers to requests: a head and sections.
+Reply = Tuple[Any, List[bytes]]
+
+# How often the collector looks for cycles. Batches make thousands of records that hold none.
+COLLECTOR = (50_000, 20, 20)
+
+# The longest that an abort waits for user code to leave, unless the server says otherwise.
+PATIENCE_MS = 1000
+
+LOOK_MS = 1000
+
+
+def versions() -> Dict[str, Any]:
+    """Returns what has to fit between shards, and what people want to know."""
+    return {
+        "python": list(sys.version_info[:3]),
+        "implementation": platform.python_implementation(),
+        "executable": sys.executable,
+        "cloudpickle": cloudpickle.__version__,
+    }
+
+
+if too_old(cloudpickle.__version__):
+    raise ImportError(
+        "cloudpickle {} is too old, {}.{} is needed".format(cloudpickle.__version__, *OLDEST_CLOUDPICKLE),
+        name="cloudpickle",
+    )
+
+
+class Worker:
+    """Holds sessions and executions, and what they share."""
+
+    def __init__(self, flow: socket.socket, call: socket.socket) -> None:
+        self.settings = Settings()
+        self.channel = Channel(call)
+        self.loop = EventLoop(self.channel.is_in_atomic_block)
+        self.preloaded: Dict[str, Any] = {}
+        self._flow = flow
+        self._writer = FrameWriter(flow)
+        self._pool = Pool()
+        # Aborts have threads of their own, so that they need not wait for those whom they are to end.
+        self._aborts = Pool(4)
+        self._sessions: Dict[str, Session] = {}
+        self._executions: Dict[int, Execution] = {}
+        self._loading: Dict[int, context.Context] = {}
+        # The requests that wait for a future or coroutine, by execution and stage.
+        self._waiting: Dict[Tuple[int, int], int] = {}
+        self._started: Dict[int, Tuple[context.Context, Any]] = {}
+        self._last_started = 0
+        self._lock = threading.Lock()
+        self._profiling = threading.Lock()
+        self._surroundings = Surroundings()
+
+    def prepare(self) -> None:
+        """Does what comes before the first request."""
+        context.remember_in_threads()
+        self.preloaded = runtime.install(self)
+        self._surroundings = Surroundings()
+        self.loop.start()
+
+    # Frames.
+
+    def handle(self, frame: Frame) -> None:
+        """Hands a frame to whom it concerns; called by the main thread."""
+        if frame.kind in (Kind.DONE, Kind.FAILED):
+            self._pool.submit(lambda: self._finish_started(frame))
+        elif frame.kind in (Kind.HELLO, Kind.SETTINGS):
+            self.settings.change(frame.head)
+            head = dict(versions(), protocol=PROTOCOL_VERSION, pid=os.getpid()) if frame.kind == Kind.HELLO else {}
+            self._pool.submit(lambda: self.write(Kind.DONE, frame.id, head))
+        elif frame.kind == Kind.ABORT:
+            self._aborts.submit(lambda: self._answer(frame.id, lambda: self._abort(*frame.head)))
+        elif frame.kind in (Kind.RUN, Kind.NEXT, Kind.END):
+            self._pool.submit(lambda: self._run(frame))
+        else:
+            work = self._work_of(frame)
+            self._pool.submit(lambda: self._answer(frame.id, work))
+
+    def write(self, kind: int, number: int, head: Any, sections: Any = ()) -> None:
+        """Sends a frame to the server; does nothing if it is gone."""
+        try:
+            self._writer.write(kind, number, head, sections)
+        except OSError:
+            pass
+
+    def _work_of(self, frame: Frame) -> Callable[[], Reply]:
+        head = frame.head
+        requests: Dict[int, Callable[[], Reply]] = {
+            Kind.LOAD: lambda: self._load(head),
+            Kind.INSTALL: lambda: self._install(head, bytes(frame.sections)),
+            Kind.FORGET: lambda: self._forget(*head),
+            Kind.OPEN: lambda: self._open(head),
+            Kind.CLOSE: lambda: self._close(*head),
+            Kind.STATS: self._stats,
+            Kind.PROFILE: lambda: self._profile(*head),
+        }
+        if frame.kind not in requests:
+            return lambda: _refuse("protocol", "there is no request of kind {}".format(frame.kind))
+        return requests[frame.kind]
+
+    def _answer(self, number: int, work: Callable[[], Reply]) -> None:
+        try:
+            head, sections = work()
+        except Refused as refused:
+            self._fail(number, refused.code, str(refused))
+        except BaseException as error:
+            self._fail(number, "error", error_text(error, self.settings.with_traceback))
+        else:
+            self.write(Kind.DONE, number, head, sections)
+
+    def _fail(self, number: int, code: str, text: str) -> None:
+        self.write(Kind.FAILED, number, (code, text))
+
+    # Sessions.
+
+    def _load(self, head: Dict[str, Any]) -> Reply:
+        session = self._session(head["session"], head["context"])
+        running = context.Context(head["context"], session)
+        for folder in reversed(head.get("path", [])):
+            if folder not in sys.path:
+                sys.path.insert(0, folder)
+        self._loading[running.number] = running
+        try:
+            loaded = self._as_user(running, running, lambda: session.load(head["script"], running))
+        finally:
+            self._loading.pop(running.number, None)
+        return loaded, []
+
+    def _install(self, head: Dict[str, Any], blob: bytes) -> Reply:
+        session = self._session(head["session"], head["context"])
+        running = context.Context(head["context"], session)
+        self._as_user(running, running, lambda: session.install(head["key"], blob))
+        return {}, []
+
+    def _forget(self, name: str) -> Reply:
+        """Lets go of a session; says whether the worker is as good as new."""
+        with self._lock:
+            session = self._sessions.pop(name, None)
+        if session is None:
+            raise Refused("unknown", "there is no session {}".format(name))
+        self.loop.cancel(lambda running: running.session is session)
+        threads, tasks = session.living_threads(), self.loop.tasks_of(session)
+        is_restored = self._surroundings.restore(self.preloaded)
+        del session
+        gc.collect()
+        return {"threads": threads, "tasks": tasks, "reusable": not threads and is_restored, "rss": resident()}, []
+
+    def _session(self, name: str, number: int) -> Session:
+        with self._lock:
+            if name not in self._sessions:
+                self._sessions[name] = Session(self, name, number)
+            return self._sessions[name]
+
+    def only_context(self) -> Optional[context.Context]:
+        """Returns the context of the worker's session, if there is just one."""
+        with self._lock:
+            sessions = list(self._sessions.values())
+        return sessions[0].context if len(sessions) == 1 else None
+
+    # Flows that scripts start while they run.
+
+    def start_flow(self, session: Session, key: str, running: context.Context) -> Any:
+        """Asks the server to run a flow; returns the future of its results."""
+        flow = session.described(key)
+        future = self.loop.future()
+        with guard.shielded:
+            with self._lock:
+                self._last_started += 1
+                number = self._last_started
+                self._started[number] = (running, future)
+            self.write(Kind.START, number, {"context": running.number, "session": session.name, "flow": flow})
+        return future
+
+    def _finish_started(self, frame: Frame) -> None:
+        with self._lock:
+            _, future = self._started.pop(frame.id, (None, None))
+        if future is None:
+            return
+        if frame.kind == Kind.FAILED:
+            self.loop.set_exception(future, GearsError(frame.head[1]))
+            return
+        count, errors = frame.head
+        self.loop.set_result(future, (strung_together(count, frame.sections), errors))
+
+    # Executions.
+
+    def _open(self, head: Dict[str, Any]) -> Reply:
+        with self._lock:
+            session = self._sessions.get(head["session"])
+        if session is None:
+            raise Refused("unknown", "there is no session {}".format(head["session"]))
+        execution = Execution(session, session.plan(head["key"]), head)
+        prepared = self._as_user(execution, execution.context, execution.prepare)
+        with self._lock:
+            self._executions[execution.number] = execution
+        return prepared, []
+
+    def _run(self, frame: Frame) -> None:
+        """Serves RUN (execution, stage, batch...), NEXT and END (execution, stage)."""
+        number, place = frame.head[0], frame.head[1]
+        try:
+            execution = self._execution(number)
+            if execution.is_aborted:
+                raise Refused("aborted", "the execution was aborted")
+            stage = execution.stage(place)
+            if stage.waits_for() is not None:
+                raise Refused("protocol", "the stage has not answered the request before")
+            if frame.kind == Kind.RUN:
+                stage.feed(batch_of(frame.head[2:], frame.sections))
+            elif frame.kind == Kind.END:
+                stage.end()
+        except Refused as refused:
+            self._fail(frame.id, refused.code, str(refused))
+        except BaseException as error:
+            self._fail(frame.id, "error", error_text(error, self.settings.with_traceback))
+        else:
+            self._advance(frame.id, execution, stage)
+
+    def _advance(self, request: int, execution: Execution, stage: Stage) -> None:
+        """Lets a stage run, and answers; or sees to it that it goes on once what it waits for is there."""
+        try:
+            answer = self._as_user(execution, execution.context, stage.advance, is_in_step=True)
+        except GearsForceStopped as error:
+            answer = stage.stop_by_abort(error)
+        except BaseException as error:
+            self._fail(request, "error", error_text(error, self.settings.with_traceback))
+            return
+        if answer is not None:
+            self._write_answer(request, answer)
+            return
+        promise = stage.waits_for()
+        assert promise is not None
+        place = (execution.number, stage.number)
+        with self._lock:
+            is_aborted = execution.is_aborted
+            if not is_aborted:
+                self._waiting[place] = request
+        if is_aborted:
+            self._fail(request, "aborted", "the execution was aborted")
+        else:
+            promise.when_done(lambda: self._pool.submit(lambda: self._resume(place, execution, stage)))
+
+    def _resume(self, place: Tuple[int, int], execution: Execution, stage: Stage) -> None:
+        with self._lock:
+            request = self._waiting.pop(place, None)
+        if request is not None:
+            self._advance(request, execution, stage)
+
+    def _write_answer(self, request: int, answer: Answer) -> None:
+        columns = answer.columns
+        head = (
+            columns.form, columns.size, answer.more, answer.enough, answer.waiting, answer.aborted, answer.errors,
+            (len(columns.keys), len(columns.values)),
+        )
+        self.write(Kind.DONE, request, head, columns.sections())
+
+    def _close(self, number: int, forgets_flow: bool = False) -> Reply:
+        with self._lock:
+            execution = self._executions.pop(number, None)
+        if execution is None:
+            raise Refused("unknown", "there is no execution {}".format(number))
+        self.loop.cancel(lambda running: running.execution is execution)
+        if forgets_flow:
+            execution.session.plans = {
+                key: plan for key, plan in execution.session.plans.items() if plan is not execution.plan
+            }
+        return {"timing": execution.timing()}, []
+
+    def _abort(self, number: int, patience_ms: int = PATIENCE_MS) -> Reply:
+        """Ends the user code of an execution, or of a script's top level; says whether it has left."""
+        with self._lock:
+            execution = self._executions.get(number)
+            target: Any = execution if execution is not None else self._loading.get(number)
+            waiting = [place for place in self._waiting if place[0] == number]
+            requests = [self._waiting.pop(place) for place in waiting]
+            if execution is not None:
+                execution.is_aborted = True
+        if target is None:
+            raise Refused("unknown", "there is no execution {}".format(number))
+        for request in requests:
+            self._fail(request, "aborted", "the execution was aborted")
+        self.loop.cancel(lambda running: running.target is target)
+        return {"left": guard.abort(target, patience_ms / 1000), "waited": len(requests)}, []
+
+    def _execution(self, number: int) -> Execution:
+        with self._lock:
+            execution = self._executions.get(number)
+        if execution is None:
+            raise Refused("unknown", "there is no execution {}".format(number))
+        return execution
+
+    # User code.
+
+    def _as_user(
+        self, target: Any, running: context.Context, work: Callable[[], Any], is_in_step: bool = False
+    ) -> Any:
+        """Runs user code on behalf of a context, so that it can be aborted."""
+        mine = guard.activity()
+        assert mine is not None, "user code runs in threads of the pool only"
+        profile = running.session.profile() if self.settings.is_profiling else None
+        # Python has one profiler at a time; what runs beside it is not seen.
+        is_profiled = profile is not None and self._profiling.acquire(blocking=False)
+        context.enter(running)
+        try:
+            try:
+                mine.begin(target, is_in_step)
+                if is_profiled and profile is not None:
+                    return profile.runcall(work)
+                return work()
+            finally:
+                mine.end()
+        finally:
+            # An abort may come between the call that ends a block and the end of its text.
+            mine.end()
+            context.enter(None)
+            if is_profiled:
+                self._profiling.release()
+            if self.channel.is_in_atomic_block():
+                self.channel.leave_atomic_for(running.number)
+
+    # What is known of the worker.
+
+    def _stats(self) -> Reply:
+        with self._lock:
+            counts = {"sessions": len(self._sessions), "executions": len(self._executions)}
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        return dict(counts, rss=resident(), peak=peak, threads=threading.active_count()), []
+
+    def _profile(self, what: str, name: str, order: str = "") -> Reply:
+        with self._lock:
+            session = self._sessions.get(name)
+        if session is None:
+            raise Refused("unknown", "session does not exists")
+        if what == "reset":
+            session.reset_profile()
+            return "", []
+        return session.shown_profile(order), []
+
+
+def _refuse(code: str, text: str) -> Reply:
+    raise Refused(code, text)
+
+
+def resident() -> int:
+    """Returns the bytes of memory that this process has."""
+    try:
+        with open("/proc/self/statm") as numbers:
+            return int(numbers.read().split()[1]) * resource.getpagesize()
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+class Surroundings:
+    """Remembers what scripts may change outside of their globals, to undo it for the next script."""
+
+    def __init__(self) -> None:
+        self._path = list(sys.path)
+        self._environment = dict(os.environ)
+        self._folder = os.getcwd()
+        self._main = dict(vars(sys.modules["__main__"]))
+
+    def restore(self, preloaded: Dict[str, Any]) -> bool:
+        """Undoes it; returns False if something remains that cannot be undone: modules from a folder of a script's."""
+        had_folders = sys.path != self._path
+        sys.path[:] = self._path
+        os.environ.clear()
+        os.environ.update(self._environment)
+        main = vars(sys.modules["__main__"])
+        main.clear()
+        main.update(self._main)
+        try:
+            os.chdir(self._folder)
+        except OSError:
+            return False
+        return not had_folders
+
+
+def serve(flow: socket.socket, call: socket.socket) -> int:
+    """Runs a worker until the server closes the flow socket or ends."""
+    faulthandler.enable()
+    gc.set_threshold(*COLLECTOR)
+    threading.stack_size(STACK_BYTES)
+    worker = Worker(flow, call)
+    worker.prepare()
+    os.register_at_fork(after_in_child=lambda: _forget_sockets(flow, call))
+    parent = os.getppid()
+    poll = select.poll()
+    poll.register(flow, select.POLLIN)
+    try:
+        while True:
+            # The template's end is seen by the kernel; this is for systems where it is not.
+            while not poll.poll(LOOK_MS):
+                if os.getppid() != parent:
+                    return 1
+            worker.handle(read_frame(flow))
+    except (Closed, OSError):
+        return 0
+
+
+def _forget_sockets(flow: socket.socket, call: socket.socket) -> None:
+    """Closes the sockets in a process that a script has forked, so that only the worker holds them."""
+    for connection in (flow, call):
+        os.close(connection.detach())
