@@ -49,7 +49,9 @@ def error_text(error: BaseException, with_traceback: bool = True) -> str:
         return str(error)
     if with_traceback:
         try:
-            return str(traceback.format_exception(type(error), error, users_part(error.__traceback__)))
+            # A script that cannot be compiled has no lines of its own in the traceback.
+            trace = None if isinstance(error, SyntaxError) else users_part(error.__traceback__)
+            return str(traceback.format_exception(type(error), error, trace))
         except Exception:  # an exception whose __str__ raises, for one
             pass
     return plain_text(error)

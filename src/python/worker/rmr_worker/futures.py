@@ -131,9 +131,10 @@ class GearsFuture(asyncio.Future):  # type: ignore[type-arg]
 class EventLoop:
     """Runs the coroutines of all sessions in one thread."""
 
-    def __init__(self, is_in_atomic_block: Callable[[], bool]) -> None:
+    def __init__(self, is_in_atomic_block: Callable[[], bool], leave_atomic: Callable[[int], None]) -> None:
         self.loop = asyncio.new_event_loop()
         self._is_in_atomic_block = is_in_atomic_block
+        self._leave_atomic = leave_atomic
         self._tasks: "Set[asyncio.Task[Any]]" = set()
 
     def start(self) -> None:
@@ -158,7 +159,12 @@ class EventLoop:
         self, coroutine: Any, running: context.Context, on_value: Callable[[Any], Any], on_error: Callable[[Any], Any],
         delay_s: float = 0,
     ) -> None:
-        """Runs a coroutine to its end on behalf of a context, and says what came of it."""
+        """Runs a coroutine to its end on behalf of a context, and says what came of it.
+
+        One that the top level of a script starts outlives it, and belongs to the session.
+        """
+        if running.is_top_level:
+            running = running.session.context
         with guard.shielded:
             self.loop.call_soon_threadsafe(self._begin, coroutine, running, on_value, on_error, delay_s)
 
@@ -211,14 +217,18 @@ class EventLoop:
         error: Optional[BaseException] = None
         while True:
             mine.begin(running.target)
+            has_ended = True
             try:
                 waits_for = coroutine.send(value) if error is None else coroutine.throw(error)
+                has_ended = False
             except StopIteration as end:
                 return end.value
             except GearsForceStopped:
                 raise GearsError("the execution was aborted") from None
             finally:
                 mine.end()
+                if has_ended and self._is_in_atomic_block():
+                    self._leave_atomic(running.number)
             value, error = None, None
             if self._is_in_atomic_block():
                 error = Exception(AWAIT_IN_ATOMIC)

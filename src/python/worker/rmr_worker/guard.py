@@ -2,7 +2,8 @@
 
 Python raises an asynchronous exception between any two bytecodes. Inside user code that is what is wanted; inside a
 read of a socket it would lose half of a frame. So each thread that runs user code has an Activity: `abort` throws
-only while the execution is the one in question and the thread is not within `shielded`.
+only while the execution is the one in question and the thread is not within `shielded`; a thread that is, which may be
+nearly always, raises the exception itself when it leaves.
 """
 
 from __future__ import annotations
@@ -20,8 +21,6 @@ _activities: List["Activity"] = []
 
 _set_async_exception = ctypes.pythonapi.PyThreadState_SetAsyncExc
 _set_async_exception.argtypes = (ctypes.c_ulong, ctypes.py_object)
-_clear_async_exception = ctypes.pythonapi["PyThreadState_SetAsyncExc"]
-_clear_async_exception.argtypes = (ctypes.c_ulong, ctypes.c_void_p)
 
 # How often a thread that caught the exception, or was shielded, is tried again.
 RETRY_S = 0.001
@@ -38,6 +37,10 @@ class Activity:
         self.thread = threading.get_ident()
         self.lock = threading.Lock()
         self.depth = 0
+        # whether to raise on leaving the shield
+        self.is_wanted = False
+        # whether something was thrown that may not have been raised yet
+        self.is_thrown = False
         self.execution: Any = None
         # whether a step's function runs, and not a coroutine or a script
         self.is_in_step = False
@@ -48,6 +51,7 @@ class Activity:
         """Notes that this thread runs user code of an execution from here on."""
         with self.lock:
             self.depth = 0
+            self.is_wanted = False
             self.execution = execution
         self.is_in_step = is_in_step
         self.future = None
@@ -58,7 +62,10 @@ class Activity:
             try:
                 with self.lock:
                     self.execution = None
-                    _clear_async_exception(self.thread, None)
+                if self.is_thrown:
+                    # Not PyThreadState_SetAsyncExc with null, after which Python 3.11 looks for exceptions for ever.
+                    _breathe()
+                    self.is_thrown = False
                 return
             except GearsForceStopped:  # thrown just before the lock was ours
                 continue
@@ -69,7 +76,10 @@ class Activity:
             if self.execution is not execution:
                 return False
             if self.depth == 0:
+                self.is_thrown = True
                 _set_async_exception(self.thread, ctypes.py_object(GearsForceStopped))
+            else:
+                self.is_wanted = True
             return True
 
 
@@ -90,8 +100,12 @@ class _Shield:
         activity: Optional[Activity] = getattr(_threads, "activity", None)
         if activity is not None:
             with activity.lock:
-                if activity.depth > 0:
-                    activity.depth -= 1
+                activity.depth = max(activity.depth - 1, 0)
+                is_wanted = activity.is_wanted and activity.depth == 0
+                if is_wanted:
+                    activity.is_wanted = False
+            if is_wanted:
+                raise GearsForceStopped
 
 
 shielded = _Shield()

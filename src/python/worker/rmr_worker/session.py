@@ -13,7 +13,7 @@ import os
 import pstats
 import threading
 import weakref
-from typing import TYPE_CHECKING, Any, Dict, List, Optional
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional
 
 from .context import Context
 from .errors import GearsError, Refused
@@ -46,7 +46,7 @@ class Session:
         self._run: Optional[str] = None
         self._last_plan = 0
         self._lock = threading.Lock()
-        self._profile: Optional[cProfile.Profile] = None
+        self._profile: Optional[pstats.Stats] = None
 
     # Scripts.
 
@@ -113,10 +113,17 @@ class Session:
 
     # Profiles.
 
-    def profile(self) -> cProfile.Profile:
-        if self._profile is None:
-            self._profile = cProfile.Profile()
-        return self._profile
+    def profiled(self, work: Callable[[], Any]) -> Any:
+        """Runs user code and adds to the profile where its time went."""
+        profile = cProfile.Profile()
+        try:
+            return profile.runcall(work)
+        finally:
+            with self._lock:
+                if self._profile is None:
+                    self._profile = pstats.Stats(profile)
+                else:
+                    self._profile.add(profile)
 
     def reset_profile(self) -> None:
         self._profile = None
@@ -124,9 +131,11 @@ class Session:
     def shown_profile(self, order: str) -> str:
         """Returns the profile as pstats prints it; raises if there is nothing in it."""
         text = io.StringIO()
-        if self._profile is None:
-            raise GearsError("profile is empty")
-        pstats.Stats(self._profile, stream=text).sort_stats(order or "tottime").print_stats()
+        with self._lock:
+            if self._profile is None:
+                raise GearsError("profile is empty")
+            self._profile.stream = text  # type: ignore[attr-defined]
+            self._profile.sort_stats(order or "tottime").print_stats()
         return text.getvalue()
 
 

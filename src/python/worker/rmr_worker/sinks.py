@@ -18,6 +18,8 @@ from .steps import key_of
 # What an entry counts in addition to its bytes, so that an answer has 4096 records at most.
 ENTRY_BYTES = 64
 
+ALWAYS_TRAVEL = frozenset({str, bytes, int, float, bool, type(None)})
+
 
 class Columns(NamedTuple):
     """Says what the sections of an answer are: the lengths of the entries (four bytes each) and the entries."""
@@ -37,6 +39,14 @@ def column(entries: List[bytes]) -> bytes:
     return array("I", map(len, entries)).tobytes() + b"".join(entries)
 
 
+def marshalled(record: Any) -> bytes:
+    """Returns a record in the form in which it travels; raises gears.error if there is none."""
+    try:
+        return dumps(record)
+    except ValueError as error:
+        raise GearsError("Failed serializing record: {}".format(error)) from None
+
+
 class RecordSink:
     """Marshals records."""
 
@@ -47,10 +57,7 @@ class RecordSink:
 
     def add(self, record: Any) -> int:
         """Takes a record; returns its size. Raises gears.error if it cannot travel."""
-        try:
-            data = dumps(record)
-        except ValueError as error:
-            raise GearsError("Failed serializing record: {}".format(error)) from None
+        data = marshalled(record)
         self._values.append(data)
         return len(data) + ENTRY_BYTES
 
@@ -81,9 +88,13 @@ class KeyedSink(RecordSink):
 
 
 class ReplySink:
-    """Turns records into replies."""
+    """Turns records into replies.
 
-    def __init__(self) -> None:
+    Where they come from several shards, a record that could not travel is an error here too.
+    """
+
+    def __init__(self, is_local: bool) -> None:
+        self._is_local = is_local
         self._texts: List[bytes] = []
         self._replies: List[bytes] = []
         self._is_bulk = True
@@ -99,6 +110,8 @@ class ReplySink:
                 return len(record) + ENTRY_BYTES
             self._is_bulk = False
             self._replies = [conversions.bulk(text) for text in self._texts]
+        if not self._is_local and record.__class__ not in ALWAYS_TRAVEL:
+            marshalled(record)
         data = conversions.reply(record)
         self._replies.append(data)
         return len(data) + ENTRY_BYTES

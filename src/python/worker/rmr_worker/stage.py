@@ -191,7 +191,7 @@ class Stage:
         if planned.then == REPARTITION:
             return KeyedSink(planned.extractor)
         if is_last and planned.then in (COLLECT, STAY) and self.execution.wants_replies:
-            return ReplySink()
+            return ReplySink(planned.then == STAY)
         return RecordSink()
 
     def _link(self, source: Iterator[Any], first: int = 0) -> None:

@@ -68,7 +68,7 @@ class Worker:
     def __init__(self, flow: socket.socket, call: socket.socket) -> None:
         self.settings = Settings()
         self.channel = Channel(call)
-        self.loop = EventLoop(self.channel.is_in_atomic_block)
+        self.loop = EventLoop(self.channel.is_in_atomic_block, self.channel.leave_atomic_for)
         self.preloaded: Dict[str, Any] = {}
         self._flow = flow
         self._writer = FrameWriter(flow)
@@ -332,16 +332,13 @@ class Worker:
         """Runs user code on behalf of a context, so that it can be aborted."""
         mine = guard.activity()
         assert mine is not None, "user code runs in threads of the pool only"
-        profile = running.session.profile() if self.settings.is_profiling else None
         # Python has one profiler at a time; what runs beside it is not seen.
-        is_profiled = profile is not None and self._profiling.acquire(blocking=False)
+        is_profiled = self.settings.is_profiling and self._profiling.acquire(blocking=False)
         context.enter(running)
         try:
             try:
                 mine.begin(target, is_in_step)
-                if is_profiled and profile is not None:
-                    return profile.runcall(work)
-                return work()
+                return running.session.profiled(work) if is_profiled else work()
             finally:
                 mine.end()
         finally:

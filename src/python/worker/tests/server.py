@@ -318,6 +318,8 @@ class Template:
     def close(self) -> None:
         for worker in self._workers:
             worker.close()
+        # Another thread reads from it, which a mere close would not end.
+        self.control.shutdown(socket.SHUT_RDWR)
         self.control.close()
         self.process.wait(WAIT_S)
 

@@ -1,0 +1,57 @@
+"""Gives tests a template, which is started once, and workers forked from it."""
+
+from __future__ import annotations
+
+import atexit
+import unittest
+from typing import Any, Dict, List, Optional, Sequence, Tuple
+
+from .server import Cluster, Database, Result, Template, Worker
+
+_template: Optional[Template] = None
+
+
+def template() -> Template:
+    """Returns the template of all tests."""
+    global _template
+    if _template is None:
+        _template = Template()
+        atexit.register(_template.close)
+    return _template
+
+
+class WorkerCase(unittest.TestCase):
+    """Runs scripts in a worker of its own for each test."""
+
+    def setUp(self) -> None:
+        self.database = Database()
+        self.worker = self.fork()
+        self.server = Cluster([self.worker])
+
+    def fork(self, database: Optional[Database] = None) -> Worker:
+        worker = template().fork(database or self.database)
+        self.addCleanup(worker.close)
+        return worker
+
+    def shards(self, count: int = 3) -> Cluster:
+        return Cluster([self.fork() for _ in range(count)])
+
+    def run_script(self, script: str, *data: Dict[str, Tuple[str, Any]], size: int = 1000) -> Result:
+        return self.server.run(script, data or ({},), size)
+
+    def results(self, script: str, *data: Dict[str, Tuple[str, Any]], size: int = 1000) -> List[Any]:
+        """Returns the results of a script that has no errors."""
+        result = self.run_script(script, *data, size=size)
+        self.assertEqual(result.errors, [])
+        return result.results
+
+    def on_shards(self, script: str, data: Sequence[Dict[str, Tuple[str, Any]]]) -> List[Any]:
+        """Returns the results of a script without errors on as many shards as there are data, sorted."""
+        result = self.shards(len(data)).run(script, data)
+        self.assertEqual(result.errors, [])
+        return sorted(result.results, key=str)
+
+
+def from_python(records: str, steps: str, run: str = "") -> str:
+    """Returns a script whose records are the items of an expression."""
+    return "GB('PythonReader'){}.run(lambda: (x for x in {}){})".format(steps, records, run)
