@@ -7,16 +7,18 @@ reads the answer itself, so that there is no hop from thread to thread.
 
 from __future__ import annotations
 
+import marshal
 import os
 import socket
 import threading
-from typing import Any, List, Optional
+from typing import Any, List, Optional, Tuple
 
 from . import context, conversions, guard
 from .errors import GearsError, GearsForceStopped
-from .frames import HEADER, Frame, Kind, decode, encode
+from .frames import HEADER, Kind, dumps
 
 ALREADY_ATOMIC = "Already inside an atomic block"
+FORKED = "commands can not be run in a process that a script has forked"
 SERVER_GONE = "the connection to the server is closed"
 
 READ_BYTES = 1 << 16
@@ -26,7 +28,8 @@ class Channel:
     """Sends calls and waits for their answers."""
 
     def __init__(self, connection: socket.socket) -> None:
-        self._socket = connection
+        self._send = connection.sendall
+        self._receive = connection.recv
         # Held through an atomic block, so that calls of other threads wait as other clients do.
         self._lock = threading.RLock()
         self._atomic_thread: Optional[int] = None
@@ -85,45 +88,57 @@ class Channel:
         return self._atomic_thread == threading.get_ident()
 
     def _call(self, kind: int, head: Any) -> Any:
-        with guard.shielded, self._lock:
-            if self._process != os.getpid():
-                raise GearsError("commands can not be run in a process that a script has forked")
-            self._last += 1
-            number = self._last
-            try:
-                self._socket.sendall(encode(kind, number, head))
-                frame = self._read()
-                while frame.id != number:
-                    frame = self._read()
-            except OSError:
-                raise GearsError(SERVER_GONE) from None
-        if frame.kind == Kind.DONE:
+        packed = dumps(head)
+        mine = guard.activity()
+        if mine is not None:
+            mine.shield()
+        try:
+            with self._lock:
+                self._last = number = self._last + 1
+                try:
+                    self._send(HEADER.pack(len(packed), len(packed), number, kind) + packed)
+                    answer, value = self._answer_to(number)
+                except OSError:
+                    raise GearsError(FORKED if self._process != os.getpid() else SERVER_GONE) from None
+        finally:
+            if mine is not None:
+                mine.unshield()
+        if answer == Kind.DONE:
             # The server says whether anything in the reply was not UTF-8, so that most need no second look.
-            value, has_bytes = frame.head
-            return conversions.unpacked(value) if has_bytes else value
-        code, text = frame.head
+            return conversions.unpacked(value[0]) if value[1] else value[0]
+        code, text = value
         if code == "aborted":
             raise GearsForceStopped
         raise GearsError(text)
 
-    def _read(self) -> Frame:
+    def _answer_to(self, number: int) -> Tuple[int, Any]:
+        """Reads until the answer to a call; returns its kind and head."""
         data = self._unread
-        while len(data) < HEADER.size:
-            data += self._receive()
-        end = HEADER.size + HEADER.unpack_from(data)[0]
-        if len(data) < end:
-            pieces = [data]
-            missing = end - len(data)
-            while missing > 0:
-                piece = self._receive()
-                pieces.append(piece)
-                missing -= len(piece)
-            data = b"".join(pieces)
-        self._unread = data[end:]
-        return decode(data[: HEADER.size], data[HEADER.size : end])
+        while True:
+            if len(data) < HEADER.size:
+                data += self._read()
+                continue
+            size, _, found, kind = HEADER.unpack_from(data)
+            end = HEADER.size + size
+            if len(data) < end:
+                data = self._rest_of(data, end)
+            self._unread = data[end:]
+            # An answer to another call is to one that was aborted before it could read it.
+            if found == number:
+                return kind, marshal.loads(data[HEADER.size : end])
+            data = self._unread
 
-    def _receive(self) -> bytes:
-        data = self._socket.recv(READ_BYTES)
+    def _rest_of(self, data: bytes, end: int) -> bytes:
+        pieces = [data]
+        missing = end - len(data)
+        while missing > 0:
+            piece = self._read()
+            pieces.append(piece)
+            missing -= len(piece)
+        return b"".join(pieces)
+
+    def _read(self) -> bytes:
+        data = self._receive(READ_BYTES)
         if not data:
             raise OSError(SERVER_GONE)
         return data

@@ -70,6 +70,24 @@ class Activity:
             except GearsForceStopped:  # thrown just before the lock was ours
                 continue
 
+    def shield(self) -> None:
+        """Keeps what is thrown away until as many calls of `unshield`."""
+        with self.lock:
+            # What was thrown before the lock was ours is raised here, before the depth has changed.
+            _breathe()
+            self.depth += 1
+
+    def unshield(self) -> None:
+        """Raises what was kept away meanwhile."""
+        with self.lock:
+            if self.depth > 0:
+                self.depth -= 1
+            is_wanted = self.is_wanted and self.depth == 0
+            if is_wanted:
+                self.is_wanted = False
+        if is_wanted:
+            raise GearsForceStopped
+
     def try_throw(self, execution: Any) -> bool:
         """Throws if this thread runs code of the execution; returns whether it runs such code at all."""
         with self.lock:
@@ -87,25 +105,16 @@ class _Shield:
     """Keeps asynchronous exceptions out of a block. One object serves all threads."""
 
     def __enter__(self) -> None:
-        activity: Optional[Activity] = getattr(_threads, "activity", None)
-        if activity is not None:
-            with activity.lock:
-                # What was thrown before the lock was ours is raised here, before the depth has changed.
-                _breathe()
-                activity.depth += 1
+        mine = activity()
+        if mine is not None:
+            mine.shield()
 
     def __exit__(
         self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
     ) -> None:
-        activity: Optional[Activity] = getattr(_threads, "activity", None)
-        if activity is not None:
-            with activity.lock:
-                activity.depth = max(activity.depth - 1, 0)
-                is_wanted = activity.is_wanted and activity.depth == 0
-                if is_wanted:
-                    activity.is_wanted = False
-            if is_wanted:
-                raise GearsForceStopped
+        mine = activity()
+        if mine is not None:
+            mine.unshield()
 
 
 shielded = _Shield()
