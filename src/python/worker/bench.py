@@ -7,11 +7,14 @@ For each flow: the processor time of the worker and the time that passes, the le
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from typing import Any, Dict, List, Tuple
 
-from tests.server import Cluster, Kind, Template, Worker, keys_batch
+from tests.batches import keys_batch
+from tests.cluster import Cluster
+from tests.server import Kind, Template, Worker
 
 BATCH = 4096
 ROUNDS = 5
@@ -19,12 +22,21 @@ ROUNDS = 5
 FLOWS = [
     ("count", "GB().count().run()", "string"),
     ("count, with values read", "GB().map(lambda x: x).count().run()", "string"),
-    ("sum of values", "GB().map(lambda x: int(x['value'])).aggregate(0, lambda a, x: a + x, lambda a, x: a + x).run()",
-     "string"),
-    ("sum of values, accumulate", "GB().map(lambda x: int(x['value'])).accumulate(lambda a, x: x + (a or 0)).run()",
-     "string"),
-    ("sum of a hash field",
-     "GB().map(lambda x: int(x['value']['age'])).aggregate(0, lambda a, x: a + x, lambda a, x: a + x).run()", "hash"),
+    (
+        "sum of values",
+        "GB().map(lambda x: int(x['value'])).aggregate(0, lambda a, x: a + x, lambda a, x: a + x).run()",
+        "string",
+    ),
+    (
+        "sum of values, accumulate",
+        "GB().map(lambda x: int(x['value'])).accumulate(lambda a, x: x + (a or 0)).run()",
+        "string",
+    ),
+    (
+        "sum of a hash field",
+        "GB().map(lambda x: int(x['value']['age'])).aggregate(0, lambda a, x: a + x, lambda a, x: a + x).run()",
+        "hash",
+    ),
     ("countby a hash field", "GB().countby(lambda x: x['value']['city']).run()", "hash"),
     ("avg of a hash field", "GB().avg(lambda x: int(x['value']['age'])).run()", "hash"),
     ("collect strings", "GB().run()", "string"),
@@ -38,7 +50,10 @@ def data(kind: str, count: int) -> Dict[str, Tuple[str, Any]]:
     if kind == "string":
         return {"key:%d" % number: ("s", str(number)) for number in range(count)}
     return {
-        "person:%d" % number: ("h", {"name": "Person %d" % number, "age": str(number % 90), "city": "city%d" % (number % 50)})
+        "person:%d" % number: (
+            "h",
+            {"name": "Person %d" % number, "age": str(number % 90), "city": "city%d" % (number % 50)},
+        )
         for number in range(count)
     }
 
@@ -56,13 +71,10 @@ def batches(keys: Dict[str, Tuple[str, Any]], counted: bool) -> List[Any]:
 
 
 def cpu_s(pid: int) -> float:
-    with open("/proc/{}/schedstat".format(pid)) as _:
-        pass
+    """Returns the processor time of all threads of a process."""
     total = 0
-    import os
-
-    for task in os.listdir("/proc/{}/task".format(pid)):
-        with open("/proc/{}/task/{}/schedstat".format(pid, task)) as numbers:
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{task}/schedstat") as numbers:
             total += int(numbers.read().split()[0])
     return total / 1e9
 
@@ -77,12 +89,11 @@ def flow(worker: Worker, script: str, pages: Dict[bool, List[Any]], number: int)
         outputs = []
         if place == 0:
             for head, sections in pages[opened["reader"]["needs"] == "count"]:
-                outputs.append(worker.send(Kind.RUN, (number, place, *head), sections))
-                outputs[-1] = worker.take(outputs[-1], (number, place))
+                outputs.append(worker.run_stage(Kind.RUN, (number, place, *head), sections))
         elif carried:
             section = b"".join(carried)
-            request = worker.send(Kind.RUN, (number, place, "records", len(carried), False, (len(section),)), [section])
-            outputs.append(worker.take(request, (number, place)))
+            batch = (number, place, "records", len(carried), False, (len(section),))
+            outputs.append(worker.run_stage(Kind.RUN, batch, [section]))
         outputs.append(worker.run_stage(Kind.END, (number, place)))
         assert not any(output.errors for output in outputs), outputs
         carried = [entry for output in outputs for entry in output.entries]
@@ -109,8 +120,8 @@ GB('PythonReader').map(f).run(lambda: (x for x in [1]))
 """
     results = Cluster([worker]).run(script).results[0]
     single, many = (float(part) for part in results.strip("()").split(","))
-    print("execute('GET', k)          {:8.1f} us a call".format(single / 20000 * 1e6))
-    print("execute_many, 100 at once  {:8.1f} us a command".format(many / 20000 * 1e6))
+    print(f"execute('GET', k)          {single / 20000 * 1e6:8.1f} us a call")
+    print(f"execute_many, 100 at once  {many / 20000 * 1e6:8.1f} us a command")
 
 
 def main() -> None:
@@ -119,10 +130,10 @@ def main() -> None:
     try:
         start = time.perf_counter()
         workers = [template.fork() for _ in range(20)]
-        print("fork                       {:8.2f} ms".format((time.perf_counter() - start) / 20 * 1000))
+        print(f"fork                       {(time.perf_counter() - start) / 20 * 1000:8.2f} ms")
         start = time.perf_counter()
         workers[0].hello(cluster=True, shard="s")
-        print("first answer               {:8.2f} ms".format((time.perf_counter() - start) * 1000))
+        print(f"first answer               {(time.perf_counter() - start) * 1000:8.2f} ms")
         pages = {}
         for kind in ("string", "hash"):
             keys = data(kind, count)
@@ -131,7 +142,7 @@ def main() -> None:
         for number, (name, script, kind) in enumerate(FLOWS):
             took = [flow(workers[0], script, pages[kind], number * ROUNDS + i) for i in range(ROUNDS)]
             cpu, passed = min(t[0] for t in took), min(t[1] for t in took)
-            print("{:<26} {:>8.1f} ms {:>8.1f} ms {:>9}".format(name, cpu * 1000, passed * 1000, took[0][2]))
+            print(f"{name:<26} {cpu * 1000:>8.1f} ms {passed * 1000:>8.1f} ms {took[0][2]:>9}")
         start = time.perf_counter()
         for number in range(300):
             workers[1].load("GB('ShardsIDReader').run()")
@@ -139,7 +150,7 @@ def main() -> None:
             workers[1].run_stage(Kind.END, (number, 0))
             workers[1].ask(Kind.CLOSE, (number, True))
             workers[1].ask(Kind.FORGET, ("s",))
-        print("a whole small script       {:8.2f} ms".format((time.perf_counter() - start) / 300 * 1000))
+        print(f"a whole small script       {(time.perf_counter() - start) / 300 * 1000:8.2f} ms")
         calls(workers[0])
     finally:
         template.close()

@@ -95,20 +95,20 @@ class GearsContext:
     def _function_step(self, kind: str, given: Any) -> "GearsContext":
         _check_count(kind, given, 1)
         if not arguments.is_function(given[0]):
-            raise GearsError("{} argument must be a function".format(kind))
+            raise GearsError(f"{kind} argument must be a function")
         return self.add(kind, given[0])
 
 
 def _check_count(name: str, given: Any, wanted: int) -> None:
     if len(given) != wanted:
-        raise GearsError("wrong number of args to {} function".format(name))
+        raise GearsError(f"wrong number of args to {name} function")
 
 
 def _group_arguments(name: str, given: Any) -> Any:
     _check_count(name, given, 2)
     for part, function in zip(("extractor", "reducer"), given):
         if not arguments.is_function(function):
-            raise GearsError("{} {} argument must be a function".format(name, part))
+            raise GearsError(f"{name} {part} argument must be a function")
     return given
 
 

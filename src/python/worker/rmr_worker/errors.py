@@ -63,7 +63,7 @@ def plain_text(error: BaseException) -> str:
         value = str(error)
     except Exception:
         value = "<no text: its __str__ raises>"
-    return "Error type: {}, Value: {}".format(type(error), value)
+    return f"Error type: {type(error)}, Value: {value}"
 
 
 def users_part(trace: Optional[TracebackType]) -> Optional[TracebackType]:

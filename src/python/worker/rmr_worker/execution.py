@@ -51,7 +51,7 @@ class Execution:
         with self._lock:
             if number not in self._stages:
                 if not 0 <= number < len(self._planned):
-                    raise Refused("unknown", "execution {} has no stage {}".format(self.number, number))
+                    raise Refused("unknown", f"execution {self.number} has no stage {number}")
                 is_last = number == len(self._planned) - 1
                 self._stages[number] = Stage(self, number, self._planned[number], is_last)
             return self._stages[number]

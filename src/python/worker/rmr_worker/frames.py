@@ -90,7 +90,7 @@ def encode(kind: int, number: int, head: Any, sections: Sequence[Any] = ()) -> b
     packed = dumps(head)
     size = len(packed) + sum(map(len, sections))
     if size >= LARGEST_BODY:
-        raise ValueError("a frame of {} bytes is larger than the {} that are allowed".format(size, LARGEST_BODY))
+        raise ValueError(f"a frame of {size} bytes is larger than the {LARGEST_BODY} that are allowed")
     return b"".join((HEADER.pack(size, len(packed), number, kind), packed, *sections))
 
 

@@ -156,7 +156,11 @@ class EventLoop:
         self.loop.call_soon_threadsafe(lambda: None if future.done() else future.set_exception(error))
 
     def run(
-        self, coroutine: Any, running: context.Context, on_value: Callable[[Any], Any], on_error: Callable[[Any], Any],
+        self,
+        coroutine: Any,
+        running: context.Context,
+        on_value: Callable[[Any], Any],
+        on_error: Callable[[Any], Any],
         delay_s: float = 0,
     ) -> None:
         """Runs a coroutine to its end on behalf of a context, and says what came of it.
@@ -169,7 +173,11 @@ class EventLoop:
             self.loop.call_soon_threadsafe(self._begin, coroutine, running, on_value, on_error, delay_s)
 
     def _begin(
-        self, coroutine: Any, running: context.Context, on_value: Callable[[Any], Any], on_error: Callable[[Any], Any],
+        self,
+        coroutine: Any,
+        running: context.Context,
+        on_value: Callable[[Any], Any],
+        on_error: Callable[[Any], Any],
         delay_s: float,
     ) -> None:
         async def to_the_end() -> None:

@@ -121,7 +121,7 @@ def user_named(user: str) -> "Optional[pwd.struct_passwd]":
     try:
         return pwd.getpwnam(user)
     except KeyError:
-        raise SystemExit("there is no user {!r} to run Python as; rmr.python-user names one".format(user)) from None
+        raise SystemExit(f"there is no user {user!r} to run Python as; rmr.python-user names one") from None
 
 
 def be_first_to_go() -> None:

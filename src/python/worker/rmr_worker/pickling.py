@@ -63,7 +63,7 @@ class SharedGlobals:
             _Pickler(target, self.names, self._known).dump(value)
         except Exception as error:
             raise GearsError(
-                "Error occured when serialized a python callback, callback={} error={}".format(_names_in(value), error)
+                f"Error occured when serialized a python callback, callback={_names_in(value)} error={error}"
             ) from None
         return target.getvalue()
 

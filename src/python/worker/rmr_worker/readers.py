@@ -78,7 +78,7 @@ def records_of(batch: Batch, plan: "Plan", as_text: bool) -> List[Any]:
 
 def of_one_type(keys: List[Any], values: List[Any], name: str, as_text: bool) -> List[Any]:
     if as_text:
-        rest = ", 'type': {!r}, 'event': None}}".format(name)
+        rest = f", 'type': {name!r}, 'event': None}}"
         return [f"{{'key': {key!r}, 'value': {value!r}{rest}" for key, value in zip(keys, values)]
     return [{"key": key, "value": value, "type": name, "event": None} for key, value in zip(keys, values)]
 
@@ -106,9 +106,7 @@ def what_to_read(plan: "Plan") -> Dict[str, Any]:
         }
     if plan.reader == "KeysOnlyReader":
         pattern, is_exact = pattern_of(given)
-        return {
-            "kind": "names", "pattern": pattern, "is_exact": is_exact, "with_values": False, "needs": plan.needs()
-        }
+        return {"kind": "names", "pattern": pattern, "is_exact": is_exact, "with_values": False, "needs": plan.needs()}
     return {"kind": "own"}
 
 

@@ -86,7 +86,7 @@ class Session:
         try:
             return self.plans[key]
         except KeyError:
-            raise Refused("unknown", "session {} has no flow {}".format(self.name, key)) from None
+            raise Refused("unknown", f"session {self.name} has no flow {key}") from None
 
     def described(self, key: str) -> Dict[str, Any]:
         """Returns what the server has to know of a flow, with the bytes for the other shards."""
@@ -99,7 +99,7 @@ class Session:
     def _keep(self, plan: Plan) -> str:
         with self._lock:
             self._last_plan += 1
-            key = "{}-{}-{}".format(self.worker.settings.shard, os.getpid(), self._last_plan)
+            key = f"{self.worker.settings.shard}-{os.getpid()}-{self._last_plan}"
         self.plans[key] = plan
         return key
 

@@ -44,7 +44,7 @@ def marshalled(record: Any) -> bytes:
     try:
         return dumps(record)
     except ValueError as error:
-        raise GearsError("Failed serializing record: {}".format(error)) from None
+        raise GearsError(f"Failed serializing record: {error}") from None
 
 
 class RecordSink:

@@ -1,8 +1,8 @@
-"""Runs one stage of a flow: its operators, one after the other, on the batches that come in.
+"""Runs one stage of a flow: its operators on the batches that come in.
 
-The server sends a batch (RUN), takes what comes of it in answers of bounded size (NEXT, while there is `more`), and says
-when there is no more input (END). What an answer leaves behind stays in the chain of generators; a stage that waits for
-a future or coroutine does so without a thread, and answers when it can.
+The server sends a batch (RUN), takes what comes of it in answers of bounded size (NEXT, while there is `more`), and
+says when there is no more input (END). What an answer leaves behind stays in the chain of generators; a stage that
+waits for a future or coroutine does so without a thread, and answers when it can.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Callable, Iterator, List, NamedTuple, Optional, Tuple
 
-from . import futures, guard, steps
+from . import futures, guard, operators, reducers, steps
 from .errors import GearsForceStopped, error_text
 from .plan import COLLECT, REPARTITION, STAY
 from .plan import Stage as PlannedStage
@@ -48,7 +48,7 @@ class Stage:
         self.step_ns = [0] * len(planned.steps)
         self._is_local = planned.then == STAY
         self._operators = [
-            steps.operator(self, index, step.kind, step.arguments) for index, step in enumerate(planned.steps)
+            operators.operator(self, index, step.kind, step.arguments) for index, step in enumerate(planned.steps)
         ]
         self._sink: Any = self._sink_of(planned, is_last)
         self._chain: Optional[Iterator[Any]] = None
@@ -69,7 +69,7 @@ class Stage:
     def feed(self, batch: Batch) -> None:
         """Takes a batch as the input of the next run."""
         first = self._operators[0] if self._operators else None
-        if isinstance(first, steps.Count):
+        if isinstance(first, reducers.Count):
             self._uncounted += batch.size
             self._records = []
         else:

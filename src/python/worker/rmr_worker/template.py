@@ -38,13 +38,13 @@ def main(words: List[str]) -> int:
     launcher.close_all_but([control.fileno()])
     launcher.control(launcher.PR_SET_CHILD_SUBREAPER, 1)
     try:
-        from . import worker
+        from . import process, worker  # noqa: F401
     except ImportError as error:
-        text = "{} can not run functions: {}; install {} for it".format(sys.executable, error, error.name)
+        text = f"{sys.executable} can not run functions: {error}; install {error.name} for it"
         control.sendall(encode(Kind.FAILED, 0, ("missing", text)))
         return MISSING
     warm_up()
-    control.sendall(encode(Kind.HELLO, 0, dict(worker.versions(), protocol=PROTOCOL_VERSION)))
+    control.sendall(encode(Kind.HELLO, 0, dict(process.versions(), protocol=PROTOCOL_VERSION)))
     return Template(control, int(given.get("server", os.getppid())), launcher.Limits.of(words)).serve()
 
 
@@ -60,8 +60,8 @@ def own_control_socket() -> socket.socket:
 
 def warm_up() -> None:
     """Imports what scripts commonly use, and keeps the collector from touching it, which would copy its pages."""
-    import base64, collections, datetime, decimal, functools, hashlib, heapq, itertools  # noqa: E401, F401
-    import json, logging, math, operator, random, re, statistics, string, time, urllib.parse, uuid  # noqa: E401, F401
+    import base64  # noqa: E401, F401
+    import json  # noqa: E401, F401
 
     gc.collect()
     gc.freeze()
@@ -130,7 +130,7 @@ class Template:
         try:
             pid = os.fork()
         except OSError as error:
-            text = "no worker can be forked: {}".format(error)
+            text = f"no worker can be forked: {error}"
             self._control.sendall(encode(Kind.FAILED, frame.id, ("resources", text)))
             return
         if pid == 0:
@@ -156,7 +156,7 @@ class Template:
 
             status = worker.serve(socket.socket(fileno=flow), socket.socket(fileno=call))
         except SystemExit as error:
-            sys.stderr.write("{}\n".format(error))
+            sys.stderr.write(f"{error}\n")
         except BaseException:
             import traceback
 
@@ -209,7 +209,7 @@ def end_group(pid: int) -> None:
 def orphans() -> List[int]:
     """Returns the children of this process, among them those whose own parents have ended."""
     try:
-        with open("/proc/self/task/{}/children".format(os.getpid())) as children:
+        with open(f"/proc/self/task/{os.getpid()}/children") as children:
             return [int(word) for word in children.read().split()]
     except OSError:
         return []

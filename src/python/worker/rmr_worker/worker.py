@@ -10,7 +10,6 @@ from __future__ import annotations
 import faulthandler
 import gc
 import os
-import platform
 import resource
 import select
 import socket
@@ -18,16 +17,14 @@ import sys
 import threading
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
-import cloudpickle  # type: ignore[import-untyped]
-
 from . import PROTOCOL_VERSION, context, guard, runtime
 from .channel import Channel
 from .errors import GearsError, GearsForceStopped, Refused, error_text
 from .execution import Execution
 from .frames import Closed, Frame, FrameWriter, Kind, read_frame, strung_together
 from .futures import EventLoop
-from .pickling import OLDEST_CLOUDPICKLE, too_old
 from .pool import STACK_BYTES, Pool
+from .process import Surroundings, give_back_memory, resident, share_freed_memory, versions
 from .readers import batch_of
 from .session import Session
 from .settings import Settings
@@ -43,23 +40,6 @@ COLLECTOR = (50_000, 20, 20)
 PATIENCE_MS = 1000
 
 LOOK_MS = 1000
-
-
-def versions() -> Dict[str, Any]:
-    """Returns what has to fit between shards, and what people want to know."""
-    return {
-        "python": list(sys.version_info[:3]),
-        "implementation": platform.python_implementation(),
-        "executable": sys.executable,
-        "cloudpickle": cloudpickle.__version__,
-    }
-
-
-if too_old(cloudpickle.__version__):
-    raise ImportError(
-        "cloudpickle {} is too old, {}.{} is needed".format(cloudpickle.__version__, *OLDEST_CLOUDPICKLE),
-        name="cloudpickle",
-    )
 
 
 class Worker:
@@ -130,18 +110,25 @@ class Worker:
             Kind.PROFILE: lambda: self._profile(*head),
         }
         if frame.kind not in requests:
-            return lambda: _refuse("protocol", "there is no request of kind {}".format(frame.kind))
+            return lambda: _refuse("protocol", f"there is no request of kind {frame.kind}")
         return requests[frame.kind]
 
     def _answer(self, number: int, work: Callable[[], Reply]) -> None:
+        kind = Kind.FAILED
+        sections: List[bytes] = []
         try:
             head, sections = work()
-        except Refused as refused:
-            self._fail(number, refused.code, str(refused))
+            kind = Kind.DONE
         except BaseException as error:
-            self._fail(number, "error", error_text(error, self.settings.with_traceback))
-        else:
-            self.write(Kind.DONE, number, head, sections)
+            head = self._failure(error)
+        # Only here: by now what the exception has held of the script is free.
+        self.write(kind, number, head, sections)
+
+    def _failure(self, error: BaseException) -> Tuple[str, str]:
+        """Returns code and text of a FAILED answer."""
+        if isinstance(error, Refused):
+            return error.code, str(error)
+        return "error", error_text(error, self.settings.with_traceback)
 
     def _fail(self, number: int, code: str, text: str) -> None:
         self.write(Kind.FAILED, number, (code, text))
@@ -169,16 +156,19 @@ class Worker:
 
     def _forget(self, name: str) -> Reply:
         """Lets go of a session; says whether the worker is as good as new."""
+        threads, tasks = self._let_go(name)
+        is_restored = self._surroundings.restore()
+        give_back_memory()
+        return {"threads": threads, "tasks": tasks, "reusable": not threads and is_restored, "rss": resident()}, []
+
+    def _let_go(self, name: str) -> Tuple[int, int]:
+        """Drops a session; returns how many threads and coroutines of it are left."""
         with self._lock:
             session = self._sessions.pop(name, None)
         if session is None:
-            raise Refused("unknown", "there is no session {}".format(name))
+            raise Refused("unknown", f"there is no session {name}")
         self.loop.cancel(lambda running: running.session is session)
-        threads, tasks = session.living_threads(), self.loop.tasks_of(session)
-        is_restored = self._surroundings.restore(self.preloaded)
-        del session
-        gc.collect()
-        return {"threads": threads, "tasks": tasks, "reusable": not threads and is_restored, "rss": resident()}, []
+        return session.living_threads(), self.loop.tasks_of(session)
 
     def _session(self, name: str, number: int) -> Session:
         with self._lock:
@@ -233,6 +223,7 @@ class Worker:
     def _run(self, frame: Frame) -> None:
         """Serves RUN (execution, stage, batch...), NEXT and END (execution, stage)."""
         number, place = frame.head[0], frame.head[1]
+        failure: Optional[Tuple[str, str]] = None
         try:
             execution = self._execution(number)
             if execution.is_aborted:
@@ -244,10 +235,10 @@ class Worker:
                 stage.feed(batch_of(frame.head[2:], frame.sections))
             elif frame.kind == Kind.END:
                 stage.end()
-        except Refused as refused:
-            self._fail(frame.id, refused.code, str(refused))
         except BaseException as error:
-            self._fail(frame.id, "error", error_text(error, self.settings.with_traceback))
+            failure = self._failure(error)
+        if failure is not None:
+            self._fail(frame.id, *failure)
         else:
             self._advance(frame.id, execution, stage)
 
@@ -284,7 +275,13 @@ class Worker:
     def _write_answer(self, request: int, answer: Answer) -> None:
         columns = answer.columns
         head = (
-            columns.form, columns.size, answer.more, answer.enough, answer.waiting, answer.aborted, answer.errors,
+            columns.form,
+            columns.size,
+            answer.more,
+            answer.enough,
+            answer.waiting,
+            answer.aborted,
+            answer.errors,
             (len(columns.keys), len(columns.values)),
         )
         self.write(Kind.DONE, request, head, columns.sections())
@@ -293,7 +290,7 @@ class Worker:
         with self._lock:
             execution = self._executions.pop(number, None)
         if execution is None:
-            raise Refused("unknown", "there is no execution {}".format(number))
+            raise Refused("unknown", f"there is no execution {number}")
         self.loop.cancel(lambda running: running.execution is execution)
         if forgets_flow:
             execution.session.plans = {
@@ -311,7 +308,7 @@ class Worker:
             if execution is not None:
                 execution.is_aborted = True
         if target is None:
-            raise Refused("unknown", "there is no execution {}".format(number))
+            raise Refused("unknown", f"there is no execution {number}")
         for request in requests:
             self._fail(request, "aborted", "the execution was aborted")
         self.loop.cancel(lambda running: running.target is target)
@@ -321,14 +318,12 @@ class Worker:
         with self._lock:
             execution = self._executions.get(number)
         if execution is None:
-            raise Refused("unknown", "there is no execution {}".format(number))
+            raise Refused("unknown", f"there is no execution {number}")
         return execution
 
     # User code.
 
-    def _as_user(
-        self, target: Any, running: context.Context, work: Callable[[], Any], is_in_step: bool = False
-    ) -> Any:
+    def _as_user(self, target: Any, running: context.Context, work: Callable[[], Any], is_in_step: bool = False) -> Any:
         """Runs user code on behalf of a context, so that it can be aborted."""
         mine = guard.activity()
         assert mine is not None, "user code runs in threads of the pool only"
@@ -373,44 +368,11 @@ def _refuse(code: str, text: str) -> Reply:
     raise Refused(code, text)
 
 
-def resident() -> int:
-    """Returns the bytes of memory that this process has."""
-    try:
-        with open("/proc/self/statm") as numbers:
-            return int(numbers.read().split()[1]) * resource.getpagesize()
-    except OSError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-class Surroundings:
-    """Remembers what scripts may change outside of their globals, to undo it for the next script."""
-
-    def __init__(self) -> None:
-        self._path = list(sys.path)
-        self._environment = dict(os.environ)
-        self._folder = os.getcwd()
-        self._main = dict(vars(sys.modules["__main__"]))
-
-    def restore(self, preloaded: Dict[str, Any]) -> bool:
-        """Undoes it; returns False if something remains that cannot be undone: modules from a folder of a script's."""
-        had_folders = sys.path != self._path
-        sys.path[:] = self._path
-        os.environ.clear()
-        os.environ.update(self._environment)
-        main = vars(sys.modules["__main__"])
-        main.clear()
-        main.update(self._main)
-        try:
-            os.chdir(self._folder)
-        except OSError:
-            return False
-        return not had_folders
-
-
 def serve(flow: socket.socket, call: socket.socket) -> int:
     """Runs a worker until the server closes the flow socket or ends."""
     faulthandler.enable()
     gc.set_threshold(*COLLECTOR)
+    share_freed_memory()
     threading.stack_size(STACK_BYTES)
     worker = Worker(flow, call)
     worker.prepare()

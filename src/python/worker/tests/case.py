@@ -6,7 +6,8 @@ import atexit
 import unittest
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
-from .server import Cluster, Database, Result, Template, Worker
+from .cluster import Cluster, Result
+from .server import Database, Template, Worker
 
 _template: Optional[Template] = None
 
@@ -54,4 +55,4 @@ class WorkerCase(unittest.TestCase):
 
 def from_python(records: str, steps: str, run: str = "") -> str:
     """Returns a script whose records are the items of an expression."""
-    return "GB('PythonReader'){}.run(lambda: (x for x in {}){})".format(steps, records, run)
+    return f"GB('PythonReader'){steps}.run(lambda: (x for x in {records}){run})"

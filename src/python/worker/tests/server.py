@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import marshal
 import os
 import socket
 import struct
@@ -14,18 +13,12 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tu
 from rmr_worker.frames import Closed, Frame, FrameWriter, Kind, dumps, encode, read_frame
 from rmr_worker.sinks import split_column
 
+from .batches import Failed, bulk
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 PROGRAM = os.path.dirname(HERE)
 
 WAIT_S = 20
-
-
-class Failed(Exception):
-    """Is what a FAILED answer says."""
-
-    def __init__(self, code: str, text: str) -> None:
-        super().__init__(text)
-        self.code = code
 
 
 class Output(NamedTuple):
@@ -39,13 +32,6 @@ class Output(NamedTuple):
     waiting: int
     aborted: bool
     answers: int
-
-
-class Result(NamedTuple):
-    """Is what a client would get: results and errors."""
-
-    results: List[Any]
-    errors: List[str]
 
 
 class Database:
@@ -126,7 +112,7 @@ class Worker:
     def wait(self, number: int) -> Frame:
         with self._changed:
             if not self._changed.wait_for(lambda: number in self._answers or self._is_gone, WAIT_S):
-                raise AssertionError("no answer within {} s".format(WAIT_S))
+                raise AssertionError(f"no answer within {WAIT_S} s")
             if number not in self._answers:
                 raise Closed
             frame = self._answers.pop(number)
@@ -267,17 +253,13 @@ class Worker:
                 self.output.append(line.rstrip("\n"))
 
 
-def bulk(entry: bytes) -> bytes:
-    return b"$%d\r\n%b\r\n" % (len(entry), entry)
-
-
 class Template:
     """Is the server's end of a template process."""
 
     def __init__(self, *words: str, interpreter: str = sys.executable) -> None:
         self.control, theirs = socket.socketpair()
         self.process = subprocess.Popen(
-            [interpreter, "-B", PROGRAM, "server={}".format(os.getpid()), *words], stdin=theirs
+            [interpreter, "-B", PROGRAM, f"server={os.getpid()}", *words], stdin=theirs.fileno()
         )
         theirs.close()
         self.exits: Dict[int, Any] = {}
@@ -343,143 +325,3 @@ class Template:
                     self._changed.notify_all()
         except (Closed, OSError):
             pass
-
-
-# Batches as the server writes them.
-
-
-def marshalled(value: Any) -> bytes:
-    """Returns a value as the server writes it: str, or bytes where it is not UTF-8."""
-    return marshal.dumps(value, 2)
-
-
-def keys_batch(keys: Dict[str, Tuple[str, Any]]) -> Tuple[Tuple[Any, ...], List[bytes]]:
-    """Returns head and sections of a batch of keys: name -> (letter of the type, value)."""
-    sections = [
-        b"".join(marshalled(key) for key in keys),
-        b"".join(kind.encode() for kind, _ in keys.values()),
-        b"".join(marshalled(value) for _, value in keys.values()),
-    ]
-    return ("keys", len(keys), True, tuple(map(len, sections))), sections
-
-
-def names_batch(names: Sequence[str]) -> Tuple[Tuple[Any, ...], List[bytes]]:
-    sections = [b"".join(marshalled(name) for name in names)]
-    return ("names", len(names), False, tuple(map(len, sections))), sections
-
-
-def records_batch(entries: List[bytes]) -> Tuple[Tuple[Any, ...], List[bytes]]:
-    section = b"".join(entries)
-    return ("records", len(entries), False, (len(section),)), [section]
-
-
-def parsed(reply: bytes) -> Any:
-    """Returns a reply in RESP as Python: bulk strings as str, errors as Failed."""
-    value, rest = _parsed(reply)
-    assert not rest, rest
-    return value
-
-
-def _parsed(data: bytes) -> Tuple[Any, bytes]:
-    line, rest = data.split(b"\r\n", 1)
-    kind, text = line[:1], line[1:]
-    if kind == b":":
-        return int(text), rest
-    if kind == b"$":
-        size = int(text)
-        return rest[:size].decode(errors="surrogateescape"), rest[size + 2 :]
-    if kind == b"+":
-        return "+" + text.decode(), rest
-    if kind == b"-":
-        return Failed("error", text.decode()), rest
-    items = []
-    for _ in range(int(text)):
-        item, rest = _parsed(rest)
-        items.append(item)
-    return items, rest
-
-
-class Cluster:
-    """Runs flows as the server does: stage by stage, records between shards, results at the first."""
-
-    def __init__(self, workers: List[Worker]) -> None:
-        self.workers = workers
-        self._execution = 100
-        for number, worker in enumerate(workers):
-            shard = "1" if len(workers) == 1 else "shard-{}".format(number)
-            worker.hello(shard=shard, cluster=len(workers) > 1)
-
-    def run(self, script: str, data: Sequence[Dict[str, Tuple[str, Any]]] = ({},), size: int = 1000) -> Result:
-        """Loads a script on the first shard and runs its flow on all, each with its own keys."""
-        loaded = self.workers[0].load(script)
-        key = loaded["run"]
-        flow = next(flow for flow in loaded["flows"] if flow["key"] == key)
-        for worker in self.workers[1:]:
-            worker.ask(Kind.INSTALL, {"session": "s", "context": 1, "key": key}, [flow["blob"]])
-        return self.execute(key, data, size)
-
-    def execute(self, key: str, data: Sequence[Dict[str, Tuple[str, Any]]] = ({},), size: int = 1000) -> Result:
-        self._execution += 1
-        number = self._execution
-        opened = [worker.open(key, number) for worker in self.workers]
-        stages = opened[0]["stages"]
-        errors: List[str] = []
-        inputs: List[List[bytes]] = [[] for _ in self.workers]
-        active = list(range(len(self.workers)))
-        outputs: List[List[Output]] = []
-        for place, stage in enumerate(stages):
-            outputs = [[] for _ in self.workers]
-            for shard in active:
-                worker = self.workers[shard]
-                batches = (
-                    self._reader_batches(opened[shard]["reader"], data[shard], size) if place == 0
-                    else [records_batch(inputs[shard])] if inputs[shard] else []
-                )
-                for head, sections in batches:
-                    outputs[shard].append(worker.run_stage(Kind.RUN, (number, place, *head), sections))
-                    if outputs[shard][-1].enough:
-                        break
-                outputs[shard].append(worker.run_stage(Kind.END, (number, place)))
-            for found in outputs:
-                for output in found:
-                    errors += output.errors
-            inputs = [[] for _ in self.workers]
-            if stage["then"] == "repartition":
-                for found in outputs:
-                    for output in found:
-                        for record_key, entry in zip(output.keys, output.entries):
-                            inputs[hash_slot(record_key) * len(self.workers) // 16384].append(entry)
-            else:
-                inputs[0] = [entry for found in outputs for output in found for entry in output.entries]
-                if stage["then"] == "stay":
-                    inputs[0] = [entry for output in outputs[0] for entry in output.entries]
-                active = [0]
-        for worker in self.workers:
-            worker.ask(Kind.CLOSE, (number,))
-        return Result([parsed(entry) for entry in inputs[0]], errors)
-
-    def _reader_batches(self, reader: Dict[str, Any], keys: Dict[str, Tuple[str, Any]], size: int) -> List[Any]:
-        if reader["kind"] == "own":
-            return []
-        names = list(keys)
-        pages = [names[start : start + size] for start in range(0, len(names), size)]
-        if reader["needs"] == "count":
-            return [(("count", len(page), False, ()), []) for page in pages]
-        if reader["kind"] == "names" or not reader["with_values"]:
-            return [names_batch(page) for page in pages]
-        return [keys_batch({name: keys[name] for name in page}) for page in pages]
-
-
-def hash_slot(key: bytes) -> int:
-    import binascii
-
-    start = key.find(b"{")
-    if start >= 0:
-        end = key.find(b"}", start + 1)
-        if end > start + 1:
-            key = key[start + 1 : end]
-    return binascii.crc_hqx(key, 0) % 16384
-
-
-def strings(**keys: str) -> Dict[str, Tuple[str, Any]]:
-    return {name: ("s", value) for name, value in keys.items()}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 
+from .batches import Failed
 from .case import WorkerCase, from_python
-from .server import Failed, Kind
+from .server import Kind
 
 
 class Abort(WorkerCase):
@@ -25,7 +26,9 @@ class Abort(WorkerCase):
         self.assertIn(key, self.database.data)
 
     def test_an_endless_loop(self) -> None:
-        number = self.begin("def f(x):\n  execute('INCR', 'begun')\n  while True: pass\n" + from_python("[1]", ".map(f)"))
+        number = self.begin(
+            "def f(x):\n  execute('INCR', 'begun')\n  while True: pass\n" + from_python("[1]", ".map(f)")
+        )
         self.await_key("begun")
         self.assertTrue(self.abort()["left"])
         output = self.worker.take(number, (1, 0))
@@ -34,7 +37,9 @@ class Abort(WorkerCase):
         self.assertIn("gears.forcestopped", output.errors[0])
 
     def test_others_go_on(self) -> None:
-        number = self.begin("def f(x):\n  execute('INCR', 'begun')\n  while True: pass\n" + from_python("[1]", ".map(f)"))
+        number = self.begin(
+            "def f(x):\n  execute('INCR', 'begun')\n  while True: pass\n" + from_python("[1]", ".map(f)")
+        )
         self.await_key("begun")
         self.assertEqual(self.results(from_python("[1]", ""))[0], "1")
         self.abort()
@@ -49,14 +54,23 @@ class Abort(WorkerCase):
         self.assertTrue(self.worker.take(number, (1, 0)).aborted)
 
     def test_a_loop_that_catches_everything_once(self) -> None:
-        script = "def f(x):\n  for i in range(2):\n    try:\n      execute('INCR', 'begun')\n      while True: pass\n    except: pass\n"
+        script = """
+def f(x):
+    for i in range(2):
+        try:
+            execute('INCR', 'begun')
+            while True: pass
+        except: pass
+"""
         number = self.begin(script + from_python("[1]", ".map(f)"))
         self.await_key("begun")
         self.assertTrue(self.abort()["left"])
         self.worker.take(number, (1, 0))
 
     def test_code_that_does_not_leave(self) -> None:
-        self.begin("import time\ndef f(x):\n  execute('INCR', 'begun')\n  time.sleep(5)\n" + from_python("[1]", ".map(f)"))
+        self.begin(
+            "import time\ndef f(x):\n  execute('INCR', 'begun')\n  time.sleep(5)\n" + from_python("[1]", ".map(f)")
+        )
         self.await_key("begun")
         self.assertFalse(self.abort(patience_ms=100)["left"])
 
@@ -68,8 +82,10 @@ class Abort(WorkerCase):
             self.assertTrue(self.abort()["left"])
             self.assertTrue(self.worker.take(number, (1, 0)).aborted)
             # The call socket is still in step.
-            self.assertEqual(self.results(from_python("range(50)", ".map(lambda x: execute('ECHO', x))")),
-                             [str(i) for i in range(50)])
+            self.assertEqual(
+                self.results(from_python("range(50)", ".map(lambda x: execute('ECHO', x))")),
+                [str(i) for i in range(50)],
+            )
             self.worker.ask(Kind.CLOSE, (1,))
 
     def test_inside_an_atomic_block(self) -> None:
@@ -89,8 +105,10 @@ class Abort(WorkerCase):
         self.assertTrue(self.worker.take(number, (1, 0)).aborted)
 
     def test_a_record_that_waits(self) -> None:
-        number = self.begin("kept = []\ndef f(x):\n  kept.append(gearsFuture())\n  execute('INCR', 'begun')\n  return kept[0]\n"
-                            + from_python("[1]", ".map(f)"))
+        number = self.begin(
+            "kept = []\ndef f(x):\n  kept.append(gearsFuture())\n  execute('INCR', 'begun')\n  return kept[0]\n"
+            + from_python("[1]", ".map(f)")
+        )
         self.await_key("begun")
         time.sleep(0.05)
         self.assertEqual(self.abort(), {"left": True, "waited": 1})
@@ -102,7 +120,7 @@ class Abort(WorkerCase):
 
     def test_coroutines(self) -> None:
         for loop in ("await asyncio.sleep(60)", "\n    execute('INCR', 'begun')\n    while True: pass"):
-            script = "async def f(x):\n    execute('INCR', 'begun')\n    {}\n".format(loop)
+            script = f"async def f(x):\n    execute('INCR', 'begun')\n    {loop}\n"
             number = self.begin(script + from_python("[1]", ".map(f)"))
             self.await_key("begun")
             time.sleep(0.02)
@@ -112,7 +130,8 @@ class Abort(WorkerCase):
             self.worker.ask(Kind.CLOSE, (1,))
             del self.database.data["begun"]
         self.assertEqual(
-            self.results("async def f(x):\n  await asyncio.sleep(0)\n  return x\n" + from_python("[1]", ".map(f)")), ["1"]
+            self.results("async def f(x):\n  await asyncio.sleep(0)\n  return x\n" + from_python("[1]", ".map(f)")),
+            ["1"],
         )
 
     def test_the_top_level_of_a_script(self) -> None:
@@ -132,7 +151,9 @@ class Abort(WorkerCase):
         self.assertEqual(caught.exception.code, "aborted")
 
     def test_many_aborts_while_steps_come_and_go(self) -> None:
-        key = self.worker.load("def f(x):\n  return [i for i in range(50)]\n" + from_python("range(30000)", ".map(f).count()"))["run"]
+        key = self.worker.load(
+            "def f(x):\n  return [i for i in range(50)]\n" + from_python("range(30000)", ".map(f).count()")
+        )["run"]
         for number in range(30):
             self.worker.open(key, number)
             request = self.worker.send(Kind.END, (number, 0))

@@ -6,8 +6,8 @@ from typing import Any
 
 from rmr_worker import errors
 
+from .batches import Failed
 from .case import WorkerCase, from_python
-from .server import Failed, strings
 
 # What a script does, and the text of the gears.error that it gets.
 REFUSED = [
@@ -74,7 +74,7 @@ class Refusals(WorkerCase):
     def test_a_script_that_raises(self) -> None:
         shown = self.refusal("x = 1\n1/0")
         self.assertIn("ZeroDivisionError: division by zero", shown)
-        self.assertIn('line 2, in <module>', shown)
+        self.assertIn("line 2, in <module>", shown)
         self.assertNotIn("session.py", shown)
 
     def test_a_script_that_is_not_python(self) -> None:
@@ -118,11 +118,18 @@ class InSteps(WorkerCase):
 
     def test_each_operation(self) -> None:
         for steps in (
-            ".map(lambda x: 1/0)", ".filter(lambda x: 1/0)", ".foreach(lambda x: 1/0)", ".flatmap(lambda x: 1/0)",
-            ".accumulate(lambda a, x: 1/0)", ".localgroupby(lambda x: 1/0, lambda k, a, r: 1)",
-            ".groupby(lambda x: x, lambda k, a, r: 1/0)", ".repartition(lambda x: 1/0)",
-            ".batchgroupby(lambda x: x, lambda k, r: 1/0)", ".aggregate(0, lambda a, x: 1/0, max)",
-            ".countby(lambda x: 1/0)", ".avg(lambda x: 1/0)",
+            ".map(lambda x: 1/0)",
+            ".filter(lambda x: 1/0)",
+            ".foreach(lambda x: 1/0)",
+            ".flatmap(lambda x: 1/0)",
+            ".accumulate(lambda a, x: 1/0)",
+            ".localgroupby(lambda x: 1/0, lambda k, a, r: 1)",
+            ".groupby(lambda x: x, lambda k, a, r: 1/0)",
+            ".repartition(lambda x: 1/0)",
+            ".batchgroupby(lambda x: x, lambda k, r: 1/0)",
+            ".aggregate(0, lambda a, x: 1/0, max)",
+            ".countby(lambda x: 1/0)",
+            ".avg(lambda x: 1/0)",
         ):
             error = self.one_error(from_python("[1]", steps))
             self.assertIn("ZeroDivisionError", error, steps)
@@ -156,8 +163,10 @@ class InSteps(WorkerCase):
         self.assertIn("no text", self.one_error(script))
 
     def test_commands(self) -> None:
-        self.assertIn("gears.error: No such file or directory",
-                      self.one_error(from_python("[1]", ".map(lambda x: execute('NOSUCH'))")))
+        self.assertIn(
+            "gears.error: No such file or directory",
+            self.one_error(from_python("[1]", ".map(lambda x: execute('NOSUCH'))")),
+        )
 
 
 class Texts(WorkerCase):

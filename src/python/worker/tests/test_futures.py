@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from typing import Any, Dict
 
+from .batches import Failed, bulk
 from .case import WorkerCase, from_python
-from .server import Failed, Kind, bulk
+from .server import Kind
 
 LATER = """
 async def later(value):
@@ -43,11 +45,14 @@ class Coroutines(WorkerCase):
 
     def test_order_is_kept(self) -> None:
         script = "async def f(x):\n  await asyncio.sleep(0.02 * (3 - x))\n  return x\n"
-        self.assertEqual(self.results(script + from_python("range(3)", ".map(lambda x: f(x) if x != 1 else x)")),
-                         ["0", "1", "2"])
+        self.assertEqual(
+            self.results(script + from_python("range(3)", ".map(lambda x: f(x) if x != 1 else x)")), ["0", "1", "2"]
+        )
 
     def test_steps_behind_each_other(self) -> None:
-        steps = ".map(lambda x: later(x)).flatmap(lambda x: [x, x]).map(lambda x: later(x)).count().map(lambda x: later(x))"
+        steps = (
+            ".map(lambda x: later(x)).flatmap(lambda x: [x, x]).map(lambda x: later(x)).count().map(lambda x: later(x))"
+        )
         self.assertEqual(self.of("range(50)", steps), ["100"])
         steps = ".accumulate(lambda a, x: later((a or 0) + x)).map(later).filter(lambda x: later(True))"
         self.assertEqual(self.of("range(5)", steps), ["10"])
@@ -65,7 +70,9 @@ async def f(x):
     here -= 1
     return x
 """
-        results = self.results(script + from_python("range(3000)", ".map(f).accumulate(lambda a, x: [x] + (a or [])[:1] + [most])"))
+        results = self.results(
+            script + from_python("range(3000)", ".map(f).accumulate(lambda a, x: [x] + (a or [])[:1] + [most])")
+        )
         self.assertLessEqual(int(results[0].rstrip("]").split(",")[-1]), 1001)
 
     def test_batches_of_the_server(self) -> None:
@@ -74,8 +81,9 @@ async def f(x):
         self.assertEqual(self.results(script, keys, size=7), [str(i) for i in range(30)])
 
     def test_errors_are_only_the_text(self) -> None:
-        result = self.run_script("async def f(x):\n  await asyncio.sleep(0)\n  raise Exception('no luck')\n"
-                                 + from_python("[1]", ".map(f)"))
+        result = self.run_script(
+            "async def f(x):\n  await asyncio.sleep(0)\n  raise Exception('no luck')\n" + from_python("[1]", ".map(f)")
+        )
         self.assertEqual(result.errors, ["no luck"])
 
     def test_where_they_are_refused(self) -> None:
@@ -118,7 +126,10 @@ class Futures(WorkerCase):
             (".foreach(lambda x: soon(gearsFuture(), 5))", ["1", "2"]),
             (".flatmap(lambda x: soon(gearsFuture(), [x, x]))", ["1", "1", "2", "2"]),
             (".accumulate(lambda a, x: soon(gearsFuture(), x + (a or 0)))", ["3"]),
-            (".groupby(lambda x: 'k', lambda k, a, x: soon(gearsFuture(), x + (a or 0)))", ["{'key': 'k', 'value': 3}"]),
+            (
+                ".groupby(lambda x: 'k', lambda k, a, x: soon(gearsFuture(), x + (a or 0)))",
+                ["{'key': 'k', 'value': 3}"],
+            ),
         ):
             self.assertEqual(self.results(CONTINUED + from_python("[1, 2]", steps)), results, steps)
 
@@ -173,7 +184,7 @@ def f(x):
             ("  gearsFuture().continueRun(1)", "Can not handle future untill it returned from the callback"),
             ("  gearsFuture().continueRun()", "Continue function expect an object"),
         ):
-            result = self.run_script("def f(x):\n{}\n".format(function) + from_python("[1]", ".map(f)"))
+            result = self.run_script(f"def f(x):\n{function}\n" + from_python("[1]", ".map(f)"))
             self.assertIn(text, result.errors[0])
         self.worker.load("found = []")
         script = """
@@ -190,8 +201,10 @@ def f(x):
 """
         self.results(script + from_python("[1]", ".map(f)"))
         time.sleep(0.05)
-        self.assertEqual(self.results(from_python("[1]", ".map(lambda x: found)")),
-                         ["['Can not continue with the same future twice']"])
+        self.assertEqual(
+            self.results(from_python("[1]", ".map(lambda x: found)")),
+            ["['Can not continue with the same future twice']"],
+        )
 
     def test_a_future_that_was_not_needed_after_all(self) -> None:
         script = "def f(x):\n  future = gearsFuture()\n  return x\n"
@@ -199,7 +212,8 @@ def f(x):
 
     def test_where_none_may_be(self) -> None:
         key = self.worker.load(from_python("[1]", ".map(lambda x: gearsFuture())"))["run"]
-        self.worker.open(key, 1, **{"async": False})
+        options: Dict[str, Any] = {"async": False}
+        self.worker.open(key, 1, **options)
         output = self.worker.run_stage(Kind.END, (1, 0))
         self.assertIn("Creating async record is not allowed", output.errors[0])
 

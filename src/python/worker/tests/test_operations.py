@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from .batches import strings
 from .case import WorkerCase, from_python
-from .server import strings
 
 PEOPLE = {
     "person:1": ("h", {"name": "Rick Sanchez", "age": "70"}),
@@ -31,7 +31,7 @@ class OneShard(WorkerCase):
     def test_nothing(self) -> None:
         self.assertEqual(self.results("GB().run()"), [])
         for operation in ("count()", "avg()", "accumulate(lambda a, r: 1)", "distinct()", "countby()"):
-            self.assertEqual(self.results("GB().{}.run()".format(operation)), [], operation)
+            self.assertEqual(self.results(f"GB().{operation}.run()"), [], operation)
         # sorting nothing is as much as accumulating nothing
         self.assertEqual(self.results("GB().sort().run()"), [])
 
@@ -63,13 +63,15 @@ class OneShard(WorkerCase):
 
     def test_limit_reads_no_further(self) -> None:
         script = "seen = []\ndef f():\n  for i in range(100):\n    seen.append(i)\n    yield i\n"
-        self.assertEqual(self.results(script + "GB('PythonReader').limit(2).map(lambda x: (x, len(seen))).run(f)"),
-                         ["(0, 1)", "(1, 2)"])
+        self.assertEqual(
+            self.results(script + "GB('PythonReader').limit(2).map(lambda x: (x, len(seen))).run(f)"),
+            ["(0, 1)", "(1, 2)"],
+        )
 
     def test_groups(self) -> None:
         words = "['a', 'b', 'a', 3, 3]"
         for name in ("localgroupby", "groupby"):
-            steps = ".{}(lambda x: x, lambda k, a, r: (a or 0) + 1)".format(name)
+            steps = f".{name}(lambda x: x, lambda k, a, r: (a or 0) + 1)"
             self.assertEqual(
                 self.of(words, steps),
                 ["{'key': 'a', 'value': 2}", "{'key': 'b', 'value': 1}", "{'key': '3', 'value': 2}"],
@@ -121,11 +123,20 @@ class OneShard(WorkerCase):
 
     def test_results_without_str(self) -> None:
         for value, reply in (
-            ("5", 5), ("True", 1), ("'x'", "x"), ("b'\\xff'", "\udcff"), ("1.5", "1.500000"), ("(5,)", "PY RECORD"),
-            ("None", "PY RECORD"), ("{}", "PY RECORD"), ("[1, ['a', None]]", [1, ["a", "PY RECORD"]]), ("'-5'", "-5"),
-            ("'+1'", "+1"), ("1 << 70", str(1 << 70)),
+            ("5", 5),
+            ("True", 1),
+            ("'x'", "x"),
+            ("b'\\xff'", "\udcff"),
+            ("1.5", "1.500000"),
+            ("(5,)", "PY RECORD"),
+            ("None", "PY RECORD"),
+            ("{}", "PY RECORD"),
+            ("[1, ['a', None]]", [1, ["a", "PY RECORD"]]),
+            ("'-5'", "-5"),
+            ("'+1'", "+1"),
+            ("1 << 70", str(1 << 70)),
         ):
-            self.assertEqual(self.of("[{}]".format(value), "", ", convertToStr=False"), [reply], value)
+            self.assertEqual(self.of(f"[{value}]", "", ", convertToStr=False"), [reply], value)
         self.assertEqual(self.of("['a', 1, b'b']", "", ", convertToStr=False"), ["a", 1, "b"])
 
     def test_the_builder_is_changed_and_returned(self) -> None:
@@ -153,8 +164,9 @@ class OneShard(WorkerCase):
 
 class ThreeShards(WorkerCase):
     def test_accumulate_is_local_and_collect_is_not(self) -> None:
-        self.assertEqual(self.on_shards(MAXIMUM + AGE + ".accumulate(maximum).run('person:*')", ON_SHARDS),
-                         ["14", "35", "87"])
+        self.assertEqual(
+            self.on_shards(MAXIMUM + AGE + ".accumulate(maximum).run('person:*')", ON_SHARDS), ["14", "35", "87"]
+        )
         script = MAXIMUM + AGE + ".accumulate(maximum).collect().accumulate(maximum).run('person:*')"
         self.assertEqual(self.on_shards(script, ON_SHARDS), ["87"])
 
@@ -193,9 +205,7 @@ def summer(k, a, r):
         self.assertEqual(len(self.on_shards(AGE + ".collect().run(collect=False)", ON_SHARDS)), 5)
 
     def test_shards(self) -> None:
-        self.assertEqual(
-            self.on_shards("GB('ShardsIDReader').run()", [{}, {}, {}]), ["shard-0", "shard-1", "shard-2"]
-        )
+        self.assertEqual(self.on_shards("GB('ShardsIDReader').run()", [{}, {}, {}]), ["shard-0", "shard-1", "shard-2"])
         self.assertEqual(self.on_shards("GB('ShardsIDReader').count().run()", [{}, {}, {}]), ["3"])
 
     def test_objects_of_a_script_cannot_travel(self) -> None:

@@ -13,13 +13,14 @@ import unittest
 from rmr_worker import pickling
 from rmr_worker.frames import Closed, Kind
 
+from .batches import Failed
 from .case import WorkerCase, from_python, template
-from .server import PROGRAM, Failed, Template
+from .server import PROGRAM, Template
 
 
 def is_alive(pid: int) -> bool:
     try:
-        with open("/proc/{}/stat".format(pid)) as stat:
+        with open(f"/proc/{pid}/stat") as stat:
             return stat.read().rsplit(")", 1)[1].split()[0] != "Z"
     except OSError:
         return False
@@ -93,16 +94,18 @@ raise Exception(text)
 
 class Limited(WorkerCase):
     def evaluated(self, expression: str, imports: str = "os") -> str:
-        return self.results("import {}\n".format(imports) + from_python("[1]", ".map(lambda x: {})".format(expression)))[0]
+        return self.results(f"import {imports}\n" + from_python("[1]", f".map(lambda x: {expression})"))[0]
 
     def test_a_group_of_its_own(self) -> None:
-        self.assertEqual(self.evaluated("(os.getpgid(0), os.getsid(0))"), "({0}, {0})".format(self.worker.pid))
+        self.assertEqual(self.evaluated("(os.getpgid(0), os.getsid(0))"), f"({self.worker.pid}, {self.worker.pid})")
         self.assertEqual(self.evaluated("os.getpriority(os.PRIO_PROCESS, 0) > 0"), "True")
 
     def test_no_files_of_the_server(self) -> None:
         # Standard files, two sockets, and what the event loop has.
-        names = self.evaluated("sorted(os.readlink('/proc/self/fd/%s' % n).split(':')[0] for n in os.listdir('/proc/self/fd')"
-                               " if os.path.exists('/proc/self/fd/%s' % n) or True and os.path.islink('/proc/self/fd/%s' % n))")
+        names = self.evaluated(
+            "sorted(os.readlink('/proc/self/fd/%s' % n).split(':')[0] for n in os.listdir('/proc/self/fd')"
+            " if os.path.exists('/proc/self/fd/%s' % n) or True and os.path.islink('/proc/self/fd/%s' % n))"
+        )
         self.assertNotIn(".rdb", names)
         self.assertLess(len(names.split(",")), 12)
 
@@ -112,15 +115,17 @@ class Limited(WorkerCase):
     @unittest.skipUnless(os.geteuid() == 0, "only root can change to another user")
     def test_a_user_of_its_own(self) -> None:
         nobody = pwd.getpwnam("nobody")
-        self.assertEqual(self.evaluated("(os.getuid(), os.getgid(), os.getgroups())"),
-                         "({}, {}, [])".format(nobody.pw_uid, nobody.pw_gid))
+        self.assertEqual(
+            self.evaluated("(os.getuid(), os.getgid(), os.getgroups())"),
+            f"({nobody.pw_uid}, {nobody.pw_gid}, [])",
+        )
         with self.assertRaisesRegex(Failed, "PermissionError"):
-            self.worker.load("import os\nos.kill({}, 9)".format(os.getpid()))
+            self.worker.load(f"import os\nos.kill({os.getpid()}, 9)")
 
 
 class Memory(unittest.TestCase):
     def test_limit(self) -> None:
-        own = Template("memory={}".format(128 << 20))
+        own = Template(f"memory={128 << 20}")
         self.addCleanup(own.close)
         worker = own.fork()
         worker.hello()
@@ -152,9 +157,9 @@ class TheTemplate(unittest.TestCase):
 
     def test_all_end_with_the_server(self) -> None:
         # A server that is killed while another process holds its sockets, as the child of a BGSAVE does.
-        script = """
+        script = f"""
 import os, sys, time
-sys.path.insert(0, {!r})
+sys.path.insert(0, {PROGRAM!r})
 from tests.server import Template
 template = Template()
 worker = template.fork()
@@ -164,7 +169,7 @@ if os.fork() == 0:
     os._exit(0)
 print(template.process.pid, worker.pid, flush=True)
 time.sleep(30)
-""".format(PROGRAM)
+"""
         server = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, start_new_session=True)
         assert server.stdout is not None
         own, worker = map(int, server.stdout.readline().split())
@@ -193,7 +198,7 @@ time.sleep(30)
 
         with tempfile.TemporaryDirectory() as empty:
             ours, theirs = socket.socketpair()
-            process = subprocess.Popen([sys.executable, "-I", "-S", "-B", PROGRAM], stdin=theirs, cwd=empty)
+            process = subprocess.Popen([sys.executable, "-I", "-S", "-B", PROGRAM], stdin=theirs.fileno(), cwd=empty)
             theirs.close()
             frame = read_frame(ours)
             self.assertEqual(process.wait(), 3)

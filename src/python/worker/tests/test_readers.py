@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from .batches import Failed, strings
 from .case import WorkerCase
-from .server import Failed, strings
 
 
 class Keys(WorkerCase):
     def test_types(self) -> None:
         data = {
-            "s": ("s", "text"), "h": ("h", {"f": "v"}), "l": ("l", ["a", "b"]), "t": ("t", None), "z": ("z", None),
-            "m": ("m", None), "x": ("x", None), "e": ("e", None),
+            "s": ("s", "text"),
+            "h": ("h", {"f": "v"}),
+            "l": ("l", ["a", "b"]),
+            "t": ("t", None),
+            "z": ("z", None),
+            "m": ("m", None),
+            "x": ("x", None),
+            "e": ("e", None),
         }
         self.assertEqual(
             self.results("GB().run()", data),
@@ -29,8 +35,10 @@ class Keys(WorkerCase):
     def test_texts_are_those_of_the_dicts(self) -> None:
         odd = {"it's": ("s", 'a "quoted" \\ \n'), "ü": ("s", "\u20ac"), "b": ("s", b"\xff")}
         self.assertEqual(self.results("GB().run()", odd), self.results("GB().map(lambda r: str(r)).run()", odd))
-        self.assertEqual(self.results("GB().run()", strings(a="it's")),
-                         self.results("GB().map(lambda r: str(r)).run()", strings(a="it's")))
+        self.assertEqual(
+            self.results("GB().run()", strings(a="it's")),
+            self.results("GB().map(lambda r: str(r)).run()", strings(a="it's")),
+        )
 
     def test_what_is_not_utf8_is_a_bytearray(self) -> None:
         script = "GB().map(lambda r: (type(r['key']).__name__, r['value'])).run()"
@@ -39,8 +47,10 @@ class Keys(WorkerCase):
         self.assertEqual(
             self.results(script, data),
             [
-                "('str', bytearray(b'\\xff'))", "('str', {'f': bytearray(b'\\xfe')})",
-                "('str', ['a', bytearray(b'\\xfe')])", "('bytearray', 'x')",
+                "('str', bytearray(b'\\xff'))",
+                "('str', {'f': bytearray(b'\\xfe')})",
+                "('str', ['a', bytearray(b'\\xfe')])",
+                "('bytearray', 'x')",
             ],
         )
 
@@ -85,7 +95,9 @@ class Own(WorkerCase):
         self.assertEqual(self.results("GB('PythonReader').run(lambda: [1, 2])"), ["[1, 2]"])
 
     def test_a_slow_generator_is_answered_bit_by_bit(self) -> None:
-        script = "import time\ndef f():\n  for i in range(4):\n    time.sleep(0.06)\n    yield i\nGB('PythonReader').run(f)"
+        script = (
+            "import time\ndef f():\n  for i in range(4):\n    time.sleep(0.06)\n    yield i\nGB('PythonReader').run(f)"
+        )
         from .server import Kind
 
         self.worker.open(self.worker.load(script)["run"], 1)
@@ -99,8 +111,9 @@ class Own(WorkerCase):
 
     def test_generators_run_commands(self) -> None:
         self.database.data["k"] = "v"
-        self.assertEqual(self.results("GB('PythonReader').run(lambda: (execute('GET', k) for k in ['k', 'n']))"),
-                         ["v", "None"])
+        self.assertEqual(
+            self.results("GB('PythonReader').run(lambda: (execute('GET', k) for k in ['k', 'n']))"), ["v", "None"]
+        )
 
     def test_shards(self) -> None:
         self.assertEqual(self.results("GB('ShardsIDReader').run()"), ["1"])
@@ -110,10 +123,7 @@ class Own(WorkerCase):
         self.database.data["s"] = [["%d-0" % i, ["f", "v%d" % i, "b", b"\xff"]] for i in range(1, 4)]
         self.assertEqual(
             self.results("GB('StreamReader').run('s', fromId='1-0')"),
-            [
-                "{'id': '%d-0', 'value': {'f': 'v%d', 'b': bytearray(b'\\xff')}, 'key': 's'}" % (i, i)
-                for i in (2, 3)
-            ],
+            ["{'id': '%d-0', 'value': {'f': 'v%d', 'b': bytearray(b'\\xff')}, 'key': 's'}" % (i, i) for i in (2, 3)],
         )
         self.database.data["long"] = [["%05d" % i, ["f", "v"]] for i in range(1200)]
         self.assertEqual(self.results("GB('StreamReader').count().run('long')"), ["1200"])

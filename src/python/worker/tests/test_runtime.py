@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import threading
 
+from .batches import Failed
 from .case import WorkerCase, from_python
-from .server import Failed
 
 
 class Commands(WorkerCase):
     def value(self, expression: str) -> str:
         """Returns the repr of an expression that is evaluated in a step."""
-        return self.results(from_python("[1]", ".map(lambda x: repr({}))".format(expression)))[0]
+        return self.results(from_python("[1]", f".map(lambda x: repr({expression}))"))[0]
 
     def test_replies(self) -> None:
         self.database.data["k"] = "v"
         for expression, shown in (
-            ("execute()", "[]"), ("execute('GET', 'k')", "'v'"), ("execute('GET', 'none')", "None"),
-            ("execute('SET', 'a', 1)", "'OK'"), ("execute('INCR', 'n')", "1"),
-            ("execute('RAW')", "bytearray(b'\\xff\\xfe')"), ("execute('NUMBERS')", "[1, 'a', None, bytearray(b'\\xff'), [2]]"),
-            ("execute('ECHO', 1.5)", "'1.5'"), ("execute('ECHO', b'x')", "'x'"), ("execute('ECHO', None)", "'None'"),
+            ("execute()", "[]"),
+            ("execute('GET', 'k')", "'v'"),
+            ("execute('GET', 'none')", "None"),
+            ("execute('SET', 'a', 1)", "'OK'"),
+            ("execute('INCR', 'n')", "1"),
+            ("execute('RAW')", "bytearray(b'\\xff\\xfe')"),
+            ("execute('NUMBERS')", "[1, 'a', None, bytearray(b'\\xff'), [2]]"),
+            ("execute('ECHO', 1.5)", "'1.5'"),
+            ("execute('ECHO', b'x')", "'x'"),
+            ("execute('ECHO', None)", "'None'"),
             ("execute('ECHO', bytearray(b'x'))", "'x'"),
         ):
             self.assertEqual(self.value(expression), shown, expression)
@@ -32,8 +38,10 @@ def f(x):
     except redisgears.GearsError as error:
         return str(error)
 """
-        self.assertEqual(self.results(script + from_python("[('NOSUCH',), ('GET',)]", ".map(f)")),
-                         ["No such file or directory", "Invalid argument"])
+        self.assertEqual(
+            self.results(script + from_python("[('NOSUCH',), ('GET',)]", ".map(f)")),
+            ["No such file or directory", "Invalid argument"],
+        )
 
     def test_many(self) -> None:
         self.database.data["k"] = "v"
@@ -57,7 +65,9 @@ GB('PythonReader').groupby(extractor, lambda k, a, r: execute('INCR', 'reducer')
         self.assertEqual(sorted(self.database.data), ["extractor", "reader", "reducer", "top"])
 
     def test_calls_carry_the_context(self) -> None:
-        key = self.worker.load("execute('PING')\n" + from_python("[1]", ".map(lambda x: execute('PING'))"), context=7)["run"]
+        key = self.worker.load("execute('PING')\n" + from_python("[1]", ".map(lambda x: execute('PING'))"), context=7)[
+            "run"
+        ]
         self.server.execute(key)
         self.assertEqual([number for number, _ in self.database.calls], [7, 101])
 
@@ -74,17 +84,23 @@ from __main__ import GB, GearsBuilder, configGet, gearsConfigGet
 import redisgears
 assert rg is redisgears
 """
-        self.assertEqual(self.results(script + from_python("[1]", ".map(lambda x: executeCommand('PING') + getMyHashTag())")),
-                         ["PONG06S"])
+        self.assertEqual(
+            self.results(script + from_python("[1]", ".map(lambda x: executeCommand('PING') + getMyHashTag())")),
+            ["PONG06S"],
+        )
 
     def test_settings(self) -> None:
         self.database.config["name"] = "value"
-        self.assertEqual(self.value("(configGet('name'), configGet('x'), gearsConfigGet('x', 5), ConfigGet('name'))"),
-                         "('value', None, 5, 'value')")
+        self.assertEqual(
+            self.value("(configGet('name'), configGet('x'), gearsConfigGet('x', 5), ConfigGet('name'))"),
+            "('value', None, 5, 'value')",
+        )
         self.assertEqual(self.value("hashtag()"), "'06S'")
 
     def test_log_and_print(self) -> None:
-        self.results("log('top')\nprint('said')\n" + from_python("[1]", ".foreach(lambda x: log('step', level='warning'))"))
+        self.results(
+            "log('top')\nprint('said')\n" + from_python("[1]", ".foreach(lambda x: log('step', level='warning'))")
+        )
         self.assertEqual(self.database.log, [("notice", "s", "top"), ("warning", "s", "step")])
         self.worker.close()
         from .case import template
@@ -97,7 +113,7 @@ assert rg is redisgears
             get_command override_reply isInAtomicBlock isAsyncAllow flat_error setGearsSession getGearsSession
             registerGearsThread createFuture setFutureResults setFutureException runCoroutine GearsSession GearsFuture
             redisgears rg copy asyncio io cProfile pstats Thread Future loop Log ConfigGet GearsConfigGet""".split()
-        self.worker.load("for name in {!r}: globals()[name]\nassert __name__ == 'not_main'".format(names))
+        self.worker.load(f"for name in {names!r}: globals()[name]\nassert __name__ == 'not_main'")
 
 
 class Atomic(WorkerCase):

@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import tempfile
 
+from .batches import Failed, strings
 from .case import WorkerCase, from_python
-from .server import Cluster, Failed, Kind, strings
+from .cluster import Cluster
+from .server import Kind
 
 
 class Here(WorkerCase):
     def test_functions_share_their_globals(self) -> None:
         script = "n = 0\ndef f(x):\n  global n\n  n += 1\n  return n\n"
-        self.assertEqual(self.results(script + from_python("[1, 1]", ".map(f).map(lambda x: (x, n))")),
-                         ["(1, 1)", "(2, 2)"])
+        self.assertEqual(
+            self.results(script + from_python("[1, 1]", ".map(f).map(lambda x: (x, n))")), ["(1, 1)", "(2, 2)"]
+        )
         self.assertEqual(self.results(from_python("[1]", ".map(lambda x: n)")), ["2"])
 
     def test_sessions_do_not_share_theirs(self) -> None:
@@ -22,11 +25,15 @@ class Here(WorkerCase):
             self.worker.load("x", session="b")
 
     def test_what_a_load_says(self) -> None:
-        loaded = self.worker.load("gb = GB('KeysReader', desc='mine').map(lambda r: r)\ngb.groupby(lambda r: 1, lambda k, a, r: 1).run()")
+        loaded = self.worker.load(
+            "gb = GB('KeysReader', desc='mine').map(lambda r: r)\ngb.groupby(lambda r: 1, lambda k, a, r: 1).run()"
+        )
         (flow,) = loaded["flows"]
         self.assertEqual(loaded["run"], flow["key"])
-        self.assertEqual((flow["reader"], flow["description"], flow["mode"], flow["needs"], flow["blob"]),
-                         ("KeysReader", "mine", "async", "all", b""))
+        self.assertEqual(
+            (flow["reader"], flow["description"], flow["mode"], flow["needs"], flow["blob"]),
+            ("KeysReader", "mine", "async", "all", b""),
+        )
         self.assertEqual(
             flow["stages"],
             [{"steps": ["map"], "then": "repartition"}, {"steps": ["group", "to_text"], "then": "collect"}],
@@ -73,7 +80,9 @@ class Here(WorkerCase):
     def test_reuse_takes_no_more_and_more_memory(self) -> None:
         def run(times: int) -> int:
             for _ in range(times):
-                self.server.run("class C:\n  big = list(range(1000))\n" + from_python("[C.big]", ".map(lambda x: len(x))"))
+                self.server.run(
+                    "class C:\n  big = list(range(1000))\n" + from_python("[C.big]", ".map(lambda x: len(x))")
+                )
                 gone = self.worker.ask(Kind.FORGET, ("s",)).head
             return int(gone["rss"])
 
@@ -91,7 +100,9 @@ class Here(WorkerCase):
     def test_unknown_things(self) -> None:
         for kind, head in (
             (Kind.OPEN, {"session": "none", "key": "k", "execution": 1}),
-            (Kind.CLOSE, (99,)), (Kind.END, (99, 0)), (Kind.ABORT, (99,)),
+            (Kind.CLOSE, (99,)),
+            (Kind.END, (99, 0)),
+            (Kind.ABORT, (99,)),
         ):
             with self.assertRaises(Failed) as caught:
                 self.worker.ask(kind, head)
@@ -115,7 +126,7 @@ class Here(WorkerCase):
         key = self.worker.load("import time\n" + from_python("[1]", ".map(lambda x: time.sleep(0.01))"))["run"]
         self.worker.open(key, 1, timed=True)
         self.worker.run_stage(Kind.END, (1, 0))
-        (stage, spent), = self.worker.ask(Kind.CLOSE, (1, True)).head["timing"]
+        ((stage, spent),) = self.worker.ask(Kind.CLOSE, (1, True)).head["timing"]
         self.assertEqual(stage, 0)
         self.assertGreater(spent[0], 10_000_000)
 
@@ -141,7 +152,7 @@ class Elsewhere(WorkerCase):
         return [value for value in result.results if value != "here"]
 
     def flow(self, expression: str) -> str:
-        return "\nGB('ShardsIDReader').map(lambda x: {} if x == 'shard-1' else 'here').run()".format(expression)
+        return f"\nGB('ShardsIDReader').map(lambda x: {expression} if x == 'shard-1' else 'here').run()"
 
     def test_functions_bring_what_they_need(self) -> None:
         script = """
@@ -155,12 +166,15 @@ def outer():
     inner = 5
     return lambda: inner + helper(1)
 """
-        self.assertEqual(self.on_the_other(script + "made = outer()" + self.flow("json.dumps([helper(2), made()])")),
-                         ["[6, 8]"])
+        self.assertEqual(
+            self.on_the_other(script + "made = outer()" + self.flow("json.dumps([helper(2), made()])")), ["[6, 8]"]
+        )
 
     def test_names_of_every_session_are_the_others_own(self) -> None:
-        self.assertEqual(self.on_the_other(self.flow("(execute('PING'), hashtag(), loop is asyncio.get_event_loop_policy())")),
-                         ["('PONG', '06S', False)"])
+        self.assertEqual(
+            self.on_the_other(self.flow("(execute('PING'), hashtag(), loop is asyncio.get_event_loop_policy())")),
+            ["('PONG', '06S', False)"],
+        )
 
     def test_globals_are_shared_there_too(self) -> None:
         script = "n = 0\ndef f(x):\n  global n\n  n += 1\n  return n\ndef g(x):\n  return x, n\n"
@@ -180,7 +194,8 @@ def outer():
         self.assertEqual(self.on_the_other("v = [3]" + self.flow("v")), ["own"])
 
     def test_readers_and_zero_values_travel(self) -> None:
-        script = "def f():\n  yield from range(3)\nGB('PythonReader').aggregate([], lambda a, x: a + [x], lambda a, x: a + x).run(f)"
+        script = "def f():\n  yield from range(3)\n"
+        script += "GB('PythonReader').aggregate([], lambda a, x: a + [x], lambda a, x: a + x).run(f)"
         self.assertEqual(self.server.run(script, [{}, {}]).results, ["[0, 1, 2, 0, 1, 2]"])
 
     def test_a_pickle_that_is_none(self) -> None:
@@ -192,5 +207,7 @@ def outer():
         self.assertNotEqual(*keys)
 
     def test_data(self) -> None:
-        result = self.server.run("GB().filter(lambda r: r['value'] > '1').run()", [strings(a="1", b="2"), strings(c="3")])
+        result = self.server.run(
+            "GB().filter(lambda r: r['value'] > '1').run()", [strings(a="1", b="2"), strings(c="3")]
+        )
         self.assertEqual(len(result.results), 2)
