@@ -133,6 +133,7 @@ class EventLoop:
 
     def __init__(self, is_in_atomic_block: Callable[[], bool], leave_atomic: Callable[[int], None]) -> None:
         self.loop = asyncio.new_event_loop()
+        self.loop.set_task_factory(self._task_of)
         self._is_in_atomic_block = is_in_atomic_block
         self._leave_atomic = leave_atomic
         self._tasks: "Set[asyncio.Task[Any]]" = set()
@@ -181,11 +182,10 @@ class EventLoop:
         delay_s: float,
     ) -> None:
         async def to_the_end() -> None:
-            context.enter(running)
             try:
                 if delay_s:
                     await asyncio.sleep(delay_s)
-                value = await self._watched(coroutine, running)
+                value = await coroutine
             except asyncio.CancelledError:
                 on_error("the execution was aborted")
                 raise
@@ -194,6 +194,7 @@ class EventLoop:
             else:
                 on_value(value)
 
+        context.enter(running)
         task = self.loop.create_task(to_the_end())
         task.rmr_context = running  # type: ignore[attr-defined]
         self._tasks.add(task)
@@ -215,6 +216,17 @@ class EventLoop:
                 return list(self._tasks)
             except RuntimeError:  # the loop's thread has changed the set meanwhile
                 continue
+
+    def _task_of(self, loop: asyncio.AbstractEventLoop, coroutine: Any, **more: Any) -> "asyncio.Task[Any]":
+        """Makes a task of a coroutine; one of a session's, wherever it was started, is watched."""
+        running = context.current()
+        if running is None:
+            return asyncio.Task(coroutine, loop=loop, **more)
+
+        async def watched() -> Any:
+            return await self._watched(coroutine, running)
+
+        return asyncio.Task(watched(), loop=loop, **more)
 
     @types.coroutine
     def _watched(self, coroutine: Any, running: context.Context) -> Generator[Any, Any, Any]:

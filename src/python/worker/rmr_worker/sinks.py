@@ -8,7 +8,7 @@ replies in RESP, or, where all of them are bulk strings, as is most common, just
 from __future__ import annotations
 
 from array import array
-from typing import Any, Callable, List, NamedTuple
+from typing import Any, Callable, Iterable, List, NamedTuple
 
 from . import conversions
 from .errors import GearsError
@@ -19,6 +19,8 @@ from .steps import key_of
 ENTRY_BYTES = 64
 
 ALWAYS_TRAVEL = frozenset({str, bytes, int, float, bool, type(None)})
+
+Fail = Callable[[BaseException], None]
 
 
 class Columns(NamedTuple):
@@ -34,9 +36,35 @@ class Columns(NamedTuple):
         return [self.keys, self.values]
 
 
-def column(entries: List[bytes]) -> bytes:
-    """Returns a column: the lengths of all entries, then the entries."""
-    return array("I", map(len, entries)).tobytes() + b"".join(entries)
+class Column:
+    """Collects entries."""
+
+    def __init__(self) -> None:
+        self.lengths = array("I")
+        self._pieces: List[bytes] = []
+
+    def add(self, entry: bytes) -> int:
+        """Adds an entry; returns what it counts."""
+        self.lengths.append(len(entry))
+        self._pieces.append(entry)
+        return len(entry) + ENTRY_BYTES
+
+    def add_all(self, entries: List[bytes]) -> int:
+        self.lengths.extend(map(len, entries))
+        self._pieces += entries
+        return sum(map(len, entries)) + ENTRY_BYTES * len(entries)
+
+    def add_joined(self, lengths: Iterable[int], entries: bytes, count: int) -> int:
+        """Adds entries that stand one after the other already."""
+        self.lengths.extend(lengths)
+        self._pieces.append(entries)
+        return len(entries) + ENTRY_BYTES * count
+
+    def entries(self) -> List[bytes]:
+        return split_column(self.bytes(), len(self.lengths))
+
+    def bytes(self) -> bytes:
+        return b"".join((self.lengths.tobytes(), *self._pieces))
 
 
 def marshalled(record: Any) -> bytes:
@@ -53,18 +81,26 @@ class RecordSink:
     form = "records"
 
     def __init__(self) -> None:
-        self._values: List[bytes] = []
+        self._values = Column()
 
-    def add(self, record: Any) -> int:
-        """Takes a record; returns its size. Raises gears.error if it cannot travel."""
-        data = marshalled(record)
-        self._values.append(data)
-        return len(data) + ENTRY_BYTES
+    def add_all(self, records: List[Any], fail: Fail) -> int:
+        """Takes records, and gives `fail` what it cannot take; returns what the others count."""
+        try:
+            return self._values.add_all([dumps(record) for record in records])
+        except ValueError:
+            return sum(self._added(record, fail) for record in records)
 
     def take(self) -> Columns:
         """Returns what has been added since the last time."""
-        values, self._values = self._values, []
-        return Columns(self.form, len(values), b"", column(values))
+        values, self._values = self._values, Column()
+        return Columns(self.form, len(values.lengths), b"", values.bytes())
+
+    def _added(self, record: Any, fail: Fail) -> int:
+        try:
+            return self._values.add(marshalled(record))
+        except GearsError as error:
+            fail(error)
+            return 0
 
 
 class KeyedSink(RecordSink):
@@ -73,18 +109,23 @@ class KeyedSink(RecordSink):
     def __init__(self, extractor: Callable[[Any], Any]) -> None:
         super().__init__()
         self._extractor = extractor
-        self._keys: List[bytes] = []
+        self._keys = Column()
 
-    def add(self, record: Any) -> int:
-        key = conversions.encoded(key_of(self._extractor, record))
-        size = super().add(record) + len(key)
-        self._keys.append(key)
+    def add_all(self, records: List[Any], fail: Fail) -> int:
+        size = 0
+        for record in records:
+            try:
+                key = conversions.encoded(key_of(self._extractor, record))
+                data = marshalled(record)
+            except BaseException as error:
+                fail(error)
+                continue
+            size += self._keys.add(key) + self._values.add(data)
         return size
 
     def take(self) -> Columns:
-        keys, self._keys = self._keys, []
-        columns = super().take()
-        return columns._replace(keys=column(keys))
+        keys, self._keys = self._keys, Column()
+        return super().take()._replace(keys=keys.bytes())
 
 
 class ReplySink:
@@ -95,31 +136,43 @@ class ReplySink:
 
     def __init__(self, is_local: bool) -> None:
         self._is_local = is_local
-        self._texts: List[bytes] = []
-        self._replies: List[bytes] = []
+        self._column = Column()
         self._is_bulk = True
 
-    def add(self, record: Any) -> int:
+    def add_all(self, records: List[Any], fail: Fail) -> int:
         if self._is_bulk:
-            if record.__class__ is str:
-                data = conversions.encoded(record)
-                self._texts.append(data)
-                return len(data) + ENTRY_BYTES
-            if record.__class__ is bytes:
-                self._texts.append(record)
-                return len(record) + ENTRY_BYTES
-            self._is_bulk = False
-            self._replies = [conversions.bulk(text) for text in self._texts]
-        if not self._is_local and record.__class__ not in ALWAYS_TRAVEL:
-            marshalled(record)
-        data = conversions.reply(record)
-        self._replies.append(data)
-        return len(data) + ENTRY_BYTES
+            try:
+                text = "".join(records)
+            except TypeError:  # not all of them are str
+                pass
+            else:
+                if text.isascii():
+                    return self._column.add_joined(map(len, records), text.encode(), len(records))
+                return self._column.add_all([conversions.encoded(record) for record in records])
+        return sum(self._added(record, fail) for record in records)
 
     def take(self) -> Columns:
-        form, entries = ("bulk", self._texts) if self._is_bulk else ("replies", self._replies)
-        self._texts, self._replies, self._is_bulk = [], [], True
-        return Columns(form, len(entries), b"", column(entries))
+        column, form = self._column, "bulk" if self._is_bulk else "replies"
+        self._column, self._is_bulk = Column(), True
+        return Columns(form, len(column.lengths), b"", column.bytes())
+
+    def _added(self, record: Any, fail: Fail) -> int:
+        if self._is_bulk:
+            if isinstance(record, str):
+                return self._column.add(conversions.encoded(record))
+            if isinstance(record, bytes):
+                return self._column.add(record)
+            self._is_bulk = False
+            replies = Column()
+            replies.add_all([conversions.bulk(text) for text in self._column.entries()])
+            self._column = replies
+        if not self._is_local and record.__class__ not in ALWAYS_TRAVEL:
+            try:
+                marshalled(record)
+            except GearsError as error:
+                fail(error)
+                return 0
+        return self._column.add(conversions.reply(record))
 
 
 def split_column(data: Any, count: int) -> List[bytes]:

@@ -7,6 +7,7 @@ waits for a future or coroutine does so without a thread, and answers when it ca
 
 from __future__ import annotations
 
+import itertools
 import time
 from typing import TYPE_CHECKING, Any, Callable, Iterator, List, NamedTuple, Optional, Tuple
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 # An answer ends with the entry that reaches this size, or after this time where the worker reads itself.
 ANSWER_BYTES = 256 << 10
 ANSWER_S = 0.1
+
+# How many records are written into an answer together.
+AT_ONCE = 64
 
 
 class Answer(NamedTuple):
@@ -206,20 +210,16 @@ class Stage:
         """Adds what the chain gives to the answer, until it is full or the chain is done."""
         if self._chain is None:
             return
-        add = self._sink.add
-        size = self._size
-        for record in self._chain:
-            try:
-                size += add(record)
-            except BaseException as error:
-                self.fail(error)
-                continue
-            if size >= ANSWER_BYTES:
-                self._is_full = True
-                self._size = size
+        chain, add_all = self._chain, self._sink.add_all
+        while True:
+            records = list(itertools.islice(chain, AT_ONCE))
+            self._size += add_all(records, self.fail)
+            if len(records) < AT_ONCE:
+                self._chain = None
                 return
-        self._size = size
-        self._chain = None
+            if self._size >= ANSWER_BYTES:
+                self._is_full = True
+                return
 
     def _own_source(self) -> Iterator[Any]:
         """Reads from the worker's own reader until it is done or has had its time."""

@@ -37,15 +37,21 @@ def main(words: List[str]) -> int:
     launcher.forget_signals()
     launcher.close_all_but([control.fileno()])
     launcher.control(launcher.PR_SET_CHILD_SUBREAPER, 1)
+    limits = launcher.Limits.of(words)
     try:
+        launcher.user_named(limits.user)
         from . import process, worker  # noqa: F401
     except ImportError as error:
         text = f"{sys.executable} can not run functions: {error}; install {error.name} for it"
         control.sendall(encode(Kind.FAILED, 0, ("missing", text)))
         return MISSING
+    except KeyError:
+        text = f"there is no user {limits.user!r} to run Python as"
+        control.sendall(encode(Kind.FAILED, 0, ("missing", text)))
+        return MISSING
     warm_up()
     control.sendall(encode(Kind.HELLO, 0, dict(process.versions(), protocol=PROTOCOL_VERSION)))
-    return Template(control, int(given.get("server", os.getppid())), launcher.Limits.of(words)).serve()
+    return Template(control, int(given.get("server", os.getppid())), limits).serve()
 
 
 def own_control_socket() -> socket.socket:

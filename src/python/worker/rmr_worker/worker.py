@@ -53,8 +53,9 @@ class Worker:
         self._flow = flow
         self._writer = FrameWriter(flow)
         self._pool = Pool()
-        # Aborts have threads of their own, so that they need not wait for those whom they are to end.
-        self._aborts = Pool(4)
+        # What is no user code has threads of its own, so that it need not wait for user code.
+        self._errands = Pool(4)
+        self._aborts = Pool(16)
         self._sessions: Dict[str, Session] = {}
         self._executions: Dict[int, Execution] = {}
         self._loading: Dict[int, context.Context] = {}
@@ -78,18 +79,19 @@ class Worker:
     def handle(self, frame: Frame) -> None:
         """Hands a frame to whom it concerns; called by the main thread."""
         if frame.kind in (Kind.DONE, Kind.FAILED):
-            self._pool.submit(lambda: self._finish_started(frame))
+            self._errands.submit(lambda: self._finish_started(frame))
         elif frame.kind in (Kind.HELLO, Kind.SETTINGS):
             self.settings.change(frame.head)
             head = dict(versions(), protocol=PROTOCOL_VERSION, pid=os.getpid()) if frame.kind == Kind.HELLO else {}
-            self._pool.submit(lambda: self.write(Kind.DONE, frame.id, head))
+            self._errands.submit(lambda: self.write(Kind.DONE, frame.id, head))
         elif frame.kind == Kind.ABORT:
             self._aborts.submit(lambda: self._answer(frame.id, lambda: self._abort(*frame.head)))
         elif frame.kind in (Kind.RUN, Kind.NEXT, Kind.END):
             self._pool.submit(lambda: self._run(frame))
         else:
             work = self._work_of(frame)
-            self._pool.submit(lambda: self._answer(frame.id, work))
+            pool = self._pool if frame.kind in (Kind.LOAD, Kind.INSTALL, Kind.OPEN) else self._errands
+            pool.submit(lambda: self._answer(frame.id, work))
 
     def write(self, kind: int, number: int, head: Any, sections: Any = ()) -> None:
         """Sends a frame to the server; does nothing if it is gone."""

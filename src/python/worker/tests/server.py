@@ -256,10 +256,10 @@ class Worker:
 class Template:
     """Is the server's end of a template process."""
 
-    def __init__(self, *words: str, interpreter: str = sys.executable) -> None:
+    def __init__(self, *words: str, program: str = PROGRAM) -> None:
         self.control, theirs = socket.socketpair()
         self.process = subprocess.Popen(
-            [interpreter, "-B", PROGRAM, f"server={os.getpid()}", *words], stdin=theirs.fileno()
+            [sys.executable, "-B", program, f"server={os.getpid()}", *words], stdin=theirs.fileno()
         )
         theirs.close()
         self.exits: Dict[int, Any] = {}

@@ -134,6 +134,20 @@ def f(x):
             ["1"],
         )
 
+    def test_tasks_that_coroutines_start(self) -> None:
+        script = """
+async def part():
+    execute('INCR', 'begun')
+    while True: pass
+async def f(x):
+    await asyncio.gather(part())
+"""
+        number = self.begin(script + from_python("[1]", ".map(f)"))
+        self.await_key("begun")
+        self.assertTrue(self.abort()["left"])
+        with self.assertRaises(Failed):
+            self.worker.wait(number)
+
     def test_the_top_level_of_a_script(self) -> None:
         number = self.worker.send(
             Kind.LOAD, {"session": "s", "context": 77, "script": "execute('INCR', 'begun')\nwhile True: pass"}

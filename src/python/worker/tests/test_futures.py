@@ -113,6 +113,25 @@ async def f(x):
         self.assertEqual(result.errors, ["await is not allow inside atomic block"])
         self.assertEqual(self.database.events, ["enter", "leave"])
 
+    def test_tasks_that_coroutines_start(self) -> None:
+        script = """
+async def part(x):
+    await asyncio.sleep(0.001)
+    return execute('ECHO', x)
+async def f(x):
+    return await asyncio.gather(*[part(i) for i in range(3)])
+"""
+        self.assertEqual(self.results(script + from_python("[1]", ".map(f)")), ["['0', '1', '2']"])
+        script = """
+async def part():
+    with atomic():
+        await asyncio.sleep(0.1)
+async def f(x):
+    await asyncio.gather(part())
+"""
+        result = self.run_script(script + from_python("[1]", ".map(f)"))
+        self.assertEqual(result.errors, ["await is not allow inside atomic block"])
+
     def test_isasyncallow(self) -> None:
         script = "top = isAsyncAllow()\n" + from_python("[1]", ".map(lambda x: (top, isAsyncAllow()))")
         self.assertEqual(self.results(script), ["(False, True)"])

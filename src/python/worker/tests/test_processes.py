@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import pwd
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import time
 import unittest
+import zipfile
 
 from rmr_worker import pickling
-from rmr_worker.frames import Closed, Kind
+from rmr_worker.frames import Closed, Kind, read_frame
 
 from .batches import Failed
 from .case import WorkerCase, from_python, template
@@ -191,11 +194,6 @@ time.sleep(30)
 
     def test_without_cloudpickle(self) -> None:
         # -S: without the folder in which packages are installed.
-        import socket
-        import tempfile
-
-        from rmr_worker.frames import read_frame
-
         with tempfile.TemporaryDirectory() as empty:
             ours, theirs = socket.socketpair()
             process = subprocess.Popen([sys.executable, "-I", "-S", "-B", PROGRAM], stdin=theirs.fileno(), cwd=empty)
@@ -206,6 +204,37 @@ time.sleep(30)
         self.assertEqual(frame.kind, Kind.FAILED)
         self.assertEqual(frame.head[0], "missing")
         self.assertIn("install cloudpickle", frame.head[1])
+
+    def test_it_runs_from_a_zip_file(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            os.chmod(folder, 0o755)
+            archive = os.path.join(folder, "worker.zip")
+            with zipfile.ZipFile(archive, "w") as file:
+                for name in ["__main__.py"] + ["rmr_worker/" + name for name in os.listdir(PROGRAM + "/rmr_worker")]:
+                    if name.endswith(".py"):
+                        file.write(os.path.join(PROGRAM, name), name)
+            own = Template(program=archive)
+            self.addCleanup(own.close)
+            worker = own.fork()
+            worker.hello()
+            worker.load("x = 1")
+            with self.assertRaises(Failed) as caught:
+                worker.load("GB().map()")
+            self.assertIn("wrong number of args to map function", str(caught.exception))
+
+    @unittest.skipUnless(os.geteuid() == 0, "only root can change to another user")
+    def test_a_user_that_does_not_exist(self) -> None:
+        own = Template("user=nosuchuser")
+        self.assertEqual((own.hello.kind, own.hello.head[0]), (Kind.FAILED, "missing"))
+        self.assertIn("nosuchuser", own.hello.head[1])
+        own.close()
+
+    def test_deep_recursion_is_an_error(self) -> None:
+        worker = template().fork()
+        self.addCleanup(worker.close)
+        for function in ("return f(n + 1)", "return sorted([n], key=lambda x: f(n + 1))", "return [*map(f, [n])]"):
+            with self.assertRaisesRegex(Failed, "RecursionError"):
+                worker.load(f"def f(n):\n  {function}\nf(0)")
 
     def test_versions_of_cloudpickle(self) -> None:
         self.assertTrue(pickling.too_old("1.6.0"))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from .batches import Failed, strings
+from .batches import Failed, parsed, strings
 from .case import WorkerCase
+from .server import Kind
 
 
 class Keys(WorkerCase):
@@ -54,6 +55,21 @@ class Keys(WorkerCase):
             ],
         )
 
+    def test_short_forms_that_the_server_may_write(self) -> None:
+        # Short ASCII strings with one byte of length, and names of fields that are written once.
+        fields = [
+            b"{\xf5\x01\x00\x00\x00fz\x01a\xfa\x01gz\x01b0",
+            b"{r\x00\x00\x00\x00z\x01cr\x01\x00\x00\x00z\x01d0",
+        ]
+        sections = [b"z\x02k1z\x02k2", b"hh", b"".join(fields)]
+        self.worker.open(self.worker.load("GB().map(lambda r: (r['key'], r['value'])).run()")["run"], 1)
+        batch = (1, 0, "keys", 2, False, tuple(map(len, sections)))
+        output = self.worker.run_stage(Kind.RUN, batch, sections)
+        self.assertEqual(
+            [parsed(entry) for entry in output.entries],
+            ["('k1', {'f': 'a', 'g': 'b'})", "('k2', {'f': 'c', 'g': 'd'})"],
+        )
+
     def test_what_the_server_is_to_read(self) -> None:
         keys = {"kind": "keys", "pattern": "*", "is_exact": False, "with_values": True, "needs": "all"}
         for number, (script, reading) in enumerate(
@@ -98,8 +114,6 @@ class Own(WorkerCase):
         script = (
             "import time\ndef f():\n  for i in range(4):\n    time.sleep(0.06)\n    yield i\nGB('PythonReader').run(f)"
         )
-        from .server import Kind
-
         self.worker.open(self.worker.load(script)["run"], 1)
         output = self.worker.run_stage(Kind.END, (1, 0))
         self.assertEqual(len(output.entries), 4)
