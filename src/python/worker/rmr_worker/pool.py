@@ -14,10 +14,11 @@ from typing import Callable, Deque
 
 from . import guard
 
-LARGEST_POOL = 64
+LARGEST_POOL = 32
 
-# Thread stacks count against the limit of memory. This is room for Python's 1000 nested calls in every version.
-STACK_BYTES = 2 << 20
+# Room for Python's 1000 nested calls by way of C functions: with less some versions crash instead of raising
+# RecursionError. Stacks count against the limit of memory as a whole.
+STACK_BYTES = 8 << 20
 
 
 class Pool:

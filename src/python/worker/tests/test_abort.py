@@ -72,6 +72,7 @@ def f(x):
             "import time\ndef f(x):\n  execute('INCR', 'begun')\n  time.sleep(5)\n" + from_python("[1]", ".map(f)")
         )
         self.await_key("begun")
+        time.sleep(0.1)  # the call has returned, and the sleep has begun
         self.assertFalse(self.abort(patience_ms=100)["left"])
 
     def test_a_loop_of_commands(self) -> None:
