@@ -43,6 +43,7 @@ class Kind:
     SETTINGS = 20
     STATS = 21
     PROFILE = 22
+    STACKS = 23
 
     # flow socket, from the worker
     LOG = 30

@@ -120,6 +120,21 @@ def user_named(user: str) -> "Optional[pwd.struct_passwd]":
     return pwd.getpwnam(user) if user and os.geteuid() == 0 else None
 
 
+def can_use_library(user: str) -> bool:
+    """Says whether the user to whom workers change can read Python's own library, which they go on to import from."""
+    if user_named(user) is None:
+        return True
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            become(user)
+            status = 0 if os.access(os.__file__, os.R_OK) else 1
+        finally:
+            os._exit(status)
+    return os.waitpid(pid, 0)[1] == 0
+
+
 def be_first_to_go() -> None:
     try:
         with open("/proc/self/oom_score_adj", "w") as score:

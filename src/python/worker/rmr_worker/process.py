@@ -8,6 +8,8 @@ import os
 import platform
 import resource
 import sys
+import threading
+import traceback
 from typing import Any, Dict
 
 import cloudpickle  # type: ignore[import-untyped]
@@ -57,6 +59,16 @@ def resident() -> int:
             return int(numbers.read().split()[1]) * resource.getpagesize()
     except OSError:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def stacks() -> str:
+    """Returns where each thread is just now: the answer to "it hangs"."""
+    names = {thread.ident: thread.name for thread in threading.enumerate()}
+    lines = []
+    for number, frame in sys._current_frames().items():
+        lines.append(f"thread {names.get(number, number)}:\n")
+        lines += traceback.format_stack(frame)
+    return "".join(lines)
 
 
 class Surroundings:

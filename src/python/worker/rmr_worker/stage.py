@@ -50,7 +50,8 @@ class Stage:
         self.execution = execution
         self.number = number
         self.step_ns = [0] * len(planned.steps)
-        self._is_local = planned.then == STAY
+        # Whether an error stays on this shard, where it keeps the reader from reading on.
+        self._ends_at_error = planned.then == STAY and number == 0
         self._operators = [
             operators.operator(self, index, step.kind, step.arguments) for index, step in enumerate(planned.steps)
         ]
@@ -107,6 +108,10 @@ class Stage:
                 return None
         return self._answer()
 
+    def has_more(self) -> bool:
+        """Says whether the server has not yet taken all that came of the last input."""
+        return self._chain is not None
+
     def waits_for(self) -> Optional[futures.Promise]:
         return self._stalled[1] if self._stalled is not None else None
 
@@ -133,7 +138,7 @@ class Stage:
     def fail_text(self, text: str) -> None:
         """Takes the error of a record. A flow that sends its errors nowhere reads no further after the first."""
         self._errors.append(text)
-        if self._is_local:
+        if self._ends_at_error:
             self.stop_reading()
 
     def stop_reading(self) -> None:

@@ -38,20 +38,30 @@ def main(words: List[str]) -> int:
     launcher.close_all_but([control.fileno()])
     launcher.control(launcher.PR_SET_CHILD_SUBREAPER, 1)
     limits = launcher.Limits.of(words)
-    try:
-        launcher.user_named(limits.user)
-        from . import process, worker  # noqa: F401
-    except ImportError as error:
-        text = f"{sys.executable} can not run functions: {error}; install {error.name} for it"
-        control.sendall(encode(Kind.FAILED, 0, ("missing", text)))
+    lack = what_is_missing(limits.user)
+    if lack is not None:
+        control.sendall(encode(Kind.FAILED, 0, ("missing", lack)))
         return MISSING
-    except KeyError:
-        text = f"there is no user {limits.user!r} to run Python as"
-        control.sendall(encode(Kind.FAILED, 0, ("missing", text)))
-        return MISSING
+    from . import process
+
     warm_up()
     control.sendall(encode(Kind.HELLO, 0, dict(process.versions(), protocol=PROTOCOL_VERSION)))
     return Template(control, int(given.get("server", os.getppid())), limits).serve()
+
+
+def what_is_missing(user: str) -> Optional[str]:
+    """Says why this interpreter cannot run functions, if it cannot."""
+    try:
+        from . import worker  # noqa: F401
+    except ImportError as error:
+        return f"{sys.executable} can not run functions: {error}; install {error.name} for it"
+    try:
+        if launcher.can_use_library(user):
+            return None
+    except KeyError:
+        return f"there is no user {user!r} to run Python as"
+    folder = os.path.dirname(os.__file__)
+    return f"the user {user!r} may not read {folder}, the library of {sys.executable}: it takes another of the two"
 
 
 def own_control_socket() -> socket.socket:
@@ -168,7 +178,10 @@ class Template:
 
             traceback.print_exc()
         finally:
-            os._exit(status)
+            try:
+                sys.stdout.flush()
+            finally:
+                os._exit(status)
 
     def _bury(self) -> None:
         """Reports the workers that have ended, and ends what they have left behind."""

@@ -24,7 +24,7 @@ from .execution import Execution
 from .frames import Closed, Frame, FrameWriter, Kind, read_frame, strung_together
 from .futures import EventLoop
 from .pool import STACK_BYTES, Pool
-from .process import Surroundings, give_back_memory, resident, share_freed_memory, versions
+from .process import Surroundings, give_back_memory, resident, share_freed_memory, stacks, versions
 from .readers import batch_of
 from .session import Session
 from .settings import Settings
@@ -110,6 +110,7 @@ class Worker:
             Kind.CLOSE: lambda: self._close(*head),
             Kind.STATS: self._stats,
             Kind.PROFILE: lambda: self._profile(*head),
+            Kind.STACKS: lambda: (stacks(), []),
         }
         if frame.kind not in requests:
             return lambda: _refuse("protocol", f"there is no request of kind {frame.kind}")
@@ -233,6 +234,8 @@ class Worker:
             stage = execution.stage(place)
             if stage.waits_for() is not None:
                 raise Refused("protocol", "the stage has not answered the request before")
+            if frame.kind != Kind.NEXT and stage.has_more():
+                raise Refused("protocol", "the stage has more to say of its last input")
             if frame.kind == Kind.RUN:
                 stage.feed(batch_of(frame.head[2:], frame.sections))
             elif frame.kind == Kind.END:

@@ -10,6 +10,7 @@ import sys
 import threading
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
+from rmr_worker import launcher
 from rmr_worker.frames import Closed, Frame, FrameWriter, Kind, dumps, encode, read_frame
 from rmr_worker.sinks import split_column
 
@@ -19,6 +20,9 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 PROGRAM = os.path.dirname(HERE)
 
 WAIT_S = 20
+
+# As whom workers run where the tests are root: an interpreter in root's own folder can run as root only.
+USER = "nobody" if launcher.can_use_library("nobody") else ""
 
 
 class Output(NamedTuple):
@@ -258,9 +262,8 @@ class Template:
 
     def __init__(self, *words: str, program: str = PROGRAM) -> None:
         self.control, theirs = socket.socketpair()
-        self.process = subprocess.Popen(
-            [sys.executable, "-B", program, f"server={os.getpid()}", *words], stdin=theirs.fileno()
-        )
+        given = [sys.executable, "-B", program, f"server={os.getpid()}", f"user={USER}", *words]
+        self.process = subprocess.Popen(given, stdin=theirs.fileno())
         theirs.close()
         self.exits: Dict[int, Any] = {}
         self._answers: Dict[int, Frame] = {}

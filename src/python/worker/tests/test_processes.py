@@ -18,7 +18,7 @@ from rmr_worker.frames import Closed, Kind, read_frame
 
 from .batches import Failed
 from .case import WorkerCase, from_python, template
-from .server import PROGRAM, Template
+from .server import PROGRAM, USER, Template
 
 
 def is_alive(pid: int) -> bool:
@@ -115,7 +115,7 @@ class Limited(WorkerCase):
     def test_no_new_rights(self) -> None:
         self.assertIn("NoNewPrivs:\t1", self.evaluated("open('/proc/self/status').read()"))
 
-    @unittest.skipUnless(os.geteuid() == 0, "only root can change to another user")
+    @unittest.skipUnless(os.geteuid() == 0 and USER, "only root can change to another user")
     def test_a_user_of_its_own(self) -> None:
         nobody = pwd.getpwnam("nobody")
         self.assertEqual(
@@ -227,6 +227,13 @@ time.sleep(30)
         own = Template("user=nosuchuser")
         self.assertEqual((own.hello.kind, own.hello.head[0]), (Kind.FAILED, "missing"))
         self.assertIn("nosuchuser", own.hello.head[1])
+        own.close()
+
+    @unittest.skipIf(os.geteuid() != 0 or USER, "everyone may read this interpreter's library")
+    def test_a_library_that_the_user_may_not_read(self) -> None:
+        own = Template("user=nobody")
+        self.assertEqual((own.hello.kind, own.hello.head[0]), (Kind.FAILED, "missing"))
+        self.assertIn("may not read", own.hello.head[1])
         own.close()
 
     def test_deep_recursion_is_an_error(self) -> None:

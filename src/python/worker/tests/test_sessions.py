@@ -130,6 +130,20 @@ class Here(WorkerCase):
         self.assertEqual(stage, 0)
         self.assertGreater(spent[0], 10_000_000)
 
+    def test_stacks(self) -> None:
+        self.worker.load("def here():\n  stop.wait()\nimport threading\nstop = threading.Event()")
+        self.worker.load("Thread(target=here, daemon=True, name='waiting').start()")
+        text = self.worker.ask(Kind.STACKS, ()).head
+        self.assertIn("thread waiting:", text)
+        self.assertIn("in here", text)
+
+    def test_requests_out_of_order(self) -> None:
+        self.worker.open(self.worker.load(from_python("range(20000)", ""))["run"], 1)
+        self.assertTrue(self.worker.ask(Kind.END, (1, 0)).head[2])
+        with self.assertRaises(Failed) as caught:
+            self.worker.ask(Kind.END, (1, 0))
+        self.assertEqual(caught.exception.code, "protocol")
+
     def test_stats(self) -> None:
         self.worker.load("x = 1")
         stats = self.worker.ask(Kind.STATS, ()).head
