@@ -60,6 +60,13 @@ class Execution:
         with self._lock:
             return [stage for stage in self._stages.values() if stage.waits_for() is not None]
 
+    def dispose(self) -> None:
+        """Lets go of what the stages have not read to its end."""
+        with self._lock:
+            stages = list(self._stages.values())
+        for stage in stages:
+            stage.dispose()
+
     def timing(self) -> Optional[List[Any]]:
         """Returns how long the functions of each step took, if that was asked for."""
         if not self.is_timed:

@@ -88,6 +88,11 @@ class Session:
         except KeyError:
             raise Refused("unknown", f"session {self.name} has no flow {key}") from None
 
+    def forget(self, plan: Plan) -> None:
+        """Lets go of a flow that will not run again."""
+        for key in [key for key, kept in list(self.plans.items()) if kept is plan]:
+            self.plans.pop(key, None)
+
     def described(self, key: str) -> Dict[str, Any]:
         """Returns what the server has to know of a flow, with the bytes for the other shards."""
         return dict(self.plans[key].described(), key=key, blob=self.blob(key))

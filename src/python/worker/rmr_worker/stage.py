@@ -115,6 +115,13 @@ class Stage:
     def waits_for(self) -> Optional[futures.Promise]:
         return self._stalled[1] if self._stalled is not None else None
 
+    def dispose(self) -> None:
+        """Ends the generators that have not come to their end."""
+        self._chain = None
+        close = getattr(self._own_reader, "close", None)
+        if close is not None:
+            close()
+
     def stop_by_abort(self, error: BaseException) -> Answer:
         """Returns the last answer of a stage whose code an abort has ended."""
         self._chain = None

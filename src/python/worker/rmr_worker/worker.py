@@ -90,7 +90,7 @@ class Worker:
             self._pool.submit(lambda: self._run(frame))
         else:
             work = self._work_of(frame)
-            pool = self._pool if frame.kind in (Kind.LOAD, Kind.INSTALL, Kind.OPEN) else self._errands
+            pool = self._pool if frame.kind in (Kind.LOAD, Kind.INSTALL, Kind.OPEN, Kind.CLOSE) else self._errands
             pool.submit(lambda: self._answer(frame.id, work))
 
     def write(self, kind: int, number: int, head: Any, sections: Any = ()) -> None:
@@ -296,28 +296,34 @@ class Worker:
             execution = self._executions.pop(number, None)
         if execution is None:
             raise Refused("unknown", f"there is no execution {number}")
+        self._give_up_waiting(execution)
         self.loop.cancel(lambda running: running.execution is execution)
+        # Generators that were not read to their end have blocks to leave, in which there may be commands.
+        self._as_user(execution, execution.context, execution.dispose)
         if forgets_flow:
-            execution.session.plans = {
-                key: plan for key, plan in execution.session.plans.items() if plan is not execution.plan
-            }
+            execution.session.forget(execution.plan)
         return {"timing": execution.timing()}, []
+
+    def _give_up_waiting(self, execution: Execution) -> int:
+        """Answers the requests of an execution that wait for futures; returns their number."""
+        with self._lock:
+            execution.is_aborted = True
+            places = [place for place in self._waiting if place[0] == execution.number]
+            requests = [self._waiting.pop(place) for place in places]
+        for request in requests:
+            self._fail(request, "aborted", "the execution was aborted")
+        return len(requests)
 
     def _abort(self, number: int, patience_ms: int = PATIENCE_MS) -> Reply:
         """Ends the user code of an execution, or of a script's top level; says whether it has left."""
         with self._lock:
             execution = self._executions.get(number)
             target: Any = execution if execution is not None else self._loading.get(number)
-            waiting = [place for place in self._waiting if place[0] == number]
-            requests = [self._waiting.pop(place) for place in waiting]
-            if execution is not None:
-                execution.is_aborted = True
         if target is None:
             raise Refused("unknown", f"there is no execution {number}")
-        for request in requests:
-            self._fail(request, "aborted", "the execution was aborted")
+        waited = self._give_up_waiting(execution) if execution is not None else 0
         self.loop.cancel(lambda running: running.target is target)
-        return {"left": guard.abort(target, patience_ms / 1000), "waited": len(requests)}, []
+        return {"left": guard.abort(target, patience_ms / 1000), "waited": waited}, []
 
     def _execution(self, number: int) -> Execution:
         with self._lock:

@@ -65,7 +65,10 @@ def f(x):
         number = self.begin(script + from_python("[1]", ".map(f)"))
         self.await_key("begun")
         self.assertTrue(self.abort()["left"])
-        self.worker.take(number, (1, 0))
+        try:
+            self.worker.take(number, (1, 0))
+        except Failed as failed:  # the step has returned, but the reader may not go on
+            self.assertEqual(failed.code, "aborted")
 
     def test_code_that_does_not_leave(self) -> None:
         self.begin(
@@ -118,6 +121,18 @@ def f(x):
         self.assertEqual(caught.exception.code, "aborted")
         with self.assertRaises(Failed):
             self.worker.ask(Kind.NEXT, (1, 0))
+
+    def test_an_execution_that_is_closed_while_it_waits(self) -> None:
+        number = self.begin(
+            "kept = []\ndef f(x):\n  kept.append(gearsFuture())\n  execute('INCR', 'begun')\n"
+            "  return kept[0]\n" + from_python("[1]", ".map(f)")
+        )
+        self.await_key("begun")
+        time.sleep(0.05)
+        self.worker.ask(Kind.CLOSE, (1,))
+        with self.assertRaises(Failed) as caught:
+            self.worker.wait(number)
+        self.assertEqual(caught.exception.code, "aborted")
 
     def test_coroutines(self) -> None:
         for loop in ("await asyncio.sleep(60)", "\n    execute('INCR', 'begun')\n    while True: pass"):

@@ -123,6 +123,18 @@ class Own(WorkerCase):
         script = "import time\ndef f():\n  for i in range(4):\n    time.sleep(0.06)\n    yield i\n"
         self.assertEqual(self.results(script + "GB('PythonReader').count().run(f)"), ["4"])
 
+    def test_generators_that_are_not_read_to_their_end(self) -> None:
+        script = """
+def f():
+    try:
+        for i in range(100): yield i
+    finally:
+        execute('SET', 'left', 'yes')
+GB('PythonReader').limit(1).run(f)
+"""
+        self.assertEqual(self.results(script), ["0"])
+        self.assertEqual(self.database.data, {"left": "yes"})
+
     def test_generators_run_commands(self) -> None:
         self.database.data["k"] = "v"
         self.assertEqual(
