@@ -195,10 +195,7 @@ class EventLoop:
                 on_value(value)
 
         context.enter(running)
-        task = self.loop.create_task(to_the_end())
-        task.rmr_context = running  # type: ignore[attr-defined]
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self.loop.create_task(to_the_end())
 
     def tasks_of(self, session: Any) -> int:
         """Counts the coroutines of a session that are not done."""
@@ -218,7 +215,7 @@ class EventLoop:
                 continue
 
     def _task_of(self, loop: asyncio.AbstractEventLoop, coroutine: Any, **more: Any) -> "asyncio.Task[Any]":
-        """Makes a task of a coroutine; one of a session's, wherever it was started, is watched."""
+        """Makes a task of a coroutine; one of a session's, wherever it was started, is known and watched."""
         running = context.current()
         if running is None:
             return asyncio.Task(coroutine, loop=loop, **more)
@@ -226,7 +223,11 @@ class EventLoop:
         async def watched() -> Any:
             return await self._watched(coroutine, running)
 
-        return asyncio.Task(watched(), loop=loop, **more)
+        task = asyncio.Task(watched(), loop=loop, **more)
+        task.rmr_context = running  # type: ignore[attr-defined]
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
     @types.coroutine
     def _watched(self, coroutine: Any, running: context.Context) -> Generator[Any, Any, Any]:

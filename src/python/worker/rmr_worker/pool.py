@@ -6,6 +6,7 @@ are as many as have work, up to a limit, and they stay for the next request.
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import traceback
@@ -29,6 +30,7 @@ class Pool:
         self._tasks: Deque[Callable[[], None]] = deque()
         self._changed = threading.Condition()
         self._idle = 0
+        self._process = os.getpid()
         self._threads = 0
 
     def submit(self, task: Callable[[], None]) -> None:
@@ -62,3 +64,6 @@ class Pool:
             except BaseException:
                 # Tasks answer for what user code raises; this is a fault of the worker, to be read in the log.
                 traceback.print_exc(file=sys.stderr)
+            if os.getpid() != self._process:
+                # A process that a script has forked, and that came back from the script: it has no other threads.
+                os._exit(0)

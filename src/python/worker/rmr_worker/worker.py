@@ -315,15 +315,19 @@ class Worker:
         return len(requests)
 
     def _abort(self, number: int, patience_ms: int = PATIENCE_MS) -> Reply:
-        """Ends the user code of an execution, or of a script's top level; says whether it has left."""
+        """Ends the user code of an execution, or of a session outside of any; says whether it has left."""
         with self._lock:
             execution = self._executions.get(number)
-            target: Any = execution if execution is not None else self._loading.get(number)
-        if target is None:
+            targets: List[Any] = [session.context for session in self._sessions.values()]
+        targets = [target for target in [*targets, self._loading.get(number)] if target and target.number == number]
+        if execution is not None:
+            targets = [execution]
+        if not targets:
             raise Refused("unknown", f"there is no execution {number}")
         waited = self._give_up_waiting(execution) if execution is not None else 0
-        self.loop.cancel(lambda running: running.target is target)
-        return {"left": guard.abort(target, patience_ms / 1000), "waited": waited}, []
+        self.loop.cancel(lambda running: running.target in targets)
+        has_left = [guard.abort(target, patience_ms / 1000) for target in targets]
+        return {"left": all(has_left), "waited": waited}, []
 
     def _execution(self, number: int) -> Execution:
         with self._lock:

@@ -173,6 +173,17 @@ async def f(x):
         with self.assertRaisesRegex(Failed, "gears.forcestopped"):
             self.worker.wait(number)
 
+    def test_coroutines_of_a_session(self) -> None:
+        self.worker.load(
+            "async def f():\n  execute('INCR', 'begun')\n  while True: pass\nrunCoroutine(f())", context=77
+        )
+        self.await_key("begun")
+        self.assertTrue(self.abort(77)["left"])
+        self.assertEqual(
+            self.results("async def f(x):\n  await asyncio.sleep(0)\n  return x\n" + from_python("[1]", ".map(f)")),
+            ["1"],
+        )
+
     def test_what_has_not_begun(self) -> None:
         self.worker.open(self.worker.load(from_python("[1]", ""))["run"], 1)
         self.abort()

@@ -87,6 +87,11 @@ raise Exception(text)
             self.worker.load(script)
         self.assertEqual(self.results(from_python("[1]", ".map(lambda x: execute('PING'))")), ["PONG"])
 
+    def test_a_forked_child_that_comes_back_ends(self) -> None:
+        self.worker.load("import os\nchild = os.fork()\nif child: execute('SET', 'child', child)")
+        self.assertTrue(await_end(int(self.database.data["child"])))
+        self.worker.load("x = 1")
+
     def test_much_output(self) -> None:
         self.worker.load("for i in range(20000): print('line', i)")
         self.worker.close()
