@@ -55,6 +55,11 @@ class Channel:
         """Returns a text that hashes to a slot of this shard."""
         return str(self._call(Kind.HASHTAG, (context.required().number,)))
 
+    def add_timer(self, session: str, timer: str, period_s: int, key: Optional[str], blob: bytes) -> bool:
+        """Has a function of the session called again and again; returns False if the key of the timer exists."""
+        number = context.required().number
+        return bool(self._call(Kind.ADD_TIMER, (number, session, timer, period_s, key, blob)))
+
     def enter_atomic(self) -> None:
         """Takes the server for this thread alone."""
         if self.is_in_atomic_block():

@@ -11,7 +11,7 @@ import marshal
 import socket
 import struct
 import threading
-from typing import Any, Iterable, NamedTuple, Sequence
+from typing import Any, Iterable, List, NamedTuple, Sequence, Tuple
 
 # The sizes of body (head and sections) and head, the id of the request, the kind.
 HEADER = struct.Struct("<IIQB")
@@ -44,6 +44,8 @@ class Kind:
     STATS = 21
     PROFILE = 22
     STACKS = 23
+    FIRE = 24
+    DROP_TIMER = 25
 
     # flow socket, from the worker
     LOG = 30
@@ -56,6 +58,7 @@ class Kind:
     LEAVE_ATOMIC = 43
     CONFIG_GET = 44
     HASHTAG = 45
+    ADD_TIMER = 46
 
     # control socket of the template: the first two from the server
     FORK = 50
@@ -70,6 +73,10 @@ class Frame(NamedTuple):
     id: int
     head: Any
     sections: memoryview
+
+
+# What a request is answered with: a head and sections.
+Reply = Tuple[Any, List[bytes]]
 
 
 class Closed(Exception):

@@ -57,7 +57,7 @@ class SharedGlobals:
         self._lock = threading.Lock()
 
     def pickled(self, value: Any) -> bytes:
-        """Returns a plan as bytes; raises gears.error if a function of it cannot travel."""
+        """Returns a plan or function as bytes; raises gears.error if a function of it cannot travel."""
         target = io.BytesIO()
         try:
             _Pickler(target, self.names, self._known).dump(value)
@@ -68,7 +68,7 @@ class SharedGlobals:
         return target.getvalue()
 
     def unpickled(self, data: bytes) -> Any:
-        """Returns a plan whose functions live in these globals."""
+        """Returns a plan or function that lives in these globals."""
         with self._lock:
             return _Unpickler(io.BytesIO(data), self).load()
 
@@ -112,7 +112,9 @@ def is_code(value: Any) -> bool:
 
 
 def _names_in(plan: Any) -> str:
-    """Returns the names of a plan's functions, for a text that says which one cannot travel."""
+    """Returns the names of the functions of a plan or a timer, for a text that says which one cannot travel."""
+    if callable(plan):
+        return str(getattr(plan, "__name__", plan))
     names = [
         getattr(argument, "__name__", "")
         for step in getattr(plan, "steps", ())

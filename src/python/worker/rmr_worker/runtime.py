@@ -12,7 +12,7 @@ import threading
 import types
 from typing import TYPE_CHECKING, Any, Dict, List, Optional
 
-from . import builder, context, conversions, futures
+from . import arguments, builder, context, conversions, futures
 from .channel import Atomic
 from .errors import GearsError, GearsFlatError, GearsForceStopped
 from .frames import Kind
@@ -91,6 +91,19 @@ class Runtime:
         value = self.config_get(key)
         return default if value is None else value
 
+    def register_time_event(self, *given: Any) -> bool:
+        """Calls a function every so many seconds: registerTE(period, function[, key])."""
+        running = context.required("can not create time event on a python created thread")
+        if len(given) not in (2, 3):
+            raise GearsError("not enough arguments for time event")
+        period_s, function = given[:2]
+        if not isinstance(period_s, int):
+            raise GearsError("time argument must be a long")
+        if not arguments.is_function(function):
+            raise GearsError("callback must be a function")
+        key = str(given[2]) if len(given) == 3 and given[2] is not None else None
+        return running.session.add_timer(period_s, function, key)
+
     # Sessions and threads.
 
     def get_session(self) -> Optional[context.Context]:
@@ -101,7 +114,7 @@ class Runtime:
 
     def register_thread(self, session: Optional[context.Context] = None) -> None:
         """Makes execute() and the rest legal in a thread that a script has started."""
-        known = session or context.of_this_thread() or self._worker.only_context()
+        known = session or context.of_this_thread() or self._worker.sessions.only_context()
         if known is None:
             raise GearsError("it is not known to which session this thread belongs")
         context.enter(known)
@@ -172,6 +185,7 @@ def module(runtime: Runtime) -> types.ModuleType:
         "executeCommands": runtime.execute_many,
         "atomicCtx": runtime.atomic,
         "getMyHashTag": runtime.hashtag,
+        "registerTimeEvent": runtime.register_time_event,
         "callNext": call_next,
         "getCommand": get_command,
         "overrideReply": override_reply,
@@ -222,6 +236,7 @@ def names(runtime: Runtime, redisgears: types.ModuleType, loop: asyncio.Abstract
         "setFutureException": runtime.set_future_exception,
         "runCoroutine": runtime.run_coroutine,
         "isAsyncAllow": runtime.is_async_allowed,
+        "registerTE": runtime.register_time_event,
         "flat_error": flat_error,
         "GearsFlatError": GearsFlatError,
         "call_next": call_next,

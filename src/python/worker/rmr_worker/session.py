@@ -41,10 +41,11 @@ class Session:
         self.shared = SharedGlobals(worker.preloaded)
         self.shared.names["__name__"] = MODULE_NAME
         self.plans: Dict[str, Plan] = {}
+        self.timers: Dict[str, Callable[[], Any]] = {}
         self._threads: "weakref.WeakSet[threading.Thread]" = weakref.WeakSet()
         self._made: List[str] = []
         self._run: Optional[str] = None
-        self._last_plan = 0
+        self._last_key = 0
         self._lock = threading.Lock()
         self._profile: Optional[pstats.Stats] = None
 
@@ -102,11 +103,36 @@ class Session:
         return self.shared.pickled(self.plans[key]) if self.worker.settings.is_cluster else b""
 
     def _keep(self, plan: Plan) -> str:
-        with self._lock:
-            self._last_plan += 1
-            key = f"{self.worker.settings.shard}-{os.getpid()}-{self._last_plan}"
+        key = self._new_key()
         self.plans[key] = plan
         return key
+
+    def _new_key(self) -> str:
+        """Returns a name that nothing else has, on this shard or on another."""
+        with self._lock:
+            self._last_key += 1
+            return f"{self.worker.settings.shard}-{os.getpid()}-{self._last_key}"
+
+    # Timers.
+
+    def add_timer(self, period_s: int, function: Callable[[], Any], key: Optional[str]) -> bool:
+        """Has the server call a function every so many seconds; returns False if the timer's key exists already."""
+        timer = self._new_key()
+        blob = self.shared.pickled(function) if key is not None else b""
+        self.timers[timer] = function
+        is_added = self.worker.channel.add_timer(self.name, timer, period_s, key, blob)
+        if not is_added:
+            del self.timers[timer]
+        return is_added
+
+    def install_timer(self, timer: str, blob: bytes) -> None:
+        """Takes the function of a timer that the server has kept."""
+        self.timers[timer] = self.shared.unpickled(blob)
+
+    def fire(self, timer: str) -> None:
+        if timer not in self.timers:
+            raise Refused("unknown", f"session {self.name} has no timer {timer}")
+        self.timers[timer]()
 
     # What is left of a session.
 

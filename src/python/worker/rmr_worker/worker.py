@@ -13,7 +13,6 @@ import os
 import resource
 import select
 import socket
-import sys
 import threading
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
@@ -21,17 +20,15 @@ from . import PROTOCOL_VERSION, context, guard, runtime
 from .channel import Channel
 from .errors import GearsError, GearsForceStopped, Refused, error_text
 from .execution import Execution
-from .frames import Closed, Frame, FrameWriter, Kind, read_frame, strung_together
+from .frames import Closed, Frame, FrameWriter, Kind, Reply, read_frame, strung_together
 from .futures import EventLoop
 from .pool import STACK_BYTES, Pool
-from .process import Surroundings, give_back_memory, resident, share_freed_memory, stacks, versions
+from .process import resident, share_freed_memory, stacks, versions
 from .readers import batch_of
 from .session import Session
+from .sessions import Sessions
 from .settings import Settings
 from .stage import Answer, Stage
-
-# The answers to requests: a head and sections.
-Reply = Tuple[Any, List[bytes]]
 
 # How often the collector looks for cycles. Batches make thousands of records that hold none.
 COLLECTOR = (50_000, 20, 20)
@@ -40,6 +37,9 @@ COLLECTOR = (50_000, 20, 20)
 PATIENCE_MS = 1000
 
 LOOK_MS = 1000
+
+# The requests that run code of a script, besides those to stages.
+USER_CODE = frozenset({Kind.LOAD, Kind.INSTALL, Kind.OPEN, Kind.CLOSE, Kind.FIRE})
 
 
 class Worker:
@@ -56,22 +56,20 @@ class Worker:
         # What is no user code has threads of its own, so that it need not wait for user code.
         self._errands = Pool(4)
         self._aborts = Pool(16)
-        self._sessions: Dict[str, Session] = {}
+        self.sessions = Sessions(self)
         self._executions: Dict[int, Execution] = {}
-        self._loading: Dict[int, context.Context] = {}
         # The requests that wait for a future or coroutine, by execution and stage.
         self._waiting: Dict[Tuple[int, int], int] = {}
         self._started: Dict[int, Tuple[context.Context, Any]] = {}
         self._last_started = 0
         self._lock = threading.Lock()
         self._profiling = threading.Lock()
-        self._surroundings = Surroundings()
 
     def prepare(self) -> None:
         """Does what comes before the first request."""
         context.remember_in_threads()
         self.preloaded = runtime.install(self)
-        self._surroundings = Surroundings()
+        self.sessions.remember_surroundings()
         self.loop.start()
 
     # Frames.
@@ -90,7 +88,7 @@ class Worker:
             self._pool.submit(lambda: self._run(frame))
         else:
             work = self._work_of(frame)
-            pool = self._pool if frame.kind in (Kind.LOAD, Kind.INSTALL, Kind.OPEN, Kind.CLOSE) else self._errands
+            pool = self._pool if frame.kind in USER_CODE else self._errands
             pool.submit(lambda: self._answer(frame.id, work))
 
     def write(self, kind: int, number: int, head: Any, sections: Any = ()) -> None:
@@ -103,13 +101,15 @@ class Worker:
     def _work_of(self, frame: Frame) -> Callable[[], Reply]:
         head = frame.head
         requests: Dict[int, Callable[[], Reply]] = {
-            Kind.LOAD: lambda: self._load(head),
-            Kind.INSTALL: lambda: self._install(head, bytes(frame.sections)),
-            Kind.FORGET: lambda: self._forget(*head),
+            Kind.LOAD: lambda: self.sessions.load(head),
+            Kind.INSTALL: lambda: self.sessions.install(head, bytes(frame.sections)),
+            Kind.FORGET: lambda: self.sessions.forget(*head),
             Kind.OPEN: lambda: self._open(head),
             Kind.CLOSE: lambda: self._close(*head),
             Kind.STATS: self._stats,
-            Kind.PROFILE: lambda: self._profile(*head),
+            Kind.FIRE: lambda: self.sessions.fire(*head),
+            Kind.DROP_TIMER: lambda: self.sessions.drop_timer(*head),
+            Kind.PROFILE: lambda: self.sessions.profile(*head),
             Kind.STACKS: lambda: (stacks(), []),
         }
         if frame.kind not in requests:
@@ -135,55 +135,6 @@ class Worker:
 
     def _fail(self, number: int, code: str, text: str) -> None:
         self.write(Kind.FAILED, number, (code, text))
-
-    # Sessions.
-
-    def _load(self, head: Dict[str, Any]) -> Reply:
-        session = self._session(head["session"], head["context"])
-        running = context.Context(head["context"], session)
-        for folder in reversed(head.get("path", [])):
-            if folder not in sys.path:
-                sys.path.insert(0, folder)
-        self._loading[running.number] = running
-        try:
-            loaded = self._as_user(running, running, lambda: session.load(head["script"], running))
-        finally:
-            self._loading.pop(running.number, None)
-        return loaded, []
-
-    def _install(self, head: Dict[str, Any], blob: bytes) -> Reply:
-        session = self._session(head["session"], head["context"])
-        running = context.Context(head["context"], session)
-        self._as_user(running, running, lambda: session.install(head["key"], blob))
-        return {}, []
-
-    def _forget(self, name: str) -> Reply:
-        """Lets go of a session; says whether the worker is as good as new."""
-        threads, tasks = self._let_go(name)
-        is_restored = self._surroundings.restore()
-        give_back_memory()
-        return {"threads": threads, "tasks": tasks, "reusable": not threads and is_restored, "rss": resident()}, []
-
-    def _let_go(self, name: str) -> Tuple[int, int]:
-        """Drops a session; returns how many threads and coroutines of it are left."""
-        with self._lock:
-            session = self._sessions.pop(name, None)
-        if session is None:
-            raise Refused("unknown", f"there is no session {name}")
-        self.loop.cancel(lambda running: running.session is session)
-        return session.living_threads(), self.loop.tasks_of(session)
-
-    def _session(self, name: str, number: int) -> Session:
-        with self._lock:
-            if name not in self._sessions:
-                self._sessions[name] = Session(self, name, number)
-            return self._sessions[name]
-
-    def only_context(self) -> Optional[context.Context]:
-        """Returns the context of the worker's session, if there is just one."""
-        with self._lock:
-            sessions = list(self._sessions.values())
-        return sessions[0].context if len(sessions) == 1 else None
 
     # Flows that scripts start while they run.
 
@@ -213,12 +164,9 @@ class Worker:
     # Executions.
 
     def _open(self, head: Dict[str, Any]) -> Reply:
-        with self._lock:
-            session = self._sessions.get(head["session"])
-        if session is None:
-            raise Refused("unknown", "there is no session {}".format(head["session"]))
+        session = self.sessions.known(head["session"])
         execution = Execution(session, session.plan(head["key"]), head)
-        prepared = self._as_user(execution, execution.context, execution.prepare)
+        prepared = self.as_user(execution, execution.context, execution.prepare)
         with self._lock:
             self._executions[execution.number] = execution
         return prepared, []
@@ -250,7 +198,7 @@ class Worker:
     def _advance(self, request: int, execution: Execution, stage: Stage) -> None:
         """Lets a stage run, and answers; or sees to it that it goes on once what it waits for is there."""
         try:
-            answer = self._as_user(execution, execution.context, stage.advance, is_in_step=True)
+            answer = self.as_user(execution, execution.context, stage.advance, is_in_step=True)
         except GearsForceStopped as error:
             answer = stage.stop_by_abort(error)
         except BaseException as error:
@@ -299,7 +247,7 @@ class Worker:
         self._give_up_waiting(execution)
         self.loop.cancel(lambda running: running.execution is execution)
         # Generators that were not read to their end have blocks to leave, in which there may be commands.
-        self._as_user(execution, execution.context, execution.dispose)
+        self.as_user(execution, execution.context, execution.dispose)
         if forgets_flow:
             execution.session.forget(execution.plan)
         return {"timing": execution.timing()}, []
@@ -318,10 +266,7 @@ class Worker:
         """Ends the user code of an execution, or of a session outside of any; says whether it has left."""
         with self._lock:
             execution = self._executions.get(number)
-            targets: List[Any] = [session.context for session in self._sessions.values()]
-        targets = [target for target in [*targets, self._loading.get(number)] if target and target.number == number]
-        if execution is not None:
-            targets = [execution]
+        targets: List[Any] = [execution] if execution is not None else self.sessions.contexts(number)
         if not targets:
             raise Refused("unknown", f"there is no execution {number}")
         waited = self._give_up_waiting(execution) if execution is not None else 0
@@ -338,7 +283,7 @@ class Worker:
 
     # User code.
 
-    def _as_user(self, target: Any, running: context.Context, work: Callable[[], Any], is_in_step: bool = False) -> Any:
+    def as_user(self, target: Any, running: context.Context, work: Callable[[], Any], is_in_step: bool = False) -> Any:
         """Runs user code on behalf of a context, so that it can be aborted."""
         mine = guard.activity()
         assert mine is not None, "user code runs in threads of the pool only"
@@ -364,19 +309,9 @@ class Worker:
 
     def _stats(self) -> Reply:
         with self._lock:
-            counts = {"sessions": len(self._sessions), "executions": len(self._executions)}
+            counts = {"sessions": len(self.sessions), "executions": len(self._executions)}
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         return dict(counts, rss=resident(), peak=peak, threads=threading.active_count()), []
-
-    def _profile(self, what: str, name: str, order: str = "") -> Reply:
-        with self._lock:
-            session = self._sessions.get(name)
-        if session is None:
-            raise Refused("unknown", "session does not exists")
-        if what == "reset":
-            session.reset_profile()
-            return "", []
-        return session.shown_profile(order), []
 
 
 def _refuse(code: str, text: str) -> Reply:

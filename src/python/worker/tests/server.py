@@ -44,6 +44,7 @@ class Database:
     def __init__(self) -> None:
         self.data: Dict[str, Any] = {}
         self.config: Dict[str, str] = {}
+        self.timers: List[Any] = []
         self.log: List[Tuple[str, str, str]] = []
         self.calls: List[Tuple[int, List[bytes]]] = []
         self.events: List[str] = []
@@ -243,6 +244,13 @@ class Worker:
             return database.config.get(frame.head[1])
         if frame.kind == Kind.HASHTAG:
             return "06S"
+        if frame.kind == Kind.ADD_TIMER:
+            key = frame.head[4]
+            if key is not None and key in database.data:
+                return False
+            database.data[key] = "timer"
+            database.timers.append(frame.head)
+            return True
         raise Failed("protocol", "unknown call")
 
     def _one_of_many(self, words: List[bytes]) -> List[Any]:

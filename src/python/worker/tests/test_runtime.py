@@ -6,6 +6,7 @@ import threading
 
 from .batches import Failed
 from .case import WorkerCase, from_python
+from .server import Kind
 
 
 class Commands(WorkerCase):
@@ -112,7 +113,8 @@ assert rg is redisgears
         names = """GearsBuilder GB execute atomic hashtag log configGet gearsConfigGet gearsFuture gearsCtx call_next
             get_command override_reply isInAtomicBlock isAsyncAllow flat_error setGearsSession getGearsSession
             registerGearsThread createFuture setFutureResults setFutureException runCoroutine GearsSession GearsFuture
-            redisgears rg copy asyncio io cProfile pstats Thread Future loop Log ConfigGet GearsConfigGet""".split()
+            registerTE redisgears rg copy asyncio io cProfile pstats Thread Future loop Log ConfigGet
+            GearsConfigGet""".split()
         self.worker.load(f"for name in {names!r}: globals()[name]\nassert __name__ == 'not_main'")
 
 
@@ -165,6 +167,35 @@ def f(x):
         self.assertEqual(self.database.events, ["enter"] + ["PING"] * 20 + ["leave", "ECHO"])
 
 
+class Timers(WorkerCase):
+    SCRIPT = "n = 0\ndef f():\n  global n\n  n += 1\n  execute('SET', 'n', n)\n"
+
+    def test_without_a_key(self) -> None:
+        self.worker.load(self.SCRIPT + "assert registerTE(5, f) is True")
+        ((context, session, timer, seconds, key, blob),) = self.database.timers
+        self.assertEqual((context, session, seconds, key, blob), (1, "s", 5, None, b""))
+        for _ in range(2):
+            self.worker.ask(Kind.FIRE, ("s", timer))
+        self.assertEqual(self.database.data["n"], "2")
+        self.worker.ask(Kind.DROP_TIMER, ("s", timer))
+        with self.assertRaises(Failed):
+            self.worker.ask(Kind.FIRE, ("s", timer))
+
+    def test_with_a_key(self) -> None:
+        self.worker.load(self.SCRIPT + "assert registerTE(5, f, 'k')\nassert registerTE(5, f, 'k') is False")
+        ((_, _, timer, _, key, blob),) = self.database.timers
+        self.assertEqual(key, "k")
+        other = self.fork()
+        other.ask(Kind.INSTALL, {"session": "s", "context": 1, "timer": timer}, [blob])
+        other.ask(Kind.FIRE, ("s", timer))
+        self.assertEqual(self.database.data["n"], "1")
+
+    def test_a_function_that_raises(self) -> None:
+        self.worker.load("registerTE(1, lambda: 1/0)")
+        with self.assertRaisesRegex(Failed, "ZeroDivisionError"):
+            self.worker.ask(Kind.FIRE, ("s", self.database.timers[0][2]))
+
+
 class Threads(WorkerCase):
     def test_registered_threads(self) -> None:
         script = """
@@ -202,8 +233,6 @@ def f(x):
         outcomes = []
 
         def run(number: int) -> None:
-            from .server import Kind
-
             self.worker.open(key, number)
             outcomes.append(self.worker.run_stage(Kind.END, (number, 0)).entries)
 
