@@ -1,8 +1,10 @@
 """Asks the server for commands, atomic blocks and settings, over the call socket.
 
-One thread at a time has the socket, from its request to the answer; the others wait. That loses nothing, since the
-server's main thread answers one call at a time too, and it makes atomic() a matter of keeping the lock. The caller
-reads the answer itself, so that there is no hop from thread to thread.
+A caller reads the answer itself, so that there is no hop from thread to thread. Where several threads call at once, one
+of them reads for all: it hands the others their answers, and the reading to one of them when it has its own. So a call
+can be made and answered while another one waits, as when a command sets off a function of the same worker.
+
+Through an atomic block only its thread may call; the others wait, as other clients do.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import marshal
 import os
 import socket
 import threading
-from typing import Any, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 from . import context, conversions, guard
 from .errors import GearsError, GearsForceStopped
@@ -23,6 +25,9 @@ SERVER_GONE = "the connection to the server is closed"
 
 READ_BYTES = 1 << 16
 
+# The kind and the head of an answer.
+Answered = Tuple[int, Any]
+
 
 class Channel:
     """Sends calls and waits for their answers."""
@@ -30,10 +35,15 @@ class Channel:
     def __init__(self, connection: socket.socket) -> None:
         self._send = connection.sendall
         self._receive = connection.recv
-        # Held through an atomic block, so that calls of other threads wait as other clients do.
-        self._lock = threading.RLock()
-        self._atomic_thread: Optional[int] = None
+        # Guards all that follows; its waiters wait for the end of an atomic block.
+        self._state = threading.Condition(threading.Lock())
         self._last = 0
+        self._atomic_thread: Optional[int] = None
+        self._is_reading = False
+        self._answers: Dict[int, Answered] = {}
+        # What wakes the threads that wait for another one to read.
+        self._sleepers: Dict[int, threading.Lock] = {}
+        # Touched by the thread that reads only.
         self._unread = b""
         self._process = os.getpid()
 
@@ -66,12 +76,10 @@ class Channel:
             raise GearsError(ALREADY_ATOMIC)
         number = context.required().number
         with guard.shielded:
-            self._lock.acquire()
             try:
-                self._call(Kind.ENTER_ATOMIC, (number,))
-                self._atomic_thread = threading.get_ident()
+                self._call(Kind.ENTER_ATOMIC, (number,), is_entering=True)
             except BaseException:
-                self._lock.release()
+                self._end_atomic()
                 raise
 
     def leave_atomic(self) -> None:
@@ -86,25 +94,27 @@ class Channel:
             try:
                 self._call(Kind.LEAVE_ATOMIC, (number,))
             finally:
-                self._atomic_thread = None
-                self._lock.release()
+                self._end_atomic()
 
     def is_in_atomic_block(self) -> bool:
         return self._atomic_thread == threading.get_ident()
 
-    def _call(self, kind: int, head: Any) -> Any:
+    def _end_atomic(self) -> None:
+        with self._state:
+            if self._atomic_thread == threading.get_ident():
+                self._atomic_thread = None
+                self._state.notify_all()
+
+    def _call(self, kind: int, head: Any, is_entering: bool = False) -> Any:
         packed = dumps(head)
         mine = guard.activity()
         if mine is not None:
             mine.shield()
         try:
-            with self._lock:
-                self._last = number = self._last + 1
-                try:
-                    self._send(HEADER.pack(len(packed), len(packed), number, kind) + packed)
-                    answer, value = self._answer_to(number)
-                except OSError:
-                    raise GearsError(FORKED if self._process != os.getpid() else SERVER_GONE) from None
+            number = self._sent(kind, packed, is_entering)
+            answer, value = self._answer_to(number)
+        except OSError:
+            raise GearsError(FORKED if self._process != os.getpid() else SERVER_GONE) from None
         finally:
             if mine is not None:
                 mine.unshield()
@@ -116,22 +126,66 @@ class Channel:
             raise GearsForceStopped
         raise GearsError(text)
 
-    def _answer_to(self, number: int) -> Tuple[int, Any]:
-        """Reads until the answer to a call; returns its kind and head."""
-        data = self._unread
+    def _sent(self, kind: int, packed: bytes, is_entering: bool) -> int:
+        """Sends a call as soon as no other thread is in an atomic block; returns its number."""
+        with self._state:
+            if self._atomic_thread is not None:
+                me = threading.get_ident()
+                while self._atomic_thread not in (None, me):
+                    self._state.wait()
+            if is_entering:
+                self._atomic_thread = threading.get_ident()
+            self._last = number = self._last + 1
+            self._send(HEADER.pack(len(packed), len(packed), number, kind) + packed)
+            return number
+
+    def _answer_to(self, number: int) -> Answered:
+        """Returns the answer to a call: reads it, or has another thread read it."""
         while True:
-            if len(data) < HEADER.size:
-                data += self._read()
-                continue
-            size, _, found, kind = HEADER.unpack_from(data)
-            end = HEADER.size + size
-            if len(data) < end:
-                data = self._rest_of(data, end)
-            self._unread = data[end:]
-            # An answer to another call is to one that was aborted before it could read it.
-            if found == number:
-                return kind, marshal.loads(data[HEADER.size : end])
-            data = self._unread
+            sleeper: Optional[threading.Lock] = None
+            with self._state:
+                answer = self._answers.pop(number, None)
+                if answer is not None:
+                    return answer
+                if self._is_reading:
+                    self._sleepers[number] = sleeper = threading.Lock()
+                    sleeper.acquire()
+                else:
+                    self._is_reading = True
+            if sleeper is None:
+                return self._read_for_all(number)
+            # Released when the answer is there, or when it is this thread's turn to read.
+            sleeper.acquire()
+
+    def _read_for_all(self, number: int) -> Answered:
+        """Reads answers until the one to a call of this thread, and then lets another thread read."""
+        try:
+            while True:
+                found, answer = self._read_answer()
+                if found == number:
+                    return answer
+                with self._state:
+                    self._answers[found] = answer
+                    sleeper = self._sleepers.pop(found, None)
+                if sleeper is not None:
+                    sleeper.release()
+        finally:
+            with self._state:
+                self._is_reading = False
+                next_one = self._sleepers.popitem()[1] if self._sleepers else None
+            if next_one is not None:
+                next_one.release()
+
+    def _read_answer(self) -> Tuple[int, Answered]:
+        data = self._unread
+        while len(data) < HEADER.size:
+            data += self._read()
+        size, _, number, kind = HEADER.unpack_from(data)
+        end = HEADER.size + size
+        if len(data) < end:
+            data = self._rest_of(data, end)
+        self._unread = data[end:]
+        return number, (kind, marshal.loads(data[HEADER.size : end]))
 
     def _rest_of(self, data: bytes, end: int) -> bytes:
         pieces = [data]

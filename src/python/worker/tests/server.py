@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import socket
 import struct
 import subprocess
@@ -217,20 +218,33 @@ class Worker:
     def _read_call(self) -> None:
         try:
             while True:
-                frame = read_frame(self._call)
-                try:
-                    value = self._answer_call(frame)
-                    self._call.sendall(encode(Kind.DONE, frame.id, (value, True)))
-                except Failed as failed:
-                    self._call.sendall(encode(Kind.FAILED, frame.id, (failed.code, str(failed))))
+                self._serve_call(read_frame(self._call))
         except (Closed, OSError):
             pass
+
+    def _serve_call(self, frame: Frame) -> None:
+        try:
+            value = self._answer_call(frame)
+            self._call.sendall(encode(Kind.DONE, frame.id, (value, True)))
+        except Failed as failed:
+            self._call.sendall(encode(Kind.FAILED, frame.id, (failed.code, str(failed))))
+
+    def _set_off(self, timer: str) -> str:
+        """Runs a function of the worker while a command of the same worker waits, and serves its calls."""
+        number = self.send(Kind.FIRE, ("s", timer))
+        while not self.has_answered(number):
+            if select.select([self._call], [], [], 0.005)[0]:
+                self._serve_call(read_frame(self._call))
+        self.wait(number)
+        return "done"
 
     def _answer_call(self, frame: Frame) -> Any:
         database = self.database
         if frame.kind == Kind.EXECUTE:
             database.calls.append(frame.head)
             database.events.append(frame.head[1][0].decode())
+            if frame.head[1][0] == b"SETOFF":
+                return self._set_off(frame.head[1][1].decode())
             return database.run(frame.head[1])
         if frame.kind == Kind.EXECUTE_MANY:
             return [self._one_of_many(words) for words in frame.head[1]]

@@ -118,6 +118,53 @@ assert rg is redisgears
         self.worker.load(f"for name in {names!r}: globals()[name]\nassert __name__ == 'not_main'")
 
 
+class Nested(WorkerCase):
+    """A command that a function runs sets off a function of the same worker, which runs commands itself."""
+
+    SCRIPT = """
+def inner():
+    execute('INCR', 'inner')
+    execute('ECHO', 'x' * 200000)
+registerTE(1, inner)
+"""
+
+    def timer(self) -> str:
+        self.worker.load(self.SCRIPT)
+        return str(self.database.timers[0][2])
+
+    def test_calls_inside_of_calls(self) -> None:
+        timer = self.timer()
+        self.assertEqual(
+            self.results(from_python("range(3)", f".map(lambda x: execute('SETOFF', {timer!r}))")), ["done"] * 3
+        )
+        self.assertEqual(self.database.data["inner"], "3")
+
+    def test_two_deep(self) -> None:
+        timer = self.timer()
+        self.worker.load(f"registerTE(1, lambda: execute('SETOFF', {timer!r}))")
+        outer = self.database.timers[1][2]
+        self.assertEqual(self.results(from_python("[1]", f".map(lambda x: execute('SETOFF', {outer!r}))")), ["done"])
+        self.assertEqual(self.database.events.count("SETOFF"), 2)
+
+    def test_beside_threads_that_call_all_the_time(self) -> None:
+        timer = self.timer()
+        script = """
+def work(i):
+    registerGearsThread()
+    for n in range(200):
+        assert execute('ECHO', n) == str(n)
+    good.append(i)
+def f(x):
+    threads = [Thread(target=work, args=(i,)) for i in range(4)]
+    for thread in threads: thread.start()
+    for n in range(5): execute('SETOFF', timer)
+    for thread in threads: thread.join()
+    return len(good)
+"""
+        script += f"good, timer = [], {timer!r}\n"
+        self.assertEqual(self.results(script + from_python("[1]", ".map(f)")), ["4"])
+
+
 class Atomic(WorkerCase):
     def test_block(self) -> None:
         script = """
