@@ -35,8 +35,9 @@ class Channel:
     def __init__(self, connection: socket.socket) -> None:
         self._send = connection.sendall
         self._receive = connection.recv
-        # Guards all that follows; its waiters wait for the end of an atomic block.
-        self._state = threading.Condition(threading.Lock())
+        # Guards all that follows.
+        self._lock = threading.Lock()
+        self._atomic_is_over = threading.Condition(self._lock)
         self._last = 0
         self._atomic_thread: Optional[int] = None
         self._is_reading = False
@@ -100,10 +101,10 @@ class Channel:
         return self._atomic_thread == threading.get_ident()
 
     def _end_atomic(self) -> None:
-        with self._state:
+        with self._lock:
             if self._atomic_thread == threading.get_ident():
                 self._atomic_thread = None
-                self._state.notify_all()
+                self._atomic_is_over.notify_all()
 
     def _call(self, kind: int, head: Any, is_entering: bool = False) -> Any:
         packed = dumps(head)
@@ -111,8 +112,8 @@ class Channel:
         if mine is not None:
             mine.shield()
         try:
-            number = self._sent(kind, packed, is_entering)
-            answer, value = self._answer_to(number)
+            number, reads = self._sent(kind, packed, is_entering)
+            answer, value = self._read_for_all(number) if reads else self._answer_to(number)
         except OSError:
             raise GearsError(FORKED if self._process != os.getpid() else SERVER_GONE) from None
         finally:
@@ -126,35 +127,38 @@ class Channel:
             raise GearsForceStopped
         raise GearsError(text)
 
-    def _sent(self, kind: int, packed: bytes, is_entering: bool) -> int:
-        """Sends a call as soon as no other thread is in an atomic block; returns its number."""
-        with self._state:
-            if self._atomic_thread is not None:
+    def _sent(self, kind: int, packed: bytes, is_entering: bool) -> Tuple[int, bool]:
+        """Sends a call, once no other thread is in an atomic block.
+
+        Returns the number of the call, and whether this thread is the one to read now.
+        """
+        with self._lock:
+            if is_entering or self._atomic_thread is not None:
                 me = threading.get_ident()
                 while self._atomic_thread not in (None, me):
-                    self._state.wait()
-            if is_entering:
-                self._atomic_thread = threading.get_ident()
+                    self._atomic_is_over.wait()
+                if is_entering:
+                    self._atomic_thread = me
             self._last = number = self._last + 1
             self._send(HEADER.pack(len(packed), len(packed), number, kind) + packed)
-            return number
+            reads = not self._is_reading
+            self._is_reading = True
+            return number, reads
 
     def _answer_to(self, number: int) -> Answered:
-        """Returns the answer to a call: reads it, or has another thread read it."""
+        """Waits for another thread to read the answer to a call, or for the turn to read it."""
         while True:
-            sleeper: Optional[threading.Lock] = None
-            with self._state:
+            with self._lock:
                 answer = self._answers.pop(number, None)
                 if answer is not None:
                     return answer
-                if self._is_reading:
+                reads = not self._is_reading
+                self._is_reading = True
+                if not reads:
                     self._sleepers[number] = sleeper = threading.Lock()
                     sleeper.acquire()
-                else:
-                    self._is_reading = True
-            if sleeper is None:
+            if reads:
                 return self._read_for_all(number)
-            # Released when the answer is there, or when it is this thread's turn to read.
             sleeper.acquire()
 
     def _read_for_all(self, number: int) -> Answered:
@@ -164,13 +168,13 @@ class Channel:
                 found, answer = self._read_answer()
                 if found == number:
                     return answer
-                with self._state:
+                with self._lock:
                     self._answers[found] = answer
                     sleeper = self._sleepers.pop(found, None)
                 if sleeper is not None:
                     sleeper.release()
         finally:
-            with self._state:
+            with self._lock:
                 self._is_reading = False
                 next_one = self._sleepers.popitem()[1] if self._sleepers else None
             if next_one is not None:
