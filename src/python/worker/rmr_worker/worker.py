@@ -205,7 +205,7 @@ class Worker:
             self._fail(request, "error", error_text(error, self.settings.with_traceback))
             return
         if answer is not None:
-            self._write_answer(request, answer)
+            self._write_answer(request, answer._replace(aborted=answer.aborted or execution.is_aborted))
             return
         promise = stage.waits_for()
         assert promise is not None
@@ -309,7 +309,11 @@ class Worker:
 
     def _stats(self) -> Reply:
         with self._lock:
-            counts = {"sessions": len(self.sessions), "executions": len(self._executions)}
+            counts = {
+                "sessions": len(self.sessions),
+                "executions": len(self._executions),
+                "waiting": len(self._waiting),
+            }
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         return dict(counts, rss=resident(), peak=peak, threads=threading.active_count()), []
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import atexit
+import time
 import unittest
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from .cluster import Cluster, Result
-from .server import Database, Template, Worker
+from .server import WAIT_S, Database, Kind, Template, Worker
 
 _template: Optional[Template] = None
 
@@ -19,6 +20,15 @@ def template() -> Template:
         _template = Template()
         atexit.register(_template.close)
     return _template
+
+
+def await_true(condition: Callable[[], bool]) -> None:
+    """Waits until something is so; fails if it does not come about."""
+    until = time.monotonic() + WAIT_S
+    while not condition():
+        if time.monotonic() > until:
+            raise AssertionError("what the test waits for has not come about")
+        time.sleep(0.002)
 
 
 class WorkerCase(unittest.TestCase):
@@ -33,6 +43,14 @@ class WorkerCase(unittest.TestCase):
         worker = template().fork(database or self.database)
         self.addCleanup(worker.close)
         return worker
+
+    def await_key(self, key: str) -> None:
+        """Waits until a script has set a key."""
+        await_true(lambda: key in self.database.data)
+
+    def await_waiting(self) -> None:
+        """Waits until the worker has a request that waits for a future."""
+        await_true(lambda: bool(self.worker.ask(Kind.STATS, ()).head["waiting"]))
 
     def shards(self, count: int = 3) -> Cluster:
         return Cluster([self.fork() for _ in range(count)])

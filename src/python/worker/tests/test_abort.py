@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from .batches import Failed
-from .case import WorkerCase, from_python
+from .case import WorkerCase, await_true, from_python
 from .server import Kind
 
 
@@ -19,11 +19,12 @@ class Abort(WorkerCase):
         head: dict = self.worker.ask(Kind.ABORT, (number, patience_ms)).head
         return head
 
-    def await_key(self, key: str) -> None:
-        until = time.monotonic() + 10
-        while key not in self.database.data and time.monotonic() < until:
-            time.sleep(0.005)
-        self.assertIn(key, self.database.data)
+    def await_abort(self, number: int) -> None:
+        """Waits for the last answer of an aborted execution: that of code that was ended, or of a wait."""
+        try:
+            self.assertTrue(self.worker.take(number, (1, 0)).aborted)
+        except Failed as failed:
+            self.assertEqual(failed.code, "aborted")
 
     def test_an_endless_loop(self) -> None:
         number = self.begin(
@@ -65,17 +66,14 @@ def f(x):
         number = self.begin(script + from_python("[1]", ".map(f)"))
         self.await_key("begun")
         self.assertTrue(self.abort()["left"])
-        try:
-            self.worker.take(number, (1, 0))
-        except Failed as failed:  # the step has returned, but the reader may not go on
-            self.assertEqual(failed.code, "aborted")
+        self.await_abort(number)
 
     def test_code_that_does_not_leave(self) -> None:
         self.begin(
             "import time\ndef f(x):\n  execute('INCR', 'begun')\n  time.sleep(5)\n" + from_python("[1]", ".map(f)")
         )
         self.await_key("begun")
-        time.sleep(0.1)  # the call has returned, and the sleep has begun
+        await_true(lambda: "time.sleep(5)" in self.worker.ask(Kind.STACKS, ()).head)
         self.assertFalse(self.abort(patience_ms=100)["left"])
 
     def test_a_loop_of_commands(self) -> None:
@@ -114,7 +112,7 @@ def f(x):
             + from_python("[1]", ".map(f)")
         )
         self.await_key("begun")
-        time.sleep(0.05)
+        self.await_waiting()
         self.assertEqual(self.abort(), {"left": True, "waited": 1})
         with self.assertRaises(Failed) as caught:
             self.worker.wait(number)
@@ -128,7 +126,7 @@ def f(x):
             "  return kept[0]\n" + from_python("[1]", ".map(f)")
         )
         self.await_key("begun")
-        time.sleep(0.05)
+        self.await_waiting()
         self.worker.ask(Kind.CLOSE, (1,))
         with self.assertRaises(Failed) as caught:
             self.worker.wait(number)
@@ -139,10 +137,9 @@ def f(x):
             script = f"async def f(x):\n    execute('INCR', 'begun')\n    {loop}\n"
             number = self.begin(script + from_python("[1]", ".map(f)"))
             self.await_key("begun")
-            time.sleep(0.02)
+            self.await_waiting()
             self.assertTrue(self.abort()["left"])
-            with self.assertRaises(Failed):
-                self.worker.wait(number)
+            self.await_abort(number)
             self.worker.ask(Kind.CLOSE, (1,))
             del self.database.data["begun"]
         self.assertEqual(
@@ -161,8 +158,7 @@ async def f(x):
         number = self.begin(script + from_python("[1]", ".map(f)"))
         self.await_key("begun")
         self.assertTrue(self.abort()["left"])
-        with self.assertRaises(Failed):
-            self.worker.wait(number)
+        self.await_abort(number)
 
     def test_the_top_level_of_a_script(self) -> None:
         number = self.worker.send(

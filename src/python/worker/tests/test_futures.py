@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any, Dict
 
 from .batches import Failed, bulk
@@ -179,7 +178,7 @@ def g():
         key = self.worker.load(script + from_python("[1]", ".map(f)"))["run"]
         self.worker.open(key, 1)
         number = self.worker.send(Kind.END, (1, 0))
-        time.sleep(0.1)
+        self.await_waiting()
         self.assertFalse(self.worker.has_answered(number))
         self.assertEqual(self.results("GB('PythonReader').run(g)"), ["1"])
         self.assertEqual(self.worker.take(number, (1, 0)).entries, [b"$14\r\nfrom elsewhere\r\n"])
@@ -213,13 +212,15 @@ def work(future):
         future.continueRun(2)
     except Exception as error:
         found.append(str(error))
+        registerGearsThread()
+        execute('SET', 'twice', 1)
 def f(x):
     future = gearsFuture()
     Thread(target=work, args=(future,)).start()
     return future
 """
         self.results(script + from_python("[1]", ".map(f)"))
-        time.sleep(0.05)
+        self.await_key("twice")
         self.assertEqual(
             self.results(from_python("[1]", ".map(lambda x: found)")),
             ["['Can not continue with the same future twice']"],
@@ -293,16 +294,10 @@ async def f(x):
 
     def test_coroutines_of_the_top_level(self) -> None:
         self.worker.load(LATER + "async def f():\n  execute('SET', 'x', await later(5))\nrunCoroutine(f())")
-        self._await_key("x")
+        self.await_key("x")
         self.worker.load("async def f():\n  await GB().run()\nrunCoroutine(f())")
         self.assertEqual(self.worker.await_start().head["session"], "s")
 
     def test_a_second_run_at_the_top_level_is_refused_all_the_same(self) -> None:
         with self.assertRaisesRegex(Failed, "Can not run more then 1"):
             self.worker.load("GB().run()\nGB().run()")
-
-    def _await_key(self, key: str) -> None:
-        until = time.monotonic() + 5
-        while key not in self.database.data and time.monotonic() < until:
-            time.sleep(0.01)
-        self.assertIn(key, self.database.data)

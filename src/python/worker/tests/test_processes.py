@@ -17,7 +17,7 @@ from rmr_worker import pickling
 from rmr_worker.frames import Closed, Kind, read_frame
 
 from .batches import Failed
-from .case import WorkerCase, from_python, template
+from .case import WorkerCase, await_true, from_python, template
 from .server import PROGRAM, USER, Template
 
 
@@ -50,8 +50,7 @@ class Ends(WorkerCase):
     def test_crash(self) -> None:
         end = self.crash("import ctypes\nctypes.string_at(0)")
         self.assertEqual(end["signal"], signal.SIGSEGV)
-        time.sleep(0.05)
-        self.assertIn("Fatal Python error: Segmentation fault", "\n".join(self.worker.output))
+        await_true(lambda: "Fatal Python error: Segmentation fault" in "\n".join(self.worker.output))
 
     def test_others_go_on(self) -> None:
         other = self.fork()
@@ -96,8 +95,7 @@ raise Exception(text)
         self.worker.load("for i in range(20000): print('line', i)")
         self.worker.close()
         template().exit_of(self.worker)
-        time.sleep(0.1)
-        self.assertEqual(len(self.worker.output), 20000)
+        await_true(lambda: len(self.worker.output) == 20000)
 
 
 class Limited(WorkerCase):

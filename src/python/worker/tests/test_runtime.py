@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from .batches import Failed
-from .case import WorkerCase, from_python
+from .case import WorkerCase, await_true, from_python
 from .server import Kind
 
 
@@ -103,11 +103,7 @@ assert rg is redisgears
             "log('top')\nprint('said')\n" + from_python("[1]", ".foreach(lambda x: log('step', level='warning'))")
         )
         self.assertEqual(self.database.log, [("notice", "s", "top"), ("warning", "s", "step")])
-        self.worker.close()
-        from .case import template
-
-        template().exit_of(self.worker)
-        self.assertEqual(self.worker.output, ["said"])
+        await_true(lambda: self.worker.output == ["said"])
 
     def test_names(self) -> None:
         names = """GearsBuilder GB execute atomic hashtag log configGet gearsConfigGet gearsFuture gearsCtx call_next
