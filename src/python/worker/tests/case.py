@@ -48,9 +48,22 @@ class WorkerCase(unittest.TestCase):
         """Waits until a script has set a key."""
         await_true(lambda: key in self.database.data)
 
-    def await_waiting(self) -> None:
-        """Waits until the worker has a request that waits for a future."""
-        await_true(lambda: bool(self.worker.ask(Kind.STATS, ()).head["waiting"]))
+    def await_waiting(self, number: int, place: Tuple[int, int] = (1, 0)) -> int:
+        """Waits until a request to a stage waits for a future; returns it.
+
+        A slow machine may have spent the time that a reader in Python has for an answer before: then it is the next.
+        """
+
+        def is_waiting() -> bool:
+            nonlocal number
+            if self.worker.has_answered(number):
+                head = self.worker.wait(number).head
+                self.assertTrue(head[2], "the stage has answered")
+                number = self.worker.send(Kind.NEXT, place)
+            return bool(self.worker.ask(Kind.STATS, ()).head["waiting"])
+
+        await_true(is_waiting)
+        return number
 
     def shards(self, count: int = 3) -> Cluster:
         return Cluster([self.fork() for _ in range(count)])

@@ -112,7 +112,7 @@ def f(x):
             + from_python("[1]", ".map(f)")
         )
         self.await_key("begun")
-        self.await_waiting()
+        number = self.await_waiting(number)
         self.assertEqual(self.abort(), {"left": True, "waited": 1})
         with self.assertRaises(Failed) as caught:
             self.worker.wait(number)
@@ -126,7 +126,7 @@ def f(x):
             "  return kept[0]\n" + from_python("[1]", ".map(f)")
         )
         self.await_key("begun")
-        self.await_waiting()
+        number = self.await_waiting(number)
         self.worker.ask(Kind.CLOSE, (1,))
         with self.assertRaises(Failed) as caught:
             self.worker.wait(number)
@@ -137,7 +137,7 @@ def f(x):
             script = f"async def f(x):\n    execute('INCR', 'begun')\n    {loop}\n"
             number = self.begin(script + from_python("[1]", ".map(f)"))
             self.await_key("begun")
-            self.await_waiting()
+            number = self.await_waiting(number)
             self.assertTrue(self.abort()["left"])
             self.await_abort(number)
             self.worker.ask(Kind.CLOSE, (1,))

@@ -178,7 +178,7 @@ def g():
         key = self.worker.load(script + from_python("[1]", ".map(f)"))["run"]
         self.worker.open(key, 1)
         number = self.worker.send(Kind.END, (1, 0))
-        self.await_waiting()
+        number = self.await_waiting(number)
         self.assertFalse(self.worker.has_answered(number))
         self.assertEqual(self.results("GB('PythonReader').run(g)"), ["1"])
         self.assertEqual(self.worker.take(number, (1, 0)).entries, [b"$14\r\nfrom elsewhere\r\n"])
