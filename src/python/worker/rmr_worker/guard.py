@@ -22,8 +22,10 @@ _activities: List["Activity"] = []
 _set_async_exception = ctypes.pythonapi.PyThreadState_SetAsyncExc
 _set_async_exception.argtypes = (ctypes.c_ulong, ctypes.py_object)
 
-# How often a thread that caught the exception, or was shielded, is tried again.
-RETRY_S = 0.001
+# How soon a thread that caught the exception, or was shielded, is tried again: at first, and then less and less often,
+# so that it is not hit again while it leaves.
+FIRST_RETRY_S = 0.001
+LAST_RETRY_S = 0.02
 
 
 def _breathe() -> None:
@@ -136,10 +138,12 @@ def announce_thread() -> Activity:
 def abort(execution: Any, patience_s: float) -> bool:
     """Throws GearsForceStopped into all code of an execution until it is left; returns False if it will not leave."""
     deadline = time.monotonic() + patience_s
+    pause_s = FIRST_RETRY_S
     while True:
         still_there = [mine for mine in list(_activities) if mine.try_throw(execution)]
         if not still_there:
             return True
         if time.monotonic() > deadline:
             return False
-        time.sleep(RETRY_S)
+        time.sleep(pause_s)
+        pause_s = min(2 * pause_s, LAST_RETRY_S)
