@@ -247,7 +247,7 @@ class EventLoop:
             except GearsForceStopped:
                 raise GearsError("the execution was aborted") from None
             finally:
-                mine.end()
+                guard.leave(mine)
                 if has_ended and self._is_in_atomic_block():
                     self._leave_atomic(running.number)
             value, error = None, None

@@ -103,6 +103,16 @@ class Activity:
             return True
 
 
+def leave(mine: Activity) -> None:
+    """Notes that the user code of a thread has returned, even if something is thrown at this very moment."""
+    while True:
+        try:
+            mine.end()
+            return
+        except GearsForceStopped:
+            continue
+
+
 class _Shield:
     """Keeps asynchronous exceptions out of a block. One object serves all threads."""
 

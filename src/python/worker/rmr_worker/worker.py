@@ -58,8 +58,8 @@ class Worker:
         self._aborts = Pool(16)
         self.sessions = Sessions(self)
         self._executions: Dict[int, Execution] = {}
-        # The requests that wait for a future or coroutine, by execution and stage.
-        self._waiting: Dict[Tuple[int, int], int] = {}
+        # The requests that wait for a future or coroutine.
+        self._waiting: Dict[Stage, int] = {}
         self._started: Dict[int, Tuple[context.Context, Any]] = {}
         self._last_started = 0
         self._lock = threading.Lock()
@@ -209,19 +209,18 @@ class Worker:
             return
         promise = stage.waits_for()
         assert promise is not None
-        place = (execution.number, stage.number)
         with self._lock:
             is_aborted = execution.is_aborted
             if not is_aborted:
-                self._waiting[place] = request
+                self._waiting[stage] = request
         if is_aborted:
             self._fail(request, "aborted", "the execution was aborted")
         else:
-            promise.when_done(lambda: self._pool.submit(lambda: self._resume(place, execution, stage)))
+            promise.when_done(lambda: self._pool.submit(lambda: self._resume(execution, stage)))
 
-    def _resume(self, place: Tuple[int, int], execution: Execution, stage: Stage) -> None:
+    def _resume(self, execution: Execution, stage: Stage) -> None:
         with self._lock:
-            request = self._waiting.pop(place, None)
+            request = self._waiting.pop(stage, None)
         if request is not None:
             self._advance(request, execution, stage)
 
@@ -256,8 +255,8 @@ class Worker:
         """Answers the requests of an execution that wait for futures; returns their number."""
         with self._lock:
             execution.is_aborted = True
-            places = [place for place in self._waiting if place[0] == execution.number]
-            requests = [self._waiting.pop(place) for place in places]
+            stages = [stage for stage in self._waiting if stage.execution is execution]
+            requests = [self._waiting.pop(stage) for stage in stages]
         for request in requests:
             self._fail(request, "aborted", "the execution was aborted")
         return len(requests)
@@ -295,10 +294,10 @@ class Worker:
                 mine.begin(target, is_in_step)
                 return running.session.profiled(work) if is_profiled else work()
             finally:
-                mine.end()
+                guard.leave(mine)
         finally:
             # An abort may come between the call that ends a block and the end of its text.
-            mine.end()
+            guard.leave(mine)
             context.enter(None)
             if is_profiled:
                 self._profiling.release()

@@ -58,7 +58,7 @@ class WorkerCase(unittest.TestCase):
             nonlocal number
             if self.worker.has_answered(number):
                 head = self.worker.wait(number).head
-                self.assertTrue(head[2], "the stage has answered")
+                self.assertTrue(head[2], f"the stage has answered: {head}")
                 number = self.worker.send(Kind.NEXT, place)
             return bool(self.worker.ask(Kind.STATS, ()).head["waiting"])
 
