@@ -10,7 +10,7 @@ import asyncio
 import threading
 import types
 import weakref
-from typing import Any, Callable, FrozenSet, Generator, List, Optional, Set
+from typing import Any, Callable, FrozenSet, Generator, List, Optional, Set, Tuple
 
 from . import context, guard
 from .errors import GearsError, GearsForceStopped
@@ -237,29 +237,47 @@ class EventLoop:
         value: Any = None
         error: Optional[BaseException] = None
         while True:
-            mine.begin(running.target)
-            has_ended = True
-            try:
-                waits_for = coroutine.send(value) if error is None else coroutine.throw(error)
-                has_ended = False
-            except StopIteration as end:
-                return end.value
-            except GearsForceStopped:
-                raise GearsError("the execution was aborted") from None
-            finally:
-                guard.leave(mine)
-                if has_ended and self._is_in_atomic_block():
-                    self._leave_atomic(running.number)
+            has_ended, result = self._piece(mine, running, coroutine, value, error)
+            if has_ended:
+                return result
             value, error = None, None
             if self._is_in_atomic_block():
                 error = Exception(AWAIT_IN_ATOMIC)
-                if waits_for is not None:
-                    waits_for._asyncio_future_blocking = False
+                if result is not None:
+                    result._asyncio_future_blocking = False
                 continue
             try:
-                value = yield waits_for
+                value = yield result
             except BaseException as raised:
                 error = raised
+
+    def _piece(
+        self,
+        mine: guard.Activity,
+        running: context.Context,
+        coroutine: Any,
+        value: Any,
+        error: Optional[BaseException],
+    ) -> Tuple[bool, Any]:
+        """Runs a coroutine to its next await; returns whether that was its end, and what it gives."""
+        goes_on = False
+        try:
+            try:
+                mine.begin(running.target)
+                waits_for = coroutine.send(value) if error is None else coroutine.throw(error)
+                goes_on = True
+                return False, waits_for
+            except StopIteration as end:
+                return True, end.value
+            finally:
+                guard.leave(mine)
+        except GearsForceStopped:
+            raise GearsError("the execution was aborted") from None
+        finally:
+            # An abort may come between the call that ends a block and the end of its text.
+            guard.leave(mine)
+            if not goes_on and self._is_in_atomic_block():
+                self._leave_atomic(running.number)
 
 
 # What a step may return in place of a value.
