@@ -326,7 +326,10 @@ class Template:
         for worker in self._workers:
             worker.close()
         # Another thread reads from it, which a mere close would not end.
-        self.control.shutdown(socket.SHUT_RDWR)
+        try:
+            self.control.shutdown(socket.SHUT_RDWR)
+        except OSError:  # the template has ended
+            pass
         self.control.close()
         self.process.wait(WAIT_S)
 

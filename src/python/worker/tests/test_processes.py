@@ -160,6 +160,7 @@ class TheTemplate(unittest.TestCase):
         os.kill(own.process.pid, signal.SIGKILL)
         own.process.wait()
         self.assertTrue(await_end(worker.pid))
+        own.close()
 
     def test_all_end_with_the_server(self) -> None:
         # A server that is killed while another process holds its sockets, as the child of a BGSAVE does.
