@@ -1,6 +1,7 @@
 # make run      builds the module, starts a cluster of three shards, shows the commands at work, and stops it all again
 # make cluster  the same cluster, to play with until Ctrl-C
-# make test     everything that is checked: format, lints, unit, doc and integration tests, documentation
+# make test     everything that is checked: format, lints, unit, doc and integration tests, documentation, and the same of
+#               the program in Python that runs functions
 # make test-all  the same, and then the tests again on Redis 8.2 and on Valkey 9.1
 # make deny     what the dependencies may be: bans, licences, sources (builds cargo-deny if it is missing)
 # make soak     the chaos tests with 10,000 commands of each kind (RMR_SOAK=... for another number), 50,000 requests by chance
@@ -10,13 +11,14 @@
 # make bench    the figures of README.md, measured here
 #
 # All of them first install what is missing (scripts/setup.sh). REDIS_SERVER=/path/to/redis-server chooses another
-# server than the one on PATH.
+# server than the one on PATH, RMR_PYTHON=/path/to/python3 another Python for functions than /usr/bin/python3.
 
 SHELL := /bin/bash
 export PATH := $(PATH):$(HOME)/.cargo/bin
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
+export RMR_PYTHON ?= /usr/bin/python3
 
-.PHONY: help run cluster test deny soak bench setup setup-test setup-bench build lint unit doc servers test-all
+.PHONY: help run cluster test deny soak bench setup setup-test setup-bench build lint worker unit doc servers test-all
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -29,7 +31,7 @@ cluster: setup
 	cargo build --release --package rmr-module
 	scripts/demo.sh $(CARGO_TARGET_DIR)/release/librmr.so stay
 
-test: lint unit doc
+test: lint worker unit doc
 
 # The module as it is shipped; of the tests only those that are a loop are long.
 soak: export RMR_SOAK ?= 10000
@@ -60,6 +62,13 @@ lint: setup
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo clippy --package rmr --no-default-features --lib --example client -- -D warnings
 	cargo check --package rmr-module
+
+# The program that runs functions in Python, with a server that is played in Python.
+worker: setup-test
+	cd src/python/worker && $(abspath $(CARGO_TARGET_DIR))/python-lint/bin/python3 -m mypy --strict \
+		--cache-dir $(abspath $(CARGO_TARGET_DIR))/mypy rmr_worker __main__.py
+	$(CARGO_TARGET_DIR)/python-lint/bin/python3 -m ruff check --no-cache src/python
+	cd src/python/worker && $(RMR_PYTHON) -B -m unittest
 
 # The tests load what this builds; RMR_MODULE says that they need not build it themselves. The tests are built with it:
 # they ask for more features of some crates, and everything would be compiled a second time with those.
