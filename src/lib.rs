@@ -137,6 +137,7 @@
 //! Floors, each of which knows only those below it:
 //!
 //! - `module`: the server, and the only one that does: commands, settings, rights, blocked clients
+//! - `python`: processes in which functions of users run
 //! - `exec`: any Redis command, by what the server says about it
 //! - `flow`: work over all keys that match, on the shards that hold them
 //! - `client`: programs that do not care where keys are: routing, mapping, promises
@@ -189,6 +190,9 @@ mod module;
 mod number;
 mod peer;
 mod printable;
+#[cfg(feature = "module")]
+#[allow(dead_code, unused_imports, reason = "the server's half is being built")]
+mod python;
 pub mod reduce;
 mod reply;
 pub mod resp;
