@@ -6,5 +6,5 @@
 //!
 //! - `marshal`, `frame`: what goes over the sockets, byte by byte
 
-mod frame;
-mod marshal;
+pub(crate) mod frame;
+pub(crate) mod marshal;

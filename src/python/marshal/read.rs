@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 
-use super::Value;
+use super::value::Value;
 
 /// How deep values may nest. Heads nest five or six deep.
 const DEEPEST: usize = 64;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::Value;
+use super::value::Value;
 
 /// The flag of a string that may be referred to from behind it.
 const IS_REPEATED: u8 = 0x80;
@@ -31,6 +31,28 @@ impl Writer {
     /// Says whether one of the strings was not UTF-8, so that the reader has to look for it.
     pub(crate) fn has_bytes(&self) -> bool {
         self.has_bytes
+    }
+
+    /// Notes that what comes now is another frame, of which it is not known yet whether there is one that is not UTF-8.
+    pub(crate) fn forget_bytes(&mut self) {
+        self.has_bytes = false;
+    }
+
+    /// Begins anew in the same memory.
+    pub(crate) fn reset(&mut self) {
+        self.bytes.clear();
+        self.has_bytes = false;
+        self.names.clear();
+    }
+
+    /// Returns what is written so far.
+    pub(crate) fn written(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Returns what is written so far, to fill in sizes that were not known before.
+    pub(crate) fn written_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes
     }
 
     /// Returns what is written.
@@ -198,6 +220,15 @@ impl Writer {
     fn counted(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
         self.bytes.extend_from_slice(bytes);
+    }
+}
+
+impl Value {
+    /// Returns the value as `marshal` writes it.
+    pub(crate) fn to_marshal(&self) -> Vec<u8> {
+        let mut writer = Writer::default();
+        writer.value(self);
+        writer.into_bytes()
     }
 }
 
