@@ -17,6 +17,8 @@ pub(crate) struct Execution {
     id: String,
     user: String,
     command: String,
+    /// Whoever has begun it says how long it is kept.
+    has_keeper: bool,
     /// Milliseconds since 1970.
     started_ms: u64,
     began: Instant,
@@ -83,12 +85,23 @@ impl Execution {
             id,
             user,
             command,
+            has_keeper: false,
             started_ms: now.as_millis() as u64,
             began: Instant::now(),
             cancelled: watch::Sender::new(false),
             ended: watch::Sender::new(false),
             so_far: Mutex::default(),
         }
+    }
+
+    /// Leaves it to whoever has begun it how long it is kept.
+    pub(super) fn with_keeper(self) -> Self {
+        Self { has_keeper: true, ..self }
+    }
+
+    /// Tells whether somebody else than the list of executions says how long it is kept.
+    pub(super) fn has_keeper(&self) -> bool {
+        self.has_keeper
     }
 
     /// Returns the id, by which any node knows it.
@@ -119,6 +132,11 @@ impl Execution {
 
     /// Takes what has come of it. The first end counts.
     pub(crate) fn end(&self, result: Result<Reply, Error>) {
+        self.end_with(result.map(Arc::new));
+    }
+
+    /// The same with a reply that others keep as well.
+    pub(super) fn end_with(&self, result: Result<Arc<Reply>, Error>) {
         let mut so_far = self.lock();
         if so_far.end.is_some() {
             return;
@@ -132,8 +150,8 @@ impl Execution {
             Some(_) if *self.cancelled.borrow() => ExecutionState::Cancelled,
             Some(_) => ExecutionState::Failed,
         };
-        let bytes = reply.as_ref().map_or(0, reply_bytes);
-        so_far.end = Some(Ended { at: Instant::now(), state, error, reply: reply.map(Arc::new), bytes });
+        let bytes = reply.as_deref().map_or(0, reply_bytes);
+        so_far.end = Some(Ended { at: Instant::now(), state, error, reply, bytes });
         drop(so_far);
         self.ended.send_replace(true);
     }

@@ -57,7 +57,17 @@ impl Executions {
     /// Begins an execution at the node of this id.
     pub(crate) fn begin(&self, node_id: &str, user: &str, command: String) -> Arc<Execution> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let execution = Arc::new(Execution::new(format!("{node_id}-{number}"), user.to_owned(), command));
+        self.add(Execution::new(format!("{node_id}-{number}"), user.to_owned(), command))
+    }
+
+    /// Begins an execution that has its id from the caller, who also says when it is [forgotten](Self::forget): it counts for
+    /// none of the limits of this list.
+    pub(crate) fn begin_kept(&self, id: String, user: &str, command: String) -> Arc<Execution> {
+        self.add(Execution::new(id, user.to_owned(), command).with_keeper())
+    }
+
+    fn add(&self, execution: Execution) -> Arc<Execution> {
+        let execution = Arc::new(execution);
         let mut all = self.lock();
         all.push_back(execution.clone());
         tidy(&mut all);
@@ -80,7 +90,12 @@ impl Executions {
 
     /// Gives an execution its end, and counts it.
     pub(crate) fn end(&self, execution: &Execution, result: Result<Reply, Error>) {
-        execution.end(result);
+        self.end_with(execution, result.map(Arc::new));
+    }
+
+    /// The same with a reply that others keep as well.
+    pub(crate) fn end_with(&self, execution: &Execution, result: Result<Arc<Reply>, Error>) {
+        execution.end_with(result);
         let at = match execution.state() {
             ExecutionState::Running => return,
             ExecutionState::Done => 0,
@@ -121,7 +136,7 @@ impl Executions {
 /// Drops the results that are too old or too many, and the executions that are too many. Those that run are kept.
 fn tidy(all: &mut VecDeque<Arc<Execution>>) {
     let mut bytes = 0;
-    for execution in all.iter().rev() {
+    for execution in all.iter().rev().filter(|execution| !execution.has_keeper()) {
         if let Some((ended, size)) = execution.kept() {
             bytes += size;
             if bytes > MOST_RESULT_BYTES || ended.elapsed() >= RESULTS_FOR {
@@ -130,9 +145,10 @@ fn tidy(all: &mut VecDeque<Arc<Execution>>) {
             }
         }
     }
-    let mut too_many = all.iter().filter(|execution| execution.has_ended()).count().saturating_sub(MOST_ENDED);
+    let may_go = |execution: &Execution| execution.has_ended() && !execution.has_keeper();
+    let mut too_many = all.iter().filter(|execution| may_go(execution)).count().saturating_sub(MOST_ENDED);
     all.retain(|execution| {
-        let goes = too_many > 0 && execution.has_ended();
+        let goes = too_many > 0 && may_go(execution);
         too_many -= usize::from(goes);
         !goes
     });
@@ -154,6 +170,21 @@ mod tests {
         assert_eq!(executions.forget(running.id()), Forgotten::StillRuns);
         assert_eq!(executions.forget(ended[9].id()), Forgotten::Yes);
         assert_eq!(executions.forget(ended[9].id()), Forgotten::Unknown);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_somebody_else_keeps_stays() {
+        let executions = Executions::new();
+        let kept = executions.begin_kept("own-1".into(), "u", String::new());
+        executions.end_with(&kept, Ok(Arc::new(Reply::OK)));
+        for _ in 0..1001 {
+            executions.begin("n", "u", String::new()).end(Ok(Reply::OK));
+        }
+        tokio::time::advance(RESULTS_FOR).await;
+        assert_eq!(executions.list().len(), 1001);
+        assert!(executions.get("own-1").unwrap().ended(None).await.unwrap().is_ok());
+        assert_eq!(executions.forget("own-1"), Forgotten::Yes);
+        assert_eq!(executions.list().len(), 1000);
     }
 
     #[test]

@@ -7,12 +7,13 @@ use super::local::direct;
 use super::server::context::Ctx;
 use super::server::setting_callbacks::{load_values, register_choice, register_number, register_text};
 use super::server::{main_thread, paced};
-use super::{proxy, setup, state};
+use super::{gears, proxy, setup, state};
 
 /// Registers all settings, with what `loadmodule` was given as their values.
 pub(super) fn register(ctx: Ctx<'_>, args: &[&[u8]]) -> Result<(), String> {
     config::reset();
-    config::read_arguments(args)?;
+    gears::reset();
+    config::read_arguments(&gears::settings::take_arguments(args)?)?;
     for number in config::NUMBERS {
         register_number(ctx, number, apply_all)?;
     }

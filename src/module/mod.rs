@@ -10,9 +10,11 @@ mod commands;
 mod config;
 mod event_loop;
 mod flow;
+mod gears;
 mod guests;
 mod identity;
 mod info;
+mod inquiry;
 mod last_commands;
 mod local;
 mod module_options;
@@ -132,6 +134,7 @@ pub fn load(ctx: &Context, args: &[RedisString]) -> Status {
         .map_err(|error| error.to_string())
         .and_then(|()| apply::register(log, &args))
         .and_then(|()| commands::register(log))
+        .and_then(|()| gears::register(log))
         .and_then(|()| shared_api::export(log));
     match loaded {
         Ok(()) => {

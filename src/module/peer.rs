@@ -20,6 +20,7 @@ use tokio::sync::oneshot;
 use super::acl::CallersRights;
 use super::commands::spec::{self, Arg, ArgKind, Call, Spec};
 use super::flow::{jobs, leaves};
+use super::gears;
 use super::local::link::LocalLink;
 use super::request::running::Work;
 use super::secrets;
@@ -86,6 +87,7 @@ fn serve(call: &Call<'_>, request: &[u8]) -> Result<Work, Reply> {
             leaves::next(call.ctx, envelope.id, message, envelope.time_left()).map_err(Outcome::<Bytes>::into_reply)
         }
         Kind::Jobs(message) => jobs::answer(call.ctx, message).map_err(Outcome::<Bytes>::into_reply),
+        Kind::Gears(message) => gears::answer(call.ctx, message).map_err(Outcome::<Bytes>::into_reply),
         Kind::TakeRecords(message) => {
             call.ctx.redact(1);
             leaves::take_records(message).map_err(Outcome::<Bytes>::into_reply)

@@ -50,6 +50,9 @@ pub(crate) enum Kind<'a> {
     Jobs(&'a serde_bytes::Bytes),
     /// Nobody waits any more for what was asked with this id.
     GiveUp,
+    /// About the node's part in functions of RedisGears.
+    #[serde(borrow)]
+    Gears(&'a serde_bytes::Bytes),
 }
 
 /// Why bytes are no inner command.

@@ -163,10 +163,14 @@ pub(in crate::module) fn serve(run: Begin, ctx: Ctx<'_>, argv: Argv<'_>) {
         secrets::hide(ctx, name, &call.args);
         main_thread::enter(ctx, || run(&call))
     }));
-    let refuse = |error| ReplyWriter { to: ctx.reply_to(), is_resp3: false }.send(&Err(error));
     match begun {
         Ok(Ok(work)) => running::serve(ctx, work, GoesOn::WhereItIsRead),
-        Ok(Err(error)) => refuse(error),
-        Err(_) => refuse(Error::Internal("internal error: the command panicked; see the server's log".into())),
+        Ok(Err(error)) => refuse(ctx, error),
+        Err(_) => refuse(ctx, Error::Internal("internal error: the command panicked; see the server's log".into())),
     }
+}
+
+/// Refuses a command.
+pub(in crate::module) fn refuse(ctx: Ctx<'_>, error: Error) {
+    ReplyWriter { to: ctx.reply_to(), is_resp3: false }.send(&Err(error));
 }

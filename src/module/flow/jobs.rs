@@ -9,7 +9,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
-use tokio::time::Instant;
 
 use super::rights::{ShareRights, caller_id};
 use crate::engine::{Request, RequestBuilder};
@@ -17,11 +16,11 @@ use crate::error::Error;
 use crate::flow::execution::{Execution, ExecutionStatus};
 use crate::flow::executions::Forgotten;
 use crate::flow::messages::{self, CallerId};
-use crate::link::{Budget, Failure, Protocol};
+use crate::module::inquiry::ask_node;
 use crate::module::request::running::Work;
 use crate::module::server::context::Ctx;
-use crate::module::{config, state};
-use crate::peer::{self, Envelope, Kind, Outcome};
+use crate::module::state;
+use crate::peer::{Kind, Outcome};
 use crate::reply::Reply;
 use crate::resp::decode_whole;
 use crate::topology::{Node, Topology};
@@ -87,14 +86,14 @@ impl JobsUser {
     ///
     /// # Errors
     /// If the caller does not exist here, or is another user.
-    fn for_caller(ctx: Ctx<'_>, caller: Option<CallerId>) -> Result<Self, Error> {
+    pub(in crate::module) fn for_caller(ctx: Ctx<'_>, caller: Option<CallerId>) -> Result<Self, Error> {
         ShareRights::of(ctx, caller.as_ref())?;
         let mut user = Self::of(ctx);
         user.only.extend(caller.map(|caller| caller.name));
         Ok(user)
     }
 
-    fn may_see(&self, execution: &Execution) -> bool {
+    pub(in crate::module) fn may_see(&self, execution: &Execution) -> bool {
         self.only.iter().all(|name| String::from_utf8_lossy(name) == execution.user())
     }
 }
@@ -198,28 +197,11 @@ async fn there(
     asked: JobsAsked,
     caller: Option<CallerId>,
 ) -> Result<JobsAnswer, Error> {
-    let time_left = request.time_left().saturating_add(asked.wait());
+    let wait = asked.wait();
     let message = messages::encode(&JobsQuestion { asked, caller })?;
-    let kind = Kind::Jobs(serde_bytes::Bytes::new(&message));
-    let most = config::max_reply_bytes();
-    let envelope = Envelope::new(peer::next_id(), time_left, most, Protocol::Resp3, kind);
-    let mut session = request.session(node).await?;
-    let lost = |cause: String| Error::Node { node: node.to_string(), cause, outcome_unknown: false };
-    let answered = session.ask(&envelope, &Budget::new(most), Instant::now() + time_left).await;
-    match answered {
-        Ok(Outcome::Done(answer)) => messages::decode(&answer).map_err(|error: Error| Error::BadReply {
-            node: node.to_string(),
-            why: format!("says no answer: {error}"),
-        }),
-        Ok(Outcome::Failed(why)) => Err(match why.strip_prefix("NOPERM ") {
-            Some(why) => Error::NoPermission(format!("{node}: {why}")),
-            None => lost(why),
-        }),
-        Ok(Outcome::Declined(why)) => Err(Error::Refused(format!("{node}: {why}"))),
-        Ok(Outcome::TooBig) | Err(Failure::TooBig) => Err(Error::TooBig { limit: most }),
-        Err(Failure::Lost(cause) | Failure::Unreachable(cause)) => Err(lost(cause)),
-        Err(other) => Err(lost(format!("{other:?}"))),
-    }
+    let answer = ask_node(request, node, Kind::Jobs(serde_bytes::Bytes::new(&message)), wait).await?;
+    messages::decode(&answer)
+        .map_err(|error: Error| Error::BadReply { node: node.to_string(), why: format!("says no answer: {error}") })
 }
 
 /// Answers another node. On the main thread.

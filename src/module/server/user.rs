@@ -88,6 +88,27 @@ impl User {
     }
 }
 
+impl User {
+    /// Tells whether the user may run this command, which names no keys. Nothing goes to `ACL LOG`.
+    pub(crate) fn may_run_keyless(&self, args: &[&[u8]]) -> bool {
+        let strings: Vec<OwnedString> = args.iter().map(|arg| OwnedString::new(arg)).collect();
+        let mut pointers: Vec<_> = strings.iter().map(OwnedString::as_ptr).collect();
+        let count = pointers.len() as c_int;
+        // SAFETY: a live user, `count` live strings.
+        let verdict =
+            unsafe { required!(RedisModule_ACLCheckCommandPermissions)(self.0.as_ptr(), pointers.as_mut_ptr(), count) };
+        verdict == raw::REDISMODULE_OK as c_int
+    }
+
+    /// Notes in `ACL LOG` that the user was denied a command.
+    pub(crate) fn note_denied(&self, ctx: Ctx<'_>, command: &[u8]) {
+        let object = OwnedString::new(command);
+        let reason = raw::RedisModuleACLLogEntryReason_REDISMODULE_ACL_LOG_CMD;
+        // SAFETY: a live context and user; the server takes a reference to the string.
+        unsafe { required!(RedisModule_ACLAddLogEntry)(ctx.as_ptr(), self.0.as_ptr(), object.as_ptr(), reason) };
+    }
+}
+
 impl Drop for User {
     fn drop(&mut self) {
         // SAFETY: ours, and freed once.

@@ -1,0 +1,72 @@
+//! [`GearsCommand`]: what the commands of RedisGears have in common.
+
+use std::ffi::CStr;
+
+use super::{access, arguments, replies};
+use crate::error::Error;
+use crate::module::commands::spec::{self, Call, Spec};
+use crate::module::request::running::Work;
+use crate::module::server::argv::Argv;
+use crate::module::server::context::Ctx;
+use crate::reply::Reply;
+
+/// A command of RedisGears.
+pub(super) struct GearsCommand {
+    pub(super) spec: Spec,
+    /// It makes or controls functions.
+    controls: bool,
+}
+
+/// Describes a command that may not be used by everybody: it makes or controls functions.
+pub(super) const fn control(name: &'static CStr, summary: &'static CStr, arity: i32, run: spec::Begin) -> GearsCommand {
+    GearsCommand { spec: described(name, summary, arity, access::CONTROL, run), controls: true }
+}
+
+/// Describes a command for whoever may use commands of modules.
+pub(super) const fn own(name: &'static CStr, summary: &'static CStr, arity: i32, run: spec::Begin) -> GearsCommand {
+    GearsCommand { spec: described(name, summary, arity, access::OWN, run), controls: false }
+}
+
+const fn described(
+    name: &'static CStr,
+    summary: &'static CStr,
+    arity: i32,
+    acl_categories: &'static str,
+    run: spec::Begin,
+) -> Spec {
+    let complexity = c"Depends on the function, else O(N) where N is the number of shards";
+    // All commands run on replicas, too, and name no keys: no cluster sends them elsewhere.
+    Spec { name, summary, complexity, arity, flags: c"readonly blocking", acl_categories, args: &[], run }
+}
+
+impl GearsCommand {
+    /// Says what arguments there are.
+    pub(super) const fn with_args(self, args: &'static [spec::Arg]) -> Self {
+        Self { spec: Spec { args, ..self.spec }, controls: self.controls }
+    }
+
+    /// Serves a caller who may use the command.
+    pub(super) fn serve(&'static self, ctx: Ctx<'_>, argv: Argv<'_>) {
+        if self.controls
+            && let Err(refused) = access::check(ctx, self.spec.name)
+        {
+            return spec::refuse(ctx, refused);
+        }
+        spec::serve(self.spec.run, ctx, argv);
+    }
+}
+
+/// Answers at once.
+pub(super) fn at_once(reply: Reply) -> Result<Work, Error> {
+    Ok(Box::pin(std::future::ready(Ok(reply))))
+}
+
+/// Answers what somebody has found out, or the error as clients of RedisGears get it.
+pub(super) fn said(answer: Result<Reply, String>) -> Result<Work, Error> {
+    at_once(answer.unwrap_or_else(replies::error))
+}
+
+/// Returns an argument as text.
+pub(super) fn argument(call: &Call<'_>, at: usize) -> String {
+    arguments::text(call.args.get(at).copied().unwrap_or_default())
+}

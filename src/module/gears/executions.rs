@@ -1,0 +1,353 @@
+//! [`GearsExecutions`]: the executions of RedisGears' commands that this node has begun, with its ids and its rules of how
+//! long they are kept. `RMR.JOB` shows the same ones.
+//!
+//! An execution that a client waits for is here as long as it runs. One that nobody waits for stays with its results, until
+//! it is dropped or `MaxExecutions` newer ones have pushed it out.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use crate::error::Error;
+use crate::flow::execution::Execution;
+use crate::flow::executions::Executions;
+use crate::reply::Reply;
+
+/// What RedisGears has in place of the id of a node where there is no cluster.
+pub(super) const NO_NODE: &str = "0000000000000000000000000000000000000000";
+
+/// The executions that this node has begun.
+pub(super) struct GearsExecutions {
+    /// The oldest first.
+    all: Mutex<VecDeque<Arc<GearsExecution>>>,
+    next: AtomicU64,
+}
+
+/// An execution, as the commands of RedisGears see it.
+pub(super) struct GearsExecution {
+    flow: Arc<Execution>,
+    /// It stays when it has ended.
+    is_kept: bool,
+    /// It goes when it ends: newer ones have taken its place.
+    is_pushed_out: AtomicBool,
+    began: Instant,
+    parts: ExecutionParts,
+    end: Mutex<Option<Arc<GearsEnd>>>,
+}
+
+/// What an execution consists of.
+#[derive(Debug, Clone, Default)]
+pub(super) struct ExecutionParts {
+    /// The ids of the nodes that have a share, this one's first.
+    pub(super) shards: Vec<String>,
+    /// In the order of the flow.
+    pub(super) steps: Vec<ShownStep>,
+}
+
+/// A step as `RG.GETEXECUTION` shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ShownStep {
+    pub(super) kind: String,
+    pub(super) name: String,
+    pub(super) argument: String,
+}
+
+/// How an execution has ended.
+#[derive(Debug)]
+pub(super) struct GearsEnd {
+    pub(super) is_aborted: bool,
+    /// Results and errors, as the client gets them.
+    pub(super) pair: Arc<Reply>,
+    pub(super) result_count: usize,
+    pub(super) errors: Vec<Bytes>,
+    pub(super) took: Duration,
+}
+
+/// What has come of a flow.
+#[derive(Debug, Default)]
+pub(super) struct FlowOutcome {
+    pub(super) is_aborted: bool,
+    pub(super) results: Vec<Reply>,
+    pub(super) errors: Vec<Bytes>,
+}
+
+/// What an execution is to have.
+pub(super) struct ExecutionStart<'a> {
+    /// The id of this node, or [`NO_NODE`].
+    pub(super) prefix: &'a str,
+    pub(super) user: &'a str,
+    pub(super) command: String,
+    /// It stays when it has ended.
+    pub(super) is_kept: bool,
+    pub(super) parts: ExecutionParts,
+    /// How many are remembered; [`None`] for all.
+    pub(super) most: Option<usize>,
+}
+
+/// What has become of the wish to drop an execution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Dropped {
+    Yes,
+    StillRuns,
+    Unknown,
+}
+
+impl GearsExecutions {
+    /// Makes a list without executions, whose numbers begin at 0.
+    pub(super) const fn new() -> Self {
+        Self { all: Mutex::new(VecDeque::new()), next: AtomicU64::new(0) }
+    }
+
+    /// Begins an execution; the oldest one beyond the limit goes, or will go when it ends.
+    pub(super) fn begin(&self, start: ExecutionStart<'_>, flows: &Executions) -> Arc<GearsExecution> {
+        let id = format!("{:0>40}-{}", start.prefix, self.next.fetch_add(1, Relaxed));
+        let execution = Arc::new(GearsExecution {
+            flow: flows.begin_kept(id, start.user, start.command),
+            is_kept: start.is_kept,
+            is_pushed_out: AtomicBool::new(false),
+            began: Instant::now(),
+            parts: start.parts,
+            end: Mutex::new(None),
+        });
+        let mut all = self.lock();
+        all.push_back(execution.clone());
+        if let Some(most) = start.most {
+            push_out(&mut all, most, flows);
+        }
+        execution
+    }
+
+    /// Finds an execution.
+    pub(super) fn get(&self, id: &str) -> Option<Arc<GearsExecution>> {
+        self.lock().iter().find(|execution| execution.id() == id).cloned()
+    }
+
+    /// Returns all executions, the oldest first.
+    pub(super) fn list(&self) -> Vec<Arc<GearsExecution>> {
+        self.lock().iter().cloned().collect()
+    }
+
+    /// Gives an execution its end. One that is not to be kept goes.
+    pub(super) fn end(&self, execution: &GearsExecution, outcome: FlowOutcome, flows: &Executions) {
+        let end = Arc::new(outcome.end(execution.began.elapsed()));
+        *execution.end.lock().unwrap_or_else(PoisonError::into_inner) = Some(end.clone());
+        let result =
+            if end.is_aborted { Err(Error::Cancelled { outcome_unknown: false }) } else { Ok(end.pair.clone()) };
+        flows.end_with(&execution.flow, result);
+        if !execution.is_kept || execution.is_pushed_out.load(Relaxed) {
+            self.forget(execution.id(), flows);
+        }
+    }
+
+    /// Drops an execution that has ended.
+    pub(super) fn drop_ended(&self, id: &str, flows: &Executions) -> Dropped {
+        match self.get(id) {
+            None => Dropped::Unknown,
+            Some(execution) if !execution.flow.has_ended() => Dropped::StillRuns,
+            Some(_) => {
+                self.forget(id, flows);
+                Dropped::Yes
+            }
+        }
+    }
+
+    /// Forgets all that have ended, and begins again with the numbers.
+    pub(super) fn reset(&self, flows: &Executions) {
+        let all = std::mem::take(&mut *self.lock());
+        for execution in all {
+            flows.forget(execution.id());
+        }
+        self.next.store(0, Relaxed);
+    }
+
+    fn forget(&self, id: &str, flows: &Executions) {
+        self.lock().retain(|execution| execution.id() != id);
+        flows.forget(id);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Arc<GearsExecution>>> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Has the oldest executions go that are more than so many: at once, or when they end.
+fn push_out(all: &mut VecDeque<Arc<GearsExecution>>, most: usize, flows: &Executions) {
+    let staying = all.iter().filter(|execution| !execution.is_pushed_out.load(Relaxed)).count();
+    let mut too_many = staying.saturating_sub(most);
+    all.retain(|execution| {
+        if too_many == 0 || execution.is_pushed_out.load(Relaxed) {
+            return true;
+        }
+        too_many -= 1;
+        execution.is_pushed_out.store(true, Relaxed);
+        if execution.flow.has_ended() {
+            flows.forget(execution.id());
+        }
+        !execution.flow.has_ended()
+    });
+}
+
+impl GearsExecution {
+    /// Returns the id.
+    pub(super) fn id(&self) -> &str {
+        self.flow.id()
+    }
+
+    /// Returns the user who has begun it.
+    pub(super) fn user(&self) -> &str {
+        self.flow.user()
+    }
+
+    /// Returns what `RMR.JOB` sees of it.
+    pub(super) fn flow(&self) -> &Arc<Execution> {
+        &self.flow
+    }
+
+    /// Returns what it consists of.
+    pub(super) fn parts(&self) -> &ExecutionParts {
+        &self.parts
+    }
+
+    /// Returns its state in a word of RedisGears.
+    pub(super) fn status(&self) -> &'static str {
+        match self.end() {
+            None => "running",
+            Some(end) if end.is_aborted => "aborted",
+            Some(_) => "done",
+        }
+    }
+
+    /// Returns how it has ended, if it has.
+    pub(super) fn end(&self) -> Option<Arc<GearsEnd>> {
+        self.end.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits for its end.
+    pub(super) async fn ended(&self) -> Option<Arc<GearsEnd>> {
+        let _ = self.flow.ended(Some(Duration::MAX)).await;
+        self.end()
+    }
+}
+
+impl FlowOutcome {
+    /// Returns what has come of a flow that could not be run at all.
+    pub(super) fn failed(error: &Error) -> Self {
+        let line = error.to_line();
+        let text = line.strip_prefix(b"ERR ").unwrap_or(&line);
+        Self { errors: vec![Bytes::copy_from_slice(text)], ..Self::default() }
+    }
+
+    fn end(self, took: Duration) -> GearsEnd {
+        let result_count = self.results.len();
+        let errors = self.errors.iter().map(|error| Reply::Bulk(error.clone())).collect();
+        let pair = Arc::new(Reply::Array(vec![Reply::Array(self.results), Reply::Array(errors)]));
+        GearsEnd { is_aborted: self.is_aborted, pair, result_count, errors: self.errors, took }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Node {
+        flows: Executions,
+        gears: GearsExecutions,
+    }
+
+    impl Node {
+        fn new() -> Self {
+            Self { flows: Executions::new(), gears: GearsExecutions::new() }
+        }
+
+        fn begin(&self, is_kept: bool, most: usize) -> Arc<GearsExecution> {
+            let (user, command, parts) = ("default", "RG.PYEXECUTE x".into(), ExecutionParts::default());
+            let most = (most > 0).then_some(most);
+            let start = ExecutionStart { prefix: NO_NODE, user, command, is_kept, parts, most };
+            self.gears.begin(start, &self.flows)
+        }
+
+        fn end(&self, execution: &GearsExecution) {
+            let outcome = FlowOutcome { results: vec![Reply::from("1")], ..FlowOutcome::default() };
+            self.gears.end(execution, outcome, &self.flows);
+        }
+
+        /// The numbers of those that are there, in both lists.
+        fn numbers(&self) -> Vec<String> {
+            let number = |id: &str| id.rsplit('-').next().unwrap_or_default().to_owned();
+            let mut flows: Vec<String> = self.flows.list().iter().map(|execution| number(execution.id())).collect();
+            flows.reverse();
+            let gears: Vec<String> = self.gears.list().iter().map(|execution| number(execution.id())).collect();
+            assert_eq!(gears, flows);
+            gears
+        }
+    }
+
+    #[test]
+    fn ids_have_forty_letters_and_a_number_from_0_on() {
+        let node = Node::new();
+        assert_eq!(node.begin(true, 0).id(), format!("{NO_NODE}-0"));
+        let start = ExecutionStart {
+            prefix: "10.0.0.1:7001",
+            user: "u",
+            command: String::new(),
+            is_kept: true,
+            parts: ExecutionParts::default(),
+            most: None,
+        };
+        let id = node.gears.begin(start, &node.flows).id().to_owned();
+        assert_eq!((id.len(), &id[27..]), (42, "10.0.0.1:7001-1"));
+    }
+
+    #[test]
+    fn who_is_waited_for_goes_with_its_end_and_the_others_stay() {
+        let node = Node::new();
+        let (waited_for, kept) = (node.begin(false, 0), node.begin(true, 0));
+        assert_eq!((node.numbers(), waited_for.status()), (vec!["0".to_owned(), "1".into()], "running"));
+        assert!(waited_for.end().is_none());
+        node.end(&waited_for);
+        node.end(&kept);
+        assert_eq!((node.numbers(), waited_for.status()), (vec!["1".to_owned()], "done"));
+        let end = kept.end().unwrap();
+        assert_eq!(*end.pair, Reply::Array(vec![Reply::Array(vec!["1".into()]), Reply::Array(vec![])]));
+        assert_eq!(node.gears.drop_ended(kept.id(), &node.flows), Dropped::Yes);
+        assert_eq!(node.gears.drop_ended(kept.id(), &node.flows), Dropped::Unknown);
+        assert!(node.numbers().is_empty());
+    }
+
+    #[test]
+    fn the_oldest_is_pushed_out_when_it_has_ended() {
+        let node = Node::new();
+        let all: Vec<_> = (0..3).map(|_| node.begin(true, 3)).collect();
+        node.end(&all[1]);
+        // The oldest runs yet: it has lost its place, and no other goes for it.
+        let fourth = node.begin(true, 3);
+        assert_eq!(node.numbers(), ["0", "1", "2", "3"]);
+        assert_eq!(node.gears.drop_ended(all[0].id(), &node.flows), Dropped::StillRuns);
+        node.end(&all[0]);
+        assert_eq!(node.numbers(), ["1", "2", "3"]);
+        node.begin(true, 3);
+        assert_eq!(node.numbers(), ["2", "3", "4"]);
+        node.end(&fourth);
+        // A smaller limit is heeded by the next one.
+        node.begin(true, 1);
+        assert_eq!(node.numbers(), ["2", "4", "5"]);
+        node.gears.reset(&node.flows);
+        assert!(node.gears.list().is_empty());
+    }
+
+    #[test]
+    fn one_that_is_aborted_keeps_what_there_is() {
+        let node = Node::new();
+        let execution = node.begin(true, 0);
+        execution.flow().cancel();
+        let outcome = FlowOutcome { is_aborted: true, results: vec![], errors: vec!["stopped".into()] };
+        node.gears.end(&execution, outcome, &node.flows);
+        assert_eq!(execution.status(), "aborted");
+        let errors = Reply::Array(vec!["stopped".into()]);
+        assert_eq!(*execution.end().unwrap().pair, Reply::Array(vec![Reply::Array(vec![]), errors]));
+        assert_eq!(execution.flow().state().as_str(), "cancelled");
+    }
+}

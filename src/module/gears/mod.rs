@@ -1,0 +1,82 @@
+//! The commands of RedisGears (`RG.*`): scripts in Python, what they run on all shards, and what has come of it.
+//!
+//! They say and answer what those of release 1.2.13 do, to the letter where clients depend on it. A server that has RedisGears
+//! itself keeps its commands: ours are not registered then.
+
+#![allow(dead_code, reason = "until scripts are run")]
+
+mod access;
+mod arguments;
+mod cluster;
+mod command;
+mod configuration;
+mod executions;
+mod finished;
+mod questions;
+mod registrations;
+mod replies;
+pub(super) mod settings;
+mod state;
+
+use super::commands::spec;
+use super::server::call;
+use super::server::context::Ctx;
+use crate::command::Command;
+use crate::reply::Reply;
+use command::GearsCommand;
+
+pub(super) use questions::answer;
+pub(super) use state::reset;
+
+macro_rules! commands {
+    ($($command:path),* $(,)?) => {
+        fn register_all(ctx: Ctx<'_>) -> Result<(), String> {
+            $({
+                static COMMAND: GearsCommand = $command;
+                spec::register(ctx, &COMMAND.spec, COMMAND.spec.name, |ctx, argv| COMMAND.serve(ctx, argv))?;
+            })*
+            Ok(())
+        }
+    };
+}
+
+commands![
+    finished::GETRESULTS,
+    finished::GETRESULTSBLOCKING,
+    finished::GETEXECUTION,
+    finished::DUMPEXECUTIONS,
+    finished::DROPEXECUTION,
+    finished::ABORTEXECUTION,
+    configuration::CONFIGGET,
+    configuration::CONFIGSET,
+    cluster::INFOCLUSTER,
+    cluster::REFRESHCLUSTER,
+    cluster::HELLO,
+    cluster::NETWORKTEST,
+    registrations::DUMPREGISTRATIONS,
+    registrations::UNREGISTER,
+    registrations::PAUSEREGISTRATIONS,
+    registrations::UNPAUSEREGISTRATIONS,
+    registrations::CLEARREGISTRATIONSSTATS,
+    registrations::TRIGGER,
+    registrations::TRIGGERONKEY,
+];
+
+/// Registers the commands, unless the server has RedisGears.
+///
+/// # Errors
+/// The command that cannot be registered.
+pub(super) fn register(ctx: Ctx<'_>) -> Result<(), String> {
+    if has_redisgears(ctx) {
+        ctx.log(c"warning", "RedisGears is loaded: its RG.* commands stay, and those of rmr are not registered");
+        return Ok(());
+    }
+    register_all(ctx)
+}
+
+/// Tells whether the server knows the command that runs scripts. One that was told to call `COMMAND` something else says
+/// nothing: the registration then shows it.
+fn has_redisgears(ctx: Ctx<'_>) -> bool {
+    let info = call::run(ctx, &Command::new("COMMAND").arg("INFO").arg("RG.PYEXECUTE"));
+    info.elements().and_then(<[Reply]>::first).is_some_and(|first| first.elements().is_some_and(|it| !it.is_empty()))
+}

@@ -1,0 +1,138 @@
+//! Replies of RedisGears, element by element: flat arrays of names and values, in RESP2 and RESP3 alike.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::executions::{GearsExecution, ShownStep};
+use crate::reply::Reply;
+
+/// Returns an error reply as clients of RedisGears know it: without `ERR` in front. One line, since an error is one.
+pub(super) fn error(text: impl AsRef<str>) -> Reply {
+    let one_line = |letter: char| if matches!(letter, '\r' | '\n' | '\0') { ' ' } else { letter };
+    let line: String = text.as_ref().chars().map(one_line).collect();
+    Reply::Error(line.into())
+}
+
+/// Returns names and values, one after the other.
+pub(super) fn flat(pairs: impl IntoIterator<Item = (&'static str, Reply)>) -> Reply {
+    Reply::Array(pairs.into_iter().flat_map(|(name, value)| [name.into(), value]).collect())
+}
+
+/// Returns a number.
+pub(super) fn integer(number: impl TryInto<i64>) -> Reply {
+    Reply::Integer(number.try_into().unwrap_or(i64::MAX))
+}
+
+/// `RG.DUMPEXECUTIONS`: an element for each execution.
+pub(super) fn executions<'a>(all: impl Iterator<Item = &'a Arc<GearsExecution>>) -> Reply {
+    let shown = |execution: &Arc<GearsExecution>| {
+        let status = execution.status().into();
+        flat([("executionId", execution.id().into()), ("status", status), ("registered", Reply::Integer(0))])
+    };
+    Reply::Array(all.map(shown).collect())
+}
+
+/// `RG.GETEXECUTION id`: an element for each shard, that of the node that has begun it first.
+pub(super) fn execution(execution: &GearsExecution) -> Reply {
+    let shards = execution.parts().shards.iter().enumerate();
+    Reply::Array(shards.map(|(at, shard)| of_shard(execution, shard, at == 0)).collect())
+}
+
+fn of_shard(execution: &GearsExecution, shard: &str, is_first: bool) -> Reply {
+    let end = execution.end();
+    let shard_count = execution.parts().shards.len();
+    let has_begun = if is_first { shard_count } else { 0 };
+    let completed = if end.is_some() { has_begun } else { 0 };
+    let (results, errors, took_ms) = match &end {
+        None => (-1, Vec::new(), 0),
+        Some(end) if is_first => {
+            let errors: Vec<Bytes> = end.errors.clone();
+            (i64::try_from(end.result_count).unwrap_or(i64::MAX), errors, end.took.as_millis())
+        }
+        // All results are where the execution was begun.
+        Some(end) => (0, Vec::new(), end.took.as_millis()),
+    };
+    // Listed from the last step to the first.
+    let steps = execution.parts().steps.iter().rev().map(of_step).collect();
+    let plan = flat([
+        ("status", execution.status().into()),
+        ("shards_received", integer(has_begun)),
+        ("shards_completed", integer(completed)),
+        ("results", results.into()),
+        ("errors", Reply::Array(errors.into_iter().map(Reply::Bulk).collect())),
+        ("total_duration", integer(took_ms)),
+        ("read_duration", Reply::Integer(0)),
+        ("steps", Reply::Array(steps)),
+    ]);
+    flat([("shard_id", shard.into()), ("execution_plan", plan)])
+}
+
+fn of_step(step: &ShownStep) -> Reply {
+    flat([
+        ("type", step.kind.as_str().into()),
+        ("duration", Reply::Integer(0)),
+        ("name", step.name.as_str().into()),
+        ("arg", step.argument.as_str().into()),
+    ])
+}
+
+/// Returns the element of `RG.GETEXECUTION` that is about a shard; its own reply if there is none.
+pub(super) fn only_of_shard(reply: Reply, shard: &str) -> Reply {
+    let Reply::Array(shards) = reply else { return reply };
+    let is_it =
+        |element: &Reply| element.elements().and_then(|fields| fields.get(1)?.bytes()) == Some(shard.as_bytes());
+    Reply::Array(shards.into_iter().filter(is_it).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::executions::Executions;
+    use crate::module::gears::executions::{ExecutionParts, ExecutionStart, FlowOutcome, GearsExecutions, NO_NODE};
+
+    fn resp(reply: &Reply) -> String {
+        let mut bytes = Vec::new();
+        reply.write_to(&mut bytes);
+        String::from_utf8_lossy(&bytes).replace("\r\n", " ").trim_end().to_owned()
+    }
+
+    #[test]
+    fn errors_are_one_line_without_a_prefix() {
+        assert_eq!(resp(&error("Session a\nalready exists")), "!24 Session a already exists");
+    }
+
+    #[test]
+    fn executions_are_shown_element_by_element() {
+        let (flows, gears) = (Executions::new(), GearsExecutions::new());
+        let step = |kind: &str| ShownStep { kind: kind.into(), name: format!("n_{kind}"), argument: String::new() };
+        let parts = ExecutionParts { shards: vec!["a".into(), "b".into()], steps: vec![step("map"), step("collect")] };
+        let start =
+            ExecutionStart { prefix: NO_NODE, user: "u", command: String::new(), is_kept: true, parts, most: None };
+        let begun = gears.begin(start, &flows);
+        let id = format!("{NO_NODE}-0");
+        let listed = resp(&executions([begun.clone()].iter()));
+        assert_eq!(listed, format!("*1 *6 $11 executionId $42 {id} $6 status $7 running $10 registered :0"));
+        let steps = "$5 steps *2 *8 $4 type $7 collect $8 duration :0 $4 name $9 n_collect $3 arg $0  \
+                     *8 $4 type $3 map $8 duration :0 $4 name $5 n_map $3 arg $0";
+        let shown = resp(&execution(&begun));
+        let first = "*4 $8 shard_id $1 a $14 execution_plan *16 $6 status $7 running $15 shards_received :2 \
+                     $16 shards_completed :0 $7 results :-1 $6 errors *0 $14 total_duration :0 $13 read_duration :0 ";
+        assert_eq!(shown.replace("  ", " "), format!("*2 {first}{steps} {}", first_of_b(steps)).replace("  ", " "));
+
+        let results = vec![Reply::from("x")];
+        gears.end(&begun, FlowOutcome { is_aborted: false, results, errors: vec!["e".into()] }, &flows);
+        let shown = resp(&only_of_shard(execution(&begun), "a"));
+        assert!(shown.starts_with("*1 *4 $8 shard_id $1 a $14 execution_plan *16 $6 status $4 done"), "{shown}");
+        assert!(shown.contains("$7 results :1 $6 errors *1 $1 e"), "{shown}");
+        let other = resp(&only_of_shard(execution(&begun), "b"));
+        assert!(other.contains("$7 results :0 $6 errors *0"), "{other}");
+    }
+
+    fn first_of_b(steps: &str) -> String {
+        format!(
+            "*4 $8 shard_id $1 b $14 execution_plan *16 $6 status $7 running $15 shards_received :0 \
+             $16 shards_completed :0 $7 results :-1 $6 errors *0 $14 total_duration :0 $13 read_duration :0 {steps}"
+        )
+    }
+}
