@@ -22,10 +22,21 @@ fn every_command_is_described_and_no_other() {
     let server = Server::start();
     let known: Vec<String> = server.run(&["COMMAND", "LIST", "FILTERBY", "MODULE", "rmr"]);
     let known: BTreeSet<String> = known.iter().map(|name| name.to_uppercase()).collect();
+    let (of_gears, known): (BTreeSet<String>, _) = known.into_iter().partition(|name| name.starts_with("RG."));
     assert_eq!(words(README, "RMR."), known);
+    // Those of RedisGears have a page of their own.
+    let page = include_str!("../../docs/reference/redisgears.md");
+    let described: BTreeSet<String> =
+        page.lines().filter_map(|line| line.strip_prefix("| `RG.")).map(name_after_rg).collect();
+    assert_eq!(described, of_gears, "the table of the page");
+    assert!(words(README, "RG.").is_subset(&of_gears));
 
     let rows: BTreeSet<String> = README.lines().filter_map(|line| line.strip_prefix("| `RMR.")).map(name_of).collect();
     assert_eq!(rows, known, "the table of commands");
+}
+
+fn name_after_rg(rest_of_row: &str) -> String {
+    name_of(rest_of_row).replace("RMR.", "RG.")
 }
 
 fn name_of(rest_of_row: &str) -> String {

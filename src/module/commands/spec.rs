@@ -133,8 +133,25 @@ const fn reducer_names(in_capitals: bool) -> [[u8; 16]; REDUCER_COUNT] {
     names
 }
 
-/// Registers a command under a name that may differ from the one it was described by. `run` is to [`serve`] it.
+/// Registers a command under a name that may differ from the one it was described by, in the category of our own. `run` is to
+/// [`serve`] it.
 pub(in crate::module) fn register<F>(ctx: Ctx<'_>, spec: &Spec, name: &CStr, run: F) -> Result<(), String>
+where
+    F: Fn(Ctx<'_>, Argv<'_>) + Copy + 'static,
+{
+    // Servers before 7.4 have no such category.
+    ctx.add_acl_category(c"rmr");
+    register_in(ctx, spec, name, &[&format!("{} rmr", spec.acl_categories), spec.acl_categories], run)
+}
+
+/// Registers a command in the first of these sets of categories that the server knows.
+pub(in crate::module) fn register_in<F>(
+    ctx: Ctx<'_>,
+    spec: &Spec,
+    name: &CStr,
+    categories: &[&str],
+    run: F,
+) -> Result<(), String>
 where
     F: Fn(Ctx<'_>, Argv<'_>) + Copy + 'static,
 {
@@ -145,13 +162,7 @@ where
     if !command.describe(&CommandDocs { summary, complexity, arity, args }) {
         return Err(refused());
     }
-    // The category of our own first; servers before 7.4 have none.
-    ctx.add_acl_category(c"rmr");
-    for own in [" rmr", ""] {
-        if command.set_acl_categories(&format!("{}{own}", spec.acl_categories)) {
-            break;
-        }
-    }
+    let _ = categories.iter().any(|categories| command.set_acl_categories(categories));
     Ok(())
 }
 

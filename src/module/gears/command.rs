@@ -34,7 +34,7 @@ const fn described(
     acl_categories: &'static str,
     run: spec::Begin,
 ) -> Spec {
-    let complexity = c"Depends on the function, else O(N) where N is the number of shards";
+    let complexity = c"O(N) where N is the number of shards, besides what a function takes";
     // All commands run on replicas, too, and name no keys: no cluster sends them elsewhere.
     Spec { name, summary, complexity, arity, flags: c"readonly blocking", acl_categories, args: &[], run }
 }

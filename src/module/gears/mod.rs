@@ -33,7 +33,8 @@ macro_rules! commands {
         fn register_all(ctx: Ctx<'_>) -> Result<(), String> {
             $({
                 static COMMAND: GearsCommand = $command;
-                spec::register(ctx, &COMMAND.spec, COMMAND.spec.name, |ctx, argv| COMMAND.serve(ctx, argv))?;
+                let spec = &COMMAND.spec;
+                spec::register_in(ctx, spec, spec.name, &[spec.acl_categories], |ctx, argv| COMMAND.serve(ctx, argv))?;
             })*
             Ok(())
         }
