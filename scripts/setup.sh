@@ -113,6 +113,7 @@ if [ "${1:-}" = test ]; then
     # The same as tests/common/python.rs asks for.
     scripts/python.sh "${CARGO_TARGET_DIR:-target}/python"
     scripts/python.sh "${CARGO_TARGET_DIR:-target}/python-rb" rb==1.10.0 redis==4.6.0
+    PYTHON=$python scripts/python.sh "${CARGO_TARGET_DIR:-target}/python-redgrease" 'redgrease[client]==0.3.30'
     # The same as the Makefile runs.
     scripts/python.sh "${CARGO_TARGET_DIR:-target}/python-lint" mypy==2.4.1 ruff==0.17.6 cloudpickle==2.2.0
 fi

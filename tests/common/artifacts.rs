@@ -17,6 +17,14 @@ pub fn module_path() -> PathBuf {
     })
 }
 
+/// Returns `librg.so`, the name for clients of RedisGears, which is built with the module.
+///
+/// With `RMR_MODULE` set nothing is built: whoever names a module has built the rest as well.
+pub fn rg_path() -> PathBuf {
+    module_path();
+    profile_dir().join(format!("{DLL_PREFIX}rg{DLL_SUFFIX}"))
+}
+
 /// An example which is a loadable library: `sum` gives `examples/libsum.so`.
 pub fn example_path(name: &str) -> PathBuf {
     built_example(format!("{DLL_PREFIX}{name}{DLL_SUFFIX}"))

@@ -46,7 +46,7 @@ mod topology;
 mod version;
 mod wire;
 
-pub use artifacts::{example_bin, example_path, module_path, target_dir};
+pub use artifacts::{example_bin, example_path, module_path, rg_path, target_dir};
 pub use c_module::c_module;
 pub use cluster::{Cluster, ClusterBuilder};
 pub use constant_total::{Answers, ConstantTotal};
@@ -56,7 +56,7 @@ pub use figures::text_of;
 pub use load::while_repeating;
 pub use loading::Loading;
 pub use proxy::{Fault, Proxy};
-pub use python::{run_python, run_python_with_rb};
+pub use python::{functions_python, run_python, run_python_with_rb, run_python_with_redgrease};
 pub use rmr::testing::{eventually, free_port, poll};
 pub use server::{Server, ServerBuilder, StartError};
 pub use shown::{elements, show};
