@@ -11,7 +11,7 @@ use super::coordinator::{self, FlowAnswer, FlowSpec};
 use super::execution::Execution;
 use super::failures::KeyFailures;
 use super::home::SharedHome;
-use super::plan::{FlowEnd, FlowPlan, FlowReader, KeyFilter, KeyedCommand, Passage, Stage, StepPlan};
+use super::plan::{FlowEnd, FlowPlan, FlowReader, KeyFilter, KeyedCommand, Passage, Stage, StepPlan, ValuesRead};
 use super::records::Records;
 use super::step::BatchStep;
 use crate::combine::{self, AnyCombine, Combine};
@@ -68,7 +68,7 @@ pub struct Flow {
 impl Flow {
     /// Reads all keys whose name matches, by the rules of `KEYS`.
     pub fn keys(pattern: impl Argument) -> Self {
-        let filter = KeyFilter { pattern: pattern.to_argument().into_owned(), type_name: None, with_values: false };
+        let filter = KeyFilter { pattern: pattern.to_argument().into_owned(), type_name: None, values: ValuesRead::No };
         Self::of(FlowReader::Keys(filter))
     }
 
@@ -110,7 +110,7 @@ impl Flow {
     /// ```
     pub fn with_values(mut self) -> Self {
         if let FlowReader::Keys(filter) = &mut self.reader {
-            filter.with_values = true;
+            filter.values = ValuesRead::Replies;
         }
         self
     }
@@ -218,7 +218,7 @@ impl Flow {
             let then = if at + 1 < self.stages.len() { Passage::Repartition } else { Passage::Collect };
             stages.push(Stage { steps: limit.into_iter().chain(steps.iter().cloned()).collect(), then });
         }
-        FlowPlan { reader: self.reader.clone(), stages, end, is_partial: self.is_partial, is_resp3: true }
+        FlowPlan { reader: self.reader.clone(), stages, end, is_partial: self.is_partial, is_resp3: true, code: None }
     }
 
     async fn run(
@@ -238,7 +238,7 @@ impl Flow {
             Some(home) => {
                 let pattern = match &self.reader {
                     FlowReader::Keys(filter) => &filter.pattern[..],
-                    FlowReader::Names(_) | FlowReader::EachShard => b"*",
+                    FlowReader::Names(_) | FlowReader::EachShard | FlowReader::OfCode => b"*",
                 };
                 for step in plan.stages.iter_mut().flat_map(|stage| &mut stage.steps) {
                     if let StepPlan::Command(command) = step {
@@ -252,6 +252,8 @@ impl Flow {
         let kept = KeptFlow(execution.clone());
         let spec = FlowSpec {
             on_replicas: self.on_replicas,
+            only_here: false,
+            keeps_results: false,
             plan,
             combine: combine.clone(),
             timeout: Some(self.timeout.unwrap_or_else(|| home.as_ref().map_or(DEFAULT_TIMEOUT, |home| home.timeout()))),
@@ -404,6 +406,7 @@ impl Display for Flow {
             }
             FlowReader::Names(names) => write!(f, "flow of {} keys", names.len())?,
             FlowReader::EachShard => f.write_str("flow of shards")?,
+            FlowReader::OfCode => f.write_str("flow of code")?,
         }
         self.limit.iter().try_for_each(|most| write!(f, " LIMIT {most}"))?;
         for step in self.stages.iter().flatten() {
@@ -419,7 +422,7 @@ impl Display for Flow {
                     }
                 }
                 StepPlan::Named { name, .. } => write!(f, " -> {}", name.escape_debug())?,
-                StepPlan::Limit(_) => {}
+                StepPlan::Limit(_) | StepPlan::Code => {}
             }
         }
         Ok(())

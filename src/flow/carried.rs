@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::code::{CodeShare, OpeningCode};
 use super::registry::StepsAndReducers;
 use super::step::BatchStep;
 use crate::combine::AnyCombine;
@@ -41,5 +42,9 @@ impl StepsAndReducers for CarriedAndKnown {
     fn reducer(&self, name: &str, arguments: &[u8]) -> Option<Arc<dyn AnyCombine>> {
         let own = self.combine.as_ref().filter(|own| own.name() == name && own.arguments() == arguments);
         own.cloned().or_else(|| self.known.as_ref()?.reducer(name, arguments))
+    }
+
+    fn code(&self, name: &str, arguments: &[u8], share: CodeShare) -> Option<OpeningCode> {
+        self.known.as_ref()?.code(name, arguments, share)
     }
 }

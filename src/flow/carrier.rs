@@ -11,6 +11,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::messages::{self, TakenRecords};
+use super::takers;
 use crate::engine::RequestBuilder;
 use crate::error::Error;
 use crate::link::{Budget, Failure, Protocol, Session};
@@ -26,11 +27,15 @@ pub(crate) trait Carrier: Send + Sync {
     fn carry<'a>(&'a self, records: &'a TakenRecords) -> BoxFuture<'a, Result<bool, Error>>;
 }
 
-/// Takes records over connections of its own, one to each node.
+/// Takes records over connections of its own: one to each node for each stage that it takes records into, since a stage must
+/// wait for the one behind it only. To shares in this process it takes them without any.
 pub(crate) struct SessionCarrier {
     requests: RequestBuilder,
-    open: Mutex<HashMap<String, Arc<Mutex<Talk>>>>,
+    open: Mutex<HashMap<Way, Arc<Mutex<Talk>>>>,
 }
+
+/// A node, and the stage and the share there.
+type Way = (String, u32, bool);
 
 /// The connection to a node.
 struct Talk {
@@ -45,9 +50,11 @@ impl SessionCarrier {
     }
 
     /// Returns the connection to a node, which is opened where there is none; [`None`] if none can be.
-    async fn talk(&self, node: &str) -> Result<Option<Arc<Mutex<Talk>>>, Error> {
+    async fn talk(&self, records: &TakenRecords) -> Result<Option<Arc<Mutex<Talk>>>, Error> {
+        let node = &records.node;
+        let way = (node.clone(), records.stage, records.is_gathered);
         let mut open = self.open.lock().await;
-        if let Some(talk) = open.get(node) {
+        if let Some(talk) = open.get(&way) {
             return Ok(Some(talk.clone()));
         }
         let request = self.requests.clone().begin();
@@ -58,7 +65,7 @@ impl SessionCarrier {
             return Ok(None);
         }
         let talk = Arc::new(Mutex::new(Talk { node: known.clone(), session }));
-        open.insert(node.to_owned(), talk.clone());
+        open.insert(way, talk.clone());
         Ok(Some(talk))
     }
 }
@@ -66,7 +73,10 @@ impl SessionCarrier {
 impl Carrier for SessionCarrier {
     fn carry<'a>(&'a self, records: &'a TakenRecords) -> BoxFuture<'a, Result<bool, Error>> {
         Box::pin(async move {
-            let Some(talk) = self.talk(&records.node).await? else { return Ok(false) };
+            if takers::has(records) {
+                return Ok(takers::take(records.clone()).await);
+            }
+            let Some(talk) = self.talk(records).await? else { return Ok(false) };
             let mut talk = talk.lock().await;
             let Talk { node, session } = &mut *talk;
             let lost = |cause| Error::Node { node: node.to_string(), cause, outcome_unknown: true };

@@ -11,6 +11,7 @@ use futures_util::future::try_join_all;
 use tokio::time::Instant;
 
 use super::carrier::{Carrier, SessionCarrier};
+use super::code_flow::CodeFlow;
 use super::drive::Driver;
 use super::execution::Execution;
 use super::leaf::Leaf;
@@ -65,6 +66,21 @@ struct Coordinator<'a> {
 
 impl Coordinator<'_> {
     async fn run(mut self) -> Result<FlowAnswer, Error> {
+        let ran = if self.spec.plan.code.is_some() { self.run_code().await } else { self.run_steps().await };
+        let error = match ran {
+            Ok(()) => None,
+            Err(error) if self.spec.keeps_results => Some(error),
+            Err(error) => return Err(error),
+        };
+        Ok(FlowAnswer { error, ..self.driver.finish() })
+    }
+
+    async fn run_code(&mut self) -> Result<(), Error> {
+        let Self { spec, requests, topology, shared_name, driver, carrier } = self;
+        CodeFlow::new(spec, requests, topology, shared_name, carrier).run(driver).await
+    }
+
+    async fn run_steps(&mut self) -> Result<(), Error> {
         self.check_replicas()?;
         let shares = planned(&self.topology, &self.spec.plan.reader);
         if self.spec.plan.limit().is_some() {
@@ -81,8 +97,7 @@ impl Coordinator<'_> {
             let begun = try_join_all(begun).await?;
             self.driver.drive(begun).await?;
         }
-        self.settle().await?;
-        self.driver.finish()
+        self.settle().await
     }
 
     async fn do_alone(&mut self, planned: Planned) -> Result<(), Error> {
@@ -189,6 +204,8 @@ impl Coordinator<'_> {
             memory: self.spec.memory,
             first_place: self.driver.next_first_place(),
             owners: self.owners(),
+            coordinator: String::new(),
+            stages: Vec::new(),
         }
     }
 }

@@ -4,14 +4,15 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use super::execution::Execution;
 use super::failures::KeyFailures;
-use super::messages::{LeafEnd, NextReport, Report};
+use super::messages::{LeafEnd, LeafFailure, NextReport, Report};
 use super::records::Records;
 use super::share::{FlowFacts, Share};
 use super::slots::each;
@@ -34,9 +35,24 @@ pub(super) struct Driver<'a> {
     until: Option<Instant>,
     execution: Arc<Execution>,
     collected: Mutex<Collected>,
+    /// Says that the first stage has ended on all shares that there are.
+    read: Notify,
     /// How many shares have been driven, and how many have got places.
     driven: usize,
     placed: u32,
+}
+
+/// A failure of a share.
+struct Failed {
+    error: Error,
+    /// It comes of the failure of another share.
+    is_consequence: bool,
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self { error, is_consequence: false }
+    }
 }
 
 /// What shares have said.
@@ -44,8 +60,11 @@ struct Collected {
     reduced: Option<Box<dyn AnyPartial>>,
     records: Records,
     failures: KeyFailures,
+    errors: Vec<Bytes>,
     open: Open,
     limit: Option<u64>,
+    /// Nothing more goes into the first stage of any share.
+    is_settled: bool,
     /// How many stages have handed on all of their records, of each share that runs.
     stages_ended: BTreeMap<usize, u32>,
 }
@@ -53,6 +72,10 @@ struct Collected {
 impl Collected {
     /// Returns how many stages have handed on all of their records everywhere.
     fn closed(&self) -> u32 {
+        if self.is_settled { self.ended_everywhere() } else { 0 }
+    }
+
+    fn ended_everywhere(&self) -> u32 {
         self.stages_ended.values().copied().min().unwrap_or(0)
     }
 }
@@ -73,7 +96,8 @@ impl Collected {
     fn memory(&self) -> usize {
         let waiting: usize = self.open.elsewhere.values().map(Records::byte_len).sum();
         let reduced = self.reduced.as_ref().map_or(0, |reduced| reduced.memory());
-        self.records.byte_len() + waiting + reduced
+        let errors: usize = self.errors.iter().map(|error| error.len() + size_of::<Bytes>()).sum();
+        self.records.byte_len() + waiting + reduced + errors
     }
 }
 
@@ -83,11 +107,14 @@ impl<'a> Driver<'a> {
             reduced: spec.combine.clone().map(AnyCombine::open),
             records: Records::new(),
             failures: KeyFailures::default(),
+            errors: Vec::new(),
             open: Open::default(),
             limit: spec.plan.limit(),
+            is_settled: true,
             stages_ended: BTreeMap::new(),
         };
-        Self { spec, until, execution, collected: Mutex::new(collected), driven: 0, placed: 0 }
+        let (collected, read) = (Mutex::new(collected), Notify::new());
+        Self { spec, until, execution, collected, read, driven: 0, placed: 0 }
     }
 
     fn lock(&self) -> MutexGuard<'_, Collected> {
@@ -115,45 +142,105 @@ impl<'a> Driver<'a> {
     ///
     /// # Errors
     /// The first failure.
-    pub(super) async fn drive(&mut self, mut shares: Vec<Share>) -> Result<(), Error> {
+    pub(super) async fn drive(&mut self, shares: Vec<Share>) -> Result<(), Error> {
+        self.drive_with(shares, |_| Ok(Vec::new())).await
+    }
+
+    /// The same with what shares have left open: once the first stage has ended on all of them, and before the second one is
+    /// told so, `settle` begins shares that do it; none if there is nothing to be done.
+    ///
+    /// # Errors
+    /// As [`drive`](Self::drive); those of `settle`.
+    pub(super) async fn drive_settling(
+        &mut self,
+        shares: Vec<Share>,
+        settle: impl FnMut(Open) -> Result<Vec<Share>, Error>,
+    ) -> Result<(), Error> {
+        self.lock().is_settled = false;
+        self.drive_with(shares, settle).await
+    }
+
+    async fn drive_with(
+        &mut self,
+        shares: Vec<Share>,
+        mut settle: impl FnMut(Open) -> Result<Vec<Share>, Error>,
+    ) -> Result<(), Error> {
         let first = self.driven;
         self.driven += shares.len();
+        let mut late = 0;
         let this = &*self;
         let (stop, _) = watch::channel(false);
         let mut open: BTreeMap<usize, String> =
             (first..).zip(shares.iter().map(|share| share.name().to_owned())).collect();
-        let asked = open.len();
-        self.lock().stages_ended = open.keys().map(|number| (*number, 0)).collect();
+        let mut asked = open.len();
+        this.lock().stages_ended = open.keys().map(|number| (*number, 0)).collect();
+        let drive_one = |number, share| this.drive_one(number, share, stop.subscribe());
         let mut driven: FuturesUnordered<_> =
-            (first..).zip(&mut shares).map(|(number, share)| this.drive_one(number, share, stop.subscribe())).collect();
-        let mut failure: Option<(Error, Instant)> = None;
+            (first..).zip(shares).map(|(number, share)| drive_one(number, share)).collect();
+        let mut failure: Option<(Failed, Instant)> = None;
         loop {
             let is_running = failure.is_none();
+            let is_settling = is_running && !this.lock().is_settled;
             let over = tokio::select! {
                 ended = driven.next() => match ended {
-                    None => break,
+                    None if !is_settling => break,
+                    None => None,
                     Some((number, Ok(()))) => {
                         open.remove(&number);
                         continue;
                     }
-                    Some((_, Err(error))) => error,
+                    Some((_, Err(failed))) => Some(failed),
                 },
-                () = this.time_is_up(), if is_running => this.timeout(asked, &open),
-                () = this.execution.cancelled(), if is_running => Error::Cancelled { outcome_unknown: this.may_write() },
+                () = this.read.notified(), if is_settling => None,
+                () = this.time_is_up(), if is_running => Some(this.timeout(asked, &open).into()),
+                () = this.execution.cancelled(), if is_running => {
+                    Some(Error::Cancelled { outcome_unknown: this.may_write() }.into())
+                }
                 () = until(failure.as_ref().map(|(_, since)| *since + GRACE)) => break,
             };
-            if failure.is_none() {
-                let is_late = over.is_timeout() && this.until.is_some_and(|until| Instant::now() >= until);
-                failure = Some((if is_late { this.timeout(asked, &open) } else { over }, Instant::now()));
-                stop.send_replace(true);
+            let over = match over {
+                Some(over) => over,
+                None => match settle(this.take_open()) {
+                    Ok(shares) => {
+                        this.lock().is_settled = shares.is_empty();
+                        for share in shares {
+                            let number = first + asked;
+                            (asked, late) = (asked + 1, late + 1);
+                            this.lock().stages_ended.insert(number, 0);
+                            open.insert(number, share.name().to_owned());
+                            driven.push(drive_one(number, share));
+                        }
+                        continue;
+                    }
+                    Err(error) => error.into(),
+                },
+            };
+            match &mut failure {
+                None => {
+                    let is_late = over.error.is_timeout() && this.until.is_some_and(|until| Instant::now() >= until);
+                    let over = if is_late { this.timeout(asked, &open).into() } else { over };
+                    failure = Some((over, Instant::now()));
+                    stop.send_replace(true);
+                }
+                // Whose fault it was may be heard of later.
+                Some((first, _))
+                    if first.is_consequence
+                        && !over.is_consequence
+                        && !matches!(over.error, Error::Cancelled { .. }) =>
+                {
+                    *first = over;
+                }
+                Some(_) => {}
             }
         }
+        drop(driven);
+        let counts_keys = failure.as_ref().is_some_and(|(failed, _)| this.counts_keys(&failed.error));
+        let done = this.execution.keys_done();
+        self.driven += late;
         match failure {
             None => Ok(()),
-            Some((error, _)) if this.counts_keys(&error) => {
-                Err(Error::Stopped { cause: Box::new(error), done: this.execution.keys_done() })
-            }
-            Some((error, _)) => Err(error),
+            Some((failed, _)) if counts_keys => Err(Error::Stopped { cause: Box::new(failed.error), done }),
+            Some((failed, _)) => Err(failed.error),
         }
     }
 
@@ -161,32 +248,37 @@ impl<'a> Driver<'a> {
     async fn drive_one(
         &self,
         number: usize,
-        share: &mut Share,
+        mut share: Share,
         stop: watch::Receiver<bool>,
-    ) -> (usize, Result<(), Error>) {
+    ) -> (usize, Result<(), Failed>) {
         loop {
             let cancels = *stop.borrow();
             let closed = self.lock().closed();
             let report = share.next(NextReport { wait_ms: WAIT_MS, cancels, closed }).await;
-            match report.and_then(|report| self.collect(number, share, report)) {
+            match report.map_err(Failed::from).and_then(|report| self.collect(number, &share, report)) {
                 Ok(false) => {}
                 Ok(true) => return (number, Ok(())),
-                Err(error) => return (number, Err(error)),
+                Err(failed) => return (number, Err(failed)),
             }
         }
     }
 
     /// Takes a report. Returns whether it was the share's last one.
-    fn collect(&self, number: usize, share: &Share, report: Report) -> Result<bool, Error> {
+    fn collect(&self, number: usize, share: &Share, report: Report) -> Result<bool, Failed> {
         let mut collected = self.lock();
         let collected = &mut *collected;
         let mut progress = report.progress;
         collected.records.append(&report.records);
         collected.failures.merge(report.failures);
+        collected.errors.extend(report.errors.into_iter().map(|error| Bytes::from(error.into_vec())));
+        collected.open.unread.extend(each(&report.unread));
+        for (slot, hashes) in report.unsettled {
+            collected.open.unsettled.entry(slot).or_default().extend(hashes);
+        }
         for (step, records) in report.elsewhere {
             collected.open.elsewhere.entry(step).or_default().append(&records);
         }
-        if let Some(LeafEnd::Done { reduced, unread, unsettled }) = &report.end {
+        if let Some(LeafEnd::Done { reduced }) = &report.end {
             if let (Some(so_far), Some(reduced)) = (&mut collected.reduced, reduced) {
                 let damaged = |error| Error::BadReply {
                     node: share.name().to_owned(),
@@ -194,21 +286,20 @@ impl<'a> Driver<'a> {
                 };
                 so_far.combine_encoded(reduced).map_err(damaged)?;
             }
-            collected.open.unread.extend(each(unread));
-            for (slot, hashes) in unsettled {
-                collected.open.unsettled.entry(*slot).or_default().extend(hashes);
-            }
             collected.limit = collected.limit.map(|left| left.saturating_sub(progress.limited));
             // What it has not read is another share's now.
             progress.slots = progress.slots_read;
         }
         if collected.memory() as u64 > self.spec.memory {
-            return Err(Error::FlowMemory { limit: self.spec.memory, node: "this node".into() });
+            return Err(Error::FlowMemory { limit: self.spec.memory, node: "this node".into() }.into());
         }
         match report.end {
             Some(_) => collected.stages_ended.remove(&number),
             None => collected.stages_ended.insert(number, progress.stages_ended),
         };
+        if !collected.is_settled && collected.ended_everywhere() > 0 {
+            self.read.notify_one();
+        }
         self.execution.set_share(number, progress);
         match report.end {
             None => Ok(false),
@@ -216,16 +307,17 @@ impl<'a> Driver<'a> {
             Some(LeafEnd::Failed(failure)) => {
                 let reducer = self.spec.combine.as_ref().map_or("LIST", |combine| combine.name());
                 let facts = FlowFacts { memory: self.spec.memory, reducer, may_write: self.may_write() };
-                Err(share.error(failure, facts))
+                let is_consequence = failure == LeafFailure::NotTaken;
+                Err(Failed { error: share.error(failure, facts), is_consequence })
             }
         }
     }
 
     /// Makes the answer.
-    pub(super) fn finish(self) -> Result<FlowAnswer, Error> {
-        let Collected { reduced, records, failures, .. } =
+    pub(super) fn finish(self) -> FlowAnswer {
+        let Collected { reduced, records, failures, errors, .. } =
             self.collected.into_inner().unwrap_or_else(PoisonError::into_inner);
-        Ok(FlowAnswer { reduced, records, failures })
+        FlowAnswer { reduced, records, failures, errors, error: None }
     }
 
     fn may_write(&self) -> bool {
@@ -235,7 +327,7 @@ impl<'a> Driver<'a> {
     /// Tells whether it matters how many keys were done before this error.
     fn counts_keys(&self, error: &Error) -> bool {
         let is_of_key = matches!(error, Error::Shard { key: Some(_), .. });
-        is_of_key || self.may_write()
+        is_of_key || (self.may_write() && self.spec.plan.code.is_none())
     }
 
     async fn time_is_up(&self) {

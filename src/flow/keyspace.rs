@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use serde_bytes::ByteBuf;
 
 use super::plan::KeyFilter;
 use super::records::Records;
@@ -13,7 +14,7 @@ use crate::command::PerKey;
 use crate::error::Error;
 use crate::peer::ReducedShare;
 use crate::reply::Reply;
-use crate::topology::{BoxFuture, SlotRange};
+use crate::topology::{BoxFuture, SlotRange, key_slot};
 
 /// The keys of this server, for one share of a flow.
 pub(crate) trait Keyspace: Send + Sync {
@@ -60,8 +61,27 @@ pub(crate) struct KeysWanted {
     /// The slots; [`None`] for the whole database.
     pub(crate) slots: Option<Vec<SlotRange>>,
     pub(crate) filter: KeyFilter,
+    /// These keys alone, as far as they are in the slots; [`None`] for all that the filter lets pass.
+    pub(crate) names: Option<NamesWanted>,
     /// The most memory that the source may take, in bytes: names that it holds, and hashes of names that it has shown.
     pub(crate) memory: u64,
+}
+
+/// Keys that are wanted by their names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NamesWanted {
+    pub(crate) names: Vec<ByteBuf>,
+    /// Those that do not exist are wanted, too, with the [letter](super::values::TypeLetter::Missing) that says so.
+    pub(crate) with_missing: bool,
+}
+
+impl NamesWanted {
+    /// Takes those out that are in other slots.
+    pub(crate) fn keep_those_in(&mut self, slots: Option<&[SlotRange]>) {
+        let Some(slots) = slots else { return };
+        let is_in = |slot: u16| slots.iter().any(|(first, last)| (*first..=*last).contains(&slot));
+        self.names.retain(|name| is_in(key_slot(name)));
+    }
 }
 
 /// Reads keys, a slice at a time.
@@ -88,6 +108,8 @@ pub(crate) struct KeySlice {
     pub(crate) unread: Vec<u16>,
     /// Slots that changed hands while they were read, each with the hashes ([`key_hash`]) of its keys that were shown.
     pub(crate) unsettled: Vec<(u16, Vec<u128>)>,
+    /// Keys that are to be read where they are now, since they have gone to another node before their values were read.
+    pub(crate) elsewhere: Records,
     /// How many keys the database has; 0 if that was not asked.
     pub(crate) keys_in_table: u64,
     /// How many keys have been looked at since the last slice, whether they were shown or not.

@@ -7,6 +7,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::carrier::Carrier;
+use super::code_leaf::{CodeRole, CodeStages, stages};
+use super::code_task;
 use super::inlet::{FromInlet, Inlet};
 use super::keyspace::{KeySlice, KeySource, KeysWanted, Keyspace};
 use super::messages::{NextReport, Report, RunShare};
@@ -55,6 +57,9 @@ impl Leaf {
         registry: &dyn StepsAndReducers,
         carrier: Arc<dyn Carrier>,
     ) -> Result<Self, Error> {
+        if share.plan.code.is_some() {
+            return Self::begin_code(share, CodeRole::OfNode, keyspace, registry, carrier);
+        }
         if share.owners.is_empty() || share.plan.stages.len() < 2 {
             return Self::begin(share, keyspace, registry);
         }
@@ -80,8 +85,26 @@ impl Leaf {
             let source = first.take().unwrap_or_else(from_inlet);
             tasks.push(StageTask::new(Some(stage), work.first_step_of(stage), source, share.memory, work, exit));
         }
-        let taker = Taker::begin(&share.execution, &share.node, &inlets);
+        let taker = Taker::begin(&share.execution, &share.node, false, &inlets);
         Ok(Self::spawn(tasks, inlets, Some(taker)))
+    }
+
+    /// Begins to work on a share of a flow of code.
+    ///
+    /// # Errors
+    /// As [`begin`](Self::begin).
+    pub(super) fn begin_code(
+        share: &RunShare,
+        role: CodeRole,
+        keyspace: Arc<dyn Keyspace>,
+        registry: &dyn StepsAndReducers,
+        carrier: Arc<dyn Carrier>,
+    ) -> Result<Self, Error> {
+        let CodeStages { tasks, inlets, taker, progress } = stages(share, role, keyspace, registry, &carrier)?;
+        let outbox = Arc::new(Outbox::new(progress));
+        let error = Arc::new(Mutex::new(None));
+        tokio::spawn(code_task::run_all(tasks, inlets.clone(), outbox.clone(), error.clone()));
+        Ok(Self { outbox, inlets, error, _taker: taker })
     }
 
     /// Begins to take records through the steps from this one on, which are all that this share reads.
@@ -152,7 +175,7 @@ impl Drop for Leaf {
 }
 
 /// Returns how many slots a share has.
-fn slot_count(share: &RunShare) -> u32 {
+pub(super) fn slot_count(share: &RunShare) -> u32 {
     share.slots.iter().flatten().map(|(first, last)| u32::from(last.saturating_sub(*first)) + 1).sum()
 }
 
@@ -161,7 +184,7 @@ fn source(share: &RunShare, keyspace: &dyn Keyspace) -> Box<dyn KeySource> {
     match &share.plan.reader {
         FlowReader::Keys(filter) => {
             let (slots, filter) = (share.slots.clone(), filter.clone());
-            keyspace.read(KeysWanted { slots, filter, memory: share.memory })
+            keyspace.read(KeysWanted { slots, filter, names: None, memory: share.memory })
         }
         FlowReader::Names(names) => {
             let mut records = Records::new();
@@ -173,6 +196,8 @@ fn source(share: &RunShare, keyspace: &dyn Keyspace) -> Box<dyn KeySource> {
             records.push(share.node.as_bytes(), &[]);
             Box::new(Given { records })
         }
+        // Plans that are read so are of code, and leaves of code read by themselves.
+        FlowReader::OfCode => Box::new(Given { records: Records::new() }),
     }
 }
 

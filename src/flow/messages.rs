@@ -31,6 +31,10 @@ pub(crate) struct RunShare {
     pub(crate) first_place: u32,
     /// Who takes the records of which slots between two stages. Empty if there is one stage.
     pub(crate) owners: Vec<SlotOwner>,
+    /// The id of the node that began the flow, for stages of code that hand on to it.
+    pub(crate) coordinator: String,
+    /// The stages of code that this share works on. Empty if the flow is of none.
+    pub(crate) stages: Vec<u32>,
 }
 
 /// A user of the server, who must be the same one on every shard.
@@ -71,6 +75,12 @@ pub(crate) struct Report {
     /// is to be taken.
     pub(crate) elsewhere: Vec<(u32, Records)>,
     pub(crate) failures: KeyFailures,
+    /// Errors that code has gone on from.
+    pub(crate) errors: Vec<ByteBuf>,
+    /// Slots of which no key was read. These, and those behind them, are whole once the first stage has ended.
+    pub(crate) unread: Vec<SlotRange>,
+    /// Slots that changed hands meanwhile, each with the hashes of the keys that were read.
+    pub(crate) unsettled: Vec<(u16, Vec<u128>)>,
     /// The share is over.
     pub(crate) end: Option<LeafEnd>,
 }
@@ -100,10 +110,6 @@ pub(crate) enum LeafEnd {
     Done {
         /// What its records come to, as the reducer encodes it.
         reduced: Option<ByteBuf>,
-        /// Slots of which no key was read.
-        unread: Vec<SlotRange>,
-        /// Slots that changed hands meanwhile, each with the hashes of the keys that were read.
-        unsettled: Vec<(u16, Vec<u128>)>,
     },
     Failed(LeafFailure),
 }
@@ -127,6 +133,8 @@ pub(crate) enum LeafFailure {
     },
     /// The caller may not do this here.
     NoPermission(String),
+    /// Another share takes no more records of it, as when that has failed.
+    NotTaken,
     Other(String),
 }
 
@@ -139,6 +147,8 @@ pub(crate) struct TakenRecords {
     pub(crate) node: String,
     /// The stage that they go into.
     pub(crate) stage: u32,
+    /// They go to the share that takes what is gathered, and not to the one that reads the node's own keys.
+    pub(crate) is_gathered: bool,
     pub(crate) records: Records,
 }
 

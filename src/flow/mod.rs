@@ -11,6 +11,10 @@
 mod builder;
 mod carried;
 pub(crate) mod carrier;
+pub(crate) mod code;
+mod code_flow;
+mod code_leaf;
+mod code_task;
 pub(crate) mod coordinator;
 mod drive;
 pub(crate) mod execution;
@@ -25,6 +29,7 @@ pub(crate) mod leaf;
 pub(crate) mod messages;
 mod outbox;
 mod plain;
+mod plain_names;
 mod plain_scan;
 mod plain_slots;
 pub(crate) mod plan;

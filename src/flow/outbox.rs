@@ -3,11 +3,14 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
+use serde_bytes::ByteBuf;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use super::messages::{LeafEnd, LeafProgress, NextReport, Report};
 use super::records::Records;
+use super::slots::ranges;
 use super::work::StageWork;
 
 /// How long a leaf works for a coordinator that asks for nothing.
@@ -21,6 +24,8 @@ pub(super) struct Outbox {
     /// Wakes the work that waits for its batch to be taken.
     taken: Notify,
     cancelled: watch::Sender<bool>,
+    /// Somebody has asked for a report, so that all shares of the flow have begun.
+    begun: watch::Sender<bool>,
 }
 
 /// What waits to be taken.
@@ -41,6 +46,7 @@ impl Outbox {
             filled: Notify::new(),
             taken: Notify::new(),
             cancelled: watch::Sender::new(false),
+            begun: watch::Sender::new(false),
         }
     }
 
@@ -49,41 +55,61 @@ impl Outbox {
     }
 
     /// Takes how far the work is on a stage, or on all of them, and what of it is no batch.
-    pub(super) fn put_progress(&self, work: &mut StageWork, stage: Option<usize>) {
+    pub(super) fn put_work(&self, work: &mut StageWork, stage: Option<usize>) {
+        self.put_progress(&work.progress, stage);
+        let report = &mut self.lock().report;
+        report.elsewhere.append(&mut work.elsewhere);
+        report.failures.merge(std::mem::take(&mut work.failures));
+    }
+
+    /// Takes errors that code has gone on from.
+    pub(super) fn put_errors(&self, errors: Vec<Bytes>) {
+        self.lock().report.errors.extend(errors.into_iter().map(|error| ByteBuf::from(Vec::from(error))));
+    }
+
+    /// Takes what was left open by what has read the keys.
+    pub(super) fn put_open(&self, unread: Vec<u16>, unsettled: Vec<(u16, Vec<u128>)>, elsewhere: Records) {
+        let report = &mut self.lock().report;
+        report.unread.extend(ranges(unread));
+        report.unsettled.extend(unsettled);
+        if !elsewhere.is_empty() {
+            report.elsewhere.push((0, elsewhere));
+        }
+    }
+
+    /// Takes how far the work is on a stage, or on all of them.
+    pub(super) fn put_progress(&self, done: &LeafProgress, stage: Option<usize>) {
         let mut waiting = self.lock();
         let report = &mut waiting.report;
         match stage {
-            None => report.progress.clone_from(&work.progress),
+            None => report.progress.clone_from(done),
             Some(stage) => {
                 let stages_ended = report.progress.stages_ended;
                 let (mut into, mut out) =
                     (std::mem::take(&mut report.progress.records_in), std::mem::take(&mut report.progress.records_out));
-                into[stage] = work.progress.records_in[stage];
-                out[stage] = work.progress.records_out[stage];
+                into[stage] = done.records_in[stage];
+                out[stage] = done.records_out[stage];
                 if stage == 0 {
-                    report.progress.clone_from(&work.progress);
+                    report.progress.clone_from(done);
                 }
                 let progress = &mut report.progress;
                 (progress.records_in, progress.records_out, progress.stages_ended) = (into, out, stages_ended);
             }
         }
-        report.elsewhere.append(&mut work.elsewhere);
-        report.failures.merge(std::mem::take(&mut work.failures));
     }
 
-    /// Says that a stage has handed on all of its records.
-    pub(super) fn put_stage_end(&self, stage: Option<usize>) {
-        if let Some(stage) = stage {
-            self.lock().report.progress.stages_ended = stage as u32 + 1;
-            self.filled.notify_one();
-        }
+    /// Says that so many stages have handed on all of their records.
+    pub(super) fn put_stages_ended(&self, stages: usize) {
+        self.lock().report.progress.stages_ended = stages as u32;
+        self.filled.notify_one();
     }
 
     /// Returns the memory that waits, in bytes.
     pub(super) fn memory(&self) -> u64 {
         let report = &self.lock().report;
         let elsewhere: usize = report.elsewhere.iter().map(|(_, records)| records.byte_len()).sum();
-        (report.records.byte_len() + elsewhere) as u64
+        let errors: usize = report.errors.iter().map(|error| error.len() + size_of::<ByteBuf>()).sum();
+        (report.records.byte_len() + elsewhere + errors) as u64
     }
 
     /// Puts a batch in, once the one before has been taken.
@@ -113,6 +139,7 @@ impl Outbox {
     pub(super) async fn take(&self, NextReport { wait_ms, .. }: NextReport) -> Report {
         let until = Instant::now() + Duration::from_millis(wait_ms);
         self.lock().is_asked = true;
+        self.begun.send_replace(true);
         loop {
             let filled = self.filled.notified();
             let is_ready = {
@@ -134,6 +161,12 @@ impl Outbox {
         drop(waiting);
         self.taken.notify_one();
         report
+    }
+
+    /// Waits until the first report is asked for.
+    pub(super) async fn begun(&self) {
+        // The sender lives as long as the outbox does.
+        let _ = self.begun.subscribe().wait_for(|has_begun| *has_begun).await;
     }
 
     /// Tells whether the coordinator has asked for nothing for so long that it has gone.

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::keyspace::{CommandsDone, KeySource, KeysWanted, Keyspace, Reducing};
+use super::plain_names::NamedKeys;
 use super::plain_scan::ScannedKeys;
 use super::plain_slots::SlotKeys;
 use super::requests::FlowRequests;
@@ -89,6 +90,9 @@ impl PlainKeyspace {
 
 impl Keyspace for PlainKeyspace {
     fn read(&self, wanted: KeysWanted) -> Box<dyn KeySource> {
+        if let Some(named) = NamedKeys::of(&self.requests, self.node.as_ref(), &wanted) {
+            return Box::new(named);
+        }
         match &self.node {
             None => Box::new(SlotKeys::new(self.requests.clone(), wanted, self.shown.clone())),
             Some(node) => Box::new(ScannedKeys::new(self.requests.clone(), wanted, node.clone())),

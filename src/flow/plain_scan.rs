@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::keyspace::{KeySlice, KeySource, KeysWanted, key_hash, names_memory};
 use super::requests::FlowRequests;
-use super::values::records_of;
+use super::values::{WantedValues, records_of};
 use crate::command::Command;
 use crate::engine::{Request, Targets, slot_keys};
 use crate::error::Error;
@@ -88,7 +88,8 @@ impl KeySource for ScannedKeys {
             }
             let keys = self.keys.split_off(self.keys.len().saturating_sub(most));
             let keys = request.readable(keys).await?;
-            let records = records_of(&inner, Some(&self.node), keys, self.wanted.filter.with_values).await?;
+            let records =
+                records_of(&inner, Some(&self.node), keys, WantedValues::of_found(self.wanted.filter.values)).await?;
             let is_end = self.keys.is_empty() && self.cursor.is_none();
             Ok(KeySlice { records, keys_in_table, keys_read, is_end, ..KeySlice::default() })
         })

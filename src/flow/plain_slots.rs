@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::keyspace::{KeySlice, KeySource, KeysWanted, key_hash, names_memory};
 use super::requests::FlowRequests;
 use super::slots::each;
-use super::values::records_of;
+use super::values::{WantedValues, records_of};
 use crate::engine::glob;
 use crate::engine::live_keys::live_keys;
 use crate::engine::slot_keys::{self, keys_in};
@@ -65,7 +65,9 @@ impl KeySource for SlotKeys {
             let keys = request.readable(keys).await?;
             let type_name = self.wanted.filter.type_name.as_deref().map(str::as_bytes);
             let live = live_keys(&request.without_gate(), keys, type_name, false).await?;
-            let records = records_of(&request.without_gate(), None, live.keys, self.wanted.filter.with_values).await?;
+            let records =
+                records_of(&request.without_gate(), None, live.keys, WantedValues::of_found(self.wanted.filter.values))
+                    .await?;
             let is_read = self.keys.is_empty();
             Ok(KeySlice {
                 records,

@@ -17,6 +17,17 @@ pub(crate) struct FlowPlan {
     pub(crate) is_partial: bool,
     /// Whose types the replies to commands have.
     pub(crate) is_resp3: bool,
+    /// The code that works on all stages; [`None`] unless they are of code.
+    pub(crate) code: Option<CodePlan>,
+}
+
+/// Code that keeps state from batch to batch. Each stage of its flow is [`StepPlan::Code`] alone; which one is meant it is told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct CodePlan {
+    /// By which nodes know it.
+    pub(crate) name: String,
+    #[serde(with = "serde_bytes")]
+    pub(crate) arguments: Vec<u8>,
 }
 
 /// Where the first records come from.
@@ -28,6 +39,8 @@ pub(crate) enum FlowReader {
     Names(Vec<ByteBuf>),
     /// One record a shard, whose key is the id of its primary.
     EachShard,
+    /// What the code of the first stage asks for, on each shard.
+    OfCode,
 }
 
 /// Says which keys are read.
@@ -38,8 +51,26 @@ pub(crate) struct KeyFilter {
     pub(crate) pattern: Vec<u8>,
     /// As `TYPE` says it, in lower case.
     pub(crate) type_name: Option<String>,
-    /// Reads the values too.
-    pub(crate) with_values: bool,
+    pub(crate) values: ValuesRead,
+}
+
+/// Which values are read along with keys.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum ValuesRead {
+    /// None: the names are enough.
+    #[default]
+    No,
+    /// The reply to the command that reads the whole value, in RESP3. A key of a type that has no such command is an error.
+    Replies,
+    /// A letter for the [type](super::values::TypeLetter), and behind it, for strings, hashes and lists, that reply.
+    Typed,
+}
+
+impl KeyFilter {
+    /// Lets all keys pass.
+    pub(crate) fn any(values: ValuesRead) -> Self {
+        Self { pattern: b"*".to_vec(), type_name: None, values }
+    }
 }
 
 /// Steps that records take on one shard.
@@ -56,6 +87,10 @@ pub(crate) enum Passage {
     Collect,
     /// To the shard that owns the slot of the record's key.
     Repartition,
+    /// To the node that began the flow, which alone works on the next stage. For stages of code.
+    Gather,
+    /// Nowhere: the end of a flow of code whose answer is what that node's own share has made.
+    Stay,
 }
 
 /// What a stage does with its records.
@@ -71,6 +106,8 @@ pub(crate) enum StepPlan {
     },
     /// Passes no more records than that, of all shards together.
     Limit(u64),
+    /// Gives all records to the flow's code. The only step of its stage.
+    Code,
 }
 
 /// A command for each of many keys.
@@ -120,15 +157,33 @@ impl FlowPlan {
     }
 
     /// Tells whether the plan can be carried out, as one from another node need not be. It has one limit at most, and that
-    /// before records move.
+    /// before records move; its stages are of code all, or none is.
     pub(crate) fn is_sound(&self) -> bool {
+        if self.code.is_some() {
+            return self.is_sound_code();
+        }
         let is_limit = |step: &&StepPlan| matches!(step, StepPlan::Limit(_));
         let mut passages = self.stages.iter().rev().map(|stage| stage.then);
         passages.next() == Some(Passage::Collect)
             && passages.all(|passage| passage == Passage::Repartition)
-            && self.steps().all(|step| !matches!(step, StepPlan::Command(command) if !command.is_sound()))
+            && self.reader != FlowReader::OfCode
+            && self.steps().all(|step| match step {
+                StepPlan::Command(command) => command.is_sound(),
+                StepPlan::Named { .. } | StepPlan::Limit(_) => true,
+                StepPlan::Code => false,
+            })
             && self.steps().filter(is_limit).count() <= 1
             && !self.stages.iter().skip(1).flat_map(|stage| &stage.steps).any(|step| is_limit(&step))
+    }
+
+    fn is_sound_code(&self) -> bool {
+        let is_last = |passage| matches!(passage, Passage::Collect | Passage::Stay);
+        let mut passages = self.stages.iter().rev().map(|stage| stage.then);
+        passages.next().is_some_and(is_last)
+            && !passages.any(is_last)
+            && self.reader == FlowReader::OfCode
+            && self.end == FlowEnd::Records
+            && self.stages.iter().all(|stage| stage.steps == [StepPlan::Code])
     }
 
     /// Tells whether no command of the plan may write.
@@ -136,6 +191,8 @@ impl FlowPlan {
         self.steps().all(|step| match step {
             StepPlan::Command(command) => command.is_read_only,
             StepPlan::Named { .. } | StepPlan::Limit(_) => true,
+            // Nobody knows.
+            StepPlan::Code => false,
         })
     }
 
@@ -143,13 +200,13 @@ impl FlowPlan {
     pub(crate) fn limit(&self) -> Option<u64> {
         self.steps().find_map(|step| match step {
             StepPlan::Limit(most) => Some(*most),
-            StepPlan::Command(_) | StepPlan::Named { .. } => None,
+            StepPlan::Command(_) | StepPlan::Named { .. } | StepPlan::Code => None,
         })
     }
 
     /// Tells whether the reducer is given the keys themselves: nothing has made values for them.
     pub(crate) fn is_of_keys(&self) -> bool {
-        let with_values = matches!(&self.reader, FlowReader::Keys(filter) if filter.with_values);
+        let with_values = matches!(&self.reader, FlowReader::Keys(filter) if filter.values != ValuesRead::No);
         !with_values && self.steps().all(|step| matches!(step, StepPlan::Limit(_)))
     }
 
@@ -188,10 +245,34 @@ mod tests {
             end: FlowEnd::Records,
             is_partial: false,
             is_resp3: true,
+            code: None,
         };
         assert!(plan(&[Passage::Collect]).is_sound());
         assert!(plan(&[Passage::Repartition, Passage::Collect]).is_sound());
         assert!(!plan(&[]).is_sound() && !plan(&[Passage::Repartition]).is_sound());
         assert!(!plan(&[Passage::Collect, Passage::Collect]).is_sound());
+        assert!(!plan(&[Passage::Gather, Passage::Collect]).is_sound() && !plan(&[Passage::Stay]).is_sound());
+    }
+
+    #[test]
+    fn stages_are_of_code_all_or_none_is() {
+        let code = Some(CodePlan { name: "code".into(), arguments: Vec::new() });
+        let stage = |then| Stage { steps: vec![StepPlan::Code], then };
+        let plan = |passages: &[Passage]| FlowPlan {
+            reader: FlowReader::OfCode,
+            stages: passages.iter().map(|then| stage(*then)).collect(),
+            end: FlowEnd::Records,
+            is_partial: false,
+            is_resp3: true,
+            code: code.clone(),
+        };
+        use Passage::{Collect, Gather, Repartition, Stay};
+        assert!(plan(&[Gather, Repartition, Collect]).is_sound() && plan(&[Stay]).is_sound());
+        assert!(!plan(&[]).is_sound() && !plan(&[Gather]).is_sound() && !plan(&[Stay, Collect]).is_sound());
+        let mut mixed = plan(&[Gather, Collect]);
+        mixed.stages[0].steps.push(StepPlan::Limit(1));
+        assert!(!mixed.is_sound());
+        assert!(!FlowPlan { code: None, ..plan(&[Collect]) }.is_sound());
+        assert!(!FlowPlan { reader: FlowReader::EachShard, ..plan(&[Collect]) }.is_sound());
     }
 }

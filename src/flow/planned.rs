@@ -33,6 +33,11 @@ fn at(node: &Arc<Node>, slots: Option<Vec<SlotRange>>) -> Planned {
     Planned { name: node.to_string(), node: Some(node.clone()), ..anywhere("", Vec::new()) }.with_slots(slots)
 }
 
+/// Plans the share of a node that does all by itself, on all keys that it has.
+pub(super) fn alone(node: &Arc<Node>) -> Planned {
+    at(node, None)
+}
+
 /// How a share is done.
 #[derive(Clone, Copy)]
 pub(super) enum Way<'t> {
@@ -81,7 +86,7 @@ pub(super) fn planned(topology: &Topology, reader: &FlowReader) -> Vec<Planned> 
     if !topology.requires_same_slot() {
         return match reader {
             FlowReader::Names(_) => vec![anywhere("the keys", Vec::new())],
-            FlowReader::Keys(_) | FlowReader::EachShard => {
+            FlowReader::Keys(_) | FlowReader::EachShard | FlowReader::OfCode => {
                 topology.data_shards().map(|shard| at(&shard.primary, None)).collect()
             }
         };
@@ -91,6 +96,7 @@ pub(super) fn planned(topology: &Topology, reader: &FlowReader) -> Vec<Planned> 
         FlowReader::EachShard => {
             topology.data_shards().map(|shard| at(&shard.primary, Some(shard.slots.clone()))).collect()
         }
+        FlowReader::OfCode => by_owner(topology, 0..SLOT_COUNT as u16),
         FlowReader::Keys(filter) => match slot_of_pattern(&filter.pattern) {
             Some(slot) => by_owner(topology, [slot]),
             None => by_owner(topology, 0..SLOT_COUNT as u16),
@@ -133,7 +139,7 @@ fn by_owner_of_names(topology: &Topology, names: &[ByteBuf]) -> Vec<Planned> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flow::plan::KeyFilter;
+    use crate::flow::plan::{KeyFilter, ValuesRead};
     use crate::topology::{Address, Shard};
 
     fn topology() -> Topology {
@@ -142,7 +148,7 @@ mod tests {
     }
 
     fn keys(pattern: &str) -> FlowReader {
-        FlowReader::Keys(KeyFilter { pattern: pattern.into(), type_name: None, with_values: false })
+        FlowReader::Keys(KeyFilter { pattern: pattern.into(), type_name: None, values: ValuesRead::No })
     }
 
     /// The slots of each share, and the keys.

@@ -95,6 +95,21 @@ impl Records {
         self.values.push_with(|bytes| reply.write_to(bytes));
     }
 
+    /// Adds a record whose value is a letter and a reply.
+    pub(super) fn push_typed(&mut self, key: &[u8], letter: u8, reply: &Reply) {
+        self.keys.push(key);
+        self.values.push_with(|bytes| {
+            bytes.push(letter);
+            reply.write_to(bytes);
+        });
+    }
+
+    /// Adds a record whose value is written by `write`, which appends to the bytes that it is given.
+    pub(crate) fn push_written(&mut self, key: &[u8], write: impl FnOnce(&mut Vec<u8>)) {
+        self.keys.push(key);
+        self.values.push_with(write);
+    }
+
     /// Returns the keys, in order.
     pub fn keys(&self) -> impl ExactSizeIterator<Item = &[u8]> {
         self.keys.iter()

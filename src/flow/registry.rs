@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::code::{CodeShare, OpeningCode};
 use super::step::BatchStep;
 use crate::combine::AnyCombine;
 
@@ -12,4 +13,9 @@ pub(crate) trait StepsAndReducers: Send + Sync {
 
     /// Finds the reducer of this name with these arguments.
     fn reducer(&self, name: &str, arguments: &[u8]) -> Option<Arc<dyn AnyCombine>>;
+
+    /// Begins to open the code of this name for a stage.
+    fn code(&self, _name: &str, _arguments: &[u8], _share: CodeShare) -> Option<OpeningCode> {
+        None
+    }
 }

@@ -38,11 +38,28 @@ impl RemoteLeaf {
         share: &RunShare,
         requests: &FlowRequests,
     ) -> Result<Option<Self>, Error> {
-        // Whether a node that is out of reach has a successor is found out by plain commands.
-        let Ok(session) = requests.begin().session(node).await else { return Ok(None) };
-        if !session.offers_inner() {
-            return Ok(None);
+        match Self::session(node, requests).await {
+            None => Ok(None),
+            Some(session) => Ok(Self::begin_over(session, node, share, requests).await?.ok()),
         }
+    }
+
+    /// Opens the connection for a share; [`None`] if the node takes none, or is out of reach: whether it has a successor is
+    /// found out by plain commands.
+    pub(super) async fn session(node: &Arc<Node>, requests: &FlowRequests) -> Option<Session> {
+        requests.begin().session(node).await.ok().filter(Session::offers_inner)
+    }
+
+    /// Begins a share over its connection. The inner error says why the node takes none: then nothing of it has run.
+    ///
+    /// # Errors
+    /// As [`begin`](Self::begin).
+    pub(super) async fn begin_over(
+        session: Session,
+        node: &Arc<Node>,
+        share: &RunShare,
+        requests: &FlowRequests,
+    ) -> Result<Result<Self, String>, Error> {
         let mut leaf = Self {
             session,
             id: peer::next_id(),
@@ -53,8 +70,8 @@ impl RemoteLeaf {
         };
         let message = messages::encode(share)?;
         match leaf.ask(Kind::RunFlow(Body::new(&message)), Duration::ZERO).await? {
-            Outcome::Done(_) => Ok(Some(leaf)),
-            Outcome::Declined(_) => Ok(None),
+            Outcome::Done(_) => Ok(Ok(leaf)),
+            Outcome::Declined(why) => Ok(Err(why)),
             other => Err(leaf.refused(other)),
         }
     }

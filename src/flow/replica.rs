@@ -10,10 +10,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::Bytes;
 
 use super::keyspace::{CommandsDone, KeySlice, KeySource, KeysWanted, Keyspace, Reducing, names_memory};
+use super::plain_names::NamedKeys;
 use super::plain_slots::MOST_SLOTS;
 use super::requests::FlowRequests;
 use super::slots::each;
-use super::values::records_of;
+use super::values::{WantedValues, records_of};
 use crate::command::{Command, PerKey};
 use crate::engine::{Request, Said, glob, slot_keys};
 use crate::error::Error;
@@ -43,6 +44,9 @@ impl ReplicaKeyspace {
 
 impl Keyspace for ReplicaKeyspace {
     fn read(&self, wanted: KeysWanted) -> Box<dyn KeySource> {
+        if let Some(named) = NamedKeys::of(&self.requests, Some(&self.replica), &wanted) {
+            return Box::new(named);
+        }
         let mut slots: Vec<u16> = each(wanted.slots.as_deref().unwrap_or_default()).collect();
         slots.reverse();
         let (requests, primary, replica) = (self.requests.clone(), self.primary.clone(), self.replica.clone());
@@ -135,7 +139,9 @@ impl KeySource for ReplicaKeys {
             let keys = request.readable(keys).await?;
             let inner = request.without_gate();
             let keys = self.live(&inner, keys).await?;
-            slice.records = records_of(&inner, Some(&self.replica), keys, self.wanted.filter.with_values).await?;
+            slice.records =
+                records_of(&inner, Some(&self.replica), keys, WantedValues::of_found(self.wanted.filter.values))
+                    .await?;
             slice.is_end = self.keys.is_empty() && self.slots.is_empty();
             Ok(slice)
         })

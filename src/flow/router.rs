@@ -16,11 +16,14 @@ const NOBODY: u16 = u16::MAX;
 /// Where the records of a stage go.
 pub(super) struct Router {
     execution: String,
-    own_id: String,
     /// The stage that they go into.
     stage: u32,
-    owners: Arc<SlotOwners>,
-    own_inlet: Arc<Inlet>,
+    /// [`None`] if all go to the coordinator.
+    owners: Option<Arc<SlotOwners>>,
+    /// The share's own way into that stage, with the id of its node.
+    own: Option<(String, Arc<Inlet>)>,
+    /// Who takes what is nobody's; [`None`] if that is left over.
+    coordinator: Option<String>,
     carrier: Arc<dyn Carrier>,
     /// Records that are not yet a batch, by their owner.
     waiting: BTreeMap<u16, Records>,
@@ -62,8 +65,27 @@ impl Router {
         own_inlet: Arc<Inlet>,
         carrier: Arc<dyn Carrier>,
     ) -> Self {
-        let (execution, own_id) = (share.execution.clone(), share.node.clone());
-        Self { execution, own_id, stage: stage as u32, owners, own_inlet, carrier, waiting: BTreeMap::new() }
+        let own = Some((share.node.clone(), own_inlet));
+        Self { owners: Some(owners), own, coordinator: None, ..Self::to_coordinator(share, stage, carrier) }
+    }
+
+    /// Makes the way into this stage of the share that takes what is gathered, for all records.
+    pub(super) fn to_coordinator(share: &RunShare, stage: usize, carrier: Arc<dyn Carrier>) -> Self {
+        Self {
+            execution: share.execution.clone(),
+            stage: stage as u32,
+            owners: None,
+            own: None,
+            coordinator: Some(share.coordinator.clone()),
+            carrier,
+            waiting: BTreeMap::new(),
+        }
+    }
+
+    /// Makes the way into this stage for all records: to the owners of their slots, and to the coordinator with those that
+    /// are nobody's.
+    pub(super) fn to_all(share: &RunShare, stage: usize, owners: Arc<SlotOwners>, carrier: Arc<dyn Carrier>) -> Self {
+        Self { owners: Some(owners), ..Self::to_coordinator(share, stage, carrier) }
     }
 
     /// Takes records, and hands on what is a batch. Returns what nobody has taken.
@@ -71,8 +93,13 @@ impl Router {
     /// # Errors
     /// That it is open whether a node has a batch.
     pub(super) async fn send(&mut self, records: &Records) -> Result<Records, Error> {
-        for (key, value) in records.iter() {
-            self.waiting.entry(self.owners.owner(key)).or_default().push(key, value);
+        match &self.owners {
+            None => self.waiting.entry(NOBODY).or_default().append(records),
+            Some(owners) => {
+                for (key, value) in records.iter() {
+                    self.waiting.entry(owners.owner(key)).or_default().push(key, value);
+                }
+            }
         }
         self.hand_on(false).await
     }
@@ -95,12 +122,18 @@ impl Router {
         for (&owner, waiting) in &mut self.waiting {
             while waiting.is_batch() || (all && !waiting.is_empty()) {
                 let records = waiting.take_batch(BATCH_RECORDS, BATCH_BYTES);
-                let is_taken = match self.owners.node(owner) {
-                    None => false,
-                    Some(node) if node == self.own_id => self.own_inlet.put(records.clone()).await,
-                    Some(node) => {
-                        let (execution, stage) = (self.execution.clone(), self.stage);
-                        let batch = TakenRecords { execution, node: node.to_owned(), stage, records: records.clone() };
+                let node = self.owners.as_ref().and_then(|owners| owners.node(owner));
+                let is_taken = match (node, &self.own, self.coordinator.as_deref()) {
+                    (Some(node), Some((own_id, inlet)), _) if node == own_id => inlet.put(records.clone()).await,
+                    (None, _, None) => false,
+                    (Some(node), ..) | (None, _, Some(node)) => {
+                        let batch = TakenRecords {
+                            execution: self.execution.clone(),
+                            node: node.to_owned(),
+                            stage: self.stage,
+                            is_gathered: owner == NOBODY,
+                            records: records.clone(),
+                        };
                         self.carrier.carry(&batch).await?
                     }
                 };

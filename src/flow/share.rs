@@ -74,6 +74,10 @@ impl Share {
             LeafFailure::Cancelled => Error::Cancelled { outcome_unknown: facts.may_write },
             LeafFailure::Mixed { found } => Error::Mixed { reducer: facts.reducer, found, node },
             LeafFailure::NoPermission(why) => Error::NoPermission(why),
+            LeafFailure::NotTaken => {
+                let cause = "another shard takes no more records of this flow".into();
+                Error::Node { node, cause, outcome_unknown: facts.may_write }
+            }
             LeafFailure::Other(why) => Error::Refused(format!("{node}: {why}")),
         }
     }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::failures::KeyFailures;
 use super::keyspace::Keyspace;
 use super::messages::CallerId;
@@ -10,6 +12,7 @@ use super::plan::FlowPlan;
 use super::records::Records;
 use super::registry::StepsAndReducers;
 use crate::combine::{AnyCombine, AnyPartial};
+use crate::error::Error;
 
 /// A flow, and what it may take.
 pub(crate) struct FlowSpec {
@@ -25,15 +28,24 @@ pub(crate) struct FlowSpec {
     pub(crate) caller: Option<CallerId>,
     /// Reads at replicas, where shards have some. For flows that only read.
     pub(crate) on_replicas: bool,
+    /// Does all of it on this node alone, on the keys that it has. The plan has one stage then.
+    pub(crate) only_here: bool,
+    /// A failure ends the flow as any, but is said beside what was collected before it.
+    pub(crate) keeps_results: bool,
     /// The keys of the server that we live in, with the caller's rights; [`None`] if there is no such server.
     pub(crate) home: Option<Arc<dyn Keyspace>>,
 }
 
 /// What a flow has come to.
+#[allow(dead_code, reason = "the commands that ask for errors are being built")]
 pub(crate) struct FlowAnswer {
     /// What the records come to; [`None`] if they are the answer.
     pub(crate) reduced: Option<Box<dyn AnyPartial>>,
     pub(crate) records: Records,
     /// None unless the plan goes on when keys fail.
     pub(crate) failures: KeyFailures,
+    /// Errors that code has gone on from, in no order.
+    pub(crate) errors: Vec<Bytes>,
+    /// What has ended it too soon, if its results are [kept](FlowSpec::keeps_results).
+    pub(crate) error: Option<Error>,
 }

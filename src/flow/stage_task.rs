@@ -14,7 +14,6 @@ use super::messages::{LeafEnd, LeafFailure, LeafProgress};
 use super::outbox::Outbox;
 use super::records::{BATCH_BYTES, BATCH_RECORDS, Records};
 use super::router::Router;
-use super::slots::ranges;
 use super::work::{StageWork, WorkFailed};
 use crate::engine::panicked;
 use crate::error::Error;
@@ -72,9 +71,14 @@ pub(super) async fn run_all(
 async fn run(task: &mut StageTask, outbox: &Outbox, first: &Mutex<Option<WorkFailed>>) {
     let ended = AssertUnwindSafe(task.work_to_the_end(outbox)).catch_unwind().await;
     let ended = ended.unwrap_or_else(|panic| Err(panicked("step or the reducer", &*panic).into()));
-    outbox.put_progress(&mut task.work, task.stage);
+    outbox.put_work(&mut task.work, task.stage);
     match ended {
-        Ok(()) => outbox.put_stage_end(task.stage),
+        Ok(()) => {
+            outbox.put_open(std::mem::take(&mut task.unread), std::mem::take(&mut task.unsettled), Records::new());
+            if let Some(stage) = task.stage {
+                outbox.put_stages_ended(stage + 1);
+            }
+        }
         Err(failed) => {
             first.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(failed);
             outbox.cancel();
@@ -82,16 +86,11 @@ async fn run(task: &mut StageTask, outbox: &Outbox, first: &Mutex<Option<WorkFai
     }
 }
 
-/// Puts together how the tasks of a leaf have ended: the first one has read the keys, the last one has reduced.
-fn end(mut tasks: Vec<StageTask>) -> Result<LeafEnd, WorkFailed> {
+/// Puts together how the tasks of a leaf have ended: the last one has reduced.
+fn end(tasks: Vec<StageTask>) -> Result<LeafEnd, WorkFailed> {
     let reduced = tasks.last().and_then(|task| task.work.reduced.as_ref()).map(|reduced| reduced.encode()).transpose();
     let reduced = reduced.map_err(|error| Error::Internal(format!("a partial result: {error}")))?;
-    let first = &mut tasks[0];
-    Ok(LeafEnd::Done {
-        reduced: reduced.map(ByteBuf::from),
-        unread: ranges(std::mem::take(&mut first.unread)),
-        unsettled: std::mem::take(&mut first.unsettled),
-    })
+    Ok(LeafEnd::Done { reduced: reduced.map(ByteBuf::from) })
 }
 
 impl StageTask {
@@ -129,7 +128,7 @@ impl StageTask {
             };
             self.check_memory(outbox, passed.byte_len())?;
             self.hand_on(outbox, &passed).await?;
-            outbox.put_progress(&mut self.work, self.stage);
+            outbox.put_work(&mut self.work, self.stage);
             if is_end {
                 break;
             }
@@ -210,7 +209,7 @@ impl StageTask {
 }
 
 /// Waits for some work. When the leaf is cancelled, what is under way has a moment to come to its end.
-async fn unless_cancelled<T>(outbox: &Outbox, work: impl Future<Output = T>) -> Result<T, LeafFailure> {
+pub(super) async fn unless_cancelled<T>(outbox: &Outbox, work: impl Future<Output = T>) -> Result<T, LeafFailure> {
     if outbox.is_cancelled() {
         return Err(LeafFailure::Cancelled);
     }

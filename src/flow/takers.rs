@@ -13,8 +13,8 @@ use super::messages::TakenRecords;
 /// How long records wait for a share that may just begin.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// An execution, and a node.
-type ShareName = (String, String);
+/// An execution, a node, and whether it is what was gathered that the share takes.
+type ShareName = (String, String, bool);
 
 static TAKERS: LazyLock<Takers> = LazyLock::new(Takers::default);
 
@@ -36,8 +36,8 @@ pub(super) struct Taker(ShareName);
 
 impl Taker {
     /// Lets the share of a node take records, by the ways into its stages behind the first one.
-    pub(super) fn begin(execution: &str, node: &str, inlets: &[Arc<Inlet>]) -> Self {
-        let name = (execution.to_owned(), node.to_owned());
+    pub(super) fn begin(execution: &str, node: &str, is_gathered: bool, inlets: &[Arc<Inlet>]) -> Self {
+        let name = (execution.to_owned(), node.to_owned(), is_gathered);
         TAKERS.lock().insert(name.clone(), inlets.into());
         TAKERS.begun.notify_waiters();
         Self(name)
@@ -50,9 +50,15 @@ impl Drop for Taker {
     }
 }
 
+/// Tells whether the share that these records go to is in this process.
+pub(super) fn has(taken: &TakenRecords) -> bool {
+    let name = (taken.execution.clone(), taken.node.clone(), taken.is_gathered);
+    TAKERS.lock().contains_key(&name)
+}
+
 /// Takes records that another shard sends, once there is room. Returns `false` if no share takes them here.
 pub(crate) async fn take(taken: TakenRecords) -> bool {
-    let name = (taken.execution, taken.node);
+    let name = (taken.execution, taken.node, taken.is_gathered);
     let until = Instant::now() + PATIENCE;
     let inlets = loop {
         let begun = TAKERS.begun.notified();

@@ -96,6 +96,9 @@ impl StageWork {
                         ReadyStep::Command(command.clone(), may_run_code((&sample).into()))
                     }
                     StepPlan::Limit(_) => ReadyStep::Limit,
+                    StepPlan::Code => {
+                        return Err(Error::Invalid("a step of code in a flow that is not of code".into()));
+                    }
                     StepPlan::Named { name, arguments } => {
                         let unknown = || Error::Invalid(format!("no step is called '{name}' here"));
                         ReadyStep::Named(registry.step(name).ok_or_else(unknown)?, arguments.clone())

@@ -72,8 +72,8 @@ fn share(command: &str, caller: Option<&str>) -> Vec<u8> {
         bytes.extend([1, 0]);
     }
     bytes.push(0);
-    // Records, no failures wanted, replies in RESP3; no slots, no limit.
-    bytes.extend([1, 0, 1, 0, 0]);
+    // Records, no failures wanted, replies in RESP3, no code; no slots, no limit.
+    bytes.extend([1, 0, 1, 0, 0, 0]);
     match caller {
         None => bytes.push(0),
         Some(name) => {
@@ -84,8 +84,8 @@ fn share(command: &str, caller: Option<&str>) -> Vec<u8> {
         }
     }
     varint(&mut bytes, 1 << 28);
-    // The first place, and nobody who takes records.
-    bytes.extend([0, 0]);
+    // The first place, nobody who takes records; no coordinator, and no stages of code.
+    bytes.extend([0, 0, 0, 0]);
     bytes
 }
 
@@ -201,8 +201,8 @@ fn nobody_hands_records_to_a_share_whose_name_he_does_not_know() {
     let mut records = Vec::new();
     string(&mut records, b"n-2");
     string(&mut records, b"n");
-    // Into the second stage: one key, one value.
-    records.extend([1, 1, 8]);
+    // Into the second stage, not gathered: one key, one value.
+    records.extend([1, 0, 1, 8]);
     string(&mut records, b"secret:1");
     records.extend([1, 0, 0]);
     let (end, why) = ask(&mut other, 2, TAKE_RECORDS, Some(&records));

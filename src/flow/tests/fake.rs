@@ -9,7 +9,7 @@ use crate::command::{CommandSet, PerKey};
 use crate::error::Error;
 use crate::flow::keyspace::{CommandsDone, KeySlice, KeySource, KeysWanted, Keyspace, Reducing};
 use crate::flow::messages::RunShare;
-use crate::flow::plan::{FlowEnd, FlowPlan, FlowReader, KeyFilter, KeyedCommand, Passage, Stage, StepPlan};
+use crate::flow::plan::{FlowEnd, FlowPlan, FlowReader, KeyFilter, KeyedCommand, Passage, Stage, StepPlan, ValuesRead};
 use crate::flow::records::Records;
 use crate::flow::registry::StepsAndReducers;
 use crate::flow::step::BatchStep;
@@ -35,12 +35,15 @@ pub(super) struct FakeKeyspace {
     /// Keys whose command has run, in order.
     pub(super) commanded: Mutex<Vec<usize>>,
     pub(super) read: Arc<AtomicUsize>,
+    /// Slots of which it says that it could not read them.
+    pub(super) unread: Vec<u16>,
 }
 
 impl FakeKeyspace {
     pub(super) fn of(keys: usize) -> Self {
         let (bad, gone, refused) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-        Self { first: 0, keys, bad, gone, refused, reply_bytes: 0, commanded: Mutex::default(), read: Arc::default() }
+        let (commanded, read) = (Mutex::default(), Arc::default());
+        Self { first: 0, keys, bad, gone, refused, reply_bytes: 0, commanded, read, unread: Vec::new() }
     }
 
     pub(super) fn commanded(&self) -> Vec<usize> {
@@ -51,7 +54,7 @@ impl FakeKeyspace {
 impl Keyspace for FakeKeyspace {
     fn read(&self, _wanted: KeysWanted) -> Box<dyn KeySource> {
         self.read.fetch_max(self.first, Relaxed);
-        Box::new(FakeSource { keys: self.keys, read: self.read.clone() })
+        Box::new(FakeSource { keys: self.keys, read: self.read.clone(), unread: self.unread.clone() })
     }
 
     fn run(&self, commands: PerKey, _reducing: Option<Reducing>) -> BoxFuture<'_, Result<CommandsDone, Error>> {
@@ -83,6 +86,7 @@ pub(super) fn number(key: &[u8]) -> usize {
 struct FakeSource {
     keys: usize,
     read: Arc<AtomicUsize>,
+    unread: Vec<u16>,
 }
 
 impl KeySource for FakeSource {
@@ -92,9 +96,10 @@ impl KeySource for FakeSource {
         self.read.store(last, Relaxed);
         let mut records = Records::new();
         (first..last).for_each(|key| records.push(key.to_string().as_bytes(), &[]));
+        let unread = std::mem::take(&mut self.unread);
         Box::pin(async move {
             tokio::task::yield_now().await;
-            Ok(KeySlice { records, slots_read: 1, is_end: last == self.keys, ..KeySlice::default() })
+            Ok(KeySlice { records, unread, slots_read: 1, is_end: last == self.keys, ..KeySlice::default() })
         })
     }
 
@@ -143,13 +148,14 @@ pub(super) fn even() -> StepPlan {
 
 /// A flow over all keys, with these steps; its end is this reducer, or the records.
 pub(super) fn plan(steps: Vec<StepPlan>, reducer: Option<&str>) -> FlowPlan {
-    let filter = KeyFilter { pattern: b"*".to_vec(), type_name: None, with_values: false };
+    let filter = KeyFilter { pattern: b"*".to_vec(), type_name: None, values: ValuesRead::No };
     FlowPlan {
         reader: FlowReader::Keys(filter),
         stages: vec![Stage { steps, then: Passage::Collect }],
         end: reducer.map_or(FlowEnd::Records, |name| FlowEnd::Reduce { name: name.into(), arguments: Vec::new() }),
         is_partial: false,
         is_resp3: true,
+        code: None,
     }
 }
 
@@ -164,5 +170,7 @@ pub(super) fn share(plan: FlowPlan) -> RunShare {
         memory: 1 << 28,
         first_place: 0,
         owners: Vec::new(),
+        coordinator: String::new(),
+        stages: Vec::new(),
     }
 }

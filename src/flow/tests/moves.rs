@@ -17,7 +17,7 @@ use crate::reply::Reply;
 use crate::topology::{BoxFuture, key_slot};
 
 /// Takes records to leaves of this process.
-struct AtHome;
+pub(super) struct AtHome;
 
 impl Carrier for AtHome {
     fn carry<'a>(&'a self, records: &'a TakenRecords) -> BoxFuture<'a, Result<bool, Error>> {
@@ -89,7 +89,13 @@ async fn each_record_goes_to_the_owner_of_its_slot_once() {
     assert_eq!(combine::finish(&Builtin::Sum, partial).unwrap(), Reply::Integer(sum as i64));
     assert_eq!(reports[0].progress.records_in[0], 20_000);
     drop(leaves);
-    let late = TakenRecords { execution: "n-moves".into(), node: "a".into(), stage: 1, records: Default::default() };
+    let late = TakenRecords {
+        execution: "n-moves".into(),
+        node: "a".into(),
+        stage: 1,
+        is_gathered: false,
+        records: Default::default(),
+    };
     assert!(!takers::take(late).await);
 }
 

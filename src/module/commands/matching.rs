@@ -75,6 +75,8 @@ impl MatchingMap {
                 registry: home.registry(),
                 caller: home.caller(),
                 on_replicas: self.how.on_replicas,
+                only_here: false,
+                keeps_results: false,
                 home: Some(home.keyspace()),
                 plan,
             },
@@ -117,6 +119,7 @@ impl MatchingMap {
             },
             is_partial: self.partial,
             is_resp3: protocol == Protocol::Resp3,
+            code: None,
         }
     }
 }

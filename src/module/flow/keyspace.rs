@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use super::key_commands::{AfterTurn, KeyCommands};
+use super::name_reader::NameReader;
 use super::rights::ShareRights;
 use super::sieve::Sieve;
 use super::slot_reader::{MOST_LISTED, SlotReader, has_expiring};
@@ -15,7 +16,9 @@ use crate::command::PerKey;
 use crate::error::Error;
 use crate::flow::Records;
 use crate::flow::keyspace::{CommandsDone, KeySlice, KeySource, KeysWanted, Keyspace, Reducing};
+use crate::flow::plan::ValuesRead;
 use crate::flow::slots::each;
+use crate::flow::values::WantedValues;
 use crate::link::Protocol;
 use crate::module::server::context::{Ctx, server_version};
 use crate::module::server::main_thread::Turn;
@@ -40,13 +43,18 @@ impl ServerKeyspace {
 
 impl Keyspace for ServerKeyspace {
     fn read(&self, wanted: KeysWanted) -> Box<dyn KeySource> {
+        let with_missing = wanted.names.as_ref().is_some_and(|names| names.with_missing);
         Box::new(ServerKeys {
             reader: Some(Box::new(KeyReader {
                 database: self.database,
                 rights: self.rights.clone(),
                 sieve: Sieve::new(&wanted.filter),
-                with_values: wanted.filter.with_values,
-                place: Place::Start(wanted.slots),
+                values: WantedValues { values: wanted.filter.values, with_missing },
+                are_slots: wanted.slots.is_some(),
+                place: match wanted.names {
+                    None => Place::Start(wanted.slots),
+                    Some(named) => Place::Names(NameReader::new(named, wanted.slots.as_deref())),
+                },
                 waiting: Records::new(),
             })),
         })
@@ -93,10 +101,11 @@ impl KeySource for ServerKeys {
                 slice = read?;
             }
             reader.take_slice(most, &mut slice);
-            if reader.with_values && !slice.records.is_empty() {
-                let rest;
-                (slice.records, rest) = values::read(slice.records, reader.database).await?;
-                reader.put_back(&rest, &mut slice);
+            if reader.values.values != ValuesRead::No && !slice.records.is_empty() {
+                let read = values::read(slice.records, reader.database, reader.values, reader.are_slots).await?;
+                slice.records = read.records;
+                slice.elsewhere = read.elsewhere;
+                reader.put_back(&read.rest, &mut slice);
             }
             self.reader = Some(reader);
             Ok(slice)
@@ -125,7 +134,9 @@ struct KeyReader {
     database: i32,
     rights: Arc<ShareRights>,
     sieve: Sieve,
-    with_values: bool,
+    values: WantedValues,
+    /// It is slots that are read, which may go to other nodes.
+    are_slots: bool,
     place: Place,
     /// Keys that have been read and not shown.
     waiting: Records,
@@ -137,6 +148,7 @@ enum Place {
     Start(Option<Vec<SlotRange>>),
     Slots(SlotReader),
     Table(TableReader),
+    Names(NameReader),
     End,
 }
 
@@ -146,8 +158,12 @@ impl KeyReader {
     }
 
     fn memory(&self) -> u64 {
-        let hashes = if let Place::Table(table) = &self.place { table.memory() } else { 0 };
-        self.waiting.byte_len() as u64 + hashes
+        let beside = match &self.place {
+            Place::Table(table) => table.memory(),
+            Place::Names(names) => names.memory(),
+            Place::Start(_) | Place::Slots(_) | Place::End => 0,
+        };
+        self.waiting.byte_len() as u64 + beside
     }
 
     /// Reads for one turn on the main thread.
@@ -176,6 +192,12 @@ impl KeyReader {
                 }
             }
             Place::Table(table) => table.read(turn, &self.sieve, &self.rights, most, &mut slice)?,
+            Place::Names(names) => {
+                names.read(turn, &self.rights, self.values.values == ValuesRead::No, most, &mut slice)?;
+                if names.is_done() {
+                    self.place = Place::End;
+                }
+            }
             Place::Start(_) | Place::End => {}
         }
         Ok(slice)

@@ -6,6 +6,7 @@ pub(super) mod jobs;
 mod key_commands;
 mod keyspace;
 pub(super) mod leaves;
+mod name_reader;
 pub(crate) mod own_code;
 pub(super) mod rights;
 mod sieve;

@@ -12,8 +12,10 @@ use crate::command::{Command, CommandRef, printable};
 use crate::error::Error;
 use crate::flow::Records;
 use crate::flow::keyspace::key_hash;
-use crate::flow::values::{read_whole, unreadable};
+use crate::flow::plan::ValuesRead;
+use crate::flow::values::{TypeLetter, WantedValues, read_whole, unreadable};
 use crate::link::Protocol;
+use crate::module::local::own_slots;
 use crate::module::server::call::{CallKind, Called, CommandRunner};
 use crate::module::server::context::Ctx;
 use crate::module::server::main_thread::Turn;
@@ -21,6 +23,7 @@ use crate::module::server::paced;
 use crate::module::server::scan::{KeyKind, Now, with_key};
 use crate::reply::Reply;
 use crate::resp::decode;
+use crate::topology::key_slot;
 
 /// A value of more elements is read in slices.
 const MOST_AT_ONCE: usize = 1000;
@@ -28,13 +31,28 @@ const MOST_AT_ONCE: usize = 1000;
 /// When so many bytes of values have been read, the rest of the keys has to wait for the next slice.
 const ENOUGH: usize = 1 << 20;
 
-/// Reads the values of keys, in order, in paced turns. Keys that are gone are left out. Returns the records, and the keys that
-/// have to wait.
+/// What has been read of some keys.
+pub(super) struct ReadValues {
+    pub(super) records: Records,
+    /// Keys that have to wait.
+    pub(super) rest: Records,
+    /// Keys that have gone to another node before their values were read.
+    pub(super) elsewhere: Records,
+}
+
+/// Reads the values of keys, in order, in paced turns. Keys that are gone are left out unless they are wanted.
 ///
 /// # Errors
-/// If a key holds what cannot be read, or has gone to another node.
-pub(super) async fn read(keys: Records, database: i32) -> Result<(Records, Records), Error> {
-    let mut reader = Box::new(ValueReader { keys, database, records: Records::new(), open: None });
+/// If a key holds what cannot be read, or has gone to another node; but of [typed](ValuesRead::Typed) values only if the
+/// server answers with an error.
+pub(super) async fn read(
+    keys: Records,
+    database: i32,
+    wanted: WantedValues,
+    are_slots: bool,
+) -> Result<ReadValues, Error> {
+    let (records, elsewhere) = (Records::new(), Records::new());
+    let mut reader = Box::new(ValueReader { keys, database, wanted, are_slots, records, elsewhere, open: None });
     while !reader.keys.is_empty() && reader.records.byte_len() < ENOUGH {
         let turn = paced::in_turn(move |turn| {
             let read = reader.read(turn);
@@ -44,7 +62,7 @@ pub(super) async fn read(keys: Records, database: i32) -> Result<(Records, Recor
         (reader, read) = turn.await?;
         read?;
     }
-    Ok((reader.records, reader.keys))
+    Ok(ReadValues { records: reader.records, rest: reader.keys, elsewhere: reader.elsewhere })
 }
 
 /// Values that are being read.
@@ -52,7 +70,11 @@ struct ValueReader {
     /// The keys that are left; the first one is that of the open value, if there is one.
     keys: Records,
     database: i32,
+    wanted: WantedValues,
+    /// The keys are of slots, which may go to other nodes.
+    are_slots: bool,
     records: Records,
+    elsewhere: Records,
     open: Option<OpenValue>,
 }
 
@@ -74,30 +96,70 @@ impl ValueReader {
     fn read_selected(&mut self, turn: Turn<'_>) -> Result<(), Error> {
         let now = Now::read();
         let mut runner = CommandRunner::new(turn.ctx, Protocol::Resp3);
-        while !self.keys.is_empty() && self.records.byte_len() < ENOUGH && std::time::Instant::now() < turn.until {
-            let Some(key) = self.keys.keys().next().map(Vec::from) else { break };
-            let found = with_key(turn.ctx, &key, now, |view| (view.kind(), view.len(), view.usage()));
+        let mut own = None;
+        let keys = std::mem::take(&mut self.keys);
+        let mut read = 0;
+        for key in keys.keys() {
+            if self.records.byte_len() >= ENOUGH || std::time::Instant::now() >= turn.until {
+                break;
+            }
+            let found = with_key(turn.ctx, key, now, |view| (view.kind(), view.len(), view.usage()));
             let is_whole = match found {
                 None => {
                     self.open = None;
+                    let own = own.get_or_insert_with(|| self.are_slots.then(|| own_slots::ask(turn.ctx).ok()));
+                    let has_gone =
+                        own.as_ref().is_some_and(|own| !own.as_ref().is_some_and(|own| own.has_whole(key_slot(key))));
+                    self.take_missing(key, has_gone)?;
+                    true
+                }
+                Some((kind, ..)) if self.wanted.values == ValuesRead::Typed && !letter(kind).has_value() => {
+                    self.records.push(key, &[letter(kind).byte()]);
                     true
                 }
                 Some((kind, length, usage)) => {
                     let is_long = kind != KeyKind::String && length > MOST_AT_ONCE;
                     let is_whole = if self.open.as_ref().is_some_and(|open| open.kind == kind) || is_long {
-                        self.read_on(turn.ctx, &key, kind)?
+                        self.read_on(turn.ctx, key, kind)?
                     } else {
-                        let called = call(&mut runner, &key, &read_whole(kind.name(), &key)?)?;
-                        self.records.push(&key, called.wire());
+                        self.read_at_once(&mut runner, key, kind)?;
                         true
                     };
-                    with_key(turn.ctx, &key, now, |view| view.set_usage(usage));
+                    with_key(turn.ctx, key, now, |view| view.set_usage(usage));
                     is_whole
                 }
             };
-            if is_whole {
-                let _done = self.keys.take_first(1);
+            if !is_whole {
+                break;
             }
+            read += 1;
+        }
+        self.keys = keys;
+        let _done = self.keys.take_first(read);
+        Ok(())
+    }
+
+    /// Takes that there is no such key, or that it has gone to another node.
+    fn take_missing(&mut self, key: &[u8], has_gone: bool) -> Result<(), Error> {
+        match has_gone {
+            false if self.wanted.with_missing => self.records.push(key, &[TypeLetter::Missing.byte()]),
+            false => {}
+            true if self.wanted.values == ValuesRead::Typed => self.elsewhere.push(key, &[]),
+            true => return Err(gone(key)),
+        }
+        Ok(())
+    }
+
+    fn read_at_once(&mut self, runner: &mut CommandRunner<'_>, key: &[u8], kind: KeyKind) -> Result<(), Error> {
+        let Some(called) = call(runner, key, &read_whole(kind.name(), key)?)? else {
+            return self.take_missing(key, true);
+        };
+        match self.wanted.values {
+            ValuesRead::Typed => self.records.push_written(key, |bytes| {
+                bytes.push(letter(kind).byte());
+                bytes.extend_from_slice(called.wire());
+            }),
+            ValuesRead::Replies | ValuesRead::No => self.records.push(key, called.wire()),
         }
         Ok(())
     }
@@ -108,13 +170,22 @@ impl ValueReader {
         let mut open = self.open.take().filter(|open| open.kind == kind).unwrap_or_else(new);
         let mut runner = CommandRunner::new(ctx, Protocol::Resp2);
         let slice = slice(kind, key, &open.next)?;
-        let called = call(&mut runner, key, &slice)?;
+        let Some(called) = call(&mut runner, key, &slice)? else {
+            self.take_missing(key, true)?;
+            return Ok(true);
+        };
         let reply = decode(&Bytes::copy_from_slice(called.wire()), &mut 0);
         let reply = reply.map_err(|error| Error::Internal(format!("a slice of a value: {error}")))?;
         drop(called);
         let is_last = open.take(reply);
         if is_last {
-            self.records.push_reply(key, &open.into_reply());
+            let is_typed = self.wanted.values == ValuesRead::Typed;
+            self.records.push_written(key, |bytes| {
+                if is_typed {
+                    bytes.push(letter(kind).byte());
+                }
+                open.into_reply().write_to(bytes);
+            });
         } else {
             self.open = Some(open);
         }
@@ -122,21 +193,28 @@ impl ValueReader {
     }
 }
 
-/// Runs a command that reads a value.
-fn call<'c>(runner: &mut CommandRunner<'c>, key: &[u8], command: &Command) -> Result<Called<'c>, Error> {
+/// Returns the letter for what a key holds.
+fn letter(kind: KeyKind) -> TypeLetter {
+    kind.name().map_or(TypeLetter::Module, TypeLetter::of)
+}
+
+/// Returns the error about a key whose value was not read in time.
+fn gone(key: &[u8]) -> Error {
+    Error::Slots(format!("the key '{}' went to another node before its value was read", printable(key)))
+}
+
+/// Runs a command that reads a value; [`None`] if its key has gone to another node.
+fn call<'c>(runner: &mut CommandRunner<'c>, key: &[u8], command: &Command) -> Result<Option<Called<'c>>, Error> {
     let called = runner.call(CommandRef::from(command).words(), CallKind::Plain);
     if called.is_not_here() {
-        return Err(Error::Slots(format!(
-            "the key '{}' went to another node before its value was read",
-            printable(key)
-        )));
+        return Ok(None);
     }
     match called.wire() {
         [b'-', error @ ..] => {
             let error = String::from_utf8_lossy(error);
             Err(Error::Refused(format!("the value of '{}' was not read: {}", printable(key), error.trim_end())))
         }
-        _ => Ok(called),
+        _ => Ok(Some(called)),
     }
 }
 

@@ -88,7 +88,7 @@ mod tests {
     use super::super::typed::{error, words};
     use super::*;
     use crate::flow::into::ResultKind;
-    use crate::flow::plan::{KeyFilter, KeyedCommand};
+    use crate::flow::plan::{KeyFilter, KeyedCommand, ValuesRead};
     use crate::reduce::{Builtin, Prefix};
 
     fn given(typed: &MapArgs) -> &CommandSet {
@@ -111,7 +111,7 @@ mod tests {
     #[test]
     fn a_map_over_a_pattern_has_options_before_and_behind_the_reducer() {
         let (keys, how) = matching("COUNT match user:*").unwrap();
-        let filter = KeyFilter { pattern: b"user:*".into(), type_name: None, with_values: false };
+        let filter = KeyFilter { pattern: b"user:*".into(), type_name: None, values: ValuesRead::No };
         assert_eq!(keys, KeysByPattern { filter, limit: None, command: None });
         assert_eq!(how, MatchOptions::default());
 

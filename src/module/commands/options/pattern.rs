@@ -5,7 +5,7 @@ use super::template::CommandTemplate;
 use crate::command::printable;
 use crate::error::Error;
 use crate::flow::into::{ResultKey, ResultKind};
-use crate::flow::plan::{KeyFilter, KeyedCommand};
+use crate::flow::plan::{KeyFilter, KeyedCommand, ValuesRead};
 
 /// Keys by their names and what they hold, as they were typed.
 #[derive(Debug, PartialEq, Eq)]
@@ -62,7 +62,7 @@ impl ArgumentCursor<'_> {
             words => Some(CommandTemplate(words).to_fill()?),
         };
         self.args = &[];
-        Ok(KeysByPattern { filter: KeyFilter { pattern, type_name, with_values: false }, limit, command })
+        Ok(KeysByPattern { filter: KeyFilter { pattern, type_name, values: ValuesRead::No }, limit, command })
     }
 
     fn type_name(&mut self) -> Result<String, Error> {

@@ -1,0 +1,76 @@
+//! [`StageCode`]: code that works on a whole stage of a flow and keeps state from batch to batch, as a sum or groups. It runs
+//! elsewhere: this floor gives it records and takes what comes of them.
+
+#![allow(dead_code, reason = "the floor above, which opens code, is being built")]
+
+use bytes::Bytes;
+use serde_bytes::ByteBuf;
+
+use super::plan::{KeyFilter, ValuesRead};
+use super::records::Records;
+use crate::error::Error;
+use crate::topology::BoxFuture;
+
+/// The code of one stage on one shard. It sees its batches in order, and then their end. Dropped before that it is to stop.
+pub(crate) trait StageCode: Send {
+    /// Takes a batch.
+    ///
+    /// # Errors
+    /// The flow ends in the error that this, and each of the others, returns.
+    fn take(&mut self, records: Records) -> BoxFuture<'_, Result<StageOutput, Error>>;
+
+    /// Goes on, as long as the output before said that there is [more](StageOutput::more).
+    fn more(&mut self) -> BoxFuture<'_, Result<StageOutput, Error>>;
+
+    /// Hears that nothing more comes.
+    fn end(&mut self) -> BoxFuture<'_, Result<StageOutput, Error>>;
+}
+
+/// What code has made of what it was given.
+#[derive(Debug, Default)]
+pub(crate) struct StageOutput {
+    pub(crate) records: Records,
+    /// Errors that it goes on from.
+    pub(crate) errors: Vec<Bytes>,
+    /// There is more to be had of what it has got.
+    pub(crate) more: bool,
+    /// It wants no more input.
+    pub(crate) enough: bool,
+}
+
+/// The stage of the share that code is opened for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CodeShare {
+    /// As [`RunShare`](super::messages::RunShare) has it: an id, and behind a space a word that is secret.
+    pub(crate) execution: String,
+    /// Tells the shares of this process from each other; stages of one share have the same number.
+    pub(crate) leaf: u64,
+    pub(crate) stage: u32,
+    /// The node whose share this is.
+    pub(crate) node: String,
+    /// It runs on the node that began the flow, for that node.
+    pub(crate) is_initiators: bool,
+    /// It runs here in place of another node, whose keys it works on.
+    pub(crate) is_stand_in: bool,
+}
+
+/// Code that is being opened.
+pub(crate) type OpeningCode = BoxFuture<'static, Result<OpenedCode, Error>>;
+
+/// Code that is open.
+pub(crate) struct OpenedCode {
+    pub(crate) code: Box<dyn StageCode>,
+    /// What the first stage wants to be read.
+    pub(crate) reads: CodeReads,
+}
+
+/// What code wants to be read for its first stage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum CodeReads {
+    /// All keys that pass the filter.
+    Keys(KeyFilter),
+    /// These keys, on the shard that has them. With [typed](ValuesRead::Typed) values also those that do not exist.
+    Names { names: Vec<ByteBuf>, values: ValuesRead },
+    /// Nothing: it has records of its own, and makes them at the end.
+    Nothing,
+}
