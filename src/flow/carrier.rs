@@ -31,11 +31,11 @@ pub(crate) trait Carrier: Send + Sync {
 /// wait for the one behind it only. To shares in this process it takes them without any.
 pub(crate) struct SessionCarrier {
     requests: RequestBuilder,
-    open: Mutex<HashMap<Way, Arc<Mutex<Talk>>>>,
+    open: Mutex<HashMap<WayIn, Arc<Mutex<Talk>>>>,
 }
 
 /// A node, and the stage and the share there.
-type Way = (String, u32, bool);
+type WayIn = (String, u32, bool);
 
 /// The connection to a node.
 struct Talk {

@@ -36,7 +36,7 @@ pub(super) struct CodeFlow<'a> {
 }
 
 /// Where a share is worked on.
-enum Place {
+enum Runs {
     Here,
     OnItsNode(Session),
     /// Here, in place of its node.
@@ -92,28 +92,28 @@ impl<'a> CodeFlow<'a> {
         Ok(planned(self.topology, &self.spec.plan.reader))
     }
 
-    async fn place(&self, planned: &Planned) -> Place {
-        let Some(node) = &planned.node else { return Place::StandIn };
+    async fn place(&self, planned: &Planned) -> Runs {
+        let Some(node) = &planned.node else { return Runs::StandIn };
         let is_alone = planned.slots.is_none() && self.topology.is_local(node);
         match way_to(node, &self.requests.begin(), self.topology) {
-            _ if is_alone && self.spec.home.is_some() => Place::Here,
-            Way::Here if self.spec.home.is_some() => Place::Here,
-            Way::OnItsNode => RemoteLeaf::session(node, self.requests).await.map_or(Place::StandIn, Place::OnItsNode),
-            Way::Here | Way::AtReplica(_) | Way::Plain => Place::StandIn,
+            _ if is_alone && self.spec.home.is_some() => Runs::Here,
+            Way::Here if self.spec.home.is_some() => Runs::Here,
+            Way::OnItsNode => RemoteLeaf::session(node, self.requests).await.map_or(Runs::StandIn, Runs::OnItsNode),
+            Way::Here | Way::AtReplica(_) | Way::Plain => Runs::StandIn,
         }
     }
 
-    async fn begin(&self, planned: Planned, place: Place, owners: &[SlotOwner]) -> Result<Share, Error> {
+    async fn begin(&self, planned: Planned, place: Runs, owners: &[SlotOwner]) -> Result<Share, Error> {
         let node_id = planned.node.as_ref().map(|node| node.id.clone()).unwrap_or_default();
         let share = self.share(node_id, &planned, owners);
         let at = match (place, &planned.node) {
-            (Place::OnItsNode(session), Some(node)) => {
+            (Runs::OnItsNode(session), Some(node)) => {
                 match RemoteLeaf::begin_over(session, node, &share, self.requests).await? {
                     Ok(leaf) => Where::Remote(Box::new(leaf)),
                     Err(why) => return Err(Error::Refused(format!("{node} does not take its share: {why}"))),
                 }
             }
-            (Place::Here, _) => self.leaf(&share, CodeRole::OfNode, &planned)?,
+            (Runs::Here, _) => self.leaf(&share, CodeRole::OfNode, &planned)?,
             _ => self.stand_in(share, &planned, None)?,
         };
         Ok(Share::new(planned.name, at))
@@ -194,11 +194,11 @@ impl<'a> CodeFlow<'a> {
 }
 
 /// Says who takes the records of which slots: the nodes that run code.
-fn owners(topology: &Topology, shares: &[Planned], places: &[Place]) -> Vec<SlotOwner> {
+fn owners(topology: &Topology, shares: &[Planned], places: &[Runs]) -> Vec<SlotOwner> {
     if !topology.requires_same_slot() {
         return Vec::new();
     }
-    let run_code = shares.iter().zip(places).filter(|(_, place)| !matches!(place, Place::StandIn));
+    let run_code = shares.iter().zip(places).filter(|(_, place)| !matches!(place, Runs::StandIn));
     let owner = |planned: &Planned| {
         let node = planned.node.as_ref()?.id.clone();
         Some(SlotOwner { node, slots: planned.slots.clone().unwrap_or_default() })

@@ -13,7 +13,6 @@ use super::code::CodeShare;
 use super::code_task::{CodeExit, CodeTask, Input, KeysOfCode};
 use super::inlet::Inlet;
 use super::keyspace::Keyspace;
-use super::leaf::slot_count;
 use super::messages::{LeafProgress, RunShare};
 use super::plan::Passage;
 use super::records::Records;
@@ -67,7 +66,7 @@ pub(super) fn stages(
     let is_coordinators = share.node == share.coordinator;
     let (is_stand_in, gathers) = (matches!(role, CodeRole::StandIn { .. }), matches!(role, CodeRole::Gathers));
     let progress = LeafProgress {
-        slots: slot_count(share),
+        slots: share.slot_count(),
         records_in: vec![0; count],
         records_out: vec![0; count],
         stages_ended: own[0] as u32,

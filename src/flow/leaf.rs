@@ -71,7 +71,7 @@ impl Leaf {
             // The limit is the first stage's.
             let limit = if stage == 0 { share.limit } else { None };
             let mut work = StageWork::new(&share.plan, keyspace.clone(), registry, limit, share.first_place)?;
-            work.progress.slots = slot_count(share);
+            work.progress.slots = share.slot_count();
             let from_inlet = || -> Box<dyn KeySource> {
                 Box::new(FromInlet { inlet: inlets[stage - 1].clone(), rest: Records::new() })
             };
@@ -129,7 +129,7 @@ impl Leaf {
         registry: &dyn StepsAndReducers,
     ) -> Result<Self, Error> {
         let mut work = StageWork::new(&share.plan, keyspace, registry, share.limit, share.first_place)?;
-        work.progress.slots = slot_count(share);
+        work.progress.slots = share.slot_count();
         let exit = Exit::Outbox(Records::new());
         Ok(Self::spawn(vec![StageTask::new(None, first_step, source, share.memory, work, exit)], Vec::new(), None))
     }
@@ -172,11 +172,6 @@ impl Drop for Leaf {
     fn drop(&mut self) {
         self.outbox.cancel();
     }
-}
-
-/// Returns how many slots a share has.
-pub(super) fn slot_count(share: &RunShare) -> u32 {
-    share.slots.iter().flatten().map(|(first, last)| u32::from(last.saturating_sub(*first)) + 1).sum()
 }
 
 /// Opens what the share's reader reads.

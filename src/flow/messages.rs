@@ -152,6 +152,13 @@ pub(crate) struct TakenRecords {
     pub(crate) records: Records,
 }
 
+impl RunShare {
+    /// Returns how many slots the share has; 0 if it is of a whole database.
+    pub(super) fn slot_count(&self) -> u32 {
+        self.slots.iter().flatten().map(|(first, last)| u32::from(last.saturating_sub(*first)) + 1).sum()
+    }
+}
+
 /// Returns a message as it travels.
 ///
 /// # Errors
