@@ -32,8 +32,13 @@ static FLOW_TIMEOUT: NumberSetting = NumberSetting::new("flow-timeout-ms", 60_00
 static FLOW_MEMORY: NumberSetting =
     NumberSetting::new("flow-memory", 256 << 20, 1 << 20, i64::MAX).with_flags(raw::REDISMODULE_CONFIG_MEMORY);
 static FLOW_SHARE: NumberSetting = NumberSetting::new("flow-share", 50, 1, 100);
+static PYTHON_MEMORY: NumberSetting = NumberSetting::new("python-memory", 1 << 30, 64 << 20, i64::MAX)
+    .with_flags(raw::REDISMODULE_CONFIG_MEMORY | raw::REDISMODULE_CONFIG_IMMUTABLE);
+static PYTHON_PROCESSES: NumberSetting =
+    NumberSetting::new("python-processes", 4096, 16, 1 << 22).with_flags(raw::REDISMODULE_CONFIG_IMMUTABLE);
+static ATOMIC_TIMEOUT: NumberSetting = NumberSetting::new("atomic-timeout-ms", 1000, 1, HOUR_MS);
 
-pub(super) static NUMBERS: [&NumberSetting; 9] = [
+pub(super) static NUMBERS: [&NumberSetting; 12] = [
     &TIMEOUT,
     &CONNECT_TIMEOUT,
     &TOPOLOGY_REFRESH,
@@ -43,6 +48,9 @@ pub(super) static NUMBERS: [&NumberSetting; 9] = [
     &FLOW_TIMEOUT,
     &FLOW_MEMORY,
     &FLOW_SHARE,
+    &PYTHON_MEMORY,
+    &PYTHON_PROCESSES,
+    &ATOMIC_TIMEOUT,
 ];
 
 static PROVIDER: ChoiceSetting = ChoiceSetting::new("provider", Provider::WORDS);
@@ -51,9 +59,10 @@ static PROXY_MODE: ChoiceSetting = ChoiceSetting::new("proxy-mode", ProxyMode::W
 static CONSISTENT: ChoiceSetting = ChoiceSetting::new("consistent", &["yes", "no"]);
 static PUSHDOWN: ChoiceSetting = ChoiceSetting::new("pushdown", &["off", "on"]);
 static DIRECT_READS: ChoiceSetting = ChoiceSetting::new("direct-reads", &["off", "on"]);
+static GEARS_RIGHTS: ChoiceSetting = ChoiceSetting::new("gears-rights", GearsRights::WORDS);
 
-pub(super) static CHOICES: [&ChoiceSetting; 6] =
-    [&PROVIDER, &SHARD_FUNC, &PROXY_MODE, &CONSISTENT, &PUSHDOWN, &DIRECT_READS];
+pub(super) static CHOICES: [&ChoiceSetting; 7] =
+    [&PROVIDER, &SHARD_FUNC, &PROXY_MODE, &CONSISTENT, &PUSHDOWN, &DIRECT_READS, &GEARS_RIGHTS];
 
 // There may be passwords in it.
 static NODES: TextSetting = TextSetting::new("nodes", raw::REDISMODULE_CONFIG_SENSITIVE, check_nodes);
@@ -63,7 +72,13 @@ static PASSWORD: TextSetting = TextSetting::new("password", raw::REDISMODULE_CON
 static POLICY_OVERRIDES: TextSetting =
     TextSetting::new("policy-overrides", raw::REDISMODULE_CONFIG_DEFAULT, check_overrides);
 
-pub(super) static TEXTS: [&TextSetting; 4] = [&NODES, &USER, &PASSWORD, &POLICY_OVERRIDES];
+// What they name is run with the rights of the server, or decides with which rights: so not by whoever may say `CONFIG SET`.
+static PYTHON: TextSetting =
+    TextSetting::new("python", raw::REDISMODULE_CONFIG_IMMUTABLE, check_python).with_default("python3");
+static PYTHON_USER: TextSetting =
+    TextSetting::new("python-user", raw::REDISMODULE_CONFIG_IMMUTABLE, |_| Ok(())).with_default("nobody");
+
+pub(super) static TEXTS: [&TextSetting; 6] = [&NODES, &USER, &PASSWORD, &POLICY_OVERRIDES, &PYTHON, &PYTHON_USER];
 
 /// What the text of [`POLICY_OVERRIDES`] says.
 static OVERRIDES: ArcSwapOption<Overrides> = ArcSwapOption::const_empty();
@@ -99,6 +114,15 @@ pub(super) enum ProxyMode {
     On,
 }
 
+/// `rmr.gears-rights`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum GearsRights {
+    /// Commands of Python functions have the rights of the user on whose account the functions run.
+    Caller,
+    /// They may do everything, as with RedisGears.
+    Server,
+}
+
 words!(pub(super) Provider { Auto = "auto", Single = "single", Static = "static", Cluster = "cluster" });
 
 words!(pub(super) ShardBy {
@@ -109,6 +133,8 @@ words!(pub(super) ShardBy {
     KetamaRb = "ketama-rb",
     Rendezvous = "rendezvous",
 });
+
+words!(pub(super) GearsRights { Caller = "caller", Server = "server" });
 
 words!(pub(super) ProxyMode { Off = "off", OptIn = "opt-in", On = "on" });
 
@@ -244,6 +270,49 @@ pub(super) fn flow_share() -> u32 {
     FLOW_SHARE.get() as u32
 }
 
+/// `rmr.python`: the interpreter, a path or a name that is looked for in `PATH`.
+#[allow(dead_code, reason = "the processes are being built")]
+pub(super) fn python() -> Vec<u8> {
+    PYTHON.value().clone()
+}
+
+/// `rmr.python-memory`: the memory that one Python process may take, in bytes.
+#[allow(dead_code, reason = "the processes are being built")]
+pub(super) fn python_memory() -> u64 {
+    PYTHON_MEMORY.get().unsigned_abs()
+}
+
+/// `rmr.python-processes`: how many processes and threads the user of Python processes may have.
+#[allow(dead_code, reason = "the processes are being built")]
+pub(super) fn python_processes() -> u64 {
+    PYTHON_PROCESSES.get().unsigned_abs()
+}
+
+/// `rmr.python-user`: as whom Python processes run where the server is root; empty: as root.
+#[allow(dead_code, reason = "the processes are being built")]
+pub(super) fn python_user() -> Vec<u8> {
+    PYTHON_USER.value().clone()
+}
+
+/// `rmr.atomic-timeout-ms`: how long a Python function may keep the server for itself.
+#[allow(dead_code, reason = "calls are being built")]
+pub(super) fn atomic_timeout() -> Duration {
+    ATOMIC_TIMEOUT.millis()
+}
+
+/// `rmr.gears-rights`: whose rights the commands of Python functions have.
+#[allow(dead_code, reason = "calls are being built")]
+pub(super) fn gears_rights() -> GearsRights {
+    chosen(&GEARS_RIGHTS, GearsRights::ALL)
+}
+
+fn check_python(interpreter: &[u8]) -> Result<(), String> {
+    if interpreter.is_empty() {
+        return Err("it is empty; give the path of an interpreter, or a name that is in PATH".into());
+    }
+    Ok(())
+}
+
 fn check_nodes(nodes: &[u8]) -> Result<(), String> {
     let nodes = &String::from_utf8_lossy(nodes);
     if nodes.is_empty() {
@@ -259,7 +328,7 @@ fn check_nodes(nodes: &[u8]) -> Result<(), String> {
 pub(super) fn reset() {
     NUMBERS.iter().for_each(|number| number.set(number.default));
     CHOICES.iter().for_each(|choice| choice.value.store(0, Relaxed));
-    TEXTS.iter().for_each(|text| text.value().clear());
+    TEXTS.iter().for_each(|text| text.reset());
 }
 
 /// Takes the arguments of `loadmodule` for values.

@@ -76,6 +76,7 @@ impl ChoiceSetting {
 /// A setting that is text.
 pub(crate) struct TextSetting {
     pub(crate) name: &'static str,
+    pub(crate) default: &'static str,
     pub(crate) flags: u32,
     /// Says what is wrong with a value.
     pub(crate) check: fn(&[u8]) -> Result<(), String>,
@@ -85,7 +86,18 @@ pub(crate) struct TextSetting {
 
 impl TextSetting {
     pub(crate) const fn new(name: &'static str, flags: u32, check: fn(&[u8]) -> Result<(), String>) -> Self {
-        Self { name, flags, check, value: Mutex::new(Vec::new()) }
+        Self { name, default: "", flags, check, value: Mutex::new(Vec::new()) }
+    }
+
+    /// Sets a default that is not empty, which is the value from [`reset`](Self::reset) on.
+    pub(crate) const fn with_default(mut self, default: &'static str) -> Self {
+        self.default = default;
+        self
+    }
+
+    /// Sets the value to the default.
+    pub(crate) fn reset(&self) {
+        *self.value() = self.default.as_bytes().to_vec();
     }
 
     pub(crate) fn value(&self) -> MutexGuard<'_, Vec<u8>> {

@@ -5,13 +5,15 @@ use std::time::Duration;
 use crate::common::{Cluster, Server, eventually};
 
 /// Every setting with its default.
-const DEFAULTS: [(&str, &str); 19] = [
+const DEFAULTS: [(&str, &str); 25] = [
+    ("rmr.atomic-timeout-ms", "1000"),
     ("rmr.connect-timeout-ms", "1000"),
     ("rmr.consistent", "yes"),
     ("rmr.direct-reads", "off"),
     ("rmr.flow-memory", "268435456"),
     ("rmr.flow-share", "50"),
     ("rmr.flow-timeout-ms", "60000"),
+    ("rmr.gears-rights", "caller"),
     ("rmr.max-inflight", "10000"),
     ("rmr.max-reply-bytes", "1073741824"),
     ("rmr.nodes", ""),
@@ -20,6 +22,10 @@ const DEFAULTS: [(&str, &str); 19] = [
     ("rmr.provider", "auto"),
     ("rmr.proxy-mode", "off"),
     ("rmr.pushdown", "off"),
+    ("rmr.python", "python3"),
+    ("rmr.python-memory", "1073741824"),
+    ("rmr.python-processes", "4096"),
+    ("rmr.python-user", "nobody"),
     ("rmr.shard-func", "auto"),
     ("rmr.threads", "1"),
     ("rmr.timeout-ms", "5000"),
@@ -60,6 +66,7 @@ fn numbers_are_taken_within_their_range_only() {
         ("rmr.flow-timeout-ms", 1, 3_600_000),
         ("rmr.flow-memory", 1 << 20, i64::MAX),
         ("rmr.flow-share", 1, 100),
+        ("rmr.atomic-timeout-ms", 1, 3_600_000),
     ] {
         for value in [low, high] {
             assert_eq!(set(&server, &[name, &value.to_string()]), "+OK", "{name} {value}");
@@ -106,6 +113,22 @@ fn what_is_fixed_at_the_start_stays() {
     assert!(error.starts_with("-ERR CONFIG SET failed") && error.contains("immutable"), "{error}");
     assert_eq!(server.reply("RMR.PING"), "+OK");
     eventually(Duration::from_secs(5), "its threads have begun", || server.rmr_threads() >= 3);
+}
+
+#[test]
+fn what_says_which_python_runs_is_fixed_at_the_start() {
+    let args = ["python", "/opt/python", "python-user", "", "PYTHON-MEMORY", "128mb", "rmr.python-processes", "64"];
+    let server = Server::builder().module_args(args).start();
+    for (name, value) in [
+        ("rmr.python", "/opt/python"),
+        ("rmr.python-user", ""),
+        ("rmr.python-memory", "134217728"),
+        ("rmr.python-processes", "64"),
+    ] {
+        assert_eq!(get(&server, name), value);
+        let error = set(&server, &[name, "1gb"]);
+        assert!(error.starts_with("-ERR CONFIG SET failed") && error.contains("immutable"), "{name}: {error}");
+    }
 }
 
 #[test]
