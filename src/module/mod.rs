@@ -20,6 +20,8 @@ mod local;
 mod module_options;
 mod peer;
 mod proxy;
+#[allow(dead_code, reason = "the processes are being built")]
+mod python;
 mod request;
 mod secrets;
 #[allow(unsafe_code, reason = "the one folder that speaks to the server")]

@@ -1,7 +1,9 @@
 //! Sockets that are read in the server's event loop, as far as the runtime has to know them too.
 
 use std::io;
+use std::os::fd::RawFd;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use socket2::Socket;
 use tokio::io::unix::AsyncFd;
@@ -27,4 +29,41 @@ pub(crate) fn receive(socket: &Socket, buffer: &mut ReadBuf<'_>) -> io::Result<(
     unsafe { buffer.assume_init(count) };
     buffer.advance(count);
     Ok(())
+}
+
+/// What a socket is waited for to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Readiness {
+    Readable,
+    Writable,
+}
+
+/// Waits until a socket is ready, or closed by the other side. Returns `false` at the deadline. Who waits on the main thread
+/// keeps all clients waiting.
+///
+/// # Errors
+/// What the operating system says.
+pub(crate) fn wait(descriptor: RawFd, readiness: Readiness, deadline: Instant) -> io::Result<bool> {
+    let events = match readiness {
+        Readiness::Readable => libc::POLLIN,
+        Readiness::Writable => libc::POLLOUT,
+    };
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        // Rounded up: a wait of zero milliseconds does not wait.
+        let milliseconds = (left + Duration::from_micros(999)).as_millis().min(i32::MAX as u128) as i32;
+        let mut watched = libc::pollfd { fd: descriptor, events, revents: 0 };
+        // SAFETY: one structure, and the count says so.
+        match unsafe { libc::poll(&mut watched, 1, milliseconds) } {
+            0 if left.is_zero() => return Ok(false),
+            0 => {}
+            1.. => return Ok(true),
+            _ => {
+                let error = io::Error::last_os_error();
+                if error.kind() != io::ErrorKind::Interrupted {
+                    return Err(error);
+                }
+            }
+        }
+    }
 }

@@ -77,6 +77,12 @@ impl Writer {
         self.bytes.extend_from_slice(values);
     }
 
+    /// Appends what another has written. Not where there are names in it.
+    pub(crate) fn append(&mut self, other: &Self) {
+        self.has_bytes |= other.has_bytes;
+        self.raw(&other.bytes);
+    }
+
     /// Writes `None`.
     pub(crate) fn none(&mut self) {
         self.bytes.push(b'N');

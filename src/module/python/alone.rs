@@ -1,0 +1,68 @@
+//! `atomic()`: one worker has the server for itself, from its entering an atomic block to its leaving it.
+//!
+//! The main thread does nothing else meanwhile, within one context: no other client, script or worker comes between the
+//! commands of the block, and what they write leaves as one `MULTI`. So there is a deadline, at which the worker is given up.
+
+use std::time::Instant;
+
+use super::call::BadCall;
+use super::call_socket::Transfer;
+use super::serving::{CallServer, Caller, Served};
+use crate::module::server::socket::{self, Readiness};
+
+/// How a worker's time alone has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum AloneEnd {
+    HasLeft,
+    /// It has closed its socket, as when it ends.
+    IsGone,
+    /// The deadline has passed, so it must end.
+    TooLong,
+    Bad(BadCall),
+}
+
+/// Serves this worker alone, whose call of this number wants that.
+pub(super) fn serve_alone(caller: &mut Caller, id: u64, server: &mut impl CallServer, deadline: Instant) -> AloneEnd {
+    caller.has_entered(id);
+    loop {
+        let served = caller.serve(server, true);
+        match served {
+            Served::All | Served::HasLeft | Served::IsFull => {}
+            Served::Bad(bad) => return AloneEnd::Bad(bad),
+            // What cannot be done now cannot be done before this ends.
+            Served::TimeIsUp | Served::NotNow | Served::WantsAlone { .. } => return AloneEnd::TooLong,
+        }
+        match send_all(caller, deadline) {
+            Ok(true) if served == Served::HasLeft => return AloneEnd::HasLeft,
+            Ok(true) if Instant::now() >= deadline => return AloneEnd::TooLong,
+            Ok(true) if served == Served::IsFull => continue,
+            Ok(true) => {}
+            Ok(false) => return AloneEnd::TooLong,
+            Err(IsGone) => return AloneEnd::IsGone,
+        }
+        match socket::wait(caller.socket.descriptor(), Readiness::Readable, deadline) {
+            Ok(true) if caller.socket.read() != Transfer::Closed => {}
+            Ok(false) => return AloneEnd::TooLong,
+            Ok(true) | Err(_) => return AloneEnd::IsGone,
+        }
+    }
+}
+
+/// The worker has closed its end.
+struct IsGone;
+
+/// Sends all answers; `false` if the worker has not taken them at the deadline.
+fn send_all(caller: &mut Caller, deadline: Instant) -> Result<bool, IsGone> {
+    loop {
+        match caller.socket.send() {
+            Transfer::Done => return Ok(true),
+            Transfer::Closed => return Err(IsGone),
+            Transfer::Blocked => {
+                let is_ready = socket::wait(caller.socket.descriptor(), Readiness::Writable, deadline);
+                if !is_ready.map_err(|_| IsGone)? {
+                    return Ok(false);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! [`CallSocket`]: the server's end of a worker's call socket: bytes that have come, and answers that are to leave.
+//!
+//! Nothing here waits, and nothing knows of the server. A call costs one system call to read it and one to answer it: what
+//! has come is read in one piece, and all answers of a turn leave in one piece. Both buffers are kept from call to call.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
+
+use super::call::{self, BadCall, WorkerCall};
+use crate::python::frame::{FrameKind, HEADER_BYTES};
+use crate::python::marshal::Writer;
+
+/// What a buffer has from the start, and keeps.
+const USUAL: usize = 16 << 10;
+
+/// So much is read at once, if so much is expected.
+const MOST_AT_ONCE: usize = 1 << 20;
+
+/// With so much that nobody has looked at yet no more is read. A worker's thread calls once and waits for its answer, so
+/// this is for workers that are not what they should be.
+const ENOUGH: usize = 256 << 10;
+
+/// What a worker has to take before it is answered more.
+const MOST_UNSENT: usize = 256 << 10;
+
+/// A socket that is read and written without waiting.
+pub(super) struct CallSocket {
+    stream: UnixStream,
+    input: Input,
+    pub(super) answers: Answers,
+}
+
+/// Bytes that have come. All of the buffer is initialized, so that reading into it needs no preparation.
+struct Input {
+    buffer: Vec<u8>,
+    from: usize,
+    to: usize,
+}
+
+/// Answers that have not left yet.
+pub(super) struct Answers {
+    writer: Writer,
+    /// How much of them has left.
+    sent: usize,
+}
+
+/// What became of an attempt to read or write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Transfer {
+    /// All that was there is read, or all that was to leave has left.
+    Done,
+    /// The worker has to do something first.
+    Blocked,
+    /// The worker has closed its end.
+    Closed,
+}
+
+impl CallSocket {
+    /// Takes a socket, which does not wait from now on.
+    pub(super) fn new(socket: OwnedFd) -> io::Result<Self> {
+        let stream = UnixStream::from(socket);
+        stream.set_nonblocking(true)?;
+        let input = Input { buffer: vec![0; USUAL], from: 0, to: 0 };
+        Ok(Self { stream, input, answers: Answers { writer: Writer::with_capacity(USUAL), sent: 0 } })
+    }
+
+    pub(super) fn descriptor(&self) -> RawFd {
+        self.stream.as_raw_fd()
+    }
+
+    /// Reads what has come, with one system call.
+    pub(super) fn read(&mut self) -> Transfer {
+        let room = self.input.room();
+        loop {
+            return match (&self.stream).read(room) {
+                Ok(0) => Transfer::Closed,
+                Ok(count) => {
+                    self.input.to += count;
+                    Transfer::Done
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => Transfer::Blocked,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(_) => Transfer::Closed,
+            };
+        }
+    }
+
+    /// Returns the next call, and where its answer goes; `None` until all of it has come. It stays until
+    /// [`has_answered`](Self::has_answered).
+    ///
+    /// # Errors
+    /// If what has come is no call.
+    pub(super) fn next_call(&mut self) -> Result<Option<(WorkerCall<'_>, &mut Answers)>, BadCall> {
+        Ok(call::find(self.input.unread())?.map(|call| (call, &mut self.answers)))
+    }
+
+    /// Tells whether a whole call, or what cannot be one, waits to be looked at.
+    pub(super) fn has_call(&self) -> bool {
+        call::is_there(self.input.unread())
+    }
+
+    /// Lets go of the call of this size.
+    pub(super) fn has_answered(&mut self, size: usize) {
+        self.input.consume(size);
+    }
+
+    /// Tells whether what the worker sends may be read: not while there is enough that nobody has looked at.
+    pub(super) fn takes_more(&self) -> bool {
+        self.input.unread().len() < ENOUGH || !self.has_call()
+    }
+
+    /// Tells whether the worker lets too many answers lie, so that it gets no more for now.
+    pub(super) fn is_full(&self) -> bool {
+        self.answers.unsent().len() > MOST_UNSENT
+    }
+
+    /// Sends answers, with one system call where the worker takes all of them.
+    pub(super) fn send(&mut self) -> Transfer {
+        loop {
+            let unsent = self.answers.unsent();
+            if unsent.is_empty() {
+                self.answers.clear();
+                return Transfer::Done;
+            }
+            match (&self.stream).write(unsent) {
+                Ok(count) => self.answers.sent += count,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Transfer::Blocked,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return Transfer::Closed,
+            }
+        }
+    }
+}
+
+impl Input {
+    fn unread(&self) -> &[u8] {
+        &self.buffer[self.from..self.to]
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.from += count.min(self.to - self.from);
+        if self.from == self.to {
+            (self.from, self.to) = (0, 0);
+            if self.buffer.len() > ENOUGH {
+                self.buffer = vec![0; USUAL];
+            }
+        }
+    }
+
+    /// Returns where the next bytes go: room for the rest of the call that has begun, but for no more than is there already
+    /// or a megabyte, so that a size that is only announced takes no memory.
+    fn room(&mut self) -> &mut [u8] {
+        let missing = call::missing(self.unread()).clamp(USUAL / 2, MOST_AT_ONCE);
+        if self.buffer.len() - self.to < missing {
+            self.buffer.copy_within(self.from..self.to, 0);
+            (self.from, self.to) = (0, self.to - self.from);
+            if self.buffer.len() - self.to < missing {
+                let doubled = self.buffer.len() * 2;
+                self.buffer.resize(doubled.max(self.to + missing), 0);
+            }
+        }
+        &mut self.buffer[self.to..]
+    }
+}
+
+impl Answers {
+    /// Answers a call with the value that `write` appends. Where it fails nothing of that stays, and why it has failed is
+    /// the answer.
+    pub(super) fn answer(&mut self, id: u64, write: impl FnOnce(&mut Writer) -> Result<(), CallError>) {
+        let start = self.begin(FrameKind::Done, id);
+        self.writer.begin_tuple(2);
+        match write(&mut self.writer) {
+            Ok(()) => {
+                let has_bytes = self.writer.has_bytes();
+                self.writer.bool(has_bytes);
+                self.end(start);
+            }
+            Err(error) => {
+                self.writer.truncate(start);
+                self.fail(id, &error);
+            }
+        }
+    }
+
+    /// Does the same, unless the call is to be answered later: then nothing stays, and this returns `false`.
+    pub(super) fn answer_or_wait(&mut self, id: u64, write: impl FnOnce(&mut Writer) -> Result<(), NoValue>) -> bool {
+        let start = self.writer.len();
+        let mut waits = false;
+        self.answer(id, |writer| {
+            write(writer).map_err(|why| match why {
+                NoValue::Failed(error) => error,
+                NoValue::NotNow => {
+                    waits = true;
+                    CallError::Aborted
+                }
+            })
+        });
+        if waits {
+            self.writer.truncate(start);
+        }
+        !waits
+    }
+
+    fn fail(&mut self, id: u64, error: &CallError) {
+        let start = self.begin(FrameKind::Failed, id);
+        self.writer.begin_tuple(2);
+        let (code, text) = match error {
+            CallError::Error(text) => ("error", &text[..]),
+            CallError::Aborted => ("aborted", &b"aborted"[..]),
+        };
+        self.writer.text(code);
+        self.writer.text(&String::from_utf8_lossy(text));
+        self.end(start);
+    }
+
+    /// Begins a frame, whose sizes are not known yet. Returns where.
+    fn begin(&mut self, kind: FrameKind, id: u64) -> usize {
+        let start = self.writer.len();
+        let mut header = [0; HEADER_BYTES];
+        header[8..16].copy_from_slice(&id.to_le_bytes());
+        header[16] = kind as u8;
+        self.writer.raw(&header);
+        self.writer.forget_bytes();
+        start
+    }
+
+    fn end(&mut self, start: usize) {
+        let size = (self.writer.len() - start - HEADER_BYTES) as u32;
+        let header = &mut self.writer.written_mut()[start..];
+        header[..4].copy_from_slice(&size.to_le_bytes());
+        header[4..8].copy_from_slice(&size.to_le_bytes());
+    }
+
+    fn unsent(&self) -> &[u8] {
+        &self.writer.written()[self.sent..]
+    }
+
+    fn clear(&mut self) {
+        self.sent = 0;
+        if self.writer.len() > ENOUGH {
+            self.writer = Writer::with_capacity(USUAL);
+        } else {
+            self.writer.reset();
+        }
+    }
+}
+
+/// Why a call has no value and never will.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum CallError {
+    /// Code of the user gets this as an exception.
+    Error(Vec<u8>),
+    /// The code that has called is to end.
+    Aborted,
+}
+
+/// Why a call has no value now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum NoValue {
+    Failed(CallError),
+    /// It cannot be answered now, and has changed nothing.
+    NotNow,
+}
+
+impl CallError {
+    pub(super) fn of(text: impl Into<Vec<u8>>) -> Self {
+        Self::Error(text.into())
+    }
+}
+
+impl From<CallError> for NoValue {
+    fn from(error: CallError) -> Self {
+        Self::Failed(error)
+    }
+}

@@ -1,0 +1,244 @@
+//! Serves the calls of one worker, one after the other, for as long as the turn lasts.
+//!
+//! What answers them is behind [`CallServer`]: the server, in tests a map. A call that cannot be answered now stays where it
+//! is, and so does what has been done of many commands when time is up.
+
+use super::call::{BadCall, CallWanted, CallWords, Commands, TimerWanted};
+use super::call_socket::{CallError, CallSocket, NoValue};
+use crate::python::marshal::Writer;
+
+/// What a script is told that enters an atomic block within another.
+pub(super) const ALREADY_ATOMIC: &str = "Already inside an atomic block";
+
+/// Answers calls.
+pub(super) trait CallServer {
+    /// Runs a command for a context, and writes its reply.
+    fn execute(&mut self, context: u64, words: CallWords<'_>, reply: &mut Writer) -> Result<(), NoValue>;
+
+    /// Looks whether a context may have the server for itself.
+    fn may_be_alone(&mut self, context: u64) -> Result<(), NoValue>;
+
+    /// Writes a setting that RedisGears does not know itself.
+    fn setting(&mut self, name: &[u8], value: &mut Writer);
+
+    /// Returns a text that belongs to a slot of this server.
+    fn hashtag(&mut self) -> String;
+
+    /// Has a function called again and again. Returns whether that is so.
+    fn add_timer(&mut self, context: u64, timer: TimerWanted<'_>) -> Result<bool, NoValue>;
+
+    /// Tells whether other clients are to be served now, or the deadline has passed.
+    fn is_time_up(&self) -> bool;
+
+    /// Returns how many bytes the replies to one call may have.
+    fn most_reply_bytes(&self) -> usize;
+}
+
+/// A worker that calls.
+pub(super) struct Caller {
+    pub(super) socket: CallSocket,
+    /// What has been done of its call with many commands.
+    many: Option<ManyDone>,
+}
+
+/// The commands of one call that have run, and their replies.
+struct ManyDone {
+    replies: Writer,
+    /// How many are left.
+    left: usize,
+    /// How far into the commands these begin.
+    behind: usize,
+}
+
+/// Why serving has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Served {
+    /// All calls that have come are answered.
+    All,
+    /// There are more, and time is up.
+    TimeIsUp,
+    /// The next call cannot be answered now.
+    NotNow,
+    /// The worker has to take its answers first.
+    IsFull,
+    /// The next call wants the server for itself; it is not answered yet.
+    WantsAlone { id: u64 },
+    /// It gives the server back, and is answered.
+    HasLeft,
+    /// What the worker has sent is no call.
+    Bad(BadCall),
+}
+
+impl Caller {
+    pub(super) fn new(socket: CallSocket) -> Self {
+        Self { socket, many: None }
+    }
+
+    /// Answers calls. One that has the server for itself, `is_alone`, gives it back in between.
+    pub(super) fn serve(&mut self, server: &mut impl CallServer, is_alone: bool) -> Served {
+        loop {
+            if self.socket.is_full() {
+                return Served::IsFull;
+            }
+            let (call, answers) = match self.socket.next_call() {
+                Ok(Some(found)) => found,
+                Ok(None) => return Served::All,
+                Err(bad) => return Served::Bad(bad),
+            };
+            let (id, context, size) = (call.id, call.context, call.size);
+            let mut has_left = false;
+            let is_answered = match call.asked {
+                CallWanted::Execute(words) => {
+                    let most = server.most_reply_bytes();
+                    answers.answer_or_wait(id, |reply| execute(server, context, words, reply, most))
+                }
+                CallWanted::ExecuteMany(commands) => {
+                    let so_far = self.many.take().unwrap_or_else(|| ManyDone::begin(commands));
+                    match so_far.go_on(server, context, commands) {
+                        ManyOutcome::Done(replies) => {
+                            answers.answer(id, |value| {
+                                value.append(&replies?);
+                                Ok(())
+                            });
+                            true
+                        }
+                        ManyOutcome::Stopped(so_far, why) => {
+                            self.many = Some(so_far);
+                            return why;
+                        }
+                        ManyOutcome::Bad(bad) => return Served::Bad(bad),
+                    }
+                }
+                CallWanted::EnterAtomic if !is_alone => match server.may_be_alone(context) {
+                    Ok(()) => return Served::WantsAlone { id },
+                    Err(NoValue::NotNow) => false,
+                    Err(NoValue::Failed(error)) => {
+                        answers.answer(id, |_| Err(error));
+                        true
+                    }
+                },
+                CallWanted::EnterAtomic => {
+                    answers.answer(id, |_| Err(CallError::of(ALREADY_ATOMIC)));
+                    true
+                }
+                CallWanted::LeaveAtomic => {
+                    has_left = is_alone;
+                    answers.answer(id, |value| {
+                        value.none();
+                        Ok(())
+                    });
+                    true
+                }
+                CallWanted::ConfigGet(name) => {
+                    answers.answer(id, |value| {
+                        server.setting(name, value);
+                        Ok(())
+                    });
+                    true
+                }
+                CallWanted::Hashtag => {
+                    answers.answer(id, |value| {
+                        value.text(&server.hashtag());
+                        Ok(())
+                    });
+                    true
+                }
+                CallWanted::AddTimer(timer) => answers.answer_or_wait(id, |value| {
+                    value.bool(server.add_timer(context, timer)?);
+                    Ok(())
+                }),
+            };
+            if !is_answered {
+                return Served::NotNow;
+            }
+            self.socket.has_answered(size);
+            if has_left {
+                return Served::HasLeft;
+            }
+            if server.is_time_up() {
+                return if self.socket.has_call() { Served::TimeIsUp } else { Served::All };
+            }
+        }
+    }
+
+    /// Says that the worker has the server for itself.
+    pub(super) fn has_entered(&mut self, id: u64) {
+        if let Ok(Some((call, answers))) = self.socket.next_call() {
+            let size = call.size;
+            answers.answer(id, |value| {
+                value.none();
+                Ok(())
+            });
+            self.socket.has_answered(size);
+        }
+    }
+}
+
+/// Runs a command, whose reply may have so many bytes.
+fn execute(
+    server: &mut impl CallServer,
+    context: u64,
+    words: CallWords<'_>,
+    reply: &mut Writer,
+    most: usize,
+) -> Result<(), NoValue> {
+    let start = reply.len();
+    server.execute(context, words, reply)?;
+    if reply.len() - start > most { Err(too_big(most).into()) } else { Ok(()) }
+}
+
+fn too_big(most: usize) -> CallError {
+    CallError::of(format!("the replies to one call grew past {most} bytes; rmr.max-reply-bytes allows no more"))
+}
+
+/// What has become of a call with many commands.
+enum ManyOutcome {
+    Done(Result<Writer, CallError>),
+    Stopped(ManyDone, Served),
+    Bad(BadCall),
+}
+
+impl ManyDone {
+    fn begin(commands: Commands<'_>) -> Self {
+        let mut replies = Writer::default();
+        replies.begin_list(commands.count());
+        Self { replies, left: commands.count(), behind: 0 }
+    }
+
+    /// Runs commands until all are done, or no more can be done now.
+    fn go_on(mut self, server: &mut impl CallServer, context: u64, whole: Commands<'_>) -> ManyOutcome {
+        let most = server.most_reply_bytes();
+        let mut rest = whole.from(self.behind, self.left);
+        while let Some(words) = rest.next() {
+            let words = match words {
+                Ok(words) => words,
+                Err(bad) => return ManyOutcome::Bad(bad),
+            };
+            let start = self.replies.len();
+            self.replies.begin_list(2);
+            self.replies.bool(true);
+            match server.execute(context, words, &mut self.replies) {
+                Ok(()) => {}
+                Err(NoValue::NotNow) => {
+                    self.replies.truncate(start);
+                    return ManyOutcome::Stopped(self, Served::NotNow);
+                }
+                Err(NoValue::Failed(CallError::Error(text))) => {
+                    self.replies.truncate(start);
+                    self.replies.begin_list(2);
+                    self.replies.bool(false);
+                    self.replies.text(&String::from_utf8_lossy(&text));
+                }
+                Err(NoValue::Failed(error @ CallError::Aborted)) => return ManyOutcome::Done(Err(error)),
+            }
+            if self.replies.len() > most {
+                return ManyOutcome::Done(Err(too_big(most)));
+            }
+            (self.left, self.behind) = (rest.count(), rest.behind(whole));
+            if self.left > 0 && server.is_time_up() {
+                return ManyOutcome::Stopped(self, Served::TimeIsUp);
+            }
+        }
+        ManyOutcome::Done(Ok(self.replies))
+    }
+}
