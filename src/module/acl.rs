@@ -159,7 +159,7 @@ fn check(ctx: Ctx<'_>, caller: &CallingUser, is_script: bool, mut commands: Comm
         }
         let is_about_all_keys = restricted.is_none() && !facts.is_of_subcommand;
         let (runs_code, names_keys) = (facts.runs_code, restricted.is_some() && facts.names_keys);
-        Ok(CommandFlags { is_read_only: facts.is_read_only, runs_code, names_keys, is_about_all_keys })
+        Ok::<_, Error>(CommandFlags { is_read_only: facts.is_read_only, runs_code, names_keys, is_about_all_keys })
     })?;
     // Rights come first: they say more, and a refusal stands in the log.
     if is_script && let Some(command) = commands.iter().find(|&command| catalog::facts(ctx, command).may_replicate) {

@@ -15,7 +15,7 @@ use super::marshal::{self, BadMarshal, Value};
 pub(crate) const HEADER_BYTES: usize = 17;
 
 /// No body has so many bytes.
-const LARGEST_BODY: usize = 1 << 31;
+pub(crate) const LARGEST_BODY: usize = 1 << 31;
 
 macro_rules! frame_kinds {
     ($($(#[$doc:meta])* $name:ident = $number:literal,)+) => {
@@ -192,6 +192,11 @@ impl FrameReader {
         frame.advance(1);
         let head = marshal::read(&frame.split_to(head))?;
         Ok(Some(Frame { kind, id, head, sections: frame }))
+    }
+
+    /// Returns the size of the body of the frame that has begun; 0 where there is none.
+    pub(crate) fn announced(&self) -> usize {
+        self.sizes().map_or(0, |(body, _)| body)
     }
 
     /// Returns the sizes of body and head of the frame that has begun.

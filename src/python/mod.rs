@@ -4,7 +4,34 @@
 //! *workers*; a *session*, which is what one `RG.PYEXECUTE` has made, has one worker on each shard. `worker/` is the
 //! program that these processes run, and `worker/PROTOCOL.md` says what goes over their sockets.
 //!
-//! - `marshal`, `frame`: what goes over the sockets, byte by byte
+//! - `sessions`: which sessions there are, and which worker each has; `warm`: workers that wait for the next one
+//! - `start`, `worker`: a worker from its fork to its end, and what it can be asked
+//! - `template`, `interpreter`, `program`: the process that forks workers, python3, and the program that it runs
+//! - `channel`, `frame`, `marshal`: requests and answers, and what goes over the sockets byte by byte
+//! - `output`, `exit`: what processes print, and how they end
+//! - `contexts`: on whose behalf code runs
+//! - `host`: what the server does for workers
 
+mod channel;
+mod contexts;
+mod exit;
 pub(crate) mod frame;
+mod host;
+mod interpreter;
 pub(crate) mod marshal;
+mod output;
+mod program;
+mod sessions;
+mod start;
+mod template;
+#[cfg(test)]
+mod tests;
+mod warm;
+mod worker;
+
+pub(crate) use channel::{WorkerAnswer, WorkerError};
+pub(crate) use contexts::{Context, ContextGuard, Contexts};
+pub(crate) use host::PythonHost;
+pub(crate) use interpreter::Interpreter;
+pub(crate) use sessions::{SessionHandle, SessionSummary, Sessions};
+pub(crate) use worker::{StartedFlow, Worker, WorkerNumber, WorkerSettings};

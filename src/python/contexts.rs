@@ -1,0 +1,89 @@
+//! Numbers for whom code of users runs: one for each session's own code, and one for each execution on this server.
+//!
+//! A worker sends the number with every call. By it the server knows whose rights a command has, and to which session a
+//! line in the log belongs. Numbers are given once, so that the number of what has ended means nothing any more.
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Says on whose behalf code runs.
+pub(crate) struct Context {
+    /// The session of the code.
+    pub(crate) session: String,
+    /// The rights that its commands have. Only the floor that runs commands knows what they are.
+    pub(crate) rights: Arc<dyn Any + Send + Sync>,
+    /// The database that its commands are about.
+    pub(crate) database: i32,
+}
+
+/// Knows the contexts that are open.
+#[derive(Clone, Default)]
+pub(crate) struct Contexts {
+    shared: Arc<ContextTable>,
+}
+
+#[derive(Default)]
+struct ContextTable {
+    last: AtomicU64,
+    open: Mutex<HashMap<u64, Arc<Context>>>,
+}
+
+impl Contexts {
+    /// Opens a context, until the guard is dropped.
+    pub(crate) fn open(&self, context: Context) -> ContextGuard {
+        let number = self.shared.last.fetch_add(1, Ordering::Relaxed) + 1;
+        self.shared.table().insert(number, Arc::new(context));
+        ContextGuard { number, shared: self.shared.clone() }
+    }
+
+    /// Returns the context of a number, if it is still open.
+    pub(crate) fn find(&self, number: u64) -> Option<Arc<Context>> {
+        self.shared.table().get(&number).cloned()
+    }
+}
+
+impl ContextTable {
+    fn table(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Arc<Context>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Keeps a context open.
+pub(crate) struct ContextGuard {
+    number: u64,
+    shared: Arc<ContextTable>,
+}
+
+impl ContextGuard {
+    /// Returns the number of the context or execution.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+}
+
+impl Drop for ContextGuard {
+    fn drop(&mut self) {
+        self.shared.table().remove(&self.number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_means_something_as_long_as_its_context_is_open() {
+        let contexts = Contexts::default();
+        let open =
+            |session: &str| contexts.open(Context { session: session.into(), rights: Arc::new(()), database: 0 });
+        let (first, second) = (open("a"), open("b"));
+        assert_ne!(first.number(), second.number());
+        assert_eq!(contexts.find(second.number()).map(|found| found.session.clone()), Some("b".into()));
+        let number = first.number();
+        drop(first);
+        assert!(contexts.find(number).is_none());
+        assert_ne!(open("c").number(), number);
+    }
+}

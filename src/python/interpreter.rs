@@ -1,0 +1,85 @@
+//! The interpreter: which one it is, how it is started, and what is said where it cannot run functions.
+
+use std::io::{self, PipeReader};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command, Stdio};
+
+use super::program::Program;
+use crate::error::Error;
+
+/// Says which interpreter runs functions, and what it may use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Interpreter {
+    /// Its name, looked for on the server's PATH, or its path: `rmr.python`.
+    pub(crate) program: String,
+    /// Bytes of private memory that each worker may have; 0 is no limit: `rmr.python-memory`.
+    pub(crate) memory: u64,
+    /// Whom workers of a server that is root run as: `rmr.python-user`. Empty: as the server.
+    pub(crate) user: String,
+    /// Processes and threads that this user may have: `rmr.python-processes`.
+    pub(crate) processes: u64,
+    /// How much workers give way to the server.
+    pub(crate) nice: i32,
+}
+
+/// Is a template that has been started, and has not said anything yet.
+pub(super) struct StartedTemplate {
+    pub(super) process: Child,
+    pub(super) control: UnixStream,
+    pub(super) output: PipeReader,
+}
+
+impl Interpreter {
+    /// Starts the template: without a fork of the server, which would copy its page tables.
+    pub(super) fn start_template(&self, program: &Program) -> Result<StartedTemplate, Error> {
+        let fault = |error: io::Error| self.not_started(&error);
+        let (control, theirs) = UnixStream::pair().map_err(fault)?;
+        let (output, printed) = io::pipe().map_err(fault)?;
+        let process = Command::new(&self.program)
+            .args(["-I", "-B"])
+            .arg(program.path())
+            .arg(format!("server={}", std::process::id()))
+            .arg(format!("memory={}", self.memory))
+            .arg(format!("user={}", self.user))
+            .arg(format!("processes={}", self.processes))
+            .arg(format!("nice={}", self.nice))
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .stdout(printed.try_clone().map_err(fault)?)
+            .stderr(printed)
+            .spawn()
+            .map_err(fault)?;
+        Ok(StartedTemplate { process, control, output })
+    }
+
+    /// Says that the interpreter could not be started, and what to do.
+    pub(super) fn not_started(&self, error: &io::Error) -> Error {
+        let Self { program, .. } = self;
+        Error::Refused(match error.kind() {
+            io::ErrorKind::NotFound => format!(
+                "there is no {program:?} on this server to run functions: install it (Debian: python3 and \
+                 python3-cloudpickle), or name another interpreter by rmr.python"
+            ),
+            io::ErrorKind::PermissionDenied => format!("the server may not run {program:?}, which rmr.python names"),
+            _ => format!("{program:?} cannot be started: {error}"),
+        })
+    }
+
+    /// Says what the interpreter lacks, and what to do, from what it says itself.
+    pub(super) fn lacks(&self, text: &str) -> Error {
+        let advice = if text.contains("cloudpickle") {
+            "; on Debian the package python3-cloudpickle is for /usr/bin/python3, for another one it is `<interpreter> -m \
+             pip install cloudpickle`; rmr.python names the interpreter"
+        } else if text.contains("user") {
+            "; rmr.python names the interpreter, rmr.python-user the user"
+        } else {
+            "; rmr.python names the interpreter"
+        };
+        Error::Refused(format!("{text}{advice}"))
+    }
+
+    /// Says that the interpreter ended, or did something else than to say that it is ready.
+    pub(super) fn not_ready(&self, why: &str) -> Error {
+        Error::Refused(format!("{:?}, which rmr.python names, cannot run functions: {why}", self.program))
+    }
+}

@@ -1,0 +1,297 @@
+//! The sessions of this server: each has a worker of its own as long as somebody needs it.
+//!
+//! Functions of one script share globals, so all that runs of a session on this shard runs in one worker. When nobody
+//! needs the session any more the worker forgets it; if it is as good as new then, the next session of the same user gets
+//! it, else it ends.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::runtime::Handle;
+use tokio::sync::OnceCell;
+use tokio::time::timeout;
+
+use super::channel::{WorkerAnswer, WorkerError};
+use super::frame::FrameKind;
+use super::host::PythonHost;
+use super::marshal::Value;
+use super::program::Program;
+use super::start::{Living, start_worker};
+use super::template::Template;
+use super::warm::{WarmWorker, WarmWorkers};
+use super::worker::{Worker, WorkerSettings};
+use crate::error::Error;
+
+/// More processes than this are a fault of whoever makes sessions.
+const MOST_WORKERS: usize = 512;
+
+/// How long a worker may take to forget a session.
+const TO_FORGET: Duration = Duration::from_secs(5);
+
+/// Knows the sessions of this server, and starts what they need.
+pub(crate) struct Sessions {
+    shared: Arc<SessionTable>,
+}
+
+struct SessionTable {
+    host: Arc<dyn PythonHost>,
+    template: tokio::sync::Mutex<Option<Arc<Template>>>,
+    living: Living,
+    state: Mutex<TableState>,
+}
+
+#[derive(Default)]
+struct TableState {
+    open: HashMap<String, Weak<OpenSession>>,
+    warm: WarmWorkers,
+}
+
+/// Says who a session is, for lists.
+pub(crate) struct SessionSummary {
+    /// Its id.
+    pub(crate) id: String,
+    /// The ACL user whose it is.
+    pub(crate) user: String,
+    /// Its worker.
+    pub(crate) worker: Arc<Worker>,
+}
+
+/// Is a session that somebody needs.
+struct OpenSession {
+    id: String,
+    user: String,
+    home: Arc<SessionTable>,
+    runtime: Handle,
+    staff: OnceCell<Staff>,
+    settings: tokio::sync::Mutex<Option<WorkerSettings>>,
+    /// The flows that its worker has.
+    flows: tokio::sync::Mutex<HashSet<String>>,
+}
+
+/// Is the worker of a session, and its past.
+struct Staff {
+    worker: Arc<Worker>,
+    /// How many sessions it had before.
+    sessions: u32,
+    first_size: Option<u64>,
+}
+
+/// Keeps a session open. When the last one is dropped its worker forgets the session.
+#[derive(Clone)]
+pub(crate) struct SessionHandle {
+    session: Arc<OpenSession>,
+    worker: Arc<Worker>,
+}
+
+impl Sessions {
+    /// Makes the sessions of a server. No process is started before one is needed.
+    pub(crate) fn new(host: Arc<dyn PythonHost>) -> Self {
+        let (template, living) = (tokio::sync::Mutex::default(), Living::new());
+        Self { shared: Arc::new(SessionTable { host, template, living, state: Mutex::default() }) }
+    }
+
+    /// Opens a session by its id, or finds it; within the runtime.
+    ///
+    /// `user` is the ACL user whose code it is. A session whose worker has ended gets a new one, which knows nothing yet.
+    pub(crate) async fn open(&self, id: &str, user: &str, settings: &WorkerSettings) -> Result<SessionHandle, Error> {
+        let session = self.shared.find_or_add(id, user);
+        let staff = session.staff.get_or_try_init(|| self.shared.staff(user, settings)).await?;
+        staff.worker.belongs_to(id);
+        let worker = staff.worker.clone();
+        session.settle(&worker, settings).await?;
+        Ok(SessionHandle { session, worker })
+    }
+
+    /// Returns what the interpreter says of itself: `{python: [3, 11, 2], implementation, executable, cloudpickle,
+    /// protocol}`. Starts it if need be.
+    pub(crate) async fn versions(&self) -> Result<Value, Error> {
+        Ok(self.shared.template().await?.versions().clone())
+    }
+
+    /// Returns the sessions that have a worker.
+    pub(crate) fn list(&self) -> Vec<SessionSummary> {
+        let open: Vec<_> = self.shared.state().open.values().filter_map(Weak::upgrade).collect();
+        let summary = |session: Arc<OpenSession>| {
+            let worker = session.staff.get()?.worker.clone();
+            Some(SessionSummary { id: session.id.clone(), user: session.user.clone(), worker })
+        };
+        open.into_iter().filter_map(summary).collect()
+    }
+
+    /// Returns all workers, also those that have no session just now.
+    pub(crate) fn workers(&self) -> Vec<Arc<Worker>> {
+        let mut workers: Vec<_> = self.list().into_iter().map(|session| session.worker).collect();
+        workers.extend(self.shared.state().warm.workers().cloned());
+        workers
+    }
+
+    /// Ends all processes, and waits until they have ended. Sessions can be opened again afterwards.
+    pub(crate) async fn stop(&self) {
+        const PATIENCE: Duration = Duration::from_secs(1);
+        let mut template = self.shared.template.lock().await;
+        for worker in self.workers() {
+            worker.kill("the Python process was ended since the module is being unloaded");
+        }
+        drop(self.shared.state().warm.clear());
+        let _ = timeout(PATIENCE, self.shared.living.ended()).await;
+        if let Some(template) = template.take() {
+            template.stop().await;
+        }
+        let _ = timeout(PATIENCE, self.shared.living.ended()).await;
+    }
+}
+
+impl SessionTable {
+    fn find_or_add(self: &Arc<Self>, id: &str, user: &str) -> Arc<OpenSession> {
+        let mut state = self.state();
+        if let Some(session) = state.open.get(id).and_then(Weak::upgrade).filter(|session| !session.has_died()) {
+            return session;
+        }
+        let session = Arc::new(OpenSession {
+            id: id.to_owned(),
+            user: user.to_owned(),
+            home: self.clone(),
+            runtime: Handle::current(),
+            staff: OnceCell::new(),
+            settings: tokio::sync::Mutex::default(),
+            flows: tokio::sync::Mutex::default(),
+        });
+        state.open.insert(id.to_owned(), Arc::downgrade(&session));
+        session
+    }
+
+    /// Finds a worker for a session of a user, or starts one.
+    async fn staff(&self, user: &str, settings: &WorkerSettings) -> Result<Staff, Error> {
+        let template = self.template().await?;
+        if let Some(warm) = self.state().warm.take(user) {
+            if warm.worker.comes_from(&template) {
+                return Ok(Staff { worker: warm.worker, sessions: warm.sessions, first_size: Some(warm.first_size) });
+            }
+        }
+        let living = self.living.count();
+        if living >= MOST_WORKERS {
+            return Err(Error::Refused(format!("{living} Python processes run on this server, it starts no more")));
+        }
+        let worker = start_worker(template, &self.host, settings, &self.living).await?;
+        Ok(Staff { worker, sessions: 0, first_size: None })
+    }
+
+    /// Returns the template, after starting it if need be.
+    async fn template(&self) -> Result<Arc<Template>, Error> {
+        let mut current = self.template.lock().await;
+        let interpreter = self.host.interpreter();
+        if let Some(template) = current.as_ref().filter(|template| template.serves(&interpreter)) {
+            return Ok(template.clone());
+        }
+        let program = Program::lay_out().map_err(|error| Error::Unusable {
+            what: "the program for functions in Python cannot be laid out in the folder for temporary files".into(),
+            cause: error.into(),
+        })?;
+        let host = self.host.clone();
+        let template =
+            Template::start(Arc::new(program), interpreter, move |line| host.log("notice", "", line)).await?;
+        Ok(current.insert(template).clone())
+    }
+
+    fn state(&self) -> MutexGuard<'_, TableState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets a worker forget a session, and keeps it if it is as good as new.
+    async fn take_back(&self, id: &str, user: String, staff: Staff) {
+        let Staff { worker, sessions, first_size } = staff;
+        if worker.is_gone() || !worker.is_idle() {
+            return;
+        }
+        let head = Value::Tuple(vec![id.into()]);
+        let Some(size) = timeout(TO_FORGET, worker.ask(FrameKind::Forget, &head, &[])).await.ok().and_then(reusable)
+        else {
+            return;
+        };
+        worker.belongs_to("");
+        let first_size = first_size.unwrap_or(size);
+        let warm = WarmWorker { worker, user, sessions: sessions + 1, first_size };
+        let worn_out = self.state().warm.put(warm, size);
+        drop(worn_out);
+    }
+}
+
+/// Returns the size of a worker that has forgotten a session, if it can be used again.
+fn reusable(answer: Result<WorkerAnswer, WorkerError>) -> Option<u64> {
+    match answer {
+        Ok(answer) => {
+            let is_reusable = answer.head.get("reusable").and_then(Value::as_bool) == Some(true);
+            answer.head.get("rss").and_then(Value::as_count).filter(|_| is_reusable)
+        }
+        // Nothing was ever run of the session.
+        Err(WorkerError::Failed { code, .. }) if code == "unknown" => Some(0),
+        Err(_) => None,
+    }
+}
+
+impl OpenSession {
+    fn has_died(&self) -> bool {
+        self.staff.get().is_some_and(|staff| staff.worker.is_gone())
+    }
+
+    /// Tells the worker the settings, if it does not know them yet.
+    async fn settle(&self, worker: &Worker, settings: &WorkerSettings) -> Result<(), WorkerError> {
+        let mut known = self.settings.lock().await;
+        if known.as_ref() != Some(settings) {
+            worker.ask(FrameKind::Settings, &settings.head(), &[]).await?;
+            *known = Some(settings.clone());
+        }
+        Ok(())
+    }
+}
+
+impl Drop for OpenSession {
+    fn drop(&mut self) {
+        let mut state = self.home.state();
+        // Another one may have taken its place, since its worker had died.
+        if state.open.get(&self.id).is_some_and(|other| other.strong_count() == 0) {
+            state.open.remove(&self.id);
+        }
+        drop(state);
+        if let Some(staff) = self.staff.take() {
+            let (home, id, user) = (self.home.clone(), std::mem::take(&mut self.id), std::mem::take(&mut self.user));
+            self.runtime.spawn(async move { home.take_back(&id, user, staff).await });
+        }
+    }
+}
+
+impl SessionHandle {
+    /// Returns the session's worker.
+    pub(crate) fn worker(&self) -> &Arc<Worker> {
+        &self.worker
+    }
+
+    /// Returns the session's id.
+    pub(crate) fn id(&self) -> &str {
+        &self.session.id
+    }
+
+    /// Gives the worker a flow that was made on another shard, unless it has it.
+    pub(crate) async fn install(&self, context: u64, key: &str, blob: &Bytes) -> Result<(), WorkerError> {
+        let mut flows = self.session.flows.lock().await;
+        if flows.contains(key) {
+            return Ok(());
+        }
+        let head = [("session", self.id().into()), ("context", context.into()), ("key", key.into())];
+        self.worker.ask(FrameKind::Install, &Value::dict(head), std::slice::from_ref(blob)).await?;
+        flows.insert(key.to_owned());
+        Ok(())
+    }
+
+    /// Notes that the worker has a flow, since it has made it itself.
+    pub(crate) async fn has_made(&self, key: &str) {
+        self.session.flows.lock().await.insert(key.to_owned());
+    }
+
+    /// Notes that the worker has a flow no more: it was closed as one that will not run again.
+    pub(crate) async fn has_forgotten(&self, key: &str) {
+        self.session.flows.lock().await.remove(key);
+    }
+}
