@@ -10,7 +10,7 @@ pub(super) fn described_end(head: &Value) -> String {
     let number = |name: &str| head.get(name).and_then(Value::as_int);
     match (number("code"), number("signal")) {
         (Some(0), _) => "the Python process has ended".into(),
-        (Some(code), _) => format!("the Python process has ended itself with status {code}"),
+        (Some(code), _) => format!("the Python process has ended itself with exit status {code}"),
         (_, Some(signal)) => {
             let peak = number("peak").unwrap_or(0) >> 20;
             format!("the Python process was ended by signal {signal}{} (it had {peak} MiB)", meaning(signal))
@@ -46,7 +46,7 @@ mod tests {
 
     #[test]
     fn ends_are_told_in_words() {
-        assert_eq!(text(Value::Int(7), Value::None), "the Python process has ended itself with status 7");
+        assert_eq!(text(Value::Int(7), Value::None), "the Python process has ended itself with exit status 7");
         assert!(
             text(Value::None, Value::Int(9))
                 .contains("signal 9, as when the system has no memory left (it had 20 MiB)")

@@ -165,10 +165,9 @@ impl SessionTable {
     /// Finds a worker for a session of a user, or starts one.
     async fn staff(&self, user: &str, settings: &WorkerSettings) -> Result<Staff, Error> {
         let template = self.template().await?;
-        if let Some(warm) = self.state().warm.take(user) {
-            if warm.worker.comes_from(&template) {
-                return Ok(Staff { worker: warm.worker, sessions: warm.sessions, first_size: Some(warm.first_size) });
-            }
+        let warm = self.state().warm.take(user);
+        if let Some(warm) = warm.filter(|warm| warm.worker.comes_from(&template)) {
+            return Ok(Staff { worker: warm.worker, sessions: warm.sessions, first_size: Some(warm.first_size) });
         }
         let living = self.living.count();
         if living >= MOST_WORKERS {

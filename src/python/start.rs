@@ -194,10 +194,8 @@ impl FrameReceiver {
 
     fn log(&mut self, head: &Value) {
         let said = |place: usize| head.items()?.get(place)?.as_text();
-        let level = match said(0) {
-            Some(level @ ("debug" | "verbose" | "warning")) => level,
-            _ => "notice",
-        };
+        let level = ["debug", "verbose", "warning"].into_iter().find(|level| said(0) == Some(level));
+        let level = level.unwrap_or("notice");
         let (session, text) = (said(1).unwrap_or_default(), said(2).unwrap_or_default());
         for line in text.lines() {
             self.rate.log(&shown(line.as_bytes()), |line| self.host.log(level, session, line));

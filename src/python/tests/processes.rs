@@ -62,7 +62,7 @@ async fn the_interpreter_says_what_it_is() {
 async fn ends_are_told_to_all_who_wait() {
     let toy = Toy::new();
     for (script, text) in [
-        ("import os\nos._exit(7)", "the Python process has ended itself with status 7"),
+        ("import os\nos._exit(7)", "the Python process has ended itself with exit status 7"),
         ("import ctypes\nctypes.string_at(0)", "segmentation fault"),
         ("import os\nos.kill(os.getpid(), 9)", "signal 9"),
     ] {
