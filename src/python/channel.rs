@@ -84,12 +84,12 @@ impl ChannelState {
 }
 
 /// Waits for the answer to one request.
-pub(super) struct Asked {
+pub(super) struct AskedRequest {
     id: u64,
     answer: oneshot::Receiver<Result<WorkerAnswer, WorkerError>>,
 }
 
-impl Asked {
+impl AskedRequest {
     pub(super) fn id(&self) -> u64 {
         self.id
     }
@@ -108,7 +108,7 @@ impl FrameChannel {
     }
 
     /// Sends a request. Its answer may be awaited or not.
-    pub(super) fn ask(&self, kind: FrameKind, head: &[u8], sections: &[Bytes]) -> Result<Asked, WorkerError> {
+    pub(super) fn ask(&self, kind: FrameKind, head: &[u8], sections: &[Bytes]) -> Result<AskedRequest, WorkerError> {
         let size = sections.iter().map(Bytes::len).sum::<usize>();
         if head.len().saturating_add(size) > self.largest {
             let text = format!("{} bytes are more than a Python process takes at once", head.len() + size);
@@ -120,7 +120,7 @@ impl FrameChannel {
     }
 
     /// Notes that there will be a request, so that its number is known before it is sent.
-    pub(super) fn register(&self) -> Result<Asked, WorkerError> {
+    pub(super) fn register(&self) -> Result<AskedRequest, WorkerError> {
         let (sender, answer) = oneshot::channel();
         let mut state = self.state();
         if let Some(why) = &state.end {
@@ -129,7 +129,7 @@ impl FrameChannel {
         state.last += 1;
         let id = state.last;
         state.waiting.insert(id, sender);
-        Ok(Asked { id, answer })
+        Ok(AskedRequest { id, answer })
     }
 
     /// Answers a request of the process.
