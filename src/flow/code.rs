@@ -1,11 +1,9 @@
 //! [`StageCode`]: code that works on a whole stage of a flow and keeps state from batch to batch, as a sum or groups. It runs
 //! elsewhere: this floor gives it records and takes what comes of them.
 
-#![allow(dead_code, reason = "the floor above, which opens code, is being built")]
-
 use bytes::Bytes;
-use serde_bytes::ByteBuf;
 
+use super::keyspace::NamesWanted;
 use super::plan::{KeyFilter, ValuesRead};
 use super::records::Records;
 use crate::error::Error;
@@ -48,6 +46,8 @@ pub(crate) struct CodeShare {
     pub(crate) stage: u32,
     /// The node whose share this is.
     pub(crate) node: String,
+    /// The node that it runs on.
+    pub(crate) runs_at: String,
     /// It runs on the node that began the flow, for that node.
     pub(crate) is_initiators: bool,
     /// It runs here in place of another node, whose keys it works on.
@@ -62,15 +62,20 @@ pub(crate) struct OpenedCode {
     pub(crate) code: Box<dyn StageCode>,
     /// What the first stage wants to be read.
     pub(crate) reads: CodeReads,
+    /// Called when the flow is cancelled: the code has a moment to come to an end, and what it says then is the last of it.
+    pub(crate) abort: Option<AbortCode>,
 }
+
+/// Tells code that it is to end.
+pub(crate) type AbortCode = Box<dyn FnOnce() + Send>;
 
 /// What code wants to be read for its first stage.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum CodeReads {
     /// All keys that pass the filter.
     Keys(KeyFilter),
-    /// These keys, on the shard that has them. With [typed](ValuesRead::Typed) values also those that do not exist.
-    Names { names: Vec<ByteBuf>, values: ValuesRead },
+    /// These keys, on the shard that has them.
+    Names { wanted: NamesWanted, values: ValuesRead },
     /// Nothing: it has records of its own, and makes them at the end.
     Nothing,
 }

@@ -86,6 +86,7 @@ pub(super) fn stages(
             leaf,
             stage: stage as u32,
             node: share.node.clone(),
+            runs_at: if is_stand_in { share.coordinator.clone() } else { share.node.clone() },
             is_initiators: is_coordinators && !is_stand_in && (!gathers || was_gathered),
             is_stand_in: is_stand_in || (gathers && !was_gathered),
         };

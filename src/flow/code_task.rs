@@ -6,15 +6,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 
-use super::code::{CodeReads, OpenedCode, OpeningCode, StageCode, StageOutput};
+use super::code::{AbortCode, CodeReads, OpenedCode, OpeningCode, StageCode, StageOutput};
 use super::inlet::{FromInlet, Inlet};
 use super::keyspace::{KeySlice, KeySource, KeysWanted, Keyspace, NamesWanted};
 use super::messages::{LeafEnd, LeafFailure, LeafProgress};
 use super::outbox::Outbox;
-use super::plan::{KeyFilter, ValuesRead};
+use super::plan::KeyFilter;
 use super::records::{BATCH_BYTES, BATCH_RECORDS, Records};
 use super::router::Router;
-use super::stage_task::unless_cancelled;
+use super::stage_task::{GRACE, unless_cancelled};
 use super::work::WorkFailed;
 use crate::engine::panicked;
 use crate::error::Error;
@@ -28,6 +28,8 @@ pub(super) struct CodeTask {
     stage: usize,
     /// [`None`] once it has been opened.
     opening: Option<OpeningCode>,
+    /// [`None`] unless the code is open and can be told to end.
+    abort: Option<AbortCode>,
     input: Input,
     memory: u64,
     exit: CodeExit,
@@ -118,6 +120,7 @@ impl CodeTask {
         Self {
             stage,
             opening: Some(opening),
+            abort: None,
             input,
             memory,
             exit,
@@ -132,13 +135,14 @@ impl CodeTask {
     async fn work_to_the_end(&mut self, outbox: &Outbox) -> Result<(), WorkFailed> {
         let lost = || Error::Internal("a stage was begun twice".into());
         let opening = self.opening.take().ok_or_else(lost)?;
-        let OpenedCode { mut code, reads } = unless_cancelled(outbox, opening).await??;
+        let OpenedCode { mut code, reads, abort } = unless_cancelled(outbox, opening).await??;
+        self.abort = abort;
         // Until all shares have begun nobody may hand on records.
         unless_cancelled(outbox, outbox.begun()).await?;
         if let Some(mut source) = self.source(reads)? {
             self.feed(outbox, &mut *source, &mut *code).await?;
         }
-        let output = unless_cancelled(outbox, code.end()).await??;
+        let output = self.output(outbox, code.end()).await?;
         self.take_output(outbox, &mut *code, output, 0).await?;
         self.hand_on_the_rest(outbox).await
     }
@@ -164,10 +168,7 @@ impl CodeTask {
                 let names = left.keys().map(|key| key.to_vec().into()).collect();
                 (KeyFilter::any(values), Some(NamesWanted { names, with_missing: false }))
             }
-            (CodeReads::Names { names, values }, _) => {
-                let with_missing = values == ValuesRead::Typed;
-                (KeyFilter::any(values), Some(NamesWanted { names, with_missing }))
-            }
+            (CodeReads::Names { wanted, values }, _) => (KeyFilter::any(values), Some(wanted)),
         };
         let wanted = KeysWanted { slots: keys.slots.clone(), filter, names, memory: self.memory };
         Ok(Some(keys.keyspace.read(wanted)))
@@ -190,7 +191,7 @@ impl CodeTask {
             let beside = source.memory() + records.byte_len() as u64;
             self.check_memory(outbox, beside)?;
             if is_wanted && !records.is_empty() {
-                let output = unless_cancelled(outbox, code.take(records)).await??;
+                let output = self.output(outbox, code.take(records)).await?;
                 is_wanted = self.take_output(outbox, code, output, source.memory()).await?;
             }
             outbox.put_progress(&self.progress, Some(self.stage));
@@ -218,8 +219,29 @@ impl CodeTask {
             if !more {
                 return Ok(!enough);
             }
-            output = unless_cancelled(outbox, code.more()).await??;
+            output = self.output(outbox, code.more()).await?;
         }
+    }
+
+    /// Waits for an output. When the leaf is cancelled the code is told so, and of what it says then the errors count.
+    async fn output(
+        &mut self,
+        outbox: &Outbox,
+        output: impl Future<Output = Result<StageOutput, Error>>,
+    ) -> Result<StageOutput, WorkFailed> {
+        let mut output = std::pin::pin!(output);
+        tokio::select! {
+            biased;
+            done = &mut output => return Ok(done?),
+            () = outbox.cancelled() => {}
+        }
+        if let Some(abort) = self.abort.take() {
+            abort();
+        }
+        if let Ok(Ok(last)) = tokio::time::timeout(GRACE, output).await {
+            outbox.put_errors(last.errors);
+        }
+        Err(LeafFailure::Cancelled.into())
     }
 
     /// Takes how far the source is.

@@ -71,7 +71,8 @@ pub(crate) struct KeysWanted {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NamesWanted {
     pub(crate) names: Vec<ByteBuf>,
-    /// Those that do not exist are wanted, too, with the [letter](super::values::TypeLetter::Missing) that says so.
+    /// Those that do not exist are wanted, too; with typed values they have the
+    /// [letter](super::values::TypeLetter::Missing) that says so.
     pub(crate) with_missing: bool,
 }
 

@@ -43,8 +43,8 @@ impl KeySource for NamedKeys {
             let names = request.readable(names).await?;
             let inner = request.without_gate();
             let names = match self.wanted.values {
-                ValuesRead::No => existing(&inner, self.node.as_ref(), names).await?,
-                ValuesRead::Replies | ValuesRead::Typed => names,
+                ValuesRead::No if !self.wanted.with_missing => existing(&inner, self.node.as_ref(), names).await?,
+                ValuesRead::No | ValuesRead::Replies | ValuesRead::Typed => names,
             };
             let records = records_of(&inner, self.node.as_ref(), names, self.wanted).await?;
             Ok(KeySlice { records, keys_read, is_end: self.names.is_empty(), ..KeySlice::default() })

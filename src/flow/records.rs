@@ -68,6 +68,20 @@ impl Records {
         records
     }
 
+    /// Makes so many records of two columns as others write them: the lengths, four bytes each, and then the strings. An
+    /// empty column of keys stands for keys that are empty.
+    pub(crate) fn of_columns(count: usize, keys: &[u8], values: &[u8]) -> Option<Self> {
+        // They show that there are so many.
+        let values = Column::of_wire(count, values)?;
+        let keys = if keys.is_empty() { Column::of_empty(count) } else { Column::of_wire(count, keys)? };
+        Some(Self { keys, values })
+    }
+
+    /// Returns the values, one after the other.
+    pub(crate) fn into_values(self) -> Vec<u8> {
+        self.values.bytes
+    }
+
     /// Returns how many records there are.
     pub fn len(&self) -> usize {
         self.keys.lengths.len()
@@ -184,6 +198,17 @@ impl Column {
         self.lengths.push((self.bytes.len() - start) as u32);
     }
 
+    fn of_empty(count: usize) -> Self {
+        Self { lengths: vec![0; count], bytes: Vec::new() }
+    }
+
+    fn of_wire(count: usize, column: &[u8]) -> Option<Self> {
+        let (lengths, bytes) = column.split_at_checked(count.checked_mul(size_of::<u32>())?)?;
+        let (lengths, _) = lengths.as_chunks::<4>();
+        let lengths = lengths.iter().map(|length| u32::from_le_bytes(*length)).collect();
+        Some(Self { lengths, bytes: bytes.to_vec() }).filter(Self::is_sound)
+    }
+
     fn iter(&self) -> impl ExactSizeIterator<Item = &[u8]> {
         let mut rest = &self.bytes[..];
         self.lengths.iter().map(move |&length| {
@@ -235,6 +260,23 @@ mod tests {
         assert_eq!(first, all);
         assert_eq!((rest.take_first(9).len(), rest.len(), rest.is_empty()), (1, 0, true));
         assert_eq!(all.byte_len(), 4 + 3 + 6 * 4);
+    }
+
+    #[test]
+    fn columns_of_others_are_looked_at() {
+        let column = |strings: &[&str]| {
+            let lengths = strings.iter().flat_map(|string| (string.len() as u32).to_le_bytes());
+            lengths.chain(strings.iter().flat_map(|string| string.bytes())).collect::<Vec<u8>>()
+        };
+        let of = |keys: &[u8], values| Records::of_columns(2, keys, values);
+        let (keys, values) = (column(&["a", "bb"]), column(&["1", ""]));
+        assert_eq!(of(&keys, &values), Some(records(&[("a", "1"), ("bb", "")])));
+        assert_eq!(of(&[], &values), Some(records(&[("", "1"), ("", "")])));
+        assert_eq!(of(&keys, &values).unwrap().into_values(), b"1");
+        for bad in [&b""[..], b"1234567", &values[..8], &[&values[..], b"x"].concat(), &column(&["1"])] {
+            assert_eq!(of(&keys, bad), None, "{bad:?}");
+        }
+        assert_eq!(Records::of_columns(usize::MAX, &keys, &values), None);
     }
 
     #[test]

@@ -22,7 +22,7 @@ use crate::error::Error;
 const SLICE: usize = 1000;
 
 /// How long a command that is under way has when the leaf is cancelled.
-const GRACE: Duration = Duration::from_millis(50);
+pub(super) const GRACE: Duration = Duration::from_millis(50);
 
 /// The work of one stage, or of all.
 pub(super) struct StageTask {

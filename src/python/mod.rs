@@ -9,9 +9,11 @@
 //! - `template`, `interpreter`, `program`: the process that forks workers, python3, and the program that it runs
 //! - `channel`, `frame`, `marshal`: requests and answers, and what goes over the sockets byte by byte
 //! - `output`, `exit`: what processes print, and how they end
+//! - `stage`, `batch`: the stages of a flow, and their records as workers take them
 //! - `contexts`: on whose behalf code runs
 //! - `host`: what the server does for workers
 
+mod batch;
 mod channel;
 mod contexts;
 mod exit;
@@ -22,6 +24,7 @@ pub(crate) mod marshal;
 mod output;
 mod program;
 mod sessions;
+pub(crate) mod stage;
 mod start;
 mod template;
 #[cfg(test)]

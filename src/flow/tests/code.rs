@@ -73,7 +73,8 @@ impl StepsAndReducers for Known {
         Some(Box::pin(async move {
             let code = Box::new(Code { does, is_first, sum: 0, groups: BTreeMap::new(), has_ended: false, dropped });
             let all = KeyFilter::any(ValuesRead::No);
-            Ok(OpenedCode { code, reads: if does == Does::Makes { CodeReads::Nothing } else { CodeReads::Keys(all) } })
+            let reads = if does == Does::Makes { CodeReads::Nothing } else { CodeReads::Keys(all) };
+            Ok(OpenedCode { code, reads, abort: None })
         }))
     }
 }

@@ -193,7 +193,8 @@ impl KeyReader {
             }
             Place::Table(table) => table.read(turn, &self.sieve, &self.rights, most, &mut slice)?,
             Place::Names(names) => {
-                names.read(turn, &self.rights, self.values.values == ValuesRead::No, most, &mut slice)?;
+                let only_existing = self.values.values == ValuesRead::No && !self.values.with_missing;
+                names.read(turn, &self.rights, only_existing, most, &mut slice)?;
                 if names.is_done() {
                     self.place = Place::End;
                 }
