@@ -7,14 +7,16 @@
 //! - `sessions`: which sessions there are, and which worker each has; `warm`: workers that wait for the next one
 //! - `start`, `worker`: a worker from its fork to its end, and what it can be asked
 //! - `template`, `interpreter`, `program`: the process that forks workers, python3, and the program that it runs
+//! - `requirements`: packages that scripts need, fetched and installed
 //! - `channel`, `frame`, `marshal`: requests and answers, and what goes over the sockets byte by byte
-//! - `output`, `exit`: what processes print, and how they end
+//! - `output`, `exit`, `child`: what processes print, and how they end
 //! - `stage`, `batch`: the stages of a flow, and their records as workers take them
 //! - `contexts`: on whose behalf code runs
 //! - `host`: what the server does for workers
 
 mod batch;
 mod channel;
+mod child;
 mod contexts;
 mod exit;
 pub(crate) mod frame;
@@ -23,6 +25,7 @@ mod interpreter;
 pub(crate) mod marshal;
 mod output;
 mod program;
+mod requirements;
 mod sessions;
 pub(crate) mod stage;
 mod start;
@@ -36,5 +39,6 @@ pub(crate) use channel::{WorkerAnswer, WorkerError};
 pub(crate) use contexts::{Context, ContextGuard, Contexts};
 pub(crate) use host::PythonHost;
 pub(crate) use interpreter::Interpreter;
+pub(crate) use requirements::{Requirements, Wheel};
 pub(crate) use sessions::{SessionHandle, SessionSummary, Sessions};
 pub(crate) use worker::{StartedFlow, Worker, WorkerNumber, WorkerSettings};

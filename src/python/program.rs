@@ -9,8 +9,11 @@ use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use std::{env, process};
+
+use crate::error::Error;
 
 const MAIN: &str = "__main__.py";
 const PACKAGE: &str = "rmr_worker";
@@ -69,6 +72,32 @@ impl Program {
         make_folder(&package)?;
         write(&self.path().join(MAIN), include_str!("worker/__main__.py"))?;
         PACKAGE_FILES.iter().try_for_each(|(name, text)| write(&package.join(name), text))
+    }
+}
+
+/// Keeps the program that is laid out, for all who need it.
+#[derive(Clone, Default)]
+pub(super) struct ProgramShelf {
+    program: Arc<Mutex<Option<Arc<Program>>>>,
+}
+
+impl ProgramShelf {
+    /// Returns the program, after laying it out if need be.
+    pub(super) fn get(&self) -> Result<Arc<Program>, Error> {
+        let mut kept = self.program.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(program) = kept.as_ref().filter(|program| program.path().join(MAIN).exists()) {
+            return Ok(program.clone());
+        }
+        let program = Program::lay_out().map_err(|error| Error::Unusable {
+            what: "the program for functions in Python cannot be laid out in the folder for temporary files".into(),
+            cause: error.into(),
+        })?;
+        Ok(kept.insert(Arc::new(program)).clone())
+    }
+
+    /// Lets go of the program; the folder is removed when nobody uses it any more.
+    pub(super) fn clear(&self) {
+        self.program.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 }
 

@@ -17,7 +17,8 @@ use super::channel::{WorkerAnswer, WorkerError};
 use super::frame::FrameKind;
 use super::host::PythonHost;
 use super::marshal::Value;
-use super::program::Program;
+use super::program::ProgramShelf;
+use super::requirements::Requirements;
 use super::start::{Living, start_worker};
 use super::template::Template;
 use super::warm::{WarmWorker, WarmWorkers};
@@ -37,6 +38,8 @@ pub(crate) struct Sessions {
 
 struct SessionTable {
     host: Arc<dyn PythonHost>,
+    program: ProgramShelf,
+    requirements: Requirements,
     template: tokio::sync::Mutex<Option<Arc<Template>>>,
     living: Living,
     state: Mutex<TableState>,
@@ -88,8 +91,12 @@ pub(crate) struct SessionHandle {
 impl Sessions {
     /// Makes the sessions of a server. No process is started before one is needed.
     pub(crate) fn new(host: Arc<dyn PythonHost>) -> Self {
+        let program = ProgramShelf::default();
+        let requirements = Requirements::new(host.clone(), program.clone());
         let (template, living) = (tokio::sync::Mutex::default(), Living::new());
-        Self { shared: Arc::new(SessionTable { host, template, living, state: Mutex::default() }) }
+        Self {
+            shared: Arc::new(SessionTable { host, program, requirements, template, living, state: Mutex::default() }),
+        }
     }
 
     /// Opens a session by its id, or finds it; within the runtime.
@@ -108,6 +115,11 @@ impl Sessions {
     /// protocol}`. Starts it if need be.
     pub(crate) async fn versions(&self) -> Result<Value, Error> {
         Ok(self.shared.template().await?.versions().clone())
+    }
+
+    /// Returns what looks after the packages that scripts require.
+    pub(crate) fn requirements(&self) -> &Requirements {
+        &self.shared.requirements
     }
 
     /// Returns the sessions that have a worker.
@@ -130,6 +142,7 @@ impl Sessions {
     /// Ends all processes, and waits until they have ended. Sessions can be opened again afterwards.
     pub(crate) async fn stop(&self) {
         const PATIENCE: Duration = Duration::from_secs(1);
+        self.shared.requirements.stop();
         let mut template = self.shared.template.lock().await;
         for worker in self.workers() {
             worker.kill("the Python process was ended since the module is being unloaded");
@@ -139,6 +152,7 @@ impl Sessions {
         if let Some(template) = template.take() {
             template.stop().await;
         }
+        self.shared.program.clear();
         let _ = timeout(PATIENCE, self.shared.living.ended()).await;
     }
 }
@@ -184,13 +198,9 @@ impl SessionTable {
         if let Some(template) = current.as_ref().filter(|template| template.serves(&interpreter)) {
             return Ok(template.clone());
         }
-        let program = Program::lay_out().map_err(|error| Error::Unusable {
-            what: "the program for functions in Python cannot be laid out in the folder for temporary files".into(),
-            cause: error.into(),
-        })?;
+        let program = self.program.get()?;
         let host = self.host.clone();
-        let template =
-            Template::start(Arc::new(program), interpreter, move |line| host.log("notice", "", line)).await?;
+        let template = Template::start(program, interpreter, move |line| host.log("notice", "", line)).await?;
         Ok(current.insert(template).clone())
     }
 
@@ -282,6 +292,14 @@ impl SessionHandle {
         self.worker.ask(FrameKind::Install, &Value::dict(head), std::slice::from_ref(blob)).await?;
         flows.insert(key.to_owned());
         Ok(())
+    }
+
+    /// Lets the worker import from these folders, as LOAD does for the shard on which the script runs.
+    pub(crate) async fn add_folders(&self, context: u64, folders: &[String]) -> Result<(), WorkerError> {
+        let path = Value::List(folders.iter().map(|folder| folder.as_str().into()).collect());
+        // A script that does nothing.
+        let head = [("session", self.id().into()), ("context", context.into()), ("script", "".into()), ("path", path)];
+        self.worker.ask(FrameKind::Load, &Value::dict(head), &[]).await.map(drop)
     }
 
     /// Notes that the worker has a flow, since it has made it itself.

@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use tokio::net::unix::pipe::Receiver;
 use tokio::sync::{oneshot, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use super::channel::{FrameChannel, WorkerAnswer, WorkerError};
+use super::child::ended;
 use super::exit::{WITH_TEMPLATE, described_end};
 use super::frame::{Frame, FrameKind, encode};
 use super::interpreter::{Interpreter, StartedTemplate};
@@ -210,15 +211,6 @@ async fn attend(
 
 /// How long a template may take to end its workers and itself.
 const TO_END: Duration = Duration::from_secs(1);
-
-/// Waits for the end of a process. The server waits for children of its own, and may be the one that learns of the end.
-async fn ended(process: &mut Child) {
-    let mut pause = Duration::from_millis(1);
-    while let Ok(None) = process.try_wait() {
-        sleep(pause).await;
-        pause = (pause * 2).min(Duration::from_secs(1));
-    }
-}
 
 /// Logs what a template prints, and keeps the last lines for the error, should it not become ready.
 async fn log_output(output: PipeReader, last: Arc<Mutex<VecDeque<String>>>, log: impl Fn(&str)) {

@@ -4,4 +4,5 @@
 
 mod host;
 mod processes;
+mod requirements;
 mod sessions;
