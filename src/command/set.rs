@@ -318,6 +318,7 @@ impl<'a> CommandRef<'a> {
 
     /// Tells whether all commands of its batch have its name, and its subcommand if it has one: they differ in their keys, which
     /// stand behind these.
+    #[cfg(feature = "module")]
     pub(crate) fn is_as_all(self, has_subcommand: bool) -> bool {
         match self {
             Self::Whole(_) => false,
