@@ -316,6 +316,16 @@ impl<'a> CommandRef<'a> {
         }
     }
 
+    /// Tells whether all commands of its batch have its name, and its subcommand if it has one: they differ in their keys, which
+    /// stand behind these.
+    #[cfg(feature = "module")]
+    pub(crate) fn is_as_all(self, has_subcommand: bool) -> bool {
+        match self {
+            Self::Whole(_) => false,
+            Self::OfKey(per_key, _) => !has_subcommand || per_key.head.word_count() >= 2,
+        }
+    }
+
     /// Whether the command may safely be sent twice.
     pub fn is_read_only(self) -> bool {
         match self {

@@ -5,6 +5,7 @@
 //! runs, so that they never wait for each other in a circle.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use super::carrier::Carrier;
 use super::code_leaf::{CodeRole, CodeStages, stages};
@@ -156,10 +157,20 @@ impl Leaf {
         self.outbox.cancel();
     }
 
-    /// Returns a future that waits until it is cancelled, or nobody has asked for reports for too long.
-    pub(crate) fn over(&self) -> impl Future<Output = ()> + Send + use<> {
-        let outbox = self.outbox.clone();
-        async move { outbox.cancelled().await }
+    /// Returns a future that tells whether nobody has asked for reports for too long, as soon as that is so or the leaf is
+    /// gone. A leaf that has failed is still asked how.
+    pub(crate) fn is_abandoned(&self) -> impl Future<Output = bool> + Send + use<> {
+        let outbox = Arc::downgrade(&self.outbox);
+        async move {
+            while let Some(outbox) = outbox.upgrade() {
+                if outbox.is_abandoned() {
+                    return true;
+                }
+                drop(outbox);
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            false
+        }
     }
 
     /// Takes the error that has ended it.

@@ -18,8 +18,11 @@ use super::work::{StageWork, WorkFailed};
 use crate::engine::panicked;
 use crate::error::Error;
 
-/// How many keys are read at a time.
+/// How many keys are read at a time, if a command runs for each of them: so many run before a failure ends the flow.
 const SLICE: usize = 1000;
+
+/// How many are read at a time otherwise, as far as a turn on the main thread suffices: each slice costs a hop to it.
+const NAMES: usize = BATCH_RECORDS;
 
 /// How long a command that is under way has when the leaf is cancelled.
 pub(super) const GRACE: Duration = Duration::from_millis(50);
@@ -110,8 +113,9 @@ impl StageTask {
     }
 
     async fn work_to_the_end(&mut self, outbox: &Outbox) -> Result<(), WorkFailed> {
+        let slice = if self.work.runs_commands() { SLICE } else { NAMES };
         loop {
-            let most = self.work.worth_reading(self.first_step, SLICE);
+            let most = self.work.worth_reading(self.first_step, slice);
             if most == 0 {
                 break;
             }

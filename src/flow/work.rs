@@ -135,6 +135,11 @@ impl StageWork {
         })
     }
 
+    /// Tells whether a command runs for each record.
+    pub(super) fn runs_commands(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step, ReadyStep::Command(..)))
+    }
+
     /// Returns how many records are worth reading for this step: fewer than `most` if it is the limit, none if no record
     /// that begins here can pass any more.
     pub(super) fn worth_reading(&self, step: usize, most: usize) -> usize {

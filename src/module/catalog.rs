@@ -109,7 +109,8 @@ pub(super) fn facts(ctx: Ctx<'_>, command: CommandRef<'_>) -> Facts {
     Facts { is_of_subcommand: true, ..read(subcommand.unwrap_or(&whole)) }
 }
 
-/// Facts about one command after the other. A map has one name for all of its commands, which is looked up once.
+/// Facts about one command after the other. A map has one name for all of its commands, which is looked up once, with the
+/// subcommand if there is one.
 #[derive(Default)]
 pub(super) struct InTurn {
     last: Option<(Vec<u8>, Facts)>,
@@ -123,7 +124,8 @@ impl InTurn {
             return *facts;
         }
         let facts = facts(ctx, command);
-        self.last = (!facts.is_of_subcommand).then(|| (command.name().to_vec(), facts));
+        let holds_for_all = !facts.is_of_subcommand || command.is_as_all(true);
+        self.last = holds_for_all.then(|| (command.name().to_vec(), facts));
         facts
     }
 }

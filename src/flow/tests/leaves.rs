@@ -110,6 +110,26 @@ async fn the_first_failure_ends_it_and_says_how_many_were_done() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_that_has_failed_waits_to_be_asked_how_and_one_that_nobody_asks_is_abandoned() {
+    let keys = Arc::new(FakeKeyspace { bad: [1].into(), ..FakeKeyspace::of(10) });
+    let leaf = begin(&keys, share(plan(vec![get()], Some("SUM"))));
+    let seconds = |count| Duration::from_secs(count);
+    let is_abandoned = tokio::spawn(leaf.is_abandoned());
+    tokio::time::sleep(seconds(9)).await;
+    assert!(!is_abandoned.is_finished());
+    let (report, _) = all(&leaf).await;
+    assert!(matches!(report.end, Some(LeafEnd::Failed(_))), "{:?}", report.end);
+    tokio::time::sleep(seconds(9)).await;
+    assert!(!is_abandoned.is_finished());
+    assert!(tokio::time::timeout(seconds(4), is_abandoned).await.unwrap().unwrap());
+
+    let leaf = begin(&keys, share(plan(vec![get()], Some("SUM"))));
+    let is_abandoned = leaf.is_abandoned();
+    drop(leaf);
+    assert!(!is_abandoned.await);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_the_reducer_cannot_take_ends_it() {
     let keys = Arc::new(FakeKeyspace { reply_bytes: 3, ..FakeKeyspace::of(10) });
     let (report, _) = run(&keys, plan(vec![get()], Some("SUM"))).await;

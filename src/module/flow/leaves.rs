@@ -63,12 +63,12 @@ fn hold(id: u64, client: u64, leaf: Leaf) -> Result<(), String> {
     if leaves.contains_key(&id) {
         return Err("there is a share of this id".into());
     }
-    // A leaf ends by itself when nobody asks for reports any more.
-    let over = leaf.over();
+    let is_abandoned = leaf.is_abandoned();
     leaves.insert(id, HeldLeaf { leaf: Arc::new(leaf), client });
     tokio::spawn(async move {
-        over.await;
-        drop(take(id));
+        if is_abandoned.await {
+            drop(take(id));
+        }
     });
     Ok(())
 }

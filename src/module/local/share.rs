@@ -345,8 +345,7 @@ impl LookedUp {
         let facts = self.known.facts(ctx, command);
         let is_get = facts.is_read_only && command.word_count() == 2 && command.name().eq_ignore_ascii_case(b"GET");
         let kind = CommandKind { facts, is_get };
-        let is_of_all = matches!(command, CommandRef::OfKey(..)) && !facts.is_of_subcommand;
-        self.of_all = is_of_all.then_some(kind);
+        self.of_all = command.is_as_all(facts.is_of_subcommand).then_some(kind);
         kind
     }
 }

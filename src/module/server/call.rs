@@ -28,6 +28,7 @@ pub(crate) enum CallKind {
 }
 
 /// With so many arguments the server may be handed their bytes one by one, for as many there is a place in a call.
+const FEW: usize = 4;
 const SEVERAL: usize = 16;
 const MANY: usize = 64;
 
@@ -38,8 +39,8 @@ pub(crate) struct CommandRunner<'c> {
     name: CString,
     args: Vec<OwnedString>,
     pointers: Vec<*mut raw::RedisModuleString>,
-    /// The format of the last write, with the kind and the number of arguments that it is for.
-    format: (CallKind, usize, CString),
+    /// The format of the last call with the bytes of arguments, with the kind and the number of arguments that it is for.
+    format: Option<(CallKind, usize, CString)>,
 }
 
 /// Calls with the bytes of arguments one by one. The server reads as many as the format says.
@@ -52,7 +53,7 @@ macro_rules! call_with_bytes {
 impl<'c> CommandRunner<'c> {
     pub(crate) fn new(ctx: Ctx<'c>, protocol: Protocol) -> Self {
         let (name, args, pointers) = (CString::default(), Vec::new(), Vec::new());
-        Self { ctx, protocol, name, args, pointers, format: (CallKind::Plain, 0, CString::default()) }
+        Self { ctx, protocol, name, args, pointers, format: None }
     }
 
     /// Runs a command as the server itself.
@@ -64,18 +65,23 @@ impl<'c> CommandRunner<'c> {
             };
             self.name = name;
         }
-        if kind != CallKind::Plain {
-            let args: Vec<&[u8]> = command.collect();
-            return if args.len() <= MANY {
-                self.call_write(&args, kind)
-            } else {
-                self.call_many(args.into_iter(), kind)
-            };
+        let mut few = [&[][..]; FEW];
+        let mut count = 0;
+        for (at, arg) in few.iter_mut().zip(&mut command) {
+            *at = arg;
+            count += 1;
         }
-        let first = command.next();
-        let second = command.next();
-        let (Some(only), None) = (first, second) else {
-            return self.call_many(first.into_iter().chain(second).chain(command), kind);
+        let only = match (count, kind) {
+            (1, CallKind::Plain) => few[0],
+            (FEW, _) => {
+                let args: Vec<&[u8]> = few.into_iter().chain(command).collect();
+                return match args.len() {
+                    ..=FEW => self.call_with_bytes(&args, kind),
+                    ..=MANY if kind != CallKind::Plain => self.call_with_bytes(&args, kind),
+                    _ => self.call_many(args.into_iter(), kind),
+                };
+            }
+            _ => return self.call_with_bytes(&few[..count], kind),
         };
         // ! replicate, 3 reply in RESP3, E errors as replies, M mind maxmemory; then b one string, or v a vector of them.
         let format = match self.protocol {
@@ -110,25 +116,27 @@ impl<'c> CommandRunner<'c> {
 
     /// Calls with the bytes of each argument. The server makes the strings, knows that nobody else has them, and so may
     /// store a number as a number.
-    fn call_write(&mut self, args: &[&[u8]], kind: CallKind) -> Called<'c> {
-        if (self.format.0, self.format.1) != (kind, args.len()) {
+    fn call_with_bytes(&mut self, args: &[&[u8]], kind: CallKind) -> Called<'c> {
+        let format = self.format.take().filter(|(of_kind, count, _)| (*of_kind, *count) == (kind, args.len()));
+        let format = format.unwrap_or_else(|| {
             let start = match (self.protocol, kind) {
                 (Protocol::Resp2, CallKind::GuardedWrite) => "!ESM",
                 (Protocol::Resp3, CallKind::GuardedWrite) => "!3ESM",
                 (Protocol::Resp2, _) => "!EM",
                 (Protocol::Resp3, _) => "!3EM",
             };
-            let format = CString::new(format!("{start}{}", "b".repeat(args.len()))).unwrap_or_default();
-            self.format = (kind, args.len(), format);
-        }
+            (kind, args.len(), CString::new(format!("{start}{}", "b".repeat(args.len()))).unwrap_or_default())
+        });
         let at = |index: usize| args.get(index).map_or((ptr::null(), 0), |arg| (arg.as_ptr(), arg.len()));
         let (call, ctx, name) = (required!(RedisModule_Call), self.ctx.as_ptr(), self.name.as_ptr());
-        let format = self.format.2.as_ptr();
+        let format = self.format.insert(format).2.as_ptr();
         errno::set_errno(errno::Errno(0));
         // SAFETY: the format says what follows: the bytes of so many strings, and how many they are. What stands behind
         // these is not read.
         let reply = unsafe {
-            if args.len() <= SEVERAL {
+            if args.len() <= FEW {
+                call_with_bytes!(call, ctx, name, format, at, [0 1 2 3])
+            } else if args.len() <= SEVERAL {
                 call_with_bytes!(call, ctx, name, format, at, [0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15])
             } else {
                 call_with_bytes!(call, ctx, name, format, at, [
