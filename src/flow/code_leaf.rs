@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::carrier::Carrier;
 use super::code::CodeShare;
-use super::code_task::{CodeExit, CodeTask, Input, KeysOfCode};
+use super::code_task::{CodeExit, CodeTask, KeysOfCode, StageInput};
 use super::inlet::Inlet;
 use super::keyspace::Keyspace;
 use super::messages::{LeafProgress, RunShare};
@@ -94,8 +94,8 @@ pub(super) fn stages(
         let unknown = || Error::Invalid(format!("no code is called '{}' here", code.name));
         let opening = registry.code(&code.name, &code.arguments, code_share).ok_or_else(unknown)?;
         let input = match stage.checked_sub(1) {
-            Some(before) => Input::Inlet(inlets[before].clone()),
-            None => Input::Keys(keys.take().ok_or_else(unknown)?),
+            Some(before) => StageInput::Inlet(inlets[before].clone()),
+            None => StageInput::Keys(keys.take().ok_or_else(unknown)?),
         };
         let exit = match plan.stages[stage].then {
             Passage::Collect => CodeExit::Outbox(Records::new()),

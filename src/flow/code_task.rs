@@ -30,7 +30,7 @@ pub(super) struct CodeTask {
     opening: Option<OpeningCode>,
     /// [`None`] unless the code is open and can be told to end.
     abort: Option<AbortCode>,
-    input: Input,
+    input: StageInput,
     memory: u64,
     exit: CodeExit,
     progress: LeafProgress,
@@ -42,7 +42,7 @@ pub(super) struct CodeTask {
 }
 
 /// Where the records come from.
-pub(super) enum Input {
+pub(super) enum StageInput {
     /// What the code wants to be read.
     Keys(KeysOfCode),
     /// The stage before.
@@ -111,7 +111,7 @@ impl CodeTask {
     pub(super) fn new(
         stage: usize,
         opening: OpeningCode,
-        input: Input,
+        input: StageInput,
         exit: CodeExit,
         memory: u64,
         ended_with: usize,
@@ -150,8 +150,10 @@ impl CodeTask {
     /// Opens what is to be read; [`None`] if that is nothing.
     fn source(&mut self, reads: CodeReads) -> Result<Option<Box<dyn KeySource>>, WorkFailed> {
         let keys = match &mut self.input {
-            Input::Inlet(inlet) => return Ok(Some(Box::new(FromInlet { inlet: inlet.clone(), rest: Records::new() }))),
-            Input::Keys(keys) => keys,
+            StageInput::Inlet(inlet) => {
+                return Ok(Some(Box::new(FromInlet { inlet: inlet.clone(), rest: Records::new() })));
+            }
+            StageInput::Keys(keys) => keys,
         };
         let (filter, names) = match (reads, keys.only.take()) {
             (CodeReads::Nothing, _) => {
@@ -196,7 +198,7 @@ impl CodeTask {
             }
             outbox.put_progress(&self.progress, Some(self.stage));
             // What others hand on has to be taken, wanted or not, or they would wait.
-            if is_end || (!is_wanted && matches!(self.input, Input::Keys(_))) {
+            if is_end || (!is_wanted && matches!(self.input, StageInput::Keys(_))) {
                 return Ok(());
             }
         }

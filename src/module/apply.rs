@@ -2,11 +2,13 @@
 //!
 //! The one place that knows both the settings and those who heed them.
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
 use super::config::{self, Provider};
 use super::local::direct;
 use super::server::context::Ctx;
 use super::server::setting_callbacks::{load_values, register_choice, register_number, register_text};
-use super::server::{main_thread, paced};
+use super::server::{call, main_thread, paced};
 use super::{gears, proxy, setup, state};
 
 /// Registers all settings, with what `loadmodule` was given as their values.
@@ -26,6 +28,7 @@ pub(super) fn register(ctx: Ctx<'_>, args: &[&[u8]]) -> Result<(), String> {
     load_values(ctx)?;
     check_together()?;
     config::read_overrides()?;
+    warn_of_atomic_timeout();
     paced::set_share(config::flow_share());
     proxy::enter(config::proxy_mode())
 }
@@ -34,12 +37,35 @@ pub(super) fn register(ctx: Ctx<'_>, args: &[&[u8]]) -> Result<(), String> {
 fn apply_all() -> Result<(), String> {
     check_together()?;
     config::read_overrides()?;
+    warn_of_atomic_timeout();
     paced::set_share(config::flow_share());
     if let Some(engine) = state::engine_if_started() {
         setup::set_limits(&engine);
     }
     state::rebuild_if_changed().map_err(|error| error.to_string())?;
     proxy::enter(config::proxy_mode())
+}
+
+/// Says in the log if a function may keep this node for so long that others take it for dead; once for each value.
+fn warn_of_atomic_timeout() {
+    static SAID: AtomicU64 = AtomicU64::new(0);
+    let timeout = config::atomic_timeout().as_millis() as u64;
+    if SAID.load(Relaxed) == timeout {
+        return;
+    }
+    let node_timeout = main_thread::with_detached(|ctx| {
+        let text = ctx.flags().is_cluster().then(|| call::config_get(ctx, "cluster-node-timeout"))?;
+        String::from_utf8_lossy(&text).parse::<u64>().ok()
+    });
+    SAID.store(timeout, Relaxed);
+    if let Some(Some(node_timeout)) = node_timeout
+        && timeout.saturating_mul(2) >= node_timeout
+    {
+        log::warn!(
+            "rmr.atomic-timeout-ms is {timeout}, half of cluster-node-timeout ({node_timeout}) or more: a node that a function \
+             keeps for so long may be taken for dead"
+        );
+    }
 }
 
 /// Refuses values that do not go together.

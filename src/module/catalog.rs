@@ -2,6 +2,7 @@
 //!
 //! Asked once with `COMMAND`, later for each new name with `COMMAND INFO`, and kept. On the main thread only.
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, LazyLock};
 
 use futures_util::FutureExt;
@@ -49,6 +50,14 @@ pub(super) struct Facts {
 }
 
 static KNOWN: LazyLock<Catalogue> = LazyLock::new(Catalogue::default);
+
+/// Counts how often all that is known may have changed.
+static EDITION: AtomicU64 = AtomicU64::new(0);
+
+/// Returns a number that is another one once commands may have come, gone or changed.
+pub(super) fn edition() -> u64 {
+    EDITION.load(Relaxed)
+}
 
 /// Asks this server, in process.
 pub(super) struct InProcess<'a>(pub(super) Ctx<'a>);
@@ -160,11 +169,13 @@ fn read(description: &Description) -> Facts {
 /// Asks for all commands: the module begins, or others with their commands have come or gone. Later the server may not
 /// answer a module any more.
 pub(super) fn learn_all(ctx: Ctx<'_>) {
+    EDITION.fetch_add(1, Relaxed);
     // In process nothing is waited for, and what the server does not say now is asked for by name.
     let _ = KNOWN.learn_all(&InProcess(ctx)).now_or_never();
 }
 
 /// Forgets everything: this module is unloaded.
 pub(super) fn forget() {
+    EDITION.fetch_add(1, Relaxed);
     KNOWN.forget();
 }

@@ -1,4 +1,4 @@
-//! [`Batch`]: records as a worker takes them in, and [`StageAnswer`]: what it says of them.
+//! [`RecordBatch`]: records as a worker takes them in, and [`StageAnswer`]: what it says of them.
 
 use bytes::Bytes;
 
@@ -23,7 +23,7 @@ pub(super) enum BatchShape {
 
 /// Records as they stand in a frame.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Batch {
+pub(super) struct RecordBatch {
     shape: BatchShape,
     count: usize,
     /// Some string is not UTF-8.
@@ -31,7 +31,7 @@ pub(super) struct Batch {
     pub(super) sections: Vec<Bytes>,
 }
 
-impl Batch {
+impl RecordBatch {
     /// Writes records in this shape: those of keys have been read with [typed](crate::flow::plan::ValuesRead::Typed) values
     /// where the shape has values.
     ///
@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn keys_types_and_values_are_columns() {
-        let batch = Batch::of(BatchShape::Keys, keys()).unwrap();
+        let batch = RecordBatch::of(BatchShape::Keys, keys()).unwrap();
         let text = Value::text;
         assert_eq!(read_all(&batch.sections[0], 4), ["a", "b", "c", "d"].map(text));
         assert_eq!(batch.sections[1], b"slte"[..]);
@@ -205,25 +205,25 @@ mod tests {
         let mut records = Records::new();
         records.push(b"a", b"h%1\r\n$1\r\nf\r\n$1\r\n1\r\n");
         records.push(b"b", b"h%1\r\n$1\r\nf\r\n$1\r\n\xff\r\n");
-        let batch = Batch::of(BatchShape::Keys, records).unwrap();
+        let batch = RecordBatch::of(BatchShape::Keys, records).unwrap();
         assert!(batch.has_bytes);
         assert_eq!(batch.sections[2], b"{\xfa\x01fz\x0110{r\0\0\0\0s\x01\0\0\0\xff0"[..]);
     }
 
     #[test]
     fn other_shapes_have_less() {
-        let names = Batch::of(BatchShape::Names, keys()).unwrap();
+        let names = RecordBatch::of(BatchShape::Names, keys()).unwrap();
         assert_eq!(read_all(&names.sections[0], 4).len(), 4);
-        let count = Batch::of(BatchShape::Count, keys()).unwrap();
+        let count = RecordBatch::of(BatchShape::Count, keys()).unwrap();
         assert_eq!((count.count, count.sections.len()), (4, 0));
         let mut records = Records::new();
         records.push(b"k", b"N");
         records.push(b"", b"T");
-        assert_eq!(Batch::of(BatchShape::Records, records).unwrap().sections, [&b"NT"[..]]);
+        assert_eq!(RecordBatch::of(BatchShape::Records, records).unwrap().sections, [&b"NT"[..]]);
         for damaged in [&b""[..], b"s", b"l*x\r\n", b"h%"] {
             let mut records = Records::new();
             records.push(b"k", damaged);
-            assert!(Batch::of(BatchShape::Keys, records).is_err(), "{damaged:?}");
+            assert!(RecordBatch::of(BatchShape::Keys, records).is_err(), "{damaged:?}");
         }
     }
 

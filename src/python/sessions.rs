@@ -68,7 +68,6 @@ struct OpenSession {
     home: Arc<SessionTable>,
     runtime: Handle,
     staff: OnceCell<Staff>,
-    settings: tokio::sync::Mutex<Option<WorkerSettings>>,
     /// The flows that its worker has.
     flows: tokio::sync::Mutex<HashSet<String>>,
 }
@@ -107,7 +106,7 @@ impl Sessions {
         let staff = session.staff.get_or_try_init(|| self.shared.staff(user, settings)).await?;
         staff.worker.belongs_to(id);
         let worker = staff.worker.clone();
-        session.settle(&worker, settings).await?;
+        worker.settle(settings).await?;
         Ok(SessionHandle { session, worker })
     }
 
@@ -169,7 +168,6 @@ impl SessionTable {
             home: self.clone(),
             runtime: Handle::current(),
             staff: OnceCell::new(),
-            settings: tokio::sync::Mutex::default(),
             flows: tokio::sync::Mutex::default(),
         });
         state.open.insert(id.to_owned(), Arc::downgrade(&session));
@@ -243,16 +241,6 @@ fn reusable(answer: Result<WorkerAnswer, WorkerError>) -> Option<u64> {
 impl OpenSession {
     fn has_died(&self) -> bool {
         self.staff.get().is_some_and(|staff| staff.worker.is_gone())
-    }
-
-    /// Tells the worker the settings, if it does not know them yet.
-    async fn settle(&self, worker: &Worker, settings: &WorkerSettings) -> Result<(), WorkerError> {
-        let mut known = self.settings.lock().await;
-        if known.as_ref() != Some(settings) {
-            worker.ask(FrameKind::Settings, &settings.head(), &[]).await?;
-            *known = Some(settings.clone());
-        }
-        Ok(())
     }
 }
 

@@ -16,7 +16,7 @@ use serde_bytes::ByteBuf;
 use tokio::runtime::Handle;
 use tokio::sync::OnceCell;
 
-use super::batch::{Batch, BatchShape, StageAnswer};
+use super::batch::{BatchShape, RecordBatch, StageAnswer};
 use super::contexts::{Context, ContextGuard, Contexts};
 use super::frame::FrameKind;
 use super::marshal::Value;
@@ -124,7 +124,7 @@ pub(crate) fn open(
     let contexts = contexts.clone();
     Box::pin(async move {
         let stage = stage?;
-        let opened = run.opened.get_or_try_init(|| Run::open(&sessions, &contexts, rights, &stage, &share)).await?;
+        let opened = run.opened.get_or_try_init(|| OpenRun::open(&sessions, &contexts, rights, &stage, &share)).await?;
         let reads = if share.stage == 0 { opened.reads.clone() } else { CodeReads::Nothing };
         let abort = abort_of(&run);
         let shape = if share.stage == 0 { opened.shape } else { BatchShape::Records };
@@ -137,7 +137,7 @@ pub(crate) fn open(
 /// The execution of a share, which its stages have in common.
 struct SharedRun {
     leaf: u64,
-    opened: OnceCell<Run>,
+    opened: OnceCell<OpenRun>,
     /// How many stages have not ended.
     stages: AtomicUsize,
     is_closed: AtomicBool,
@@ -197,7 +197,7 @@ impl Drop for SharedRun {
 }
 
 /// An execution that is open.
-struct Run {
+struct OpenRun {
     session: SessionHandle,
     /// Its number, by which its calls are known.
     context: ContextGuard,
@@ -209,7 +209,7 @@ struct Run {
     refused: Option<Bytes>,
 }
 
-impl Run {
+impl OpenRun {
     async fn open(
         sessions: &Sessions,
         contexts: &Contexts,
@@ -379,7 +379,7 @@ impl StageCode for PythonCode {
             let Some(opened) = run.opened.get().filter(|run| run.is_open() && !self.has_failed) else {
                 return Ok(StageOutput { enough: true, ..StageOutput::default() });
             };
-            let batch = Batch::of(self.shape, records)?;
+            let batch = RecordBatch::of(self.shape, records)?;
             let head = batch.head(opened.context.number(), self.stage);
             self.ask(FrameKind::Run, &head, &batch.sections).await
         })

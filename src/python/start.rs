@@ -88,6 +88,7 @@ pub(super) async fn start_worker(
         why: Arc::default(),
         end: gone_receiver,
         executions: AtomicI64::new(0),
+        settings: tokio::sync::Mutex::new(settings.clone()),
     });
     tokio::spawn(log_output(output, host.clone(), worker.session.clone()));
     let attendance = Attendance {

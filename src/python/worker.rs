@@ -54,6 +54,8 @@ pub(crate) struct Worker {
     pub(super) end: watch::Receiver<Option<Arc<str>>>,
     /// Executions that were opened and not closed.
     pub(super) executions: AtomicI64,
+    /// The settings that it was told last.
+    pub(super) settings: tokio::sync::Mutex<WorkerSettings>,
 }
 
 impl Worker {
@@ -114,6 +116,16 @@ impl Worker {
     pub(crate) fn kill(&self, why: impl Into<String>) {
         lock(&self.why).get_or_insert_with(|| why.into());
         self.template.kill(self.pid);
+    }
+
+    /// Tells the process the settings, unless it has these.
+    pub(super) async fn settle(&self, settings: &WorkerSettings) -> Result<(), WorkerError> {
+        let mut known = self.settings.lock().await;
+        if *known != *settings {
+            self.ask(FrameKind::Settings, &settings.head(), &[]).await?;
+            settings.clone_into(&mut known);
+        }
+        Ok(())
     }
 
     /// Says whether nothing of a session is under way: no request without its answer, no execution that is open.

@@ -12,7 +12,7 @@ use crate::command::{Command, CommandRef};
 #[cfg(feature = "module")]
 pub(crate) use table::InProxyMode;
 pub(crate) use table::{BLOCKING, Handler, Special};
-use table::{FAMILIES, RECURSION, TABLE, When, row};
+use table::{CLIENTS_OWN_WRITES, CONNECTION, FAMILIES, RECURSION, STREAMING, TABLE, TRANSACTION, When, row};
 
 impl Special {
     /// Returns those of the arguments that stand where the command looks for an option.
@@ -142,6 +142,21 @@ pub(crate) fn why_not_shared(command: &Command) -> Option<&'static str> {
     }
 }
 
+/// Tells whether a command is about the connection that it comes by: it changes its state, is part of a transaction on it,
+/// turns it into a stream, or waits for what was written on it, at which Redis 7.0 crashes where there is none.
+#[cfg(feature = "module")]
+pub(crate) fn needs_own_connection(command: &Command) -> bool {
+    let name = command.name();
+    if !may_be_special(name) {
+        return false;
+    }
+    let is_one = |special: &Special| {
+        matches!(special.not_shared, Some(CONNECTION | TRANSACTION | STREAMING | CLIENTS_OWN_WRITES))
+    };
+    let subcommand = || special_subcommand(name, command.args().next()?);
+    special(name).is_some_and(is_one) || subcommand().is_some_and(is_one)
+}
+
 /// Tells whether a command may run code of others: a script, or a module whose names have a dot, or what a catalogue has
 /// said to. Some servers let such code end in an error of several lines.
 pub(crate) fn may_run_code(command: CommandRef<'_>) -> bool {
@@ -229,7 +244,7 @@ impl Description {
 
 #[cfg(test)]
 mod tests {
-    use super::table::{CLIENTS_OWN_WRITES, ITS_NODE, ONE_NODE};
+    use super::table::{ITS_NODE, ONE_NODE};
     use super::*;
 
     #[test]
@@ -249,6 +264,29 @@ mod tests {
         assert!(special(b"get").is_none() && special(b"client|list").is_none() && special(b"").is_none());
         assert_eq!(special_subcommand(b"Client", b"REPLY"), special(b"client|reply"));
         assert!(special(b"a name that is longer than all that there are").is_none());
+    }
+
+    #[cfg(feature = "module")]
+    #[test]
+    fn commands_about_their_connection_are_told_apart() {
+        let needs = |line: &str| needs_own_connection(&Command::from_args(line.split(' ')).unwrap());
+        for line in [
+            "MULTI",
+            "exec",
+            "WATCH k",
+            "MONITOR",
+            "psync ? -1",
+            "SUBSCRIBE c",
+            "CLIENT REPLY OFF",
+            "SELECT 1",
+            "WAIT 1 1",
+            "HELLO",
+        ] {
+            assert!(needs(line), "{line}");
+        }
+        for line in ["GET k", "CLIENT LIST", "CLIENT", "CLIENT KILL ID 1", "BLPOP k 0", "SHUTDOWN", "SCRIPT LOAD x"] {
+            assert!(!needs(line), "{line}");
+        }
     }
 
     #[test]

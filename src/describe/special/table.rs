@@ -75,11 +75,11 @@ pub(crate) enum InProxyMode {
     Reset,
 }
 
-const CONNECTION: &str = "it changes the state of its connection, which all requests share";
+pub(super) const CONNECTION: &str = "it changes the state of its connection, which all requests share";
 /// Why blocking commands are not carried.
 pub(crate) const BLOCKING: &str = "it blocks its connection, which all requests share";
-const TRANSACTION: &str = "transactions do not reach over connections that all requests share";
-const STREAMING: &str = "it turns its connection into a stream";
+pub(super) const TRANSACTION: &str = "transactions do not reach over connections that all requests share";
+pub(super) const STREAMING: &str = "it turns its connection into a stream";
 const PROCESS: &str = "it stops, reloads or endangers the server that serves the request";
 pub(super) const RECURSION: &str = "a distributed command cannot be the share of another";
 const SPLITS_REPLIES: &str = "servers repeat its line breaks in an error, which would pass for the replies to others";

@@ -46,7 +46,7 @@ impl ShareRights {
     ///
     /// # Errors
     /// If one of them does not exist any more.
-    pub(super) fn users(&self) -> Result<Vec<acl::UserInTurn<'_>>, Error> {
+    pub(in crate::module) fn users(&self) -> Result<Vec<acl::UserInTurn<'_>>, Error> {
         self.restricted.iter().filter_map(|rights| rights.in_turn().transpose()).collect()
     }
 }

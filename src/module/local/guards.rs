@@ -16,7 +16,7 @@ use crate::module::server::call::{self, CallKind, WritesNow};
 use crate::module::server::context::{self, Ctx};
 
 pub(super) const READONLY: &[u8] = b"-READONLY You can't write against a read only replica.\r\n";
-const PAUSED: &[u8] = b"-TRYAGAIN writes are paused, as for a failover\r\n";
+pub(in crate::module) const PAUSED: &[u8] = b"-TRYAGAIN writes are paused, as for a failover\r\n";
 const OUT_OF_MEMORY: &[u8] = b"-OOM command not allowed when used memory > 'maxmemory'.\r\n";
 const CROSSES_SLOTS: &[u8] = b"-CROSSSLOT Keys in request don't hash to the same slot\r\n";
 const NOT_TO_BE_ASKED: &[u8] =
@@ -36,7 +36,7 @@ pub(super) enum GuardsAnswer {
 }
 
 /// How a command with these flags is called.
-pub(super) fn kind_of_call(facts: Facts) -> CallKind {
+pub(in crate::module) fn kind_of_call(facts: Facts) -> CallKind {
     match facts {
         Facts { is_write: false, .. } => CallKind::Plain,
         // The server does not run these at all where it is to guard them.

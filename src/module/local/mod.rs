@@ -7,4 +7,4 @@ pub(crate) mod link;
 pub(crate) mod own_slots;
 pub(crate) mod share;
 pub(crate) mod source;
-pub(super) mod spoiled;
+pub(crate) mod spoiled;

@@ -24,7 +24,7 @@ thread_local! {
 }
 
 /// Looks, after the server has refused a command for its keys, whether it refuses what has no keys just as well.
-pub(super) fn look(ctx: Ctx<'_>) {
+pub(in crate::module) fn look(ctx: Ctx<'_>) {
     if !call::refuses_all(ctx) {
         return;
     }

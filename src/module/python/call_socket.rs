@@ -27,12 +27,12 @@ const MOST_UNSENT: usize = 256 << 10;
 /// A socket that is read and written without waiting.
 pub(super) struct CallSocket {
     stream: UnixStream,
-    input: Input,
+    input: CallInput,
     pub(super) answers: Answers,
 }
 
 /// Bytes that have come. All of the buffer is initialized, so that reading into it needs no preparation.
-struct Input {
+struct CallInput {
     buffer: Vec<u8>,
     from: usize,
     to: usize,
@@ -61,7 +61,7 @@ impl CallSocket {
     pub(super) fn new(socket: OwnedFd) -> io::Result<Self> {
         let stream = UnixStream::from(socket);
         stream.set_nonblocking(true)?;
-        let input = Input { buffer: vec![0; USUAL], from: 0, to: 0 };
+        let input = CallInput { buffer: vec![0; USUAL], from: 0, to: 0 };
         Ok(Self { stream, input, answers: Answers { writer: Writer::with_capacity(USUAL), sent: 0 } })
     }
 
@@ -133,7 +133,7 @@ impl CallSocket {
     }
 }
 
-impl Input {
+impl CallInput {
     fn unread(&self) -> &[u8] {
         &self.buffer[self.from..self.to]
     }

@@ -2,12 +2,66 @@
 //!
 //! Each worker, a process in which such code runs, has a socket for calls that the server's main thread reads itself, without
 //! a hop through the runtime: `call.rs` reads them, `call_socket.rs` has what comes and what leaves, `serving.rs` answers one
-//! after the other, `alone.rs` gives one worker the server for itself.
+//! after the other, `execute.rs` runs commands, `alone.rs` gives one worker the server for itself, `callers.rs` is what the
+//! event loop comes to.
 
 mod alone;
 mod call;
 mod call_socket;
+mod callers;
+mod execute;
 mod hashtag;
 mod serving;
 #[cfg(test)]
 mod tests;
+mod timers;
+
+use std::os::fd::OwnedFd;
+use std::sync::{LazyLock, Weak};
+
+use super::server::main_thread;
+use crate::python::Contexts;
+use crate::python::{Worker, WorkerNumber};
+
+static CONTEXTS: LazyLock<Contexts> = LazyLock::new(Contexts::default);
+
+/// Returns on whose behalf code of users runs on this server.
+pub(in crate::module) fn contexts() -> &'static Contexts {
+    &CONTEXTS
+}
+
+/// Reads the calls of a worker from the server's end of its call socket, until it ends. From any thread.
+pub(in crate::module) fn serve_calls(worker: Weak<Worker>, socket: OwnedFd) {
+    main_thread::post(move |_| {
+        if let Err(error) = callers::add(&worker, socket)
+            && let Some(worker) = worker.upgrade()
+        {
+            worker.kill(format!("its calls cannot be read: {error}"));
+        }
+    });
+}
+
+/// Lets go of what is held for a worker, which has ended. From any thread.
+pub(in crate::module) fn worker_gone(worker: WorkerNumber) {
+    main_thread::post(move |_| callers::remove(worker));
+}
+
+/// Writes what a session has to say into the server's log. From any thread.
+pub(in crate::module) fn log(level: &str, session: &str, text: &str) {
+    let level = match level {
+        "debug" => c"debug",
+        "verbose" => c"verbose",
+        "warning" => c"warning",
+        _ => c"notice",
+    };
+    let of_session = if session.is_empty() { String::new() } else { format!(" [session {session}]") };
+    main_thread::log(level, &format!("GEARS: {text}{of_session}"));
+}
+
+/// Ends all this, once all workers have been told to end: the module is unloaded.
+///
+/// # Errors
+/// If the server will come back to this code.
+pub(in crate::module) fn close() -> Result<(), String> {
+    callers::close()
+}

@@ -1,6 +1,6 @@
 //! Running commands in process, with the server's own `RedisModule_Call`.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
 
@@ -32,10 +32,29 @@ const FEW: usize = 4;
 const SEVERAL: usize = 16;
 const MANY: usize = 64;
 
+/// The formats of calls: ! replicate, 3 reply in RESP3, E errors as replies, M mind maxmemory, S as from a script; then b one
+/// string, or v a vector of them.
+struct CallFormats {
+    one: &'static CStr,
+    many: &'static CStr,
+    many_guarded: &'static CStr,
+    /// What the format of a write begins with.
+    write: &'static str,
+    guarded_write: &'static str,
+}
+
+const IN_RESP2: CallFormats =
+    CallFormats { one: c"!EMb", many: c"!EMv", many_guarded: c"!ESMv", write: "!EM", guarded_write: "!ESM" };
+const IN_RESP3: CallFormats =
+    CallFormats { one: c"!3EMb", many: c"!3EMv", many_guarded: c"!3ESMv", write: "!3EM", guarded_write: "!3ESM" };
+/// In RESP2.
+const WITHOUT_LIMIT: CallFormats =
+    CallFormats { one: c"!Eb", many: c"!Ev", many_guarded: c"!ESv", write: "!E", guarded_write: "!ES" };
+
 /// Runs commands in process. What it needs for one command serves the next.
 pub(crate) struct CommandRunner<'c> {
     ctx: Ctx<'c>,
-    protocol: Protocol,
+    formats: &'static CallFormats,
     name: CString,
     args: Vec<OwnedString>,
     pointers: Vec<*mut raw::RedisModuleString>,
@@ -52,8 +71,17 @@ macro_rules! call_with_bytes {
 
 impl<'c> CommandRunner<'c> {
     pub(crate) fn new(ctx: Ctx<'c>, protocol: Protocol) -> Self {
+        Self::with_formats(ctx, if protocol == Protocol::Resp3 { &IN_RESP3 } else { &IN_RESP2 })
+    }
+
+    /// Makes one that replies in RESP2 and does not mind `maxmemory`.
+    pub(crate) fn without_memory_limit(ctx: Ctx<'c>) -> Self {
+        Self::with_formats(ctx, &WITHOUT_LIMIT)
+    }
+
+    fn with_formats(ctx: Ctx<'c>, formats: &'static CallFormats) -> Self {
         let (name, args, pointers) = (CString::default(), Vec::new(), Vec::new());
-        Self { ctx, protocol, name, args, pointers, format: None }
+        Self { ctx, formats, name, args, pointers, format: None }
     }
 
     /// Runs a command as the server itself.
@@ -83,11 +111,7 @@ impl<'c> CommandRunner<'c> {
             }
             _ => return self.call_with_bytes(&few[..count], kind),
         };
-        // ! replicate, 3 reply in RESP3, E errors as replies, M mind maxmemory; then b one string, or v a vector of them.
-        let format = match self.protocol {
-            Protocol::Resp2 => c"!EMb",
-            Protocol::Resp3 => c"!3EMb",
-        };
+        let format = self.formats.one;
         let (call, ctx, name) = (required!(RedisModule_Call), self.ctx.as_ptr(), self.name.as_ptr());
         errno::set_errno(errno::Errno(0));
         // SAFETY: the format says what follows: the bytes of one string, and how many they are.
@@ -96,12 +120,8 @@ impl<'c> CommandRunner<'c> {
 
     /// Calls with a vector of strings.
     fn call_many<'a>(&mut self, args: impl Iterator<Item = &'a [u8]>, kind: CallKind) -> Called<'c> {
-        let format = match (self.protocol, kind) {
-            (Protocol::Resp2, CallKind::GuardedWrite) => c"!ESMv",
-            (Protocol::Resp3, CallKind::GuardedWrite) => c"!3ESMv",
-            (Protocol::Resp2, _) => c"!EMv",
-            (Protocol::Resp3, _) => c"!3EMv",
-        };
+        let is_guarded = kind == CallKind::GuardedWrite;
+        let format = if is_guarded { self.formats.many_guarded } else { self.formats.many };
         self.args.clear();
         self.args.extend(args.map(OwnedString::new));
         self.pointers.clear();
@@ -119,12 +139,8 @@ impl<'c> CommandRunner<'c> {
     fn call_with_bytes(&mut self, args: &[&[u8]], kind: CallKind) -> Called<'c> {
         let format = self.format.take().filter(|(of_kind, count, _)| (*of_kind, *count) == (kind, args.len()));
         let format = format.unwrap_or_else(|| {
-            let start = match (self.protocol, kind) {
-                (Protocol::Resp2, CallKind::GuardedWrite) => "!ESM",
-                (Protocol::Resp3, CallKind::GuardedWrite) => "!3ESM",
-                (Protocol::Resp2, _) => "!EM",
-                (Protocol::Resp3, _) => "!3EM",
-            };
+            let is_guarded = kind == CallKind::GuardedWrite;
+            let start = if is_guarded { self.formats.guarded_write } else { self.formats.write };
             (kind, args.len(), CString::new(format!("{start}{}", "b".repeat(args.len()))).unwrap_or_default())
         });
         let at = |index: usize| args.get(index).map_or((ptr::null(), 0), |arg| (arg.as_ptr(), arg.len()));
@@ -240,6 +256,20 @@ impl<'c> Called<'c> {
         const REFUSALS: [&[u8]; 2] = [b"-ERR Attempted to access ", b"-ERR Can not execute a "];
         matches!(self, Self::Answered { errno: libc::EPERM | libc::ENETDOWN | libc::EROFS, .. })
             && REFUSALS.iter().any(|refusal| self.wire().starts_with(refusal))
+    }
+
+    /// Returns what the server says of why it has not run the command at all, as an error of the operating system; `None` if
+    /// it has, or says it in words only.
+    pub(crate) fn errno_of_refusal(&self) -> Option<i32> {
+        let Self::Answered { reply, errno } = self else { return None };
+        let begins =
+            |words: &[u8]| reply.wire().get(..words.len()).is_some_and(|wire| wire.eq_ignore_ascii_case(words));
+        match *errno {
+            libc::ENOENT if begins(b"-ERR unknown ") => Some(libc::ENOENT),
+            libc::EINVAL if begins(b"-ERR wrong number of arg") => Some(libc::EINVAL),
+            errno if self.is_not_here() => Some(errno),
+            _ => None,
+        }
     }
 
     /// Whether the server refused a guarded write for what it is or lacks.

@@ -44,4 +44,5 @@ pub(super) mod shared_api;
 pub(super) mod socket;
 mod string;
 mod thread;
+pub(super) mod timer;
 pub(super) mod user;

@@ -6,3 +6,4 @@ mod host;
 mod processes;
 mod requirements;
 mod sessions;
+mod stages;
