@@ -51,6 +51,24 @@ impl CallersRights {
         Self { caller: Arc::new(CallingUser::Named(name)), is_script: false }
     }
 
+    /// The rights of whoever may do everything.
+    pub(super) fn full() -> Self {
+        Self { caller: Arc::new(CallingUser::Unrestricted), is_script: false }
+    }
+
+    /// The rights of the same user, whatever he calls from.
+    pub(super) fn of_same_user(&self) -> Self {
+        Self { caller: self.caller.clone(), is_script: false }
+    }
+
+    /// Returns the name of a caller who may not do everything.
+    pub(super) fn name(&self) -> Option<&[u8]> {
+        match &*self.caller {
+            CallingUser::Unrestricted => None,
+            CallingUser::Named(name) => Some(name),
+        }
+    }
+
     /// Tells whether the caller may do everything.
     pub(super) fn are_full(&self) -> bool {
         matches!(*self.caller, CallingUser::Unrestricted)

@@ -109,7 +109,7 @@ pub fn unregister(ctx: &Context) -> Status {
         let count = running.len();
         return refuse(format!("{count} executions run, {first} among them; RMR.JOB CANCEL ends them"));
     }
-    if let Err(why) = state::stop() {
+    if let Err(why) = state::stop().and_then(|()| python::close()) {
         return refuse(why);
     }
     if main_thread::is_scheduled() || paced::is_scheduled() {
@@ -124,6 +124,7 @@ pub fn unregister(ctx: &Context) -> Status {
     for execution in executions {
         state::executions().forget(execution.id());
     }
+    gears::close();
     main_thread::close();
     Status::Ok
 }

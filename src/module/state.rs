@@ -17,6 +17,7 @@ use crate::engine::Engine;
 use crate::error::Error;
 use crate::flow::BatchStep;
 use crate::flow::executions::Executions;
+use crate::python::Sessions;
 
 /// Read by every request without a lock.
 struct RunningEngine {
@@ -30,6 +31,9 @@ static RUNTIME: Mutex<Option<Runtime>> = Mutex::new(None);
 static SETUP: Mutex<Option<Setup>> = Mutex::new(None);
 
 static EXECUTIONS: LazyLock<Executions> = LazyLock::new(Executions::new);
+
+/// The sessions of functions in Python. Made when the module is loaded.
+static PYTHON: Mutex<Option<Arc<Sessions>>> = Mutex::new(None);
 
 /// Threads of the runtime that have begun and not ended.
 static THREADS: AtomicUsize = AtomicUsize::new(0);
@@ -75,6 +79,19 @@ pub(super) fn reducer(name: &str, arguments: &[u8]) -> Option<Arc<dyn AnyCombine
 /// The executions that run or have run at this node.
 pub(super) fn executions() -> &'static Executions {
     &EXECUTIONS
+}
+
+/// Says where the sessions of functions in Python are.
+pub(super) fn set_python_sessions(sessions: Option<Arc<Sessions>>) {
+    *lock(&PYTHON) = sessions;
+}
+
+/// Returns the sessions of functions in Python.
+///
+/// # Errors
+/// If this is a module that runs none.
+pub(super) fn python_sessions() -> Result<Arc<Sessions>, Error> {
+    lock(&PYTHON).clone().ok_or_else(|| Error::Refused("this module runs no functions in Python".into()))
 }
 
 /// The step of flows of this name: the module's own, or one of another module.
@@ -131,6 +148,9 @@ pub(super) fn stop() -> Result<(), String> {
     const PATIENCE: Duration = Duration::from_secs(3);
     RUNNING.store(None);
     if let Some(runtime) = lock(&RUNTIME).take() {
+        if let Ok(sessions) = python_sessions() {
+            runtime.block_on(sessions.stop());
+        }
         runtime.shutdown_timeout(PATIENCE);
     }
     match THREADS.load(Ordering::Acquire) {

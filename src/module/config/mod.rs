@@ -271,37 +271,31 @@ pub(super) fn flow_share() -> u32 {
 }
 
 /// `rmr.python`: the interpreter, a path or a name that is looked for in `PATH`.
-#[allow(dead_code, reason = "the processes are being built")]
 pub(super) fn python() -> Vec<u8> {
     PYTHON.value().clone()
 }
 
 /// `rmr.python-memory`: the memory that one Python process may take, in bytes.
-#[allow(dead_code, reason = "the processes are being built")]
 pub(super) fn python_memory() -> u64 {
     PYTHON_MEMORY.get().unsigned_abs()
 }
 
 /// `rmr.python-processes`: how many processes and threads the user of Python processes may have.
-#[allow(dead_code, reason = "the processes are being built")]
 pub(super) fn python_processes() -> u64 {
     PYTHON_PROCESSES.get().unsigned_abs()
 }
 
 /// `rmr.python-user`: as whom Python processes run where the server is root; empty: as root.
-#[allow(dead_code, reason = "the processes are being built")]
 pub(super) fn python_user() -> Vec<u8> {
     PYTHON_USER.value().clone()
 }
 
 /// `rmr.atomic-timeout-ms`: how long a Python function may keep the server for itself.
-#[allow(dead_code, reason = "calls are being built")]
 pub(super) fn atomic_timeout() -> Duration {
     ATOMIC_TIMEOUT.millis()
 }
 
 /// `rmr.gears-rights`: whose rights the commands of Python functions have.
-#[allow(dead_code, reason = "calls are being built")]
 pub(super) fn gears_rights() -> GearsRights {
     chosen(&GEARS_RIGHTS, GearsRights::ALL)
 }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::fit;
-use super::keyspace_of;
+use super::keyspace_with;
 use super::own_code::OwnCode;
-use super::rights::caller_id;
+use super::rights::{ShareRights, caller_id};
 use crate::error::Error;
 use crate::flow::execution::Execution;
 use crate::flow::home::{FlowHome, SharedHome};
@@ -24,6 +24,7 @@ use crate::topology::{BoxFuture, Topology};
 /// This server, as the caller of a command sees it.
 pub(in crate::module) struct ServersHome {
     keyspace: Arc<dyn Keyspace>,
+    rights: Arc<ShareRights>,
     caller: Option<CallerId>,
     user: String,
 }
@@ -43,9 +44,11 @@ impl ServersHome {
     /// # Errors
     /// As [`of`](Self::of).
     pub(in crate::module) fn new(ctx: Ctx<'_>, protocol: Protocol) -> Result<Self, Error> {
+        let rights = Arc::new(ShareRights::of(ctx, None)?);
         let user = ctx.user_name().unwrap_or_else(|| b"default".to_vec());
         Ok(Self {
-            keyspace: keyspace_of(ctx, None, protocol)?,
+            keyspace: keyspace_with(ctx.selected_database(), rights.clone(), protocol),
+            rights,
             caller: caller_id(ctx),
             user: String::from_utf8_lossy(&user).into_owned(),
         })
@@ -58,7 +61,7 @@ impl FlowHome for ServersHome {
     }
 
     fn registry(&self) -> Arc<dyn StepsAndReducers> {
-        Arc::new(OwnCode)
+        Arc::new(OwnCode::with(self.rights.clone()))
     }
 
     fn caller(&self) -> Option<CallerId> {

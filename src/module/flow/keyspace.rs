@@ -35,9 +35,9 @@ pub(crate) struct ServerKeyspace {
 }
 
 impl ServerKeyspace {
-    /// Makes the keyspace for the command of this context, with these rights.
-    pub(crate) fn new(ctx: Ctx<'_>, rights: ShareRights, protocol: Protocol) -> Self {
-        Self { database: ctx.selected_database(), rights: Arc::new(rights), protocol }
+    /// Makes the keyspace of a database, with these rights.
+    pub(crate) fn new(database: i32, rights: Arc<ShareRights>, protocol: Protocol) -> Self {
+        Self { database, rights, protocol }
     }
 }
 

@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::keyspace_of;
+use super::keyspace_with;
 use super::own_code::OwnCode;
+use super::rights::ShareRights;
 use crate::error::Error;
 use crate::flow::carrier::SessionCarrier;
 use crate::flow::leaf::Leaf;
@@ -43,11 +44,13 @@ pub(in crate::module) fn begin(ctx: Ctx<'_>, id: u64, message: &[u8]) -> Result<
     let share: RunShare = messages::decode(message).map_err(|error| declined(&error))?;
     // Another user than the caller's is no reason to have the same done by plain commands.
     let line = |error: Error| Outcome::Failed(String::from_utf8_lossy(&error.to_line()).into_owned());
-    let keyspace = keyspace_of(ctx, share.caller.as_ref(), share.plan.protocol()).map_err(line)?;
+    // The rights are those of the connection's own user and of the caller.
+    let rights = Arc::new(ShareRights::of(ctx, share.caller.as_ref()).map_err(line)?);
+    let keyspace = keyspace_with(ctx.selected_database(), rights.clone(), share.plan.protocol());
     let client = ctx.client_id();
     let carrier = Arc::new(SessionCarrier::new(state::engine().map_err(|error| declined(&error))?.request()));
     Ok(Box::pin(async move {
-        let begun = Leaf::begin_with(&share, keyspace, &OwnCode, carrier);
+        let begun = Leaf::begin_with(&share, keyspace, &OwnCode::with(rights), carrier);
         let held = begun.map_err(|error| error.to_string()).and_then(|leaf| hold(id, client, leaf));
         Ok(held.map_or_else(Outcome::Declined, |()| Outcome::Done(Bytes::new())).into_reply())
     }))

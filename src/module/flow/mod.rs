@@ -16,23 +16,12 @@ mod values;
 
 use std::sync::Arc;
 
-use super::server::context::Ctx;
-use crate::error::Error;
 use crate::flow::keyspace::Keyspace;
-use crate::flow::messages::CallerId;
 use crate::link::Protocol;
 use keyspace::ServerKeyspace;
 use rights::ShareRights;
 
-/// Returns this server's keys for a share of a flow that the command of this context asks for, on the account of its own user
-/// and of the caller. Replies to commands have the types of the protocol. On the main thread.
-///
-/// # Errors
-/// If the caller does not exist here, or is another user.
-pub(super) fn keyspace_of(
-    ctx: Ctx<'_>,
-    caller: Option<&CallerId>,
-    protocol: Protocol,
-) -> Result<Arc<dyn Keyspace>, Error> {
-    Ok(Arc::new(ServerKeyspace::new(ctx, ShareRights::of(ctx, caller)?, protocol)))
+/// Returns the keys that this server has in a database, for whoever has these rights.
+pub(super) fn keyspace_with(database: i32, rights: Arc<ShareRights>, protocol: Protocol) -> Arc<dyn Keyspace> {
+    Arc::new(ServerKeyspace::new(database, rights, protocol))
 }

@@ -12,7 +12,8 @@ use crate::module::acl::{self, CallersRights};
 use crate::module::server::context::Ctx;
 use crate::module::server::user::User;
 
-/// The users whose rights hold for a share, but for those who may do everything.
+/// The users whose rights hold for a share, but for those who may do everything. By default nothing is restricted.
+#[derive(Default)]
 pub(crate) struct ShareRights {
     restricted: Vec<CallersRights>,
 }
@@ -35,6 +36,19 @@ impl ShareRights {
         }
         restricted.retain(|rights| !rights.are_full());
         Ok(Self { restricted })
+    }
+
+    /// Returns who lets the requests of code pass that runs with these rights.
+    pub(crate) fn gate(&self) -> CallersRights {
+        self.restricted.last().map_or_else(CallersRights::full, CallersRights::of_same_user)
+    }
+
+    /// Returns the user on whose account code runs that has these rights, as other nodes are told; [`None`] for one who may do
+    /// everything. On the main thread.
+    pub(crate) fn caller(&self) -> Option<CallerId> {
+        let name = self.restricted.last()?.name()?;
+        let rules = User::named(name).map_or(0, |user| rules_hash(&user));
+        Some(CallerId { name: name.to_vec(), rules })
     }
 
     /// Tells whether everything is allowed.

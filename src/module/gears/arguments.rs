@@ -20,7 +20,7 @@ pub(super) struct GearsScript<'a> {
 ///
 /// # Errors
 /// The error as the client gets it.
-pub(super) fn script_call<'a>(args: &[&'a [u8]]) -> Result<GearsScript<'a>, String> {
+pub(super) fn gears_script<'a>(args: &[&'a [u8]]) -> Result<GearsScript<'a>, String> {
     let (script, mut args) = args.split_first().ok_or("the script is missing")?;
     let mut call = GearsScript {
         script,
@@ -159,7 +159,7 @@ mod tests {
     }
 
     fn called(line: &str) -> Result<String, String> {
-        script_call(&words(line)).map(|call| {
+        gears_script(&words(line)).map(|call| {
             let flags = [(call.is_unblocking, 'u'), (call.upgrades, 'g'), (call.reinstalls, 'r')];
             let flags: String = flags.iter().filter(|(is_set, _)| *is_set).map(|(_, letter)| letter).collect();
             format!("{flags} {:?} {:?} {:?} {:?}", call.id, call.replaces, call.description, call.requirements)
@@ -196,7 +196,7 @@ mod tests {
         ] {
             assert_eq!(called(line).unwrap_err(), error, "{line}");
         }
-        assert_eq!(script_call(&[b"x", b"ID", b""]).unwrap_err().split(':').next(), Some("ID must be compose of"));
+        assert_eq!(gears_script(&[b"x", b"ID", b""]).unwrap_err().split(':').next(), Some("ID must be compose of"));
     }
 
     #[test]

@@ -29,7 +29,8 @@ pub(super) const HELLO: GearsCommand = own(c"RG.HELLO", c"Returns the run id of 
 pub(super) const NETWORKTEST: GearsCommand =
     control(c"RG.NETWORKTEST", c"Answers OK if all shards can be asked.", 1, network_test);
 
-/// The cluster, as RedisGears knows it. One shard alone is none.
+/// The cluster, as RedisGears knows it. One shard alone is none; neither are servers on which keys are placed by something else
+/// than slots, since records change shards by the slots of their keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ClusterView {
     pub(super) is_cluster: bool,
@@ -39,7 +40,7 @@ pub(super) struct ClusterView {
 
 impl ClusterView {
     pub(super) fn of(topology: &Topology) -> Self {
-        let is_cluster = topology.data_shards().nth(1).is_some();
+        let is_cluster = topology.requires_same_slot() && topology.data_shards().nth(1).is_some();
         let own = topology.local().filter(|_| is_cluster);
         Self { is_cluster, id: own.map_or_else(|| NO_NODE.to_owned(), |node| node.id.clone()) }
     }
@@ -54,10 +55,10 @@ impl ClusterView {
         if self.is_cluster { &self.id } else { "1" }
     }
 
-    /// Returns the ids of the shards that have a share of every flow, this one's first.
-    pub(super) fn shards(&self, topology: &Topology) -> Vec<String> {
-        if !self.is_cluster {
-            return vec![NO_NODE.to_owned()];
+    /// Returns the ids of the shards that have a share of a flow, this one's first.
+    pub(super) fn shards_of(&self, is_local: bool, topology: &Topology) -> Vec<String> {
+        if is_local || !self.is_cluster {
+            return vec![self.padded_id()];
         }
         let others = topology.data_shards().filter(|shard| shard.primary.id != self.id);
         std::iter::once(self.padded_id()).chain(others.map(|shard| padded(&shard.primary.id))).collect()
@@ -162,18 +163,18 @@ fn network_test(call: &Call<'_>) -> Result<Work, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::topology::Node;
 
     #[test]
     fn one_shard_is_no_cluster() {
-        let nodes = |count: u16| {
-            let addresses = (0..count).map(|at| Address::new("h", 7001 + at));
-            Topology::of_nodes("list", addresses).with_local("h:7001")
-        };
+        let shard = |at: u16| Shard::new(Node::new(Address::new("h", 7001 + at)).into()).slots([(at, at)]);
+        let nodes = |count: u16| Topology::with_slots("test", (0..count).map(shard).collect()).with_local("h:7001");
         let alone = ClusterView::of(&nodes(1));
         assert_eq!((alone.is_cluster, alone.padded_id().as_str(), alone.shard_name()), (false, NO_NODE, "1"));
-        assert_eq!(alone.shards(&nodes(1)), [NO_NODE]);
+        assert_eq!(alone.shards_of(false, &nodes(1)), [NO_NODE]);
         let of_two = ClusterView::of(&nodes(2));
+        assert_eq!(of_two.shards_of(true, &nodes(2)).len(), 1);
         assert_eq!((of_two.is_cluster, of_two.shard_name()), (true, "h:7001"));
-        assert_eq!(of_two.shards(&nodes(2))[1], format!("{}h:7002", "0".repeat(34)));
+        assert_eq!(of_two.shards_of(false, &nodes(2))[1], format!("{}h:7002", "0".repeat(34)));
     }
 }

@@ -196,11 +196,6 @@ impl GearsExecution {
         self.flow.id()
     }
 
-    /// Returns the user who has begun it.
-    pub(super) fn user(&self) -> &str {
-        self.flow.user()
-    }
-
     /// Returns what `RMR.JOB` sees of it.
     pub(super) fn flow(&self) -> &Arc<Execution> {
         &self.flow
@@ -234,10 +229,8 @@ impl GearsExecution {
 
 impl FlowOutcome {
     /// Returns what has come of a flow that could not be run at all.
-    pub(super) fn failed(error: &Error) -> Self {
-        let line = error.to_line();
-        let text = line.strip_prefix(b"ERR ").unwrap_or(&line);
-        Self { errors: vec![Bytes::copy_from_slice(text)], ..Self::default() }
+    pub(super) fn failed(why: &str) -> Self {
+        Self { errors: vec![Bytes::copy_from_slice(why.as_bytes())], ..Self::default() }
     }
 
     fn end(self, took: Duration) -> GearsEnd {

@@ -3,25 +3,35 @@
 //! They say and answer what those of release 1.2.13 do, to the letter where clients depend on it. A server that has RedisGears
 //! itself keeps its commands: ours are not registered then.
 
-#![allow(dead_code, reason = "until scripts are run")]
-
 mod access;
+mod administration;
 mod arguments;
+mod caller;
 mod cluster;
 mod command;
 mod configuration;
 mod executions;
 mod finished;
+mod flows;
+mod host;
+mod plans;
 mod questions;
 mod registrations;
 mod replies;
+mod script;
+mod sessions;
 pub(super) mod settings;
+mod started;
 mod state;
+
+use std::sync::Arc;
 
 use super::commands::spec;
 use super::server::call;
 use super::server::context::Ctx;
+use super::state as module_state;
 use crate::command::Command;
+use crate::python::Sessions;
 use crate::reply::Reply;
 use command::GearsCommand;
 
@@ -42,6 +52,7 @@ macro_rules! commands {
 }
 
 commands![
+    script::PYEXECUTE,
     finished::GETRESULTS,
     finished::GETRESULTSBLOCKING,
     finished::GETEXECUTION,
@@ -50,6 +61,12 @@ commands![
     finished::ABORTEXECUTION,
     configuration::CONFIGGET,
     configuration::CONFIGSET,
+    administration::PYSTATS,
+    administration::PYDUMPSESSIONS,
+    administration::PYPROFILE,
+    administration::DUMPPLUGINS,
+    administration::PYEXECUTEREMOTE,
+    administration::PYFREEINTERPRETER,
     cluster::INFOCLUSTER,
     cluster::REFRESHCLUSTER,
     cluster::HELLO,
@@ -72,7 +89,15 @@ pub(super) fn register(ctx: Ctx<'_>) -> Result<(), String> {
         ctx.log(c"warning", "RedisGears is loaded: its RG.* commands stay, and those of rmr are not registered");
         return Ok(());
     }
-    register_all(ctx)
+    register_all(ctx)?;
+    module_state::set_python_sessions(Some(Arc::new(Sessions::new(Arc::new(host::ServerHost)))));
+    Ok(())
+}
+
+/// Lets go of everything: the module is unloaded.
+pub(super) fn close() {
+    module_state::set_python_sessions(None);
+    state::reset();
 }
 
 /// Tells whether the server knows the command that runs scripts. One that was told to call `COMMAND` something else says

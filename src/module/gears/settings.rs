@@ -111,11 +111,6 @@ pub(super) fn max_executions() -> Option<usize> {
     usize::try_from(MAX_EXECUTIONS.number()).ok().filter(|&most| most > 0)
 }
 
-/// `ExecutionMaxIdleTime`, in milliseconds.
-pub(super) fn execution_max_idle_ms() -> u64 {
-    EXECUTION_MAX_IDLE_TIME.number().unsigned_abs()
-}
-
 /// `ProfileExecutions`: whether it is measured where the time of functions goes.
 pub(in crate::module) fn profiles_executions() -> bool {
     PROFILE_EXECUTIONS.number() != 0
@@ -297,6 +292,6 @@ mod tests {
         take_arguments(&words("MAXEXECUTIONS 0")).unwrap();
         assert_eq!(max_executions(), None);
         reset();
-        assert_eq!((max_executions(), execution_max_idle_ms(), profiles_executions()), (Some(1000), 5000, false));
+        assert_eq!((max_executions(), profiles_executions()), (Some(1000), false));
     }
 }

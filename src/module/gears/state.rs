@@ -4,10 +4,18 @@
 use std::sync::Arc;
 
 use super::executions::{Dropped, ExecutionStart, FlowOutcome, GearsExecution, GearsExecutions};
+use super::sessions::GearsSessions;
 use super::settings;
 use crate::module::state;
 
 static EXECUTIONS: GearsExecutions = GearsExecutions::new();
+
+static SESSIONS: GearsSessions = GearsSessions::new();
+
+/// Returns the sessions that scripts have made on this node.
+pub(super) fn sessions() -> &'static GearsSessions {
+    &SESSIONS
+}
 
 /// Returns the executions that this node has begun.
 pub(super) fn executions() -> &'static GearsExecutions {
@@ -33,4 +41,5 @@ pub(super) fn drop_ended(id: &str) -> Dropped {
 pub(in crate::module) fn reset() {
     settings::reset();
     EXECUTIONS.reset(state::executions());
+    SESSIONS.reset();
 }

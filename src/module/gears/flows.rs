@@ -1,0 +1,94 @@
+//! Runs a flow of a session on the shards, and turns what comes of it into what clients and scripts get.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde_bytes::ByteBuf;
+
+use super::caller::GearsCaller;
+use super::cluster::ClusterView;
+use super::executions::FlowOutcome;
+use super::plans::DescribedFlow;
+use super::settings;
+use crate::error::Error;
+use crate::flow::coordinator::{self, FlowAnswer, FlowSpec};
+use crate::flow::execution::Execution;
+use crate::module::config;
+use crate::module::flow::own_code::OwnCode;
+use crate::python::WorkerSettings;
+use crate::python::stage::{PythonStage, StageResults};
+
+/// A flow, and the session whose it is.
+pub(super) struct FlowOfSession<'a> {
+    /// The name of the session between nodes.
+    pub(super) session: &'a str,
+    pub(super) flow: &'a DescribedFlow,
+    /// Whether there are other shards.
+    pub(super) is_cluster: bool,
+}
+
+/// Runs a flow.
+///
+/// # Errors
+/// Why it cannot be run. What fails while it runs is among the errors of its answer.
+pub(super) async fn run(
+    run: FlowOfSession<'_>,
+    caller: &GearsCaller,
+    results: StageResults,
+    execution: Arc<Execution>,
+) -> Result<FlowAnswer, Error> {
+    let moves_records = run.is_cluster && !run.flow.is_local;
+    let stage = PythonStage {
+        session: run.session.to_owned(),
+        user: caller.user.clone(),
+        key: run.flow.key.clone(),
+        blob: ByteBuf::from(run.flow.blob.to_vec()),
+        is_local: !moves_records,
+        is_cluster: run.is_cluster,
+        results,
+        with_traceback: settings::attempts_traceback(),
+        is_profiling: settings::profiles_executions(),
+        is_one_off: true,
+    };
+    let spec = FlowSpec {
+        plan: stage.plan(run.flow.passages(moves_records))?,
+        combine: None,
+        timeout: None,
+        memory: config::flow_memory(),
+        registry: Arc::new(OwnCode::with(caller.rights.clone())),
+        caller: caller.caller.clone(),
+        on_replicas: false,
+        only_here: !moves_records,
+        keeps_results: true,
+        home: Some(caller.keyspace.clone()),
+    };
+    coordinator::run(spec, caller.requests.clone(), execution).await
+}
+
+/// Returns what workers of this node have to know.
+pub(super) fn for_workers(view: &ClusterView) -> WorkerSettings {
+    WorkerSettings {
+        shard: view.shard_name().to_owned(),
+        is_cluster: view.is_cluster,
+        with_traceback: settings::attempts_traceback(),
+        is_profiling: settings::profiles_executions(),
+    }
+}
+
+/// Returns what a client gets.
+pub(super) fn outcome(answer: FlowAnswer) -> FlowOutcome {
+    let mut errors = answer.errors;
+    // Whoever has waited only, or not begun, is aborted; code that was ended in its midst says so itself.
+    let is_aborted = errors.is_empty() && matches!(answer.error, Some(Error::Cancelled { .. }));
+    if let Some(error) = answer.error.filter(|error| !matches!(error, Error::Cancelled { .. })) {
+        errors.push(error.to_string().into());
+    }
+    let mut results = Vec::with_capacity(answer.records.len());
+    for (_, reply) in answer.records.replies() {
+        match reply {
+            Ok(reply) => results.push(reply),
+            Err(error) => errors.push(Bytes::from(error.to_string())),
+        }
+    }
+    FlowOutcome { is_aborted, results, errors }
+}

@@ -1,0 +1,113 @@
+//! Flows as a worker describes them, read from the head of its answer; what nothing is taken for granted of, since code of
+//! users runs in workers.
+
+use super::executions::{ExecutionParts, ShownStep};
+use crate::flow::plan::Passage;
+use crate::python::marshal::Value;
+use crate::python::stage;
+
+/// A flow that a script has made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct DescribedFlow {
+    /// By which workers know it, on all shards.
+    pub(super) key: String,
+    /// It runs on the shard alone where it was begun.
+    pub(super) is_local: bool,
+    passages: Vec<Passage>,
+    steps: Vec<ShownStep>,
+    /// What the workers of other shards make it of; empty without a cluster.
+    pub(super) blob: bytes::Bytes,
+}
+
+impl DescribedFlow {
+    /// Reads a flow; [`None`] for what is none.
+    pub(super) fn read(flow: &Value) -> Option<Self> {
+        let text = |key: &str| flow.get(key)?.as_text().map(str::to_owned);
+        let thens = flow.get("stages")?.items()?.iter().map(|stage| stage.get("then")?.as_text());
+        let thens: Vec<&str> = thens.collect::<Option<_>>()?;
+        let step = |step: &Value| {
+            let [kind, name, argument] = step.items()? else { return None };
+            let text = |value: &Value| value.as_text().map(str::to_owned);
+            Some(ShownStep { kind: text(kind)?, name: text(name)?, argument: text(argument)? })
+        };
+        Some(Self {
+            key: text("key")?,
+            is_local: text("mode")? == "async_local",
+            passages: stage::passages(thens.into_iter())?,
+            steps: flow.get("steps")?.items()?.iter().map(step).collect::<Option<_>>()?,
+            blob: match flow.get("blob")? {
+                Value::Bytes(blob) => blob.clone(),
+                _ => return None,
+            },
+        })
+    }
+
+    /// Returns how its stages hand on their records. Where records do not change shards all steps are one stage.
+    pub(super) fn passages(&self, moves_records: bool) -> &[Passage] {
+        if moves_records { &self.passages } else { &[Passage::Collect] }
+    }
+
+    /// Returns what an execution of it consists of.
+    pub(super) fn parts(&self, shards: Vec<String>) -> ExecutionParts {
+        ExecutionParts { shards, steps: self.steps.clone() }
+    }
+}
+
+/// Returns the flows that a script has made, and which of them is to run now; [`None`] for what no worker says.
+pub(super) fn loaded(head: &Value) -> Option<(Vec<DescribedFlow>, Option<DescribedFlow>)> {
+    let flows: Vec<DescribedFlow> =
+        head.get("flows")?.items()?.iter().map(DescribedFlow::read).collect::<Option<_>>()?;
+    match head.get("run")? {
+        Value::None => Some((flows, None)),
+        key => {
+            let key = key.as_text()?;
+            let run = flows.iter().find(|flow| flow.key == key)?.clone();
+            Some((flows, Some(run)))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flow(thens: &[&str]) -> Value {
+        let stage = |then: &&str| Value::dict([("steps", Value::List(vec![])), ("then", Value::text(*then))]);
+        let step = |name: &str| Value::Tuple(vec![name.into(), "f".into(), "".into()]);
+        Value::dict([
+            ("key", "k-1".into()),
+            ("mode", "async".into()),
+            ("stages", Value::List(thens.iter().map(stage).collect())),
+            ("steps", Value::List(vec![step("map"), step("collect")])),
+            ("blob", Value::Bytes("blob".into())),
+        ])
+    }
+
+    fn passages(thens: &[&str], moves_records: bool) -> Vec<Passage> {
+        DescribedFlow::read(&flow(thens)).unwrap().passages(moves_records).to_vec()
+    }
+
+    #[test]
+    fn records_move_between_stages_in_a_cluster_only() {
+        use Passage::{Collect, Gather, Repartition, Stay};
+        assert_eq!(passages(&["collect"], true), [Collect]);
+        assert_eq!(passages(&["collect", "repartition", "collect"], true), [Gather, Repartition, Collect]);
+        assert_eq!(passages(&["repartition", "stay"], true), [Repartition, Stay]);
+        assert_eq!(passages(&["collect", "repartition", "stay"], false), [Collect]);
+    }
+
+    #[test]
+    fn what_is_no_flow_is_told() {
+        let loaded_of =
+            |run: Value, flows: Vec<Value>| loaded(&Value::dict([("flows", Value::List(flows)), ("run", run)]));
+        let (flows, run) = loaded_of(Value::None, vec![flow(&["stay"])]).unwrap();
+        assert_eq!((flows.len(), run), (1, None));
+        let (_, run) = loaded_of("k-1".into(), vec![flow(&["stay"])]).unwrap();
+        let run = run.unwrap();
+        assert_eq!((run.key.as_str(), run.blob.as_ref(), run.is_local), ("k-1", &b"blob"[..], false));
+        assert_eq!(run.parts(vec!["a".into()]).steps[1].kind, "collect");
+        assert!(loaded_of("k-2".into(), vec![flow(&["stay"])]).is_none());
+        assert!(loaded_of(Value::None, vec![flow(&["elsewhere"])]).is_none());
+        assert!(loaded_of(Value::None, vec![flow(&[])]).is_none() && loaded(&Value::None).is_none());
+    }
+}

@@ -1,0 +1,178 @@
+//! `RG.PYEXECUTE`: runs the top level of a script, and then the flow that it has started, on all shards.
+//!
+//! The script runs in a process of this node. What it raises is the reply; then nothing of it stays. Whoever waits may go: the
+//! script and its flow run to their end.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use tokio::sync::oneshot;
+
+use super::arguments::{self, GearsScript};
+use super::caller::{DATABASE, GearsCaller};
+use super::cluster::ClusterView;
+use super::command::{GearsCommand, at_once, control};
+use super::executions::{ExecutionStart, FlowOutcome, GearsExecution};
+use super::flows::{self, FlowOfSession};
+use super::plans::{self, DescribedFlow};
+use super::sessions::{NewSession, SessionWords};
+use super::{replies, settings, state};
+use crate::error::Error;
+use crate::module::commands::spec::{Arg, ArgKind, Call};
+use crate::module::request::running::Work;
+use crate::module::{python, secrets, state as module_state};
+use crate::python::frame::FrameKind;
+use crate::python::marshal::Value;
+use crate::python::stage::StageResults;
+use crate::python::{Context, ContextGuard, SessionHandle, WorkerError};
+use crate::reply::Reply;
+use crate::topology::Topology;
+
+pub(super) const PYEXECUTE: GearsCommand =
+    control(c"RG.PYEXECUTE", c"Runs a script in Python, and the function that it starts on all shards.", -1, execute)
+        .with_args(&[
+            Arg::new(c"script", ArgKind::String),
+            Arg::word(c"unblocking", c"UNBLOCKING").optional(),
+            Arg::new(c"id", ArgKind::String).after(c"ID").optional(),
+            Arg::new(c"description", ArgKind::String).after(c"DESCRIPTION").optional(),
+            Arg::word(c"upgrade", c"UPGRADE").optional(),
+            Arg::new(c"replaced-id", ArgKind::String).after(c"REPLACE_WITH").optional(),
+            Arg::word(c"force-reinstall", c"FORCE_REINSTALL_REQUIREMENTS").optional(),
+            Arg::new(c"requirement", ArgKind::String).after(c"REQUIREMENTS").optional().multiple(),
+        ]);
+
+fn execute(call: &Call<'_>) -> Result<Work, Error> {
+    let refuse = |text: &str| at_once(replies::error(text));
+    // Asked for before anything else.
+    if call.ctx.why_not_wait().is_some() {
+        return refuse("Can not run gears inside a multi exec, lua, or when blocking is not allowed");
+    }
+    if call.args.is_empty() {
+        return refuse("ERR wrong number of arguments for 'rg.pyexecute' command");
+    }
+    let script = match arguments::gears_script(&call.args) {
+        Ok(script) => script,
+        Err(why) => return refuse(&why),
+    };
+    let GearsScript { script, is_unblocking, upgrades, reinstalls: _, replaces, id, description, requirements } =
+        script;
+    let words = SessionWords { id, upgrades, replaces, description, requirements };
+    let run = ScriptRun {
+        script: arguments::text(script),
+        is_unblocking,
+        shown: secrets::shown(b"RG.PYEXECUTE", &call.args),
+        caller: GearsCaller::of(call.ctx)?,
+    };
+    let session = match state::sessions().begin(words) {
+        Ok(session) => session,
+        Err(why) => return refuse(&why),
+    };
+    let (answer, answered) = oneshot::channel();
+    module_state::runtime()?.spawn(async move {
+        let panicked = |_| Err(Error::Internal("internal error: the script's run panicked; see the log".into()));
+        let reply = AssertUnwindSafe(run.run(session)).catch_unwind().await.unwrap_or_else(panicked);
+        // Whoever waited may be gone.
+        let _ = answer.send(reply);
+    });
+    let lost = || Err(Error::Internal("internal error: the script's run was lost".into()));
+    Ok(Box::pin(async move { answered.await.unwrap_or_else(|_| lost()) }))
+}
+
+/// A script that is to run.
+struct ScriptRun {
+    script: String,
+    is_unblocking: bool,
+    /// The command, as `RMR.JOB` shows it.
+    shown: String,
+    caller: GearsCaller,
+}
+
+/// A session with its worker, as long as something of it runs.
+struct RunningSession {
+    handle: SessionHandle,
+    context: ContextGuard,
+}
+
+impl ScriptRun {
+    async fn run(self, session: NewSession) -> Result<Reply, Error> {
+        let topology = self.caller.requests.clone().begin().pinned_topology().await?;
+        let view = ClusterView::of(&topology);
+        let name = session.facts().name.clone();
+        let sessions = module_state::python_sessions()?;
+        let handle = sessions.open(&name, &self.caller.user, &flows::for_workers(&view)).await?;
+        let rights = self.caller.rights.clone();
+        let context = python::contexts().open(Context { session: name, rights, database: DATABASE });
+        let running = RunningSession { handle, context };
+        let flow = match self.load(&running).await {
+            Ok(flow) => flow,
+            Err(why) => return Ok(replies::error(why)),
+        };
+        let facts = session.succeed();
+        let Some(flow) = flow else { return Ok(Reply::OK) };
+        let execution = self.begin(&flow, &view, &topology);
+        let is_unblocking = self.is_unblocking;
+        let runs = {
+            let execution = execution.clone();
+            async move {
+                // The session stays as long as its execution does.
+                let _facts = facts;
+                let _running = &running;
+                let outcome = AssertUnwindSafe(self.run_flow(&running, &flow, &view, &execution)).catch_unwind().await;
+                let panicked = |_| FlowOutcome::failed("internal error: the execution panicked; see the server's log");
+                state::end(&execution, outcome.unwrap_or_else(panicked));
+            }
+        };
+        if is_unblocking {
+            tokio::spawn(runs);
+            return Ok(execution.id().into());
+        }
+        runs.await;
+        let lost = || Error::Internal("internal error: the execution has no end".into());
+        Ok(Reply::clone(&execution.end().ok_or_else(lost)?.pair))
+    }
+
+    /// Runs the top level; returns the flow that is to run. The error is the one that the script raised.
+    async fn load(&self, session: &RunningSession) -> Result<Option<DescribedFlow>, String> {
+        let head = Value::dict([
+            ("session", session.handle.id().into()),
+            ("context", session.context.number().into()),
+            ("script", self.script.as_str().into()),
+        ]);
+        let answer = session.handle.worker().ask(FrameKind::Load, &head, &[]).await;
+        let answer = answer.map_err(|error| match error {
+            WorkerError::Failed { text, .. } => text,
+            WorkerError::Gone(why) => why,
+        })?;
+        let (flows, run) = plans::loaded(&answer.head).ok_or("the Python process has described no flow")?;
+        for flow in &flows {
+            session.handle.has_made(&flow.key).await;
+        }
+        Ok(run)
+    }
+
+    fn begin(&self, flow: &DescribedFlow, view: &ClusterView, topology: &Topology) -> Arc<GearsExecution> {
+        state::begin(ExecutionStart {
+            prefix: &view.id,
+            user: &self.caller.user,
+            command: self.shown.clone(),
+            is_kept: self.is_unblocking,
+            parts: flow.parts(view.shards_of(flow.is_local, topology)),
+            most: settings::max_executions(),
+        })
+    }
+
+    async fn run_flow(
+        &self,
+        session: &RunningSession,
+        flow: &DescribedFlow,
+        view: &ClusterView,
+        execution: &GearsExecution,
+    ) -> FlowOutcome {
+        let of_session = FlowOfSession { session: session.handle.id(), flow, is_cluster: view.is_cluster };
+        match flows::run(of_session, &self.caller, StageResults::Replies, execution.flow().clone()).await {
+            Ok(answer) => flows::outcome(answer),
+            Err(error) => FlowOutcome::failed(&error.to_string()),
+        }
+    }
+}
