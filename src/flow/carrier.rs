@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde_bytes::Bytes as Body;
@@ -17,6 +18,12 @@ use crate::error::Error;
 use crate::link::{Budget, Failure, Protocol, Session};
 use crate::peer::{self, Envelope, Kind, Outcome};
 use crate::topology::{BoxFuture, Node};
+
+/// What a node says that has no room for records yet.
+pub(crate) const SEND_AGAIN: &[u8] = b"again";
+
+/// How long a node waits for room at least before it says so, on top of what any answer takes.
+const WAITS: Duration = Duration::from_secs(2);
 
 /// Takes records to other shards.
 pub(crate) trait Carrier: Send + Sync {
@@ -81,18 +88,21 @@ impl Carrier for SessionCarrier {
             let Talk { node, session } = &mut *talk;
             let lost = |cause| Error::Node { node: node.to_string(), cause, outcome_unknown: true };
             let message = messages::encode(records)?;
-            // The node may have to finish what it has first.
-            let patience = 4 * self.requests.clone().begin().time_left();
-            let kind = Kind::TakeRecords(Body::new(&message));
-            let envelope = Envelope::new(peer::next_id(), patience, 1024, Protocol::Resp3, kind);
-            let asked = session.ask(&envelope, &Budget::new(64 * 1024), Instant::now() + patience).await;
-            match asked {
-                Ok(Outcome::Done(_)) => Ok(true),
-                Ok(Outcome::Declined(_)) => Ok(false),
-                Ok(Outcome::Failed(cause)) | Err(Failure::Lost(cause) | Failure::Unreachable(cause)) => {
-                    Err(lost(cause))
-                }
-                Ok(Outcome::<Bytes>::TooBig) | Err(_) => Err(lost("it has answered to something else".into())),
+            loop {
+                let patience = self.requests.clone().begin().time_left() + WAITS;
+                let kind = Kind::TakeRecords(Body::new(&message));
+                let envelope = Envelope::new(peer::next_id(), patience, 1024, Protocol::Resp3, kind);
+                let asked = session.ask(&envelope, &Budget::new(64 * 1024), Instant::now() + patience).await;
+                return match asked {
+                    // The node has to finish what it has first.
+                    Ok(Outcome::Done(said)) if said == SEND_AGAIN => continue,
+                    Ok(Outcome::Done(_)) => Ok(true),
+                    Ok(Outcome::Declined(_)) => Ok(false),
+                    Ok(Outcome::Failed(cause)) | Err(Failure::Lost(cause) | Failure::Unreachable(cause)) => {
+                        Err(lost(cause))
+                    }
+                    Ok(Outcome::<Bytes>::TooBig) | Err(_) => Err(lost("it has answered to something else".into())),
+                };
             }
         })
     }

@@ -286,7 +286,8 @@ impl CodeTask {
             && (waiting.is_batch() || (all && !waiting.is_empty()))
         {
             let batch = waiting.take_batch(BATCH_RECORDS, BATCH_BYTES);
-            unless_cancelled(outbox, outbox.put_batch(batch)).await?;
+            let is_last = waiting.is_empty();
+            unless_cancelled(outbox, outbox.put_batch(batch, all && is_last)).await?;
         }
         Ok(())
     }

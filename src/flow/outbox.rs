@@ -100,8 +100,14 @@ impl Outbox {
 
     /// Says that so many stages have handed on all of their records.
     pub(super) fn put_stages_ended(&self, stages: usize) {
-        self.lock().report.progress.stages_ended = stages as u32;
-        self.filled.notify_one();
+        let mut waiting = self.lock();
+        let progress = &mut waiting.report.progress;
+        progress.stages_ended = stages as u32;
+        // With the last one comes the end of all.
+        if stages < progress.records_in.len() {
+            drop(waiting);
+            self.filled.notify_one();
+        }
     }
 
     /// Returns the memory that waits, in bytes.
@@ -112,8 +118,8 @@ impl Outbox {
         (report.records.byte_len() + elsewhere + errors) as u64
     }
 
-    /// Puts a batch in, once the one before has been taken.
-    pub(super) async fn put_batch(&self, batch: Records) {
+    /// Puts a batch in, once the one before has been taken. With `waits` it is reported with what follows at once, as the end.
+    pub(super) async fn put_batch(&self, batch: Records, waits: bool) {
         loop {
             let taken = self.taken.notified();
             {
@@ -125,7 +131,9 @@ impl Outbox {
             }
             taken.await;
         }
-        self.filled.notify_one();
+        if !waits {
+            self.filled.notify_one();
+        }
     }
 
     /// Says that nothing more comes.
@@ -144,7 +152,9 @@ impl Outbox {
             let filled = self.filled.notified();
             let is_ready = {
                 let Untaken { report, stages_told, .. } = &*self.lock();
-                let is_news = report.progress.stages_ended > *stages_told;
+                let progress = &report.progress;
+                let are_all = progress.stages_ended as usize >= progress.records_in.len();
+                let is_news = progress.stages_ended > *stages_told && !are_all;
                 report.end.is_some() || !report.records.is_empty() || is_news
             };
             if is_ready || tokio::time::timeout_at(until, filled).await.is_err() {

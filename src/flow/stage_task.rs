@@ -194,8 +194,9 @@ impl StageTask {
             && (waiting.is_batch() || (all && !waiting.is_empty()))
         {
             let batch = waiting.take_batch(BATCH_RECORDS, BATCH_BYTES);
+            let is_last = waiting.is_empty();
             self.check_memory(outbox, batch.byte_len())?;
-            unless_cancelled(outbox, outbox.put_batch(batch)).await?;
+            unless_cancelled(outbox, outbox.put_batch(batch, all && is_last)).await?;
         }
         Ok(())
     }

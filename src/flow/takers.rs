@@ -56,9 +56,38 @@ pub(super) fn has(taken: &TakenRecords) -> bool {
     TAKERS.lock().contains_key(&name)
 }
 
-/// Takes records that another shard sends, once there is room. Returns `false` if no share takes them here.
+/// What has become of records that another shard sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Taken {
+    Yes,
+    /// There was no room in time. They can be sent again.
+    NotYet,
+    /// No share takes them here.
+    No,
+}
+
+/// Takes records that another shard sends, once there is room; waits for that as long as it takes. Returns `false` if no
+/// share takes them here.
 pub(crate) async fn take(taken: TakenRecords) -> bool {
-    let name = (taken.execution, taken.node, taken.is_gathered);
+    match inlet(&taken).await {
+        Some(inlet) => inlet.put(taken.records).await,
+        None => false,
+    }
+}
+
+/// The same, but waits for room so long at most, since code behind it may work for any time.
+pub(crate) async fn take_within(wait: Duration, taken: TakenRecords) -> Taken {
+    let Some(inlet) = inlet(&taken).await else { return Taken::No };
+    match tokio::time::timeout(wait, inlet.put(taken.records)).await {
+        Ok(true) => Taken::Yes,
+        Ok(false) => Taken::No,
+        Err(_) => Taken::NotYet,
+    }
+}
+
+/// Finds the way into the stage that records go into.
+async fn inlet(taken: &TakenRecords) -> Option<Arc<Inlet>> {
+    let name = (taken.execution.clone(), taken.node.clone(), taken.is_gathered);
     let until = Instant::now() + PATIENCE;
     let inlets = loop {
         let begun = TAKERS.begun.notified();
@@ -66,12 +95,7 @@ pub(crate) async fn take(taken: TakenRecords) -> bool {
         if let Some(inlets) = inlets {
             break inlets;
         }
-        if tokio::time::timeout_at(until, begun).await.is_err() {
-            return false;
-        }
+        tokio::time::timeout_at(until, begun).await.ok()?;
     };
-    match (taken.stage as usize).checked_sub(1).and_then(|at| inlets.get(at)) {
-        Some(inlet) => inlet.put(taken.records).await,
-        None => false,
-    }
+    inlets.get((taken.stage as usize).checked_sub(1)?).cloned()
 }

@@ -13,10 +13,10 @@ use super::keyspace_with;
 use super::own_code::OwnCode;
 use super::rights::ShareRights;
 use crate::error::Error;
-use crate::flow::carrier::SessionCarrier;
+use crate::flow::carrier::{SEND_AGAIN, SessionCarrier};
 use crate::flow::leaf::Leaf;
 use crate::flow::messages::{self, NextReport, RunShare};
-use crate::flow::takers;
+use crate::flow::takers::{self, Taken};
 use crate::module::config;
 use crate::module::request::running::Work;
 use crate::module::server::context::Ctx;
@@ -136,13 +136,17 @@ impl Drop for AskedLeaf {
     }
 }
 
-/// Takes records that another shard sends to a share that runs here; answers once there is room for more.
+/// How long records wait for room before they are sent again, so that whoever sends them knows that this node lives.
+const WAITS_FOR_ROOM: Duration = Duration::from_secs(1);
+
+/// Takes records that another shard sends to a share that runs here; answers once there is room for more, or that there is none yet.
 pub(in crate::module) fn take_records(message: &[u8]) -> Result<Work, Outcome<Bytes>> {
     let taken = messages::decode(message).map_err(|error: Error| Outcome::Declined(error.to_string()))?;
     Ok(Box::pin(async move {
-        let outcome = match takers::take(taken).await {
-            true => Outcome::Done(Bytes::new()),
-            false => Outcome::Declined("no share takes these records here".into()),
+        let outcome = match takers::take_within(WAITS_FOR_ROOM, taken).await {
+            Taken::Yes => Outcome::Done(Bytes::new()),
+            Taken::NotYet => Outcome::Done(Bytes::from_static(SEND_AGAIN)),
+            Taken::No => Outcome::Declined("no share takes these records here".into()),
         };
         Ok(outcome.into_reply())
     }))
