@@ -4,7 +4,7 @@
 //! into a folder of this set of wheels, which workers of the session get on their path: so two sessions that want different
 //! versions of a package are nothing to each other. `worker/rmr_worker/requirements.py` does the work, as the user of workers.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -55,6 +55,8 @@ struct RequirementTable {
     satisfied: Mutex<HashSet<(String, String)>>,
     /// By names and digests of wheels, the folder in which they are installed.
     installed: tokio::sync::Mutex<HashMap<Vec<(String, u128)>, PathBuf>>,
+    /// Wheels by the requirement for which they were fetched, here or on another shard.
+    kept: Mutex<BTreeMap<String, Vec<Wheel>>>,
     is_stopped: Notify,
 }
 
@@ -70,8 +72,8 @@ struct RequirementsReport {
 impl Requirements {
     pub(super) fn new(host: Arc<dyn PythonHost>, program: ProgramShelf) -> Self {
         let (satisfied, installed) = (Mutex::default(), tokio::sync::Mutex::default());
-        let is_stopped = Notify::new();
-        Self { shared: Arc::new(RequirementTable { host, program, satisfied, installed, is_stopped }) }
+        let (kept, is_stopped) = (Mutex::default(), Notify::new());
+        Self { shared: Arc::new(RequirementTable { host, program, satisfied, installed, kept, is_stopped }) }
     }
 
     /// Returns those of some requirements that the interpreter here cannot import.
@@ -113,6 +115,42 @@ impl Requirements {
         });
         let wheels = reading.await.map_err(|error| Error::Internal(error.to_string()))?;
         wheels.map_err(|error| self.shared.refuse(NOT_SATISFIED, &error))
+    }
+
+    /// Keeps the wheels of a requirement, for sessions that want it.
+    pub(crate) fn keep(&self, requirement: &str, wheels: Vec<Wheel>) {
+        lock(&self.shared.kept).insert(requirement.to_owned(), wheels);
+    }
+
+    /// Returns the wheels that are kept for a requirement.
+    pub(crate) fn kept(&self, requirement: &str) -> Option<Vec<Wheel>> {
+        lock(&self.shared.kept).get(requirement).cloned()
+    }
+
+    /// Returns the requirements whose wheels are kept.
+    pub(crate) fn kept_names(&self) -> Vec<String> {
+        lock(&self.shared.kept).keys().cloned().collect()
+    }
+
+    /// Lets go of the wheels of a requirement. Sessions that have them installed keep that.
+    pub(crate) fn forget(&self, requirement: &str) {
+        lock(&self.shared.kept).remove(requirement);
+    }
+
+    /// Returns the folder in which the wheels of some requirements are installed together; none if none are kept, since the
+    /// interpreter has them all itself.
+    ///
+    /// # Errors
+    /// If they cannot be installed.
+    pub(crate) async fn folder(&self, requirements: &[String]) -> Result<Option<String>, Error> {
+        let wheels: Vec<_> = {
+            let kept = lock(&self.shared.kept);
+            let mut wheels: Vec<_> = requirements.iter().filter_map(|name| kept.get(name)).flatten().cloned().collect();
+            wheels.sort_by(|one, other| one.name.cmp(&other.name));
+            wheels.dedup_by(|one, other| one.name == other.name);
+            wheels
+        };
+        if wheels.is_empty() { Ok(None) } else { self.install(&wheels).await.map(Some) }
     }
 
     /// Installs wheels, unless these are installed; returns the folder from which they can be imported.

@@ -116,6 +116,14 @@ impl Sessions {
         Ok(self.shared.template().await?.versions().clone())
     }
 
+    /// Returns the version of the interpreter as far as functions that travel depend on it, such as `3.11`.
+    pub(crate) async fn python_version(&self) -> Result<String, Error> {
+        let versions = self.versions().await?;
+        let parts = versions.get("python").and_then(Value::items).unwrap_or_default();
+        let numbers: Vec<_> = parts.iter().take(2).filter_map(Value::as_int).map(|part| part.to_string()).collect();
+        Ok(numbers.join("."))
+    }
+
     /// Returns what looks after the packages that scripts require.
     pub(crate) fn requirements(&self) -> &Requirements {
         &self.shared.requirements

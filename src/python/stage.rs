@@ -57,6 +57,10 @@ pub(crate) struct PythonStage {
     pub(crate) is_profiling: bool,
     /// The flow runs this once.
     pub(crate) is_one_off: bool,
+    /// The packages that the session requires.
+    pub(crate) requirements: Vec<String>,
+    /// The version of the interpreter that has made the flow, such as `3.11`.
+    pub(crate) python: String,
 }
 
 /// What the results of a flow are.
@@ -217,8 +221,20 @@ impl OpenRun {
         stage: &PythonStage,
         share: &CodeShare,
     ) -> Result<Self, Error> {
+        let python = sessions.python_version().await?;
+        if python != stage.python {
+            return Err(Error::Refused(format!(
+                "functions run on Python {python} here, and the flow was made on Python {}: all shards have to have the \
+                 same minor version (rmr.python names the interpreter)",
+                stage.python
+            )));
+        }
+        let folder = sessions.requirements().folder(&stage.requirements).await?;
         let session = sessions.open(&stage.session, &stage.user, &stage.settings(share)).await?;
         let context = contexts.open(Context { session: stage.session.clone(), rights, database: 0 });
+        if let Some(folder) = folder {
+            session.add_folders(context.number(), &[folder]).await?;
+        }
         if !stage.blob.is_empty() {
             session.install(context.number(), &stage.key, &Bytes::copy_from_slice(&stage.blob)).await?;
         }
@@ -466,6 +482,8 @@ mod tests {
             with_traceback: true,
             is_profiling: false,
             is_one_off: true,
+            requirements: vec!["redis>=2".into()],
+            python: "3.11".into(),
         };
         let plan = stage.plan(&[Passage::Gather, Passage::Collect]).unwrap();
         assert!(plan.is_sound());

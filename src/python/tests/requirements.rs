@@ -80,6 +80,11 @@ async fn wheels_are_fetched_and_installed_once_and_imported() {
     let elsewhere = toy.open("b").await;
     elsewhere.add_folders(1, std::slice::from_ref(&folder)).await.expect("added");
     load(&elsewhere, script).await.expect("loaded");
+    // The same by names.
+    requirements.keep("rmr-required>=1", wheels);
+    let wanted = ["cloudpickle".to_owned(), "rmr-required>=1".to_owned()];
+    assert_eq!(requirements.folder(&wanted).await.expect("a folder"), Some(folder.clone()));
+    assert_eq!(requirements.folder(&wanted[..1]).await.expect("no folder"), None);
     // A worker that has had a folder is not for others.
     let number = session.worker().number();
     drop((session, elsewhere));

@@ -103,6 +103,8 @@ async fn begin(python: &Python, session: &str, script: &str, results: StageResul
         with_traceback: false,
         is_profiling: false,
         is_one_off: true,
+        requirements: Vec::new(),
+        python: python.sessions.python_version().await.expect("a version"),
     };
     let share = RunShare {
         execution: "n-1 word".into(),
@@ -214,4 +216,51 @@ async fn code_of_a_flow_that_is_cancelled_leaves_or_is_made_to() {
     let report = all(&begin(&python, "s", "GB().count().run()", StageResults::Replies, 7).await).await;
     assert_eq!(texts(&report), ["$1\r\n7\r\n"]);
     python.sessions.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flow_of_another_version_of_python_is_refused() {
+    let python = python();
+    let handle = python.sessions.open("s", "default", &super::host::settings()).await.expect("a session");
+    let version = python.sessions.python_version().await.expect("a version");
+    assert!(version.starts_with("3."), "{version}");
+    let Some(opening) = python.code(NAME, &of_python("2.7"), share()) else { panic!("no code") };
+    let refused = opening.await.map(drop).expect_err("another version").to_string();
+    assert!(
+        refused.contains("2.7") && refused.contains(&version) && refused.contains("same minor version"),
+        "{refused}"
+    );
+    drop(handle);
+    python.sessions.stop().await;
+}
+
+/// Returns the arguments of a flow that was made on another version.
+fn of_python(version: &str) -> Vec<u8> {
+    let stage = PythonStage {
+        session: "s".into(),
+        user: "default".into(),
+        key: "key".into(),
+        blob: Default::default(),
+        is_local: true,
+        is_cluster: false,
+        results: StageResults::Replies,
+        with_traceback: false,
+        is_profiling: false,
+        is_one_off: true,
+        requirements: Vec::new(),
+        python: version.into(),
+    };
+    stage.plan(&[Passage::Collect]).expect("a plan").code.expect("code").arguments
+}
+
+fn share() -> CodeShare {
+    CodeShare {
+        execution: "n-1 word".into(),
+        leaf: u64::MAX,
+        stage: 0,
+        node: "n".into(),
+        runs_at: "n".into(),
+        is_initiators: true,
+        is_stand_in: false,
+    }
 }
