@@ -15,6 +15,7 @@ use crate::flow::coordinator::{self, FlowAnswer, FlowSpec};
 use crate::flow::execution::Execution;
 use crate::module::config;
 use crate::module::flow::own_code::OwnCode;
+use crate::module::state as module_state;
 use crate::python::WorkerSettings;
 use crate::python::stage::{PythonStage, StageResults};
 
@@ -49,6 +50,8 @@ pub(super) async fn run(
         with_traceback: settings::attempts_traceback(),
         is_profiling: settings::profiles_executions(),
         is_one_off: true,
+        requirements: Vec::new(),
+        python: module_state::python_sessions()?.python_version().await?,
     };
     let spec = FlowSpec {
         plan: stage.plan(run.flow.passages(moves_records))?,
