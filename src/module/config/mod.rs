@@ -78,7 +78,10 @@ static PYTHON: TextSetting =
 static PYTHON_USER: TextSetting =
     TextSetting::new("python-user", raw::REDISMODULE_CONFIG_IMMUTABLE, |_| Ok(())).with_default("nobody");
 
-pub(super) static TEXTS: [&TextSetting; 6] = [&NODES, &USER, &PASSWORD, &POLICY_OVERRIDES, &PYTHON, &PYTHON_USER];
+static PYTHON_WHEELS: TextSetting = TextSetting::new("python-wheels", raw::REDISMODULE_CONFIG_IMMUTABLE, |_| Ok(()));
+
+pub(super) static TEXTS: [&TextSetting; 7] =
+    [&NODES, &USER, &PASSWORD, &POLICY_OVERRIDES, &PYTHON, &PYTHON_USER, &PYTHON_WHEELS];
 
 /// What the text of [`POLICY_OVERRIDES`] says.
 static OVERRIDES: ArcSwapOption<Overrides> = ArcSwapOption::const_empty();
@@ -288,6 +291,11 @@ pub(super) fn python_processes() -> u64 {
 /// `rmr.python-user`: as whom Python processes run where the server is root; empty: as root.
 pub(super) fn python_user() -> Vec<u8> {
     PYTHON_USER.value().clone()
+}
+
+/// `rmr.python-wheels`: the folder of packages that scripts may require; empty for none.
+pub(super) fn python_wheels() -> String {
+    String::from_utf8_lossy(&PYTHON_WHEELS.value()).into_owned()
 }
 
 /// `rmr.atomic-timeout-ms`: how long a Python function may keep the server for itself.

@@ -78,7 +78,11 @@ pub(crate) struct JobsUser {
 impl JobsUser {
     /// Returns who runs the command of this context. On the main thread.
     pub(crate) fn of(ctx: Ctx<'_>) -> Self {
-        let caller = caller_id(ctx);
+        Self::named(caller_id(ctx))
+    }
+
+    /// Returns a user of this name, or whoever may do everything.
+    pub(in crate::module) fn named(caller: Option<CallerId>) -> Self {
         Self { only: caller.iter().map(|caller| caller.name.clone()).collect(), caller }
     }
 

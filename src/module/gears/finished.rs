@@ -63,6 +63,9 @@ fn abort_execution(call: &Call<'_>) -> Result<Work, Error> {
 }
 
 fn get_execution(call: &Call<'_>) -> Result<Work, Error> {
+    if call.args.len() > 2 {
+        return said(Err("ERR wrong number of arguments for 'rg.getexecution' command".into()));
+    }
     let shards = match arguments::shown_shards(&call.args[1..]) {
         Ok(shards) => shards,
         Err(error) => return said(Err(error)),

@@ -23,6 +23,8 @@ use crate::python::stage::{PythonStage, StageResults};
 pub(super) struct FlowOfSession<'a> {
     /// The name of the session between nodes.
     pub(super) session: &'a str,
+    /// Those of its script.
+    pub(super) requirements: &'a [String],
     pub(super) flow: &'a DescribedFlow,
     /// Whether there are other shards.
     pub(super) is_cluster: bool,
@@ -50,7 +52,7 @@ pub(super) async fn run(
         with_traceback: settings::attempts_traceback(),
         is_profiling: settings::profiles_executions(),
         is_one_off: true,
-        requirements: Vec::new(),
+        requirements: run.requirements.to_vec(),
         python: module_state::python_sessions()?.python_version().await?,
     };
     let spec = FlowSpec {

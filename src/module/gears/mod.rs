@@ -7,6 +7,7 @@ mod access;
 mod administration;
 mod arguments;
 mod caller;
+mod carried;
 mod cluster;
 mod command;
 mod configuration;
@@ -18,6 +19,7 @@ mod plans;
 mod questions;
 mod registrations;
 mod replies;
+mod requirements;
 mod script;
 mod sessions;
 pub(super) mod settings;
@@ -36,8 +38,6 @@ use crate::reply::Reply;
 use command::GearsCommand;
 
 pub(super) use questions::answer;
-pub(super) use state::reset;
-
 macro_rules! commands {
     ($($command:path),* $(,)?) => {
         fn register_all(ctx: Ctx<'_>) -> Result<(), String> {
@@ -64,6 +64,9 @@ commands![
     administration::PYSTATS,
     administration::PYDUMPSESSIONS,
     administration::PYPROFILE,
+    requirements::PYDUMPREQS,
+    requirements::PYEXPORTREQ,
+    requirements::PYIMPORTREQ,
     administration::DUMPPLUGINS,
     administration::PYEXECUTEREMOTE,
     administration::PYFREEINTERPRETER,
@@ -94,10 +97,17 @@ pub(super) fn register(ctx: Ctx<'_>) -> Result<(), String> {
     Ok(())
 }
 
+/// Begins anew, as when the module is loaded.
+pub(super) fn reset() {
+    settings::reset();
+    carried::reset();
+    state::reset();
+}
+
 /// Lets go of everything: the module is unloaded.
 pub(super) fn close() {
     module_state::set_python_sessions(None);
-    state::reset();
+    reset();
 }
 
 /// Tells whether the server knows the command that runs scripts. One that was told to call `COMMAND` something else says

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 
+use super::carried::CarriedRequirement;
 use super::executions::{Dropped, GearsExecution};
 use super::{replies, state};
 use crate::engine::{Request, RequestBuilder};
@@ -47,6 +48,8 @@ pub(super) enum GearsAsked {
     Abort {
         id: String,
     },
+    /// Makes the node have a requirement.
+    Require(CarriedRequirement),
 }
 
 /// A question as it travels.
@@ -68,6 +71,11 @@ impl GearsUser {
         Self { user: JobsUser::of(ctx), caller: caller_id(ctx) }
     }
 
+    /// Returns a user on whose account other nodes are asked.
+    pub(super) fn on_account_of(caller: Option<CallerId>) -> Self {
+        Self { user: JobsUser::named(caller.clone()), caller }
+    }
+
     fn for_caller(ctx: Ctx<'_>, caller: Option<CallerId>) -> Result<Self, Error> {
         Ok(Self { user: JobsUser::for_caller(ctx, caller.clone())?, caller })
     }
@@ -79,14 +87,18 @@ const LONGEST_WAIT: Duration = Duration::from_secs(315_360_000);
 impl GearsAsked {
     fn id(&self) -> Option<&str> {
         match self {
-            Self::Ping | Self::List => None,
+            Self::Ping | Self::List | Self::Require(_) => None,
             Self::Results { id, .. } | Self::Status { id } | Self::Drop { id } | Self::Abort { id } => Some(id),
         }
     }
 
     /// Returns for how long the answer may be waited for on top of what any answer takes.
     fn wait(&self) -> Duration {
-        if matches!(self, Self::Results { blocks: true, .. }) { LONGEST_WAIT } else { Duration::ZERO }
+        if matches!(self, Self::Results { blocks: true, .. } | Self::Require(_)) {
+            LONGEST_WAIT
+        } else {
+            Duration::ZERO
+        }
     }
 
     /// Returns the reply to a question about an execution that is not there, or may not be seen.
@@ -166,6 +178,11 @@ async fn here(asked: &GearsAsked, user: &JobsUser) -> Reply {
     let Some(id) = asked.id() else {
         return match asked {
             GearsAsked::List => replies::executions(state::executions().list().iter().filter(|it| visible(it))),
+            // Installing takes as long as it takes.
+            GearsAsked::Require(carried) => match carried.clone().keep().await {
+                Ok(()) => Reply::OK,
+                Err(error) => replies::error(error.to_string()),
+            },
             _ => Reply::OK,
         };
     };
@@ -188,6 +205,8 @@ async fn here(asked: &GearsAsked, user: &JobsUser) -> Reply {
             execution.flow().cancel();
             Reply::OK
         }
-        GearsAsked::Status { .. } | GearsAsked::Ping | GearsAsked::List => replies::execution(&execution),
+        GearsAsked::Status { .. } | GearsAsked::Ping | GearsAsked::List | GearsAsked::Require(_) => {
+            replies::execution(&execution)
+        }
     }
 }

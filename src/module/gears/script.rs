@@ -17,7 +17,7 @@ use super::executions::{ExecutionStart, FlowOutcome, GearsExecution};
 use super::flows::{self, FlowOfSession};
 use super::plans::{self, DescribedFlow};
 use super::sessions::{NewSession, SessionWords};
-use super::{replies, settings, state};
+use super::{replies, requirements, settings, state};
 use crate::error::Error;
 use crate::module::commands::spec::{Arg, ArgKind, Call};
 use crate::module::request::running::Work;
@@ -55,12 +55,12 @@ fn execute(call: &Call<'_>) -> Result<Work, Error> {
         Ok(script) => script,
         Err(why) => return refuse(&why),
     };
-    let GearsScript { script, is_unblocking, upgrades, reinstalls: _, replaces, id, description, requirements } =
-        script;
+    let GearsScript { script, is_unblocking, upgrades, reinstalls, replaces, id, description, requirements } = script;
     let words = SessionWords { id, upgrades, replaces, description, requirements };
     let run = ScriptRun {
         script: arguments::text(script),
         is_unblocking,
+        reinstalls,
         shown: secrets::shown(b"RG.PYEXECUTE", &call.args),
         caller: GearsCaller::of(call.ctx)?,
     };
@@ -83,6 +83,7 @@ fn execute(call: &Call<'_>) -> Result<Work, Error> {
 struct ScriptRun {
     script: String,
     is_unblocking: bool,
+    reinstalls: bool,
     /// The command, as `RMR.JOB` shows it.
     shown: String,
     caller: GearsCaller,
@@ -100,11 +101,16 @@ impl ScriptRun {
         let view = ClusterView::of(&topology);
         let name = session.facts().name.clone();
         let sessions = module_state::python_sessions()?;
+        let required = &session.facts().requirements;
+        let folder = match requirements::ensure(required, self.reinstalls, &self.caller, &sessions).await {
+            Ok(folder) => folder,
+            Err(error) => return Ok(replies::error(error.to_string())),
+        };
         let handle = sessions.open(&name, &self.caller.user, &flows::for_workers(&view)).await?;
         let rights = self.caller.rights.clone();
         let context = python::contexts().open(Context { session: name, rights, database: DATABASE });
         let running = RunningSession { handle, context };
-        let flow = match self.load(&running).await {
+        let flow = match self.load(&running, folder).await {
             Ok(flow) => flow,
             Err(why) => return Ok(replies::error(why)),
         };
@@ -116,9 +122,8 @@ impl ScriptRun {
             let execution = execution.clone();
             async move {
                 // The session stays as long as its execution does.
-                let _facts = facts;
-                let _running = &running;
-                let outcome = AssertUnwindSafe(self.run_flow(&running, &flow, &view, &execution)).catch_unwind().await;
+                let run = self.run_flow(&running, &facts.requirements, &flow, &view, &execution);
+                let outcome = AssertUnwindSafe(run).catch_unwind().await;
                 let panicked = |_| FlowOutcome::failed("internal error: the execution panicked; see the server's log");
                 state::end(&execution, outcome.unwrap_or_else(panicked));
             }
@@ -133,12 +138,14 @@ impl ScriptRun {
     }
 
     /// Runs the top level; returns the flow that is to run. The error is the one that the script raised.
-    async fn load(&self, session: &RunningSession) -> Result<Option<DescribedFlow>, String> {
-        let head = Value::dict([
+    async fn load(&self, session: &RunningSession, folder: Option<String>) -> Result<Option<DescribedFlow>, String> {
+        let path = folder.map(|folder| ("path", Value::List(vec![folder.as_str().into()])));
+        let head = [
             ("session", session.handle.id().into()),
             ("context", session.context.number().into()),
             ("script", self.script.as_str().into()),
-        ]);
+        ];
+        let head = Value::dict(head.into_iter().chain(path));
         let answer = session.handle.worker().ask(FrameKind::Load, &head, &[]).await;
         let answer = answer.map_err(|error| match error {
             WorkerError::Failed { text, .. } => text,
@@ -165,11 +172,13 @@ impl ScriptRun {
     async fn run_flow(
         &self,
         session: &RunningSession,
+        requirements: &[String],
         flow: &DescribedFlow,
         view: &ClusterView,
         execution: &GearsExecution,
     ) -> FlowOutcome {
-        let of_session = FlowOfSession { session: session.handle.id(), flow, is_cluster: view.is_cluster };
+        let of_session =
+            FlowOfSession { session: session.handle.id(), requirements, flow, is_cluster: view.is_cluster };
         match flows::run(of_session, &self.caller, StageResults::Replies, execution.flow().clone()).await {
             Ok(answer) => flows::outcome(answer),
             Err(error) => FlowOutcome::failed(&error.to_string()),

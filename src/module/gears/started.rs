@@ -53,7 +53,11 @@ async fn answer(started: &StartedFlow) -> Result<FlowAnswer, Error> {
         parts: flow.parts(view.shards_of(flow.is_local, &topology)),
         most: settings::max_executions(),
     });
-    let of_session = FlowOfSession { session: session.id(), flow: &flow, is_cluster: view.is_cluster };
+    let listed = state::sessions().list();
+    let facts = listed.iter().find(|listed| listed.facts.name == context.session);
+    let requirements = facts.map(|listed| listed.facts.requirements.clone()).unwrap_or_default();
+    let of_session =
+        FlowOfSession { session: session.id(), requirements: &requirements, flow: &flow, is_cluster: view.is_cluster };
     let answer = flows::run(of_session, &caller, StageResults::Records, execution.flow().clone()).await;
     // What it has come to goes to the script alone.
     let outcome = match &answer {

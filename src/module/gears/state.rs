@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use super::executions::{Dropped, ExecutionStart, FlowOutcome, GearsExecution, GearsExecutions};
 use super::sessions::GearsSessions;
-use super::settings;
 use crate::module::state;
 
 static EXECUTIONS: GearsExecutions = GearsExecutions::new();
@@ -39,7 +38,6 @@ pub(super) fn drop_ended(id: &str) -> Dropped {
 
 /// Begins anew.
 pub(in crate::module) fn reset() {
-    settings::reset();
     EXECUTIONS.reset(state::executions());
     SESSIONS.reset();
 }

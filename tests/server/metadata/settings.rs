@@ -26,6 +26,7 @@ const DEFAULTS: [(&str, &str); 25] = [
     ("rmr.python-memory", "1073741824"),
     ("rmr.python-processes", "4096"),
     ("rmr.python-user", "nobody"),
+    ("rmr.python-wheels", ""),
     ("rmr.shard-func", "auto"),
     ("rmr.threads", "1"),
     ("rmr.timeout-ms", "5000"),

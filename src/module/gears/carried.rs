@@ -1,0 +1,64 @@
+//! [`CarriedRequirement`]: a requirement with its packages, and which ones this server has.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+
+use crate::error::Error;
+use crate::module::state as module_state;
+use crate::python::Wheel;
+
+/// As RedisGears says it.
+pub(super) const NOT_INSTALLED: &str =
+    "Failed installing requirements on shard, please check shard logs for more details.";
+
+/// A requirement with its packages, as it goes from server to server. None: the interpreter has it by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct CarriedRequirement {
+    name: String,
+    wheels: Vec<(String, ByteBuf)>,
+}
+
+/// The requirements that scripts have had on this server, by what was typed.
+static KNOWN: Mutex<BTreeMap<String, Vec<String>>> = Mutex::new(BTreeMap::new());
+
+/// Returns the requirements that scripts have had on this server, with the names of their wheels.
+pub(super) fn known() -> MutexGuard<'static, BTreeMap<String, Vec<String>>> {
+    KNOWN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Forgets all.
+pub(super) fn reset() {
+    known().clear();
+}
+
+impl CarriedRequirement {
+    /// Makes one of its packages.
+    pub(super) fn new(name: &str, wheels: Vec<Wheel>) -> Self {
+        let wheels = wheels.into_iter().map(|wheel| (wheel.name, ByteBuf::from(wheel.data.to_vec())));
+        Self { name: name.to_owned(), wheels: wheels.collect() }
+    }
+
+    /// Makes this server have it.
+    ///
+    /// # Errors
+    /// If the interpreter lacks what it was said to have.
+    pub(super) async fn keep(self) -> Result<(), Error> {
+        let sessions = module_state::python_sessions()?;
+        let names = self.wheels.iter().map(|(name, _)| name.clone()).collect();
+        if self.wheels.is_empty() {
+            if !sessions.requirements().missing(std::slice::from_ref(&self.name)).await?.is_empty() {
+                return Err(Error::Refused(NOT_INSTALLED.into()));
+            }
+        } else {
+            let wheel = |(name, data): (String, ByteBuf)| Wheel { name, data: data.into_vec().into() };
+            sessions.requirements().keep(&self.name, self.wheels.into_iter().map(wheel).collect());
+            // Only what can be installed counts.
+            sessions.requirements().folder(std::slice::from_ref(&self.name)).await?;
+        }
+        known().insert(self.name, names);
+        Ok(())
+    }
+}

@@ -1,0 +1,148 @@
+//! The packages that scripts require: made sure of on all shards before a script runs, listed, and handed from one server to
+//! another that has no network.
+
+use std::sync::Arc;
+
+use super::arguments::text;
+use super::caller::GearsCaller;
+use super::carried::{CarriedRequirement, NOT_INSTALLED, known};
+use super::command::{GearsCommand, argument, control, said};
+use super::questions::{self, GearsAsked, GearsUser};
+use super::{replies, state};
+use crate::error::Error;
+use crate::flow::messages;
+use crate::module::commands::spec::{Arg, ArgKind, Call};
+use crate::module::request::running::Work;
+use crate::module::{config, state as module_state};
+use crate::python::Sessions;
+use crate::reply::Reply;
+
+pub(super) const PYDUMPREQS: GearsCommand =
+    control(c"RG.PYDUMPREQS", c"Lists the packages that scripts require.", 1, dump);
+
+pub(super) const PYEXPORTREQ: GearsCommand =
+    control(c"RG.PYEXPORTREQ", c"Returns the packages of a requirement, for RG.PYIMPORTREQ.", 2, export)
+        .with_args(&[Arg::new(c"requirement", ArgKind::String)]);
+
+pub(super) const PYIMPORTREQ: GearsCommand =
+    control(c"RG.PYIMPORTREQ", c"Takes packages that another server has exported.", -2, import).with_args(&[Arg::new(
+        c"chunk",
+        ArgKind::String,
+    )
+    .multiple()]);
+
+/// Makes sure that all shards have what a script requires; returns the folder that its workers are to look into.
+///
+/// # Errors
+/// The error as the client gets it.
+pub(super) async fn ensure(
+    requirements: &[String],
+    again: bool,
+    caller: &GearsCaller,
+    sessions: &Arc<Sessions>,
+) -> Result<Option<String>, Error> {
+    if requirements.is_empty() {
+        return Ok(None);
+    }
+    let here = sessions.requirements();
+    if again {
+        requirements.iter().for_each(|requirement| here.forget(requirement));
+    }
+    let missing = here.missing(requirements).await?;
+    for requirement in requirements {
+        let wheels = match (missing.contains(requirement), here.kept(requirement)) {
+            (false, _) => Vec::new(),
+            (true, Some(kept)) => kept,
+            (true, None) => {
+                let links = config::python_wheels();
+                let fetched = here.fetch(requirement, Some(&*links).filter(|links| !links.is_empty())).await?;
+                here.keep(requirement, fetched.clone());
+                fetched
+            }
+        };
+        let carried = CarriedRequirement::new(requirement, wheels);
+        let asked = GearsAsked::Require(carried.clone());
+        let user = GearsUser::on_account_of(caller.caller.clone());
+        for answer in questions::ask_others(asked, caller.requests.clone(), user).await? {
+            match answer? {
+                Reply::Error(_) => return Err(Error::Refused(NOT_INSTALLED.into())),
+                _ => continue,
+            }
+        }
+        carried.keep().await?;
+    }
+    here.folder(requirements).await
+}
+
+fn dump(_call: &Call<'_>) -> Result<Work, Error> {
+    let sessions = state::sessions().list();
+    let references =
+        |name: &String| sessions.iter().filter(|session| session.facts.requirements.contains(name)).count();
+    let entries = known().iter().map(|(name, wheels)| shown(name, wheels, references(name))).collect();
+    said(Ok(Reply::Array(entries)))
+}
+
+fn shown(name: &str, wheels: &[String], references: usize) -> Reply {
+    let wheels = wheels.iter().map(|wheel| wheel.as_str().into()).collect();
+    replies::flat([
+        ("GearReqVersion", Reply::Integer(2)),
+        ("Name", name.into()),
+        ("IsDownloaded", "yes".into()),
+        ("IsInstalled", "yes".into()),
+        ("CompiledOs", format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH).into()),
+        ("Wheels", Reply::Array(wheels)),
+        ("Path", "".into()),
+        ("RefCount", replies::integer(references)),
+        ("IsInReqDictionary", "yes".into()),
+    ])
+}
+
+/// The longest piece that an export is cut into.
+const LONGEST_CHUNK: usize = 10 << 20;
+
+fn export(call: &Call<'_>) -> Result<Work, Error> {
+    let name = argument(call, 0);
+    let Some(names) = known().get(&name).cloned() else { return said(Err("requirement does not exists".into())) };
+    let wheels = module_state::python_sessions()?.requirements().kept(&name).unwrap_or_default();
+    let bytes = messages::encode(&CarriedRequirement::new(&name, wheels))?;
+    let chunks = bytes.chunks(LONGEST_CHUNK).map(|chunk| Reply::Bulk(chunk.to_vec().into())).collect();
+    said(Ok(Reply::Array(vec![shown(&name, &names, 0), Reply::Array(chunks)])))
+}
+
+fn import(call: &Call<'_>) -> Result<Work, Error> {
+    let Ok(carried) = messages::decode::<CarriedRequirement>(&call.args.concat()) else {
+        return said(Err("Bad serialization format on reading requirement name".into()));
+    };
+    let caller = GearsCaller::of(call.ctx)?;
+    let user = GearsUser::of(call.ctx);
+    Ok(Box::pin(async move {
+        let asked = GearsAsked::Require(carried.clone());
+        for answer in questions::ask_others(asked, caller.requests.clone(), user).await? {
+            if let Reply::Error(why) = answer? {
+                return Ok(replies::error(text(&why)));
+            }
+        }
+        Ok(match carried.keep().await {
+            Ok(()) => "OK".into(),
+            Err(error) => replies::error(error.to_string()),
+        })
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::python::Wheel;
+
+    #[test]
+    fn requirements_are_shown_element_by_element_and_travel() {
+        let Reply::Array(fields) = shown("redis==3", &["redis-3.whl".into()], 1) else { panic!("no array") };
+        assert_eq!((fields.len(), &fields[3]), (18, &Reply::from("redis==3")));
+        assert_eq!(fields[11], Reply::Array(vec!["redis-3.whl".into()]));
+        let wheel = Wheel { name: "a.whl".into(), data: "bytes".into() };
+        let carried = CarriedRequirement::new("a", vec![wheel]);
+        let wire = messages::encode(&carried).unwrap();
+        assert_eq!(messages::decode::<CarriedRequirement>(&wire).unwrap(), carried);
+        assert!(messages::decode::<CarriedRequirement>(b"nonsense").is_err());
+    }
+}
