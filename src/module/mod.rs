@@ -20,7 +20,6 @@ mod local;
 mod module_options;
 mod peer;
 mod proxy;
-#[allow(dead_code, reason = "the processes are being built")]
 mod python;
 mod request;
 mod secrets;

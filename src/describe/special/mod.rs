@@ -12,7 +12,7 @@ use crate::command::{Command, CommandRef};
 #[cfg(feature = "module")]
 pub(crate) use table::InProxyMode;
 pub(crate) use table::{BLOCKING, Handler, Special};
-use table::{CLIENTS_OWN_WRITES, CONNECTION, FAMILIES, RECURSION, STREAMING, TABLE, TRANSACTION, When, row};
+use table::{FAMILIES, RECURSION, TABLE, When, row};
 
 impl Special {
     /// Returns those of the arguments that stand where the command looks for an option.
@@ -146,6 +146,7 @@ pub(crate) fn why_not_shared(command: &Command) -> Option<&'static str> {
 /// turns it into a stream, or waits for what was written on it, at which Redis 7.0 crashes where there is none.
 #[cfg(feature = "module")]
 pub(crate) fn needs_own_connection(command: &Command) -> bool {
+    use table::{CLIENTS_OWN_WRITES, CONNECTION, STREAMING, TRANSACTION};
     let name = command.name();
     if !may_be_special(name) {
         return false;

@@ -35,7 +35,7 @@ thread_local! {
 #[derive(Default)]
 struct Callers {
     /// By the descriptors of their sockets.
-    places: HashMap<RawFd, Place, foldhash::fast::RandomState>,
+    places: HashMap<RawFd, CallerPlace, foldhash::fast::RandomState>,
     /// Those with calls to be answered, in the order in which these came.
     ready: VecDeque<RawFd>,
     /// Those with calls that cannot be answered now.
@@ -48,7 +48,7 @@ struct Callers {
     outstanding: usize,
 }
 
-enum Place {
+enum CallerPlace {
     Here(Box<WatchedCaller>),
     /// Being served.
     Away,
@@ -120,14 +120,14 @@ fn with<T>(work: impl FnOnce(&mut Callers) -> T) -> T {
 impl Callers {
     fn take(&mut self, descriptor: RawFd) -> Option<Box<WatchedCaller>> {
         let place = self.places.get_mut(&descriptor)?;
-        match std::mem::replace(place, Place::Away) {
-            Place::Here(caller) => Some(caller),
-            Place::Away => None,
+        match std::mem::replace(place, CallerPlace::Away) {
+            CallerPlace::Here(caller) => Some(caller),
+            CallerPlace::Away => None,
         }
     }
 
     fn put_back(&mut self, caller: Box<WatchedCaller>) {
-        self.places.insert(caller.descriptor(), Place::Here(caller));
+        self.places.insert(caller.descriptor(), CallerPlace::Here(caller));
     }
 
     /// Puts a caller with calls behind all others.
@@ -167,7 +167,7 @@ pub(super) fn add(worker: &Weak<Worker>, socket: OwnedFd) -> io::Result<()> {
 /// Lets go of a worker that has ended.
 pub(super) fn remove(number: WorkerNumber) {
     let gone = with(|callers| {
-        let is_it = |place: &Place| matches!(place, Place::Here(caller) if caller.number == number);
+        let is_it = |place: &CallerPlace| matches!(place, CallerPlace::Here(caller) if caller.number == number);
         let descriptor = callers.places.iter().find(|(_, place)| is_it(place)).map(|(descriptor, _)| *descriptor)?;
         callers.places.remove(&descriptor)
     });

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::call::{CallWords, TimerWanted};
 use super::call_socket::{CallError, NoValue};
-use super::contexts;
+use super::contexts::contexts;
 use super::hashtag;
 use super::serving::CallServer;
 use super::timers;

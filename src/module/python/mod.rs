@@ -9,26 +9,22 @@ mod alone;
 mod call;
 mod call_socket;
 mod callers;
+mod contexts;
 mod execute;
 mod hashtag;
+mod script_log;
 mod serving;
 #[cfg(test)]
 mod tests;
 mod timers;
 
 use std::os::fd::OwnedFd;
-use std::sync::{LazyLock, Weak};
+use std::sync::Weak;
 
 use super::server::main_thread;
-use crate::python::Contexts;
 use crate::python::{Worker, WorkerNumber};
-
-static CONTEXTS: LazyLock<Contexts> = LazyLock::new(Contexts::default);
-
-/// Returns on whose behalf code of users runs on this server.
-pub(in crate::module) fn contexts() -> &'static Contexts {
-    &CONTEXTS
-}
+pub(in crate::module) use contexts::contexts;
+pub(in crate::module) use script_log::log;
 
 /// Reads the calls of a worker from the server's end of its call socket, until it ends. From any thread.
 pub(in crate::module) fn serve_calls(worker: Weak<Worker>, socket: OwnedFd) {
@@ -44,18 +40,6 @@ pub(in crate::module) fn serve_calls(worker: Weak<Worker>, socket: OwnedFd) {
 /// Lets go of what is held for a worker, which has ended. From any thread.
 pub(in crate::module) fn worker_gone(worker: WorkerNumber) {
     main_thread::post(move |_| callers::remove(worker));
-}
-
-/// Writes what a session has to say into the server's log. From any thread.
-pub(in crate::module) fn log(level: &str, session: &str, text: &str) {
-    let level = match level {
-        "debug" => c"debug",
-        "verbose" => c"verbose",
-        "warning" => c"warning",
-        _ => c"notice",
-    };
-    let of_session = if session.is_empty() { String::new() } else { format!(" [session {session}]") };
-    main_thread::log(level, &format!("GEARS: {text}{of_session}"));
 }
 
 /// Ends all this, once all workers have been told to end: the module is unloaded.

@@ -10,6 +10,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::call::TimerWanted;
 use super::call_socket::CallError;
+use super::script_log::log;
 use crate::module::state;
 use crate::python::frame::FrameKind;
 use crate::python::marshal::Value;
@@ -52,7 +53,7 @@ impl Timer {
             match worker.ask(FrameKind::Fire, &head, &[]).await {
                 Ok(_) => {}
                 Err(WorkerError::Failed { code, text }) if code != "unknown" => {
-                    super::log("warning", &self.session, &format!("a time event failed: {text}"));
+                    log("warning", &self.session, &format!("a time event failed: {text}"));
                 }
                 Err(_) => return,
             }
