@@ -108,6 +108,7 @@ pub fn unregister(ctx: &Context) -> Status {
         let count = running.len();
         return refuse(format!("{count} executions run, {first} among them; RMR.JOB CANCEL ends them"));
     }
+    python::expect_close();
     if let Err(why) = state::stop().and_then(|()| python::close()) {
         return refuse(why);
     }
