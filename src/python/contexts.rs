@@ -27,25 +27,41 @@ pub(crate) struct Contexts {
 #[derive(Default)]
 struct ContextTable {
     last: AtomicU64,
-    open: Mutex<HashMap<u64, Arc<Context>>>,
+    open: Mutex<HashMap<u64, OpenContext>>,
+}
+
+struct OpenContext {
+    context: Arc<Context>,
+    guards: usize,
 }
 
 impl Contexts {
     /// Opens a context, until the guard is dropped.
     pub(crate) fn open(&self, context: Context) -> ContextGuard {
         let number = self.shared.last.fetch_add(1, Ordering::Relaxed) + 1;
-        self.shared.table().insert(number, Arc::new(context));
+        self.shared.table().insert(number, OpenContext { context: Arc::new(context), guards: 1 });
         ContextGuard { number, shared: self.shared.clone() }
+    }
+
+    /// Keeps all contexts of a session open that are, as code which it has left behind needs them.
+    pub(crate) fn keep(&self, session: &str) -> Vec<ContextGuard> {
+        let mut table = self.shared.table();
+        let of_session = table.iter_mut().filter(|(_, open)| open.context.session == session);
+        let keep = |(&number, open): (&u64, &mut OpenContext)| {
+            open.guards += 1;
+            ContextGuard { number, shared: self.shared.clone() }
+        };
+        of_session.map(keep).collect()
     }
 
     /// Returns the context of a number, if it is still open.
     pub(crate) fn find(&self, number: u64) -> Option<Arc<Context>> {
-        self.shared.table().get(&number).cloned()
+        self.shared.table().get(&number).map(|open| open.context.clone())
     }
 }
 
 impl ContextTable {
-    fn table(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Arc<Context>>> {
+    fn table(&self) -> std::sync::MutexGuard<'_, HashMap<u64, OpenContext>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -65,7 +81,13 @@ impl ContextGuard {
 
 impl Drop for ContextGuard {
     fn drop(&mut self) {
-        self.shared.table().remove(&self.number);
+        let mut table = self.shared.table();
+        if let Some(open) = table.get_mut(&self.number) {
+            open.guards -= 1;
+            if open.guards == 0 {
+                table.remove(&self.number);
+            }
+        }
     }
 }
 
@@ -85,5 +107,11 @@ mod tests {
         drop(first);
         assert!(contexts.find(number).is_none());
         assert_ne!(open("c").number(), number);
+        let kept = contexts.keep("b");
+        let number = second.number();
+        drop(second);
+        assert!(kept.len() == 1 && contexts.find(number).is_some(), "somebody else needs it");
+        drop(kept);
+        assert!(contexts.find(number).is_none() && contexts.keep("b").is_empty());
     }
 }

@@ -129,6 +129,13 @@ impl Sessions {
         &self.shared.requirements
     }
 
+    /// Returns a session that is open and has a worker, to keep it open.
+    pub(crate) fn find(&self, id: &str) -> Option<SessionHandle> {
+        let session = self.shared.state().open.get(id)?.upgrade()?;
+        let worker = session.staff.get()?.worker.clone();
+        Some(SessionHandle { session, worker })
+    }
+
     /// Returns the sessions that have a worker.
     pub(crate) fn list(&self) -> Vec<SessionSummary> {
         let open: Vec<_> = self.shared.state().open.values().filter_map(Weak::upgrade).collect();

@@ -300,19 +300,24 @@ fn answer(ctx: Ctx<'_>, mut caller: Box<WatchedCaller>, server: &mut ServerCalls
         if !server.has_run_commands() {
             served = match serve_caller_alone(ctx, &mut caller, id) {
                 Ok(()) => Served::All,
-                Err(why) => return give_up(caller, &why),
+                // How it has ended will be told by who has started it.
+                Err(None) => {
+                    drop(with(|callers| callers.places.remove(&descriptor)));
+                    return goes_on;
+                }
+                Err(Some(why)) => return give_up(caller, &why),
             };
         }
     }
     if let Served::Bad(bad) = served {
-        return give_up(caller, &bad.to_string());
+        return give_up(caller, &format!("the Python process was ended: {bad}"));
     }
     if !caller.send() {
         drop(with(|callers| callers.places.remove(&descriptor)));
         return goes_on;
     }
     if caller.caller.socket.takes_more() && !caller.start_reading() {
-        return give_up(caller, "the server's event loop does not take its socket any more");
+        return give_up(caller, "the server's event loop does not take the socket of the Python process any more");
     }
     with(|callers| {
         match served {
@@ -334,20 +339,20 @@ fn answer(ctx: Ctx<'_>, mut caller: Box<WatchedCaller>, server: &mut ServerCalls
     goes_on
 }
 
-/// Lets a worker have the server for itself.
-fn serve_caller_alone(ctx: Ctx<'_>, caller: &mut WatchedCaller, id: u64) -> Result<(), String> {
+/// Lets a worker have the server for itself. The error is why it is to end, if it has not ended by itself.
+fn serve_caller_alone(ctx: Ctx<'_>, caller: &mut WatchedCaller, id: u64) -> Result<(), Option<String>> {
     let timeout = config::atomic_timeout();
     let deadline = Instant::now() + timeout;
     let mut server = ServerCalls::alone(ctx, deadline);
     server.serve_worker(&caller.worker);
     match serve_alone(&mut caller.caller, id, &mut server, deadline) {
         AloneEnd::HasLeft => Ok(()),
-        AloneEnd::IsGone => Err("it has closed its socket within atomic()".into()),
-        AloneEnd::TooLong => Err(format!(
-            "it kept the server for longer than the {} ms of rmr.atomic-timeout-ms in atomic()",
+        AloneEnd::IsGone => Err(None),
+        AloneEnd::TooLong => Err(Some(format!(
+            "the Python process kept the server for longer than the {} ms of rmr.atomic-timeout-ms in atomic()",
             timeout.as_millis()
-        )),
-        AloneEnd::Bad(bad) => Err(bad.to_string()),
+        ))),
+        AloneEnd::Bad(bad) => Err(Some(format!("the Python process was ended: {bad}"))),
     }
 }
 
@@ -355,7 +360,7 @@ fn serve_caller_alone(ctx: Ctx<'_>, caller: &mut WatchedCaller, id: u64) -> Resu
 fn give_up(caller: Box<WatchedCaller>, why: &str) -> TurnGoesOn {
     with(|callers| callers.places.remove(&caller.descriptor()));
     if let Some(worker) = caller.worker.upgrade() {
-        log::warn!("the Python process {} is ended: {why}", worker.pid());
+        log::warn!("Python process {} is ended: {why}", worker.pid());
         worker.kill(why);
     }
     TurnGoesOn::No

@@ -212,7 +212,7 @@ impl CallServer for ServerCalls<'_> {
 
     fn add_timer(&mut self, context: u64, timer: TimerWanted<'_>) -> Result<bool, NoValue> {
         contexts().find(context).ok_or_else(gone)?;
-        timers::add(self.worker.clone(), timer).map_err(NoValue::Failed)
+        timers::add(&self.worker, timer).map_err(NoValue::Failed)
     }
 
     fn is_time_up(&self) -> bool {

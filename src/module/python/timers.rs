@@ -1,26 +1,28 @@
 //! `registerTE`: functions that are called again and again.
 //!
-//! A timer belongs to its session on this server, and lasts as long as that, or until its key is gone. The runtime waits, the
-//! worker runs the function. One that takes longer than its period is called less often, not twice at once.
+//! A timer keeps its session on this server, as nothing stops it but the end of the process. The runtime waits, the worker
+//! runs the function. One that takes longer than its period is called less often, not twice at once.
 
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::call::TimerWanted;
 use super::call_socket::CallError;
+use super::contexts::contexts;
 use super::script_log::log;
+use crate::error::Error;
 use crate::module::state;
 use crate::python::frame::FrameKind;
 use crate::python::marshal::Value;
-use crate::python::{Worker, WorkerError};
+use crate::python::{ContextGuard, SessionHandle, Worker, WorkerError};
 
 /// A hundred years. Longer than that nobody has to wait.
 const LONGEST_S: u64 = 100 * 365 * 24 * 3600;
 
 /// Has a function of a worker called again and again. Returns whether that is so.
-pub(super) fn add(worker: Weak<Worker>, asked: TimerWanted<'_>) -> Result<bool, CallError> {
+pub(super) fn add(worker: &Weak<Worker>, asked: TimerWanted<'_>) -> Result<bool, CallError> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let seconds = u64::try_from(asked.seconds).ok().filter(|&seconds| seconds > 0);
     let seconds = seconds.ok_or_else(|| CallError::of("the time of a time event must be a second at least"))?;
@@ -29,16 +31,23 @@ pub(super) fn add(worker: Weak<Worker>, asked: TimerWanted<'_>) -> Result<bool, 
             "a time event cannot live in a key yet; leave the key out, and it lasts as long as the session",
         ));
     }
-    let runtime = state::runtime().map_err(|error| CallError::of(error.to_line()))?;
-    let timer = Timer { worker, session: text(asked.session), timer: text(asked.timer) };
+    let refused = |error: Error| CallError::of(error.to_line());
+    let runtime = state::runtime().map_err(refused)?;
+    let session = text(asked.session);
+    let kept = state::python_sessions().map_err(refused)?.find(&session);
+    let is_of_worker = |kept: &SessionHandle| std::ptr::eq(Arc::as_ptr(kept.worker()), worker.as_ptr());
+    let session = kept.filter(is_of_worker).ok_or_else(|| CallError::of("the session of this code has ended"))?;
+    let contexts = contexts().keep(session.id());
+    let timer = Timer { session, _contexts: contexts, timer: text(asked.timer) };
     runtime.spawn(timer.run(Duration::from_secs(seconds.min(LONGEST_S))));
     Ok(true)
 }
 
 /// A function that is called again and again.
 struct Timer {
-    worker: Weak<Worker>,
-    session: String,
+    session: SessionHandle,
+    /// On whose behalf the session's code runs.
+    _contexts: Vec<ContextGuard>,
     timer: String,
 }
 
@@ -48,12 +57,12 @@ impl Timer {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            let Some(worker) = self.worker.upgrade() else { return };
-            let head = Value::Tuple(vec![Value::text(&self.session[..]), Value::text(&self.timer[..])]);
-            match worker.ask(FrameKind::Fire, &head, &[]).await {
+            let session = self.session.id();
+            let head = Value::Tuple(vec![session.into(), self.timer.as_str().into()]);
+            match self.session.worker().ask(FrameKind::Fire, &head, &[]).await {
                 Ok(_) => {}
                 Err(WorkerError::Failed { code, text }) if code != "unknown" => {
-                    log("warning", &self.session, &format!("a time event failed: {text}"));
+                    log("warning", session, &format!("a time event failed: {text}"));
                 }
                 Err(_) => return,
             }
