@@ -37,6 +37,8 @@ pub(super) struct Driver<'a> {
     collected: Mutex<Collected>,
     /// Says that the first stage has ended on all shares that there are.
     read: Notify,
+    /// How many stages behind the first one get no more records.
+    closed: watch::Sender<u32>,
     /// How many shares have been driven, and how many have got places.
     driven: usize,
     placed: u32,
@@ -113,8 +115,8 @@ impl<'a> Driver<'a> {
             is_settled: true,
             stages_ended: BTreeMap::new(),
         };
-        let (collected, read) = (Mutex::new(collected), Notify::new());
-        Self { spec, until, execution, collected, read, driven: 0, placed: 0 }
+        let (read, closed) = (Notify::new(), watch::Sender::new(0));
+        Self { spec, until, execution, collected: Mutex::new(collected), read, closed, driven: 0, placed: 0 }
     }
 
     fn lock(&self) -> MutexGuard<'_, Collected> {
@@ -173,6 +175,7 @@ impl<'a> Driver<'a> {
         let mut open: BTreeMap<usize, String> =
             (first..).zip(shares.iter().map(|share| share.name().to_owned())).collect();
         let mut asked = open.len();
+        this.closed.send_replace(0);
         this.lock().stages_ended = open.keys().map(|number| (*number, 0)).collect();
         let drive_one = |number, share| this.drive_one(number, share, stop.subscribe());
         let mut driven: FuturesUnordered<_> =
@@ -202,7 +205,12 @@ impl<'a> Driver<'a> {
                 Some(over) => over,
                 None => match settle(this.take_open()) {
                     Ok(shares) => {
-                        this.lock().is_settled = shares.is_empty();
+                        let closed = {
+                            let mut collected = this.lock();
+                            collected.is_settled = shares.is_empty();
+                            collected.closed()
+                        };
+                        this.closed.send_replace(closed);
                         for share in shares {
                             let number = first + asked;
                             (asked, late) = (asked + 1, late + 1);
@@ -251,10 +259,26 @@ impl<'a> Driver<'a> {
         mut share: Share,
         stop: watch::Receiver<bool>,
     ) -> (usize, Result<(), Failed>) {
+        let mut heard = self.closed.subscribe();
+        let mut wait_ms = 1;
         loop {
             let cancels = *stop.borrow();
-            let closed = self.lock().closed();
-            let report = share.next(NextReport { wait_ms: WAIT_MS, cancels, closed }).await;
+            let closed = *heard.borrow_and_update();
+            // A share that has done its part of a stage waits for the word that all have. Where it can be told only when it
+            // asks again that is soon, and less so the longer it takes.
+            let is_waiting = self.lock().stages_ended.get(&number).is_some_and(|ended| *ended > closed);
+            wait_ms = if is_waiting { (wait_ms * 2).min(WAIT_MS) } else { 1 };
+            let is_here = share.is_here();
+            let asks_ms = if is_waiting && !is_here { wait_ms } else { WAIT_MS };
+            let next = share.next(NextReport { wait_ms: asks_ms, cancels, closed });
+            let report = if is_here {
+                tokio::select! {
+                    report = next => report,
+                    Ok(()) = heard.changed() => continue,
+                }
+            } else {
+                next.await
+            };
             match report.map_err(Failed::from).and_then(|report| self.collect(number, &share, report)) {
                 Ok(false) => {}
                 Ok(true) => return (number, Ok(())),
@@ -297,6 +321,7 @@ impl<'a> Driver<'a> {
             Some(_) => collected.stages_ended.remove(&number),
             None => collected.stages_ended.insert(number, progress.stages_ended),
         };
+        self.closed.send_if_modified(|closed| std::mem::replace(closed, collected.closed()) != *closed);
         if !collected.is_settled && collected.ended_everywhere() > 0 {
             self.read.notify_one();
         }

@@ -44,6 +44,11 @@ impl Share {
         &self.name
     }
 
+    /// Tells whether it runs in this process, so that waiting for its report can be given up.
+    pub(super) fn is_here(&self) -> bool {
+        matches!(self.at, Where::Home(_) | Where::Plain(..))
+    }
+
     /// Waits for its next report.
     ///
     /// # Errors
