@@ -27,6 +27,11 @@ pub(super) fn note(name: &CStr) {
     names().push(name.to_bytes().to_vec());
 }
 
+/// Tells whether a command of this name is one that rmr has registered.
+pub(super) fn is_ours(name: &[u8]) -> bool {
+    names().iter().any(|own| own.eq_ignore_ascii_case(name))
+}
+
 /// Closes such connections before the module goes. Who has one connects anew.
 ///
 /// # Errors

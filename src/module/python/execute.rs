@@ -23,6 +23,7 @@ use crate::module::catalog::{self, Facts};
 use crate::module::config::{self, GearsRights};
 use crate::module::flow::rights::ShareRights;
 use crate::module::gears::settings;
+use crate::module::last_commands;
 use crate::module::local::guards::{PAUSED, kind_of_call};
 use crate::module::local::spoiled;
 use crate::module::server::call::{self, CommandRunner, WritesNow};
@@ -178,7 +179,14 @@ impl CallServer for ServerCalls<'_> {
             self.check_write(facts)?;
         }
         self.has_run_commands = true;
-        let called = self.runner.call(words.iter(), kind_of_call(facts));
+        let called = if facts.is_of_module && !last_commands::is_ours(words.name()) {
+            self.runner.call_others(words.iter(), kind_of_call(facts))
+        } else {
+            self.runner.call(words.iter(), kind_of_call(facts))
+        };
+        if called.has_blocked() {
+            return Err(refused(words, FAILED, "it blocks its client, and has none here to answer later"));
+        }
         if let Some(errno) = called.errno_of_refusal() {
             if called.is_not_here() {
                 spoiled::look(self.ctx);

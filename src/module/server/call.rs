@@ -51,6 +51,13 @@ const IN_RESP3: CallFormats =
 const WITHOUT_LIMIT: CallFormats =
     CallFormats { one: c"!Eb", many: c"!Ev", many_guarded: c"!ESv", write: "!E", guarded_write: "!ES" };
 
+/// In RESP2, without a limit, for commands that may block their client: K lets them, where others would end the server.
+const MAY_BLOCK: CallFormats =
+    CallFormats { one: c"!EKb", many: c"!EKv", many_guarded: c"!ESKv", write: "!EK", guarded_write: "!ESK" };
+
+/// From Redis 7.2 on a call may be let block its client.
+const HAS_PROMISES: u32 = 0x0007_0200;
+
 /// Runs commands in process. What it needs for one command serves the next.
 pub(crate) struct CommandRunner<'c> {
     ctx: Ctx<'c>,
@@ -116,6 +123,20 @@ impl<'c> CommandRunner<'c> {
         errno::set_errno(errno::Errno(0));
         // SAFETY: the format says what follows: the bytes of one string, and how many they are.
         Called::of(self.ctx, unsafe { call(ctx, name, format.as_ptr(), only.as_ptr(), only.len()) })
+    }
+
+    /// Runs a command of another module, in RESP2 and without a limit of memory. Not all modules ask whether their client can
+    /// be blocked, and servers end themselves where it cannot: `VSIM` does so to Redis 8.2.
+    pub(crate) fn call_others<'a>(&mut self, command: impl Iterator<Item = &'a [u8]>, kind: CallKind) -> Called<'c> {
+        if context::server_version() < HAS_PROMISES {
+            return self.call(command, kind);
+        }
+        let usual = std::mem::replace(&mut self.formats, &MAY_BLOCK);
+        self.format = None;
+        let called = self.call(command, kind);
+        self.formats = usual;
+        self.format = None;
+        called
     }
 
     /// Calls with a vector of strings.
@@ -248,6 +269,14 @@ impl<'c> Called<'c> {
             Self::Answered { reply, .. } => reply.wire(),
             Self::Refused(error) => error.as_bytes(),
         }
+    }
+
+    /// Tells whether the command has blocked its client, and so has no reply that could be read.
+    pub(crate) fn has_blocked(&self) -> bool {
+        let Self::Answered { reply, .. } = self else { return false };
+        // SAFETY: the reply is ours.
+        let kind = unsafe { required!(RedisModule_CallReplyType)(reply.reply.as_ptr()) };
+        kind as isize == raw::REDISMODULE_REPLY_PROMISE
     }
 
     /// Whether the server refused the command for keys that are not this node's, or because the cluster is down. It does
