@@ -90,7 +90,9 @@ class Surroundings:
         main.clear()
         main.update(self._main)
         try:
-            os.chdir(self._folder)
+            # A worker's user may not be allowed to go to the server's folder, in which it begins.
+            if os.getcwd() != self._folder:
+                os.chdir(self._folder)
         except OSError:
             return False
         return not had_folders
