@@ -115,7 +115,11 @@ impl ScriptRun {
             Err(why) => return Ok(replies::error(why)),
         };
         let facts = session.succeed();
-        let Some(flow) = flow else { return Ok(Reply::OK) };
+        let Some(flow) = flow else {
+            drop(running);
+            state::script_has_run(facts);
+            return Ok(Reply::OK);
+        };
         let execution = self.begin(&flow, &view, &topology);
         let is_unblocking = self.is_unblocking;
         let runs = {
@@ -125,6 +129,8 @@ impl ScriptRun {
                 let run = self.run_flow(&running, &facts.requirements, &flow, &view, &execution);
                 let outcome = AssertUnwindSafe(run).catch_unwind().await;
                 let panicked = |_| FlowOutcome::failed("internal error: the execution panicked; see the server's log");
+                drop(running);
+                state::script_has_run(facts);
                 state::end(&execution, outcome.unwrap_or_else(panicked));
             }
         };

@@ -1,19 +1,34 @@
 //! What the commands of RedisGears keep in this server. A library that stays mapped after it was unloaded keeps it, too; a
 //! new load begins anew.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::executions::{Dropped, ExecutionStart, FlowOutcome, GearsExecution, GearsExecutions};
-use super::sessions::GearsSessions;
+use super::sessions::{GearsSessions, SessionFacts};
 use crate::module::state;
 
 static EXECUTIONS: GearsExecutions = GearsExecutions::new();
 
 static SESSIONS: GearsSessions = GearsSessions::new();
 
+/// Sessions whose scripts have run, and that may have left something behind that runs: functions that are called again and
+/// again.
+static STAYING: Mutex<Vec<Arc<SessionFacts>>> = Mutex::new(Vec::new());
+
 /// Returns the sessions that scripts have made on this node.
 pub(super) fn sessions() -> &'static GearsSessions {
+    let is_open = |facts: &SessionFacts| {
+        state::python_sessions().is_ok_and(|sessions| sessions.find(&facts.name).is_some())
+    };
+    STAYING.lock().unwrap_or_else(PoisonError::into_inner).retain(|facts| is_open(facts));
     &SESSIONS
+}
+
+/// Notes that the script of a session has run, and its flow: the session stays if it has left something behind.
+pub(super) fn script_has_run(facts: Arc<SessionFacts>) {
+    STAYING.lock().unwrap_or_else(PoisonError::into_inner).push(facts);
+    // Those of which nothing is left go.
+    sessions();
 }
 
 /// Returns the executions that this node has begun.
@@ -39,5 +54,6 @@ pub(super) fn drop_ended(id: &str) -> Dropped {
 /// Begins anew.
 pub(in crate::module) fn reset() {
     EXECUTIONS.reset(state::executions());
+    STAYING.lock().unwrap_or_else(PoisonError::into_inner).clear();
     SESSIONS.reset();
 }
