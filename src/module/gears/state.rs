@@ -17,9 +17,8 @@ static STAYING: Mutex<Vec<Arc<SessionFacts>>> = Mutex::new(Vec::new());
 
 /// Returns the sessions that scripts have made on this node.
 pub(super) fn sessions() -> &'static GearsSessions {
-    let is_open = |facts: &SessionFacts| {
-        state::python_sessions().is_ok_and(|sessions| sessions.find(&facts.name).is_some())
-    };
+    let is_open =
+        |facts: &SessionFacts| state::python_sessions().is_ok_and(|sessions| sessions.find(&facts.name).is_some());
     STAYING.lock().unwrap_or_else(PoisonError::into_inner).retain(|facts| is_open(facts));
     &SESSIONS
 }
