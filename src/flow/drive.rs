@@ -63,6 +63,8 @@ struct Collected {
     records: Records,
     failures: KeyFailures,
     errors: Vec<Bytes>,
+    /// The flow has failed: what code says that is told to end for that is no error of its own.
+    has_failed: bool,
     open: Open,
     limit: Option<u64>,
     /// Nothing more goes into the first stage of any share.
@@ -110,6 +112,7 @@ impl<'a> Driver<'a> {
             records: Records::new(),
             failures: KeyFailures::default(),
             errors: Vec::new(),
+            has_failed: false,
             open: Open::default(),
             limit: spec.plan.limit(),
             is_settled: true,
@@ -227,6 +230,7 @@ impl<'a> Driver<'a> {
                 None => {
                     let is_late = over.error.is_timeout() && this.until.is_some_and(|until| Instant::now() >= until);
                     let over = if is_late { this.timeout(asked, &open).into() } else { over };
+                    this.lock().has_failed = !matches!(over.error, Error::Cancelled { .. });
                     failure = Some((over, Instant::now()));
                     stop.send_replace(true);
                 }
@@ -294,7 +298,8 @@ impl<'a> Driver<'a> {
         let mut progress = report.progress;
         collected.records.append(&report.records);
         collected.failures.merge(report.failures);
-        collected.errors.extend(report.errors.into_iter().map(|error| Bytes::from(error.into_vec())));
+        let errors = if collected.has_failed { Vec::new() } else { report.errors };
+        collected.errors.extend(errors.into_iter().map(|error| Bytes::from(error.into_vec())));
         collected.open.unread.extend(each(&report.unread));
         for (slot, hashes) in report.unsettled {
             collected.open.unsettled.entry(slot).or_default().extend(hashes);

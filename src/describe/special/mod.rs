@@ -245,7 +245,7 @@ impl Description {
 
 #[cfg(test)]
 mod tests {
-    use super::table::{ITS_NODE, ONE_NODE};
+    use super::table::{CLIENTS_OWN_WRITES, ITS_NODE, ONE_NODE};
     use super::*;
 
     #[test]

@@ -44,6 +44,8 @@ enum Does {
     Makes,
     /// Never comes back.
     Hangs,
+    /// Ends the flow at the node b; elsewhere it waits until it is told to end, and says that it was.
+    EndsAtB,
 }
 
 /// What the code of a test does, and what has become of it.
@@ -67,14 +69,17 @@ impl StepsAndReducers for Known {
     fn code(&self, name: &str, arguments: &[u8], share: CodeShare) -> Option<OpeningCode> {
         assert_eq!((name, arguments), ("test", &b"arguments"[..]));
         let does = self.stages[share.stage as usize];
-        let is_first = share.stage == 0;
+        let (is_first, is_b) = (share.stage == 0, share.node == "b");
         self.opened.lock().unwrap().push(share);
         let dropped = self.dropped.clone();
         Some(Box::pin(async move {
-            let code = Box::new(Code { does, is_first, sum: 0, groups: BTreeMap::new(), has_ended: false, dropped });
+            let stop = Arc::new(tokio::sync::Notify::new());
+            let abort = stop.clone();
+            let groups = BTreeMap::new();
+            let code = Box::new(Code { does, is_first, is_b, stop, sum: 0, groups, has_ended: false, dropped });
             let all = KeyFilter::any(ValuesRead::No);
             let reads = if does == Does::Makes { CodeReads::Nothing } else { CodeReads::Keys(all) };
-            Ok(OpenedCode { code, reads, abort: None })
+            Ok(OpenedCode { code, reads, abort: Some(Box::new(move || abort.notify_one())) })
         }))
     }
 }
@@ -82,6 +87,8 @@ impl StepsAndReducers for Known {
 struct Code {
     does: Does,
     is_first: bool,
+    is_b: bool,
+    stop: Arc<tokio::sync::Notify>,
     sum: usize,
     groups: BTreeMap<Vec<u8>, usize>,
     has_ended: bool,
@@ -112,7 +119,14 @@ impl StageCode for Code {
                 output.errors = records.keys().map(Bytes::copy_from_slice).collect();
                 output.enough = true;
             }
-            Does::Ends => return Box::pin(async { Err(Error::Refused("code has ended it".into())) }),
+            Does::EndsAtB if !self.is_b => {
+                output.errors = vec![Bytes::from_static(b"stopped")];
+                return Box::pin(async move {
+                    self.stop.notified().await;
+                    Ok(output)
+                });
+            }
+            Does::Ends | Does::EndsAtB => return Box::pin(async { Err(Error::Refused("code has ended it".into())) }),
             Does::Hangs => return Box::pin(std::future::pending()),
         }
         Box::pin(async { Ok(output) })
@@ -212,6 +226,17 @@ impl TestFlow {
         late: Arc<FakeKeyspace>,
     ) -> (Result<FlowAnswer, Error>, Known) {
         let execution = Arc::new(Execution::new(self.name.into(), String::new(), String::new()));
+        let (ran, answer, known) = self.run_in(execution, keyspaces, late).await;
+        (ran.map(|()| answer), known)
+    }
+
+    /// The same as an execution; returns what was collected also where it has failed.
+    async fn run_in(
+        self,
+        execution: Arc<Execution>,
+        keyspaces: [Arc<FakeKeyspace>; 3],
+        late: Arc<FakeKeyspace>,
+    ) -> (Result<(), Error>, FlowAnswer, Known) {
         let spec = FlowSpec {
             plan: self.plan.clone(),
             combine: None,
@@ -240,7 +265,7 @@ impl TestFlow {
         let ran = driver.drive_settling(shares, settle).await;
         // What has failed ends within a moment.
         tokio::time::sleep(std::time::Duration::from_secs(1)).await;
-        (ran.map(|()| driver.finish()), self.known)
+        (ran, driver.finish(), self.known)
     }
 
     async fn answer(self) -> (FlowAnswer, Known) {
@@ -379,4 +404,27 @@ async fn code_that_hangs_is_dropped_when_the_share_is_cancelled() {
     let failed = crate::flow::messages::LeafEnd::Failed(crate::flow::messages::LeafFailure::Cancelled);
     assert_eq!(report.end, Some(failed));
     assert_eq!(flow.known.dropped.load(Relaxed), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_code_says_that_is_told_to_end_counts_if_somebody_has_cancelled_the_flow() {
+    let keys = || [of(0, 10), of(0, 10), of(0, 10)];
+    let execution = || Arc::new(Execution::new("n-1".into(), String::new(), String::new()));
+    let flow = TestFlow::new("c-told", &[(Does::EndsAtB, Passage::Collect)]);
+    let (ran, answer, known) = flow.run_in(execution(), keys(), of(0, 0)).await;
+    assert_eq!((ran.unwrap_err().to_string(), answer.errors.len()), ("code has ended it".into(), 0));
+    assert_eq!(known.dropped.load(Relaxed), 3);
+
+    let execution = execution();
+    let flow = TestFlow::new("c-cancelled", &[(Does::EndsAtB, Passage::Collect)]);
+    let none_at_b = [of(0, 10), of(0, 0), of(0, 10)];
+    let cancels = execution.clone();
+    let cancelling = tokio::spawn(async move {
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        cancels.cancel();
+    });
+    let (ran, answer, _) = flow.run_in(execution, none_at_b, of(0, 0)).await;
+    cancelling.await.unwrap();
+    assert!(matches!(ran, Err(Error::Cancelled { .. })));
+    assert_eq!(answer.errors, [&b"stopped"[..], b"stopped"]);
 }
