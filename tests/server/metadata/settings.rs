@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::common::{Cluster, Server, eventually};
 
 /// Every setting with its default.
-const DEFAULTS: [(&str, &str); 25] = [
+const DEFAULTS: [(&str, &str); 26] = [
     ("rmr.atomic-timeout-ms", "1000"),
     ("rmr.connect-timeout-ms", "1000"),
     ("rmr.consistent", "yes"),
