@@ -1,0 +1,34 @@
+//! RedisGears functions in Python, in batch: `RG.PYEXECUTE` and the commands about executions, against real servers.
+//!
+//! What is expected is what RedisGears 1.2.13 does, or what its documentation says where that was a fault. Most of it must
+//! hold on a server without a cluster and on three shards alike. What a worker does by itself is tested in
+//! `src/python/worker/tests`, too.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod annex;
+mod callers;
+mod clients;
+mod configuration;
+mod conversions;
+mod endings;
+mod errors;
+mod exchanges;
+mod executions;
+mod futures;
+mod introduction;
+mod memory;
+mod operations;
+mod others;
+mod readers;
+mod requirements;
+mod rights;
+mod runtime;
+mod servers;
+mod sessions;
+mod shards;
+mod statements;
+mod table;
+mod topology;
+mod words;

@@ -1,0 +1,163 @@
+//! Packages that scripts require.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::common::{elements, functions_python, show, target_dir};
+use crate::servers::{Servers, WAITS, call, cluster, server};
+
+const UNSATISFIED: &str = "-Could not satisfy requirements (look at redis log file for more information)";
+
+/// Writes wheels of two small packages, of which the first needs the second, into a folder that workers may read.
+fn wheels(name: &str) -> PathBuf {
+    let folder = std::env::temp_dir().join(format!("rmr-wheels-{}-{name}", std::process::id()));
+    fs::create_dir_all(&folder).expect("a folder for wheels");
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).expect("a folder that all may read");
+    let program = "
+import sys, os, zipfile
+def wheel(name, version, needs=''):
+    info = '%s-%s.dist-info/' % (name, version)
+    files = {name + '.py': 'version = %r\\n' % version,
+             info + 'METADATA': 'Metadata-Version: 2.1\\nName: %s\\nVersion: %s\\n%s' % (name, version, needs),
+             info + 'WHEEL': 'Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n'}
+    files[info + 'RECORD'] = ''.join('%s,,\\n' % file for file in [*files, info + 'RECORD'])
+    with zipfile.ZipFile(os.path.join(sys.argv[1], '%s-%s-py3-none-any.whl' % (name, version)), 'w') as archive:
+        for file, text in files.items(): archive.writestr(file, text)
+wheel('rmr_first', '1.5', 'Requires-Dist: rmr_second\\n')
+wheel('rmr_first', '2.5', 'Requires-Dist: rmr_second\\n')
+wheel('rmr_second', '2.0')
+";
+    let made = Command::new(functions_python()).args(["-c", program]).arg(&folder).status().expect("a Python");
+    assert!(made.success(), "no wheels could be made");
+    folder
+}
+
+/// Removes the folder when the test is over.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        Self(wheels(name))
+    }
+
+    fn arguments(&self) -> [String; 2] {
+        ["python-wheels".to_owned(), self.0.to_str().expect("a path in UTF-8").to_owned()]
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // A folder left behind harms no test.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// What can be imported already is taken, and listed as installed.
+#[test]
+fn what_is_there_already() {
+    for servers in Servers::both() {
+        let kind = servers.kind;
+        let script = "import cloudpickle\nGB('ShardsIDReader').map(lambda x: cloudpickle.__name__).distinct().run()";
+        let words = ["RG.PYEXECUTE", script, "REQUIREMENTS", "cloudpickle", "cloudpickle>=2.0"];
+        assert_eq!(servers.reply(&words), "[[\"cloudpickle\"], []]", "{kind}");
+        let id = servers.reply(&["RG.PYEXECUTE", WAITS, "UNBLOCKING", "REQUIREMENTS", "cloudpickle"]);
+        let reply = call(servers.first(), &["RG.PYDUMPREQS"]);
+        let entry = elements(&reply).into_iter().find(|entry| show(entry).contains("\"cloudpickle\""));
+        let fields: Vec<String> = elements(entry.expect("the requirement")).into_iter().map(show).collect();
+        let names: Vec<&str> = fields.iter().step_by(2).map(|name| name.trim_matches('"')).collect();
+        let expected = [
+            "GearReqVersion",
+            "Name",
+            "IsDownloaded",
+            "IsInstalled",
+            "CompiledOs",
+            "Wheels",
+            "Path",
+            "RefCount",
+            "IsInReqDictionary",
+        ];
+        assert_eq!(names, expected, "{kind}");
+        assert_eq!([&*fields[1], &*fields[3], &*fields[7]], ["2", "\"cloudpickle\"", "\"yes\""], "{kind}");
+        let sessions = servers.reply(&["RG.PYDUMPSESSIONS"]);
+        assert!(sessions.contains("\"requirements\", [\"cloudpickle\"]"), "{kind}: {sessions}");
+        servers.go();
+        servers.reply(&["RG.GETRESULTSBLOCKING", id.trim_matches('"')]);
+    }
+}
+
+#[test]
+fn what_cannot_be_had() {
+    for servers in [Servers::single(), Servers::cluster()] {
+        let words = ["RG.PYEXECUTE", "execute('SET', 'ran', 1)", "REQUIREMENTS", "rmr-no-such-package-anywhere"];
+        assert_eq!(servers.reply(&words), UNSATISFIED, "{}", servers.kind);
+        assert_eq!(servers.at_owner("EXISTS ran"), "0", "{}: the script has not begun", servers.kind);
+        assert!(servers.first().log().contains("rmr-no-such-package-anywhere"), "{}: the log says why", servers.kind);
+        assert_eq!(servers.reply(&["RG.PYEXECUTE", "x = 1"]), "+OK");
+    }
+}
+
+#[test]
+fn from_a_folder_of_wheels() {
+    let folder = Folder::new("all");
+    let single = Servers::of(server().module_args(folder.arguments()).start());
+    let script = "import rmr_first, rmr_second\nGB('ShardsIDReader').map(lambda x: (rmr_first.version, rmr_second.version)).run()";
+    let run = |requirement: &str| single.reply(&["RG.PYEXECUTE", script, "REQUIREMENTS", requirement]);
+    assert_eq!(run("rmr-first==1.5"), "[[\"('1.5', '2.0')\"], []]");
+    // Sets of requirements are apart from each other, also when they name two versions of a package.
+    assert_eq!(run("rmr-first>=2"), "[[\"('2.5', '2.0')\"], []]");
+    assert_eq!(run("rmr-first==1.5"), "[[\"('1.5', '2.0')\"], []]");
+    let plain = single.reply(&["RG.PYEXECUTE", "import rmr_first"]);
+    assert!(plain.contains("ModuleNotFoundError"), "others know nothing of it: {plain}");
+    let listed = single.reply(&["RG.PYDUMPREQS"]);
+    assert!(listed.contains("\"rmr-first==1.5\"") && listed.contains("rmr_first-1.5-py3-none-any.whl"), "{listed}");
+    let again = ["RG.PYEXECUTE", script, "FORCE_REINSTALL_REQUIREMENTS", "REQUIREMENTS", "rmr-first==1.5"];
+    assert_eq!(single.reply(&again), "[[\"('1.5', '2.0')\"], []]");
+}
+
+#[test]
+fn on_all_shards() {
+    let folder = Folder::new("cluster");
+    let shards = cluster().module_args(folder.arguments()).start();
+    let script = "import rmr_first\nGB('ShardsIDReader').map(lambda x: rmr_first.version).run()";
+    let reply = show(&call(shards.node(0), &["RG.PYEXECUTE", script, "REQUIREMENTS", "rmr-first==1.5"]));
+    assert_eq!(reply, "[[\"1.5\", \"1.5\", \"1.5\"], []]");
+}
+
+#[test]
+fn from_one_server_to_another() {
+    let folder = Folder::new("export");
+    let from = Servers::of(server().module_args(folder.arguments()).start());
+    let script = "import rmr_second\nGB('ShardsIDReader').map(lambda x: rmr_second.version).run()";
+    let words = ["RG.PYEXECUTE", script, "REQUIREMENTS", "rmr-second"];
+    assert_eq!(from.reply(&words), "[[\"2.0\"], []]");
+    let exported = call(from.first(), &["RG.PYEXPORTREQ", "rmr-second"]);
+    let parts = elements(&exported);
+    assert_eq!(parts.len(), 2, "{}", show(&exported));
+    assert!(show(parts[0]).contains("\"rmr-second\""), "{}", show(parts[0]));
+    let to = Servers::single();
+    let mut import: Vec<Vec<u8>> = vec![b"RG.PYIMPORTREQ".to_vec()];
+    for chunk in elements(parts[1]) {
+        let head = chunk.iter().position(|&byte| byte == b'\n').expect("a bulk string") + 1;
+        import.push(chunk[head..chunk.len() - 2].to_vec());
+    }
+    assert_eq!(to.reply(&import), "\"OK\"");
+    assert_eq!(to.reply(&words), "[[\"2.0\"], []]");
+    for broken in [&b"junk"[..], b""] {
+        let error = to.reply(&[b"RG.PYIMPORTREQ".as_slice(), broken]);
+        assert!(error.starts_with('-'), "{error}");
+    }
+}
+
+/// Where the interpreter is missing, or lacks what it needs, `RG.PYEXECUTE` says so, and everything else works.
+#[test]
+fn without_an_interpreter() {
+    let without = target_dir().join("no-such-python3").to_str().expect("a path in UTF-8").to_owned();
+    let plain = crate::common::Server::builder().module_args(["python".to_owned(), without.clone()]);
+    let servers = Servers::of(plain.start());
+    let error = servers.refusal("x = 1");
+    assert!(error.contains(&without) && error.contains("rmr.python"), "{error}");
+    assert_eq!(servers.first().reply("RMR.MAP COUNT MATCH *"), "0");
+    assert_eq!(servers.reply(&["RG.DUMPEXECUTIONS"]), "[]");
+}
