@@ -31,6 +31,7 @@
 //! - [`ping`]: how long other clients of a shard wait meanwhile.
 //! - [`instructions`] on [`valgrind`]: what a request costs where no clock disturbs, under valgrind if it is there.
 //! - [`flow`]: work over all keys that match a pattern, against a client that scans, and against scripts.
+//! - [`gears`]: functions in Python on the servers, against the same work in Python by hand.
 //! - [`mapping`]: ten thousand commands over many plain hosts, against the Python library rb.
 //! - [`rounds`], [`cpu`]: measuring. [`report`], [`comparison`]: printing.
 
@@ -41,6 +42,7 @@ mod cpu;
 mod crate_client;
 mod data;
 mod flow;
+mod gears;
 mod instructions;
 mod mapping;
 mod ping;
@@ -81,6 +83,8 @@ fn main() -> ExitCode {
                 [ping::NAME, instructions::NAME].iter().for_each(|name| println!("{name}"));
                 flow::all().iter().for_each(|case| println!("{}", case.name()));
                 println!("{}", flow::MILLION);
+                gears::all().iter().for_each(|case| println!("{}", case.name()));
+                [gears::CALLS, gears::SMALL].iter().for_each(|name| println!("{name}"));
                 mapping::all().iter().for_each(|case| println!("{}", case.name()));
                 return ExitCode::SUCCESS;
             }
@@ -99,6 +103,7 @@ fn main() -> ExitCode {
     };
     let cases: Vec<Case> = cases::all().into_iter().filter(|case| is_wanted(case.name())).collect();
     let flows: Vec<flow::Case> = flow::all().into_iter().filter(|case| is_wanted(case.name())).collect();
+    let functions: Vec<gears::Case> = gears::all().into_iter().filter(|case| is_wanted(case.name())).collect();
     let mappings: Vec<mapping::Case> = mapping::all().into_iter().filter(|case| is_wanted(case.name())).collect();
     let run_all = || {
         run(&cases, &effort)?;
@@ -112,6 +117,7 @@ fn main() -> ExitCode {
         if has_million && is_wanted(flow::MILLION.to_owned()) {
             flow::run_million(&effort)?;
         }
+        gears::run(&functions, is_wanted(gears::CALLS.to_owned()), is_wanted(gears::SMALL.to_owned()), &effort)?;
         mapping::run(&mappings, &effort)
     };
     match run_all() {

@@ -1,0 +1,305 @@
+//! Functions in Python on the servers, against the same work in Python by hand.
+//!
+//! Both do the same in each round, one right after the other, on the same data:
+//!
+//! - the module: one `RG.PYEXECUTE` to one node, whose function runs on all shards;
+//! - by hand ([`hand`]): a program with redis-py and hiredis that scans all shards and reads what it needs in pipelines.
+//!
+//! Pings go on at every shard meanwhile. Besides: how many commands a function runs one after the other, against a client that
+//! sends them one at a time over a Unix socket ([`calls`]); and how many small executions there are in a second ([`small`]).
+
+mod calls;
+mod hand;
+mod small;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::Failure;
+use crate::common::{Cluster, Server, Wire, elements, functions_python, show, slot_of};
+use crate::comparison::{Aim, Limit, line};
+use crate::rounds::{Effort, median};
+use hand::Hand;
+
+/// How many keys there are, of whatever kind.
+const KEYS: usize = 100_000;
+
+/// How many groups hashes are in.
+const GROUPS: usize = 100;
+
+const MOST_ROUNDS: usize = 7;
+
+/// How long an execution may take.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// What was aimed at as a multiple of the time by hand.
+const MOST_TO_HAND: f64 = 0.4;
+
+/// What was aimed at for the 99th percentile of pings, in milliseconds.
+const MOST_PING: f64 = 2.0;
+
+/// What all keys are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Strings,
+    Hashes,
+}
+
+/// A row of the table.
+#[derive(Debug, Clone, Copy)]
+pub struct Case {
+    what: &'static str,
+    kind: Kind,
+    script: &'static str,
+    /// The name of the job by hand.
+    job: &'static str,
+    /// What comes out, by hand and, where it is one result, of the function.
+    expected: fn() -> String,
+    results: usize,
+}
+
+impl Case {
+    /// The case as filters see it.
+    pub fn name(self) -> String {
+        format!("gears: {}, 3 shards", self.what)
+    }
+}
+
+/// The table.
+pub fn all() -> Vec<Case> {
+    vec![
+        Case {
+            what: "count",
+            kind: Kind::Strings,
+            script: "GB().count().run()",
+            job: "count",
+            expected: || KEYS.to_string(),
+            results: 1,
+        },
+        Case {
+            what: "sum of values",
+            kind: Kind::Strings,
+            script: "GB().map(lambda r: int(r['value'])).aggregate(0, lambda a, x: a + x, lambda a, x: a + x).run()",
+            job: "sum_of_values",
+            expected: sum,
+            results: 1,
+        },
+        Case {
+            what: "collect everything",
+            kind: Kind::Strings,
+            script: "GB().run()",
+            job: "collect",
+            expected: || KEYS.to_string(),
+            results: KEYS,
+        },
+        Case {
+            what: "sum of a hash field",
+            kind: Kind::Hashes,
+            script: "GB().map(lambda r: int(r['value']['n'])).aggregate(0, lambda a, x: a + x, lambda a, x: a + x).run()",
+            job: "sum_of_a_field",
+            expected: sum,
+            results: 1,
+        },
+        Case {
+            what: "count by a field",
+            kind: Kind::Hashes,
+            script: "GB().countby(lambda r: r['value']['group']).run()",
+            job: "count_by_a_field",
+            expected: || format!("{GROUPS},{KEYS}"),
+            results: GROUPS,
+        },
+    ]
+}
+
+/// The other two measurements as filters see them.
+pub use calls::NAME as CALLS;
+pub use small::NAME as SMALL;
+
+fn value(number: usize) -> i64 {
+    100_000 + (number as i64 * 7919) % 900_000
+}
+
+fn sum() -> String {
+    (0..KEYS).map(value).sum::<i64>().to_string()
+}
+
+/// Starts three shards whose functions run in the interpreter of the tests.
+fn start() -> Cluster {
+    Cluster::builder().module_args(["python".to_owned(), functions_python()]).config("unixsocket", "socket").start()
+}
+
+/// Puts all keys of a kind in the place of all others.
+fn fill(cluster: &Cluster, kind: Kind) -> Result<(), Failure> {
+    const BATCH: usize = 10_000;
+    let mut batches: Vec<redis::Pipeline> = cluster.primaries().iter().map(|_| redis::pipe()).collect();
+    for node in cluster.primaries() {
+        node.run::<()>(&["FLUSHALL"]);
+    }
+    let owners: Vec<usize> = (0..=u16::MAX >> 2).map(|slot| cluster_owner(cluster, slot)).collect();
+    for number in 0..KEYS {
+        let key = format!("key:{number:06}");
+        let node = owners[usize::from(slot_of(&key))];
+        match kind {
+            Kind::Strings => batches[node].set(key, value(number)).ignore(),
+            Kind::Hashes => {
+                let group = format!("group {}", number % GROUPS);
+                let fields = [("n", value(number).to_string()), ("group", group), ("text", "some words".into())];
+                batches[node].hset_multiple(key, &fields).ignore()
+            }
+        };
+        if batches[node].len() == BATCH || number + BATCH > KEYS {
+            batches[node].query::<()>(&mut cluster.node(node).connection())?;
+            batches[node].clear();
+        }
+    }
+    for (node, batch) in batches.iter().enumerate().filter(|(_, batch)| !batch.is_empty()) {
+        batch.query::<()>(&mut cluster.node(node).connection())?;
+    }
+    Ok(())
+}
+
+/// Slots are spread evenly over the shards of a new cluster.
+fn cluster_owner(cluster: &Cluster, slot: u16) -> usize {
+    usize::from(slot) * cluster.primaries().len() / 16384
+}
+
+/// Runs a function at a node; returns the time until its whole answer was there, and the answer.
+fn execute(node: &Server, script: &str) -> Result<(Duration, Vec<u8>), Failure> {
+    let mut wire = Wire::try_connect(node.port(), PATIENCE)?;
+    let began = Instant::now();
+    let reply = wire.try_call(&["RG.PYEXECUTE", script])?;
+    Ok((began.elapsed(), reply))
+}
+
+fn through_module(cluster: &Cluster, case: Case) -> Result<Duration, Failure> {
+    let (time, reply) = execute(cluster.node(0), case.script)?;
+    let wrong = || Failure::from(format!("{}: a wrong answer: {:.300}", case.name(), show(&reply)));
+    if !reply.starts_with(format!("*2\r\n*{}\r\n", case.results).as_bytes()) || !reply.ends_with(b"\r\n*0\r\n") {
+        return Err(wrong());
+    }
+    let is_right = case.results > 1 || show(elements(elements(&reply)[0])[0]) == format!("\"{}\"", (case.expected)());
+    if is_right { Ok(time) } else { Err(wrong()) }
+}
+
+/// Measures the cases and prints what came out, the comparisons last.
+pub fn run(cases: &[Case], has_calls: bool, has_small: bool, effort: &Effort) -> Result<(), Failure> {
+    if cases.is_empty() && !has_calls && !has_small {
+        return Ok(());
+    }
+    let cluster = start();
+    let mut comparisons = Vec::new();
+    if !cases.is_empty() {
+        measure_cases(&cluster, cases, effort, &mut comparisons)?;
+    }
+    if has_calls {
+        calls::measure(&cluster, effort, &mut comparisons)?;
+    }
+    if has_small {
+        small::measure(&cluster, effort, &mut comparisons)?;
+    }
+    for (text, aim) in comparisons {
+        line(&text, aim, effort);
+    }
+    println!();
+    Ok(())
+}
+
+fn measure_cases(
+    cluster: &Cluster,
+    cases: &[Case],
+    effort: &Effort,
+    comparisons: &mut Vec<(String, Aim)>,
+) -> Result<(), Failure> {
+    let mut hand = match Hand::start(cluster) {
+        _ if effort.only_module => None,
+        Ok(hand) => Some(hand),
+        Err(why) => {
+            println!("The work by hand is left out, since its program cannot be had: {why}\n");
+            None
+        }
+    };
+    let rounds = effort.rounds.min(MOST_ROUNDS);
+    println!(
+        "Functions in Python, 3 shards, {KEYS} keys; medians of {rounds} interleaved rounds, pings at all shards meanwhile.\n"
+    );
+    println!("| function | ms | by hand | ÷ by hand | PING p50 ms | p99 ms | max ms |\n|---|{}", "--:|".repeat(6));
+    let mut filled = None;
+    for case in cases {
+        if filled != Some(case.kind) {
+            fill(cluster, case.kind)?;
+            filled = Some(case.kind);
+        }
+        let (mut own, mut by_hand, mut pings) = (Vec::new(), Vec::new(), Vec::new());
+        // The first round warms up.
+        for round in 0..=rounds {
+            let mut time = Duration::ZERO;
+            let meanwhile = pings_during(cluster, || {
+                time = through_module(cluster, *case)?;
+                Ok(())
+            })?;
+            let other = hand.as_mut().map(|hand| hand.run(*case)).transpose()?;
+            if round > 0 {
+                own.push(time.as_secs_f64());
+                by_hand.extend(other.map(|time| time.as_secs_f64()));
+                pings.extend(meanwhile);
+            }
+        }
+        pings.sort_unstable();
+        let ratio = (!by_hand.is_empty()).then(|| median(own.iter().zip(&by_hand).map(|(own, hand)| own / hand)));
+        let shown =
+            |figure: Option<f64>, digits: usize| figure.map_or_else(String::new, |figure| format!("{figure:.digits$}"));
+        let by_hand = (!by_hand.is_empty()).then(|| median(by_hand.into_iter()) * 1e3);
+        let [p50, p99, max] = [50, 99, 100].map(|percent| percentile(&pings, percent));
+        let (what, own) = (case.what, median(own.into_iter()) * 1e3);
+        println!(
+            "| {what} | {own:.1} | {} | {} | {p50:.2} | {p99:.2} | {max:.2} |",
+            shown(by_hand, 1),
+            shown(ratio, 2)
+        );
+        let name = case.name();
+        if let Some(ratio) = ratio {
+            let aim = Aim::of(Limit::AtMost(MOST_TO_HAND), ratio);
+            comparisons.push((format!("{name}: the time is {ratio:.2} times that by hand"), aim));
+        }
+        comparisons
+            .push((format!("{name}: PING meanwhile: p99 is {p99:.2} ms"), Aim::of(Limit::Below(MOST_PING), p99)));
+    }
+    println!();
+    Ok(())
+}
+
+/// Pings all shards again and again while some work is done; returns how long each ping took.
+fn pings_during(cluster: &Cluster, work: impl FnOnce() -> Result<(), Failure>) -> Result<Vec<Duration>, Failure> {
+    let is_over = AtomicBool::new(false);
+    let is_over = &is_over;
+    let ping = |node: &Server| {
+        let mut wire = Wire::try_connect(node.port(), PATIENCE)?;
+        let mut times = Vec::new();
+        while !is_over.load(Ordering::Relaxed) {
+            let began = Instant::now();
+            wire.try_call(&["PING"])?;
+            times.push(began.elapsed());
+            // Pings that follow each other at once would take a processor from what they are to watch.
+            thread::sleep(Duration::from_micros(500));
+        }
+        Ok::<_, Failure>(times)
+    };
+    thread::scope(|scope| {
+        let ping = &ping;
+        let threads: Vec<_> = cluster.primaries().iter().map(|node| scope.spawn(move || ping(node))).collect();
+        let done = work();
+        is_over.store(true, Ordering::Relaxed);
+        let mut times = Vec::new();
+        for thread in threads {
+            times.extend(thread.join().map_err(|_| "the pings panicked")??);
+        }
+        done.map(|()| times)
+    })
+}
+
+/// In milliseconds.
+fn percentile(sorted: &[Duration], percent: usize) -> f64 {
+    let at = (sorted.len() * percent / 100).min(sorted.len().saturating_sub(1));
+    sorted.get(at).map_or(0.0, |time| time.as_secs_f64() * 1e3)
+}
