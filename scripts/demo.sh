@@ -6,6 +6,7 @@ set -euo pipefail
 
 module=$(realpath "$1")
 server=${REDIS_SERVER:-redis-server}
+python=${RMR_PYTHON:-/usr/bin/python3}
 work=$(mktemp -d)
 ports=()
 pids=()
@@ -61,7 +62,8 @@ start_cluster() {
         port=$(next_free_port "$port")
         mkdir "$work/$port"
         "$server" --port "$port" --bind 127.0.0.1 --dir "$work/$port" --logfile "$work/$port.log" --save '' \
-            --cluster-enabled yes --cluster-node-timeout 3000 --loadmodule "$module" >"$work/$port.out.log" 2>&1 &
+            --cluster-enabled yes --cluster-node-timeout 3000 --loadmodule "$module" python "$python" \
+            >"$work/$port.out.log" 2>&1 &
         pids+=($!)
         ports+=("$port")
         addresses+=("127.0.0.1:$port")
@@ -135,6 +137,9 @@ show RMR.FANOUT REDUCE SUM DBSIZE
 show RMR.FANOUT WITHNODES DBSIZE
 show RMR.FANOUT REDUCE CONCAT KEYS 'cart:*'
 show RMR.FANOUT NODE "127.0.0.1:${ports[1]}" -- CONFIG GET maxmemory
+
+title "A function in Python, as for RedisGears: each shard maps its own carts, and one number comes back"
+show RG.PYEXECUTE "GB().map(lambda cart: float(cart['value']['price'])).avg().run('cart:*')"
 
 title "A shard that does not answer: an error that names it, or what the others say"
 kill -STOP "${pids[2]}"
