@@ -4,7 +4,8 @@
 #               the program in Python that runs functions
 # make test-all  the same, and then the tests again on Redis 8.2 and on Valkey 9.1
 # make deny     what the dependencies may be: bans, licences, sources (builds cargo-deny if it is missing)
-# make soak     the chaos tests with 10,000 commands of each kind (RMR_SOAK=... for another number), 50,000 requests by chance
+# make soak     the chaos tests with 10,000 commands of each kind (RMR_SOAK=... for another number), as many functions in Python
+#               in a row, 50,000 requests by chance
 #               (RMR_FUZZ_ROUNDS=...), each command 100,000 times (RMR_MEMORY_ROUNDS=...), patterns over chance data
 #               (RMR_LAW_ROUNDS=...), and an hour of answers, counts and increments while slots move, primaries change and nodes
 #               are killed (RMR_SLOTS_SECONDS=...), and then half an hour over patterns
@@ -43,6 +44,7 @@ soak: export RMR_MODULE = $(CARGO_TARGET_DIR)/release/librmr.so
 soak: setup
 	cargo build --release --package rmr-module
 	cargo test --test exec_chaos --test law --test slots --no-fail-fast -- --nocapture --test-threads 1
+	cargo test --test gears memory:: -- --nocapture --test-threads 1
 
 bench: setup-bench
 	cargo build --release --package rmr-module
