@@ -9,6 +9,7 @@ mod common;
 
 mod annex;
 mod callers;
+mod calls;
 mod clients;
 mod configuration;
 mod conversions;
