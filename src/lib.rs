@@ -191,7 +191,6 @@ mod number;
 mod peer;
 mod printable;
 #[cfg(feature = "module")]
-#[allow(dead_code, unused_imports, reason = "the server's half is being built")]
 mod python;
 pub mod reduce;
 mod reply;

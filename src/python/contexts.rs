@@ -14,8 +14,6 @@ pub(crate) struct Context {
     pub(crate) session: String,
     /// The rights that its commands have. Only the floor that runs commands knows what they are.
     pub(crate) rights: Arc<dyn Any + Send + Sync>,
-    /// The database that its commands are about.
-    pub(crate) database: i32,
 }
 
 /// Knows the contexts that are open.
@@ -98,8 +96,7 @@ mod tests {
     #[test]
     fn a_number_means_something_as_long_as_its_context_is_open() {
         let contexts = Contexts::default();
-        let open =
-            |session: &str| contexts.open(Context { session: session.into(), rights: Arc::new(()), database: 0 });
+        let open = |session: &str| contexts.open(Context { session: session.into(), rights: Arc::new(()) });
         let (first, second) = (open("a"), open("b"));
         assert_ne!(first.number(), second.number());
         assert_eq!(contexts.find(second.number()).map(|found| found.session.clone()), Some("b".into()));

@@ -171,11 +171,6 @@ impl FrameReader {
         &mut self.unread
     }
 
-    /// Adds bytes.
-    pub(crate) fn push(&mut self, bytes: &[u8]) {
-        self.unread.extend_from_slice(bytes);
-    }
-
     /// Returns the next frame; none until the rest of it is there.
     pub(crate) fn next(&mut self) -> Result<Option<Frame>, BadFrame> {
         let Some((body, head)) = self.sizes() else { return Ok(None) };

@@ -136,7 +136,7 @@ fn new_folder(place: &Path) -> io::Result<PathBuf> {
 /// Removes folders of the same user whose servers have ended without doing so.
 fn remove_left_behind(place: &Path) {
     /// One that is younger may be about to be locked.
-    const YOUNG: Duration = Duration::from_secs(600);
+    const YOUNG: Duration = Duration::from_secs(60);
     let Ok(entries) = fs::read_dir(place) else { return };
     let own = rustix::process::geteuid().as_raw();
     for entry in entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX)) {

@@ -231,7 +231,7 @@ impl OpenRun {
         }
         let folder = sessions.requirements().folder(&stage.requirements).await?;
         let session = sessions.open(&stage.session, &stage.user, &stage.settings(share)).await?;
-        let context = contexts.open(Context { session: stage.session.clone(), rights, database: 0 });
+        let context = contexts.open(Context { session: stage.session.clone(), rights });
         if let Some(folder) = folder {
             session.add_folders(context.number(), &[folder]).await?;
         }

@@ -2,7 +2,7 @@
 //! and its end.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::net::unix::pipe::Receiver;
@@ -77,7 +77,7 @@ pub(super) async fn start_worker(
     };
     let channel = FrameChannel::new(flow, largest).map_err(fault)?;
     let output = Receiver::from_owned_fd(output.into()).map_err(fault)?;
-    let (gone, gone_receiver) = watch::channel(None);
+    let (gone, gone_receiver) = watch::channel(false);
     let number = WorkerNumber(LAST_NUMBER.fetch_add(1, Ordering::Relaxed) + 1);
     let worker = Arc::new(Worker {
         number,
@@ -86,7 +86,7 @@ pub(super) async fn start_worker(
         template: template.clone(),
         session: Arc::default(),
         why: Arc::default(),
-        end: gone_receiver,
+        is_gone: gone_receiver,
         executions: AtomicI64::new(0),
         settings: tokio::sync::Mutex::new(settings.clone()),
     });
@@ -97,7 +97,6 @@ pub(super) async fn start_worker(
         channel,
         template,
         host: host.clone(),
-        worker: Arc::downgrade(&worker),
         why: worker.why.clone(),
         gone,
         _living: living.one_more(),
@@ -121,16 +120,14 @@ struct Attendance {
     channel: Arc<FrameChannel>,
     template: Arc<Template>,
     host: Arc<dyn PythonHost>,
-    worker: Weak<Worker>,
     why: Arc<Mutex<Option<String>>>,
-    gone: watch::Sender<Option<Arc<str>>>,
+    gone: watch::Sender<bool>,
     _living: OneLiving,
 }
 
 impl Attendance {
     async fn attend(self, mut end: oneshot::Receiver<String>) {
         let mut receiver = FrameReceiver {
-            worker: self.worker.clone(),
             channel: self.channel.clone(),
             host: self.host.clone(),
             rate: LineRate::new(),
@@ -169,14 +166,13 @@ impl Attendance {
         let how = how.unwrap_or_else(|_| WITH_TEMPLATE.to_owned());
         let why = lock(&self.why).take().unwrap_or(how);
         self.channel.end(&why);
-        let _ = self.gone.send(Some(why.into()));
+        let _ = self.gone.send(true);
         self.host.worker_gone(self.number);
     }
 }
 
 /// Takes what a worker says without having been asked.
 struct FrameReceiver {
-    worker: Weak<Worker>,
     channel: Arc<FrameChannel>,
     host: Arc<dyn PythonHost>,
     rate: LineRate,
@@ -206,10 +202,8 @@ impl FrameReceiver {
     fn start(&mut self, frame: Frame) {
         let channel = self.channel.clone();
         let refuse = |text: &str| channel.answer(frame.id, &Err(("error", text)), &[]);
-        let Some(worker) = self.worker.upgrade() else { return refuse("the session has ended") };
         let context = frame.head.get("context").and_then(Value::as_count);
-        let session = frame.head.get("session").and_then(Value::as_text).map(str::to_owned);
-        let (Some(context), Some(session), Some(flow)) = (context, session, frame.head.get("flow").cloned()) else {
+        let (Some(context), Some(flow)) = (context, frame.head.get("flow").cloned()) else {
             return refuse("there is no flow to run");
         };
         if self.unanswered.fetch_add(1, Ordering::Relaxed) >= MOST_STARTED {
@@ -218,7 +212,7 @@ impl FrameReceiver {
         }
         let unanswered = self.unanswered.clone();
         let reply = StartReply { id: frame.id, channel: self.channel.clone(), unanswered, is_answered: false };
-        self.host.start_flow(StartedFlow { worker, context, session, flow, reply });
+        self.host.start_flow(StartedFlow { context, flow, reply });
     }
 }
 

@@ -7,7 +7,6 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::channel::{FrameChannel, WorkerAnswer, WorkerError};
-use super::exit::WITH_TEMPLATE;
 use super::frame::FrameKind;
 use super::marshal::Value;
 use super::template::Template;
@@ -50,8 +49,7 @@ pub(crate) struct Worker {
     pub(super) session: Arc<Mutex<String>>,
     /// Why it was ended, if the server did it.
     pub(super) why: Arc<Mutex<Option<String>>>,
-    /// How it has ended.
-    pub(super) end: watch::Receiver<Option<Arc<str>>>,
+    pub(super) is_gone: watch::Receiver<bool>,
     /// Executions that were opened and not closed.
     pub(super) executions: AtomicI64,
     /// The settings that it was told last.
@@ -100,16 +98,9 @@ impl Worker {
         self.pid
     }
 
-    /// Waits until the process has ended; says how, for the errors of those who needed it.
-    pub(crate) async fn gone(&self) -> String {
-        let mut end = self.end.clone();
-        let how = end.wait_for(Option::is_some).await.ok().and_then(|end| end.as_deref().map(str::to_owned));
-        how.unwrap_or_else(|| WITH_TEMPLATE.to_owned())
-    }
-
     /// Says whether the process has ended.
     pub(crate) fn is_gone(&self) -> bool {
-        self.end.borrow().is_some() || self.end.has_changed().is_err()
+        *self.is_gone.borrow() || self.is_gone.has_changed().is_err()
     }
 
     /// Ends the process, and what it has started, at once. From any thread. Errors will say why.
@@ -154,12 +145,8 @@ impl Drop for Worker {
 ///
 /// It must be answered; one that is dropped is answered as failed.
 pub(crate) struct StartedFlow {
-    /// The worker whose script it is.
-    pub(crate) worker: Arc<Worker>,
     /// The context or execution of the code.
     pub(crate) context: u64,
-    /// Its session.
-    pub(crate) session: String,
     /// The flow, as LOAD's answer describes flows.
     pub(crate) flow: Value,
     pub(super) reply: StartReply,

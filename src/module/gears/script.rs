@@ -108,7 +108,7 @@ impl ScriptRun {
         };
         let handle = sessions.open(&name, &self.caller.user, &flows::for_workers(&view)).await?;
         let rights = self.caller.rights.clone();
-        let context = python::contexts().open(Context { session: name, rights, database: DATABASE });
+        let context = python::contexts().open(Context { session: name, rights });
         let running = RunningSession { handle, context };
         let flow = match self.load(&running, folder).await {
             Ok(flow) => flow,

@@ -94,7 +94,8 @@ fn names_are_written_once() {
     for name in [&b"name"[..], b"value", b"name", b"\xff", b"value"] {
         writer.name(name);
     }
-    assert_eq!(writer.take(), b"\xfa\x04name\xfa\x05valuer\0\0\0\0s\x01\0\0\0\xffr\x01\0\0\0");
+    assert_eq!(writer.written(), b"\xfa\x04name\xfa\x05valuer\0\0\0\0s\x01\0\0\0\xffr\x01\0\0\0");
+    writer.reset();
     writer.name(b"name");
     assert!(!writer.has_bytes());
     assert_eq!(writer.into_bytes(), b"\xfa\x04name");

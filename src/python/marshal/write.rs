@@ -38,7 +38,7 @@ impl Writer {
         self.has_bytes = false;
     }
 
-    /// Begins anew in the same memory.
+    /// Begins anew in the same memory: a section has names of its own.
     pub(crate) fn reset(&mut self) {
         self.bytes.clear();
         self.has_bytes = false;
@@ -58,13 +58,6 @@ impl Writer {
     /// Returns what is written.
     pub(crate) fn into_bytes(self) -> Vec<u8> {
         self.bytes
-    }
-
-    /// Takes what is written and begins anew: a section has names of its own.
-    pub(crate) fn take(&mut self) -> Vec<u8> {
-        self.has_bytes = false;
-        self.names.clear();
-        std::mem::take(&mut self.bytes)
     }
 
     /// Cuts off what is written from that length on. Not behind a `name` that stands there.

@@ -60,7 +60,7 @@ fn serve_calls(mut socket: UnixStream) {
     let mut reader = FrameReader::default();
     let mut bytes = [0; 4096];
     while let Ok(count @ 1..) = socket.read(&mut bytes) {
-        reader.push(&bytes[..count]);
+        reader.room().extend_from_slice(&bytes[..count]);
         while let Some(Frame { id, head, .. }) = reader.next().expect("frames") {
             let words = head.items().and_then(|items| items.get(1)?.items()).unwrap_or_default();
             let words: Vec<_> = words
