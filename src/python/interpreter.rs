@@ -40,6 +40,7 @@ impl Interpreter {
             .args(["-I", "-B"])
             .arg(program.path())
             .arg(format!("server={}", std::process::id()))
+            .arg(format!("folder={}", program.folder().display()))
             .arg(format!("memory={}", self.memory))
             .arg(format!("user={}", self.user))
             .arg(format!("processes={}", self.processes))

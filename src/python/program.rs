@@ -1,8 +1,9 @@
 //! The program that Python processes run: its files are in the library, and are laid out in a folder for python3.
 //!
 //! So a server that was given nothing but `librmr.so` can run functions. The folder is in the system's place for
-//! temporary files, readable to all, writable to the server's user alone, and is removed with the value. A lock keeps it
-//! from those who clean up there; what a server that was killed has left behind is removed by the next one.
+//! temporary files, readable to all, writable to the server's user alone, and is removed with the value; where the server
+//! ends before that, by the process that runs from it, and if that was killed, too, by the next server. A lock keeps it from
+//! others who clean up there.
 
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::hash::{BuildHasher, RandomState};
@@ -59,6 +60,11 @@ impl Program {
     /// Returns what python3 is to run.
     pub(super) fn path(&self) -> PathBuf {
         self.folder.join("worker")
+    }
+
+    /// Returns the folder with all that is to be removed.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Makes a new, empty folder for something that belongs to the program, such as packages that scripts require.

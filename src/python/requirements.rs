@@ -127,11 +127,6 @@ impl Requirements {
         lock(&self.shared.kept).get(requirement).cloned()
     }
 
-    /// Returns the requirements whose wheels are kept.
-    pub(crate) fn kept_names(&self) -> Vec<String> {
-        lock(&self.shared.kept).keys().cloned().collect()
-    }
-
     /// Lets go of the wheels of a requirement. Sessions that have them installed keep that.
     pub(crate) fn forget(&self, requirement: &str) {
         lock(&self.shared.kept).remove(requirement);

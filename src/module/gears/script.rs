@@ -10,7 +10,7 @@ use futures_util::FutureExt;
 use tokio::sync::oneshot;
 
 use super::arguments::{self, GearsScript};
-use super::caller::{DATABASE, GearsCaller};
+use super::caller::GearsCaller;
 use super::cluster::ClusterView;
 use super::command::{GearsCommand, at_once, control};
 use super::executions::{ExecutionStart, FlowOutcome, GearsExecution};

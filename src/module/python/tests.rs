@@ -121,7 +121,7 @@ impl WorkerEnd {
             let mut bytes = [0; 4096];
             let count = self.socket.read(&mut bytes).expect("an answer");
             assert!(count > 0, "the server has closed its end");
-            self.reader.push(&bytes[..count]);
+            self.reader.room().extend_from_slice(&bytes[..count]);
         }
     }
 

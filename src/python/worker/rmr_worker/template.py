@@ -12,9 +12,11 @@ import gc
 import os
 import resource
 import select
+import shutil
 import signal
 import socket
 import sys
+import time
 from typing import Any, Dict, List, Optional, Tuple
 
 from . import PROTOCOL_VERSION, launcher
@@ -46,7 +48,11 @@ def main(words: List[str]) -> int:
 
     warm_up()
     control.sendall(encode(Kind.HELLO, 0, dict(process.versions(), protocol=PROTOCOL_VERSION)))
-    return Template(control, int(given.get("server", os.getppid())), limits).serve()
+    template = Template(control, int(given.get("server", os.getppid())), limits)
+    template.serve()
+    if "folder" in given and template.is_alone():
+        shutil.rmtree(given["folder"], ignore_errors=True)
+    return 0
 
 
 def what_is_missing(user: str) -> Optional[str]:
@@ -96,7 +102,8 @@ class Template:
         for end in (self._woken, self._waker):
             os.set_blocking(end, False)
 
-    def serve(self) -> int:
+    def serve(self) -> None:
+        """Serves until the server closes the socket or ends."""
         signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
         poll = select.poll()
@@ -116,7 +123,13 @@ class Template:
             pass
         finally:
             self._end_all()
-        return 0
+
+    def is_alone(self) -> bool:
+        """Says whether the server has ended; its sockets close a moment before that can be seen."""
+        if self._pid_file is not None:
+            return bool(select.select([self._pid_file], [], [], LOOK_S)[0])
+        time.sleep(LOOK_S)
+        return not self._has_server()
 
     def _has_server(self) -> bool:
         if self._pid_file is not None:

@@ -189,6 +189,27 @@ time.sleep(30)
             os.killpg(server.pid, signal.SIGKILL)
             server.stdout.close()
 
+    def test_the_folder_goes_with_a_server_that_has_left_it(self) -> None:
+        for ends, is_left in (("os._exit(1)", False), ("template.close(); time.sleep(30)", True)):
+            with tempfile.TemporaryDirectory() as place:
+                folder = os.path.join(place, "laid out")
+                os.mkdir(folder)
+                script = f"""
+import os, sys, time
+sys.path.insert(0, {PROGRAM!r})
+from tests.server import Template
+template = Template({"folder=" + folder!r})
+print(template.process.pid, flush=True)
+{ends}
+"""
+                server = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
+                assert server.stdout is not None
+                self.assertTrue(await_end(int(server.stdout.readline())))
+                self.assertEqual(os.path.exists(folder), is_left)
+                server.kill()
+                server.wait()
+                server.stdout.close()
+
     def test_a_fork_is_quick(self) -> None:
         start = time.monotonic()
         workers = [template().fork() for _ in range(10)]
