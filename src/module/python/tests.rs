@@ -200,7 +200,7 @@ fn answers_are_the_bytes_that_the_worker_is_tested_with() {
     worker.socket.write_all(&[vector("execute"), vector("execute many")].concat()).unwrap();
     assert_eq!(serve(&mut caller, &mut server), Served::All);
     let mut expected = FrameReader::default();
-    expected.push(&[vector("executed"), vector("executed many")].concat());
+    expected.room().extend_from_slice(&[vector("executed"), vector("executed many")].concat());
     for _ in 0..2 {
         let frame = expected.next().unwrap().unwrap();
         assert_eq!(worker.answer(), (frame.id, frame.kind, frame.head));

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::super::frame::{Frame, FrameKind, FrameReader, encode, start_of};
+use super::super::frame::{Frame, FrameKind, FrameReader, encode};
 use super::super::marshal::Value;
 use super::super::sessions::{SessionHandle, Sessions};
 use super::super::worker::{StartedFlow, Worker, WorkerNumber, WorkerSettings, lock};
@@ -156,11 +156,6 @@ fn entries(said: &[Value], sections: &Bytes) -> Vec<String> {
         String::from_utf8_lossy(bytes).into_owned()
     };
     (0..count).map(entry).collect()
-}
-
-/// Makes the bytes of a frame, to send what a worker should not.
-pub(super) fn frame_of(kind: FrameKind, head: &Value) -> Vec<u8> {
-    start_of(kind, 1, &head.to_marshal(), 0)
 }
 
 pub(super) fn is_alive(pid: u32) -> bool {
