@@ -1,6 +1,7 @@
 //! The readers, in batch.
 
-use crate::servers::Servers;
+use crate::common::show;
+use crate::servers::{Servers, call};
 use crate::table::each;
 
 fn filled() -> [Servers; 2] {
@@ -167,7 +168,7 @@ fn many_keys() {
         let kind = servers.kind;
         let put = "import time\nfor i in range(20000 // 4):\n  execute('MSET', *sum([['n:{%s}:%d' % (hashtag(), 4 * i + j), 4 * i + j] for j in range(4)], []))";
         for node in servers.nodes() {
-            assert_eq!(node.wire().reply_to(&["RG.PYEXECUTE", put]), "+OK", "{kind}");
+            assert_eq!(show(&call(node, &["RG.PYEXECUTE", put])), "+OK", "{kind}");
         }
         let keys = 20_000 * servers.nodes().len();
         assert_eq!(servers.result("GB().count().run()"), keys.to_string(), "{kind}");
