@@ -56,7 +56,7 @@ pub fn commands(server: &Server) -> Vec<Listed> {
     let rows = Reply::parse(&wire.call(&["COMMAND"]));
     let docs = Reply::parse(&wire.call(&["COMMAND", "DOCS"]));
     let mut listed: Vec<Listed> = rows.elements().iter().flat_map(|row| of_row(row, &docs)).collect();
-    listed.retain(|command| !command.name.starts_with("rmr."));
+    listed.retain(|command| !["rmr.", "rg."].iter().any(|own| command.name.starts_with(own)));
     listed.sort_by(|one, other| one.name.cmp(&other.name));
     listed
 }
