@@ -173,3 +173,8 @@ class Session:
 def remember_source(script: str) -> None:
     """Lets tracebacks show the lines of the script that was loaded last."""
     linecache.cache[FILE_NAME] = (len(script), None, script.splitlines(True), FILE_NAME)
+
+
+def forget_source() -> None:
+    """Shows no lines any more: code of other scripts has the same file name."""
+    linecache.cache.pop(FILE_NAME, None)

@@ -10,7 +10,7 @@ from .context import Context
 from .errors import Refused
 from .frames import Reply
 from .process import Surroundings, give_back_memory, resident
-from .session import Session
+from .session import Session, forget_source
 
 if TYPE_CHECKING:
     from .worker import Worker
@@ -78,6 +78,7 @@ class Sessions:
         """Lets go of a session; says whether the worker is as good as new."""
         threads, tasks = self._let_go(name)
         is_restored = not self._sessions and self._surroundings.restore()
+        forget_source()
         give_back_memory()
         return {"threads": threads, "tasks": tasks, "reusable": not threads and is_restored, "rss": resident()}, []
 

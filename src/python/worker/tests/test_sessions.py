@@ -196,6 +196,13 @@ def outer():
         self.assertEqual(self.server.run(script + flow, [{}, {}]).results, ["(1, 1)", "(1, 1)"])
         self.assertEqual(self.server.run(flow, [{}, {}]).results, ["(2, 2)", "(2, 2)"])
 
+    def test_tracebacks_show_no_lines_of_a_forgotten_session(self) -> None:
+        self.other.load("first = 'of the first script'", session="first")
+        self.other.ask(Kind.FORGET, ("first",))
+        (error,) = self.server.run(self.flow("1 / 0").lstrip(), [{}, {}]).errors
+        self.assertIn("ZeroDivisionError", error)
+        self.assertNotIn("first script", error)
+
     def test_code_is_the_newest(self) -> None:
         self.on_the_other("def f():\n  return 1" + self.flow("f()"))
         self.assertEqual(self.on_the_other("def f():\n  return 2" + self.flow("f()")), ["2"])
