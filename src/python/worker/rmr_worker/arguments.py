@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from types import FunctionType
-from typing import Any, Dict
+from typing import Any, Callable, Dict
 
 from .errors import GearsError
 
-BATCH_READERS = ("KeysReader", "KeysOnlyReader", "PythonReader", "ShardsIDReader", "StreamReader")
 EVENT_READERS = ("KeysReader", "StreamReader", "CommandReader")
 
 MODES = ("async", "async_local")
@@ -28,7 +27,7 @@ def check_mode(mode: Any) -> str:
 
 def check_batch_reader(reader: Any) -> None:
     """Raises if there is no such reader, or none that can run at once."""
-    if reader in BATCH_READERS:
+    if reader in READERS:
         return
     if reader in EVENT_READERS:
         raise GearsError("Given reader do not support run or not exists")
@@ -37,15 +36,7 @@ def check_batch_reader(reader: Any) -> None:
 
 def reader_arguments(reader: str, argument: Any, given: Dict[str, Any]) -> Dict[str, Any]:
     """Returns what a reader is to read; names that it does not know are ignored, as ever."""
-    check: Any = {
-        "KeysReader": keys_arguments,
-        "KeysOnlyReader": names_arguments,
-        "PythonReader": python_arguments,
-        "ShardsIDReader": no_arguments,
-        "StreamReader": stream_arguments,
-    }[reader]
-    checked: Dict[str, Any] = check(argument, given)
-    return checked
+    return READERS[reader](argument, given)
 
 
 def keys_arguments(argument: Any, given: Dict[str, Any]) -> Dict[str, Any]:
@@ -86,3 +77,13 @@ def stream_arguments(argument: Any, given: Dict[str, Any]) -> Dict[str, Any]:
     if not isinstance(start, str):
         raise GearsError("fromId argument must be a string")
     return {"key": argument, "from_id": start}
+
+
+# The readers that can run at once, each with the check of what it is given.
+READERS: Dict[str, Callable[[Any, Dict[str, Any]], Dict[str, Any]]] = {
+    "KeysReader": keys_arguments,
+    "KeysOnlyReader": names_arguments,
+    "PythonReader": python_arguments,
+    "ShardsIDReader": no_arguments,
+    "StreamReader": stream_arguments,
+}

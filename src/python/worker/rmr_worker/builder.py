@@ -219,19 +219,20 @@ class GearsBuilder:
 
     def run(self, arg: Any = None, convertToStr: bool = True, collect: bool = True, **named: Any) -> Any:
         """Runs the flow now, on what there is."""
-        if convertToStr:
-            self.gearsCtx.add("to_text")
-        if collect:
-            self.gearsCtx.collect()
+        self._finish(convertToStr, collect)
         return self.gearsCtx.run(arg if arg else self.defaultArg, **named)
 
     def register(self, prefix: Any = "*", convertToStr: bool = True, collect: bool = True, **named: Any) -> Any:
         """Runs the flow whenever something happens."""
-        if convertToStr:
+        self._finish(convertToStr, collect)
+        return self.gearsCtx.register(named.pop("regex", prefix), **named)
+
+    def _finish(self, convert_to_text: bool, collect: bool) -> None:
+        """Adds what each flow ends with unless it is told not to."""
+        if convert_to_text:
             self.gearsCtx.add("to_text")
         if collect:
             self.gearsCtx.collect()
-        return self.gearsCtx.register(named.pop("regex", prefix), **named)
 
 
 # The functions of the operations above: known by their names on every shard.

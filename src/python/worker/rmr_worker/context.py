@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 class Context:
     """Belongs to one top level of a script, or to one execution."""
 
-    def __init__(self, number: int, session: "Session", execution: Any = None, is_top_level: bool = False) -> None:
+    def __init__(self, number: int, session: "Session", execution: Any = None) -> None:
         self.number = number
         self.session = session
         self.execution = execution
         # The script's own top level, where run() says what the command answers.
-        self.is_top_level = is_top_level
+        self.is_top_level = False
         # Whether a step may return a future or a coroutine.
         self.is_async_allowed = execution is not None
 

@@ -56,10 +56,6 @@ class Execution:
                 self._stages[number] = Stage(self, number, self._planned[number], is_last)
             return self._stages[number]
 
-    def waiting_stages(self) -> List[Stage]:
-        with self._lock:
-            return [stage for stage in self._stages.values() if stage.waits_for() is not None]
-
     def dispose(self) -> None:
         """Lets go of what the stages have not read to its end."""
         with self._lock:

@@ -102,13 +102,6 @@ def encode(kind: int, number: int, head: Any, sections: Sequence[Any] = ()) -> b
     return b"".join((HEADER.pack(size, len(packed), number, kind), packed, *sections))
 
 
-def decode(header: bytes, body: Any) -> Frame:
-    """Returns the frame of a header and the body that follows it."""
-    _, head_size, number, kind = HEADER.unpack(header)
-    view = memoryview(body)
-    return Frame(kind, number, marshal.loads(view[:head_size]), view[head_size:])
-
-
 def read_exactly(source: socket.socket, size: int) -> bytearray:
     """Reads that many bytes; raises Closed if the other side ends before."""
     data = bytearray(size)
@@ -122,10 +115,12 @@ def read_exactly(source: socket.socket, size: int) -> bytearray:
     return data
 
 
-def read_frame(source: socket.socket) -> Frame:
-    """Reads one frame; waits for it."""
-    header = bytes(read_exactly(source, HEADER.size))
-    return decode(header, read_exactly(source, HEADER.unpack(header)[0]))
+def read_frame(source: socket.socket, start: bytes = b"") -> Frame:
+    """Reads one frame, whose first bytes may have been read already; waits for it."""
+    header = start + read_exactly(source, HEADER.size - len(start))
+    size, head_size, number, kind = HEADER.unpack(header)
+    body = memoryview(read_exactly(source, size))
+    return Frame(kind, number, marshal.loads(body[:head_size]), body[head_size:])
 
 
 class FrameWriter:

@@ -13,7 +13,7 @@ import pwd
 import resource
 import signal
 import sys
-from typing import Iterable, NamedTuple, Optional
+from typing import Dict, Iterable, NamedTuple, Optional
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
@@ -23,6 +23,15 @@ PR_SET_NO_NEW_PRIVS = 38
 OOM_SCORE = "800"
 
 OPEN_FILES = 1024
+
+
+# The C library; None where there may be none of its functions that are called here.
+libc = ctypes.CDLL(None) if sys.platform.startswith("linux") else None
+
+
+def named(words: Iterable[str]) -> Dict[str, str]:
+    """Reads words of the form name=value; leaves all others."""
+    return dict(word.split("=", 1) for word in words if "=" in word)
 
 
 class Limits(NamedTuple):
@@ -38,8 +47,8 @@ class Limits(NamedTuple):
 
     @classmethod
     def of(cls, words: Iterable[str]) -> "Limits":
-        """Reads words of the form name=value; leaves those that are none of these."""
-        given = dict(word.split("=", 1) for word in words if "=" in word)
+        """Reads them from words of the form name=value."""
+        given = named(words)
         default = cls()
         return cls(
             memory=int(given.get("memory", default.memory)),
@@ -74,8 +83,8 @@ def forget_signals() -> None:
 
 def control(option: int, value: int) -> None:
     """Calls prctl; does nothing where there is none."""
-    if sys.platform.startswith("linux"):
-        ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
+    if libc is not None:
+        libc.prctl(option, value, 0, 0, 0)
 
 
 def limit(limits: Limits, parent: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Dict, Tuple, Type
 
 from . import reducers, steps
+from .builder import record_key
 from .reducers import fresh_zero
 
 if TYPE_CHECKING:
@@ -39,9 +40,9 @@ def operator(stage: "Stage", index: int, kind: str, arguments: Tuple[Any, ...]) 
         return reducers.Group(stage, index, extractor, function, fresh_zero(zero))
     if kind == "combine_by":
         zero, function = arguments
-        return reducers.Combine(stage, index, reducers.partial_key, function, fresh_zero(zero))
+        return reducers.Combine(stage, index, record_key, function, fresh_zero(zero))
     if kind == "count_by":
         return reducers.CountBy(stage, index, arguments[0], reducers.no_reducer)
     if kind == "sum_by":
-        return reducers.Combine(stage, index, reducers.partial_key, reducers.add_by)
+        return reducers.Combine(stage, index, record_key, reducers.add_by)
     raise ValueError(f"there is no step {kind!r}")

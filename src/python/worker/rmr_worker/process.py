@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import os
 import platform
@@ -14,13 +13,11 @@ from typing import Any, Dict
 
 import cloudpickle  # type: ignore[import-untyped]
 
+from .launcher import libc
 from .pickling import OLDEST_CLOUDPICKLE, too_old
 
 # An option of the GNU C library; other libraries have neither it nor the trouble.
 M_ARENA_MAX = -8
-
-_libc = ctypes.CDLL(None) if sys.platform.startswith("linux") else None
-
 
 def versions() -> Dict[str, Any]:
     """Returns what has to fit between shards, and what people want to know."""
@@ -41,15 +38,15 @@ if too_old(cloudpickle.__version__):
 
 def share_freed_memory() -> None:
     """Lets threads use what others have freed: else each keeps its own, and all of it counts against the limit."""
-    if _libc is not None and hasattr(_libc, "mallopt"):
-        _libc.mallopt(M_ARENA_MAX, 1)
+    if libc is not None and hasattr(libc, "mallopt"):
+        libc.mallopt(M_ARENA_MAX, 1)
 
 
 def give_back_memory() -> None:
     """Returns to the system what scripts have freed."""
     gc.collect()
-    if _libc is not None and hasattr(_libc, "malloc_trim"):
-        _libc.malloc_trim(0)
+    if libc is not None and hasattr(libc, "malloc_trim"):
+        libc.malloc_trim(0)
 
 
 def resident() -> int:

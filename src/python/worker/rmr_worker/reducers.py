@@ -28,7 +28,37 @@ def fresh_zero(zero: Any) -> Callable[[], Any]:
     return lambda: copy.deepcopy(zero)
 
 
-class Accumulate(Operator):
+class Reducer(Operator):
+    """Waits for one future or coroutine at a time: what a record comes to is needed for the next one."""
+
+    def __init__(self, stage: "Stage", index: int) -> None:
+        super().__init__(stage, index)
+        self.promise: Optional[Promise] = None
+
+    def keep(self, value: Any) -> None:
+        """Takes what a future has come to."""
+        raise NotImplementedError
+
+    def waits_for(self) -> Optional[Promise]:
+        return self.promise
+
+    def wait_for(self, value: Any) -> None:
+        """Stops here until a future is done."""
+        self.promise = self.stage.promise(value)
+        self.stage.stall(self, self.promise)
+
+    def take_promised(self) -> None:
+        """Takes what has come of the future that was waited for, if one was."""
+        promise, self.promise = self.promise, None
+        if promise is None:
+            return
+        if promise.error is not None:
+            self.stage.fail_text(promise.error)
+        else:
+            self.keep(promise.value)
+
+
+class Accumulate(Reducer):
     """Reduces all records to one, which it passes on at the end; none if there were no records."""
 
     def __init__(
@@ -45,10 +75,13 @@ class Accumulate(Operator):
         self.accumulator: Any = None
         self.has_begun = False
         self.is_over = False
-        self.promise: Optional[Promise] = None
+
+    def keep(self, value: Any) -> None:
+        self.accumulator = value
+        self.has_begun = True
 
     def flow(self, source: Iterator[Any]) -> Iterator[Any]:
-        self._take_promised()
+        self.take_promised()
         function, fresh, fail = self.function, self.fresh, self.stage.fail
         accumulator = self.accumulator
         for record in source:
@@ -60,8 +93,7 @@ class Accumulate(Operator):
                 continue
             if value.__class__ in WAITABLE:
                 self.accumulator = accumulator
-                self.promise = self.stage.promise(value)
-                self.stage.stall(self, self.promise)
+                self.wait_for(value)
                 return
             accumulator = value
             self.has_begun = True
@@ -70,19 +102,6 @@ class Accumulate(Operator):
             self.is_over = True
             self.accumulator = None
             yield accumulator
-
-    def waits_for(self) -> Optional[Promise]:
-        return self.promise
-
-    def _take_promised(self) -> None:
-        promise, self.promise = self.promise, None
-        if promise is None:
-            return
-        if promise.error is not None:
-            self.stage.fail_text(promise.error)
-        else:
-            self.accumulator = promise.value
-            self.has_begun = True
 
 
 class Count(Operator):
@@ -102,7 +121,7 @@ class Count(Operator):
             yield self.counted
 
 
-class Group(Operator):
+class Group(Reducer):
     """Reduces the records of each key: a = f(key, a, record), or without a function of the user's a count or a sum."""
 
     def __init__(
@@ -118,14 +137,16 @@ class Group(Operator):
         self.function = stage.watched(function, index)
         self.fresh = fresh
         self.groups: Dict[str, Any] = {}
-        self.promise: Optional[Promise] = None
         self.promised_key = ""
+
+    def keep(self, value: Any) -> None:
+        self.groups[self.promised_key] = value
 
     def value_of(self, record: Any) -> Any:
         return record
 
     def flow(self, source: Iterator[Any]) -> Iterator[Any]:
-        self._take_promised()
+        self.take_promised()
         extractor, function, fresh, fail, groups = (
             self.extractor,
             self.function,
@@ -145,8 +166,8 @@ class Group(Operator):
                 fail(error)
                 continue
             if value.__class__ in WAITABLE:
-                self.promise, self.promised_key = self.stage.promise(value), key
-                self.stage.stall(self, self.promise)
+                self.promised_key = key
+                self.wait_for(value)
                 return
             groups[key] = value
         if groups and self.stage.has_all_before(self):
@@ -158,22 +179,6 @@ class Group(Operator):
         while groups:
             key = next(iter(groups))
             yield {"key": key, "value": groups.pop(key)}
-
-    def waits_for(self) -> Optional[Promise]:
-        return self.promise
-
-    def _take_promised(self) -> None:
-        promise, self.promise = self.promise, None
-        if promise is None:
-            return
-        if promise.error is not None:
-            self.stage.fail_text(promise.error)
-        else:
-            self.groups[self.promised_key] = promise.value
-
-
-def partial_key(record: Any) -> Any:
-    return record["key"]
 
 
 class Combine(Group):

@@ -41,7 +41,7 @@ class Failed(Exception):
 def main(words: List[str]) -> int:
     """Runs one action; returns the exit status."""
     end = words.index("--") if "--" in words else len(words)
-    given = dict(word.split("=", 1) for word in words[:end] if "=" in word)
+    given = launcher.named(words[:end])
     requirements = words[end + 1 :]
     actions: Dict[str, Callable[[], Dict[str, Any]]] = {
         "check": lambda: check(requirements),

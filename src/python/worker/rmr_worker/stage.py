@@ -259,13 +259,11 @@ class Stage:
         waiting = [promise for promise in (operator.waits_for() for operator in self._operators) if promise]
         if not waiting:
             return True
-        undone = [promise for promise in waiting if not promise.is_done]
-        if undone and len(undone) == len(waiting):
-            self._stalled = (0, undone[0])
-            if self._operators:
-                self._operators[0].source = iter(())
-            return False
-        self._link(iter(()))
+        if any(promise.is_done for promise in waiting):
+            self._link(iter(()))
+        else:
+            self._stalled = (0, waiting[0])
+            self._operators[0].source = iter(())
         return False
 
     def _answer(self) -> Answer:

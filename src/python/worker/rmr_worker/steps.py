@@ -72,13 +72,17 @@ class RecordOperator(Operator):
                 fail(error)
                 continue
             if line or value.__class__ in WAITABLE:
-                self.line.append((self.stage.promise(value), record))
-                yield from self.settled()
+                yield from self.queued(value, record)
                 if len(line) >= LONGEST_LINE:
                     self.stage.stall(self, line[0][0])
                     return
             else:
                 yield from self.outputs(value, record)
+
+    def queued(self, value: Any, record: Any) -> Iterator[Any]:
+        """Puts a record at the end of the line; passes on the line's head."""
+        self.line.append((self.stage.promise(value), record))
+        yield from self.settled()
 
     def settled(self) -> Iterator[Any]:
         """Passes on the head of the line as far as it need not wait any longer."""
@@ -109,8 +113,7 @@ class Map(RecordOperator):
                 fail(error)
                 continue
             if line or value.__class__ in WAITABLE:
-                self.line.append((self.stage.promise(value), record))
-                yield from self.settled()
+                yield from self.queued(value, record)
                 if len(line) >= LONGEST_LINE:
                     self.stage.stall(self, line[0][0])
                     return

@@ -20,7 +20,7 @@ import time
 from typing import Any, Dict, List, Optional, Tuple
 
 from . import PROTOCOL_VERSION, launcher
-from .frames import HEADER, Closed, Frame, Kind, decode, encode, read_exactly
+from .frames import HEADER, Closed, Frame, Kind, encode, read_frame
 
 # Flow socket, call socket, output.
 FILES_OF_A_WORKER = 3
@@ -33,7 +33,7 @@ LOOK_S = 1.0
 
 def main(words: List[str]) -> int:
     """Serves until the server ends; returns the exit status."""
-    given = dict(word.split("=", 1) for word in words if "=" in word)
+    given = launcher.named(words)
     control = own_control_socket()
     os.setsid()
     launcher.forget_signals()
@@ -265,5 +265,4 @@ def read_with_files(control: socket.socket) -> Tuple[Frame, List[int]]:
     for level, kind, data in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
             files.frombytes(data[: len(data) - len(data) % files.itemsize])
-    header = start + bytes(read_exactly(control, HEADER.size - len(start)))
-    return decode(header, read_exactly(control, HEADER.unpack(header)[0])), list(files)
+    return read_frame(control, start), list(files)

@@ -60,7 +60,7 @@ class Worker:
         self._executions: Dict[int, Execution] = {}
         # The requests that wait for a future or coroutine.
         self._waiting: Dict[Stage, int] = {}
-        self._started: Dict[int, Tuple[context.Context, Any]] = {}
+        self._started: Dict[int, Any] = {}
         self._last_started = 0
         self._lock = threading.Lock()
         self._profiling = threading.Lock()
@@ -146,13 +146,13 @@ class Worker:
             with self._lock:
                 self._last_started += 1
                 number = self._last_started
-                self._started[number] = (running, future)
+                self._started[number] = future
             self.write(Kind.START, number, {"context": running.number, "session": session.name, "flow": flow})
         return future
 
     def _finish_started(self, frame: Frame) -> None:
         with self._lock:
-            _, future = self._started.pop(frame.id, (None, None))
+            future = self._started.pop(frame.id, None)
         if future is None:
             return
         if frame.kind == Kind.FAILED:
