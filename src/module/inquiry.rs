@@ -1,17 +1,90 @@
-//! Asks another node something by the inner command, and waits for its answer.
+//! Asks another node something by the inner command, and waits for its answer: what was begun, and how far it is.
+//!
+//! Who may not do everything sees, ends and forgets what he has begun himself; asked for by another node, that holds for the
+//! user of the connection and for the caller.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::config;
+use super::flow::rights::{ShareRights, caller_id};
+use super::server::context::Ctx;
 use crate::engine::Request;
 use crate::error::Error;
+use crate::flow::execution::Execution;
+use crate::flow::messages::{self, CallerId};
 use crate::link::{Budget, Failure, Protocol};
 use crate::peer::{self, Envelope, Kind, Outcome};
 use crate::topology::Node;
+
+/// As good as for ever.
+pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(315_360_000);
+
+/// A question as it travels.
+#[derive(Serialize, Deserialize)]
+struct Question<A> {
+    asked: A,
+    caller: Option<CallerId>,
+}
+
+/// Who asks.
+#[derive(Clone)]
+pub(super) struct AskingUser {
+    /// The users whose executions alone are shown: of several, those that are everybody's.
+    only: Vec<Vec<u8>>,
+    caller: Option<CallerId>,
+}
+
+impl AskingUser {
+    /// Returns who runs the command of this context. On the main thread.
+    pub(super) fn of(ctx: Ctx<'_>) -> Self {
+        Self::named(caller_id(ctx))
+    }
+
+    /// Returns a user of this name, or whoever may do everything.
+    pub(super) fn named(caller: Option<CallerId>) -> Self {
+        Self { only: caller.iter().map(|caller| caller.name.clone()).collect(), caller }
+    }
+
+    /// Returns who asks by the command of this context, on the account of a caller elsewhere.
+    fn for_caller(ctx: Ctx<'_>, caller: Option<CallerId>) -> Result<Self, Error> {
+        ShareRights::of(ctx, caller.as_ref())?;
+        let mut user = Self::of(ctx);
+        user.only.extend(caller.map(|caller| caller.name));
+        Ok(user)
+    }
+
+    pub(super) fn may_see(&self, execution: &Execution) -> bool {
+        self.only.iter().all(|name| String::from_utf8_lossy(name) == execution.user())
+    }
+
+    /// Returns a question of this user's as it travels.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub(super) fn question(&self, asked: impl Serialize) -> Result<Vec<u8>, Error> {
+        messages::encode(&Question { asked, caller: self.caller.clone() })
+    }
+}
+
+/// Reads a question of another node, and finds out on whose account it is asked. On the main thread.
+///
+/// # Errors
+/// What that node is told: the question is none, or the caller does not exist here or is another user.
+pub(super) fn read_question<A: DeserializeOwned>(
+    ctx: Ctx<'_>,
+    message: &[u8],
+) -> Result<(A, AskingUser), Outcome<Bytes>> {
+    let Question { asked, caller } =
+        messages::decode(message).map_err(|error: Error| Outcome::Declined(error.to_string()))?;
+    let line = |error: Error| Outcome::Failed(String::from_utf8_lossy(&error.to_line()).into_owned());
+    Ok((asked, AskingUser::for_caller(ctx, caller).map_err(line)?))
+}
 
 /// Asks a node; the answer may take `wait` on top of the time that the request has.
 ///

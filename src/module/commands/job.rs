@@ -4,7 +4,8 @@ use super::options;
 use super::spec::{Arg, ArgKind, Call, Spec};
 use crate::error::Error;
 use crate::flow::execution::ExecutionStatus;
-use crate::module::flow::jobs::{self, JobsAnswer, JobsAsked, JobsUser};
+use crate::module::flow::jobs::{self, JobsAnswer, JobsAsked};
+use crate::module::inquiry::AskingUser;
 use crate::module::request::running::Work;
 use crate::reply::Reply;
 
@@ -43,7 +44,7 @@ fn run(call: &Call<'_>) -> Result<Work, Error> {
             id.clone()
         }
     };
-    let (requests, user) = (call.request()?, JobsUser::of(call.ctx));
+    let (requests, user) = (call.request()?, AskingUser::of(call.ctx));
     Ok(Box::pin(async move { Ok(shown(jobs::ask(asked, requests, user).await?, &id)) }))
 }
 

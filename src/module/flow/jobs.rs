@@ -1,7 +1,6 @@
 //! Executions as `RMR.JOB` sees them: those of this node, and, by an inner command, those of all others.
 //!
-//! The id of an execution names its node, which alone knows it. Who may not do everything sees, ends and forgets what it has
-//! begun itself; asked for by another node, that holds for the user of the connection and for the caller.
+//! The id of an execution names its node, which alone knows it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,13 +9,12 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 
-use super::rights::{ShareRights, caller_id};
 use crate::engine::{Request, RequestBuilder};
 use crate::error::Error;
-use crate::flow::execution::{Execution, ExecutionStatus};
+use crate::flow::execution::ExecutionStatus;
 use crate::flow::executions::Forgotten;
-use crate::flow::messages::{self, CallerId};
-use crate::module::inquiry::ask_node;
+use crate::flow::messages;
+use crate::module::inquiry::{AskingUser, LONGEST_WAIT, ask_node, read_question};
 use crate::module::request::running::Work;
 use crate::module::server::context::Ctx;
 use crate::module::state;
@@ -61,47 +59,6 @@ pub(crate) enum JobsAnswer {
     Unknown,
 }
 
-/// A question as it travels.
-#[derive(Serialize, Deserialize)]
-struct JobsQuestion {
-    asked: JobsAsked,
-    caller: Option<CallerId>,
-}
-
-/// Who asks.
-pub(crate) struct JobsUser {
-    /// The users whose executions alone are shown: of several, those that are everybody's.
-    only: Vec<Vec<u8>>,
-    caller: Option<CallerId>,
-}
-
-impl JobsUser {
-    /// Returns who runs the command of this context. On the main thread.
-    pub(crate) fn of(ctx: Ctx<'_>) -> Self {
-        Self::named(caller_id(ctx))
-    }
-
-    /// Returns a user of this name, or whoever may do everything.
-    pub(in crate::module) fn named(caller: Option<CallerId>) -> Self {
-        Self { only: caller.iter().map(|caller| caller.name.clone()).collect(), caller }
-    }
-
-    /// Returns who asks by the command of this context, on the account of a caller elsewhere.
-    ///
-    /// # Errors
-    /// If the caller does not exist here, or is another user.
-    pub(in crate::module) fn for_caller(ctx: Ctx<'_>, caller: Option<CallerId>) -> Result<Self, Error> {
-        ShareRights::of(ctx, caller.as_ref())?;
-        let mut user = Self::of(ctx);
-        user.only.extend(caller.map(|caller| caller.name));
-        Ok(user)
-    }
-
-    pub(in crate::module) fn may_see(&self, execution: &Execution) -> bool {
-        self.only.iter().all(|name| String::from_utf8_lossy(name) == execution.user())
-    }
-}
-
 impl JobsAsked {
     fn id(&self) -> Option<&str> {
         match self {
@@ -119,9 +76,6 @@ impl JobsAsked {
     }
 }
 
-/// As good as for ever.
-const LONGEST_WAIT: Duration = Duration::from_secs(315_360_000);
-
 fn wait(block_ms: Option<u64>) -> Option<Duration> {
     block_ms.map(|ms| if ms == 0 { LONGEST_WAIT } else { Duration::from_millis(ms).min(LONGEST_WAIT) })
 }
@@ -130,26 +84,25 @@ fn wait(block_ms: Option<u64>) -> Option<Duration> {
 ///
 /// # Errors
 /// That the node of the execution cannot be asked.
-pub(crate) async fn ask(asked: JobsAsked, requests: RequestBuilder, user: JobsUser) -> Result<JobsAnswer, Error> {
+pub(crate) async fn ask(asked: JobsAsked, requests: RequestBuilder, user: AskingUser) -> Result<JobsAnswer, Error> {
     let request = requests.begin();
     let topology = request.pinned_topology().await?;
-    let Some(id) = asked.id() else { return Ok(list(&request, &topology, user).await) };
+    let Some(id) = asked.id() else { return Ok(list(&request, &topology, &user, &user.question(&asked)?).await) };
     if state::executions().get(id).is_some() {
         return Ok(here(&asked, &user).await);
     }
     let node_id = id.rsplit_once('-').map_or(id, |(node_id, _)| node_id);
     let node = topology.all_nodes().find(|node| node.id == node_id);
     match node.filter(|node| !topology.is_local(node)) {
-        Some(node) => there(&request, node, asked, user.caller).await,
+        Some(node) => there(&request, node, &user.question(&asked)?, asked.wait()).await,
         None => Ok(JobsAnswer::Unknown),
     }
 }
 
-async fn list(request: &Request, topology: &Topology, user: JobsUser) -> JobsAnswer {
+async fn list(request: &Request, topology: &Topology, user: &AskingUser, question: &[u8]) -> JobsAnswer {
     let others = topology.all_nodes().filter(|node| !topology.is_local(node));
-    let asked = others
-        .map(|node| async { (node.to_string(), there(request, node, JobsAsked::List, user.caller.clone()).await) });
-    let (mut jobs, mut missing) = (statuses(&user), Vec::new());
+    let asked = others.map(|node| async { (node.to_string(), there(request, node, question, Duration::ZERO).await) });
+    let (mut jobs, mut missing) = (statuses(user), Vec::new());
     for (node, answer) in join_all(asked).await {
         match answer {
             Ok(JobsAnswer::List { jobs: others, .. }) => jobs.extend(others),
@@ -163,13 +116,13 @@ async fn list(request: &Request, topology: &Topology, user: JobsUser) -> JobsAns
     JobsAnswer::List { jobs, missing }
 }
 
-fn statuses(user: &JobsUser) -> Vec<ExecutionStatus> {
+fn statuses(user: &AskingUser) -> Vec<ExecutionStatus> {
     let executions = state::executions().list();
     executions.iter().filter(|execution| user.may_see(execution)).map(|execution| execution.status()).collect()
 }
 
 /// Answers from the executions of this node.
-async fn here(asked: &JobsAsked, user: &JobsUser) -> JobsAnswer {
+async fn here(asked: &JobsAsked, user: &AskingUser) -> JobsAnswer {
     let Some(id) = asked.id() else {
         return JobsAnswer::List { jobs: statuses(user), missing: Vec::new() };
     };
@@ -194,28 +147,18 @@ async fn here(asked: &JobsAsked, user: &JobsUser) -> JobsAnswer {
     }
 }
 
-/// Asks another node.
-async fn there(
-    request: &Request,
-    node: &Arc<Node>,
-    asked: JobsAsked,
-    caller: Option<CallerId>,
-) -> Result<JobsAnswer, Error> {
-    let wait = asked.wait();
-    let message = messages::encode(&JobsQuestion { asked, caller })?;
-    let answer = ask_node(request, node, Kind::Jobs(serde_bytes::Bytes::new(&message)), wait).await?;
+/// Asks another node. Its answer may take so long on top of what any answer takes.
+async fn there(request: &Request, node: &Arc<Node>, question: &[u8], wait: Duration) -> Result<JobsAnswer, Error> {
+    let answer = ask_node(request, node, Kind::Jobs(serde_bytes::Bytes::new(question)), wait).await?;
     messages::decode(&answer)
         .map_err(|error: Error| Error::BadReply { node: node.to_string(), why: format!("says no answer: {error}") })
 }
 
 /// Answers another node. On the main thread.
 pub(in crate::module) fn answer(ctx: Ctx<'_>, message: &[u8]) -> Result<Work, Outcome<Bytes>> {
-    let question: JobsQuestion =
-        messages::decode(message).map_err(|error: Error| Outcome::Declined(error.to_string()))?;
-    let line = |error: Error| Outcome::Failed(String::from_utf8_lossy(&error.to_line()).into_owned());
-    let user = JobsUser::for_caller(ctx, question.caller).map_err(line)?;
+    let (asked, user): (JobsAsked, _) = read_question(ctx, message)?;
     Ok(Box::pin(async move {
-        let outcome = match messages::encode(&here(&question.asked, &user).await) {
+        let outcome = match messages::encode(&here(&asked, &user).await) {
             Ok(answer) => Outcome::Done(Bytes::from(answer)),
             Err(error) => Outcome::Failed(error.to_string()),
         };

@@ -3,12 +3,13 @@
 
 use super::command::{GearsCommand, control, own};
 use super::executions::NO_NODE;
-use super::questions::{self, GearsAsked, GearsUser};
+use super::questions::{self, GearsAsked};
 use super::replies;
 use crate::command::Command;
 use crate::engine::Request;
 use crate::error::Error;
 use crate::module::commands::spec::Call;
+use crate::module::inquiry::AskingUser;
 use crate::module::request::running::Work;
 use crate::module::state;
 use crate::reply::Reply;
@@ -152,9 +153,9 @@ fn hello(call: &Call<'_>) -> Result<Work, Error> {
 }
 
 fn network_test(call: &Call<'_>) -> Result<Work, Error> {
-    let (requests, user) = (call.request()?, GearsUser::of(call.ctx));
+    let (requests, user) = (call.request()?, AskingUser::of(call.ctx));
     Ok(Box::pin(async move {
-        let answers = questions::ask_others(GearsAsked::Ping, requests, user).await?;
+        let answers = questions::ask_others(&GearsAsked::Ping, requests, &user).await?;
         answers.into_iter().collect::<Result<Vec<Reply>, Error>>()?;
         Ok(Reply::OK)
     }))

@@ -4,11 +4,12 @@
 use super::arguments::{self, ShownShards};
 use super::cluster::ClusterView;
 use super::command::{GearsCommand, argument, control, own, said};
-use super::questions::{self, GearsAsked, GearsUser};
+use super::questions::{self, GearsAsked};
 use super::replies;
 use crate::engine::RequestBuilder;
 use crate::error::Error;
 use crate::module::commands::spec::{Arg, ArgKind, Call};
+use crate::module::inquiry::AskingUser;
 use crate::module::request::running::Work;
 use crate::reply::Reply;
 
@@ -42,7 +43,7 @@ pub(super) const ABORTEXECUTION: GearsCommand =
     control(c"RG.ABORTEXECUTION", c"Ends an execution on all shards.", 2, abort_execution).with_args(&[ID]);
 
 fn ask(call: &Call<'_>, asked: GearsAsked) -> Result<Work, Error> {
-    let (requests, user) = (call.request()?, GearsUser::of(call.ctx));
+    let (requests, user) = (call.request()?, AskingUser::of(call.ctx));
     Ok(Box::pin(async move { questions::ask(asked, requests, user).await }))
 }
 
@@ -71,7 +72,7 @@ fn get_execution(call: &Call<'_>) -> Result<Work, Error> {
         Err(error) => return said(Err(error)),
     };
     let id = argument(call, 0);
-    let (requests, user) = (call.request()?, GearsUser::of(call.ctx));
+    let (requests, user) = (call.request()?, AskingUser::of(call.ctx));
     Ok(Box::pin(async move {
         let view = ClusterView::of(&*requests.clone().begin().pinned_topology().await?);
         if shards == ShownShards::All && !view.is_cluster {
@@ -84,16 +85,15 @@ fn get_execution(call: &Call<'_>) -> Result<Work, Error> {
 }
 
 fn dump_executions(call: &Call<'_>) -> Result<Work, Error> {
-    let (own, others) = (GearsUser::of(call.ctx), GearsUser::of(call.ctx));
-    let requests = call.request()?;
-    Ok(Box::pin(async move { all_executions(own, others, requests).await }))
+    let (requests, user) = (call.request()?, AskingUser::of(call.ctx));
+    Ok(Box::pin(async move { all_executions(user, requests).await }))
 }
 
 /// Returns the executions of this node, and those of the others that answer.
-async fn all_executions(own: GearsUser, others: GearsUser, requests: RequestBuilder) -> Result<Reply, Error> {
+async fn all_executions(user: AskingUser, requests: RequestBuilder) -> Result<Reply, Error> {
     let mut all = Vec::new();
-    let here = questions::ask(GearsAsked::List, requests.clone(), own).await?;
-    let there = questions::ask_others(GearsAsked::List, requests, others).await?;
+    let here = questions::ask(GearsAsked::List, requests.clone(), user.clone()).await?;
+    let there = questions::ask_others(&GearsAsked::List, requests, &user).await?;
     for reply in std::iter::once(here).chain(there.into_iter().flatten()) {
         if let Reply::Array(executions) = reply {
             all.extend(executions);

@@ -3,15 +3,19 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::arguments::text;
 use super::caller::GearsCaller;
 use super::carried::{CarriedRequirement, NOT_INSTALLED, known};
 use super::command::{GearsCommand, argument, control, said};
-use super::questions::{self, GearsAsked, GearsUser};
+use super::questions::{self, GearsAsked};
 use super::{replies, state};
+use crate::engine::RequestBuilder;
 use crate::error::Error;
 use crate::flow::messages;
 use crate::module::commands::spec::{Arg, ArgKind, Call};
+use crate::module::inquiry::AskingUser;
 use crate::module::request::running::Work;
 use crate::module::{config, state as module_state};
 use crate::python::Sessions;
@@ -60,18 +64,27 @@ pub(super) async fn ensure(
                 fetched
             }
         };
-        let carried = CarriedRequirement::new(requirement, wheels);
-        let asked = GearsAsked::Require(carried.clone());
-        let user = GearsUser::on_account_of(caller.caller.clone());
-        for answer in questions::ask_others(asked, caller.requests.clone(), user).await? {
-            match answer? {
-                Reply::Error(_) => return Err(Error::Refused(NOT_INSTALLED.into())),
-                _ => continue,
-            }
-        }
-        carried.keep().await?;
+        let user = AskingUser::named(caller.caller.clone());
+        let carried = on_others(CarriedRequirement::new(requirement, wheels), caller.requests.clone(), &user).await?;
+        carried.map_err(|_| Error::Refused(NOT_INSTALLED.into()))?.keep().await?;
     }
     here.folder(requirements).await
+}
+
+/// Makes all other primaries have a requirement, and returns it; or what the first one says that refuses.
+async fn on_others(
+    carried: CarriedRequirement,
+    requests: RequestBuilder,
+    user: &AskingUser,
+) -> Result<Result<CarriedRequirement, Bytes>, Error> {
+    let asked = GearsAsked::Require(carried);
+    for answer in questions::ask_others(&asked, requests, user).await? {
+        if let Reply::Error(why) = answer? {
+            return Ok(Err(why));
+        }
+    }
+    let GearsAsked::Require(carried) = asked else { unreachable!("it was made above") };
+    Ok(Ok(carried))
 }
 
 fn dump(_call: &Call<'_>) -> Result<Work, Error> {
@@ -114,14 +127,12 @@ fn import(call: &Call<'_>) -> Result<Work, Error> {
         return said(Err("Bad serialization format on reading requirement name".into()));
     };
     let caller = GearsCaller::of(call.ctx)?;
-    let user = GearsUser::of(call.ctx);
+    let user = AskingUser::of(call.ctx);
     Ok(Box::pin(async move {
-        let asked = GearsAsked::Require(carried.clone());
-        for answer in questions::ask_others(asked, caller.requests.clone(), user).await? {
-            if let Reply::Error(why) = answer? {
-                return Ok(replies::error(text(&why)));
-            }
-        }
+        let carried = match on_others(carried, caller.requests.clone(), &user).await? {
+            Ok(carried) => carried,
+            Err(why) => return Ok(replies::error(text(&why))),
+        };
         Ok(match carried.keep().await {
             Ok(()) => "OK".into(),
             Err(error) => replies::error(error.to_string()),
