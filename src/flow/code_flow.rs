@@ -14,12 +14,11 @@ use super::leaf::Leaf;
 use super::messages::{RunShare, SlotOwner};
 use super::plain::PlainKeyspace;
 use super::plan::Passage;
-use super::planned::{Planned, Way, alone, anywhere, planned, way_to};
+use super::planned::{Planned, Way, alone, anywhere, on_the_move, planned, way_to};
 use super::records::Records;
 use super::remote::RemoteLeaf;
 use super::requests::FlowRequests;
 use super::share::{Share, Where};
-use super::slots::ranges;
 use super::spec::FlowSpec;
 use crate::error::Error;
 use crate::link::Session;
@@ -66,7 +65,7 @@ impl<'a> CodeFlow<'a> {
         let gathered = self.gathered_stages(&owners);
         let mut begun = Vec::with_capacity(shares.len() + 1);
         if !gathered.is_empty() {
-            let planned = Planned { slots: Some(Vec::new()), ..anywhere("what is gathered", Vec::new()) };
+            let planned = anywhere("what is gathered", Vec::new());
             let share = RunShare { stages: gathered, ..self.share(self.coordinator.clone(), &planned, &owners) };
             let leaf = self.leaf(&share, CodeRole::Gathers, &planned)?;
             begun.push(Share::new(planned.name, leaf));
@@ -95,9 +94,11 @@ impl<'a> CodeFlow<'a> {
     async fn place(&self, planned: &Planned) -> Runs {
         let Some(node) = &planned.node else { return Runs::StandIn };
         let is_alone = planned.slots.is_none() && self.topology.is_local(node);
-        match way_to(node, &self.requests.begin(), self.topology) {
-            _ if is_alone && self.spec.home.is_some() => Runs::Here,
-            Way::Here if self.spec.home.is_some() => Runs::Here,
+        let way = way_to(node, &self.requests.begin(), self.topology);
+        if (is_alone || matches!(way, Way::Here)) && self.spec.home.is_some() {
+            return Runs::Here;
+        }
+        match way {
             Way::OnItsNode => RemoteLeaf::session(node, self.requests).await.map_or(Runs::StandIn, Runs::OnItsNode),
             Way::Here | Way::AtReplica(_) | Way::Plain => Runs::StandIn,
         }
@@ -124,13 +125,8 @@ impl<'a> CodeFlow<'a> {
         if self.spec.only_here {
             return Ok(Vec::new());
         }
-        let mut slots: Vec<u16> = open.unread;
-        slots.extend(open.unsettled.keys());
-        let of_slots = Planned { shown: open.unsettled, ..anywhere("slots on the move", ranges(slots)) };
-        let mut late = Vec::new();
-        if of_slots.slots.as_ref().is_some_and(|slots| !slots.is_empty()) {
-            late.push((of_slots, None));
-        }
+        let mut late: Vec<_> =
+            on_the_move(open.unread, open.unsettled).map(|planned| (planned, None)).into_iter().collect();
         for keys in open.elsewhere.into_values().filter(|keys| !keys.is_empty()) {
             late.push((anywhere("keys on the move", vec![(0, SLOT_COUNT as u16 - 1)]), Some(keys)));
         }
@@ -152,10 +148,7 @@ impl<'a> CodeFlow<'a> {
         if let (CodeRole::OfNode | CodeRole::Gathers, Some(home)) = (&role, &self.spec.home) {
             return Ok(Where::Home(Leaf::begin_code(share, role, home.clone(), registry, self.carrier.clone())?));
         }
-        let keyspace = Arc::new(match &planned.node {
-            Some(node) if planned.slots.is_none() => PlainKeyspace::of_server(self.requests.clone(), node.clone()),
-            _ => PlainKeyspace::of_cluster(self.requests.clone(), planned.shown.clone()),
-        });
+        let keyspace = PlainKeyspace::of(self.requests, planned);
         let leaf = Leaf::begin_code(share, role, keyspace.clone(), registry, self.carrier.clone())?;
         Ok(Where::Plain(leaf, keyspace))
     }

@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::carrier::Carrier;
 use super::code::CodeShare;
-use super::code_task::{CodeExit, CodeTask, KeysOfCode, StageInput};
+use super::code_task::{CodeTask, KeysOfCode, StageInput};
+use super::exit::Exit;
 use super::inlet::Inlet;
 use super::keyspace::Keyspace;
 use super::messages::{LeafProgress, RunShare};
@@ -98,11 +99,11 @@ pub(super) fn stages(
             None => StageInput::Keys(keys.take().ok_or_else(unknown)?),
         };
         let exit = match plan.stages[stage].then {
-            Passage::Collect => CodeExit::Outbox(Records::new()),
-            Passage::Stay if is_initiators => CodeExit::Outbox(Records::new()),
-            Passage::Stay => CodeExit::Nowhere,
-            Passage::Gather => CodeExit::Router(Router::to_coordinator(share, stage + 1, carrier.clone())),
-            Passage::Repartition => CodeExit::Router(Router::to_all(share, stage + 1, owners.clone(), carrier.clone())),
+            Passage::Collect => Exit::Outbox(Records::new()),
+            Passage::Stay if is_initiators => Exit::Outbox(Records::new()),
+            Passage::Stay => Exit::Nowhere,
+            Passage::Gather => Exit::Router(Router::to_coordinator(share, stage + 1, carrier.clone())),
+            Passage::Repartition => Exit::Router(Router::to_all(share, stage + 1, owners.clone(), carrier.clone())),
         };
         let ended_with = own.get(place + 1).copied().unwrap_or(count);
         tasks.push(CodeTask::new(stage, opening, input, exit, share.memory, ended_with, progress.clone()));

@@ -7,14 +7,14 @@ use futures_util::FutureExt;
 use futures_util::future::join_all;
 
 use super::code::{AbortCode, CodeReads, OpenedCode, OpeningCode, StageCode, StageOutput};
+use super::exit::Exit;
 use super::inlet::{FromInlet, Inlet};
-use super::keyspace::{KeySlice, KeySource, KeysWanted, Keyspace, NamesWanted};
+use super::keyspace::{KeySource, KeysWanted, Keyspace, NamesWanted};
+use super::left_open::LeftOpen;
 use super::messages::{LeafEnd, LeafFailure, LeafProgress};
-use super::outbox::Outbox;
+use super::outbox::{GRACE, Outbox};
 use super::plan::KeyFilter;
-use super::records::{BATCH_BYTES, BATCH_RECORDS, Records};
-use super::router::Router;
-use super::stage_task::{GRACE, unless_cancelled};
+use super::records::Records;
 use super::work::WorkFailed;
 use crate::engine::panicked;
 use crate::error::Error;
@@ -32,13 +32,11 @@ pub(super) struct CodeTask {
     abort: Option<AbortCode>,
     input: StageInput,
     memory: u64,
-    exit: CodeExit,
+    exit: Exit,
     progress: LeafProgress,
     /// How many stages of the flow this leaf has no more part in once this one has ended.
     ended_with: usize,
-    unread: Vec<u16>,
-    unsettled: Vec<(u16, Vec<u128>)>,
-    elsewhere: Records,
+    left: LeftOpen,
 }
 
 /// Where the records come from.
@@ -57,15 +55,6 @@ pub(super) struct KeysOfCode {
     pub(super) only: Option<Records>,
     /// The node whose keys these are, if it cannot make records of its own, since it does not run code.
     pub(super) of_other: Option<String>,
-}
-
-/// Where the records of a stage of code go.
-pub(super) enum CodeExit {
-    /// To the coordinator as results; with those that are not yet a batch.
-    Outbox(Records),
-    /// To the next stage.
-    Router(Router),
-    Nowhere,
 }
 
 /// Runs the stages of a leaf until all have ended, and says so.
@@ -95,8 +84,7 @@ async fn run(task: &mut CodeTask, outbox: &Outbox, first: &Mutex<Option<WorkFail
     outbox.put_progress(&task.progress, Some(task.stage));
     match ended {
         Ok(()) => {
-            let (unread, unsettled) = (std::mem::take(&mut task.unread), std::mem::take(&mut task.unsettled));
-            outbox.put_open(unread, unsettled, std::mem::take(&mut task.elsewhere));
+            outbox.put_open(std::mem::take(&mut task.left));
             outbox.put_stages_ended(task.ended_with);
         }
         Err(failed) => {
@@ -112,7 +100,7 @@ impl CodeTask {
         stage: usize,
         opening: OpeningCode,
         input: StageInput,
-        exit: CodeExit,
+        exit: Exit,
         memory: u64,
         ended_with: usize,
         progress: LeafProgress,
@@ -126,32 +114,30 @@ impl CodeTask {
             exit,
             progress,
             ended_with,
-            unread: Vec::new(),
-            unsettled: Vec::new(),
-            elsewhere: Records::new(),
+            left: LeftOpen::default(),
         }
     }
 
     async fn work_to_the_end(&mut self, outbox: &Outbox) -> Result<(), WorkFailed> {
         let lost = || Error::Internal("a stage was begun twice".into());
         let opening = self.opening.take().ok_or_else(lost)?;
-        let OpenedCode { mut code, reads, abort } = unless_cancelled(outbox, opening).await??;
+        let OpenedCode { mut code, reads, abort } = outbox.unless_cancelled(opening).await??;
         self.abort = abort;
         // Until all shares have begun nobody may hand on records.
-        unless_cancelled(outbox, outbox.begun()).await?;
+        outbox.unless_cancelled(outbox.begun()).await?;
         if let Some(mut source) = self.source(reads)? {
             self.feed(outbox, &mut *source, &mut *code).await?;
         }
         let output = self.output(outbox, code.end()).await?;
         self.take_output(outbox, &mut *code, output, 0).await?;
-        self.hand_on_the_rest(outbox).await
+        all_taken(&self.exit.hand_on_the_rest(outbox).await?)
     }
 
     /// Opens what is to be read; [`None`] if that is nothing.
     fn source(&mut self, reads: CodeReads) -> Result<Option<Box<dyn KeySource>>, WorkFailed> {
         let keys = match &mut self.input {
             StageInput::Inlet(inlet) => {
-                return Ok(Some(Box::new(FromInlet { inlet: inlet.clone(), rest: Records::new() })));
+                return Ok(Some(Box::new(FromInlet::new(inlet.clone()))));
             }
             StageInput::Keys(keys) => keys,
         };
@@ -185,10 +171,10 @@ impl CodeTask {
     ) -> Result<(), WorkFailed> {
         let mut is_wanted = true;
         loop {
-            let mut slice = unless_cancelled(outbox, source.next(SLICE)).await??;
+            let mut slice = outbox.unless_cancelled(source.next(SLICE)).await??;
             let records = std::mem::take(&mut slice.records);
             let is_end = slice.is_end;
-            self.note(slice);
+            self.left.note(slice, &mut self.progress);
             self.progress.records_in[self.stage] += records.len() as u64;
             let beside = source.memory() + records.byte_len() as u64;
             self.check_memory(outbox, beside)?;
@@ -217,7 +203,7 @@ impl CodeTask {
             outbox.put_errors(errors);
             self.progress.records_out[self.stage] += records.len() as u64;
             self.check_memory(outbox, beside + records.byte_len() as u64)?;
-            self.hand_on(outbox, &records).await?;
+            all_taken(&self.exit.hand_on(outbox, &records).await?)?;
             if !more {
                 return Ok(!enough);
             }
@@ -246,60 +232,8 @@ impl CodeTask {
         Err(LeafFailure::Cancelled.into())
     }
 
-    /// Takes how far the source is.
-    fn note(&mut self, slice: KeySlice) {
-        let progress = &mut self.progress;
-        progress.slots_read += slice.slots_read;
-        progress.keys_read += slice.keys_read;
-        if slice.keys_in_table > 0 {
-            progress.keys_in_table = slice.keys_in_table;
-        }
-        self.unread.extend(slice.unread);
-        self.unsettled.extend(slice.unsettled);
-        self.elsewhere.append(&slice.elsewhere);
-    }
-
-    /// Hands on records, as far as they are batches.
-    async fn hand_on(&mut self, outbox: &Outbox, records: &Records) -> Result<(), WorkFailed> {
-        match &mut self.exit {
-            CodeExit::Outbox(batch) => {
-                batch.append(records);
-                self.send(outbox, false).await
-            }
-            CodeExit::Router(router) => all_taken(&unless_cancelled(outbox, router.send(records)).await??),
-            CodeExit::Nowhere => Ok(()),
-        }
-    }
-
-    /// Hands on all that is left.
-    async fn hand_on_the_rest(&mut self, outbox: &Outbox) -> Result<(), WorkFailed> {
-        match &mut self.exit {
-            CodeExit::Outbox(_) => self.send(outbox, true).await,
-            CodeExit::Router(router) => all_taken(&unless_cancelled(outbox, router.flush()).await??),
-            CodeExit::Nowhere => Ok(()),
-        }
-    }
-
-    /// Sends the coordinator what is a batch; with `all` also what is less than one.
-    async fn send(&mut self, outbox: &Outbox, all: bool) -> Result<(), WorkFailed> {
-        while let CodeExit::Outbox(waiting) = &mut self.exit
-            && (waiting.is_batch() || (all && !waiting.is_empty()))
-        {
-            let batch = waiting.take_batch(BATCH_RECORDS, BATCH_BYTES);
-            let is_last = waiting.is_empty();
-            unless_cancelled(outbox, outbox.put_batch(batch, all && is_last)).await?;
-        }
-        Ok(())
-    }
-
     fn check_memory(&self, outbox: &Outbox, beside: u64) -> Result<(), LeafFailure> {
-        let hashes: usize = self.unsettled.iter().map(|(_, hashes)| hashes.len() * size_of::<u128>()).sum();
-        let waiting = match &self.exit {
-            CodeExit::Outbox(batch) => batch.byte_len(),
-            CodeExit::Router(router) => router.memory(),
-            CodeExit::Nowhere => 0,
-        };
-        let memory = (waiting + hashes + self.elsewhere.byte_len()) as u64 + beside + outbox.memory();
+        let memory = (self.exit.memory() + self.left.memory()) as u64 + beside + outbox.memory();
         if memory > self.memory { Err(LeafFailure::Memory) } else { Ok(()) }
     }
 }

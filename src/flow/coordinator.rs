@@ -18,12 +18,11 @@ use super::leaf::Leaf;
 use super::messages::{RunShare, SlotOwner};
 use super::plain::PlainKeyspace;
 use super::plan::{FlowPlan, FlowReader};
-use super::planned::{Planned, Way, anywhere, planned, way_to};
+use super::planned::{Planned, Way, anywhere, on_the_move, planned, way_to};
 use super::remote::RemoteLeaf;
 use super::replica::ReplicaKeyspace;
 use super::requests::FlowRequests;
 use super::share::{Share, Where};
-use super::slots::ranges;
 pub(crate) use super::spec::{FlowAnswer, FlowSpec};
 use crate::engine::{RequestBuilder, panicked};
 use crate::error::Error;
@@ -111,16 +110,14 @@ impl Coordinator<'_> {
         let open = self.driver.take_open();
         for (step, records) in open.elsewhere {
             let planned = anywhere("keys on the move", Vec::new());
-            let (share, keyspace) = (self.run_share(&planned), self.plain_keyspace(&planned));
+            let (share, keyspace) = (self.run_share(&planned), PlainKeyspace::of(&self.requests, &planned));
             let leaf = Leaf::of_records(step, records, &share, keyspace.clone(), &*self.spec.registry)?;
             self.driver.drive(vec![Share::new(planned.name, Where::Plain(leaf, keyspace))]).await?;
         }
-        let mut slots: Vec<u16> = open.unread;
-        slots.extend(open.unsettled.keys());
-        if slots.is_empty() || self.driver.limit_left() == Some(0) {
-            return Ok(());
+        match on_the_move(open.unread, open.unsettled) {
+            Some(planned) if self.driver.limit_left() != Some(0) => self.do_alone(planned).await,
+            _ => Ok(()),
         }
-        self.do_alone(Planned { shown: open.unsettled, ..anywhere("slots on the move", ranges(slots)) }).await
     }
 
     /// Begins a share: on its node, if that takes shares, or else here.
@@ -162,16 +159,9 @@ impl Coordinator<'_> {
     }
 
     fn begin_plain(&self, share: &RunShare, planned: &Planned) -> Result<Where, Error> {
-        let keyspace = self.plain_keyspace(planned);
+        let keyspace = PlainKeyspace::of(&self.requests, planned);
         let leaf = Leaf::begin(share, keyspace.clone(), &*self.spec.registry)?;
         Ok(Where::Plain(leaf, keyspace))
-    }
-
-    fn plain_keyspace(&self, planned: &Planned) -> Arc<PlainKeyspace> {
-        Arc::new(match &planned.node {
-            Some(node) if planned.slots.is_none() => PlainKeyspace::of_server(self.requests.clone(), node.clone()),
-            _ => PlainKeyspace::of_cluster(self.requests.clone(), planned.shown.clone()),
-        })
     }
 
     /// Says who takes the records of which slots between two stages: the nodes that may have a share. The records of all

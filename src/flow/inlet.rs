@@ -1,6 +1,6 @@
 //! [`Inlet`]: where a stage of a leaf takes the records in that other shards send it. A batch at most waits there.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
@@ -75,9 +75,15 @@ impl Inlet {
 
 /// Reads what comes in.
 pub(super) struct FromInlet {
-    pub(super) inlet: std::sync::Arc<Inlet>,
+    inlet: Arc<Inlet>,
     /// What was taken in and is not read.
-    pub(super) rest: Records,
+    rest: Records,
+}
+
+impl FromInlet {
+    pub(super) fn new(inlet: Arc<Inlet>) -> Self {
+        Self { inlet, rest: Records::new() }
+    }
 }
 
 impl KeySource for FromInlet {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::carrier::Carrier;
 use super::code_leaf::{CodeRole, CodeStages, stages};
 use super::code_task;
+use super::exit::Exit;
 use super::inlet::{FromInlet, Inlet};
 use super::keyspace::{KeySlice, KeySource, KeysWanted, Keyspace};
 use super::messages::{NextReport, Report, RunShare};
@@ -18,7 +19,7 @@ use super::plan::FlowReader;
 use super::records::Records;
 use super::registry::StepsAndReducers;
 use super::router::{Router, SlotOwners};
-use super::stage_task::{Exit, StageTask, run_all};
+use super::stage_task::{StageTask, run_all};
 use super::takers::Taker;
 use super::work::StageWork;
 use crate::error::Error;
@@ -73,9 +74,7 @@ impl Leaf {
             let limit = if stage == 0 { share.limit } else { None };
             let mut work = StageWork::new(&share.plan, keyspace.clone(), registry, limit, share.first_place)?;
             work.progress.slots = share.slot_count();
-            let from_inlet = || -> Box<dyn KeySource> {
-                Box::new(FromInlet { inlet: inlets[stage - 1].clone(), rest: Records::new() })
-            };
+            let from_inlet = || -> Box<dyn KeySource> { Box::new(FromInlet::new(inlets[stage - 1].clone())) };
             let exit = match inlets.get(stage) {
                 None => Exit::Outbox(Records::new()),
                 Some(next) => {

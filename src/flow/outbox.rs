@@ -8,13 +8,17 @@ use serde_bytes::ByteBuf;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-use super::messages::{LeafEnd, LeafProgress, NextReport, Report};
+use super::left_open::LeftOpen;
+use super::messages::{LeafEnd, LeafFailure, LeafProgress, NextReport, Report};
 use super::records::Records;
 use super::slots::ranges;
 use super::work::StageWork;
 
 /// How long a leaf works for a coordinator that asks for nothing.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long what is under way has when the leaf is cancelled.
+pub(super) const GRACE: Duration = Duration::from_millis(50);
 
 /// Stands between a leaf's work and whoever asks for reports.
 pub(super) struct Outbox {
@@ -68,12 +72,12 @@ impl Outbox {
     }
 
     /// Takes what was left open by what has read the keys.
-    pub(super) fn put_open(&self, unread: Vec<u16>, unsettled: Vec<(u16, Vec<u128>)>, elsewhere: Records) {
+    pub(super) fn put_open(&self, left: LeftOpen) {
         let report = &mut self.lock().report;
-        report.unread.extend(ranges(unread));
-        report.unsettled.extend(unsettled);
-        if !elsewhere.is_empty() {
-            report.elsewhere.push((0, elsewhere));
+        report.unread.extend(ranges(left.unread));
+        report.unsettled.extend(left.unsettled);
+        if !left.elsewhere.is_empty() {
+            report.elsewhere.push((0, left.elsewhere));
         }
     }
 
@@ -193,6 +197,20 @@ impl Outbox {
     /// Tells whether the work is to end.
     pub(super) fn is_cancelled(&self) -> bool {
         *self.cancelled.borrow()
+    }
+
+    /// Waits for some work. When the leaf is cancelled, what is under way has a moment to come to its end.
+    pub(super) async fn unless_cancelled<T>(&self, work: impl Future<Output = T>) -> Result<T, LeafFailure> {
+        if self.is_cancelled() {
+            return Err(LeafFailure::Cancelled);
+        }
+        let mut work = std::pin::pin!(work);
+        tokio::select! {
+            biased;
+            done = &mut work => return Ok(done),
+            () = self.cancelled() => {}
+        }
+        tokio::time::timeout(GRACE, work).await.map_err(|_| LeafFailure::Cancelled)
     }
 
     /// Waits until the work is to end, or nobody asks for it any more.

@@ -11,6 +11,7 @@ use super::keyspace::{CommandsDone, KeySource, KeysWanted, Keyspace, Reducing};
 use super::plain_names::NamedKeys;
 use super::plain_scan::ScannedKeys;
 use super::plain_slots::SlotKeys;
+use super::planned::Planned;
 use super::requests::FlowRequests;
 use crate::command::{CommandSet, PerKey};
 use crate::engine::{Options, Request, ShardReply};
@@ -30,14 +31,11 @@ pub(super) struct PlainKeyspace {
 }
 
 impl PlainKeyspace {
-    /// Makes the keyspace of a cluster, of which the keys with these hashes have been shown already.
-    pub(super) fn of_cluster(requests: FlowRequests, shown: BTreeMap<u16, HashSet<u128>>) -> Self {
-        Self { requests, node: None, shown, failed: Mutex::default() }
-    }
-
-    /// Makes the keyspace of a server.
-    pub(super) fn of_server(requests: FlowRequests, node: Arc<Node>) -> Self {
-        Self { requests, node: Some(node), shown: BTreeMap::new(), failed: Mutex::default() }
+    /// Makes the keyspace of a share: that of its node where there are no slots, otherwise that of the cluster.
+    pub(super) fn of(requests: &FlowRequests, planned: &Planned) -> Arc<Self> {
+        let node = planned.node.clone().filter(|_| planned.slots.is_none());
+        let shown = if node.is_none() { planned.shown.clone() } else { BTreeMap::new() };
+        Arc::new(Self { requests: requests.clone(), node, shown, failed: Mutex::default() })
     }
 
     /// Takes the first failure of a key that is no server's error.

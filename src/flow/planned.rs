@@ -28,6 +28,13 @@ pub(super) fn anywhere(name: &str, slots: Vec<SlotRange>) -> Planned {
     Planned { name: name.into(), node: None, slots: Some(slots), names: None, shown: BTreeMap::new() }
 }
 
+/// Plans the share of what others have left open: slots that they have not read, and those of which they have shown keys with
+/// these hashes; [`None`] if there are none.
+pub(super) fn on_the_move(mut unread: Vec<u16>, shown: BTreeMap<u16, HashSet<u128>>) -> Option<Planned> {
+    unread.extend(shown.keys());
+    (!unread.is_empty()).then(|| Planned { shown, ..anywhere("slots on the move", ranges(unread)) })
+}
+
 /// Plans the share of a node.
 fn at(node: &Arc<Node>, slots: Option<Vec<SlotRange>>) -> Planned {
     Planned { name: node.to_string(), node: Some(node.clone()), ..anywhere("", Vec::new()) }.with_slots(slots)
@@ -60,7 +67,8 @@ impl Planned {
     pub(super) fn way<'t>(&self, request: &Request, topology: &'t Topology, on_replicas: bool) -> Way<'t> {
         let Some(node) = &self.node else { return Way::Plain };
         let is_its = |shard: &&Shard| shard.primary.id == node.id && !shard.replicas.is_empty();
-        match topology.shards().iter().find(is_its).filter(|_| on_replicas && self.slots.is_some()) {
+        let goes_to_replicas = on_replicas && self.slots.is_some();
+        match goes_to_replicas.then(|| topology.shards().iter().find(is_its)).flatten() {
             Some(shard) => Way::AtReplica(shard),
             None => way_to(node, request, topology),
         }

@@ -2,18 +2,18 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 use serde_bytes::ByteBuf;
 
+use super::exit::Exit;
 use super::inlet::Inlet;
-use super::keyspace::{KeySlice, KeySource};
+use super::keyspace::KeySource;
+use super::left_open::LeftOpen;
 use super::messages::{LeafEnd, LeafFailure, LeafProgress};
 use super::outbox::Outbox;
-use super::records::{BATCH_BYTES, BATCH_RECORDS, Records};
-use super::router::Router;
+use super::records::{BATCH_RECORDS, Records};
 use super::work::{StageWork, WorkFailed};
 use crate::engine::panicked;
 use crate::error::Error;
@@ -24,9 +24,6 @@ const SLICE: usize = 1000;
 /// How many are read at a time otherwise, as far as a turn on the main thread suffices: each slice costs a hop to it.
 const NAMES: usize = BATCH_RECORDS;
 
-/// How long a command that is under way has when the leaf is cancelled.
-pub(super) const GRACE: Duration = Duration::from_millis(50);
-
 /// The work of one stage, or of all.
 pub(super) struct StageTask {
     /// [`None`] for all stages.
@@ -36,16 +33,7 @@ pub(super) struct StageTask {
     memory: u64,
     work: StageWork,
     exit: Exit,
-    unread: Vec<u16>,
-    unsettled: Vec<(u16, Vec<u128>)>,
-}
-
-/// Where records go that have taken all steps.
-pub(super) enum Exit {
-    /// To the coordinator; with those that are not yet a batch.
-    Outbox(Records),
-    /// To the next stage.
-    Router(Router),
+    left: LeftOpen,
 }
 
 /// Runs the tasks of a leaf until all have ended, and says so.
@@ -77,7 +65,7 @@ async fn run(task: &mut StageTask, outbox: &Outbox, first: &Mutex<Option<WorkFai
     outbox.put_work(&mut task.work, task.stage);
     match ended {
         Ok(()) => {
-            outbox.put_open(std::mem::take(&mut task.unread), std::mem::take(&mut task.unsettled), Records::new());
+            outbox.put_open(std::mem::take(&mut task.left));
             if let Some(stage) = task.stage {
                 outbox.put_stages_ended(stage + 1);
             }
@@ -105,7 +93,7 @@ impl StageTask {
         work: StageWork,
         exit: Exit,
     ) -> Self {
-        Self { stage, first_step, source, memory, work, exit, unread: Vec::new(), unsettled: Vec::new() }
+        Self { stage, first_step, source, memory, work, exit, left: LeftOpen::default() }
     }
 
     pub(super) fn progress(&self) -> &LeafProgress {
@@ -119,64 +107,31 @@ impl StageTask {
             if most == 0 {
                 break;
             }
-            let mut slice = unless_cancelled(outbox, self.source.next(most)).await??;
+            let mut slice = outbox.unless_cancelled(self.source.next(most)).await??;
             let records = std::mem::take(&mut slice.records);
             let is_end = slice.is_end;
-            self.note(slice);
+            self.left.note(slice, &mut self.work.progress);
             let stage = self.work.stage_of(self.first_step);
             self.work.progress.records_in[stage] += records.len() as u64;
             self.check_memory(outbox, records.byte_len())?;
             let passed = match self.stage {
-                None => unless_cancelled(outbox, self.work.pass(self.first_step, records)).await??,
-                Some(_) => unless_cancelled(outbox, self.work.pass_stage(self.first_step, records)).await??,
+                None => outbox.unless_cancelled(self.work.pass(self.first_step, records)).await??,
+                Some(_) => outbox.unless_cancelled(self.work.pass_stage(self.first_step, records)).await??,
             };
             self.check_memory(outbox, passed.byte_len())?;
-            self.hand_on(outbox, &passed).await?;
+            let nobodys = self.exit.hand_on(outbox, &passed).await?;
+            self.leave_to_coordinator(nobodys);
             outbox.put_work(&mut self.work, self.stage);
             if is_end {
                 break;
             }
         }
-        self.hand_on_the_rest(outbox).await
-    }
-
-    /// Takes how far the source is.
-    fn note(&mut self, slice: KeySlice) {
-        let progress = &mut self.work.progress;
-        progress.slots_read += slice.slots_read;
-        progress.keys_read += slice.keys_read;
-        if slice.keys_in_table > 0 {
-            progress.keys_in_table = slice.keys_in_table;
+        if matches!(&self.exit, Exit::Outbox(rest) if !rest.is_empty()) {
+            self.check_memory(outbox, 0)?;
         }
-        self.unread.extend(slice.unread);
-        self.unsettled.extend(slice.unsettled);
-    }
-
-    /// Hands on records, as far as they are batches.
-    async fn hand_on(&mut self, outbox: &Outbox, records: &Records) -> Result<(), WorkFailed> {
-        match &mut self.exit {
-            Exit::Outbox(batch) => {
-                batch.append(records);
-                self.send(outbox, false).await
-            }
-            Exit::Router(router) => {
-                let nobodys = unless_cancelled(outbox, router.send(records)).await??;
-                self.leave_to_coordinator(nobodys);
-                Ok(())
-            }
-        }
-    }
-
-    /// Hands on all that is left.
-    async fn hand_on_the_rest(&mut self, outbox: &Outbox) -> Result<(), WorkFailed> {
-        match &mut self.exit {
-            Exit::Outbox(_) => self.send(outbox, true).await,
-            Exit::Router(router) => {
-                let nobodys = unless_cancelled(outbox, router.flush()).await??;
-                self.leave_to_coordinator(nobodys);
-                Ok(())
-            }
-        }
+        let nobodys = self.exit.hand_on_the_rest(outbox).await?;
+        self.leave_to_coordinator(nobodys);
+        Ok(())
     }
 
     /// Leaves records to the coordinator that no shard takes into the next stage.
@@ -188,41 +143,10 @@ impl StageTask {
         }
     }
 
-    /// Sends the coordinator what is a batch; with `all` also what is less than one.
-    async fn send(&mut self, outbox: &Outbox, all: bool) -> Result<(), WorkFailed> {
-        while let Exit::Outbox(waiting) = &mut self.exit
-            && (waiting.is_batch() || (all && !waiting.is_empty()))
-        {
-            let batch = waiting.take_batch(BATCH_RECORDS, BATCH_BYTES);
-            let is_last = waiting.is_empty();
-            self.check_memory(outbox, batch.byte_len())?;
-            unless_cancelled(outbox, outbox.put_batch(batch, all && is_last)).await?;
-        }
-        Ok(())
-    }
-
     fn check_memory(&self, outbox: &Outbox, beside: usize) -> Result<(), LeafFailure> {
-        let hashes: usize = self.unsettled.iter().map(|(_, hashes)| hashes.len() * size_of::<u128>()).sum();
-        let waiting = match &self.exit {
-            Exit::Outbox(batch) => batch.byte_len(),
-            Exit::Router(router) => router.memory(),
-        };
         let reduced = self.work.reduced.as_ref().map_or(0, |reduced| reduced.memory());
-        let memory = (waiting + hashes + reduced + beside) as u64 + self.source.memory() + outbox.memory();
+        let here = self.exit.memory() + self.left.memory() + reduced + beside;
+        let memory = here as u64 + self.source.memory() + outbox.memory();
         if memory > self.memory { Err(LeafFailure::Memory) } else { Ok(()) }
     }
-}
-
-/// Waits for some work. When the leaf is cancelled, what is under way has a moment to come to its end.
-pub(super) async fn unless_cancelled<T>(outbox: &Outbox, work: impl Future<Output = T>) -> Result<T, LeafFailure> {
-    if outbox.is_cancelled() {
-        return Err(LeafFailure::Cancelled);
-    }
-    let mut work = std::pin::pin!(work);
-    tokio::select! {
-        biased;
-        done = &mut work => return Ok(done),
-        () = outbox.cancelled() => {}
-    }
-    tokio::time::timeout(GRACE, work).await.map_err(|_| LeafFailure::Cancelled)
 }
