@@ -1,7 +1,9 @@
 //! The keys of the benchmark: their names, what they hold, and which shard owns them.
 
+use redis::Pipeline;
+
 use crate::Failure;
-use crate::common::{Cluster, View, slot_of};
+use crate::common::{Cluster, View, error_text, slot_of};
 
 /// How many keys there are in all.
 pub const KEYS: usize = 100_000;
@@ -16,11 +18,8 @@ impl Data {
     pub fn fill(cluster: &Cluster) -> Result<Self, Failure> {
         cluster.fill(KEYS, |number| (key(number), value(number).to_string()));
         let view = View::of(cluster.node(0))?;
-        let owner = |number| {
-            let port = view.owner(slot_of(key(number)));
-            cluster.primaries().iter().position(|node| Some(node.port()) == port).ok_or("a slot has no owner")
-        };
-        Ok(Self { owners: (0..KEYS).map(owner).collect::<Result<_, _>>()? })
+        let owners = (0..KEYS).map(|number| owner_of(cluster, &view, &key(number)));
+        Ok(Self { owners: owners.collect::<Result<_, _>>()? })
     }
 
     /// The index of the primary that holds a key.
@@ -37,6 +36,22 @@ pub fn key(number: usize) -> String {
 /// What a key holds: an integer of six digits.
 pub fn value(number: usize) -> i64 {
     100_000 + (number as i64 * 7919) % 900_000
+}
+
+/// The index of the primary that has the slot of a key.
+pub fn owner_of(cluster: &Cluster, view: &View, key: &str) -> Result<usize, Failure> {
+    let port = view.owner(slot_of(key));
+    let owner = cluster.primaries().iter().position(|node| Some(node.port()) == port);
+    owner.ok_or_else(|| "a slot has no owner".into())
+}
+
+/// Sends a batch that has so many commands.
+pub fn send_from(cluster: &Cluster, node: usize, batch: &mut Pipeline, least: usize) -> Result<(), Failure> {
+    if batch.len() >= least {
+        batch.query::<()>(&mut cluster.node(node).connection()).map_err(|error| error_text(&error))?;
+        batch.clear();
+    }
+    Ok(())
 }
 
 /// Numbers of keys, spread over all of them; the same ones for the same seed.

@@ -14,7 +14,7 @@ use crate::common::{Cluster, Wire};
 use crate::comparison::{Aim, Limit, line};
 use crate::data::{Data, KEYS};
 use crate::request;
-use crate::rounds::Effort;
+use crate::rounds::{Effort, millis, percentile};
 
 /// The case as filters see it.
 pub const NAME: &str = "PING during sums in a loop, 3 shards";
@@ -43,7 +43,7 @@ pub fn run(effort: &Effort) -> Result<(), Failure> {
     println!("| meanwhile through another node | p50 ms | p99 ms | max ms |\n|---|--:|--:|--:|");
     row("nothing", &idle);
     row(&format!("RMR.SUM of {KEYS} keys in a loop, {sums} times"), &pings);
-    let p99 = percentile(&pings, 99).as_secs_f64() * 1e3;
+    let p99 = millis(percentile(&pings, 99));
     println!();
     let text = format!("PING on a shard during RMR.SUM of {KEYS} keys in a loop: p99 is {p99:.2} ms");
     line(&text, Aim::of(LIMIT, p99), effort);
@@ -79,15 +79,10 @@ fn sum_until(cluster: &Cluster, is_over: &AtomicBool) -> Result<usize, Failure> 
 }
 
 fn row(meanwhile: &str, pings: &[Duration]) {
-    let millis = |time: Duration| time.as_secs_f64() * 1e3;
     println!(
         "| {meanwhile} | {:.3} | {:.3} | {:.3} |",
         millis(percentile(pings, 50)),
         millis(percentile(pings, 99)),
         millis(percentile(pings, 100)),
     );
-}
-
-fn percentile(sorted: &[Duration], percent: usize) -> Duration {
-    sorted[(sorted.len() * percent / 100).min(sorted.len() - 1)]
 }

@@ -245,11 +245,10 @@ impl Contender {
         self.run(self.count, &mut latencies)?;
         let (took, used) = (began.elapsed(), meter.read()? - used);
         latencies.sort_unstable();
-        let percentile = |percent: usize| latencies[(latencies.len() * percent / 100).min(latencies.len() - 1)];
         let requests = latencies.len() as u32;
         Ok(Round {
-            p50: percentile(50),
-            p99: percentile(99),
+            p50: percentile(&latencies, 50),
+            p99: percentile(&latencies, 99),
             rate: f64::from(requests) / took.as_secs_f64(),
             cpu: Used { client: used.client / requests, servers: used.servers / requests },
         })
@@ -266,6 +265,16 @@ impl Sample {
     pub fn ratio(&self, other: &Self, figure: impl Fn(&Round) -> f64) -> f64 {
         median(self.rounds.iter().zip(&other.rounds).map(|(own, other)| figure(own) / figure(other)))
     }
+}
+
+/// Of times in their order, the one below which so many in a hundred are; nothing where there are none.
+pub fn percentile(sorted: &[Duration], percent: usize) -> Duration {
+    let at = (sorted.len() * percent / 100).min(sorted.len().saturating_sub(1));
+    sorted.get(at).copied().unwrap_or_default()
+}
+
+pub fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
 }
 
 /// The middle one.

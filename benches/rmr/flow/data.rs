@@ -4,7 +4,8 @@ use redis::Pipeline;
 
 use super::Outcome;
 use crate::Failure;
-use crate::common::{Cluster, View, error_text, slot_of};
+use crate::common::{Cluster, View};
+use crate::data::{owner_of, send_from, value};
 
 /// How many keys there are, strings and hashes together.
 pub const KEYS: usize = 100_000;
@@ -19,11 +20,6 @@ const BEHIND: usize = 256;
 /// How many commands a node gets in one write.
 const BATCH: usize = 10_000;
 
-/// What a key holds: an integer of six digits.
-fn value(number: usize) -> i64 {
-    100_000 + (number as i64 * 7919) % 900_000
-}
-
 fn string(number: usize) -> String {
     format!("s:{number:06}")
 }
@@ -36,17 +32,13 @@ fn hash(number: usize) -> String {
 pub fn fill(cluster: &Cluster, keys: usize) -> Result<(), Failure> {
     let view = View::of(cluster.node(0))?;
     let mut batches: Vec<Pipeline> = cluster.primaries().iter().map(|_| redis::pipe()).collect();
-    let owner = |key: &str| {
-        let port = view.owner(slot_of(key));
-        cluster.primaries().iter().position(|node| Some(node.port()) == port).ok_or("a slot has no owner")
-    };
     for number in 0..keys / 2 {
         let (key, value) = (string(number), value(number));
-        let node = owner(&key)?;
+        let node = owner_of(cluster, &view, &key)?;
         batches[node].set(key, value).ignore();
         send_from(cluster, node, &mut batches[node], BATCH)?;
         let key = hash(number);
-        let node = owner(&key)?;
+        let node = owner_of(cluster, &view, &key)?;
         let large = match large_at(number, keys) {
             Some(rank) => "x".repeat(BEHIND << (LARGE - rank)),
             None => "x".into(),
@@ -55,15 +47,6 @@ pub fn fill(cluster: &Cluster, keys: usize) -> Result<(), Failure> {
         send_from(cluster, node, &mut batches[node], BATCH)?;
     }
     (0..batches.len()).try_for_each(|node| send_from(cluster, node, &mut batches[node], 1))
-}
-
-/// Sends a batch that has so many commands.
-fn send_from(cluster: &Cluster, node: usize, batch: &mut Pipeline, least: usize) -> Result<(), Failure> {
-    if batch.len() >= least {
-        batch.query::<()>(&mut cluster.node(node).connection()).map_err(|error| error_text(&error))?;
-        batch.clear();
-    }
-    Ok(())
 }
 
 /// Which rank a hash has by its size, if it is a large one.

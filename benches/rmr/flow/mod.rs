@@ -19,7 +19,7 @@ use crate::Failure;
 use crate::common::{Cluster, Server, Wire, elements, show};
 use crate::comparison::{Aim, Limit, line};
 use crate::cpu::{Meter, Used};
-use crate::rounds::{Effort, median};
+use crate::rounds::{Effort, median, millis, percentile};
 
 /// How many rounds there are at most: those that remove keys put them back in between.
 const MOST_ROUNDS: usize = 7;
@@ -236,18 +236,18 @@ fn ratio(own: &[Needed], other: &[Needed], figure: fn(&Needed) -> f64) -> f64 {
 }
 
 fn row(case: Case, contender: Contender, needed: &[Needed], hand: Option<&[Needed]>, pings: &[Duration]) {
-    let millis = |figure: fn(&Needed) -> f64| median(needed.iter().map(figure)) * 1e3;
+    let middle = |figure: fn(&Needed) -> f64| median(needed.iter().map(figure)) * 1e3;
     let to_hand = |figure| hand.map_or_else(String::new, |hand| format!("{:.2}", ratio(needed, hand, figure)));
-    let ping = |percent| pings::percentile(pings, percent);
+    let ping = |percent| millis(percentile(pings, percent));
     println!(
         "| {} | {} | {:.1} | {} | {:.1} | {:.1} | {:.1} | {} | {:.2} | {:.2} | {:.2} |",
         case.what,
         contender.name(),
-        millis(time),
+        middle(time),
         to_hand(time),
-        millis(|needed| needed.cpu.client.as_secs_f64()),
-        millis(|needed| needed.cpu.servers.as_secs_f64()),
-        millis(together),
+        middle(|needed| needed.cpu.client.as_secs_f64()),
+        middle(|needed| needed.cpu.servers.as_secs_f64()),
+        middle(together),
         to_hand(together),
         ping(50),
         ping(99),
@@ -277,6 +277,6 @@ fn compare(
             ));
         }
     }
-    let p99 = pings::percentile(pings, 99);
+    let p99 = millis(percentile(pings, 99));
     comparisons.push((format!("{name}: PING on a shard meanwhile: p99 is {p99:.2} ms"), Aim::of(pings::LIMIT, p99)));
 }

@@ -51,9 +51,3 @@ fn during_one(cluster: &Cluster, case: Case, contender: Contender) -> Result<Vec
         done.and(pings)
     })
 }
-
-/// In milliseconds.
-pub fn percentile(sorted: &[Duration], percent: usize) -> f64 {
-    let at = (sorted.len() * percent / 100).min(sorted.len().saturating_sub(1));
-    sorted.get(at).map_or(0.0, |time| time.as_secs_f64() * 1e3)
-}

@@ -17,9 +17,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::Failure;
-use crate::common::{Cluster, Server, Wire, elements, functions_python, show, slot_of};
+use crate::common::{Cluster, Server, View, Wire, elements, functions_python, show};
 use crate::comparison::{Aim, Limit, line};
-use crate::rounds::{Effort, median};
+use crate::data::{owner_of, send_from, value};
+use crate::rounds::{Effort, median, millis, percentile};
 use hand::Hand;
 
 /// How many keys there are, of whatever kind.
@@ -116,10 +117,6 @@ pub fn all() -> Vec<Case> {
 pub use calls::NAME as CALLS;
 pub use small::NAME as SMALL;
 
-fn value(number: usize) -> i64 {
-    100_000 + (number as i64 * 7919) % 900_000
-}
-
 fn sum() -> String {
     (0..KEYS).map(value).sum::<i64>().to_string()
 }
@@ -131,15 +128,16 @@ fn start() -> Cluster {
 
 /// Puts all keys of a kind in the place of all others.
 fn fill(cluster: &Cluster, kind: Kind) -> Result<(), Failure> {
+    /// How many commands a node gets in one write.
     const BATCH: usize = 10_000;
+    let view = View::of(cluster.node(0))?;
     let mut batches: Vec<redis::Pipeline> = cluster.primaries().iter().map(|_| redis::pipe()).collect();
     for node in cluster.primaries() {
         node.run::<()>(&["FLUSHALL"]);
     }
-    let owners: Vec<usize> = (0..=u16::MAX >> 2).map(|slot| cluster_owner(cluster, slot)).collect();
     for number in 0..KEYS {
         let key = format!("key:{number:06}");
-        let node = owners[usize::from(slot_of(&key))];
+        let node = owner_of(cluster, &view, &key)?;
         match kind {
             Kind::Strings => batches[node].set(key, value(number)).ignore(),
             Kind::Hashes => {
@@ -148,20 +146,9 @@ fn fill(cluster: &Cluster, kind: Kind) -> Result<(), Failure> {
                 batches[node].hset_multiple(key, &fields).ignore()
             }
         };
-        if batches[node].len() == BATCH || number + BATCH > KEYS {
-            batches[node].query::<()>(&mut cluster.node(node).connection())?;
-            batches[node].clear();
-        }
+        send_from(cluster, node, &mut batches[node], BATCH)?;
     }
-    for (node, batch) in batches.iter().enumerate().filter(|(_, batch)| !batch.is_empty()) {
-        batch.query::<()>(&mut cluster.node(node).connection())?;
-    }
-    Ok(())
-}
-
-/// Slots are spread evenly over the shards of a new cluster.
-fn cluster_owner(cluster: &Cluster, slot: u16) -> usize {
-    usize::from(slot) * cluster.primaries().len() / 16384
+    (0..batches.len()).try_for_each(|node| send_from(cluster, node, &mut batches[node], 1))
 }
 
 /// Runs a function at a node; returns the time until its whole answer was there, and the answer.
@@ -250,7 +237,7 @@ fn measure_cases(
         let shown =
             |figure: Option<f64>, digits: usize| figure.map_or_else(String::new, |figure| format!("{figure:.digits$}"));
         let by_hand = (!by_hand.is_empty()).then(|| median(by_hand.into_iter()) * 1e3);
-        let [p50, p99, max] = [50, 99, 100].map(|percent| percentile(&pings, percent));
+        let [p50, p99, max] = [50, 99, 100].map(|percent| millis(percentile(&pings, percent)));
         let (what, own) = (case.what, median(own.into_iter()) * 1e3);
         println!(
             "| {what} | {own:.1} | {} | {} | {p50:.2} | {p99:.2} | {max:.2} |",
@@ -296,10 +283,4 @@ fn pings_during(cluster: &Cluster, work: impl FnOnce() -> Result<(), Failure>) -
         }
         done.map(|()| times)
     })
-}
-
-/// In milliseconds.
-fn percentile(sorted: &[Duration], percent: usize) -> f64 {
-    let at = (sorted.len() * percent / 100).min(sorted.len().saturating_sub(1));
-    sorted.get(at).map_or(0.0, |time| time.as_secs_f64() * 1e3)
 }

@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::{execute, percentile};
+use super::execute;
 use crate::Failure;
 use crate::common::{Cluster, show};
 use crate::comparison::{Aim, Limit};
-use crate::rounds::Effort;
+use crate::rounds::{Effort, millis, percentile};
 
 /// The measurement as filters see it.
 pub const NAME: &str = "gears: small executions";
@@ -32,7 +32,7 @@ pub fn measure(cluster: &Cluster, effort: &Effort, comparisons: &mut Vec<(String
     }
     let rate = times.len() as f64 / began.elapsed().as_secs_f64();
     times.sort_unstable_by_key(Duration::as_nanos);
-    let [p50, p99] = [50, 99].map(|percent| percentile(&times, percent));
+    let [p50, p99] = [50, 99].map(|percent| millis(percentile(&times, percent)));
     println!("| small executions on 3 shards, one after the other | p50 ms | p99 ms | a second |\n|---|--:|--:|--:|");
     println!("| `DBSIZE` on each | {p50:.2} | {p99:.2} | {rate:.0} |\n");
     comparisons.push((format!("{NAME}: p50 is {p50:.2} ms"), Aim::of(Limit::AtMost(MOST), p50)));
