@@ -256,6 +256,7 @@ impl Flow {
             keeps_results: false,
             plan,
             combine: combine.clone(),
+            idle: None,
             timeout: Some(self.timeout.unwrap_or_else(|| home.as_ref().map_or(DEFAULT_TIMEOUT, |home| home.timeout()))),
             memory: home.as_ref().map_or(DEFAULT_MEMORY, |home| home.memory()),
             registry: Arc::new(self.carried.beside(combine.clone(), home.as_ref().map(|home| home.registry()))),

@@ -2,6 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::join_all;
@@ -12,7 +13,7 @@ use super::inlet::{FromInlet, Inlet};
 use super::keyspace::{KeySource, KeysWanted, Keyspace, NamesWanted};
 use super::left_open::LeftOpen;
 use super::messages::{LeafEnd, LeafFailure, LeafProgress};
-use super::outbox::{GRACE, Outbox};
+use super::outbox::Outbox;
 use super::plan::KeyFilter;
 use super::records::Records;
 use super::work::WorkFailed;
@@ -22,6 +23,9 @@ use crate::topology::SlotRange;
 
 /// How many records code is given at a time.
 const SLICE: usize = 4096;
+
+/// How long code has for its last words when it was told to end.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// A stage of code.
 pub(super) struct CodeTask {
@@ -226,7 +230,7 @@ impl CodeTask {
         if let Some(abort) = self.abort.take() {
             abort();
         }
-        if let Ok(Ok(last)) = tokio::time::timeout(GRACE, output).await {
+        if let Ok(Ok(last)) = tokio::time::timeout(LAST_WORDS, output).await {
             outbox.put_errors(last.errors);
         }
         Err(LeafFailure::Cancelled.into())

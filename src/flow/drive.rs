@@ -26,6 +26,12 @@ const WAIT_MS: u64 = 40;
 /// How long shares have to come to their end when the flow has failed.
 const GRACE: Duration = Duration::from_millis(90);
 
+/// The same for shares of code, which may have something to say before it ends.
+const GRACE_OF_CODE: Duration = Duration::from_millis(1200);
+
+/// How often it is looked whether there is nothing to be done here.
+const IDLE_CHECK: Duration = Duration::from_millis(50);
+
 /// How many places each share has for its records: so many that no two have the same.
 const PLACES: u32 = 1 << 24;
 
@@ -71,6 +77,11 @@ struct Collected {
     is_settled: bool,
     /// How many stages have handed on all of their records, of each share that runs.
     stages_ended: BTreeMap<usize, u32>,
+    /// The shares that run in this process.
+    here: HashSet<usize>,
+    /// When a share elsewhere had something to say last.
+    heard: Instant,
+    has_idled: bool,
 }
 
 impl Collected {
@@ -81,6 +92,12 @@ impl Collected {
 
     fn ended_everywhere(&self) -> u32 {
         self.stages_ended.values().copied().min().unwrap_or(0)
+    }
+
+    /// Tells whether a share in this process has work to do: it does not wait until others have ended a stage.
+    fn is_working(&self) -> bool {
+        let closed = self.closed();
+        self.here.iter().filter_map(|number| self.stages_ended.get(number)).any(|ended| *ended <= closed)
     }
 }
 
@@ -117,6 +134,9 @@ impl<'a> Driver<'a> {
             limit: spec.plan.limit(),
             is_settled: true,
             stages_ended: BTreeMap::new(),
+            here: HashSet::new(),
+            heard: Instant::now(),
+            has_idled: false,
         };
         let (read, closed) = (Notify::new(), watch::Sender::new(0));
         Self { spec, until, execution, collected: Mutex::new(collected), read, closed, driven: 0, placed: 0 }
@@ -179,7 +199,12 @@ impl<'a> Driver<'a> {
             (first..).zip(shares.iter().map(|share| share.name().to_owned())).collect();
         let mut asked = open.len();
         this.closed.send_replace(0);
-        this.lock().stages_ended = open.keys().map(|number| (*number, 0)).collect();
+        {
+            let mut collected = this.lock();
+            collected.stages_ended = open.keys().map(|number| (*number, 0)).collect();
+            collected.here = (first..).zip(&shares).filter(|(_, share)| share.is_here()).map(|(at, _)| at).collect();
+            collected.heard = Instant::now();
+        }
         let drive_one = |number, share| this.drive_one(number, share, stop.subscribe());
         let mut driven: FuturesUnordered<_> =
             (first..).zip(shares).map(|(number, share)| drive_one(number, share)).collect();
@@ -198,11 +223,12 @@ impl<'a> Driver<'a> {
                     Some((_, Err(failed))) => Some(failed),
                 },
                 () = this.read.notified(), if is_settling => None,
-                () = this.time_is_up(), if is_running => Some(this.timeout(asked, &open).into()),
+                () = this.time_is_up(), if is_running => Some(this.timeout(this.spec.timeout, asked, &open).into()),
+                idle = this.has_idled(), if is_running => Some(this.timeout(Some(idle), asked, &open).into()),
                 () = this.execution.cancelled(), if is_running => {
                     Some(Error::Cancelled { outcome_unknown: this.may_write() }.into())
                 }
-                () = until(failure.as_ref().map(|(_, since)| *since + GRACE)) => break,
+                () = until(failure.as_ref().map(|(_, since)| *since + this.grace())) => break,
             };
             let over = match over {
                 Some(over) => over,
@@ -217,7 +243,10 @@ impl<'a> Driver<'a> {
                         for share in shares {
                             let number = first + asked;
                             (asked, late) = (asked + 1, late + 1);
-                            this.lock().stages_ended.insert(number, 0);
+                            let mut collected = this.lock();
+                            collected.stages_ended.insert(number, 0);
+                            collected.here.extend(share.is_here().then_some(number));
+                            drop(collected);
                             open.insert(number, share.name().to_owned());
                             driven.push(drive_one(number, share));
                         }
@@ -229,7 +258,7 @@ impl<'a> Driver<'a> {
             match &mut failure {
                 None => {
                     let is_late = over.error.is_timeout() && this.until.is_some_and(|until| Instant::now() >= until);
-                    let over = if is_late { this.timeout(asked, &open).into() } else { over };
+                    let over = if is_late { this.timeout(this.spec.timeout, asked, &open).into() } else { over };
                     this.lock().has_failed = !matches!(over.error, Error::Cancelled { .. });
                     failure = Some((over, Instant::now()));
                     stop.send_replace(true);
@@ -296,6 +325,7 @@ impl<'a> Driver<'a> {
         let mut collected = self.lock();
         let collected = &mut *collected;
         let mut progress = report.progress;
+        let brings = report.end.is_some() || !report.records.is_empty();
         collected.records.append(&report.records);
         collected.failures.merge(report.failures);
         let errors = if collected.has_failed { Vec::new() } else { report.errors };
@@ -330,7 +360,10 @@ impl<'a> Driver<'a> {
         if !collected.is_settled && collected.ended_everywhere() > 0 {
             self.read.notify_one();
         }
-        self.execution.set_share(number, progress);
+        let is_further = self.execution.set_share(number, progress);
+        if (brings || is_further) && !share.is_here() {
+            collected.heard = Instant::now();
+        }
         match report.end {
             None => Ok(false),
             Some(LeafEnd::Done { .. }) => Ok(true),
@@ -345,9 +378,9 @@ impl<'a> Driver<'a> {
 
     /// Makes the answer.
     pub(super) fn finish(self) -> FlowAnswer {
-        let Collected { reduced, records, failures, errors, .. } =
+        let Collected { reduced, records, failures, errors, has_idled, .. } =
             self.collected.into_inner().unwrap_or_else(PoisonError::into_inner);
-        FlowAnswer { reduced, records, failures, errors, error: None }
+        FlowAnswer { reduced, records, failures, errors, has_idled, error: None }
     }
 
     fn may_write(&self) -> bool {
@@ -364,10 +397,29 @@ impl<'a> Driver<'a> {
         until(self.until).await;
     }
 
-    fn timeout(&self, asked: usize, open: &BTreeMap<usize, String>) -> Error {
+    /// Waits until this node has waited for others for as long as it may. Returns how long that was.
+    async fn has_idled(&self) -> Duration {
+        let Some(most) = self.spec.idle else { return std::future::pending().await };
+        loop {
+            tokio::time::sleep(IDLE_CHECK.min(most)).await;
+            let mut collected = self.lock();
+            if collected.is_working() {
+                collected.heard = Instant::now();
+            } else if collected.heard.elapsed() >= most {
+                collected.has_idled = true;
+                return most;
+            }
+        }
+    }
+
+    fn grace(&self) -> Duration {
+        if self.spec.plan.code.is_some() { GRACE_OF_CODE } else { GRACE }
+    }
+
+    fn timeout(&self, most: Option<Duration>, asked: usize, open: &BTreeMap<usize, String>) -> Error {
         let names: Vec<&str> = open.values().map(String::as_str).collect();
         Error::Timeout {
-            timeout_ms: self.spec.timeout.unwrap_or_default().as_millis() as u64,
+            timeout_ms: most.unwrap_or_default().as_millis() as u64,
             answered: asked - open.len(),
             asked,
             waiting_on: names.join(", "),

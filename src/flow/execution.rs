@@ -196,13 +196,15 @@ impl Execution {
         }
     }
 
-    /// Says how many shares there are.
-    pub(super) fn set_share(&self, share: usize, progress: LeafProgress) {
+    /// Says how far a share is. Returns whether it is further than it was.
+    pub(super) fn set_share(&self, share: usize, progress: LeafProgress) -> bool {
         let mut so_far = self.lock();
         if so_far.shares.len() <= share {
             so_far.shares.resize_with(share + 1, LeafProgress::default);
         }
+        let is_further = so_far.shares[share] != progress;
         so_far.shares[share] = progress;
+        is_further
     }
 
     /// Returns how many keys have gone through all steps.

@@ -18,7 +18,7 @@ use super::work::StageWork;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long what is under way has when the leaf is cancelled.
-pub(super) const GRACE: Duration = Duration::from_millis(50);
+const GRACE: Duration = Duration::from_millis(50);
 
 /// Stands between a leaf's work and whoever asks for reports.
 pub(super) struct Outbox {

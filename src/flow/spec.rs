@@ -21,6 +21,9 @@ pub(crate) struct FlowSpec {
     pub(crate) combine: Option<Arc<dyn AnyCombine>>,
     /// [`None`] for a flow that has all the time it takes.
     pub(crate) timeout: Option<Duration>,
+    /// How long it may wait for other nodes that get no further, while there is nothing to be done here; [`None`] for as long
+    /// as that takes.
+    pub(crate) idle: Option<Duration>,
     /// The most memory that it may take on each node, in bytes.
     pub(crate) memory: u64,
     pub(crate) registry: Arc<dyn StepsAndReducers>,
@@ -46,6 +49,8 @@ pub(crate) struct FlowAnswer {
     pub(crate) failures: KeyFailures,
     /// Errors that code has gone on from, in no order.
     pub(crate) errors: Vec<Bytes>,
+    /// It was ended since it waited for others for [too long](FlowSpec::idle).
+    pub(crate) has_idled: bool,
     /// What has ended it too soon, if its results are [kept](FlowSpec::keeps_results).
     pub(crate) error: Option<Error>,
 }

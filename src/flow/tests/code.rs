@@ -241,6 +241,7 @@ impl TestFlow {
             plan: self.plan.clone(),
             combine: None,
             timeout: None,
+            idle: None,
             memory: self.memory,
             registry: Arc::new(Known::default()),
             caller: None,
@@ -400,7 +401,9 @@ async fn code_that_hangs_is_dropped_when_the_share_is_cancelled() {
     let mut share = flow.share("a", CodeRole::OfNode, of(0, 10));
     let next = crate::flow::messages::NextReport { wait_ms: 1000, cancels: false, closed: 0 };
     assert!(share.next(next).await.unwrap().end.is_none());
-    let report = share.next(crate::flow::messages::NextReport { cancels: true, ..next }).await.unwrap();
+    // It has a second for its last words.
+    let next = crate::flow::messages::NextReport { wait_ms: 1100, cancels: true, ..next };
+    let report = share.next(next).await.unwrap();
     let failed = crate::flow::messages::LeafEnd::Failed(crate::flow::messages::LeafFailure::Cancelled);
     assert_eq!(report.end, Some(failed));
     assert_eq!(flow.known.dropped.load(Relaxed), 1);

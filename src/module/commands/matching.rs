@@ -71,6 +71,7 @@ impl MatchingMap {
             spec: FlowSpec {
                 combine: self.reducer.combine(),
                 timeout: self.timeout.or(default_timeout),
+                idle: None,
                 memory: home.memory(),
                 registry: home.registry(),
                 caller: home.caller(),

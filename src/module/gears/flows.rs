@@ -59,6 +59,7 @@ pub(super) async fn run(
         plan: stage.plan(run.flow.passages(moves_records))?,
         combine: None,
         timeout: None,
+        idle: settings::execution_max_idle(),
         memory: config::flow_memory(),
         registry: Arc::new(OwnCode::with(caller.rights.clone())),
         caller: caller.caller.clone(),
@@ -84,7 +85,10 @@ pub(super) fn for_workers(view: &ClusterView) -> WorkerSettings {
 pub(super) fn outcome(answer: FlowAnswer) -> FlowOutcome {
     let mut errors = answer.errors;
     // Whoever has waited only, or not begun, is aborted; code that was ended in its midst says so itself.
-    let is_aborted = errors.is_empty() && matches!(answer.error, Some(Error::Cancelled { .. }));
+    let was_aborted = errors.is_empty() && matches!(answer.error, Some(Error::Cancelled { .. }));
+    if answer.has_idled {
+        errors.push(Bytes::from_static(b"Execution max idle reached"));
+    }
     if let Some(error) = answer.error.filter(|error| !matches!(error, Error::Cancelled { .. })) {
         errors.push(error.to_string().into());
     }
@@ -95,5 +99,5 @@ pub(super) fn outcome(answer: FlowAnswer) -> FlowOutcome {
             Err(error) => errors.push(Bytes::from(error.to_string())),
         }
     }
-    FlowOutcome { is_aborted, results, errors }
+    FlowOutcome { is_aborted: was_aborted || answer.has_idled, results, errors }
 }

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -109,6 +110,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// `MaxExecutions`: how many executions are remembered; [`None`] for all.
 pub(super) fn max_executions() -> Option<usize> {
     usize::try_from(MAX_EXECUTIONS.number()).ok().filter(|&most| most > 0)
+}
+
+/// `ExecutionMaxIdleTime`: how long an execution waits for other shards that get no further.
+pub(super) fn execution_max_idle() -> Option<Duration> {
+    u64::try_from(EXECUTION_MAX_IDLE_TIME.number()).ok().map(Duration::from_millis)
 }
 
 /// `ProfileExecutions`: whether it is measured where the time of functions goes.
