@@ -4,7 +4,7 @@
 //! into a folder of this set of wheels, which workers of the session get on their path: so two sessions that want different
 //! versions of a package are nothing to each other. `worker/rmr_worker/requirements.py` does the work, as the user of workers.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -55,8 +55,8 @@ struct RequirementTable {
     satisfied: Mutex<HashSet<(String, String)>>,
     /// By names and digests of wheels, the folder in which they are installed.
     installed: tokio::sync::Mutex<HashMap<Vec<(String, u128)>, PathBuf>>,
-    /// Wheels by the requirement for which they were fetched, here or on another shard.
-    kept: Mutex<BTreeMap<String, Vec<Wheel>>>,
+    /// Wheels by the requirements for which they were fetched together, here or on another shard.
+    kept: Mutex<BTreeMap<BTreeSet<String>, Vec<Wheel>>>,
     is_stopped: Notify,
 }
 
@@ -98,17 +98,17 @@ impl Requirements {
         Ok(missing)
     }
 
-    /// Fetches the wheels of a requirement and of all that it needs: from a folder of wheels if one is given and has them,
+    /// Fetches the wheels of some requirements and of all that they need, in versions that go together: from a folder of wheels if one is given and has them,
     /// else from the index that pip is set up for. What pip says goes to the log.
     ///
     /// # Errors
     /// If they are not to be had.
-    pub(crate) async fn fetch(&self, requirement: &str, find_links: Option<&str>) -> Result<Vec<Wheel>, Error> {
+    pub(crate) async fn fetch(&self, requirements: &[String], find_links: Option<&str>) -> Result<Vec<Wheel>, Error> {
         let program = self.shared.program.get()?;
         let folder = Scratch::within(&program)?;
         let mut words = vec!["action=fetch".to_owned(), format!("folder={}", folder.path())];
         words.extend(find_links.map(|links| format!("find_links={links}")));
-        let report = self.shared.run(&program, &words, &[requirement.to_owned()]).await?;
+        let report = self.shared.run(&program, &words, requirements).await?;
         let names = report.wheels.ok_or_else(|| Error::Refused(NOT_SATISFIED.into()))?;
         let reading = tokio::task::spawn_blocking(move || {
             names.into_iter().map(|name| read_wheel(&folder.folder, name)).collect::<io::Result<Vec<_>>>()
@@ -117,19 +117,36 @@ impl Requirements {
         wheels.map_err(|error| self.shared.refuse(NOT_SATISFIED, &error))
     }
 
-    /// Keeps the wheels of a requirement, for sessions that want it.
-    pub(crate) fn keep(&self, requirement: &str, wheels: Vec<Wheel>) {
-        lock(&self.shared.kept).insert(requirement.to_owned(), wheels);
+    /// Keeps the wheels of some requirements, for sessions that want these.
+    pub(crate) fn keep(&self, requirements: BTreeSet<String>, wheels: Vec<Wheel>) {
+        lock(&self.shared.kept).insert(requirements, wheels);
     }
 
-    /// Returns the wheels that are kept for a requirement.
-    pub(crate) fn kept(&self, requirement: &str) -> Option<Vec<Wheel>> {
-        lock(&self.shared.kept).get(requirement).cloned()
+    /// Returns the wheels that were fetched for all of some requirements together, or for these and the fewest others, and for
+    /// which ones they were.
+    pub(crate) fn kept(&self, requirements: &BTreeSet<String>) -> Option<(BTreeSet<String>, Vec<Wheel>)> {
+        let kept = lock(&self.shared.kept);
+        let with_all = kept.iter().filter(|(of, _)| of.is_superset(requirements));
+        with_all.min_by_key(|(of, _)| of.len()).map(|(of, wheels)| (of.clone(), wheels.clone()))
     }
 
-    /// Lets go of the wheels of a requirement. Sessions that have them installed keep that.
-    pub(crate) fn forget(&self, requirement: &str) {
-        lock(&self.shared.kept).remove(requirement);
+    /// Returns the wheels of each of some requirements, which were fetched one by one; [`None`] if one was not.
+    pub(crate) fn kept_apart(&self, requirements: &[String]) -> Option<Vec<Wheel>> {
+        let of_one = |name: &String| Some(self.kept(&BTreeSet::from([name.clone()]))?.1);
+        let mut wheels = requirements.iter().map(of_one).collect::<Option<Vec<_>>>()?.concat();
+        wheels.sort_by(|one, other| one.name.cmp(&other.name));
+        wheels.dedup_by(|one, other| one.name == other.name);
+        Some(wheels)
+    }
+
+    /// Returns what tells apart the wheels that are kept for just these requirements; [`None`] if none are.
+    pub(crate) fn digest(&self, requirements: &BTreeSet<String>) -> Option<u128> {
+        lock(&self.shared.kept).get(requirements).map(|wheels| digest_of(wheels))
+    }
+
+    /// Lets go of the wheels of some requirements. Sessions that have them installed keep that.
+    pub(crate) fn forget(&self, requirements: &BTreeSet<String>) {
+        lock(&self.shared.kept).retain(|of, _| !of.is_superset(requirements));
     }
 
     /// Returns the folder in which the wheels of some requirements are installed together; none if none are kept, since the
@@ -138,14 +155,13 @@ impl Requirements {
     /// # Errors
     /// If they cannot be installed.
     pub(crate) async fn folder(&self, requirements: &[String]) -> Result<Option<String>, Error> {
-        let wheels: Vec<_> = {
-            let kept = lock(&self.shared.kept);
-            let mut wheels: Vec<_> = requirements.iter().filter_map(|name| kept.get(name)).flatten().cloned().collect();
-            wheels.sort_by(|one, other| one.name.cmp(&other.name));
-            wheels.dedup_by(|one, other| one.name == other.name);
-            wheels
-        };
-        if wheels.is_empty() { Ok(None) } else { self.install(&wheels).await.map(Some) }
+        if requirements.is_empty() {
+            return Ok(None);
+        }
+        match self.kept(&requirements.iter().cloned().collect()) {
+            Some((_, wheels)) => self.install(&wheels).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     /// Installs wheels, unless these are installed; returns the folder from which they can be imported.
@@ -266,6 +282,16 @@ impl Drop for Scratch {
             let _ = fs::remove_dir_all(&self.folder);
         }
     }
+}
+
+/// Returns what tells wheels apart from all others.
+pub(crate) fn digest_of(wheels: &[Wheel]) -> u128 {
+    let each: Vec<u8> = wheels
+        .iter()
+        .flat_map(|wheel| [xxh3_128(wheel.name.as_bytes()), xxh3_128(&wheel.data)])
+        .flat_map(u128::to_le_bytes)
+        .collect();
+    xxh3_128(&each)
 }
 
 /// Reads a wheel from a folder that belongs to the user of workers, who may have put something else in its place.

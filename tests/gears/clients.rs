@@ -39,3 +39,16 @@ fn redgrease_on_three_shards() {
     let shards = cluster().arg(option).arg(path).start();
     assert_eq!(run_python_with_redgrease("redgrease_client", &[&shards.node(0).port().to_string(), "3"]), "done\n");
 }
+
+/// Function objects name redgrease as a requirement, which the server fetches from the package index, and which goes with the
+/// version of redis that they name besides.
+#[test]
+fn functions_as_objects_of_redgrease() {
+    let [option, path] = rg();
+    for servers in [with_rg(), Servers::of_cluster(cluster().arg(option).arg(path).start())] {
+        let words = [&*servers.first().port().to_string(), &*servers.nodes().len().to_string(), "objects"];
+        assert_eq!(run_python_with_redgrease("redgrease_client", &words), "done\n");
+        let requirements = servers.reply(&["RG.PYDUMPREQS"]);
+        assert!(requirements.contains("redgrease[runtime]"), "{requirements}");
+    }
+}

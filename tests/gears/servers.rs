@@ -50,7 +50,12 @@ impl Servers {
 
     /// Starts a cluster of three shards.
     pub fn cluster() -> Self {
-        Self { kind: "three shards", own: Owned::Cluster(cluster().start()) }
+        Self::of_cluster(cluster().start())
+    }
+
+    /// Takes a cluster of three shards.
+    pub fn of_cluster(cluster: Cluster) -> Self {
+        Self { kind: "three shards", own: Owned::Cluster(cluster) }
     }
 
     /// Starts three shards that think no node failed for as long as a test takes.

@@ -1,6 +1,6 @@
-//! [`CarriedRequirement`]: a requirement with its packages, and which ones this server has.
+//! [`CarriedRequirements`]: requirements with their packages, and which ones this server has.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
@@ -14,10 +14,10 @@ use crate::python::Wheel;
 pub(super) const NOT_INSTALLED: &str =
     "Failed installing requirements on shard, please check shard logs for more details.";
 
-/// A requirement with its packages, as it goes from server to server. None: the interpreter has it by itself.
+/// Requirements with their packages, as they go from server to server. None: the interpreter has them by itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct CarriedRequirement {
-    name: String,
+pub(super) struct CarriedRequirements {
+    names: BTreeSet<String>,
     wheels: Vec<(String, ByteBuf)>,
 }
 
@@ -34,31 +34,32 @@ pub(super) fn reset() {
     known().clear();
 }
 
-impl CarriedRequirement {
-    /// Makes one of its packages.
-    pub(super) fn new(name: &str, wheels: Vec<Wheel>) -> Self {
+impl CarriedRequirements {
+    /// Makes some of their packages.
+    pub(super) fn new(names: BTreeSet<String>, wheels: Vec<Wheel>) -> Self {
         let wheels = wheels.into_iter().map(|wheel| (wheel.name, ByteBuf::from(wheel.data.to_vec())));
-        Self { name: name.to_owned(), wheels: wheels.collect() }
+        Self { names, wheels: wheels.collect() }
     }
 
-    /// Makes this server have it.
+    /// Makes this server have them.
     ///
     /// # Errors
     /// If the interpreter lacks what it was said to have.
     pub(super) async fn keep(self) -> Result<(), Error> {
         let sessions = module_state::python_sessions()?;
-        let names = self.wheels.iter().map(|(name, _)| name.clone()).collect();
+        let required: Vec<String> = self.names.iter().cloned().collect();
+        let names: Vec<String> = self.wheels.iter().map(|(name, _)| name.clone()).collect();
         if self.wheels.is_empty() {
-            if !sessions.requirements().missing(std::slice::from_ref(&self.name)).await?.is_empty() {
+            if !sessions.requirements().missing(&required).await?.is_empty() {
                 return Err(Error::Refused(NOT_INSTALLED.into()));
             }
         } else {
             let wheel = |(name, data): (String, ByteBuf)| Wheel { name, data: data.into_vec().into() };
-            sessions.requirements().keep(&self.name, self.wheels.into_iter().map(wheel).collect());
+            sessions.requirements().keep(self.names, self.wheels.into_iter().map(wheel).collect());
             // Only what can be installed counts.
-            sessions.requirements().folder(std::slice::from_ref(&self.name)).await?;
+            sessions.requirements().folder(&required).await?;
         }
-        known().insert(self.name, names);
+        known().extend(required.into_iter().map(|name| (name, names.clone())));
         Ok(())
     }
 }

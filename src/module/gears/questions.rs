@@ -3,6 +3,7 @@
 //!
 //! Every answer is the reply that the client gets.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,8 +11,8 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 
-use super::carried::CarriedRequirement;
-use super::executions::{Dropped, GearsExecution};
+use super::carried::CarriedRequirements;
+use super::executions::{Dropped, GearsExecution, SCRIPT};
 use super::{replies, state};
 use crate::engine::{Request, RequestBuilder};
 use crate::error::Error;
@@ -45,14 +46,19 @@ pub(super) enum GearsAsked {
     Abort {
         id: String,
     },
-    /// Makes the node have a requirement.
-    Require(CarriedRequirement),
+    /// Whether the node has these packages for these requirements.
+    HasPackages {
+        names: BTreeSet<String>,
+        digest: u128,
+    },
+    /// Makes the node have requirements.
+    Require(CarriedRequirements),
 }
 
 impl GearsAsked {
     fn id(&self) -> Option<&str> {
         match self {
-            Self::Ping | Self::List | Self::Require(_) => None,
+            Self::Ping | Self::List | Self::HasPackages { .. } | Self::Require(_) => None,
             Self::Results { id, .. } | Self::Status { id } | Self::Drop { id } | Self::Abort { id } => Some(id),
         }
     }
@@ -94,7 +100,8 @@ pub(super) async fn ask(asked: GearsAsked, requests: RequestBuilder, user: Askin
 
 /// Returns the node that has begun an execution.
 fn node_of<'t>(topology: &'t Topology, id: &str) -> Option<&'t Arc<Node>> {
-    let prefix = id.rsplit_once('-')?.0;
+    let (prefix, _) = id.rsplit_once('-')?;
+    let prefix = prefix.strip_suffix(SCRIPT).unwrap_or(prefix);
     topology.all_nodes().find(|node| format!("{:0>40}", node.id) == prefix)
 }
 
@@ -140,6 +147,10 @@ async fn here(asked: GearsAsked, user: &AskingUser) -> Reply {
     match asked {
         GearsAsked::Ping => Reply::OK,
         GearsAsked::List => replies::executions(state::executions().list().iter().filter(|it| visible(it))),
+        GearsAsked::HasPackages { names, digest } => {
+            let here = state::digest_of_packages(&names);
+            Reply::Integer((here == Some(digest)).into())
+        }
         // Installing takes as long as it takes.
         GearsAsked::Require(carried) => match carried.keep().await {
             Ok(()) => Reply::OK,

@@ -1,13 +1,14 @@
 //! The packages that scripts require: made sure of on all shards before a script runs, listed, and handed from one server to
 //! another that has no network.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::arguments::text;
 use super::caller::GearsCaller;
-use super::carried::{CarriedRequirement, NOT_INSTALLED, known};
+use super::carried::{CarriedRequirements, NOT_INSTALLED, known};
 use super::command::{GearsCommand, argument, control, said};
 use super::questions::{self, GearsAsked};
 use super::{replies, state};
@@ -18,7 +19,7 @@ use crate::module::commands::spec::{Arg, ArgKind, Call};
 use crate::module::inquiry::AskingUser;
 use crate::module::request::running::Work;
 use crate::module::{config, state as module_state};
-use crate::python::Sessions;
+use crate::python::{Sessions, digest_of};
 use crate::reply::Reply;
 
 pub(super) const PYDUMPREQS: GearsCommand =
@@ -49,34 +50,38 @@ pub(super) async fn ensure(
         return Ok(None);
     }
     let here = sessions.requirements();
+    let names: BTreeSet<String> = requirements.iter().cloned().collect();
     if again {
-        requirements.iter().for_each(|requirement| here.forget(requirement));
+        here.forget(&names);
     }
     let missing = here.missing(requirements).await?;
-    for requirement in requirements {
-        let wheels = match (missing.contains(requirement), here.kept(requirement)) {
-            (false, _) => Vec::new(),
-            (true, Some(kept)) => kept,
-            (true, None) => {
-                let links = config::python_wheels();
-                let fetched = here.fetch(requirement, Some(&*links).filter(|links| !links.is_empty())).await?;
-                here.keep(requirement, fetched.clone());
-                fetched
-            }
-        };
-        let user = AskingUser::named(caller.caller.clone());
-        let carried = on_others(CarriedRequirement::new(requirement, wheels), caller.requests.clone(), &user).await?;
-        carried.map_err(|_| Error::Refused(NOT_INSTALLED.into()))?.keep().await?;
-    }
+    let (names, wheels) = match (missing.is_empty(), here.kept(&names)) {
+        (true, _) => (names, Vec::new()),
+        (false, Some(kept)) => kept,
+        (false, None) => {
+            let links = config::python_wheels();
+            let fetched = here.fetch(&missing, Some(&*links).filter(|links| !links.is_empty())).await;
+            // Without a network those will do that were imported one by one.
+            let wheels = fetched.or_else(|error| here.kept_apart(&missing).ok_or(error))?;
+            (names, wheels)
+        }
+    };
+    let user = AskingUser::named(caller.caller.clone());
+    let has = GearsAsked::HasPackages { names: names.clone(), digest: digest_of(&wheels) };
+    let have = questions::ask_others(&has, caller.requests.clone(), &user).await?;
+    let do_all_have = !wheels.is_empty() && have.into_iter().all(|answer| matches!(answer, Ok(Reply::Integer(1))));
+    let carried = CarriedRequirements::new(names, wheels);
+    let carried = if do_all_have { Ok(carried) } else { on_others(carried, caller.requests.clone(), &user).await? };
+    carried.map_err(|_| Error::Refused(NOT_INSTALLED.into()))?.keep().await?;
     here.folder(requirements).await
 }
 
-/// Makes all other primaries have a requirement, and returns it; or what the first one says that refuses.
+/// Makes all other primaries have requirements, and returns these; or what the first one says that refuses.
 async fn on_others(
-    carried: CarriedRequirement,
+    carried: CarriedRequirements,
     requests: RequestBuilder,
     user: &AskingUser,
-) -> Result<Result<CarriedRequirement, Bytes>, Error> {
+) -> Result<Result<CarriedRequirements, Bytes>, Error> {
     let asked = GearsAsked::Require(carried);
     for answer in questions::ask_others(&asked, requests, user).await? {
         if let Reply::Error(why) = answer? {
@@ -116,14 +121,16 @@ const LONGEST_CHUNK: usize = 10 << 20;
 fn export(call: &Call<'_>) -> Result<Work, Error> {
     let name = argument(call, 0);
     let Some(names) = known().get(&name).cloned() else { return said(Err("requirement does not exists".into())) };
-    let wheels = module_state::python_sessions()?.requirements().kept(&name).unwrap_or_default();
-    let bytes = messages::encode(&CarriedRequirement::new(&name, wheels))?;
+    let alone = BTreeSet::from([name.clone()]);
+    let (of, wheels) =
+        module_state::python_sessions()?.requirements().kept(&alone).unwrap_or_else(|| (alone, Vec::new()));
+    let bytes = messages::encode(&CarriedRequirements::new(of, wheels))?;
     let chunks = bytes.chunks(LONGEST_CHUNK).map(|chunk| Reply::Bulk(chunk.to_vec().into())).collect();
     said(Ok(Reply::Array(vec![shown(&name, &names, 0), Reply::Array(chunks)])))
 }
 
 fn import(call: &Call<'_>) -> Result<Work, Error> {
-    let Ok(carried) = messages::decode::<CarriedRequirement>(&call.args.concat()) else {
+    let Ok(carried) = messages::decode::<CarriedRequirements>(&call.args.concat()) else {
         return said(Err("Bad serialization format on reading requirement name".into()));
     };
     let caller = GearsCaller::of(call.ctx)?;
@@ -151,9 +158,9 @@ mod tests {
         assert_eq!((fields.len(), &fields[3]), (18, &Reply::from("redis==3")));
         assert_eq!(fields[11], Reply::Array(vec!["redis-3.whl".into()]));
         let wheel = Wheel { name: "a.whl".into(), data: "bytes".into() };
-        let carried = CarriedRequirement::new("a", vec![wheel]);
+        let carried = CarriedRequirements::new(BTreeSet::from(["a".to_owned()]), vec![wheel]);
         let wire = messages::encode(&carried).unwrap();
-        assert_eq!(messages::decode::<CarriedRequirement>(&wire).unwrap(), carried);
-        assert!(messages::decode::<CarriedRequirement>(b"nonsense").is_err());
+        assert_eq!(messages::decode::<CarriedRequirements>(&wire).unwrap(), carried);
+        assert!(messages::decode::<CarriedRequirements>(b"nonsense").is_err());
     }
 }

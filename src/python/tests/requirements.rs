@@ -1,12 +1,19 @@
 //! Packages that scripts require, without any index: from a folder of wheels that the test makes.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use bytes::Bytes;
+
 use super::super::frame::FrameKind;
 use super::super::marshal::Value;
-use super::super::{SessionHandle, Wheel};
+use super::super::{SessionHandle, Wheel, digest_of};
 use super::host::{Toy, interpreter, load};
+
+fn texts(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
 
 /// Is a folder with a wheel of the package `rmr_required`, version 1.5.
 struct Wheels(PathBuf);
@@ -51,7 +58,6 @@ async fn load_from(session: &SessionHandle, folder: &str, script: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_interpreter_has_is_not_missing() {
     let toy = Toy::new();
-    let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
     let wanted = texts(&["cloudpickle", "cloudpickle<1", "no-such-package-here"]);
     for _ in 0..2 {
         let missing = toy.sessions.requirements().missing(&wanted).await;
@@ -65,7 +71,7 @@ async fn wheels_are_fetched_and_installed_once_and_imported() {
     let toy = Toy::new();
     let links = Wheels::new("fetched");
     let requirements = toy.sessions.requirements();
-    let wheels = requirements.fetch("rmr-required>=1", Some(links.path())).await.expect("wheels");
+    let wheels = requirements.fetch(&texts(&["rmr-required>=1"]), Some(links.path())).await.expect("wheels");
     assert_eq!(
         wheels.iter().map(|wheel| wheel.name.as_str()).collect::<Vec<_>>(),
         ["rmr_required-1.5-py3-none-any.whl"]
@@ -78,13 +84,24 @@ async fn wheels_are_fetched_and_installed_once_and_imported() {
     load_from(&session, &folder, script).await;
     // A shard that does not run the script itself.
     let elsewhere = toy.open("b").await;
-    elsewhere.add_folders(1, std::slice::from_ref(&folder)).await.expect("added");
+    let no_flow = Bytes::from_static(b"no flow, and yet its folder is there");
+    elsewhere.install(1, "key", &no_flow, Some(&folder)).await.expect_err("no flow");
     load(&elsewhere, script).await.expect("loaded");
     // The same by names.
-    requirements.keep("rmr-required>=1", wheels);
-    let wanted = ["cloudpickle".to_owned(), "rmr-required>=1".to_owned()];
+    let wanted = texts(&["cloudpickle", "rmr-required>=1"]);
+    let set: BTreeSet<String> = wanted.iter().cloned().collect();
+    assert_eq!((requirements.digest(&set), requirements.kept(&set)), (None, None));
+    requirements.keep(set.clone(), wheels.clone());
+    assert_eq!(requirements.digest(&set), Some(digest_of(&wheels)));
     assert_eq!(requirements.folder(&wanted).await.expect("a folder"), Some(folder.clone()));
-    assert_eq!(requirements.folder(&wanted[..1]).await.expect("no folder"), None);
+    // What was fetched for several serves each of them.
+    assert_eq!(requirements.folder(&wanted[1..]).await.expect("a folder"), Some(folder.clone()));
+    assert_eq!(requirements.kept_apart(&wanted), Some(wheels));
+    let other = texts(&["cloudpickle", "rmr-other"]);
+    assert_eq!(requirements.folder(&other).await.expect("no folder"), None);
+    assert_eq!(requirements.kept_apart(&other), None);
+    requirements.forget(&set);
+    assert_eq!(requirements.kept(&set), None);
     // A worker that has had a folder is not for others.
     let number = session.worker().number();
     drop((session, elsewhere));

@@ -21,6 +21,10 @@ from .errors import GearsError
 # The oldest version whose picklers share globals between functions as this module relies on.
 OLDEST_CLOUDPICKLE = (2, 0)
 
+# What version 3 has pickled names its parts in the one module that version 3 has; version 2 has them in two.
+for _name, _part in vars(internals).items():
+    vars(cloudpickle.cloudpickle).setdefault(_name, _part)
+
 _GLOBALS = "globals"
 _MISSING = object()
 

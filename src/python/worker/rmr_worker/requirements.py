@@ -96,23 +96,33 @@ def is_satisfied(text: str) -> bool:
     if grammar is None:
         return is_plain_name(text) and version_of(text) is not None
     try:
-        requirement = grammar(text)
+        return all_are_there([grammar(text)], grammar)
     except ValueError:
         return False
-    version = version_of(requirement.name)
-    if requirement.url or version is None or not requirement.specifier.contains(version, prereleases=True):
-        return False
-    needed = needs_of(requirement.name, requirement.extras, grammar)
-    return all(version_of(other) is not None for other in needed)
 
 
-def needs_of(name: str, extras: Any, grammar: Callable[[str], Any]) -> List[str]:
-    """Returns the packages that a package needs for some of its extras."""
+def all_are_there(wanted: List[Any], grammar: Callable[[str], Any]) -> bool:
+    """Says whether packages are installed in versions that are wanted, and all that they need, and so on."""
+    seen = set()
+    while wanted:
+        requirement = wanted.pop()
+        if str(requirement) in seen:
+            continue
+        seen.add(str(requirement))
+        version = version_of(requirement.name)
+        if requirement.url or version is None or not requirement.specifier.contains(version, prereleases=True):
+            return False
+        wanted += needs_of(requirement.name, requirement.extras, grammar)
+    return True
+
+
+def needs_of(name: str, extras: Any, grammar: Callable[[str], Any]) -> List[Any]:
+    """Returns what a package needs for some of its extras."""
     needed = []
     for text in importlib.metadata.requires(name) or []:
         other = grammar(text)
         if other.marker is None or any(other.marker.evaluate({"extra": extra}) for extra in (extras or {""})):
-            needed.append(other.name)
+            needed.append(other)
     return needed
 
 
