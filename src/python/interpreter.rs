@@ -23,6 +23,25 @@ pub(crate) struct Interpreter {
     pub(crate) nice: i32,
 }
 
+/// What of the server's environment code of users gets to see: what finds the interpreter and its libraries, and what says
+/// how texts and times are written. All else may be a secret of the server's.
+const ENVIRONMENT: [&str; 14] = [
+    "PATH",
+    "HOME",
+    "LANG",
+    "LANGUAGE",
+    "LC_ALL",
+    "LC_CTYPE",
+    "TZ",
+    "TMPDIR",
+    "LD_LIBRARY_PATH",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "VIRTUAL_ENV",
+    "PYENV_ROOT",
+    "PYENV_VERSION",
+];
+
 /// Is a template that has been started, and has not said anything yet.
 pub(super) struct StartedTemplate {
     pub(super) process: Child,
@@ -45,6 +64,8 @@ impl Interpreter {
             .arg(format!("user={}", self.user))
             .arg(format!("processes={}", self.processes))
             .arg(format!("nice={}", self.nice))
+            .env_clear()
+            .envs(ENVIRONMENT.iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(printed.try_clone().map_err(fault)?)
             .stderr(printed)

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
-use tokio::sync::OnceCell;
-use tokio::time::timeout;
+use tokio::sync::{Notify, OnceCell};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::channel::{WorkerAnswer, WorkerError};
 use super::frame::FrameKind;
@@ -31,6 +31,11 @@ const MOST_WORKERS: usize = 512;
 /// How long a worker may take to forget a session.
 const TO_FORGET: Duration = Duration::from_secs(5);
 
+/// So many workers of one user may be forgetting their sessions before one of them is waited for, and for how long that is:
+/// executions in a row take turns between two workers, however fast they follow each other.
+const IN_TURNS: usize = 2;
+const TO_BE_WARM: Duration = Duration::from_millis(200);
+
 /// Knows the sessions of this server, and starts what they need.
 pub(crate) struct Sessions {
     shared: Arc<SessionTable>,
@@ -43,12 +48,16 @@ struct SessionTable {
     template: tokio::sync::Mutex<Option<Arc<Template>>>,
     living: Living,
     state: Mutex<TableState>,
+    /// A worker has forgotten its session.
+    returned: Notify,
 }
 
 #[derive(Default)]
 struct TableState {
     open: HashMap<String, Weak<OpenSession>>,
     warm: WarmWorkers,
+    /// Workers that are forgetting a session, and the users whose they are.
+    returning: Vec<(String, Arc<Worker>)>,
 }
 
 /// Says who a session is, for lists.
@@ -94,7 +103,15 @@ impl Sessions {
         let requirements = Requirements::new(host.clone(), program.clone());
         let (template, living) = (tokio::sync::Mutex::default(), Living::new());
         Self {
-            shared: Arc::new(SessionTable { host, program, requirements, template, living, state: Mutex::default() }),
+            shared: Arc::new(SessionTable {
+                host,
+                program,
+                requirements,
+                template,
+                living,
+                state: Mutex::default(),
+                returned: Notify::new(),
+            }),
         }
     }
 
@@ -149,7 +166,13 @@ impl Sessions {
     /// Returns all workers, also those that have no session just now.
     pub(crate) fn workers(&self) -> Vec<Arc<Worker>> {
         let mut workers: Vec<_> = self.list().into_iter().map(|session| session.worker).collect();
-        workers.extend(self.shared.state().warm.workers().cloned());
+        let state = self.shared.state();
+        workers.extend(state.warm.workers().cloned());
+        // One may have returned already, and have a session again.
+        workers.extend(state.returning.iter().map(|(_, worker)| worker.clone()));
+        drop(state);
+        workers.sort_by_key(|worker| worker.number());
+        workers.dedup_by_key(|worker| worker.number());
         workers
     }
 
@@ -192,7 +215,7 @@ impl SessionTable {
     /// Finds a worker for a session of a user, or starts one.
     async fn staff(&self, user: &str, settings: &WorkerSettings) -> Result<Staff, Error> {
         let template = self.template().await?;
-        let warm = self.state().warm.take(user);
+        let warm = self.warm(user).await;
         if let Some(warm) = warm.filter(|warm| warm.worker.comes_from(&template)) {
             return Ok(Staff { worker: warm.worker, sessions: warm.sessions, first_size: Some(warm.first_size) });
         }
@@ -202,6 +225,25 @@ impl SessionTable {
         }
         let worker = start_worker(template, &self.host, settings, &self.living).await?;
         Ok(Staff { worker, sessions: 0, first_size: None })
+    }
+
+    /// Takes a warm worker of a user. Where several are forgetting their sessions just now one of them is waited for.
+    async fn warm(&self, user: &str) -> Option<WarmWorker> {
+        let until = Instant::now() + TO_BE_WARM;
+        loop {
+            let mut returned = std::pin::pin!(self.returned.notified());
+            returned.as_mut().enable();
+            {
+                let mut state = self.state();
+                let warm = state.warm.take(user);
+                if warm.is_some() || state.returning.iter().filter(|(of, _)| of == user).count() < IN_TURNS {
+                    return warm;
+                }
+            }
+            if timeout_at(until, returned).await.is_err() {
+                return None;
+            }
+        }
     }
 
     /// Returns the template, after starting it if need be.
@@ -221,8 +263,20 @@ impl SessionTable {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets a worker forget a session, and keeps it if it is as good as new.
+    /// Takes back the worker of a session, which is among those that return.
     async fn take_back(&self, id: &str, user: String, staff: Staff) {
+        let number = staff.worker.number();
+        self.forget(id, &user, staff).await;
+        let mut state = self.state();
+        let place = state.returning.iter().position(|(_, worker)| worker.number() == number);
+        let returned = place.map(|place| state.returning.swap_remove(place));
+        drop(state);
+        drop(returned);
+        self.returned.notify_waiters();
+    }
+
+    /// Lets a worker forget a session, and keeps it if it is as good as new.
+    async fn forget(&self, id: &str, user: &str, staff: Staff) {
         let Staff { worker, sessions, first_size } = staff;
         if worker.is_gone() || !worker.is_idle() {
             return;
@@ -234,7 +288,7 @@ impl SessionTable {
         };
         worker.belongs_to("");
         let first_size = first_size.unwrap_or(size);
-        let warm = WarmWorker { worker, user, sessions: sessions + 1, first_size };
+        let warm = WarmWorker { worker, user: user.to_owned(), sessions: sessions + 1, first_size };
         let worn_out = self.state().warm.put(warm, size);
         drop(worn_out);
     }
@@ -268,6 +322,7 @@ impl Drop for OpenSession {
         }
         drop(state);
         if let Some(staff) = self.staff.take() {
+            self.home.state().returning.push((self.user.clone(), staff.worker.clone()));
             let (home, id, user) = (self.home.clone(), std::mem::take(&mut self.id), std::mem::take(&mut self.user));
             self.runtime.spawn(async move { home.take_back(&id, user, staff).await });
         }
@@ -285,24 +340,30 @@ impl SessionHandle {
         &self.session.id
     }
 
-    /// Gives the worker a flow that was made on another shard, unless it has it.
-    pub(crate) async fn install(&self, context: u64, key: &str, blob: &Bytes) -> Result<(), WorkerError> {
+    /// Tells whether the worker has a flow.
+    pub(crate) async fn has(&self, key: &str) -> bool {
+        self.session.flows.lock().await.contains(key)
+    }
+
+    /// Gives the worker a flow that was made on another shard, unless it has it, and lets it import from the folder in which
+    /// the session's packages are.
+    pub(crate) async fn install(
+        &self,
+        context: u64,
+        key: &str,
+        blob: &Bytes,
+        folder: Option<&str>,
+    ) -> Result<(), WorkerError> {
         let mut flows = self.session.flows.lock().await;
         if flows.contains(key) {
             return Ok(());
         }
+        let path = folder.map(|folder| ("path", Value::List(vec![folder.into()])));
         let head = [("session", self.id().into()), ("context", context.into()), ("key", key.into())];
-        self.worker.ask(FrameKind::Install, &Value::dict(head), std::slice::from_ref(blob)).await?;
+        let head = Value::dict(head.into_iter().chain(path));
+        self.worker.ask(FrameKind::Install, &head, std::slice::from_ref(blob)).await?;
         flows.insert(key.to_owned());
         Ok(())
-    }
-
-    /// Lets the worker import from these folders, as LOAD does for the shard on which the script runs.
-    pub(crate) async fn add_folders(&self, context: u64, folders: &[String]) -> Result<(), WorkerError> {
-        let path = Value::List(folders.iter().map(|folder| folder.as_str().into()).collect());
-        // A script that does nothing.
-        let head = [("session", self.id().into()), ("context", context.into()), ("script", "".into()), ("path", path)];
-        self.worker.ask(FrameKind::Load, &Value::dict(head), &[]).await.map(drop)
     }
 
     /// Notes that the worker has a flow, since it has made it itself.

@@ -37,6 +37,8 @@ pub(crate) const NAME: &str = "python";
 /// How long code has to leave when its flow has ended early; then its process is ended.
 const TO_LEAVE: Duration = Duration::from_secs(1);
 
+const DID_NOT_LEAVE: &str = "the Python process was ended since code of an aborted flow did not leave";
+
 /// What all stages of a flow are to know, on all shards.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PythonStage {
@@ -229,14 +231,12 @@ impl OpenRun {
                 stage.python
             )));
         }
-        let folder = sessions.requirements().folder(&stage.requirements).await?;
         let session = sessions.open(&stage.session, &stage.user, &stage.settings(share)).await?;
         let context = contexts.open(Context { session: stage.session.clone(), rights });
-        if let Some(folder) = folder {
-            session.add_folders(context.number(), &[folder]).await?;
-        }
-        if !stage.blob.is_empty() {
-            session.install(context.number(), &stage.key, &Bytes::copy_from_slice(&stage.blob)).await?;
+        if !stage.blob.is_empty() && !session.has(&stage.key).await {
+            let folder = sessions.requirements().folder(&stage.requirements).await?;
+            let blob = Bytes::copy_from_slice(&stage.blob);
+            session.install(context.number(), &stage.key, &blob, folder.as_deref()).await?;
         }
         let head = Value::dict([
             ("execution", context.number().into()),
@@ -278,16 +278,19 @@ impl OpenRun {
     /// Sees to it that nothing runs of the execution any more.
     async fn end_early(self) {
         let worker = self.session.worker();
-        match tokio::time::timeout(2 * TO_LEAVE, abort(worker, self.context.number())).await {
-            Ok(Ok(true)) => {
-                // What waits for a lock may be code of the script, too.
-                if tokio::time::timeout(TO_LEAVE, self.close()).await.is_err() {
-                    worker.kill("the Python process was ended since code of an aborted flow did not leave");
-                }
-            }
-            Ok(Err(WorkerError::Gone(_))) => {}
-            Ok(_) | Err(_) => worker.kill("the Python process was ended since code of an aborted flow did not leave"),
+        end_code(worker, self.context.number()).await;
+        // What waits for a lock may be code of the script, too.
+        if !worker.is_gone() && tokio::time::timeout(TO_LEAVE, self.close()).await.is_err() {
+            worker.kill(DID_NOT_LEAVE);
         }
+    }
+}
+
+/// Ends the code of an execution or context: by an exception, and where that does not help by the end of its process.
+pub(crate) async fn end_code(worker: &Worker, execution: u64) {
+    match tokio::time::timeout(2 * TO_LEAVE, abort(worker, execution)).await {
+        Ok(Ok(true) | Err(WorkerError::Gone(_))) => {}
+        Ok(_) | Err(_) => worker.kill(DID_NOT_LEAVE),
     }
 }
 

@@ -12,7 +12,7 @@ use super::marshal::Value;
 use super::template::Template;
 
 /// Tells a worker from all others that this server has had.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct WorkerNumber(pub(super) u64);
 
 /// Says what a worker has to know of its server.

@@ -19,6 +19,7 @@ mod exchanges;
 mod executions;
 mod futures;
 mod introduction;
+mod lifetimes;
 mod memory;
 mod operations;
 mod others;

@@ -6,36 +6,55 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::sessions::SessionFacts;
 use crate::error::Error;
 use crate::flow::execution::Execution;
 use crate::flow::executions::Executions;
+use crate::python::SessionHandle;
 use crate::reply::Reply;
 
 /// What RedisGears has in place of the id of a node where there is no cluster.
 pub(super) const NO_NODE: &str = "0000000000000000000000000000000000000000";
+
+/// What stands before the number of a script that runs.
+pub(super) const SCRIPT: &str = "-script";
 
 /// The executions that this node has begun.
 pub(super) struct GearsExecutions {
     /// The oldest first.
     all: Mutex<VecDeque<Arc<GearsExecution>>>,
     next: AtomicU64,
+    /// Of scripts.
+    next_script: AtomicU64,
 }
 
 /// An execution, as the commands of RedisGears see it.
 pub(super) struct GearsExecution {
     flow: Arc<Execution>,
+    /// It is the top level of a script: not one of those that RedisGears counts.
+    is_script: bool,
     /// It stays when it has ended.
     is_kept: bool,
     /// It goes when it ends: newer ones have taken its place.
     is_pushed_out: AtomicBool,
     began: Instant,
     parts: ExecutionParts,
+    session: OnceLock<KeptSession>,
     end: Mutex<Option<Arc<GearsEnd>>>,
+}
+
+/// A session that stays as long as an execution of it is kept.
+pub(super) struct KeptSession {
+    #[expect(dead_code, reason = "it is held")]
+    pub(super) facts: Arc<SessionFacts>,
+    /// With its process: the profile is there.
+    #[expect(dead_code, reason = "it is held")]
+    pub(super) profiled: Option<SessionHandle>,
 }
 
 /// What an execution consists of.
@@ -98,25 +117,27 @@ pub(super) enum Dropped {
 impl GearsExecutions {
     /// Makes a list without executions, whose numbers begin at 0.
     pub(super) const fn new() -> Self {
-        Self { all: Mutex::new(VecDeque::new()), next: AtomicU64::new(0) }
+        Self { all: Mutex::new(VecDeque::new()), next: AtomicU64::new(0), next_script: AtomicU64::new(0) }
     }
 
     /// Begins an execution; the oldest one beyond the limit goes, or will go when it ends.
     pub(super) fn begin(&self, start: ExecutionStart<'_>, flows: &Executions) -> Arc<GearsExecution> {
         let id = format!("{:0>40}-{}", start.prefix, self.next.fetch_add(1, Relaxed));
-        let execution = Arc::new(GearsExecution {
-            flow: flows.begin_kept(id, start.user, start.command),
-            is_kept: start.is_kept,
-            is_pushed_out: AtomicBool::new(false),
-            began: Instant::now(),
-            parts: start.parts,
-            end: Mutex::new(None),
-        });
+        let most = start.most;
+        let execution = GearsExecution::new(start, id, false, flows);
         let mut all = self.lock();
         all.push_back(execution.clone());
-        if let Some(most) = start.most {
+        if let Some(most) = most {
             push_out(&mut all, most, flows);
         }
+        execution
+    }
+
+    /// Begins the top level of a script, so that it is seen, and can be ended, like an execution.
+    pub(super) fn begin_script(&self, start: ExecutionStart<'_>, flows: &Executions) -> Arc<GearsExecution> {
+        let id = format!("{:0>40}{SCRIPT}-{}", start.prefix, self.next_script.fetch_add(1, Relaxed));
+        let execution = GearsExecution::new(start, id, true, flows);
+        self.lock().push_back(execution.clone());
         execution
     }
 
@@ -161,6 +182,7 @@ impl GearsExecutions {
             flows.forget(execution.id());
         }
         self.next.store(0, Relaxed);
+        self.next_script.store(0, Relaxed);
     }
 
     fn forget(&self, id: &str, flows: &Executions) {
@@ -175,10 +197,11 @@ impl GearsExecutions {
 
 /// Has the oldest executions go that are more than so many: at once, or when they end.
 fn push_out(all: &mut VecDeque<Arc<GearsExecution>>, most: usize, flows: &Executions) {
-    let staying = all.iter().filter(|execution| !execution.is_pushed_out.load(Relaxed)).count();
+    let has_place = |execution: &GearsExecution| !execution.is_script && !execution.is_pushed_out.load(Relaxed);
+    let staying = all.iter().filter(|execution| has_place(execution)).count();
     let mut too_many = staying.saturating_sub(most);
     all.retain(|execution| {
-        if too_many == 0 || execution.is_pushed_out.load(Relaxed) {
+        if too_many == 0 || !has_place(execution) {
             return true;
         }
         too_many -= 1;
@@ -191,6 +214,25 @@ fn push_out(all: &mut VecDeque<Arc<GearsExecution>>, most: usize, flows: &Execut
 }
 
 impl GearsExecution {
+    fn new(start: ExecutionStart<'_>, id: String, is_script: bool, flows: &Executions) -> Arc<Self> {
+        Arc::new(Self {
+            flow: flows.begin_kept(id, start.user, start.command),
+            is_script,
+            is_kept: start.is_kept,
+            is_pushed_out: AtomicBool::new(false),
+            began: Instant::now(),
+            parts: start.parts,
+            session: OnceLock::new(),
+            end: Mutex::new(None),
+        })
+    }
+
+    /// Has a session stay for as long as this is kept.
+    pub(super) fn keep(&self, session: KeptSession) {
+        // It has one session.
+        let _ = self.session.set(session);
+    }
+
     /// Returns the id.
     pub(super) fn id(&self) -> &str {
         self.flow.id()

@@ -13,7 +13,7 @@ use super::arguments::{self, GearsScript};
 use super::caller::GearsCaller;
 use super::cluster::ClusterView;
 use super::command::{GearsCommand, at_once, control};
-use super::executions::{ExecutionStart, FlowOutcome, GearsExecution};
+use super::executions::{ExecutionParts, ExecutionStart, FlowOutcome, GearsExecution, KeptSession};
 use super::flows::{self, FlowOfSession};
 use super::plans::{self, DescribedFlow};
 use super::sessions::{NewSession, SessionWords};
@@ -24,7 +24,7 @@ use crate::module::request::running::Work;
 use crate::module::{python, secrets, state as module_state};
 use crate::python::frame::FrameKind;
 use crate::python::marshal::Value;
-use crate::python::stage::StageResults;
+use crate::python::stage::{self, StageResults};
 use crate::python::{Context, ContextGuard, SessionHandle, WorkerError};
 use crate::reply::Reply;
 use crate::topology::Topology;
@@ -95,6 +95,28 @@ struct RunningSession {
     context: ContextGuard,
 }
 
+/// A top level that runs: among the executions, so that it can be seen and ended.
+struct RunningScript(Arc<GearsExecution>);
+
+impl RunningScript {
+    fn begin(run: &ScriptRun, view: &ClusterView) -> Self {
+        Self(state::begin_script(ExecutionStart {
+            prefix: &view.id,
+            user: &run.caller.user,
+            command: run.shown.clone(),
+            is_kept: false,
+            parts: ExecutionParts { shards: vec![view.padded_id()], steps: Vec::new() },
+            most: None,
+        }))
+    }
+}
+
+impl Drop for RunningScript {
+    fn drop(&mut self) {
+        state::end(&self.0, FlowOutcome::default());
+    }
+}
+
 impl ScriptRun {
     async fn run(self, session: NewSession) -> Result<Reply, Error> {
         let topology = self.caller.requests.clone().begin().pinned_topology().await?;
@@ -110,7 +132,8 @@ impl ScriptRun {
         let rights = self.caller.rights.clone();
         let context = python::contexts().open(Context { session: name, rights });
         let running = RunningSession { handle, context };
-        let flow = match self.load(&running, folder).await {
+        let loaded = self.load(&running, folder, &RunningScript::begin(&self, &view)).await;
+        let flow = match loaded {
             Ok(flow) => flow,
             Err(why) => return Ok(replies::error(why)),
         };
@@ -122,6 +145,10 @@ impl ScriptRun {
         };
         let execution = self.begin(&flow, &view, &topology);
         let is_unblocking = self.is_unblocking;
+        if is_unblocking {
+            let profiled = settings::profiles_executions().then(|| running.handle.clone());
+            execution.keep(KeptSession { facts: facts.clone(), profiled });
+        }
         let runs = {
             let execution = execution.clone();
             async move {
@@ -144,7 +171,12 @@ impl ScriptRun {
     }
 
     /// Runs the top level; returns the flow that is to run. The error is the one that the script raised.
-    async fn load(&self, session: &RunningSession, folder: Option<String>) -> Result<Option<DescribedFlow>, String> {
+    async fn load(
+        &self,
+        session: &RunningSession,
+        folder: Option<String>,
+        script: &RunningScript,
+    ) -> Result<Option<DescribedFlow>, String> {
         let path = folder.map(|folder| ("path", Value::List(vec![folder.as_str().into()])));
         let head = [
             ("session", session.handle.id().into()),
@@ -152,7 +184,16 @@ impl ScriptRun {
             ("script", self.script.as_str().into()),
         ];
         let head = Value::dict(head.into_iter().chain(path));
-        let answer = session.handle.worker().ask(FrameKind::Load, &head, &[]).await;
+        let worker = session.handle.worker();
+        let mut loading = std::pin::pin!(worker.ask(FrameKind::Load, &head, &[]));
+        let answer = tokio::select! {
+            biased;
+            answer = &mut loading => answer,
+            () = script.0.flow().cancelled() => {
+                stage::end_code(worker, session.context.number()).await;
+                loading.await
+            }
+        };
         let answer = answer.map_err(|error| match error {
             WorkerError::Failed { text, .. } => text,
             WorkerError::Gone(why) => why,

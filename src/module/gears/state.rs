@@ -1,6 +1,7 @@
 //! What the commands of RedisGears keep in this server. A library that stays mapped after it was unloaded keeps it, too; a
 //! new load begins anew.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::executions::{Dropped, ExecutionStart, FlowOutcome, GearsExecution, GearsExecutions};
@@ -40,6 +41,11 @@ pub(super) fn begin(start: ExecutionStart<'_>) -> Arc<GearsExecution> {
     EXECUTIONS.begin(start, state::executions())
 }
 
+/// Begins the top level of a script.
+pub(super) fn begin_script(start: ExecutionStart<'_>) -> Arc<GearsExecution> {
+    EXECUTIONS.begin_script(start, state::executions())
+}
+
 /// Gives an execution its end.
 pub(super) fn end(execution: &GearsExecution, outcome: FlowOutcome) {
     EXECUTIONS.end(execution, outcome, state::executions());
@@ -48,6 +54,11 @@ pub(super) fn end(execution: &GearsExecution, outcome: FlowOutcome) {
 /// Drops an execution that has ended.
 pub(super) fn drop_ended(id: &str) -> Dropped {
     EXECUTIONS.drop_ended(id, state::executions())
+}
+
+/// Returns what tells apart the packages that this server has for some requirements; [`None`] if it has none.
+pub(super) fn digest_of_packages(requirements: &BTreeSet<String>) -> Option<u128> {
+    state::python_sessions().ok()?.requirements().digest(requirements)
 }
 
 /// Begins anew.

@@ -131,11 +131,11 @@ async fn a_flow_is_installed_once() {
     let blob = Bytes::copy_from_slice(flow.get("blob").and_then(Value::as_bytes).expect("a blob"));
     let other = toy.sessions.open("b", "default", &cluster).await.expect("a session");
     for _ in 0..2 {
-        other.install(1, key, &blob).await.expect("installed");
+        other.install(1, key, &blob, None).await.expect("installed");
     }
     let head = [("execution", 9_u64.into()), ("session", "b".into()), ("key", key.into()), ("local", true.into())];
     assert!(other.worker().ask(FrameKind::Open, &Value::dict(head), &[]).await.is_ok());
-    let bad = other.install(1, "other", &Bytes::from_static(b"no blob")).await;
+    let bad = other.install(1, "other", &Bytes::from_static(b"no blob"), None).await;
     assert!(matches!(bad, Err(WorkerError::Failed { .. })), "{bad:?}");
     toy.sessions.stop().await;
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import platform
 import resource
@@ -44,7 +43,6 @@ def share_freed_memory() -> None:
 
 def give_back_memory() -> None:
     """Returns to the system what scripts have freed."""
-    gc.collect()
     if libc is not None and hasattr(libc, "malloc_trim"):
         libc.malloc_trim(0)
 

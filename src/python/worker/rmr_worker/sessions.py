@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import threading
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple
@@ -16,6 +17,18 @@ if TYPE_CHECKING:
     from .worker import Worker
 
 
+# To give memory back, and to get it again for the next session, takes a third of a small execution: it waits until
+# there is so much of it.
+KEPT_BYTES = 1 << 20
+
+
+def import_from(folders: List[str]) -> None:
+    """Lets scripts import what is in these folders."""
+    for folder in reversed(folders):
+        if folder not in sys.path:
+            sys.path.insert(0, folder)
+
+
 class Sessions:
     """Makes sessions, finds them and lets go of them."""
 
@@ -26,6 +39,8 @@ class Sessions:
         # The top levels that run just now.
         self.loading: Dict[int, Context] = {}
         self._surroundings = Surroundings()
+        # The memory after it was given back last.
+        self._settled = resident()
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -44,9 +59,7 @@ class Sessions:
         """Runs the top level of a script."""
         session = self._session(head["session"], head["context"])
         running = Context(head["context"], session)
-        for folder in reversed(head.get("path", [])):
-            if folder not in sys.path:
-                sys.path.insert(0, folder)
+        import_from(head.get("path", []))
         self.loading[running.number] = running
         try:
             loaded = self._worker.as_user(running, running, lambda: session.load(head["script"], running))
@@ -58,6 +71,7 @@ class Sessions:
         """Takes a flow or the function of a timer that was made elsewhere."""
         session = self._session(head["session"], head["context"])
         running = Context(head["context"], session)
+        import_from(head.get("path", []))
         if "timer" in head:
             self._worker.as_user(running, running, lambda: session.install_timer(head["timer"], blob))
         else:
@@ -79,7 +93,10 @@ class Sessions:
         threads, tasks = self._let_go(name)
         is_restored = not self._sessions and self._surroundings.restore()
         forget_source()
-        give_back_memory()
+        gc.collect()
+        if resident() > self._settled + KEPT_BYTES:
+            give_back_memory()
+            self._settled = resident()
         return {"threads": threads, "tasks": tasks, "reusable": not threads and is_restored, "rss": resident()}, []
 
     def _let_go(self, name: str) -> Tuple[int, int]:
