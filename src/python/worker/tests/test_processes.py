@@ -153,6 +153,16 @@ class TheTemplate(unittest.TestCase):
         with self.assertRaises(Failed):
             template().kill(1)
 
+    def test_signals_that_a_server_ignores_are_not_ignored(self) -> None:
+        """A Redis without a watchdog ignores SIGALRM."""
+        before = signal.signal(signal.SIGALRM, signal.SIG_IGN)
+        self.addCleanup(signal.signal, signal.SIGALRM, before)
+        own = Template()
+        self.addCleanup(own.close)
+        with open(f"/proc/{own.process.pid}/status", encoding="ascii") as status:
+            ignored = next(int(line.split()[1], 16) for line in status if line.startswith("SigIgn:"))
+        self.assertEqual(ignored & 1 << signal.SIGALRM - 1, 0)
+
     def test_workers_end_with_it(self) -> None:
         own = Template()
         worker = own.fork()
