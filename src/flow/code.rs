@@ -30,6 +30,8 @@ pub(crate) struct StageOutput {
     pub(crate) records: Records,
     /// Errors that it goes on from.
     pub(crate) errors: Vec<Bytes>,
+    /// How long each step has taken so far, in nanoseconds; empty unless that is known and was asked for.
+    pub(crate) took: Vec<u64>,
     /// There is more to be had of what it has got.
     pub(crate) more: bool,
     /// It wants no more input.

@@ -203,8 +203,9 @@ impl CodeTask {
         beside: u64,
     ) -> Result<bool, WorkFailed> {
         loop {
-            let StageOutput { records, errors, more, enough } = output;
+            let StageOutput { records, errors, took, more, enough } = output;
             outbox.put_errors(errors);
+            outbox.put_took(took);
             self.progress.records_out[self.stage] += records.len() as u64;
             self.check_memory(outbox, beside + records.byte_len() as u64)?;
             all_taken(&self.exit.hand_on(outbox, &records).await?)?;

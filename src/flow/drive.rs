@@ -69,6 +69,7 @@ struct Collected {
     records: Records,
     failures: KeyFailures,
     errors: Vec<Bytes>,
+    took: Vec<(Option<String>, Vec<u64>)>,
     /// The flow has failed: what code says that is told to end for that is no error of its own.
     has_failed: bool,
     open: Open,
@@ -129,6 +130,7 @@ impl<'a> Driver<'a> {
             records: Records::new(),
             failures: KeyFailures::default(),
             errors: Vec::new(),
+            took: Vec::new(),
             has_failed: false,
             open: Open::default(),
             limit: spec.plan.limit(),
@@ -330,6 +332,9 @@ impl<'a> Driver<'a> {
         collected.failures.merge(report.failures);
         let errors = if collected.has_failed { Vec::new() } else { report.errors };
         collected.errors.extend(errors.into_iter().map(|error| Bytes::from(error.into_vec())));
+        if !report.took.is_empty() {
+            collected.took.push(((!share.is_here()).then(|| share.name().to_owned()), report.took));
+        }
         collected.open.unread.extend(each(&report.unread));
         for (slot, hashes) in report.unsettled {
             collected.open.unsettled.entry(slot).or_default().extend(hashes);
@@ -378,9 +383,9 @@ impl<'a> Driver<'a> {
 
     /// Makes the answer.
     pub(super) fn finish(self) -> FlowAnswer {
-        let Collected { reduced, records, failures, errors, has_idled, .. } =
+        let Collected { reduced, records, failures, errors, took, has_idled, .. } =
             self.collected.into_inner().unwrap_or_else(PoisonError::into_inner);
-        FlowAnswer { reduced, records, failures, errors, has_idled, error: None }
+        FlowAnswer { reduced, records, failures, errors, took, has_idled, error: None }
     }
 
     fn may_write(&self) -> bool {

@@ -77,6 +77,8 @@ pub(crate) struct Report {
     pub(crate) failures: KeyFailures,
     /// Errors that code has gone on from.
     pub(crate) errors: Vec<ByteBuf>,
+    /// How long each step of the code has taken, in nanoseconds; empty if nobody wants to know that.
+    pub(crate) took: Vec<u64>,
     /// Slots of which no key was read. These, and those behind them, are whole once the first stage has ended.
     pub(crate) unread: Vec<SlotRange>,
     /// Slots that changed hands meanwhile, each with the hashes of the keys that were read.

@@ -71,6 +71,13 @@ impl Outbox {
         self.lock().report.errors.extend(errors.into_iter().map(|error| ByteBuf::from(Vec::from(error))));
     }
 
+    /// Takes how long the steps of the code have taken.
+    pub(super) fn put_took(&self, took: Vec<u64>) {
+        if !took.is_empty() {
+            self.lock().report.took = took;
+        }
+    }
+
     /// Takes what was left open by what has read the keys.
     pub(super) fn put_open(&self, left: LeftOpen) {
         let report = &mut self.lock().report;

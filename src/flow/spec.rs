@@ -51,6 +51,8 @@ pub(crate) struct FlowAnswer {
     pub(crate) errors: Vec<Bytes>,
     /// It was ended since it waited for others for [too long](FlowSpec::idle).
     pub(crate) has_idled: bool,
+    /// How long each step of the code has taken on each node, in nanoseconds, with the node's name; [`None`] for this node.
+    pub(crate) took: Vec<(Option<String>, Vec<u64>)>,
     /// What has ended it too soon, if its results are [kept](FlowSpec::keeps_results).
     pub(crate) error: Option<Error>,
 }

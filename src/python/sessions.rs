@@ -176,6 +176,14 @@ impl Sessions {
         workers
     }
 
+    /// Tells all workers at once whether errors have a traceback, and whether functions are profiled.
+    pub(crate) async fn change_settings(&self, with_traceback: bool, is_profiling: bool) {
+        for worker in self.workers() {
+            // One that does not answer has ended, or is told with its next session.
+            let _ = worker.change_settings(with_traceback, is_profiling).await;
+        }
+    }
+
     /// Ends all processes, and waits until they have ended. Sessions can be opened again afterwards.
     pub(crate) async fn stop(&self) {
         const PATIENCE: Duration = Duration::from_secs(1);

@@ -180,15 +180,15 @@ impl SharedRun {
         }
     }
 
-    /// Closes the execution with its last stage.
-    async fn stage_has_ended(&self) -> Result<(), WorkerError> {
+    /// Closes the execution with its last stage. Returns how long each step has taken, if that was asked for.
+    async fn stage_has_ended(&self) -> Result<Vec<u64>, WorkerError> {
         if self.stages.fetch_sub(1, Ordering::AcqRel) == 1
             && let Some(run) = self.opened.get()
         {
             self.is_closed.store(true, Ordering::Release);
-            run.close().await?;
+            return run.close().await;
         }
-        Ok(())
+        Ok(Vec::new())
     }
 }
 
@@ -244,6 +244,7 @@ impl OpenRun {
             ("key", stage.key.as_str().into()),
             ("local", stage.is_local.into()),
             ("results", if stage.results == StageResults::Replies { "replies" } else { "records" }.into()),
+            ("timed", stage.is_profiling.into()),
         ]);
         let (reads, shape, refused) = match session.worker().ask(FrameKind::Open, &head, &[]).await {
             Ok(answer) => {
@@ -264,15 +265,18 @@ impl OpenRun {
         self.refused.is_none()
     }
 
-    async fn close(&self) -> Result<(), WorkerError> {
-        if self.is_open() {
-            let head = Value::Tuple(vec![self.context.number().into(), self.is_one_off.into()]);
-            self.session.worker().ask(FrameKind::Close, &head, &[]).await?;
-            if self.is_one_off {
-                self.session.has_forgotten(&self.key).await;
-            }
+    /// Closes it. Returns how long each step has taken, if that was asked for.
+    async fn close(&self) -> Result<Vec<u64>, WorkerError> {
+        if !self.is_open() {
+            return Ok(Vec::new());
         }
-        Ok(())
+        let head = Value::Tuple(vec![self.context.number().into(), self.is_one_off.into()]);
+        let answer = self.session.worker().ask(FrameKind::Close, &head, &[]).await?;
+        if self.is_one_off {
+            self.session.has_forgotten(&self.key).await;
+        }
+        let timing = answer.head.get("timing").and_then(Value::items).unwrap_or_default();
+        Ok(timing.iter().filter_map(Value::as_count).collect())
     }
 
     /// Sees to it that nothing runs of the execution any more.
@@ -358,14 +362,14 @@ struct PythonCode {
 impl PythonCode {
     /// Asks for what comes of a batch, of an end, or of what there is beyond the answer before.
     async fn ask(&mut self, kind: FrameKind, head: &Value, sections: &[Bytes]) -> Result<StageOutput, Error> {
-        let output = match self.run.ask(kind, head, sections).await {
+        let mut output = match self.run.ask(kind, head, sections).await {
             Ok(WorkerAnswer { head, sections }) => {
                 let answer = StageAnswer::read(&head, &sections).ok_or_else(bad_answer)?;
                 if answer.aborted {
                     self.has_failed = true;
                 }
                 let StageAnswer { records, errors, more, enough, aborted } = answer;
-                StageOutput { records, errors, more: more && !aborted, enough: enough || aborted }
+                StageOutput { records, errors, more: more && !aborted, enough: enough || aborted, took: Vec::new() }
             }
             Err(WorkerError::Failed { code, text }) if code == "error" => self.fail(text.into()),
             Err(WorkerError::Failed { code, .. }) if code == "aborted" => {
@@ -374,7 +378,7 @@ impl PythonCode {
             Err(error) => return Err(error.into()),
         };
         if self.has_ended && !output.more {
-            self.run.stage_has_ended().await?;
+            output.took = self.run.stage_has_ended().await?;
         }
         Ok(output)
     }
@@ -417,9 +421,9 @@ impl StageCode for PythonCode {
             let run = self.run.clone();
             let refused = run.opened.get().and_then(|run| run.refused.clone());
             if refused.is_some() || self.has_failed {
-                run.stage_has_ended().await?;
+                let took = run.stage_has_ended().await?;
                 let errors = refused.into_iter().filter(|_| self.stage == 0).collect();
-                return Ok(StageOutput { errors, ..StageOutput::default() });
+                return Ok(StageOutput { errors, took, ..StageOutput::default() });
             }
             let head = self.place();
             self.ask(FrameKind::End, &head, &[]).await

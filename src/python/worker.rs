@@ -119,6 +119,12 @@ impl Worker {
         Ok(())
     }
 
+    /// Tells the process that these settings have changed.
+    pub(super) async fn change_settings(&self, with_traceback: bool, is_profiling: bool) -> Result<(), WorkerError> {
+        let settings = WorkerSettings { with_traceback, is_profiling, ..self.settings.lock().await.clone() };
+        self.settle(&settings).await
+    }
+
     /// Says whether nothing of a session is under way: no request without its answer, no execution that is open.
     pub(super) fn is_idle(&self) -> bool {
         self.executions.load(Ordering::Relaxed) == 0 && !self.channel.is_waiting()

@@ -33,4 +33,5 @@ mod shards;
 mod statements;
 mod table;
 mod topology;
+mod watching;
 mod words;

@@ -112,6 +112,9 @@ fn from_a_folder_of_wheels() {
     assert!(plain.contains("ModuleNotFoundError"), "others know nothing of it: {plain}");
     let listed = single.reply(&["RG.PYDUMPREQS"]);
     assert!(listed.contains("\"rmr-first==1.5\"") && listed.contains("rmr_first-1.5-py3-none-any.whl"), "{listed}");
+    // Where they are, and they are there.
+    let path = listed.split("\"Path\", \"").nth(1).and_then(|rest| rest.split('"').next()).expect("a path");
+    assert!(PathBuf::from(path).join("rmr_first.py").is_file(), "{listed}");
     let again = ["RG.PYEXECUTE", script, "FORCE_REINSTALL_REQUIREMENTS", "REQUIREMENTS", "rmr-first==1.5"];
     assert_eq!(single.reply(&again), "[[\"('1.5', '2.0')\"], []]");
 }

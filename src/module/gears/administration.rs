@@ -5,7 +5,7 @@ use futures_util::future::join_all;
 use super::arguments::{self, ProfileAsked, SessionsAsked};
 use super::command::{GearsCommand, at_once, control, said};
 use super::sessions::ListedSession;
-use super::{replies, state};
+use super::{replies, requirements, state};
 use crate::error::Error;
 use crate::module::commands::spec::{Arg, ArgKind, Call};
 use crate::module::request::running::Work;
@@ -87,16 +87,23 @@ fn sessions(asked: &SessionsAsked, all: &[ListedSession]) -> Reply {
     let fitting = || all.iter().filter(|session| session.is_dead == asked.dead);
     let named = |id: &String| {
         let found = fitting().find(|session| session.facts.id == *id);
-        found.map_or_else(|| format!("Session {id} does not exists").into(), session)
+        let unknown = || format!("Session {id} does not exists").into();
+        found.map_or_else(unknown, |found| session(found, asked.verbose, all))
     };
     Reply::Array(match &asked.only {
-        None => fitting().map(session).collect(),
+        None => fitting().map(|fitting| session(fitting, asked.verbose, all)).collect(),
         Some(ids) => ids.iter().map(named).collect(),
     })
 }
 
-fn session(session: &ListedSession) -> Reply {
-    let requirements = session.facts.requirements.iter().map(|requirement| requirement.as_str().into()).collect();
+/// Returns a session; with `is_verbose` its requirements have all that `RG.PYDUMPREQS` says of them.
+fn session(session: &ListedSession, is_verbose: bool, all: &[ListedSession]) -> Reply {
+    let references = |name: &String| all.iter().filter(|other| other.facts.requirements.contains(name)).count();
+    let requirement = |name: &String| match is_verbose {
+        true => requirements::entry(name, references(name)),
+        false => name.as_str().into(),
+    };
+    let requirements = session.facts.requirements.iter().map(requirement).collect();
     let (linked, dead) = if session.is_dead { ("None", "true") } else { ("primary", "false") };
     replies::flat([
         ("ID", session.facts.id.as_str().into()),
@@ -165,6 +172,8 @@ mod tests {
         );
         let dead = shown(&SessionsAsked { dead: true, ..asked });
         assert!(dead.starts_with("*1 *16 $2 ID $1 b") && dead.contains("$6 linked $4 None $4 dead $4 true"), "{dead}");
+        let verbose = shown(&SessionsAsked { dead: false, verbose: true, only: None });
+        assert!(verbose.contains("$12 requirements *1 *18 $14 GearReqVersion :2 $4 Name $8 redis==3"), "{verbose}");
         let only = Some(vec!["b".to_owned(), "a".into()]);
         let named = shown(&SessionsAsked { dead: false, verbose: false, only });
         assert!(named.starts_with("*2 $25 Session b does not exists *16 $2 ID $1 a"), "{named}");

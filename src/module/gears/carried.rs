@@ -21,11 +21,20 @@ pub(super) struct CarriedRequirements {
     wheels: Vec<(String, ByteBuf)>,
 }
 
+/// A requirement that this server has.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct KnownRequirement {
+    /// The names of its wheels, and of those that were fetched with it; none if the interpreter has it by itself.
+    pub(super) wheels: Vec<String>,
+    /// The folder in which they are installed; empty without wheels.
+    pub(super) path: String,
+}
+
 /// The requirements that scripts have had on this server, by what was typed.
-static KNOWN: Mutex<BTreeMap<String, Vec<String>>> = Mutex::new(BTreeMap::new());
+static KNOWN: Mutex<BTreeMap<String, KnownRequirement>> = Mutex::new(BTreeMap::new());
 
 /// Returns the requirements that scripts have had on this server, with the names of their wheels.
-pub(super) fn known() -> MutexGuard<'static, BTreeMap<String, Vec<String>>> {
+pub(super) fn known() -> MutexGuard<'static, BTreeMap<String, KnownRequirement>> {
     KNOWN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -48,7 +57,8 @@ impl CarriedRequirements {
     pub(super) async fn keep(self) -> Result<(), Error> {
         let sessions = module_state::python_sessions()?;
         let required: Vec<String> = self.names.iter().cloned().collect();
-        let names: Vec<String> = self.wheels.iter().map(|(name, _)| name.clone()).collect();
+        let wheels: Vec<String> = self.wheels.iter().map(|(name, _)| name.clone()).collect();
+        let mut path = None;
         if self.wheels.is_empty() {
             if !sessions.requirements().missing(&required).await?.is_empty() {
                 return Err(Error::Refused(NOT_INSTALLED.into()));
@@ -57,9 +67,10 @@ impl CarriedRequirements {
             let wheel = |(name, data): (String, ByteBuf)| Wheel { name, data: data.into_vec().into() };
             sessions.requirements().keep(self.names, self.wheels.into_iter().map(wheel).collect());
             // Only what can be installed counts.
-            sessions.requirements().folder(&required).await?;
+            path = sessions.requirements().folder(&required).await?;
         }
-        known().extend(required.into_iter().map(|name| (name, names.clone())));
+        let requirement = KnownRequirement { wheels, path: path.unwrap_or_default() };
+        known().extend(required.into_iter().map(|name| (name, requirement.clone())));
         Ok(())
     }
 }

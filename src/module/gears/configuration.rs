@@ -5,6 +5,7 @@ use super::settings;
 use crate::error::Error;
 use crate::module::commands::spec::{Arg, ArgKind, Call};
 use crate::module::request::running::Work;
+use crate::module::state as module_state;
 
 const NAME: Arg = Arg::new(c"name", ArgKind::String);
 const NAME_AND_VALUE: &[Arg] = &[NAME, Arg::new(c"value", ArgKind::String)];
@@ -21,6 +22,13 @@ fn config_get(call: &Call<'_>) -> Result<Work, Error> {
 }
 
 fn config_set(call: &Call<'_>) -> Result<Work, Error> {
-    let (reply, _) = settings::changed(&call.args);
-    at_once(reply)
+    let (reply, matters_to_workers) = settings::changed(&call.args);
+    if !matters_to_workers {
+        return at_once(reply);
+    }
+    let sessions = module_state::python_sessions()?;
+    Ok(Box::pin(async move {
+        sessions.change_settings(settings::attempts_traceback(), settings::profiles_executions()).await;
+        Ok(reply)
+    }))
 }

@@ -83,6 +83,8 @@ pub(super) struct GearsEnd {
     pub(super) result_count: usize,
     pub(super) errors: Vec<Bytes>,
     pub(super) took: Duration,
+    /// How long each step has taken on each node, in nanoseconds, if that was measured.
+    pub(super) steps_took: Vec<(Option<String>, Vec<u64>)>,
 }
 
 /// What has come of a flow.
@@ -91,6 +93,8 @@ pub(super) struct FlowOutcome {
     pub(super) is_aborted: bool,
     pub(super) results: Vec<Reply>,
     pub(super) errors: Vec<Bytes>,
+    /// How long each step has taken on each node, in nanoseconds, if that was measured.
+    pub(super) steps_took: Vec<(Option<String>, Vec<u64>)>,
 }
 
 /// What an execution is to have.
@@ -276,10 +280,11 @@ impl FlowOutcome {
     }
 
     fn end(self, took: Duration) -> GearsEnd {
-        let result_count = self.results.len();
-        let errors = self.errors.iter().map(|error| Reply::Bulk(error.clone())).collect();
-        let pair = Arc::new(Reply::Array(vec![Reply::Array(self.results), Reply::Array(errors)]));
-        GearsEnd { is_aborted: self.is_aborted, pair, result_count, errors: self.errors, took }
+        let Self { is_aborted, results, errors, steps_took } = self;
+        let result_count = results.len();
+        let shown = errors.iter().map(|error| Reply::Bulk(error.clone())).collect();
+        let pair = Arc::new(Reply::Array(vec![Reply::Array(results), Reply::Array(shown)]));
+        GearsEnd { is_aborted, pair, result_count, errors, took, steps_took }
     }
 }
 
@@ -378,7 +383,8 @@ mod tests {
         let node = Node::new();
         let execution = node.begin(true, 0);
         execution.flow().cancel();
-        let outcome = FlowOutcome { is_aborted: true, results: vec![], errors: vec!["stopped".into()] };
+        let outcome =
+            FlowOutcome { is_aborted: true, results: vec![], errors: vec!["stopped".into()], steps_took: vec![] };
         node.gears.end(&execution, outcome, &node.flows);
         assert_eq!(execution.status(), "aborted");
         let errors = Reply::Array(vec!["stopped".into()]);

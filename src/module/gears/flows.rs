@@ -99,5 +99,5 @@ pub(super) fn outcome(answer: FlowAnswer) -> FlowOutcome {
             Err(error) => errors.push(Bytes::from(error.to_string())),
         }
     }
-    FlowOutcome { is_aborted: was_aborted || answer.has_idled, results, errors }
+    FlowOutcome { is_aborted: was_aborted || answer.has_idled, results, errors, steps_took: answer.took }
 }

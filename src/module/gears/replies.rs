@@ -44,7 +44,7 @@ fn of_shard(execution: &GearsExecution, shard: &str, is_first: bool) -> Reply {
     let shard_count = execution.parts().shards.len();
     let has_begun = if is_first { shard_count } else { 0 };
     let completed = if end.is_some() { has_begun } else { 0 };
-    let (results, errors, took_ms) = match &end {
+    let (results, errors, whole_ms) = match &end {
         None => (-1, Vec::new(), 0),
         Some(end) if is_first => {
             let errors: Vec<Bytes> = end.errors.clone();
@@ -54,24 +54,42 @@ fn of_shard(execution: &GearsExecution, shard: &str, is_first: bool) -> Reply {
         Some(end) => (0, Vec::new(), end.took.as_millis()),
     };
     // Listed from the last step to the first.
-    let steps = execution.parts().steps.iter().rev().map(of_step).collect();
+    let took_ms = |step: usize| {
+        let ended = end.iter().flat_map(|end| &end.steps_took);
+        let here = ended.filter(|(node, _)| is_of_shard(node.as_deref(), shard, is_first));
+        here.filter_map(|(_, took)| took.get(step)).sum::<u64>() / 1_000_000
+    };
+    let steps = execution.parts().steps.iter().enumerate().rev();
+    let steps = steps.map(|(at, step)| of_step(step, took_ms(at))).collect();
     let plan = flat([
         ("status", execution.status().into()),
         ("shards_received", integer(has_begun)),
         ("shards_completed", integer(completed)),
         ("results", results.into()),
         ("errors", Reply::Array(errors.into_iter().map(Reply::Bulk).collect())),
-        ("total_duration", integer(took_ms)),
+        ("total_duration", integer(whole_ms)),
         ("read_duration", Reply::Integer(0)),
         ("steps", Reply::Array(steps)),
     ]);
     flat([("shard_id", shard.into()), ("execution_plan", plan)])
 }
 
-fn of_step(step: &ShownStep) -> Reply {
+/// Tells whether a node, [`None`] for the one that has begun the execution, is this shard.
+fn is_of_shard(node: Option<&str>, shard: &str, is_first: bool) -> bool {
+    match node {
+        None => is_first,
+        // Names of nodes begin with their ids, or with as much of them as tells them apart.
+        Some(node) => {
+            let id = node.split('@').next().unwrap_or_default();
+            !is_first && (shard.starts_with(id) || format!("{id:0>40}") == shard)
+        }
+    }
+}
+
+fn of_step(step: &ShownStep, took_ms: u64) -> Reply {
     flat([
         ("type", step.kind.as_str().into()),
-        ("duration", Reply::Integer(0)),
+        ("duration", integer(took_ms)),
         ("name", step.name.as_str().into()),
         ("arg", step.argument.as_str().into()),
     ])
@@ -121,10 +139,12 @@ mod tests {
         assert_eq!(shown.replace("  ", " "), format!("*2 {first}{steps} {}", first_of_b(steps)).replace("  ", " "));
 
         let results = vec![Reply::from("x")];
-        gears.end(&begun, FlowOutcome { is_aborted: false, results, errors: vec!["e".into()] }, &flows);
+        let steps_took = vec![(None, vec![0, 7_500_000])];
+        gears.end(&begun, FlowOutcome { is_aborted: false, results, errors: vec!["e".into()], steps_took }, &flows);
         let shown = resp(&only_of_shard(execution(&begun), "a"));
         assert!(shown.starts_with("*1 *4 $8 shard_id $1 a $14 execution_plan *16 $6 status $4 done"), "{shown}");
         assert!(shown.contains("$7 results :1 $6 errors *1 $1 e"), "{shown}");
+        assert!(shown.contains("collect $8 duration :7 ") && shown.contains("map $8 duration :0 "), "{shown}");
         let other = resp(&only_of_shard(execution(&begun), "b"));
         assert!(other.contains("$7 results :0 $6 errors *0"), "{other}");
     }

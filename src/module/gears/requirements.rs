@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::arguments::text;
 use super::caller::GearsCaller;
-use super::carried::{CarriedRequirements, NOT_INSTALLED, known};
+use super::carried::{CarriedRequirements, KnownRequirement, NOT_INSTALLED, known};
 use super::command::{GearsCommand, argument, control, said};
 use super::questions::{self, GearsAsked};
 use super::{replies, state};
@@ -96,12 +96,18 @@ fn dump(_call: &Call<'_>) -> Result<Work, Error> {
     let sessions = state::sessions().list();
     let references =
         |name: &String| sessions.iter().filter(|session| session.facts.requirements.contains(name)).count();
-    let entries = known().iter().map(|(name, wheels)| shown(name, wheels, references(name))).collect();
+    let entries = known().iter().map(|(name, known)| shown(name, known, references(name))).collect();
     said(Ok(Reply::Array(entries)))
 }
 
-fn shown(name: &str, wheels: &[String], references: usize) -> Reply {
-    let wheels = wheels.iter().map(|wheel| wheel.as_str().into()).collect();
+/// Returns the entry of a requirement that so many sessions have.
+pub(super) fn entry(name: &str, references: usize) -> Reply {
+    let known = known().get(name).cloned();
+    shown(name, &known.unwrap_or_default(), references)
+}
+
+fn shown(name: &str, known: &KnownRequirement, references: usize) -> Reply {
+    let wheels = known.wheels.iter().map(|wheel| wheel.as_str().into()).collect();
     replies::flat([
         ("GearReqVersion", Reply::Integer(2)),
         ("Name", name.into()),
@@ -109,7 +115,7 @@ fn shown(name: &str, wheels: &[String], references: usize) -> Reply {
         ("IsInstalled", "yes".into()),
         ("CompiledOs", format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH).into()),
         ("Wheels", Reply::Array(wheels)),
-        ("Path", "".into()),
+        ("Path", known.path.as_str().into()),
         ("RefCount", replies::integer(references)),
         ("IsInReqDictionary", "yes".into()),
     ])
@@ -120,13 +126,13 @@ const LONGEST_CHUNK: usize = 10 << 20;
 
 fn export(call: &Call<'_>) -> Result<Work, Error> {
     let name = argument(call, 0);
-    let Some(names) = known().get(&name).cloned() else { return said(Err("requirement does not exists".into())) };
+    let Some(known) = known().get(&name).cloned() else { return said(Err("requirement does not exists".into())) };
     let alone = BTreeSet::from([name.clone()]);
     let (of, wheels) =
         module_state::python_sessions()?.requirements().kept(&alone).unwrap_or_else(|| (alone, Vec::new()));
     let bytes = messages::encode(&CarriedRequirements::new(of, wheels))?;
     let chunks = bytes.chunks(LONGEST_CHUNK).map(|chunk| Reply::Bulk(chunk.to_vec().into())).collect();
-    said(Ok(Reply::Array(vec![shown(&name, &names, 0), Reply::Array(chunks)])))
+    said(Ok(Reply::Array(vec![shown(&name, &known, 0), Reply::Array(chunks)])))
 }
 
 fn import(call: &Call<'_>) -> Result<Work, Error> {
@@ -154,9 +160,11 @@ mod tests {
 
     #[test]
     fn requirements_are_shown_element_by_element_and_travel() {
-        let Reply::Array(fields) = shown("redis==3", &["redis-3.whl".into()], 1) else { panic!("no array") };
+        let known = KnownRequirement { wheels: vec!["redis-3.whl".into()], path: "/packages/1".into() };
+        let Reply::Array(fields) = shown("redis==3", &known, 1) else { panic!("no array") };
         assert_eq!((fields.len(), &fields[3]), (18, &Reply::from("redis==3")));
         assert_eq!(fields[11], Reply::Array(vec!["redis-3.whl".into()]));
+        assert_eq!(fields[13], Reply::from("/packages/1"));
         let wheel = Wheel { name: "a.whl".into(), data: "bytes".into() };
         let carried = CarriedRequirements::new(BTreeSet::from(["a".to_owned()]), vec![wheel]);
         let wire = messages::encode(&carried).unwrap();

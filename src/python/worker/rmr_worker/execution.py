@@ -63,9 +63,14 @@ class Execution:
         for stage in stages:
             stage.dispose()
 
-    def timing(self) -> Optional[List[Any]]:
-        """Returns how long the functions of each step took, if that was asked for."""
+    def timing(self) -> Optional[List[int]]:
+        """Returns how many ns the functions of each step that is shown took, if that was asked for."""
         if not self.is_timed:
             return None
+        places = self.plan.shown_places()
+        took = [0] * len(self.plan.shown_steps())
         with self._lock:
-            return [[number, stage.step_ns] for number, stage in sorted(self._stages.items())]
+            for number, stage in self._stages.items():
+                for step, spent in zip(self._planned[number].steps, stage.step_ns):
+                    took[places[id(step)]] += spent
+        return took

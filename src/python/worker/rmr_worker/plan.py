@@ -127,6 +127,15 @@ class Plan(NamedTuple):
             "stages": [described_stage(stage) for stage in self.stages(is_local=False)],
         }
 
+    def shown_places(self) -> Dict[int, int]:
+        """Returns where each step, by its identity, begins in what RG.GETEXECUTION shows."""
+        places: Dict[int, int] = {}
+        place = 1
+        for step in self.steps:
+            places[id(step)] = place
+            place += len(STEP_TYPES[step.kind])
+        return places
+
     def shown_steps(self) -> List[Tuple[str, str, str]]:
         """Returns type, name and argument of each step for RG.GETEXECUTION, in the order of the flow."""
         shown = [(AFTER_READER[0], AFTER_READER[1], "")]
