@@ -46,8 +46,8 @@ fn writes_wait_while_clients_are_paused_and_reads_do_not() {
     let servers = Servers::single();
     let node = servers.first();
     servers.ok("execute('SET', 'k', 'v')");
-    node.run::<()>(&["CLIENT", "PAUSE", "600", "WRITE"]);
     let paused = Instant::now();
+    node.run::<()>(&["CLIENT", "PAUSE", "600", "WRITE"]);
     servers.ok("assert execute('GET', 'k') == 'v'");
     let read = paused.elapsed();
     servers.ok("execute('SET', 'k', 'w')");

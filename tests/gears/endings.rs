@@ -5,7 +5,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use crate::common::{Server, eventually};
-use crate::servers::{Answer, Servers, one_record, server};
+use crate::servers::{Answer, ENDLESS, Servers, one_record, server};
 use crate::table::each;
 
 const LONG: Duration = Duration::from_secs(60);
@@ -233,11 +233,8 @@ fn the_template_may_be_killed() {
 #[test]
 fn the_server_answers_meanwhile() {
     let servers = Servers::single();
-    let ids: Vec<String> = (0..4)
-        .map(|_| {
-            servers.begin("def f(x):\n  while True: x += 1\nGB('PythonReader').map(f).run(lambda: (i for i in [1]))")
-        })
-        .collect();
+    let ids: Vec<String> = (0..4).map(|_| servers.begin(ENDLESS)).collect();
+    servers.await_loops();
     let slowest = |node: &Server| {
         let mut wire = node.wire();
         let mut times: Vec<Duration> = (0..1000)

@@ -3,18 +3,10 @@
 use std::time::{Duration, Instant};
 
 use crate::common::{Wire, elements, eventually, show};
-use crate::servers::{Answer, Servers, WAITS, answer_of, call, one_record, records};
+use crate::servers::{Answer, ENDLESS, Servers, WAITS, answer_of, call, one_record, records};
 use crate::table::each;
 
 const LONG: Duration = Duration::from_secs(60);
-
-/// A script that never ends by itself.
-const ENDLESS: &str = "
-def f(x):
-    execute('SET', 'loops{%s}' % hashtag(), x)
-    while True:
-        x += 1
-GB('PythonReader').map(f).run(lambda: (i for i in [1]))";
 
 /// The status that `RG.DUMPEXECUTIONS` shows.
 fn status(servers: &Servers, id: &str) -> String {
@@ -25,13 +17,6 @@ fn status(servers: &Servers, id: &str) -> String {
 
 fn await_status(servers: &Servers, id: &str, wanted: &str) {
     eventually(LONG, &format!("{id} is {wanted}"), || status(servers, id) == wanted);
-}
-
-/// Waits until the code of all shards runs: an execution whose code has not begun would be aborted, not done.
-fn await_loops(servers: &Servers) {
-    eventually(LONG, "all shards run the loop", || {
-        servers.nodes().iter().all(|node| node.reply("KEYS loops*") != "[]")
-    });
 }
 
 fn answer(servers: &Servers, words: &[&str]) -> Answer {
@@ -141,7 +126,7 @@ fn an_endless_loop_is_aborted_and_done_with_one_error() {
         let kind = servers.kind;
         let id = servers.begin(ENDLESS);
         await_status(&servers, &id, "running");
-        await_loops(&servers);
+        servers.await_loops();
         let began = Instant::now();
         assert_eq!(servers.reply(&["RG.ABORTEXECUTION", &id]), "+OK", "{kind}");
         let ended = answer(&servers, &["RG.GETRESULTSBLOCKING", &id]);
@@ -190,7 +175,7 @@ fn a_blocked_client_gets_the_pair_when_its_execution_is_aborted() {
     let servers = Servers::single();
     let mut wire = Wire::connect_with_timeout(servers.first().port(), LONG);
     wire.send(&["RG.PYEXECUTE", ENDLESS]);
-    await_loops(&servers);
+    servers.await_loops();
     let list = servers.reply(&["RG.DUMPEXECUTIONS"]);
     let id = list.split('"').nth(3).expect("an id").to_owned();
     assert_eq!(servers.reply(&["RG.ABORTEXECUTION", &id]), "+OK");

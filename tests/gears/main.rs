@@ -8,6 +8,7 @@
 mod common;
 
 mod annex;
+mod attacks;
 mod callers;
 mod calls;
 mod clients;

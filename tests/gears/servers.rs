@@ -3,7 +3,9 @@
 use std::thread;
 use std::time::Duration;
 
-use crate::common::{Cluster, ClusterBuilder, Server, ServerBuilder, Wire, elements, functions_python, show};
+use crate::common::{
+    Cluster, ClusterBuilder, Server, ServerBuilder, Wire, elements, eventually, functions_python, show,
+};
 
 /// How long a reply may take: workers are niced, and machines are busy.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -173,6 +175,18 @@ impl Servers {
         self.ok("execute('SET', 'go{%s}' % hashtag(), 1)");
     }
 
+    /// Lets the scripts of [`WAITS`] that begin from now on wait again.
+    pub fn stop(&self) {
+        self.ok("execute('DEL', 'go{%s}' % hashtag())");
+    }
+
+    /// Waits until [`ENDLESS`] runs on all shards: an execution whose code has not begun would be aborted, not done.
+    pub fn await_loops(&self) {
+        eventually(PATIENCE, "all shards run the loop", || {
+            self.nodes().iter().all(|node| node.reply("KEYS loops*") != "[]")
+        });
+    }
+
     /// Begins an execution that the client does not wait for; returns its id.
     #[track_caller]
     pub fn begin(&self, script: &str) -> String {
@@ -200,6 +214,14 @@ def f(x):
         time.sleep(0.01)
     return x
 GB('PythonReader').map(f).run(lambda: (i for i in [1]), mode='async_local')";
+
+/// A script that runs on all shards and never ends by itself.
+pub const ENDLESS: &str = "
+def f(x):
+    execute('SET', 'loops{%s}' % hashtag(), x)
+    while True:
+        x += 1
+GB('PythonReader').map(f).run(lambda: (i for i in [1]))";
 
 /// Sends words to a server, and waits as long as functions may take.
 #[track_caller]

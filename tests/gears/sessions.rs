@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::common::eventually;
-use crate::servers::{Servers, WAITS, one_record};
+use crate::servers::{ENDLESS, Servers, WAITS, one_record};
 
 /// Begins a script that waits in a session of this name; returns the execution.
 #[track_caller]
@@ -79,8 +79,8 @@ fn scripts_leave_nothing_behind_for_others() {
 #[test]
 fn sessions_do_not_wait_for_each_other() {
     for servers in Servers::both() {
-        let endless = servers
-            .begin("def f(x):\n  while True:\n    x += 1\nGB('PythonReader').map(f).run(lambda: (i for i in [1]))");
+        let endless = servers.begin(ENDLESS);
+        servers.await_loops();
         for _ in 0..10 {
             assert_eq!(servers.result(&one_record("")), "1", "{}", servers.kind);
         }

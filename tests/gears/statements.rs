@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use crate::common::{eventually, slot_of};
-use crate::servers::{Servers, one_record, records};
+use crate::servers::{Servers, WAITS, one_record, records};
 use crate::table::each;
 
 type Row = (u32, fn(&Servers));
@@ -65,12 +65,13 @@ const ROWS: &[Row] = &[
         assert_eq!(servers.result(count), "5");
     }),
     (13, |servers| {
-        let slow = servers.begin("import time\nGB('PythonReader').map(lambda x: time.sleep(1)).run(lambda: (i for i in [1]), mode='async_local')");
-        let began = std::time::Instant::now();
+        let waits = servers.begin(WAITS);
         assert_eq!(servers.first().reply("PING"), "+PONG");
-        assert!(began.elapsed() < Duration::from_millis(900));
-        servers.reply(&["RG.GETRESULTSBLOCKING", &slow]);
-        servers.reply(&["RG.DROPEXECUTION", &slow]);
+        assert_eq!(servers.reply(&["RG.GETRESULTS", &waits]), "-execution is still running");
+        servers.go();
+        servers.reply(&["RG.GETRESULTSBLOCKING", &waits]);
+        servers.reply(&["RG.DROPEXECUTION", &waits]);
+        servers.stop();
     }),
     (14, |servers| {
         let id = servers.begin("GB().run()");
@@ -88,11 +89,13 @@ const ROWS: &[Row] = &[
         servers.reply(&["RG.DROPEXECUTION", &id]);
     }),
     (16, |servers| {
-        let id = servers.begin("import time\nGB('PythonReader').map(lambda x: time.sleep(0.5)).run(lambda: (i for i in [1]), mode='async_local')");
+        let id = servers.begin(WAITS);
         assert_eq!(servers.reply(&["RG.GETRESULTS", &id]), "-execution is still running");
-        assert_eq!(servers.reply(&["RG.GETRESULTSBLOCKING", &id]), "[[\"None\"], []]");
-        assert_eq!(servers.reply(&["RG.GETRESULTS", &id]), "[[\"None\"], []]");
+        servers.go();
+        assert_eq!(servers.reply(&["RG.GETRESULTSBLOCKING", &id]), "[[\"1\"], []]");
+        assert_eq!(servers.reply(&["RG.GETRESULTS", &id]), "[[\"1\"], []]");
         servers.reply(&["RG.DROPEXECUTION", &id]);
+        servers.stop();
     }),
     (17, |servers| {
         assert_eq!(servers.results("GB().run()").len(), 6);
