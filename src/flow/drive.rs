@@ -29,7 +29,7 @@ const GRACE: Duration = Duration::from_millis(90);
 /// The same for shares of code, which may have something to say before it ends.
 const GRACE_OF_CODE: Duration = Duration::from_millis(1200);
 
-/// How often it is looked whether there is nothing to be done here.
+/// How often it is looked whether a node waits for others.
 const IDLE_CHECK: Duration = Duration::from_millis(50);
 
 /// How many places each share has for its records: so many that no two have the same.
@@ -80,7 +80,7 @@ struct Collected {
     stages_ended: BTreeMap<usize, u32>,
     /// The shares that run in this process.
     here: HashSet<usize>,
-    /// When a share elsewhere had something to say last.
+    /// When a share had something to say last.
     heard: Instant,
     has_idled: bool,
 }
@@ -95,10 +95,11 @@ impl Collected {
         self.stages_ended.values().copied().min().unwrap_or(0)
     }
 
-    /// Tells whether a share in this process has work to do: it does not wait until others have ended a stage.
-    fn is_working(&self) -> bool {
+    /// Tells whether a node waits for others: a share has done its part of a stage, or there is nothing to be done here.
+    fn is_waiting(&self) -> bool {
         let closed = self.closed();
-        self.here.iter().filter_map(|number| self.stages_ended.get(number)).any(|ended| *ended <= closed)
+        let mut here = self.here.iter().filter_map(|number| self.stages_ended.get(number));
+        here.all(|ended| *ended > closed) || self.stages_ended.values().any(|ended| *ended > closed)
     }
 }
 
@@ -366,7 +367,7 @@ impl<'a> Driver<'a> {
             self.read.notify_one();
         }
         let is_further = self.execution.set_share(number, progress);
-        if (brings || is_further) && !share.is_here() {
+        if brings || is_further {
             collected.heard = Instant::now();
         }
         match report.end {
@@ -402,13 +403,13 @@ impl<'a> Driver<'a> {
         until(self.until).await;
     }
 
-    /// Waits until this node has waited for others for as long as it may. Returns how long that was.
+    /// Waits until some node has waited for others for as long as it may, and none has got further. Returns how long that was.
     async fn has_idled(&self) -> Duration {
         let Some(most) = self.spec.idle else { return std::future::pending().await };
         loop {
             tokio::time::sleep(IDLE_CHECK.min(most)).await;
             let mut collected = self.lock();
-            if collected.is_working() {
+            if !collected.is_waiting() {
                 collected.heard = Instant::now();
             } else if collected.heard.elapsed() >= most {
                 collected.has_idled = true;

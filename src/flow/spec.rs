@@ -21,8 +21,7 @@ pub(crate) struct FlowSpec {
     pub(crate) combine: Option<Arc<dyn AnyCombine>>,
     /// [`None`] for a flow that has all the time it takes.
     pub(crate) timeout: Option<Duration>,
-    /// How long it may wait for other nodes that get no further, while there is nothing to be done here; [`None`] for as long
-    /// as that takes.
+    /// How long a node may wait for others that get no further; [`None`] for as long as that takes.
     pub(crate) idle: Option<Duration>,
     /// The most memory that it may take on each node, in bytes.
     pub(crate) memory: u64,

@@ -69,7 +69,14 @@ fn an_execution_waits_for_other_shards_for_its_idle_time() {
     servers.reply(&["RG.GETRESULTSBLOCKING", id]);
     assert!(servers.reply(&["RG.DUMPEXECUTIONS"]).contains("\"aborted\""));
 
-    // The shard that is asked may take as long as it likes.
+    // So do others for the one that is asked.
+    let script = format!(
+        "import time\n\
+         GB('ShardsIDReader').foreach(lambda x: time.sleep(5) if x == '{first}' else 1).repartition(lambda x: x).count().run()"
+    );
+    assert_eq!(run_at(servers.first(), &script).errors[0], "Execution max idle reached");
+
+    // Where nobody waits for it that may take as long as it likes.
     let script = format!(
         "import time\nGB('ShardsIDReader').foreach(lambda x: time.sleep(2) if x == '{first}' else 1).count().run()"
     );

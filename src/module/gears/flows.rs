@@ -81,17 +81,22 @@ pub(super) fn for_workers(view: &ClusterView) -> WorkerSettings {
     }
 }
 
-/// Returns what a client gets.
-pub(super) fn outcome(answer: FlowAnswer) -> FlowOutcome {
-    let mut errors = answer.errors;
-    // Whoever has waited only, or not begun, is aborted; code that was ended in its midst says so itself.
-    let was_aborted = errors.is_empty() && matches!(answer.error, Some(Error::Cancelled { .. }));
+/// Takes the errors out of an answer: those of records, and why it has ended too soon.
+pub(super) fn errors(answer: &mut FlowAnswer) -> Vec<Bytes> {
+    let mut errors = std::mem::take(&mut answer.errors);
     if answer.has_idled {
         errors.push(Bytes::from_static(b"Execution max idle reached"));
     }
-    if let Some(error) = answer.error.filter(|error| !matches!(error, Error::Cancelled { .. })) {
-        errors.push(error.to_string().into());
-    }
+    errors.extend(answer.error.take().map(|error| error.to_string().into()));
+    errors
+}
+
+/// Returns what a client gets.
+pub(super) fn outcome(mut answer: FlowAnswer) -> FlowOutcome {
+    // Whoever has waited only, or not begun, is aborted; code that was ended in its midst says so itself.
+    let was_aborted = answer.errors.is_empty() && matches!(answer.error, Some(Error::Cancelled { .. }));
+    answer.error = answer.error.filter(|error| !matches!(error, Error::Cancelled { .. }));
+    let mut errors = errors(&mut answer);
     let mut results = Vec::with_capacity(answer.records.len());
     for (_, reply) in answer.records.replies() {
         match reply {

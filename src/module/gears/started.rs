@@ -20,9 +20,8 @@ use crate::python::stage::StageResults;
 /// Runs a flow, and gives the script that waits for it its records.
 pub(super) async fn run(started: StartedFlow) {
     match AssertUnwindSafe(answer(&started)).catch_unwind().await {
-        Ok(Ok(answer)) => {
-            let mut errors = answer.errors;
-            errors.extend(answer.error.map(|error| error.to_string().into()));
+        Ok(Ok(mut answer)) => {
+            let errors = flows::errors(&mut answer);
             let mut records = BytesMut::with_capacity(answer.records.byte_len());
             answer.records.values().for_each(|record| records.extend_from_slice(record));
             started.done(answer.records.len() as u64, &errors, records.freeze());
@@ -61,7 +60,9 @@ async fn answer(started: &StartedFlow) -> Result<FlowAnswer, Error> {
     let answer = flows::run(of_session, &caller, StageResults::Records, execution.flow().clone()).await;
     // What it has come to goes to the script alone.
     let outcome = match &answer {
-        Ok(answer) => FlowOutcome { errors: answer.errors.clone(), ..FlowOutcome::default() },
+        Ok(answer) => {
+            FlowOutcome { is_aborted: answer.has_idled, errors: answer.errors.clone(), ..FlowOutcome::default() }
+        }
         Err(error) => FlowOutcome::failed(&error.to_string()),
     };
     state::end(&execution, outcome);
