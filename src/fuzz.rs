@@ -26,7 +26,7 @@ pub fn fuzz_inner(bytes: &[u8]) {
         Ok(Kind::RunFlow(message)) => read_plan(message),
         Ok(Kind::NextReport(message)) => drop(messages::decode::<NextReport>(message)),
         Ok(Kind::TakeRecords(message)) => drop(messages::decode::<TakenRecords>(message)),
-        Ok(Kind::Jobs(_) | Kind::Gears(_) | Kind::GiveUp) | Err(_) => {}
+        Ok(Kind::Jobs(_) | Kind::Gears(_) | Kind::Events(_) | Kind::GiveUp) | Err(_) => {}
     }
     read_plan(bytes);
     if let Ok(report) = messages::decode::<Report>(bytes) {

@@ -7,7 +7,7 @@ use super::local::spoiled;
 use super::server::context::Ctx;
 use super::server::info::Sections;
 use super::server::paced;
-use super::{peer, proxy, server, state};
+use super::{events, peer, proxy, server, state};
 use crate::engine::Engine;
 use crate::link::LinkState;
 
@@ -43,6 +43,9 @@ fn general(to: Sections<'_>, state: &CStr) {
         to.text(c"state", state);
         to.number(c"proxied_commands", proxy::REWRITTEN.load(Relaxed));
         to.number(c"refused_shares", spoiled::REFUSED_SHARES.load(Relaxed));
+        let (kept, evicted) = events::counts();
+        to.number(c"events_kept", kept);
+        to.number(c"events_evicted", evicted);
     }
 }
 

@@ -9,6 +9,7 @@ mod catalog;
 mod commands;
 mod config;
 mod event_loop;
+mod events;
 mod flow;
 mod gears;
 mod guests;
@@ -125,6 +126,7 @@ pub fn unregister(ctx: &Context) -> Status {
         state::executions().forget(execution.id());
     }
     gears::close();
+    events::close();
     main_thread::close();
     Status::Ok
 }

@@ -20,12 +20,12 @@ use tokio::sync::oneshot;
 use super::acl::CallersRights;
 use super::commands::spec::{self, Arg, ArgKind, Call, Spec};
 use super::flow::{jobs, leaves};
-use super::gears;
 use super::local::link::LocalLink;
 use super::request::running::Work;
 use super::secrets;
 use super::server::context::Ctx;
 use super::state;
+use super::{events, gears};
 use crate::engine::{Gate, check_fit};
 use crate::error::Error;
 use crate::link::{Batch, Budget, Delivery, Failure, Link};
@@ -87,6 +87,7 @@ fn serve(call: &Call<'_>, request: &[u8]) -> Result<Work, Reply> {
             leaves::next(call.ctx, envelope.id, message, envelope.time_left()).map_err(Outcome::<Bytes>::into_reply)
         }
         Kind::Jobs(message) => jobs::answer(call.ctx, message).map_err(Outcome::<Bytes>::into_reply),
+        Kind::Events(message) => events::answer(call.ctx, message).map_err(Outcome::<Bytes>::into_reply),
         Kind::Gears(message) => gears::answer(call.ctx, message).map_err(Outcome::<Bytes>::into_reply),
         Kind::TakeRecords(message) => {
             call.ctx.redact(1);

@@ -53,6 +53,9 @@ pub(crate) enum Kind<'a> {
     /// About the node's part in functions of RedisGears.
     #[serde(borrow)]
     Gears(&'a serde_bytes::Bytes),
+    /// What has happened to the node's keys.
+    #[serde(borrow)]
+    Events(&'a serde_bytes::Bytes),
 }
 
 /// Why bytes are no inner command.

@@ -13,12 +13,12 @@ const RIGHT_AGAIN: Duration = Duration::from_secs(2);
 const ELECTION: Duration = Duration::from_secs(30);
 
 /// Three primaries, three replicas, and requests that give up before the test does.
-fn with_replicas() -> ClusterBuilder {
+pub fn with_replicas() -> ClusterBuilder {
     Cluster::builder().replicas(1).node_timeout(Duration::from_secs(1)).module_args(["timeout-ms", "1500"])
 }
 
 /// Kills a primary, and waits until its replica has its slots in the eyes of all who are left.
-fn kill_and_replace(cluster: &Cluster, shard: usize) {
+pub fn kill_and_replace(cluster: &Cluster, shard: usize) {
     let slot = slot_of(cluster.key_for(shard, "any"));
     cluster.node(shard).kill();
     let replica = cluster.replicas_of(shard).start;

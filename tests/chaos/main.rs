@@ -7,6 +7,7 @@
 mod common;
 
 mod churn;
+mod events;
 mod failover;
 mod patterns;
 mod resharding;

@@ -7,6 +7,7 @@ mod common;
 
 mod batch;
 mod deployments;
+mod events;
 mod fanout;
 mod map;
 mod options;

@@ -4,6 +4,7 @@
 //! commands. One that is missing from the list does not go unnoticed: the compiler says that its `SPEC` is never used.
 
 mod batch;
+mod events;
 mod exec;
 mod explain;
 mod explain_map;
@@ -34,4 +35,4 @@ macro_rules! commands {
     };
 }
 
-commands![sum, fanout, map, job, batch, exec, scan, explain, topology, ping, refresh, proxy];
+commands![sum, fanout, map, job, events, batch, exec, scan, explain, topology, ping, refresh, proxy];

@@ -38,7 +38,10 @@ static PYTHON_PROCESSES: NumberSetting =
     NumberSetting::new("python-processes", 4096, 16, 1 << 22).with_flags(raw::REDISMODULE_CONFIG_IMMUTABLE);
 static ATOMIC_TIMEOUT: NumberSetting = NumberSetting::new("atomic-timeout-ms", 1000, 1, HOUR_MS);
 
-pub(super) static NUMBERS: [&NumberSetting; 12] = [
+static EVENTS_MEMORY: NumberSetting =
+    NumberSetting::new("events-memory", 16 << 20, 64 << 10, i64::MAX).with_flags(raw::REDISMODULE_CONFIG_MEMORY);
+
+pub(super) static NUMBERS: [&NumberSetting; 13] = [
     &TIMEOUT,
     &CONNECT_TIMEOUT,
     &TOPOLOGY_REFRESH,
@@ -51,6 +54,7 @@ pub(super) static NUMBERS: [&NumberSetting; 12] = [
     &PYTHON_MEMORY,
     &PYTHON_PROCESSES,
     &ATOMIC_TIMEOUT,
+    &EVENTS_MEMORY,
 ];
 
 static PROVIDER: ChoiceSetting = ChoiceSetting::new("provider", Provider::WORDS);
@@ -296,6 +300,11 @@ pub(super) fn python_user() -> Vec<u8> {
 /// `rmr.python-wheels`: the folder of packages that scripts may require; empty for none.
 pub(super) fn python_wheels() -> String {
     String::from_utf8_lossy(&PYTHON_WHEELS.value()).into_owned()
+}
+
+/// `rmr.events-memory`: how much room there is for keyspace events, in bytes.
+pub(super) fn events_memory() -> usize {
+    usize::try_from(EVENTS_MEMORY.get()).unwrap_or(usize::MAX)
 }
 
 /// `rmr.atomic-timeout-ms`: how long a Python function may keep the server for itself.

@@ -33,6 +33,7 @@ pub(super) mod event_loop;
 pub(super) mod filter;
 pub(super) mod info;
 pub(super) mod key;
+pub(super) mod keyspace_events;
 pub(super) mod log;
 pub(super) mod main_thread;
 mod pace;

@@ -122,7 +122,7 @@ proptest! {
 
     #[test]
     fn every_kind_reads_back_and_no_other_bytes_do(
-        kind in 1..6_u8,
+        kind in 1..7_u8,
         body in prop::collection::vec(any::<u8>(), 0..40),
         (id, time_left, reply_bytes) in (any::<u64>(), any::<u32>(), any::<u32>()),
         cut in any::<prop::sample::Index>(),
@@ -133,6 +133,7 @@ proptest! {
             2 => Kind::NextReport(bytes),
             3 => Kind::TakeRecords(bytes),
             4 => Kind::Jobs(bytes),
+            5 => Kind::Events(bytes),
             _ => Kind::GiveUp,
         };
         let time_left = Duration::from_millis(time_left.into());

@@ -36,7 +36,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 impl ArgumentCursor<'_> {
-    fn block_ms(&mut self) -> Result<u64, Error> {
+    pub(super) fn block_ms(&mut self) -> Result<u64, Error> {
         let allowed = format!("milliseconds to {LONGEST_BLOCK_MS}, or 0 to wait for as long as it takes");
         let given = self.value("BLOCK", &allowed)?;
         integer(given).filter(|&ms| ms <= LONGEST_BLOCK_MS).ok_or_else(|| wrong("BLOCK", given, &allowed))

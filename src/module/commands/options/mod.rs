@@ -2,6 +2,7 @@
 
 mod batch;
 mod cursor;
+mod events;
 mod job;
 mod map;
 mod nodes;
@@ -12,6 +13,7 @@ mod template;
 mod typed;
 
 pub(super) use batch::batch;
+pub(super) use events::events;
 pub(super) use job::job;
 pub(super) use map::{MapArgs, MapOver, MatchOptions, map};
 pub(super) use nodes::{Inner, exec, fan_out};

@@ -1,0 +1,36 @@
+//! `RMR.EVENTS`: reads the keyspace events of all nodes, as `XREAD` reads streams.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::options;
+use super::spec::{Arg, ArgKind, Call, Spec};
+use crate::error::Error;
+use crate::module::events::{self, EventsAsked};
+use crate::module::flow::rights::ShareRights;
+use crate::module::request::running::Work;
+
+pub(super) const SPEC: Spec = Spec {
+    name: c"RMR.EVENTS",
+    summary: c"Reads what has happened to keys on all nodes after a cursor; waits for it if there is nothing.",
+    complexity: c"O(N+M) where N is the number of nodes and M the number of events since the cursor",
+    arity: -4,
+    flags: c"blocking",
+    acl_categories: "slow blocking",
+    args: &[
+        Arg::new(c"cursor", ArgKind::String),
+        Arg::new(c"block-ms", ArgKind::Integer).after(c"BLOCK").optional(),
+        Arg::new(c"count", ArgKind::Integer).after(c"COUNT").optional(),
+        Arg::new(c"pattern", ArgKind::String).after(c"MATCH"),
+        Arg::new(c"event", ArgKind::String).after(c"TYPES").optional().multiple(),
+    ],
+    run,
+};
+
+fn run(call: &Call<'_>) -> Result<Work, Error> {
+    let asked = options::events(&call.args, call.ctx.selected_database())?;
+    // Who cannot wait gets what there is.
+    let wait = if call.ctx.why_not_wait().is_some() { Duration::ZERO } else { asked.wait };
+    let (requests, rights) = (call.request()?, Arc::new(ShareRights::of(call.ctx, None)?));
+    Ok(Box::pin(events::read(EventsAsked { wait, ..asked }, requests, rights)))
+}

@@ -1,0 +1,70 @@
+//! Keyspace events of all nodes, which `RMR.EVENTS` hands out: one subscription for a whole cluster.
+//!
+//! A module cannot push anything to a client, so readers ask, as they ask streams. Each node keeps the events of its own keys
+//! while somebody has asked lately, in a log of limited size (`log`). A cursor says of each node how far its reader is
+//! (`cursor`), so any node can go on from it: it asks all others (`questions`), replicas as well, which have something to
+//! say once one of them is the primary.
+
+mod cursor;
+mod log;
+mod questions;
+
+use std::cell::Cell;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use super::config;
+use super::server::context::Ctx;
+use super::server::{keyspace_events, main_thread};
+use log::{EventLog, KeyEvent};
+
+pub(super) use cursor::EventCursor;
+pub(super) use log::EventsWanted;
+pub(super) use questions::{EventsAsked, answer, read};
+
+/// What has happened to keys of this node.
+static LOG: EventLog = EventLog::new();
+
+thread_local! {
+    /// On the main thread: the server tells of events.
+    static IS_SUBSCRIBED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Returns how many events are kept, and how many have gone since others needed the room. For `INFO`.
+pub(super) fn counts() -> (u64, u64) {
+    LOG.counts()
+}
+
+/// Forgets all. The module is unloaded, and the server forgets its subscription.
+pub(super) fn close() {
+    IS_SUBSCRIBED.set(false);
+    LOG.close();
+}
+
+/// Has the server tell of events, if it does not yet. On the main thread.
+fn subscribe(ctx: Ctx<'_>) -> bool {
+    if !IS_SUBSCRIBED.get() {
+        IS_SUBSCRIBED.set(keyspace_events::subscribe(ctx, happened));
+    }
+    IS_SUBSCRIBED.get()
+}
+
+/// Keeps an event, if somebody wants events. Only a primary's are events of the cluster: its replicas have them, too.
+fn happened(ctx: Ctx<'_>, name: &[u8], key: &[u8]) {
+    if !LOG.is_on() || !ctx.flags().is_primary() {
+        return;
+    }
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let event = KeyEvent {
+        time_ms: since_1970.as_millis() as u64,
+        database: ctx.selected_database(),
+        name: String::from_utf8_lossy(name).into(),
+        key: key.into(),
+    };
+    LOG.record(event, Instant::now(), config::events_memory());
+}
+
+/// Tells whether this node is a primary, and has it keep events from now on.
+async fn keep_events() -> Result<bool, crate::error::Error> {
+    let told = main_thread::run(|ctx| subscribe(ctx).then(|| ctx.flags().is_primary())).await?;
+    told.ok_or_else(|| crate::error::Error::Refused("this server does not tell modules of keyspace events".into()))
+}
