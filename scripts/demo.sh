@@ -138,6 +138,13 @@ show RMR.FANOUT WITHNODES DBSIZE
 show RMR.FANOUT REDUCE CONCAT KEYS 'cart:*'
 show RMR.FANOUT NODE "127.0.0.1:${ports[1]}" -- CONFIG GET maxmemory
 
+title "What has happened to keys on all nodes, by one cursor"
+show RMR.EVENTS '$' MATCH 'visits:*'
+cursor=${reply#*\"}
+cursor=${cursor%%\"*}
+show RMR.EXEC INCR visits:home
+show RMR.EVENTS "$cursor" BLOCK 1000 MATCH 'visits:*'
+
 title "A function in Python, as for RedisGears: each shard maps its own carts, and one number comes back"
 show RG.PYEXECUTE "GB().map(lambda cart: float(cart['value']['price'])).avg().run('cart:*')"
 

@@ -63,6 +63,13 @@ pub fn run(page: &str) {
             check(&redis_cli(&cluster, command), &output, &line);
             continue;
         };
+        if let Some((name, value)) = shell.split_once("=$(").filter(|_| shell.ends_with(')')) {
+            // Once, and not again for each line that names it.
+            let value = sh(&cluster, &format!("{variables}printf %s \"$({value}\""));
+            assert!(!value.contains('\''), "{line}: {value}");
+            variables += &format!("{name}='{value}'\n");
+            continue;
+        }
         if !shell.starts_with("redis-cli ") {
             variables += &format!("{shell}\n");
         }

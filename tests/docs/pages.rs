@@ -39,6 +39,11 @@ fn the_page_of_long_jobs_is_true() {
     console::run(include_str!("../../docs/how-to/long-jobs.md"));
 }
 
+#[test]
+fn events_come_as_the_page_says() {
+    console::run(include_str!("../../docs/how-to/keyspace-events.md"));
+}
+
 /// Everything that the header offers is on the page, and the module is loaded and unloaded as it says.
 #[test]
 fn the_page_of_the_c_api_names_all_functions() {

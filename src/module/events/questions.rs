@@ -66,7 +66,7 @@ pub(in crate::module) async fn read(
         let rights = rights.clone();
         main_thread::run(move |_| rights.caller()).await?
     };
-    let mut reader = Reader { wanted: asked.wanted, rights, caller, cursor: asked.cursor, lost: Vec::new() };
+    let mut reader = EventReader { wanted: asked.wanted, rights, caller, cursor: asked.cursor, lost: Vec::new() };
     loop {
         let request = requests.clone().begin();
         let topology = request.pinned_topology().await?;
@@ -93,7 +93,7 @@ fn nodes(topology: &Topology) -> Vec<AskedNode> {
 }
 
 /// Somebody who reads events.
-struct Reader {
+struct EventReader {
     wanted: EventsWanted,
     rights: Arc<ShareRights>,
     caller: Option<CallerId>,
@@ -102,7 +102,7 @@ struct Reader {
     lost: Vec<String>,
 }
 
-impl Reader {
+impl EventReader {
     /// Asks all nodes for what they have, and takes note of those that have gone.
     async fn ask_all(
         &mut self,

@@ -21,9 +21,12 @@ from .sinks import Columns, KeyedSink, RecordSink, ReplySink
 if TYPE_CHECKING:
     from .execution import Execution
 
-# An answer ends with the entry that reaches this size, or after this time where the worker reads itself.
+# An answer ends with the entries that reach this size, or after this time where the worker reads itself.
 ANSWER_BYTES = 256 << 10
 ANSWER_S = 0.1
+
+# An answer ends at the latest when slow functions have taken this long: other shards that wait hear that they get on.
+LONGEST_S = 1.0
 
 # How many records are written into an answer together.
 AT_ONCE = 64
@@ -223,13 +226,14 @@ class Stage:
         if self._chain is None:
             return
         chain, add_all = self._chain, self._sink.add_all
+        until = time.monotonic() + LONGEST_S
         while True:
             records = list(itertools.islice(chain, AT_ONCE))
             self._size += add_all(records, self.fail)
             if len(records) < AT_ONCE:
                 self._chain = None
                 return
-            if self._size >= ANSWER_BYTES:
+            if self._size >= ANSWER_BYTES or time.monotonic() > until:
                 self._is_full = True
                 return
 
