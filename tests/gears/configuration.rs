@@ -75,11 +75,12 @@ fn several_at_once() {
 
 #[test]
 fn arguments_when_it_is_loaded() {
-    let arguments = ["MaxExecutions", "10", "createvenv", "1", "PythonAttemptTraceback", "0"];
+    let arguments = ["MaxExecutions", "10", "createvenv", "1", "PythonAttemptTraceback", "0", "MyValue", "7"];
     let python = functions_python();
     let servers = Servers::of(server().module_args(arguments).start());
     assert_eq!(servers.reply(&["RG.CONFIGGET", "MaxExecutions", "CreateVenv"]), "[10, 1]");
     assert_eq!(servers.first().reply("CONFIG GET rmr.python"), format!("[\"rmr.python\", \"{python}\"]"));
+    assert_eq!(servers.value("(configGet('MyValue'), configGet('myvalue'))"), "('7', None)");
     let answer = servers.run(&one_failing());
     assert_eq!(answer.errors, ["Error type: <class 'ZeroDivisionError'>, Value: division by zero"]);
 }

@@ -342,6 +342,13 @@ pub(super) fn reset() {
     TEXTS.iter().for_each(|text| text.reset());
 }
 
+/// Tells whether an argument of `loadmodule` is called so, in whatever case.
+pub(super) fn is_argument(name: &[u8]) -> bool {
+    let names = NUMBERS.iter().map(|number| number.name);
+    let mut names = names.chain(CHOICES.iter().map(|choice| choice.name)).chain(TEXTS.iter().map(|text| text.name));
+    names.any(|known| known.as_bytes().eq_ignore_ascii_case(name))
+}
+
 /// Takes the arguments of `loadmodule` for values.
 pub(super) fn read_arguments(args: &[&[u8]]) -> Result<(), String> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();

@@ -12,6 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::command::printable;
+use crate::module::config;
 use crate::number::Number;
 use crate::reply::Reply;
 
@@ -132,8 +133,8 @@ pub(in crate::module) fn extra(name: &[u8]) -> Option<Vec<u8>> {
     lock(&EXTRA).get(name).cloned()
 }
 
-/// Takes those arguments of `loadmodule` that are settings of RedisGears, in whatever case, and returns the others. A setting
-/// with a list may be given several times.
+/// Takes those arguments of `loadmodule` that are settings of RedisGears, in whatever case, and values for scripts
+/// (`configGet`); returns the others. A setting with a list may be given several times.
 ///
 /// # Errors
 /// What is allowed.
@@ -145,10 +146,21 @@ pub(in crate::module) fn take_arguments<'a>(args: &[&'a [u8]]) -> Result<Vec<&'a
                 let refused = |allowed| format!("{} is '{}'; give {allowed}", setting.name, printable(value));
                 setting.set(value).map_err(refused)?;
             }
+            (None, Some(value)) if is_of_scripts(pair[0]) => {
+                lock(&EXTRA).insert(pair[0].to_vec(), value.to_vec());
+            }
             _ => others.extend(pair),
         }
     }
     Ok(others)
+}
+
+/// Tells whether a value is for scripts: its name is in mixed case, as RedisGears writes names, and nobody else's. Names in
+/// one case or with a hyphen look like rmr's, so that a mistyped one is seen.
+fn is_of_scripts(name: &[u8]) -> bool {
+    let is_mixed = name.iter().any(u8::is_ascii_uppercase) && name.iter().any(u8::is_ascii_lowercase);
+    let has_prefix = name.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"rmr."));
+    is_mixed && !name.contains(&b'-') && !has_prefix && !config::is_argument(name)
 }
 
 /// A library that stays mapped after it was unloaded keeps its values; a new load begins anew.
@@ -293,6 +305,9 @@ mod tests {
         assert_eq!(others, words("timeout-ms 5 maxexecutions"));
         let plugins = Reply::Array(vec!["a.so".into(), "b.so".into()]);
         assert_eq!(shown(&words("Plugin CreateVenv")), Reply::Array(vec![plugins, 1.into()]));
+        let own = words("OwnValue 7 ownvalue 8 OWNVALUE 9 Time-Ms 1 RMR.Nodez x Python p");
+        assert_eq!(take_arguments(&own).unwrap(), own[2..]);
+        assert_eq!((extra(b"OwnValue"), extra(b"Python")), (Some(b"7".to_vec()), None));
         let refused = take_arguments(&words("maxexecutions -1")).unwrap_err();
         assert_eq!(refused, "MaxExecutions is '-1'; give a number from 0 on");
         take_arguments(&words("MAXEXECUTIONS 0")).unwrap();
