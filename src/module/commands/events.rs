@@ -15,8 +15,8 @@ pub(super) const SPEC: Spec = Spec {
     summary: c"Reads what has happened to keys on all nodes after a cursor; waits for it if there is nothing.",
     complexity: c"O(N+M) where N is the number of nodes and M the number of events since the cursor",
     arity: -4,
-    flags: c"blocking",
-    acl_categories: "slow blocking",
+    flags: c"readonly blocking",
+    acl_categories: "keyspace read slow blocking",
     args: &[
         Arg::new(c"cursor", ArgKind::String),
         Arg::new(c"block-ms", ArgKind::Integer).after(c"BLOCK").optional(),

@@ -3,11 +3,12 @@
 use crate::common::{Server, elements, show};
 
 /// Name, arity, and flags that must and must not be there.
-const COMMANDS: [(&str, &str, &[&str]); 13] = [
+const COMMANDS: [(&str, &str, &[&str]); 14] = [
     ("rmr.sum", "-2", &["readonly", "blocking"]),
     ("rmr.fanout", "-2", &["blocking"]),
     ("rmr.map", "-4", &["blocking"]),
     ("rmr.job", "-2", &["blocking"]),
+    ("rmr.events", "-4", &["readonly", "blocking"]),
     ("rmr.batch", "-5", &["blocking"]),
     ("rmr.exec", "-2", &["blocking"]),
     ("rmr.scan", "-2", &["readonly", "blocking"]),
@@ -81,6 +82,7 @@ fn arguments_are_those_that_are_taken() {
         has(&exec, &["\"ON\"", "\"NODE\"", "\"TIMEOUT\"", "\"PARTIAL\"", "\"WITHNODES\"", "\"NONATOMIC\"", "\"--\""]);
         has(&exec, &["\"name\": \"command\"", "\"name\": \"arg\""]);
     }
+    has(&shown("rmr.events"), &["\"name\": \"cursor\"", "\"BLOCK\"", "\"COUNT\"", "\"MATCH\"", "\"TYPES\""]);
     has(&shown("rmr.scan"), &["\"name\": \"cursor\"", "\"MATCH\"", "\"COUNT\"", "\"TYPE\""]);
     has(&shown("rmr.topology"), &["\"CODE\"", "+optional"]);
     for name in ["rmr.ping", "rmr.refresh"] {

@@ -5,11 +5,12 @@ use std::time::Duration;
 use crate::common::{Cluster, Server, eventually};
 
 /// Every setting with its default.
-const DEFAULTS: [(&str, &str); 26] = [
+const DEFAULTS: [(&str, &str); 27] = [
     ("rmr.atomic-timeout-ms", "1000"),
     ("rmr.connect-timeout-ms", "1000"),
     ("rmr.consistent", "yes"),
     ("rmr.direct-reads", "off"),
+    ("rmr.events-memory", "16777216"),
     ("rmr.flow-memory", "268435456"),
     ("rmr.flow-share", "50"),
     ("rmr.flow-timeout-ms", "60000"),
@@ -68,6 +69,7 @@ fn numbers_are_taken_within_their_range_only() {
         ("rmr.flow-memory", 1 << 20, i64::MAX),
         ("rmr.flow-share", 1, 100),
         ("rmr.atomic-timeout-ms", 1, 3_600_000),
+        ("rmr.events-memory", 64 << 10, i64::MAX),
     ] {
         for value in [low, high] {
             assert_eq!(set(&server, &[name, &value.to_string()]), "+OK", "{name} {value}");
