@@ -95,11 +95,12 @@ impl Collected {
         self.stages_ended.values().copied().min().unwrap_or(0)
     }
 
-    /// Tells whether a node waits for others: a share has done its part of a stage, or there is nothing to be done here.
+    /// Tells whether a node waits for others: its share has done its part of a stage, or there is nothing to be done here.
     fn is_waiting(&self) -> bool {
         let closed = self.closed();
         let mut here = self.here.iter().filter_map(|number| self.stages_ended.get(number));
-        here.all(|ended| *ended > closed) || self.stages_ended.values().any(|ended| *ended > closed)
+        let mut elsewhere = self.stages_ended.iter().filter(|(number, _)| !self.here.contains(number));
+        here.all(|ended| *ended > closed) || elsewhere.any(|(_, ended)| *ended > closed)
     }
 }
 

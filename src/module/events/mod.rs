@@ -15,6 +15,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use super::config;
 use super::server::context::Ctx;
 use super::server::{keyspace_events, main_thread};
+use crate::error::Error;
 use log::{EventLog, KeyEvent};
 
 pub(super) use cursor::EventCursor;
@@ -64,7 +65,7 @@ fn happened(ctx: Ctx<'_>, name: &[u8], key: &[u8]) {
 }
 
 /// Tells whether this node is a primary, and has it keep events from now on.
-async fn keep_events() -> Result<bool, crate::error::Error> {
+async fn keep_events() -> Result<bool, Error> {
     let told = main_thread::run(|ctx| subscribe(ctx).then(|| ctx.flags().is_primary())).await?;
-    told.ok_or_else(|| crate::error::Error::Refused("this server does not tell modules of keyspace events".into()))
+    told.ok_or_else(|| Error::Refused("this server does not tell modules of keyspace events".into()))
 }
