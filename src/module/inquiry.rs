@@ -25,11 +25,24 @@ use crate::topology::Node;
 /// As good as for ever.
 pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(315_360_000);
 
-/// A question as it travels.
+/// Returns how long `BLOCK` so many milliseconds waits: 0 is for as long as it takes.
+pub(super) fn block(ms: u64) -> Duration {
+    if ms == 0 { LONGEST_WAIT } else { Duration::from_millis(ms).min(LONGEST_WAIT) }
+}
+
+/// A question as it travels, and on whose account it is asked; [`None`] for one who may do everything.
 #[derive(Serialize, Deserialize)]
 struct Question<A> {
     asked: A,
     caller: Option<CallerId>,
+}
+
+/// Returns a question as it travels.
+///
+/// # Errors
+/// If it cannot be written.
+pub(super) fn question(asked: impl Serialize, caller: Option<CallerId>) -> Result<Vec<u8>, Error> {
+    messages::encode(&Question { asked, caller })
 }
 
 /// Who asks.
@@ -51,14 +64,6 @@ impl AskingUser {
         Self { only: caller.iter().map(|caller| caller.name.clone()).collect(), caller }
     }
 
-    /// Returns who asks by the command of this context, on the account of a caller elsewhere.
-    fn for_caller(ctx: Ctx<'_>, caller: Option<CallerId>) -> Result<Self, Error> {
-        ShareRights::of(ctx, caller.as_ref())?;
-        let mut user = Self::of(ctx);
-        user.only.extend(caller.map(|caller| caller.name));
-        Ok(user)
-    }
-
     pub(super) fn may_see(&self, execution: &Execution) -> bool {
         self.only.iter().all(|name| String::from_utf8_lossy(name) == execution.user())
     }
@@ -68,7 +73,7 @@ impl AskingUser {
     /// # Errors
     /// If it cannot be written.
     pub(super) fn question(&self, asked: impl Serialize) -> Result<Vec<u8>, Error> {
-        messages::encode(&Question { asked, caller: self.caller.clone() })
+        question(asked, self.caller.clone())
     }
 }
 
@@ -80,10 +85,29 @@ pub(super) fn read_question<A: DeserializeOwned>(
     ctx: Ctx<'_>,
     message: &[u8],
 ) -> Result<(A, AskingUser), Outcome<Bytes>> {
+    let (asked, caller, _) = read_with_rights(ctx, message)?;
+    let mut user = AskingUser::of(ctx);
+    user.only.extend(caller.map(|caller| caller.name));
+    Ok((asked, user))
+}
+
+/// Reads a question of another node with the caller and the rights that hold for it. On the main thread.
+///
+/// # Errors
+/// As [`read_question`].
+pub(super) fn read_with_rights<A: DeserializeOwned>(
+    ctx: Ctx<'_>,
+    message: &[u8],
+) -> Result<(A, Option<CallerId>, ShareRights), Outcome<Bytes>> {
     let Question { asked, caller } =
         messages::decode(message).map_err(|error: Error| Outcome::Declined(error.to_string()))?;
-    let line = |error: Error| Outcome::Failed(String::from_utf8_lossy(&error.to_line()).into_owned());
-    Ok((asked, AskingUser::for_caller(ctx, caller).map_err(line)?))
+    let rights = ShareRights::of(ctx, caller.as_ref()).map_err(failed)?;
+    Ok((asked, caller, rights))
+}
+
+/// Returns what a node is told that has asked in vain.
+pub(super) fn failed(error: Error) -> Outcome<Bytes> {
+    Outcome::Failed(String::from_utf8_lossy(&error.to_line()).into_owned())
 }
 
 /// Asks a node; the answer may take `wait` on top of the time that the request has.
@@ -112,5 +136,17 @@ pub(super) async fn ask_node(
         Ok(Outcome::TooBig) | Err(Failure::TooBig) => Err(Error::TooBig { limit: most }),
         Err(Failure::Lost(cause) | Failure::Unreachable(cause)) => Err(lost(cause)),
         Err(other) => Err(lost(format!("{other:?}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_of_no_time_is_one_without_end() {
+        let wait = |block_ms: Option<u64>| block_ms.map(block);
+        assert_eq!((wait(None), wait(Some(5))), (None, Some(Duration::from_millis(5))));
+        assert_eq!((wait(Some(0)), wait(Some(u64::MAX))), (Some(LONGEST_WAIT), Some(LONGEST_WAIT)));
     }
 }

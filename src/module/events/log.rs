@@ -60,8 +60,6 @@ pub(super) struct EventPage {
     pub(super) place: LogPlace,
     /// Some events between the place that was asked for and the first of these are not kept.
     pub(super) is_lost: bool,
-    /// The node is a primary.
-    pub(super) is_primary: bool,
 }
 
 /// An event that somebody wants.
@@ -214,7 +212,7 @@ impl EventLog {
             next += 1;
         }
         let place = LogPlace { run: kept.run, next };
-        (EventPage { events, place, is_lost, is_primary: true }, next == kept.next)
+        (EventPage { events, place, is_lost }, next == kept.next)
     }
 }
 

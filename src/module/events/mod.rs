@@ -14,13 +14,13 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::config;
 use super::server::context::Ctx;
-use super::server::{keyspace_events, main_thread};
+use super::server::keyspace_events;
 use crate::error::Error;
 use log::{EventLog, KeyEvent};
 
 pub(super) use cursor::EventCursor;
 pub(super) use log::EventsWanted;
-pub(super) use questions::{EventsAsked, answer, read};
+pub(super) use questions::{EventReader, EventsAsked, answer};
 
 /// What has happened to keys of this node.
 static LOG: EventLog = EventLog::new();
@@ -41,14 +41,6 @@ pub(super) fn close() {
     LOG.close();
 }
 
-/// Has the server tell of events, if it does not yet. On the main thread.
-fn subscribe(ctx: Ctx<'_>) -> bool {
-    if !IS_SUBSCRIBED.get() {
-        IS_SUBSCRIBED.set(keyspace_events::subscribe(ctx, happened));
-    }
-    IS_SUBSCRIBED.get()
-}
-
 /// Keeps an event, if somebody wants events. Only a primary's are events of the cluster: its replicas have them, too.
 fn happened(ctx: Ctx<'_>, name: &[u8], key: &[u8]) {
     if !LOG.is_on() || !ctx.flags().is_primary() {
@@ -64,8 +56,14 @@ fn happened(ctx: Ctx<'_>, name: &[u8], key: &[u8]) {
     LOG.record(event, Instant::now(), config::events_memory());
 }
 
-/// Tells whether this node is a primary, and has it keep events from now on.
-async fn keep_events() -> Result<bool, Error> {
-    let told = main_thread::run(|ctx| subscribe(ctx).then(|| ctx.flags().is_primary())).await?;
-    told.ok_or_else(|| Error::Refused("this server does not tell modules of keyspace events".into()))
+/// Tells whether this node is a primary, and has the server tell of events from now on. On the main thread.
+///
+/// # Errors
+/// If it does not tell.
+fn keep_events(ctx: Ctx<'_>) -> Result<bool, Error> {
+    if !IS_SUBSCRIBED.get() {
+        IS_SUBSCRIBED.set(keyspace_events::subscribe(ctx, happened));
+    }
+    let is_told = IS_SUBSCRIBED.get().then(|| ctx.flags().is_primary());
+    is_told.ok_or_else(|| Error::Refused("this server does not tell modules of keyspace events".into()))
 }

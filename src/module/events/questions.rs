@@ -18,7 +18,7 @@ use crate::engine::{Request, RequestBuilder};
 use crate::error::Error;
 use crate::flow::messages::{self, CallerId};
 use crate::module::flow::rights::ShareRights;
-use crate::module::inquiry::ask_node;
+use crate::module::inquiry::{ask_node, failed, question, read_with_rights};
 use crate::module::request::running::Work;
 use crate::module::server::context::Ctx;
 use crate::module::server::main_thread;
@@ -43,43 +43,19 @@ struct NodeQuestion {
     place: Option<LogPlace>,
     wanted: EventsWanted,
     wait_ms: u64,
-    caller: Option<CallerId>,
+}
+
+/// What a node answers.
+#[derive(Debug, Serialize, Deserialize)]
+struct NodeEvents {
+    page: EventPage,
+    is_primary: bool,
 }
 
 /// A node, and whether it has a part in the data.
 struct AskedNode {
     node: Arc<Node>,
     is_primary: bool,
-}
-
-/// Reads the events of all nodes after a cursor. Returns the next cursor and the events, as the client gets them.
-///
-/// # Errors
-/// A primary that cannot be asked, as it does not answer or has no rmr.
-pub(in crate::module) async fn read(
-    asked: EventsAsked,
-    requests: RequestBuilder,
-    rights: Arc<ShareRights>,
-) -> Result<Reply, Error> {
-    let until = Instant::now() + asked.wait;
-    let caller = {
-        let rights = rights.clone();
-        main_thread::run(move |_| rights.caller()).await?
-    };
-    let mut reader = EventReader { wanted: asked.wanted, rights, caller, cursor: asked.cursor, lost: Vec::new() };
-    loop {
-        let request = requests.clone().begin();
-        let topology = request.pinned_topology().await?;
-        let nodes = nodes(&topology);
-        let mut found = reader.ask_all(&request, &topology, &nodes).await?;
-        let left = until.saturating_duration_since(Instant::now());
-        if found.is_empty() && reader.lost.is_empty() && !left.is_zero() {
-            found = reader.wait(&request, &topology, &nodes, left.min(ROUND)).await?;
-        }
-        if !found.is_empty() || !reader.lost.is_empty() || Instant::now() >= until {
-            return Ok(reader.answer(found));
-        }
-    }
 }
 
 /// Returns the nodes that may have events: also replicas, which may be primaries by the next time.
@@ -93,8 +69,9 @@ fn nodes(topology: &Topology) -> Vec<AskedNode> {
 }
 
 /// Somebody who reads events.
-struct EventReader {
+pub(in crate::module) struct EventReader {
     wanted: EventsWanted,
+    wait: Duration,
     rights: Arc<ShareRights>,
     caller: Option<CallerId>,
     cursor: EventCursor,
@@ -103,6 +80,33 @@ struct EventReader {
 }
 
 impl EventReader {
+    /// Makes a reader who has these rights. On the main thread.
+    pub(in crate::module) fn new(asked: EventsAsked, rights: Arc<ShareRights>) -> Self {
+        let EventsAsked { cursor, wanted, wait } = asked;
+        Self { wanted, wait, caller: rights.caller(), rights, cursor, lost: Vec::new() }
+    }
+
+    /// Reads the events of all nodes. Returns the next cursor and the events, as the client gets them.
+    ///
+    /// # Errors
+    /// A primary that cannot be asked, as it does not answer or has no rmr.
+    pub(in crate::module) async fn read(mut self, requests: RequestBuilder) -> Result<Reply, Error> {
+        let until = Instant::now() + self.wait;
+        loop {
+            let request = requests.clone().begin();
+            let topology = request.pinned_topology().await?;
+            let nodes = nodes(&topology);
+            let mut found = self.ask_all(&request, &topology, &nodes).await?;
+            let left = until.saturating_duration_since(Instant::now());
+            if found.is_empty() && self.lost.is_empty() && !left.is_zero() {
+                found = self.wait(&request, &topology, &nodes, left.min(ROUND)).await?;
+            }
+            if !found.is_empty() || !self.lost.is_empty() || Instant::now() >= until {
+                return Ok(self.answer(found));
+            }
+        }
+    }
+
     /// Asks all nodes for what they have, and takes note of those that have gone.
     async fn ask_all(
         &mut self,
@@ -119,8 +123,8 @@ impl EventReader {
         let mut places = BTreeMap::new();
         for (asked, page) in join_all(asked).await {
             let (id, before) = (asked.node.id.clone(), self.cursor.places.get(&asked.node.id).copied());
-            let page = match page {
-                Ok(page) => page,
+            let NodeEvents { page, is_primary } = match page {
+                Ok(events) => events,
                 Err(error) if asked.is_primary => return Err(error),
                 // It has nothing to say as long as it is no primary, and may be asked then.
                 Err(_) => {
@@ -130,10 +134,10 @@ impl EventReader {
             };
             let was_primary = before.is_some_and(|before| before.was_primary);
             let is_new = before.is_none() && !begins;
-            if (page.is_lost && (was_primary || page.is_primary)) || (is_new && page.is_primary) {
+            if (page.is_lost && (was_primary || is_primary)) || (is_new && is_primary) {
                 self.lost.push(id.clone());
             }
-            places.insert(id.clone(), NodePlace { place: page.place, was_primary: page.is_primary });
+            places.insert(id.clone(), NodePlace { place: page.place, was_primary: is_primary });
             if !page.events.is_empty() {
                 found.insert(id, page);
             }
@@ -159,19 +163,16 @@ impl EventReader {
                 (asked.node.id.clone(), this.ask(request, topology, asked, this.place(asked), wait).await)
             })
             .collect();
-        let mut first = None;
-        while let Some((id, page)) = waiting.next().await {
-            let page = page?;
+        let (id, page) = loop {
+            let Some((id, events)) = waiting.next().await else { return Ok(BTreeMap::new()) };
+            let NodeEvents { page, .. } = events?;
             if !page.events.is_empty() {
-                first = Some((id, page));
-                break;
+                break (id, page);
             }
-        }
+        };
         drop(waiting);
-        let first = first.inspect(|(id, page)| {
-            self.cursor.places.insert(id.clone(), NodePlace { place: page.place, was_primary: true });
-        });
-        Ok(first.into_iter().collect())
+        self.cursor.places.insert(id.clone(), NodePlace { place: page.place, was_primary: true });
+        Ok(BTreeMap::from([(id, page)]))
     }
 
     fn place(&self, asked: &AskedNode) -> Option<LogPlace> {
@@ -185,17 +186,13 @@ impl EventReader {
         asked: &AskedNode,
         place: Option<LogPlace>,
         wait: Duration,
-    ) -> Result<EventPage, Error> {
+    ) -> Result<NodeEvents, Error> {
         if topology.is_local(&asked.node) {
-            return here(place, &self.wanted, wait, &self.rights).await;
+            let is_primary = main_thread::run(keep_events).await??;
+            return here(place, &self.wanted, wait, &self.rights, is_primary).await;
         }
-        let question = NodeQuestion {
-            place,
-            wanted: self.wanted.clone(),
-            wait_ms: wait.as_millis() as u64,
-            caller: self.caller.clone(),
-        };
-        let question = messages::encode(&question)?;
+        let wait_ms = wait.as_millis() as u64;
+        let question = question(NodeQuestion { place, wanted: self.wanted.clone(), wait_ms }, self.caller.clone())?;
         let answer = ask_node(request, &asked.node, Kind::Events(serde_bytes::Bytes::new(&question)), wait).await?;
         messages::decode(&answer).map_err(|error: Error| Error::BadReply {
             node: asked.node.to_string(),
@@ -205,15 +202,14 @@ impl EventReader {
 
     /// Puts the events in the order of their times, as many as are wanted, and moves the cursor behind these.
     fn answer(mut self, found: BTreeMap<String, EventPage>) -> Reply {
-        let of_node = |(id, page): (String, EventPage)| page.events.into_iter().map(move |event| (id.clone(), event));
-        let mut events: Vec<(String, FoundEvent)> = found.into_iter().flat_map(of_node).collect();
-        // Those of one node stay in their order, whatever its clock does.
-        let mut latest: BTreeMap<String, u64> = BTreeMap::new();
-        let mut in_order: Vec<(u64, String, FoundEvent)> = Vec::with_capacity(events.len());
-        for (id, event) in events.drain(..) {
-            let time = latest.entry(id.clone()).or_default();
-            *time = event.time_ms.max(*time);
-            in_order.push((*time, id, event));
+        let mut in_order: Vec<(u64, String, FoundEvent)> = Vec::new();
+        for (id, page) in found {
+            // Those of one node stay in their order, whatever its clock does.
+            let mut latest = 0;
+            for event in page.events {
+                latest = event.time_ms.max(latest);
+                in_order.push((latest, id.clone(), event));
+            }
         }
         in_order.sort_by_key(|(time, ..)| *time);
         let most = self.wanted.count.min(in_order.len());
@@ -235,16 +231,14 @@ impl EventReader {
 
 /// Answers another node. On the main thread.
 pub(in crate::module) fn answer(ctx: Ctx<'_>, message: &[u8]) -> Result<Work, Outcome<Bytes>> {
-    let declined = |error: Error| Outcome::Declined(error.to_string());
-    let line = |error: Error| Outcome::Failed(String::from_utf8_lossy(&error.to_line()).into_owned());
-    let question: NodeQuestion = messages::decode(message).map_err(declined)?;
-    let rights = ShareRights::of(ctx, question.caller.as_ref()).map_err(line)?;
+    let (question, _, rights): (NodeQuestion, _, _) = read_with_rights(ctx, message)?;
+    let is_primary = keep_events(ctx).map_err(failed)?;
     Ok(Box::pin(async move {
         let wait = Duration::from_millis(question.wait_ms).min(ROUND);
-        let page = here(question.place, &question.wanted, wait, &Arc::new(rights)).await;
-        let outcome = match page.and_then(|page| messages::encode(&page)) {
-            Ok(page) => Outcome::Done(Bytes::from(page)),
-            Err(error) => line(error),
+        let events = here(question.place, &question.wanted, wait, &Arc::new(rights), is_primary).await;
+        let outcome = match events.and_then(|events| messages::encode(&events)) {
+            Ok(events) => Outcome::Done(Bytes::from(events)),
+            Err(error) => failed(error),
         };
         Ok(outcome.into_reply())
     }))
@@ -256,13 +250,12 @@ async fn here(
     wanted: &EventsWanted,
     wait: Duration,
     rights: &Arc<ShareRights>,
-) -> Result<EventPage, Error> {
-    let is_primary = keep_events().await?;
+    is_primary: bool,
+) -> Result<NodeEvents, Error> {
     let until = Instant::now() + wait;
     let mut place = place;
     loop {
         let mut page = LOG.read(place, wanted, until).await;
-        page.is_primary = is_primary;
         if !rights.are_full() && !page.events.is_empty() {
             page.events = readable(page.events, rights.clone()).await?;
             if page.events.is_empty() && !page.is_lost {
@@ -272,7 +265,7 @@ async fn here(
                 }
             }
         }
-        return Ok(page);
+        return Ok(NodeEvents { page, is_primary });
     }
 }
 

@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::flow::execution::ExecutionStatus;
 use crate::flow::executions::Forgotten;
 use crate::flow::messages;
-use crate::module::inquiry::{AskingUser, LONGEST_WAIT, ask_node, read_question};
+use crate::module::inquiry::{AskingUser, ask_node, block, read_question};
 use crate::module::request::running::Work;
 use crate::module::server::context::Ctx;
 use crate::module::state;
@@ -70,14 +70,10 @@ impl JobsAsked {
     /// Returns for how long the answer may be waited for on top of what any answer takes.
     fn wait(&self) -> Duration {
         match self {
-            Self::Result { block_ms, .. } => wait(*block_ms).unwrap_or_default(),
+            Self::Result { block_ms, .. } => block_ms.map(block).unwrap_or_default(),
             _ => Duration::ZERO,
         }
     }
-}
-
-fn wait(block_ms: Option<u64>) -> Option<Duration> {
-    block_ms.map(|ms| if ms == 0 { LONGEST_WAIT } else { Duration::from_millis(ms).min(LONGEST_WAIT) })
 }
 
 /// Asks about executions of this node, or of the node that the id names; which there are, of all nodes.
@@ -130,7 +126,7 @@ async fn here(asked: &JobsAsked, user: &AskingUser) -> JobsAnswer {
     let Some(execution) = known else { return JobsAnswer::Unknown };
     match asked {
         JobsAsked::List | JobsAsked::Status(_) => JobsAnswer::Status(Box::new(execution.status())),
-        JobsAsked::Result { block_ms, .. } => match execution.ended(wait(*block_ms)).await {
+        JobsAsked::Result { block_ms, .. } => match execution.ended(block_ms.map(block)).await {
             None => JobsAnswer::Running,
             Some(Ok(reply)) => JobsAnswer::Ended(Reply::clone(&reply)),
             Some(Err(error)) => JobsAnswer::Ended(Reply::Error(error.to_line().into())),
@@ -200,11 +196,5 @@ mod tests {
             assert!(messages::decode::<JobsAnswer>(&wire[..wire.len() - 1]).is_err());
         }
         assert!(messages::decode::<JobsAnswer>(b"\x03\x04no r").is_err());
-    }
-
-    #[test]
-    fn a_wait_of_no_time_is_one_without_end() {
-        assert_eq!((wait(None), wait(Some(5))), (None, Some(Duration::from_millis(5))));
-        assert_eq!((wait(Some(0)), wait(Some(u64::MAX))), (Some(LONGEST_WAIT), Some(LONGEST_WAIT)));
     }
 }

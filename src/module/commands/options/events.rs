@@ -8,6 +8,7 @@ use super::cursor::{ArgumentCursor, integer, wrong};
 use crate::command::printable;
 use crate::error::Error;
 use crate::module::events::{EventCursor, EventsAsked, EventsWanted};
+use crate::module::inquiry::block;
 
 /// How many events are returned at most by default, and the most that can be asked for.
 const COUNT: usize = 1000;
@@ -25,10 +26,7 @@ pub(in crate::module::commands) fn events(args: &[&[u8]], database: i32) -> Resu
     let (mut wait, mut count) = (Duration::ZERO, COUNT);
     loop {
         if rest.word("BLOCK") {
-            wait = Duration::from_millis(rest.block_ms()?);
-            if wait.is_zero() {
-                wait = crate::module::inquiry::LONGEST_WAIT;
-            }
+            wait = block(rest.block_ms()?);
         } else if rest.word("COUNT") {
             let allowed = format!("how many events at most, 1 to {MOST}");
             let given = rest.value("COUNT", &allowed)?;
@@ -47,8 +45,8 @@ pub(in crate::module::commands) fn events(args: &[&[u8]], database: i32) -> Resu
     let mut names = Vec::new();
     if rest.word("TYPES") {
         const ALLOWED: &str = "names of events, such as set, del or expired; not keymiss or new, which are not kept";
-        rest.value("TYPES", ALLOWED).map(drop).and(Ok::<_, Error>(()))?;
-        names = args[args.len() - rest.args.len() - 1..].iter().map(|name| printable(name).to_lowercase()).collect();
+        let first = rest.value("TYPES", ALLOWED)?;
+        names = [first].iter().chain(rest.args).map(|name| printable(name).to_lowercase()).collect();
         if let Some(name) = names.iter().find(|name| NOT_KEPT.contains(&name.as_str())) {
             return Err(wrong("TYPES", name.as_bytes(), ALLOWED));
         }
