@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::execution::Execution;
 use super::failures::KeyFailures;
-use super::messages::{LeafEnd, LeafFailure, NextReport, Report};
+use super::messages::{LeafEnd, LeafFailure, NextReport, Report, StepsTook};
 use super::records::Records;
 use super::share::{FlowFacts, Share};
 use super::slots::each;
@@ -69,7 +69,7 @@ struct Collected {
     records: Records,
     failures: KeyFailures,
     errors: Vec<Bytes>,
-    took: Vec<(Option<String>, Vec<u64>)>,
+    took: Vec<StepsTook>,
     /// The flow has failed: what code says that is told to end for that is no error of its own.
     has_failed: bool,
     open: Open,
@@ -329,13 +329,12 @@ impl<'a> Driver<'a> {
         let mut collected = self.lock();
         let collected = &mut *collected;
         let mut progress = report.progress;
-        let brings = report.end.is_some() || !report.records.is_empty();
         collected.records.append(&report.records);
         collected.failures.merge(report.failures);
         let errors = if collected.has_failed { Vec::new() } else { report.errors };
         collected.errors.extend(errors.into_iter().map(|error| Bytes::from(error.into_vec())));
         if !report.took.is_empty() {
-            collected.took.push(((!share.is_here()).then(|| share.name().to_owned()), report.took));
+            collected.took.push(StepsTook { node: share.node().map(str::to_owned), steps: report.took });
         }
         collected.open.unread.extend(each(&report.unread));
         for (slot, hashes) in report.unsettled {
@@ -368,7 +367,7 @@ impl<'a> Driver<'a> {
             self.read.notify_one();
         }
         let is_further = self.execution.set_share(number, progress);
-        if brings || is_further {
+        if is_further || report.end.is_some() || !report.records.is_empty() {
             collected.heard = Instant::now();
         }
         match report.end {

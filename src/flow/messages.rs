@@ -87,6 +87,15 @@ pub(crate) struct Report {
     pub(crate) end: Option<LeafEnd>,
 }
 
+/// How long the steps of code have taken on a node.
+#[derive(Debug)]
+pub(crate) struct StepsTook {
+    /// The id of the node; [`None`] for the one that we live in.
+    pub(crate) node: Option<String>,
+    /// Nanoseconds, in the order of the steps.
+    pub(crate) steps: Vec<u64>,
+}
+
 /// How far a leaf is, since it began.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct LeafProgress {

@@ -29,6 +29,11 @@ pub(super) struct RemoteLeaf {
 }
 
 impl RemoteLeaf {
+    /// Returns the id of its node.
+    pub(super) fn node(&self) -> &str {
+        &self.node.id
+    }
+
     /// Begins a share on its node. Returns [`None`] if the node takes none: then nothing of it has run.
     ///
     /// # Errors

@@ -39,6 +39,14 @@ impl Share {
         Self { name, at }
     }
 
+    /// Returns the id of the other node that it runs on; [`None`] if it runs in this process.
+    pub(super) fn node(&self) -> Option<&str> {
+        match &self.at {
+            Where::Home(_) | Where::Plain(..) => None,
+            Where::Remote(leaf) => Some(leaf.node()),
+        }
+    }
+
     /// Returns the name of its node, or of what it reads.
     pub(super) fn name(&self) -> &str {
         &self.name
@@ -46,7 +54,7 @@ impl Share {
 
     /// Tells whether it runs in this process, so that waiting for its report can be given up.
     pub(super) fn is_here(&self) -> bool {
-        matches!(self.at, Where::Home(_) | Where::Plain(..))
+        self.node().is_none()
     }
 
     /// Waits for its next report.

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::failures::KeyFailures;
 use super::keyspace::Keyspace;
-use super::messages::CallerId;
+use super::messages::{CallerId, StepsTook};
 use super::plan::FlowPlan;
 use super::records::Records;
 use super::registry::StepsAndReducers;
@@ -50,8 +50,8 @@ pub(crate) struct FlowAnswer {
     pub(crate) errors: Vec<Bytes>,
     /// It was ended since it waited for others for [too long](FlowSpec::idle).
     pub(crate) has_idled: bool,
-    /// How long each step of the code has taken on each node, in nanoseconds, with the node's name; [`None`] for this node.
-    pub(crate) took: Vec<(Option<String>, Vec<u64>)>,
+    /// How long the steps of the code have taken on each node, if that was asked for.
+    pub(crate) took: Vec<StepsTook>,
     /// What has ended it too soon, if its results are [kept](FlowSpec::keeps_results).
     pub(crate) error: Option<Error>,
 }

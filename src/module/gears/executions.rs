@@ -15,6 +15,7 @@ use super::sessions::SessionFacts;
 use crate::error::Error;
 use crate::flow::execution::Execution;
 use crate::flow::executions::Executions;
+use crate::flow::messages::StepsTook;
 use crate::python::SessionHandle;
 use crate::reply::Reply;
 
@@ -83,8 +84,8 @@ pub(super) struct GearsEnd {
     pub(super) result_count: usize,
     pub(super) errors: Vec<Bytes>,
     pub(super) took: Duration,
-    /// How long each step has taken on each node, in nanoseconds, if that was measured.
-    pub(super) steps_took: Vec<(Option<String>, Vec<u64>)>,
+    /// How long the steps have taken on each node, if that was measured.
+    pub(super) steps_took: Vec<StepsTook>,
 }
 
 /// What has come of a flow.
@@ -93,8 +94,8 @@ pub(super) struct FlowOutcome {
     pub(super) is_aborted: bool,
     pub(super) results: Vec<Reply>,
     pub(super) errors: Vec<Bytes>,
-    /// How long each step has taken on each node, in nanoseconds, if that was measured.
-    pub(super) steps_took: Vec<(Option<String>, Vec<u64>)>,
+    /// How long the steps have taken on each node, if that was measured.
+    pub(super) steps_took: Vec<StepsTook>,
 }
 
 /// What an execution is to have.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::executions::{GearsExecution, ShownStep};
+use crate::flow::messages::StepsTook;
 use crate::reply::Reply;
 
 /// Returns an error reply as clients of RedisGears know it: without `ERR` in front. One line, since an error is one.
@@ -56,8 +57,12 @@ fn of_shard(execution: &GearsExecution, shard: &str, is_first: bool) -> Reply {
     // Listed from the last step to the first.
     let took_ms = |step: usize| {
         let ended = end.iter().flat_map(|end| &end.steps_took);
-        let here = ended.filter(|(node, _)| is_of_shard(node.as_deref(), shard, is_first));
-        here.filter_map(|(_, took)| took.get(step)).sum::<u64>() / 1_000_000
+        // The node that has begun the execution is the first.
+        let is_here = |took: &&StepsTook| match &took.node {
+            None => is_first,
+            Some(id) => !is_first && format!("{id:0>40}") == shard,
+        };
+        ended.filter(is_here).filter_map(|took| took.steps.get(step)).sum::<u64>() / 1_000_000
     };
     let steps = execution.parts().steps.iter().enumerate().rev();
     let steps = steps.map(|(at, step)| of_step(step, took_ms(at))).collect();
@@ -72,18 +77,6 @@ fn of_shard(execution: &GearsExecution, shard: &str, is_first: bool) -> Reply {
         ("steps", Reply::Array(steps)),
     ]);
     flat([("shard_id", shard.into()), ("execution_plan", plan)])
-}
-
-/// Tells whether a node, [`None`] for the one that has begun the execution, is this shard.
-fn is_of_shard(node: Option<&str>, shard: &str, is_first: bool) -> bool {
-    match node {
-        None => is_first,
-        // Names of nodes begin with their ids, or with as much of them as tells them apart.
-        Some(node) => {
-            let id = node.split('@').next().unwrap_or_default();
-            !is_first && (shard.starts_with(id) || format!("{id:0>40}") == shard)
-        }
-    }
 }
 
 fn of_step(step: &ShownStep, took_ms: u64) -> Reply {
@@ -139,7 +132,7 @@ mod tests {
         assert_eq!(shown.replace("  ", " "), format!("*2 {first}{steps} {}", first_of_b(steps)).replace("  ", " "));
 
         let results = vec![Reply::from("x")];
-        let steps_took = vec![(None, vec![0, 7_500_000])];
+        let steps_took = vec![StepsTook { node: None, steps: vec![0, 7_500_000] }];
         gears.end(&begun, FlowOutcome { is_aborted: false, results, errors: vec!["e".into()], steps_took }, &flows);
         let shown = resp(&only_of_shard(execution(&begun), "a"));
         assert!(shown.starts_with("*1 *4 $8 shard_id $1 a $14 execution_plan *16 $6 status $4 done"), "{shown}");
