@@ -344,9 +344,13 @@ pub(super) fn reset() {
 
 /// Tells whether an argument of `loadmodule` is called so, in whatever case.
 pub(super) fn is_argument(name: &[u8]) -> bool {
-    let names = NUMBERS.iter().map(|number| number.name);
-    let mut names = names.chain(CHOICES.iter().map(|choice| choice.name)).chain(TEXTS.iter().map(|text| text.name));
-    names.any(|known| known.as_bytes().eq_ignore_ascii_case(name))
+    names().any(|known| known.as_bytes().eq_ignore_ascii_case(name))
+}
+
+/// Returns the names of all settings.
+fn names() -> impl Iterator<Item = &'static str> {
+    let numbers = NUMBERS.iter().map(|number| number.name);
+    numbers.chain(CHOICES.iter().map(|choice| choice.name)).chain(TEXTS.iter().map(|text| text.name))
 }
 
 /// Takes the arguments of `loadmodule` for values.
@@ -370,9 +374,7 @@ pub(super) fn read_arguments(args: &[&[u8]]) -> Result<(), String> {
             (setting.check)(bytes).map_err(|error| format!("{name}: {error}"))?;
             *setting.value() = bytes.to_vec();
         } else {
-            let names = NUMBERS.iter().map(|number| number.name);
-            let names = names.chain(CHOICES.iter().map(|choice| choice.name)).chain(TEXTS.iter().map(|text| text.name));
-            let names: Vec<&str> = names.collect();
+            let names: Vec<&str> = names().collect();
             return Err(format!("there is no argument '{name}'; known are {}", names.join(", ")));
         }
     }
