@@ -50,14 +50,20 @@ pub(super) struct StartedTemplate {
 }
 
 impl Interpreter {
+    /// Makes the command that runs the program, to which its words are added.
+    pub(super) fn command(&self, program: &Program) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(["-I", "-B"]).arg(program.path());
+        command
+    }
+
     /// Starts the template: without a fork of the server, which would copy its page tables.
     pub(super) fn start_template(&self, program: &Program) -> Result<StartedTemplate, Error> {
         let fault = |error: io::Error| self.not_started(&error);
         let (control, theirs) = UnixStream::pair().map_err(fault)?;
         let (output, printed) = io::pipe().map_err(fault)?;
-        let process = Command::new(&self.program)
-            .args(["-I", "-B"])
-            .arg(program.path())
+        let process = self
+            .command(program)
             .arg(format!("server={}", std::process::id()))
             .arg(format!("folder={}", program.folder().display()))
             .arg(format!("memory={}", self.memory))

@@ -39,6 +39,6 @@ pub(crate) use channel::{WorkerAnswer, WorkerError};
 pub(crate) use contexts::{Context, ContextGuard, Contexts};
 pub(crate) use host::PythonHost;
 pub(crate) use interpreter::Interpreter;
-pub(crate) use requirements::{Wheel, digest_of};
+pub(crate) use requirements::{NOT_INSTALLED, Wheel, digest_of};
 pub(crate) use sessions::{SessionHandle, Sessions};
 pub(crate) use worker::{StartedFlow, Worker, WorkerNumber, WorkerSettings};

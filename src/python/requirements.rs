@@ -10,7 +10,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -31,7 +31,8 @@ use crate::error::Error;
 const NOT_SATISFIED: &str = "Could not satisfy requirements (look at redis log file for more information)";
 
 /// As RedisGears says it.
-const NOT_INSTALLED: &str = "Failed installing requirements on shard, please check shard logs for more details.";
+pub(crate) const NOT_INSTALLED: &str =
+    "Failed installing requirements on shard, please check shard logs for more details.";
 
 /// Is a package as a file that can be installed without a network.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,8 +99,8 @@ impl Requirements {
         Ok(missing)
     }
 
-    /// Fetches the wheels of some requirements and of all that they need, in versions that go together: from a folder of wheels if one is given and has them,
-    /// else from the index that pip is set up for. What pip says goes to the log.
+    /// Fetches the wheels of some requirements and of all that they need, in versions that go together: from a folder of
+    /// wheels if one is given and has them, else from the index that pip is set up for. What pip says goes to the log.
     ///
     /// # Errors
     /// If they are not to be had.
@@ -169,10 +170,7 @@ impl Requirements {
     /// # Errors
     /// If they are no wheels for this interpreter.
     pub(crate) async fn install(&self, wheels: &[Wheel]) -> Result<String, Error> {
-        let digest = |wheel: &Wheel| (wheel.name.clone(), xxh3_128(&wheel.data));
-        let mut set: Vec<_> = wheels.iter().map(digest).collect();
-        set.sort();
-        set.dedup();
+        let set = digests(wheels);
         let mut installed = self.shared.installed.lock().await;
         if let Some(folder) = installed.get(&set).filter(|folder| folder.is_dir()) {
             return Ok(folder.display().to_string());
@@ -216,9 +214,8 @@ impl RequirementTable {
         let fault = |error: io::Error| interpreter.not_started(&error);
         let (answer, written) = io::pipe().map_err(fault)?;
         let (said, printed) = io::pipe().map_err(fault)?;
-        let first = Command::new(&interpreter.program)
-            .args(["-I", "-B"])
-            .arg(program.path())
+        let first = interpreter
+            .command(program)
             .arg("requirements")
             .args(words)
             .arg(format!("user={}", interpreter.user))
@@ -286,12 +283,18 @@ impl Drop for Scratch {
 
 /// Returns what tells wheels apart from all others.
 pub(crate) fn digest_of(wheels: &[Wheel]) -> u128 {
-    let each: Vec<u8> = wheels
-        .iter()
-        .flat_map(|wheel| [xxh3_128(wheel.name.as_bytes()), xxh3_128(&wheel.data)])
-        .flat_map(u128::to_le_bytes)
-        .collect();
-    xxh3_128(&each)
+    let each = digests(wheels).into_iter().flat_map(|(name, digest)| [xxh3_128(name.as_bytes()), digest]);
+    let bytes: Vec<u8> = each.flat_map(u128::to_le_bytes).collect();
+    xxh3_128(&bytes)
+}
+
+/// Returns the names and digests of a set of wheels, in order.
+fn digests(wheels: &[Wheel]) -> Vec<(String, u128)> {
+    let digest = |wheel: &Wheel| (wheel.name.clone(), xxh3_128(&wheel.data));
+    let mut set: Vec<_> = wheels.iter().map(digest).collect();
+    set.sort();
+    set.dedup();
+    set
 }
 
 /// Reads a wheel from a folder that belongs to the user of workers, who may have put something else in its place.

@@ -323,14 +323,15 @@ impl OpenSession {
 
 impl Drop for OpenSession {
     fn drop(&mut self) {
+        let staff = self.staff.take();
         let mut state = self.home.state();
         // Another one may have taken its place, since its worker had died.
         if state.open.get(&self.id).is_some_and(|other| other.strong_count() == 0) {
             state.open.remove(&self.id);
         }
+        state.returning.extend(staff.iter().map(|staff| (self.user.clone(), staff.worker.clone())));
         drop(state);
-        if let Some(staff) = self.staff.take() {
-            self.home.state().returning.push((self.user.clone(), staff.worker.clone()));
+        if let Some(staff) = staff {
             let (home, id, user) = (self.home.clone(), std::mem::take(&mut self.id), std::mem::take(&mut self.user));
             self.runtime.spawn(async move { home.take_back(&id, user, staff).await });
         }

@@ -8,11 +8,7 @@ use serde_bytes::ByteBuf;
 
 use crate::error::Error;
 use crate::module::state as module_state;
-use crate::python::Wheel;
-
-/// As RedisGears says it.
-pub(super) const NOT_INSTALLED: &str =
-    "Failed installing requirements on shard, please check shard logs for more details.";
+use crate::python::{NOT_INSTALLED, Wheel};
 
 /// Requirements with their packages, as they go from server to server. None: the interpreter has them by itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::arguments::text;
 use super::caller::GearsCaller;
-use super::carried::{CarriedRequirements, KnownRequirement, NOT_INSTALLED, known};
+use super::carried::{CarriedRequirements, KnownRequirement, known};
 use super::command::{GearsCommand, argument, control, said};
 use super::questions::{self, GearsAsked};
 use super::{replies, state};
@@ -19,7 +19,7 @@ use crate::module::commands::spec::{Arg, ArgKind, Call};
 use crate::module::inquiry::AskingUser;
 use crate::module::request::running::Work;
 use crate::module::{config, state as module_state};
-use crate::python::{Sessions, digest_of};
+use crate::python::{NOT_INSTALLED, Sessions, digest_of};
 use crate::reply::Reply;
 
 pub(super) const PYDUMPREQS: GearsCommand =
@@ -67,9 +67,12 @@ pub(super) async fn ensure(
         }
     };
     let user = AskingUser::named(caller.caller.clone());
-    let has = GearsAsked::HasPackages { names: names.clone(), digest: digest_of(&wheels) };
-    let have = questions::ask_others(&has, caller.requests.clone(), &user).await?;
-    let do_all_have = !wheels.is_empty() && have.into_iter().all(|answer| matches!(answer, Ok(Reply::Integer(1))));
+    // Without packages there is nothing to be spared.
+    let do_all_have = !wheels.is_empty() && {
+        let has = GearsAsked::HasPackages { names: names.clone(), digest: digest_of(&wheels) };
+        let have = questions::ask_others(&has, caller.requests.clone(), &user).await?;
+        have.into_iter().all(|answer| matches!(answer, Ok(Reply::Integer(1))))
+    };
     let carried = CarriedRequirements::new(names, wheels);
     let carried = if do_all_have { Ok(carried) } else { on_others(carried, caller.requests.clone(), &user).await? };
     carried.map_err(|_| Error::Refused(NOT_INSTALLED.into()))?.keep().await?;

@@ -18,6 +18,7 @@ from .pickling import OLDEST_CLOUDPICKLE, too_old
 # An option of the GNU C library; other libraries have neither it nor the trouble.
 M_ARENA_MAX = -8
 
+
 def versions() -> Dict[str, Any]:
     """Returns what has to fit between shards, and what people want to know."""
     return {

@@ -16,7 +16,6 @@ from .session import Session, forget_source
 if TYPE_CHECKING:
     from .worker import Worker
 
-
 # To give memory back, and to get it again for the next session, takes a third of a small execution: it waits until
 # there is so much of it.
 KEPT_BYTES = 1 << 20
@@ -94,10 +93,11 @@ class Sessions:
         is_restored = not self._sessions and self._surroundings.restore()
         forget_source()
         gc.collect()
-        if resident() > self._settled + KEPT_BYTES:
+        size = resident()
+        if size > self._settled + KEPT_BYTES:
             give_back_memory()
-            self._settled = resident()
-        return {"threads": threads, "tasks": tasks, "reusable": not threads and is_restored, "rss": resident()}, []
+            size = self._settled = resident()
+        return {"threads": threads, "tasks": tasks, "reusable": not threads and is_restored, "rss": size}, []
 
     def _let_go(self, name: str) -> Tuple[int, int]:
         """Drops a session; returns how many threads and coroutines of it are left."""
