@@ -2,25 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use crate::common::{Cluster, Server, Wire, elements, eventually, show};
+use crate::common::{Cluster, Server, eventually, read_events};
 use crate::failover::{kill_and_replace, with_replicas};
 
 const LONG: Duration = Duration::from_secs(30);
 
-/// Asks, and goes on with the cursor if that was answered: `event key` of each, or `lost id`.
+/// Asks, and goes on with the cursor if that was answered.
 fn read(node: &Server, cursor: &mut String) -> Option<Vec<String>> {
-    let reply = Wire::connect_with_timeout(node.port(), LONG).call(&["RMR.EVENTS", cursor.as_str(), "MATCH", "e:*"]);
-    if reply.starts_with(b"-") {
-        return None;
-    }
-    let [next, entries] = elements(&reply)[..] else { panic!("{}", show(&reply)) };
-    *cursor = show(next).trim_matches('"').to_owned();
-    let entry = |entry: &[u8]| {
-        let words: Vec<String> =
-            elements(entry).into_iter().map(|word| show(word).trim_matches('"').to_owned()).collect();
-        words[..2].join(" ")
-    };
-    Some(elements(entries).into_iter().map(entry).collect())
+    read_events(node, cursor, &["MATCH", "e:*"]).ok()
 }
 
 fn begin(cluster: &Cluster) -> String {

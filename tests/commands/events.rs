@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::common::{Cluster, Server, Wire, elements, eventually, show};
+use crate::common::{Cluster, Server, Wire, elements, eventually, read_events, show, shown_event};
 
 const LONG: Duration = Duration::from_secs(30);
 
@@ -23,12 +23,8 @@ impl Reader {
 
     /// Reads once, at any node: `event key` of each.
     fn read(&mut self, node: &Server, options: &[&str]) -> Vec<String> {
-        let words = [&["RMR.EVENTS", &self.cursor], options, &["MATCH", self.pattern]].concat();
-        let reply = call(node, &words);
-        assert!(!show(&reply).starts_with('-'), "{}", show(&reply));
-        let [cursor, entries] = elements(&reply)[..] else { panic!("{}", show(&reply)) };
-        self.cursor = show(cursor).trim_matches('"').to_owned();
-        elements(entries).into_iter().map(shown).collect()
+        let options = [options, &["MATCH", self.pattern]].concat();
+        read_events(node, &mut self.cursor, &options).unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// Reads until this many have come.
@@ -49,17 +45,6 @@ impl Reader {
 /// Asks with as much patience as it takes.
 fn call(node: &Server, words: &[&str]) -> Vec<u8> {
     Wire::connect_with_timeout(node.port(), LONG).call(words)
-}
-
-fn shown(entry: &[u8]) -> String {
-    let words: Vec<String> = elements(entry).into_iter().map(|word| show(word).trim_matches('"').to_owned()).collect();
-    if words[0] == "lost" {
-        assert_eq!(words.len(), 2, "{words:?}");
-        return format!("lost {}", words[1]);
-    }
-    let since_1970: u128 = words[2].parse().expect("milliseconds");
-    assert!(words.len() == 4 && since_1970 > 1_700_000_000_000, "{words:?}");
-    format!("{} {}", words[0], words[1])
 }
 
 #[test]
@@ -96,7 +81,7 @@ fn events_of_all_shards_come_by_one_cursor_that_any_node_continues() {
     });
     assert_eq!(pages, ["set one", "append one", "del one", "set one"]);
     let reply = call(cluster.node(2), &["RMR.EVENTS", &by_type.cursor, "MATCH", "one", "TYPES", "DEL", "expired"]);
-    let events: Vec<String> = elements(elements(&reply)[1]).into_iter().map(shown).collect();
+    let events: Vec<String> = elements(elements(&reply)[1]).into_iter().map(shown_event).collect();
     assert_eq!(events, ["del one"]);
 }
 
@@ -155,7 +140,7 @@ fn events_are_those_of_keys_that_the_user_may_read() {
         cluster.set(format!("closed:{number}"), "x");
     }
     let reply = ask(&cursor);
-    let mut events: Vec<String> = elements(elements(&reply)[1]).into_iter().map(shown).collect();
+    let mut events: Vec<String> = elements(elements(&reply)[1]).into_iter().map(shown_event).collect();
     events.sort_unstable();
     assert_eq!(events, (0..10).map(|number| format!("set open:{number}")).collect::<Vec<_>>());
 }

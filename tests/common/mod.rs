@@ -9,6 +9,7 @@
 //! - [`slot`]: from a key to its hash slot, computed locally.
 //! - [`wire`]: a RESP client which hands out replies byte for byte.
 //! - [`fake_node`]: a node which answers whatever bytes a test wants.
+//! - [`events`]: reads keyspace events.
 //! - [`load`]: work that goes on while something happens; [`constant_total`]: the sum that must stay right meanwhile.
 //! - [`loading`]: a server that loads its data for as long as a test wants.
 //! - [`proxy`]: a network with faults between two servers.
@@ -31,6 +32,7 @@ mod cluster;
 mod constant_total;
 mod crowded;
 mod errors;
+mod events;
 mod fake_node;
 mod figures;
 mod formation;
@@ -51,6 +53,7 @@ pub use c_module::c_module;
 pub use cluster::{Cluster, ClusterBuilder};
 pub use constant_total::{Answers, ConstantTotal};
 pub use errors::error_text;
+pub use events::{read_events, shown_event};
 pub use fake_node::FakeNode;
 pub use figures::text_of;
 pub use load::while_repeating;
