@@ -12,7 +12,7 @@ import sys
 import time
 from typing import Any, Dict, List, Tuple
 
-from tests.batches import keys_batch, marshalled
+from tests.batches import key_events, keys_batch, list_events, marshalled, name_events
 from tests.cluster import Cluster
 from tests.server import Kind, Template, Worker
 
@@ -43,6 +43,21 @@ FLOWS = [
     ("collect hashes", "GB().run()", "hash"),
     ("collect keys", "GB().map(lambda x: x['key']).run()", "string"),
     ("repartition", "GB().repartition(lambda x: x['key']).count().run()", "string"),
+]
+
+# How many events the server sends at once.
+EVENTS = 256
+
+FOUR = "GB().map(lambda r: r['value']).filter(lambda x: x).flatmap(lambda x: [x, x]).map(lambda x: int(x))"
+
+EVENT_FLOWS = [
+    ("foreach, names", "GB().foreach(f).register(readValue=False)", "names"),
+    ("foreach, keys", "GB().foreach(f).register()", "keys"),
+    ("filter, keys", "GB().filter(lambda r: r['value'] == 'x').register()", "keys"),
+    ("map, filter, flatmap, keys", FOUR + ".register()", "keys"),
+    ("map, a trigger", "GB('CommandReader').map(lambda r: r[1]).register(trigger='t')", "lists"),
+    ("count, keys", "GB().count().register()", "keys"),
+    ("coroutine", "async def g(r):\n  return 1\nGB().map(g).register()", "keys"),
 ]
 
 
@@ -141,6 +156,27 @@ GB('PythonReader').map(f).run(lambda: (x for x in [1]))
     print(f"execute_many, 100 at once  {many / 20000 * 1e6:8.1f} us a command")
 
 
+def events(worker: Worker, count: int) -> None:
+    """Measures events of registrations, in batches as the server sends them."""
+    first = [("key:%d" % number, ("s", str(number)), "set") for number in range(EVENTS)]
+    batches = {
+        "keys": key_events(first),
+        "names": name_events([(name, event) for name, _, event in first]),
+        "lists": list_events([[["t", name]] for name, _, _ in first]),
+    }
+    for name, script, shape in EVENT_FLOWS:
+        made = worker.load("seen = [0]\ndef f(r):\n  seen[0] += 1\n" + script)["registrations"][0]
+        took = []
+        execution = 0
+        for _ in range(ROUNDS):
+            before, done = cpu_s(worker.pid), 0
+            while done < count:
+                execution += 1
+                done += len(worker.run_events(batches[shape], made["flow"]["key"], execution))
+            took.append((cpu_s(worker.pid) - before) / done)
+        print(f"event: {name:<26} {min(took) * 1e6:8.2f} us of the worker, {1 / min(took):>8.0f} a second")
+
+
 def main() -> None:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
     template = Template()
@@ -169,6 +205,7 @@ def main() -> None:
             workers[1].ask(Kind.FORGET, ("s",))
         print(f"a whole small script       {(time.perf_counter() - start) / 300 * 1000:8.2f} ms")
         calls(workers[0])
+        events(workers[2], count)
     finally:
         template.close()
 

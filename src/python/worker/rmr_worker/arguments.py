@@ -1,9 +1,9 @@
-"""Checks what scripts give to run(), in RedisGears' words."""
+"""Checks what scripts give to run(), in RedisGears' words; event_arguments has what they give to register()."""
 
 from __future__ import annotations
 
 from types import FunctionType
-from typing import Any, Callable, Dict
+from typing import Any, Callable, Dict, Sequence
 
 from .errors import GearsError
 
@@ -17,10 +17,10 @@ def is_function(value: Any) -> bool:
     return isinstance(value, FunctionType)
 
 
-def check_mode(mode: Any) -> str:
+def check_mode(mode: Any, allowed: Sequence[str] = MODES) -> str:
     if not isinstance(mode, str):
         raise GearsError("execution mode must be a string")
-    if mode not in MODES:
+    if mode not in allowed:
         raise GearsError("unknown execution mode")
     return mode
 

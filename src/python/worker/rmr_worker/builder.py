@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, List, Optional
 
-from . import arguments, context
+from . import arguments, context, event_arguments
 from .errors import GearsError
 from .plan import COLLECT, REPARTITION, Plan, Step
 
@@ -24,7 +24,7 @@ class GearsContext:
     """Collects the steps of one flow."""
 
     def __init__(self, reader: Any = "KeysReader", desc: Any = None) -> None:
-        context.required(NOT_REGISTERED)
+        session = context.required(NOT_REGISTERED).session
         if not isinstance(reader, str):
             raise GearsError("reader argument must be a string")
         if desc is not None and not isinstance(desc, str):
@@ -32,6 +32,7 @@ class GearsContext:
         self._reader = reader
         self._description: Optional[str] = desc
         self._steps: List[Step] = []
+        session.note_builder()
 
     def map(self, *given: Any) -> "GearsContext":
         return self._function_step("map", given)
@@ -84,8 +85,15 @@ class GearsContext:
         plan = Plan(self._reader, what, list(self._steps), self._description, mode)
         return running.session.start(plan, running)
 
-    def register(self, *given: Any, **named: Any) -> Any:
-        raise GearsError("given reader does not exists or does not support register")
+    def register(self, *given: Any, **named: Any) -> str:
+        """Runs the flow whenever something happens, once the script has ended; returns the registration's id."""
+        running = context.required(NOT_REGISTERED)
+        mode = arguments.check_mode(named.get("mode", "async"), event_arguments.REGISTER_MODES)
+        prefix = named.get("regex", named.get("prefix", given[0] if given else "*"))
+        what = event_arguments.event_arguments(self._reader, prefix, mode, named)
+        on_registered = event_arguments.check_on_registered(named.get("onRegistered"))
+        plan = Plan(self._reader, what, list(self._steps), self._description, mode, waits_for_events=True)
+        return running.session.register(plan, on_registered, running)
 
     def add(self, kind: str, *step_arguments: Any) -> "GearsContext":
         """Adds a step whose arguments have been checked."""
@@ -222,10 +230,13 @@ class GearsBuilder:
         self._finish(convertToStr, collect)
         return self.gearsCtx.run(arg if arg else self.defaultArg, **named)
 
-    def register(self, prefix: Any = "*", convertToStr: bool = True, collect: bool = True, **named: Any) -> Any:
-        """Runs the flow whenever something happens."""
+    def register(self, prefix: Any = None, convertToStr: bool = True, collect: bool = True, **named: Any) -> str:
+        """Runs the flow whenever something happens; returns the registration's id."""
         self._finish(convertToStr, collect)
-        return self.gearsCtx.register(named.pop("regex", prefix), **named)
+        if prefix is None:
+            # What defaultArg says to other readers, as a function to PythonReader, is no prefix.
+            prefix = self.defaultArg if isinstance(self.defaultArg, str) else "*"
+        return self.gearsCtx.register(prefix, **named)
 
     def _finish(self, convert_to_text: bool, collect: bool) -> None:
         """Adds what each flow ends with unless it is told not to."""

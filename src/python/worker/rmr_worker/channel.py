@@ -71,6 +71,10 @@ class Channel:
         number = context.required().number
         return bool(self._call(Kind.ADD_TIMER, (number, session, timer, period_s, key, blob)))
 
+    def plan_id(self, builders: int) -> str:
+        """Returns the id of a registration; tells how many builders have been made since the last time."""
+        return str(self._call(Kind.PLAN_ID, (context.required().number, builders)))
+
     def enter_atomic(self) -> None:
         """Takes the server for this thread alone."""
         if self.is_in_atomic_block():

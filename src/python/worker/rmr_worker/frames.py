@@ -46,10 +46,13 @@ class Kind:
     STACKS = 23
     FIRE = 24
     DROP_TIMER = 25
+    REGISTERED = 26
+    EVENTS = 27
 
     # flow socket, from the worker
     LOG = 30
     START = 31
+    EVENT_ENDED = 32
 
     # call socket, from the worker
     EXECUTE = 40
@@ -59,6 +62,7 @@ class Kind:
     CONFIG_GET = 44
     HASHTAG = 45
     ADD_TIMER = 46
+    PLAN_ID = 47
 
     # control socket of the template: the first two from the server
     FORK = 50

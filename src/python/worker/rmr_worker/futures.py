@@ -45,6 +45,14 @@ class Promise:
         promise.is_done = True
         return promise
 
+    @classmethod
+    def broken(cls, error: str) -> "Promise":
+        """Returns a promise that has failed already."""
+        promise = cls()
+        promise.error = error
+        promise.is_done = True
+        return promise
+
     def resolve(self, value: Any) -> bool:
         """Gives the value; returns False if the promise was done before."""
         return self._finish(value, None)

@@ -119,6 +119,7 @@ def _names_in(plan: Any) -> str:
     """Returns the names of the functions of a plan or a timer, for a text that says which one cannot travel."""
     if callable(plan):
         return str(getattr(plan, "__name__", plan))
+    plan = getattr(plan, "plan", plan)
     names = [
         getattr(argument, "__name__", "")
         for step in getattr(plan, "steps", ())

@@ -6,7 +6,7 @@ own functions are pickled by value.
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 
 class Step(NamedTuple):
@@ -85,8 +85,10 @@ class Plan(NamedTuple):
     reader_arguments: Dict[str, Any]
     steps: List[Step]
     description: Optional[str]
-    # async or async_local
+    # async or async_local; where it waits for events also sync
     mode: str
+    # whether register() has made it, and not run(): then its records are events
+    waits_for_events: bool = False
 
     def stages(self, is_local: bool) -> List[Stage]:
         """Splits the steps where records move; where they do not, all steps are one stage.
@@ -143,6 +145,14 @@ class Plan(NamedTuple):
             argument = shown_argument(step)
             shown.extend((kind, name, argument) for kind, name in STEP_TYPES[step.kind])
         return shown
+
+
+class Registered(NamedTuple):
+    """What register() has made, as it travels to the other shards and is kept."""
+
+    plan: Plan
+    # the script's onRegistered
+    on_registered: Optional[Callable[[], Any]]
 
 
 def described_stage(stage: Stage) -> Dict[str, Any]:

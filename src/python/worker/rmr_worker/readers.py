@@ -6,7 +6,7 @@ import types
 from typing import TYPE_CHECKING, Any, Dict, Iterator, List, NamedTuple, Sequence, Tuple
 
 from . import conversions
-from .errors import GearsError
+from .errors import GearsError, Refused
 from .frames import strung_together
 
 if TYPE_CHECKING:
@@ -62,6 +62,9 @@ def records_of(batch: Batch, plan: "Plan", as_text: bool) -> List[Any]:
     if batch.shape == "records":
         records: List[Any] = strung_together(batch.size, batch.sections[0])
         return records
+    if plan.waits_for_events:
+        made = events_of(batch)
+        return [str(record) for record in made] if as_text else made
     keys = strung_together(batch.size, batch.sections[0])
     if batch.has_bytes:
         keys = conversions.unpacked(keys)
@@ -74,6 +77,28 @@ def records_of(batch: Batch, plan: "Plan", as_text: bool) -> List[Any]:
     if kinds == kinds[:1] * batch.size:
         return of_one_type(keys, values, TYPE_NAMES[kinds[0]] if kinds else "", as_text)
     return of_types(keys, values, [TYPE_NAMES[kind] for kind in kinds], as_text)
+
+
+def events_of(batch: Batch) -> List[Any]:
+    """Returns the events of a batch: of shape `lists` the records of each, else each as a record."""
+    if batch.shape not in ("keys", "names", "lists"):
+        raise Refused("protocol", f"events can be keys, names or lists, not {batch.shape}")
+    size, sections = batch.size, batch.sections
+    keys = strung_together(size, sections[0])
+    if batch.has_bytes:
+        keys = conversions.unpacked(keys)
+    if batch.shape == "lists":
+        return keys  # type: ignore[no-any-return]
+    events = strung_together(size, sections[-1])
+    if batch.shape == "names":
+        return [{"key": key, "event": event} for key, event in zip(keys, events)]
+    values = strung_together(size, sections[2])
+    if batch.has_bytes:
+        values = conversions.unpacked(values)
+    return [
+        {"key": key, "value": value, "type": TYPE_NAMES[kind], "event": event}
+        for key, kind, value, event in zip(keys, bytes(sections[1]), values, events)
+    ]
 
 
 def of_one_type(keys: List[Any], values: List[Any], name: str, as_text: bool) -> List[Any]:
@@ -96,6 +121,8 @@ def what_to_read(plan: "Plan") -> Dict[str, Any]:
     The server reads keys and their names. Runs the user's patternGenerator, if there is one.
     """
     given = plan.reader_arguments
+    if plan.waits_for_events:
+        return {"kind": "events"}
     if plan.reader == "KeysReader":
         return {
             "kind": "keys",

@@ -7,6 +7,7 @@ finds there, and gets the rest along with the functions that need it.
 from __future__ import annotations
 
 import cProfile
+import inspect
 import io
 import linecache
 import os
@@ -18,10 +19,13 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional
 from .context import Context
 from .errors import GearsError, Refused
 from .pickling import SharedGlobals
-from .plan import Plan
+from .plan import Plan, Registered
 
 if TYPE_CHECKING:
     from .worker import Worker
+
+NOT_AT_TOP_LEVEL = "register can only be called at the top level of a script"
+NO_COROUTINE = "the onRegistered function can not be a coroutine"
 
 ONE_RUN = "Can not run more then 1 executions in a single script"
 
@@ -41,6 +45,9 @@ class Session:
         self.shared = SharedGlobals(worker.preloaded)
         self.shared.names["__name__"] = MODULE_NAME
         self.plans: Dict[str, Plan] = {}
+        self._on_registered: Dict[str, Callable[[], Any]] = {}
+        self._registrations: List[Dict[str, Any]] = []
+        self._builders = 0
         self.timers: Dict[str, Callable[[], Any]] = {}
         self._threads: "weakref.WeakSet[threading.Thread]" = weakref.WeakSet()
         self._made: List[str] = []
@@ -52,15 +59,26 @@ class Session:
     # Scripts.
 
     def load(self, script: str, running: Context) -> Dict[str, Any]:
-        """Runs the top level of a script; returns the flows that it made and which of them is to run now."""
-        self._made, self._run = [], None
+        """Runs the top level of a script; returns what it made, and which of its flows is to run now."""
+        self._made, self._run, self._registrations = [], None, []
         remember_source(script)
         running.is_top_level = True
         try:
             exec(compile(script, FILE_NAME, "exec", dont_inherit=True), self.shared.names)
+        except BaseException:
+            self._forget_made()
+            raise
         finally:
             running.is_top_level = False
-        return {"flows": [self.described(key) for key in self._made], "run": self._run}
+        # A run() beside register() has no results: the command answers for the registrations.
+        is_aside = bool(self._registrations)
+        return {
+            "flows": [self.described(key) for key in self._made],
+            "run": None if is_aside else self._run,
+            "aside": self._run if is_aside else None,
+            "registrations": self._registrations,
+            "builders": self._taken_builders(),
+        }
 
     def start(self, plan: Plan, running: Context) -> Any:
         """Does what run() does: at the top level of a script once, and for later; elsewhere at once."""
@@ -74,14 +92,68 @@ class Session:
         key = self._keep(plan)
         return self.worker.start_flow(self, key, running)
 
+    def register(self, plan: Plan, on_registered: Optional[Callable[[], Any]], running: Context) -> str:
+        """Does what register() does: nothing yet but to remember it until the script has ended."""
+        if not running.is_top_level:
+            raise GearsError(NOT_AT_TOP_LEVEL)
+        # Here and not at the script's end: other shards get the globals with the values that they have now.
+        blob = self.shared.pickled(Registered(plan, on_registered))
+        name = self.worker.channel.plan_id(self._taken_builders())
+        key = self._keep(plan, on_registered)
+        registration = {
+            "id": name,
+            "reader": plan.reader,
+            "mode": plan.mode,
+            "description": plan.description,
+            "flow": dict(plan.described(), key=key, blob=blob),
+            "on_registered": on_registered is not None,
+            "arguments": plan.reader_arguments,
+        }
+        self._registrations.append(registration)
+        return name
+
+    def note_builder(self) -> None:
+        """Counts a GearsBuilder(): in RedisGears each takes one of the numbers of which ids are made."""
+        with self._lock:
+            self._builders += 1
+
+    def _taken_builders(self) -> int:
+        with self._lock:
+            count, self._builders = self._builders, 0
+        return count
+
+    def _forget_made(self) -> None:
+        """Lets go of what a script has made that raised in the end."""
+        for key in [*self._made, *(made["flow"]["key"] for made in self._registrations)]:
+            self.plans.pop(key, None)
+            self._on_registered.pop(key, None)
+        self._made, self._run, self._registrations = [], None, []
+
     # Flows.
 
     def install(self, key: str, blob: bytes) -> None:
-        """Takes a flow that was made on another shard."""
-        plan = self.shared.unpickled(blob)
-        if not isinstance(plan, Plan):
+        """Takes a flow that was made on another shard, or before this worker; does nothing if it is here already."""
+        if key in self.plans:
+            return
+        arrived = self.shared.unpickled(blob)
+        if isinstance(arrived, Registered):
+            if arrived.on_registered is not None:
+                self._on_registered[key] = arrived.on_registered
+            arrived = arrived.plan
+        if not isinstance(arrived, Plan):
             raise Refused("protocol", "what was installed is no plan")
-        self.plans[key] = plan
+        self.plans[key] = arrived
+
+    def registered(self, key: str) -> None:
+        """Tells the script that a registration lives on this shard from now on."""
+        self.plan(key)
+        function = self._on_registered.get(key)
+        if function is None:
+            return
+        made = function()
+        if inspect.iscoroutine(made):
+            made.close()
+            raise GearsError(NO_COROUTINE)
 
     def plan(self, key: str) -> Plan:
         try:
@@ -102,8 +174,10 @@ class Session:
         """Returns a flow as bytes, if there are other shards to send it to."""
         return self.shared.pickled(self.plans[key]) if self.worker.settings.is_cluster else b""
 
-    def _keep(self, plan: Plan) -> str:
+    def _keep(self, plan: Plan, on_registered: Optional[Callable[[], Any]] = None) -> str:
         key = self._new_key()
+        if on_registered is not None:
+            self._on_registered[key] = on_registered
         self.plans[key] = plan
         return key
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 import threading
-from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Tuple
 
 from .context import Context
 from .errors import Refused
@@ -35,7 +35,7 @@ class Sessions:
         self._worker = worker
         self._lock = threading.Lock()
         self._sessions: Dict[str, Session] = {}
-        # The top levels that run just now.
+        # The top levels and onRegistered functions that run just now.
         self.loading: Dict[int, Context] = {}
         self._surroundings = Surroundings()
         # The memory after it was given back last.
@@ -59,12 +59,7 @@ class Sessions:
         session = self._session(head["session"], head["context"])
         running = Context(head["context"], session)
         import_from(head.get("path", []))
-        self.loading[running.number] = running
-        try:
-            loaded = self._worker.as_user(running, running, lambda: session.load(head["script"], running))
-        finally:
-            self.loading.pop(running.number, None)
-        return loaded, []
+        return self._with_context(running, lambda: session.load(head["script"], running)), []
 
     def install(self, head: Dict[str, Any], blob: bytes) -> Reply:
         """Takes a flow or the function of a timer that was made elsewhere."""
@@ -75,6 +70,13 @@ class Sessions:
             self._worker.as_user(running, running, lambda: session.install_timer(head["timer"], blob))
         else:
             self._worker.as_user(running, running, lambda: session.install(head["key"], blob))
+        return {}, []
+
+    def registered(self, head: Dict[str, Any]) -> Reply:
+        """Calls the onRegistered function of a registration that lives here from now on."""
+        session = self.known(head["session"])
+        running = Context(head["context"], session)
+        self._with_context(running, lambda: session.registered(head["key"]))
         return {}, []
 
     def fire(self, name: str, timer: str) -> Reply:
@@ -99,12 +101,21 @@ class Sessions:
             size = self._settled = resident()
         return {"threads": threads, "tasks": tasks, "reusable": not threads and is_restored, "rss": size}, []
 
+    def _with_context(self, running: Context, work: Callable[[], Any]) -> Any:
+        """Runs user code in a context of its own, by whose number it can be aborted."""
+        self.loading[running.number] = running
+        try:
+            return self._worker.as_user(running, running, work)
+        finally:
+            self.loading.pop(running.number, None)
+
     def _let_go(self, name: str) -> Tuple[int, int]:
         """Drops a session; returns how many threads and coroutines of it are left."""
         with self._lock:
             session = self._sessions.pop(name, None)
         if session is None:
             raise Refused("unknown", f"there is no session {name}")
+        self._worker.events.give_up_session(session)
         self._worker.loop.cancel(lambda running: running.session is session)
         return session.living_threads(), self._worker.loop.tasks_of(session)
 

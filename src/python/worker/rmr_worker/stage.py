@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from typing import TYPE_CHECKING, Any, Callable, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Iterator, List, NamedTuple, Optional, Tuple
 
 from . import futures, guard, operators, reducers, steps
 from .errors import GearsForceStopped, error_text
@@ -17,9 +17,6 @@ from .plan import COLLECT, REPARTITION, STAY
 from .plan import Stage as PlannedStage
 from .readers import Batch, own_records, records_of
 from .sinks import Columns, KeyedSink, RecordSink, ReplySink
-
-if TYPE_CHECKING:
-    from .execution import Execution
 
 # An answer ends with the entries that reach this size, or after this time where the worker reads itself.
 ANSWER_BYTES = 256 << 10
@@ -49,7 +46,8 @@ class Answer(NamedTuple):
 class Stage:
     """Holds the operators of a stage, and what they keep between batches."""
 
-    def __init__(self, execution: "Execution", number: int, planned: PlannedStage, is_last: bool) -> None:
+    def __init__(self, execution: Any, number: int, planned: PlannedStage, is_last: bool) -> None:
+        # an Execution, or the Events that are like one
         self.execution = execution
         self.number = number
         self.step_ns = [0] * len(planned.steps)
@@ -161,6 +159,9 @@ class Stage:
     def promise(self, value: Any) -> futures.Promise:
         """Returns the promise of a value, which may be there already."""
         if value.__class__ in futures.WAITABLE:
+            if not self.execution.context.is_async_allowed:
+                self.discard(value)
+                return futures.Promise.broken(futures.NOT_ALLOWED)
             return futures.promise_of(value, self.execution.context, self.execution.worker.loop)
         return futures.Promise.kept(value)
 

@@ -19,6 +19,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 from . import PROTOCOL_VERSION, context, guard, runtime
 from .channel import Channel
 from .errors import GearsError, GearsForceStopped, Refused, error_text
+from .events import EventRequests
 from .execution import Execution
 from .frames import Closed, Frame, FrameWriter, Kind, Reply, read_frame, strung_together
 from .futures import EventLoop
@@ -39,7 +40,7 @@ PATIENCE_MS = 1000
 LOOK_MS = 1000
 
 # The requests that run code of a script, besides those to stages.
-USER_CODE = frozenset({Kind.LOAD, Kind.INSTALL, Kind.OPEN, Kind.CLOSE, Kind.FIRE})
+USER_CODE = frozenset({Kind.LOAD, Kind.INSTALL, Kind.OPEN, Kind.CLOSE, Kind.REGISTERED, Kind.FIRE})
 
 
 class Worker:
@@ -56,13 +57,14 @@ class Worker:
         # What is no user code has threads of its own, so that it need not wait for user code.
         self._errands = Pool(4)
         self._aborts = Pool(16)
+        self.lock = threading.Lock()
         self.sessions = Sessions(self)
+        self.events = EventRequests(self, self._pool.submit)
         self._executions: Dict[int, Execution] = {}
         # The requests that wait for a future or coroutine.
         self._waiting: Dict[Stage, int] = {}
         self._started: Dict[int, Any] = {}
         self._last_started = 0
-        self._lock = threading.Lock()
         self._profiling = threading.Lock()
 
     def prepare(self) -> None:
@@ -86,6 +88,8 @@ class Worker:
             self._aborts.submit(lambda: self._answer(frame.id, lambda: self._abort(*frame.head)))
         elif frame.kind in (Kind.RUN, Kind.NEXT, Kind.END):
             self._pool.submit(lambda: self._run(frame))
+        elif frame.kind == Kind.EVENTS:
+            self._pool.submit(lambda: self.events.serve(frame))
         else:
             work = self._work_of(frame)
             pool = self._pool if frame.kind in USER_CODE else self._errands
@@ -107,6 +111,7 @@ class Worker:
             Kind.OPEN: lambda: self._open(head),
             Kind.CLOSE: lambda: self._close(*head),
             Kind.STATS: self._stats,
+            Kind.REGISTERED: lambda: self.sessions.registered(head),
             Kind.FIRE: lambda: self.sessions.fire(*head),
             Kind.DROP_TIMER: lambda: self.sessions.drop_timer(*head),
             Kind.PROFILE: lambda: self.sessions.profile(*head),
@@ -123,11 +128,11 @@ class Worker:
             head, sections = work()
             kind = Kind.DONE
         except BaseException as error:
-            head = self._failure(error)
+            head = self.failure(error)
         # Only here: by now what the exception has held of the script is free.
         self.write(kind, number, head, sections)
 
-    def _failure(self, error: BaseException) -> Tuple[str, str]:
+    def failure(self, error: BaseException) -> Tuple[str, str]:
         """Returns code and text of a FAILED answer."""
         if isinstance(error, Refused):
             return error.code, str(error)
@@ -143,7 +148,7 @@ class Worker:
         flow = session.described(key)
         future = self.loop.future()
         with guard.shielded:
-            with self._lock:
+            with self.lock:
                 self._last_started += 1
                 number = self._last_started
                 self._started[number] = future
@@ -151,7 +156,7 @@ class Worker:
         return future
 
     def _finish_started(self, frame: Frame) -> None:
-        with self._lock:
+        with self.lock:
             future = self._started.pop(frame.id, None)
         if future is None:
             return
@@ -167,7 +172,7 @@ class Worker:
         session = self.sessions.known(head["session"])
         execution = Execution(session, session.plan(head["key"]), head)
         prepared = self.as_user(execution, execution.context, execution.prepare)
-        with self._lock:
+        with self.lock:
             self._executions[execution.number] = execution
         return prepared, []
 
@@ -189,7 +194,7 @@ class Worker:
             elif frame.kind == Kind.END:
                 stage.end()
         except BaseException as error:
-            failure = self._failure(error)
+            failure = self.failure(error)
         if failure is not None:
             self._fail(frame.id, *failure)
         else:
@@ -209,7 +214,7 @@ class Worker:
             return
         promise = stage.waits_for()
         assert promise is not None
-        with self._lock:
+        with self.lock:
             is_aborted = execution.is_aborted
             if not is_aborted:
                 self._waiting[stage] = request
@@ -219,7 +224,7 @@ class Worker:
             promise.when_done(lambda: self._pool.submit(lambda: self._resume(execution, stage)))
 
     def _resume(self, execution: Execution, stage: Stage) -> None:
-        with self._lock:
+        with self.lock:
             request = self._waiting.pop(stage, None)
         if request is not None:
             self._advance(request, execution, stage)
@@ -239,7 +244,7 @@ class Worker:
         self.write(Kind.DONE, request, head, columns.sections())
 
     def _close(self, number: int, forgets_flow: bool = False) -> Reply:
-        with self._lock:
+        with self.lock:
             execution = self._executions.pop(number, None)
         if execution is None:
             raise Refused("unknown", f"there is no execution {number}")
@@ -253,7 +258,7 @@ class Worker:
 
     def _give_up_waiting(self, execution: Execution) -> int:
         """Answers the requests of an execution that wait for futures; returns their number."""
-        with self._lock:
+        with self.lock:
             execution.is_aborted = True
             stages = [stage for stage in self._waiting if stage.execution is execution]
             requests = [self._waiting.pop(stage) for stage in stages]
@@ -263,18 +268,22 @@ class Worker:
 
     def _abort(self, number: int, patience_ms: int = PATIENCE_MS) -> Reply:
         """Ends the user code of an execution, or of a session outside of any; says whether it has left."""
-        with self._lock:
+        with self.lock:
             execution = self._executions.get(number)
-        targets: List[Any] = [execution] if execution is not None else self.sessions.contexts(number)
+            events = self.events.find(number)
+        running = [target for target in (execution, events) if target is not None]
+        targets: List[Any] = running or self.sessions.contexts(number)
         if not targets:
             raise Refused("unknown", f"there is no execution {number}")
         waited = self._give_up_waiting(execution) if execution is not None else 0
+        if events is not None:
+            waited += self.events.give_up(events)
         self.loop.cancel(lambda running: running.target in targets)
         has_left = [guard.abort(target, patience_ms / 1000) for target in targets]
         return {"left": all(has_left), "waited": waited}, []
 
     def _execution(self, number: int) -> Execution:
-        with self._lock:
+        with self.lock:
             execution = self._executions.get(number)
         if execution is None:
             raise Refused("unknown", f"there is no execution {number}")
@@ -307,11 +316,11 @@ class Worker:
     # What is known of the worker.
 
     def _stats(self) -> Reply:
-        with self._lock:
+        with self.lock:
             counts = {
                 "sessions": len(self.sessions),
                 "executions": len(self._executions),
-                "waiting": len(self._waiting),
+                "waiting": len(self._waiting) + self.events.waiting(),
             }
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         return dict(counts, rss=resident(), peak=peak, threads=threading.active_count()), []

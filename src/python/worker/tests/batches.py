@@ -35,6 +35,29 @@ def names_batch(names: Sequence[str]) -> Tuple[Tuple[Any, ...], List[bytes]]:
     return ("names", len(names), False, tuple(map(len, sections))), sections
 
 
+def key_events(events: Sequence[Tuple[str, Tuple[str, Any], str]]) -> Tuple[Tuple[Any, ...], List[bytes]]:
+    """Returns a batch of events on keys: (name, (letter of the type, value), event)."""
+    sections = [
+        b"".join(marshalled(key) for key, _, _ in events),
+        b"".join(kind.encode() for _, (kind, _), _ in events),
+        b"".join(marshalled(value) for _, (_, value), _ in events),
+        b"".join(marshalled(event) for _, _, event in events),
+    ]
+    return ("keys", len(events), True, tuple(map(len, sections))), sections
+
+
+def name_events(events: Sequence[Tuple[str, str]]) -> Tuple[Tuple[Any, ...], List[bytes]]:
+    """Returns a batch of events without values: (name, event)."""
+    sections = [b"".join(marshalled(event[place]) for event in events) for place in (0, 1)]
+    return ("names", len(events), False, tuple(map(len, sections))), sections
+
+
+def list_events(events: Sequence[List[Any]]) -> Tuple[Tuple[Any, ...], List[bytes]]:
+    """Returns a batch of events each of which is a list of records."""
+    section = b"".join(marshalled(records) for records in events)
+    return ("lists", len(events), True, (len(section),)), [section]
+
+
 def records_batch(entries: List[bytes]) -> Tuple[Tuple[Any, ...], List[bytes]]:
     section = b"".join(entries)
     return ("records", len(entries), False, (len(section),)), [section]

@@ -49,6 +49,7 @@ class Database:
         self.log: List[Tuple[str, str, str]] = []
         self.calls: List[Tuple[int, List[bytes]]] = []
         self.events: List[str] = []
+        self.builders = 0
         self.commands: Dict[str, Callable[..., Any]] = {
             "GET": lambda key: self.data.get(key),
             "SET": self._set,
@@ -91,6 +92,8 @@ class Worker:
         self.flow = flow
         self.output: List[str] = []
         self.started: List[Any] = []
+        # What EVENT_ENDED has said: (execution, index) -> (results, errors)
+        self.ended: Dict[Tuple[int, int], Tuple[List[bytes], List[str]]] = {}
         self._call = call
         self._writer = FrameWriter(flow)
         self._last = 0
@@ -182,6 +185,24 @@ class Worker:
             number = self.send(Kind.NEXT, place)
         return Output(entries, keys, forms.pop(), errors, enough, waiting, aborted, answers)
 
+    # Events.
+
+    def run_events(self, batch: Any, key: str, execution: int, **more: Any) -> List[Any]:
+        """Runs events of a registration; returns (results, errors) of each that was begun, None of one that waits."""
+        return self.take_events(self.send_events(batch, key, execution, **more))
+
+    def send_events(self, batch: Any, key: str, execution: int, **more: Any) -> int:
+        return self.send(Kind.EVENTS, events_head(batch, key, execution, **more), batch[1])
+
+    def take_events(self, number: int) -> List[Any]:
+        return taken_events(self.wait(number))
+
+    def await_event(self, execution: int, index: int) -> Tuple[List[bytes], List[str]]:
+        """Returns what has come of an event that waited."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: (execution, index) in self.ended, WAIT_S)
+            return self.ended.pop((execution, index))
+
     # What the worker asks.
 
     def _read_flow(self) -> None:
@@ -194,6 +215,9 @@ class Worker:
                 with self._changed:
                     if frame.kind == Kind.START:
                         self.started.append(frame)
+                    elif frame.kind == Kind.EVENT_ENDED:
+                        execution, index, count, errors = frame.head
+                        self.ended[execution, index] = split_column(frame.sections, count), errors
                     else:
                         self._answers[frame.id] = frame
                     self._changed.notify_all()
@@ -265,6 +289,9 @@ class Worker:
             database.data[key] = "timer"
             database.timers.append(frame.head)
             return True
+        if frame.kind == Kind.PLAN_ID:
+            database.builders += frame.head[1]
+            return f"0-{database.builders}"
         raise Failed("protocol", "unknown call")
 
     def _one_of_many(self, words: List[bytes]) -> List[Any]:
@@ -277,6 +304,30 @@ class Worker:
         with os.fdopen(output, errors="replace") as lines:
             for line in lines:
                 self.output.append(line.rstrip("\n"))
+
+
+def events_head(
+    batch: Any, key: str, execution: int, session: str = "s", results: str = "replies", is_async: bool = True
+) -> Dict[str, Any]:
+    """Returns the head of a request to run events."""
+    shape, count, has_bytes, sizes = batch[0]
+    head = {"execution": execution, "session": session, "key": key, "results": results, "async": is_async}
+    return dict(head, shape=shape, count=count, has_bytes=has_bytes, sizes=sizes)
+
+
+def taken_events(frame: Frame) -> List[Any]:
+    outcomes, has_waiting = frame.head
+    assert has_waiting == (None in outcomes), frame.head
+    entries = split_column(frame.sections, sum(outcome[0] for outcome in outcomes if outcome is not None))
+    taken: List[Any] = []
+    for outcome in outcomes:
+        if outcome is None:
+            taken.append(None)
+        else:
+            taken.append((entries[: outcome[0]], outcome[1]))
+            del entries[: outcome[0]]
+    assert not entries
+    return taken
 
 
 class Template:

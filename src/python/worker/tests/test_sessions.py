@@ -42,7 +42,9 @@ class Here(WorkerCase):
             [kind for kind, _, _ in flow["steps"]],
             ["map", "map", "extractkey", "repartition", "extractkey", "accumulatebykey", "map", "collect"],
         )
-        self.assertEqual(self.worker.load("x = 1"), {"flows": [], "run": None})
+        self.assertEqual(loaded["builders"], 1)
+        nothing = {"flows": [], "run": None, "aside": None, "registrations": [], "builders": 0}
+        self.assertEqual(self.worker.load("x = 1"), nothing)
 
     def test_stages(self) -> None:
         for script, stages in (

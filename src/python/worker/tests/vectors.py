@@ -13,7 +13,8 @@ from typing import Any, List, NamedTuple, Sequence, Tuple
 from rmr_worker.frames import Kind, encode
 from rmr_worker.sinks import Column
 
-from .batches import keys_batch, names_batch, records_batch
+from .batches import key_events, keys_batch, list_events, name_events, names_batch, records_batch
+from .server import events_head
 
 
 class Vector(NamedTuple):
@@ -60,10 +61,37 @@ def vectors() -> List[Vector]:
     values = column(b"70", b"14")
     keyed = column(b"Smith")
     record = column(b"i\x03\x00\x00\x00")
+    on_keys = key_events(
+        [("k1", ("s", "text"), "set"), ("k2", ("h", {"f": b"\xff"}), "hset"), ("k3", ("e", None), "del")]
+    )
+    on_names = name_events([("a", "set"), ("ü", "del")])
+    lists = list_events([[["t", "x"]], [["t"]]])
+    replies = column(b"$1\r\na\r\n", b"$1\r\nc\r\n")
+    registration = {
+        "id": "0000000000000000000000000000000000000000-3",
+        "reader": "KeysReader",
+        "mode": "async",
+        "description": None,
+        "flow": flow,
+        "on_registered": True,
+        "arguments": {
+            "prefix": "a:*",
+            "event_types": ["set"],
+            "key_types": None,
+            "read_value": True,
+            "commands": None,
+        },
+    }
+    loaded = {"flows": [], "run": None, "aside": None, "registrations": [registration], "builders": 1}
     return [
         Vector("hello", Kind.HELLO, 1, {"shard": "1", "cluster": False, "traceback": True, "profile": False}),
         Vector("load", Kind.LOAD, 2, {"session": "s", "context": 7, "script": "GB().run()"}),
-        Vector("loaded", Kind.DONE, 2, {"flows": [flow], "run": "1-77-1"}),
+        Vector(
+            "loaded",
+            Kind.DONE,
+            2,
+            {"flows": [flow], "run": "1-77-1", "aside": None, "registrations": [], "builders": 1},
+        ),
         Vector("script raised", Kind.FAILED, 2, ("error", "['Traceback (most recent call last):\\n']")),
         Vector("install", Kind.INSTALL, 3, {"session": "s", "context": 7, "key": "1-77-1"}, [b"\x80\x05"]),
         Vector("open", Kind.OPEN, 4, {"session": "s", "key": "1-77-1", "execution": 1 << 40, "local": False}),
@@ -104,6 +132,15 @@ def vectors() -> List[Vector]:
         Vector("hashtag", Kind.HASHTAG, 7, (9,)),
         Vector("add timer", Kind.ADD_TIMER, 8, (9, "s", "1-77-2", 60, "a key", b"\x80\x05")),
         Vector("timer added", Kind.DONE, 8, (True, False)),
+        Vector("plan id", Kind.PLAN_ID, 9, (9, 2)),
+        Vector("plan id answered", Kind.DONE, 9, ("0000000000000000000000000000000000000000-3", False)),
+        Vector("loaded, registered", Kind.DONE, 15, loaded),
+        Vector("registered", Kind.REGISTERED, 16, {"session": "s", "context": 9, "key": "1-77-1"}),
+        Vector("events on keys", Kind.EVENTS, 17, events_head(on_keys, "1-77-1", 9), on_keys[1]),
+        Vector("events on names", Kind.EVENTS, 18, events_head(on_names, "1-77-1", 10), on_names[1]),
+        Vector("events, lists", Kind.EVENTS, 19, events_head(lists, "1-77-1", 11, results="trigger"), lists[1]),
+        Vector("events answered", Kind.DONE, 17, ([(1, []), None, (1, ["an error"])], True), [replies]),
+        Vector("event ended", Kind.EVENT_ENDED, 0, (9, 1, 1, []), [column(b":5\r\n")]),
         Vector("fire", Kind.FIRE, 14, ("s", "1-77-2")),
         Vector("fork", Kind.FORK, 1, ()),
         Vector("forked", Kind.DONE, 1, (1234,)),
