@@ -5,19 +5,26 @@ of them reads for all: it hands the others their answers, and the reading to one
 can be made and answered while another one waits, as when a command sets off a function of the same worker.
 
 Through an atomic block only its thread may call; the others wait, as other clients do.
+
+The server, too, asks over this socket, where its main thread waits for what comes of an event (SYNC). Whoever reads
+hands that on. While nobody does, a thread listens, which sleeps as soon as there is someone who calls: so a call costs
+as little as without it. What such an event runs may call even during another thread's atomic block: it is that
+thread's command which waits for it.
 """
 
 from __future__ import annotations
 
+import contextvars
 import marshal
 import os
+import select
 import socket
 import threading
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from . import context, conversions, guard
 from .errors import GearsError, GearsForceStopped
-from .frames import HEADER, Kind, dumps
+from .frames import HEADER, Frame, Kind, dumps, encode
 
 ALREADY_ATOMIC = "Already inside an atomic block"
 FORKED = "commands can not be run in a process that a script has forked"
@@ -25,14 +32,16 @@ SERVER_GONE = "the connection to the server is closed"
 
 READ_BYTES = 1 << 16
 
-# The kind and the head of an answer.
-Answered = Tuple[int, Any]
+# Tells of what arrives once, until it is asked for again.
+ONE_ARRIVAL = select.EPOLLIN | select.EPOLLONESHOT
 
 
 class Channel:
     """Sends calls and waits for their answers."""
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, on_request: Callable[[Frame], None]) -> None:
+        self._connection = connection
+        self._on_request = on_request
         self._send = connection.sendall
         self._receive = connection.recv
         # Guards all that follows.
@@ -41,9 +50,13 @@ class Channel:
         self._last = 0
         self._atomic_thread: Optional[int] = None
         self._is_reading = False
-        self._answers: Dict[int, Answered] = {}
+        self._answers: Dict[int, Frame] = {}
         # What wakes the threads that wait for another one to read.
         self._sleepers: Dict[int, threading.Lock] = {}
+        # The threads that run what the server's main thread waits for, and whether they are in an atomic block.
+        self._awaited: Dict[int, bool] = {}
+        # Wakes the thread that listens.
+        self._arrivals: Optional[select.epoll] = None
         # Touched by the thread that reads only.
         self._unread = b""
         self._process = os.getpid()
@@ -75,10 +88,55 @@ class Channel:
         """Returns the id of a registration; tells how many builders have been made since the last time."""
         return str(self._call(Kind.PLAN_ID, (context.required().number, builders)))
 
+    def command(self) -> Any:
+        """Returns the command whose client waits for the running event."""
+        return self._call(Kind.GET_COMMAND, (context.required().number,))
+
+    def override_reply(self, reply: bytes) -> None:
+        """Gives the client that waits for the running event this in place of its command's reply."""
+        self._call(Kind.OVERRIDE_REPLY, (context.required().number, reply))
+
+    def call_next(self, words: List[bytes]) -> Any:
+        """Runs what the running event's hook stands before, with these arguments."""
+        return self._call(Kind.CALL_NEXT, (context.required().number, words))
+
+    def listen(self) -> None:
+        """Takes requests of the server's from now on also while there is no call."""
+        with self._lock:
+            if self._arrivals is not None:
+                return
+            self._arrivals = select.epoll()
+            self._arrivals.register(self._connection, 0 if self._is_reading else ONE_ARRIVAL)
+        thread = threading.Thread(target=self._take_requests, daemon=True, name="rmr requests")
+        # In no context, since it belongs to no session.
+        contextvars.Context().run(thread.start)
+
+    def while_awaited(self, work: Callable[[], None]) -> None:
+        """Runs what the server's main thread waits for."""
+        me = threading.get_ident()
+        self._awaited[me] = False
+        try:
+            work()
+        finally:
+            del self._awaited[me]
+
+    def answer(self, kind: int, number: int, head: Any, sections: Sequence[bytes] = ()) -> None:
+        """Answers a request of the server's; does nothing if it is gone."""
+        data = encode(kind, number, head, sections)
+        with self._lock:
+            try:
+                self._send(data)
+            except OSError:
+                pass
+
     def enter_atomic(self) -> None:
         """Takes the server for this thread alone."""
         if self.is_in_atomic_block():
             raise GearsError(ALREADY_ATOMIC)
+        if threading.get_ident() in self._awaited:
+            # It has it already: the server's main thread does nothing else.
+            self._awaited[threading.get_ident()] = True
+            return
         number = context.required().number
         with guard.shielded:
             try:
@@ -96,13 +154,17 @@ class Channel:
         with guard.shielded:
             if not self.is_in_atomic_block():
                 return
+            if threading.get_ident() in self._awaited:
+                self._awaited[threading.get_ident()] = False
+                return
             try:
                 self._call(Kind.LEAVE_ATOMIC, (number,))
             finally:
                 self._end_atomic()
 
     def is_in_atomic_block(self) -> bool:
-        return self._atomic_thread == threading.get_ident()
+        me = threading.get_ident()
+        return self._atomic_thread == me or self._awaited.get(me, False)
 
     def _end_atomic(self) -> None:
         with self._lock:
@@ -117,16 +179,17 @@ class Channel:
             mine.shield()
         try:
             number, reads = self._sent(kind, packed, is_entering)
-            answer, value = self._read_for_all(number) if reads else self._answer_to(number)
+            answer = self._read_for_all(number) if reads else self._answer_to(number)
         except OSError:
             raise GearsError(FORKED if self._process != os.getpid() else SERVER_GONE) from None
         finally:
             if mine is not None:
                 mine.unshield()
-        if answer == Kind.DONE:
+        if answer.kind == Kind.DONE:
+            value, has_bytes = answer.head
             # The server says whether anything in the reply was not UTF-8, so that most need no second look.
-            return conversions.unpacked(value[0]) if value[1] else value[0]
-        code, text = value
+            return conversions.unpacked(value) if has_bytes else value
+        code, text = answer.head
         if code == "aborted":
             raise GearsForceStopped
         raise GearsError(text)
@@ -139,25 +202,31 @@ class Channel:
         with self._lock:
             if is_entering or self._atomic_thread is not None:
                 me = threading.get_ident()
-                while self._atomic_thread not in (None, me):
+                while self._atomic_thread not in (None, me) and me not in self._awaited:
                     self._atomic_is_over.wait()
                 if is_entering:
                     self._atomic_thread = me
             self._last = number = self._last + 1
             self._send(HEADER.pack(len(packed), len(packed), number, kind) + packed)
-            reads = not self._is_reading
-            self._is_reading = True
-            return number, reads
+            return number, self._begins_reading()
 
-    def _answer_to(self, number: int) -> Answered:
+    def _begins_reading(self) -> bool:
+        """Makes this thread the one that reads, unless there is one; the lock is held."""
+        if self._is_reading:
+            return False
+        self._is_reading = True
+        if self._arrivals is not None:
+            self._arrivals.modify(self._connection, 0)
+        return True
+
+    def _answer_to(self, number: int) -> Frame:
         """Waits for another thread to read the answer to a call, or for the turn to read it."""
         while True:
             with self._lock:
                 answer = self._answers.pop(number, None)
                 if answer is not None:
                     return answer
-                reads = not self._is_reading
-                self._is_reading = True
+                reads = self._begins_reading()
                 if not reads:
                     self._sleepers[number] = sleeper = threading.Lock()
                     sleeper.acquire()
@@ -165,35 +234,76 @@ class Channel:
                 return self._read_for_all(number)
             sleeper.acquire()
 
-    def _read_for_all(self, number: int) -> Answered:
+    def _read_for_all(self, number: int) -> Frame:
         """Reads answers until the one to a call of this thread, and then lets another thread read."""
         try:
             while True:
-                found, answer = self._read_answer()
-                if found == number:
-                    return answer
-                with self._lock:
-                    self._answers[found] = answer
-                    sleeper = self._sleepers.pop(found, None)
-                if sleeper is not None:
-                    sleeper.release()
+                frame = self._read_frame()
+                if frame.id == number and frame.kind != Kind.SYNC:
+                    return frame
+                self._hand_on(frame)
         finally:
-            with self._lock:
-                self._is_reading = False
-                next_one = self._sleepers.popitem()[1] if self._sleepers else None
-            if next_one is not None:
-                next_one.release()
+            self._end_reading()
 
-    def _read_answer(self) -> Tuple[int, Answered]:
+    def _hand_on(self, frame: Frame) -> None:
+        """Gives an answer to the thread that waits for it, and a request to those who do it."""
+        if frame.kind == Kind.SYNC:
+            self._on_request(frame)
+            return
+        with self._lock:
+            self._answers[frame.id] = frame
+            sleeper = self._sleepers.pop(frame.id, None)
+        if sleeper is not None:
+            sleeper.release()
+
+    def _end_reading(self) -> None:
+        """Lets another thread read."""
+        while self._has_unread_frame():
+            # Else nobody would look at it before there is more.
+            self._hand_on(self._read_frame())
+        with self._lock:
+            self._is_reading = False
+            next_one = self._sleepers.popitem()[1] if self._sleepers else None
+            if next_one is None and self._arrivals is not None:
+                self._arrivals.modify(self._connection, ONE_ARRIVAL)
+        if next_one is not None:
+            next_one.release()
+
+    def _take_requests(self) -> None:
+        """Reads whenever something arrives that no other thread reads."""
+        arrivals = self._arrivals
+        assert arrivals is not None
+        while True:
+            arrivals.poll()
+            with self._lock:
+                reads = self._begins_reading()
+            if not reads:
+                continue
+            try:
+                self._hand_on(self._read_frame())
+            except OSError:
+                # The server is gone. Those who call find that out themselves.
+                with self._lock:
+                    self._is_reading, self._arrivals = False, None
+                return
+            self._end_reading()
+
+    def _has_unread_frame(self) -> bool:
+        data = self._unread
+        return len(data) >= HEADER.size and len(data) >= HEADER.size + HEADER.unpack_from(data)[0]
+
+    def _read_frame(self) -> Frame:
         data = self._unread
         while len(data) < HEADER.size:
             data += self._read()
-        size, _, number, kind = HEADER.unpack_from(data)
+        size, head_size, number, kind = HEADER.unpack_from(data)
         end = HEADER.size + size
         if len(data) < end:
             data = self._rest_of(data, end)
         self._unread = data[end:]
-        return number, (kind, marshal.loads(data[HEADER.size : end]))
+        # What follows the head is none of marshal's business.
+        head = marshal.loads(data[HEADER.size : end])
+        return Frame(kind, number, head, memoryview(data)[HEADER.size + head_size : end])
 
     def _rest_of(self, data: bytes, end: int) -> bytes:
         pieces = [data]

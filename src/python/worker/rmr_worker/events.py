@@ -66,7 +66,7 @@ class EventStage(Stage):
     """Runs the operators for one event."""
 
     def __init__(self, events: "Events", index: int) -> None:
-        super().__init__(events, 0, events.plan.stages(is_local=True)[0], is_last=True)
+        super().__init__(events, 0, events.planned, is_last=True)
         self.index = index
 
     def begin(self, records: List[Any]) -> None:
@@ -121,6 +121,8 @@ class Events:
         self.session = session
         self.worker = session.worker
         self.plan = plan
+        # Where records stay on their shard all steps are one stage.
+        (self.planned,) = plan.stages(is_local=True)
         self.shard = self.worker.settings.shard
         if head["results"] not in FORMS:
             raise Refused("protocol", f"results can be {', '.join(FORMS)}, not {head['results']}")
@@ -257,17 +259,38 @@ class EventRequests:
 
     def serve(self, frame: Frame) -> None:
         """Runs the events of a frame and answers."""
+
+        def answer(head: Any, sections: List[bytes]) -> None:
+            self._worker.write(Kind.DONE, frame.id, head, sections)
+
+        self._serve(frame, answer, lambda failure: self._worker.write(Kind.FAILED, frame.id, failure))
+
+    def serve_sync(self, frame: Frame) -> None:
+        """Runs the event of a frame for which the server's main thread waits, and answers."""
+        channel = self._worker.channel
+
+        def answer(head: Any, sections: List[bytes]) -> None:
+            channel.answer(Kind.SYNC_DONE, frame.id, (head[0][0], None), sections)
+
+        self._serve(frame, answer, lambda failure: channel.answer(Kind.SYNC_DONE, frame.id, (None, failure)))
+
+    def _serve(
+        self, frame: Frame, answer: Callable[[Any, List[bytes]], None], refuse: Callable[[Tuple[str, str]], None]
+    ) -> None:
         events: Optional[Events] = None
+        failure: Optional[Tuple[str, str]] = None
         try:
             events = self._begun(frame.head)
             head, sections = self._ran(events, frame.head, frame.sections)
         except BaseException as error:
             failure = self._worker.failure(error)
+        if failure is not None:
             if events is not None:
                 self._end(events)
-            self._worker.write(Kind.FAILED, frame.id, failure)
+            refuse(failure)
             return
-        self._worker.write(Kind.DONE, frame.id, head, sections)
+        assert events is not None
+        answer(head, sections)
         self.after_answer(events)
 
     def _begun(self, head: Dict[str, Any]) -> Events:
@@ -365,11 +388,13 @@ class EventRequests:
         """Ends the events of a request that wait; returns their number."""
         with self._lock:
             events.is_aborted = True
+            stages = list(events.waiting.values())
             # Those of a request that is not answered yet end after its answer.
-            stages = list(events.waiting.values()) if events.is_answered else []
-        for stage in stages:
-            self._report(events, stage.index, [], [ABORTED])
-        self._end_if_done(events)
+            is_answered = events.is_answered
+        if is_answered:
+            for stage in stages:
+                self._report(events, stage.index, [], [ABORTED])
+            self._end_if_done(events)
         return len(stages)
 
     def give_up_session(self, session: Any) -> None:

@@ -63,6 +63,13 @@ class Kind:
     HASHTAG = 45
     ADD_TIMER = 46
     PLAN_ID = 47
+    GET_COMMAND = 49
+    OVERRIDE_REPLY = 53
+    CALL_NEXT = 54
+
+    # call socket: an event that the server's main thread waits for, and what has come of it
+    SYNC = 60
+    SYNC_DONE = 48
 
     # control socket of the template: the first two from the server
     FORK = 50

@@ -6,6 +6,7 @@ are as many as have work, up to a limit, and they stay for the next request.
 
 from __future__ import annotations
 
+import contextvars
 import os
 import sys
 import threading
@@ -44,7 +45,9 @@ class Pool:
 
     def _grow(self) -> None:
         try:
-            threading.Thread(target=self._work, daemon=True, name="rmr pool").start()
+            thread = threading.Thread(target=self._work, daemon=True, name="rmr pool")
+            # In no context: else it would be taken for one of the session whose code has given the task.
+            contextvars.Context().run(thread.start)
             self._threads += 1
         except RuntimeError:  # no memory for its stack, or too many processes: those that are there must do
             if self._threads == 0:

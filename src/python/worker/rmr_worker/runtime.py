@@ -20,6 +20,9 @@ from .frames import Kind
 if TYPE_CHECKING:
     from .worker import Worker
 
+NO_COMMAND = "Can not get command ctx"
+NO_HOOK = "Can not get CommandHook ctx"
+
 LEVELS = ("debug", "verbose", "notice", "warning")
 
 
@@ -62,6 +65,25 @@ class Runtime:
 
     def is_in_atomic_block(self) -> bool:
         return self._channel.is_in_atomic_block()
+
+    # The command that an event is about.
+
+    def command(self) -> Any:
+        """Returns the command whose client waits for this event, as a list."""
+        _required_event(NO_COMMAND)
+        return self._channel.command()
+
+    def override_reply(self, *given: Any) -> None:
+        """Gives that client another reply than its command's."""
+        if len(given) != 1:
+            raise GearsError("Override reply must get a single argument")
+        _required_event(NO_COMMAND)
+        self._channel.override_reply(conversions.reply(given[0], with_signs=True))
+
+    def call_next(self, *words: Any) -> Any:
+        """Runs the command that a hook stands before, or the next hook, with these arguments."""
+        _required_event(NO_HOOK)
+        return self._channel.call_next([conversions.argument(word) for word in words])
 
     # The server.
 
@@ -151,6 +173,13 @@ class Runtime:
         self._loop.run(cr, running, on_value, on_error, delay)
 
 
+def _required_event(refusal: str) -> None:
+    """Raises unless code of an event is running; whether a client waits for it the server knows."""
+    running = context.current()
+    if running is None or running.execution is None or not running.execution.plan.waits_for_events:
+        raise GearsError(refusal)
+
+
 def command(words: Any) -> List[bytes]:
     """Returns a command as the server wants it."""
     if not words or not isinstance(words[0], str):
@@ -165,18 +194,6 @@ def flat_error(*given: Any) -> None:
     raise GearsFlatError(given[0])
 
 
-def call_next(*given: Any) -> None:
-    raise GearsError("Can not get CommandHook ctx")
-
-
-def get_command() -> None:
-    raise GearsError("Can not get command ctx")
-
-
-def override_reply(*given: Any) -> None:
-    raise GearsError("Can not get command ctx")
-
-
 def module(runtime: Runtime) -> types.ModuleType:
     """Returns the module redisgears."""
     made = types.ModuleType("redisgears", "Runs flows on the data of a Redis server.")
@@ -186,9 +203,9 @@ def module(runtime: Runtime) -> types.ModuleType:
         "atomicCtx": runtime.atomic,
         "getMyHashTag": runtime.hashtag,
         "registerTimeEvent": runtime.register_time_event,
-        "callNext": call_next,
-        "getCommand": get_command,
-        "overrideReply": override_reply,
+        "callNext": runtime.call_next,
+        "getCommand": runtime.command,
+        "overrideReply": runtime.override_reply,
         "gearsCtx": builder.GearsContext,
         "PyFlatExecution": builder.GearsContext,
         "gearsFutureCtx": futures.StepFuture,
@@ -239,9 +256,9 @@ def names(runtime: Runtime, redisgears: types.ModuleType, loop: asyncio.Abstract
         "registerTE": runtime.register_time_event,
         "flat_error": flat_error,
         "GearsFlatError": GearsFlatError,
-        "call_next": call_next,
-        "get_command": get_command,
-        "override_reply": override_reply,
+        "call_next": runtime.call_next,
+        "get_command": runtime.command,
+        "override_reply": runtime.override_reply,
         "setGearsSession": runtime.set_session,
         "getGearsSession": runtime.get_session,
         "registerGearsThread": runtime.register_thread,

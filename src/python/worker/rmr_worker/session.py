@@ -146,7 +146,8 @@ class Session:
 
     def registered(self, key: str) -> None:
         """Tells the script that a registration lives on this shard from now on."""
-        self.plan(key)
+        if self.plan(key).mode == "sync":
+            self.worker.channel.listen()
         function = self._on_registered.get(key)
         if function is None:
             return

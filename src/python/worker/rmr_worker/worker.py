@@ -48,7 +48,7 @@ class Worker:
 
     def __init__(self, flow: socket.socket, call: socket.socket) -> None:
         self.settings = Settings()
-        self.channel = Channel(call)
+        self.channel = Channel(call, self._take_sync)
         self.loop = EventLoop(self.channel.is_in_atomic_block, self.channel.leave_atomic_for)
         self.preloaded: Dict[str, Any] = {}
         self._flow = flow
@@ -57,6 +57,8 @@ class Worker:
         # What is no user code has threads of its own, so that it need not wait for user code.
         self._errands = Pool(4)
         self._aborts = Pool(16)
+        # What the server's main thread waits for must not wait for those who wait for the server.
+        self._syncs = Pool()
         self.lock = threading.Lock()
         self.sessions = Sessions(self)
         self.events = EventRequests(self, self._pool.submit)
@@ -94,6 +96,10 @@ class Worker:
             work = self._work_of(frame)
             pool = self._pool if frame.kind in USER_CODE else self._errands
             pool.submit(lambda: self._answer(frame.id, work))
+
+    def _take_sync(self, frame: Frame) -> None:
+        """Takes an event for which the server's main thread waits; called by whoever reads the call socket."""
+        self._syncs.submit(lambda: self.channel.while_awaited(lambda: self.events.serve_sync(frame)))
 
     def write(self, kind: int, number: int, head: Any, sections: Any = ()) -> None:
         """Sends a frame to the server; does nothing if it is gone."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import binascii
 import marshal
-from typing import Any, Dict, List, Sequence, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Sequence, Tuple
 
 
 class Failed(Exception):
@@ -35,7 +35,21 @@ def names_batch(names: Sequence[str]) -> Tuple[Tuple[Any, ...], List[bytes]]:
     return ("names", len(names), False, tuple(map(len, sections))), sections
 
 
-def key_events(events: Sequence[Tuple[str, Tuple[str, Any], str]]) -> Tuple[Tuple[Any, ...], List[bytes]]:
+class EventBatch(NamedTuple):
+    """Is a batch of events, of which a worker may do only the first."""
+
+    head: Tuple[Any, ...]
+    sections: List[bytes]
+    events: Sequence[Any]
+    maker: Callable[[Any], Any]
+
+    def after(self, count: int) -> "EventBatch":
+        """Returns the batch of those that follow."""
+        rest: EventBatch = self.maker(self.events[count:])
+        return rest
+
+
+def key_events(events: Sequence[Tuple[str, Tuple[str, Any], str]]) -> EventBatch:
     """Returns a batch of events on keys: (name, (letter of the type, value), event)."""
     sections = [
         b"".join(marshalled(key) for key, _, _ in events),
@@ -43,19 +57,19 @@ def key_events(events: Sequence[Tuple[str, Tuple[str, Any], str]]) -> Tuple[Tupl
         b"".join(marshalled(value) for _, (_, value), _ in events),
         b"".join(marshalled(event) for _, _, event in events),
     ]
-    return ("keys", len(events), True, tuple(map(len, sections))), sections
+    return EventBatch(("keys", len(events), True, tuple(map(len, sections))), sections, events, key_events)
 
 
-def name_events(events: Sequence[Tuple[str, str]]) -> Tuple[Tuple[Any, ...], List[bytes]]:
+def name_events(events: Sequence[Tuple[str, str]]) -> EventBatch:
     """Returns a batch of events without values: (name, event)."""
     sections = [b"".join(marshalled(event[place]) for event in events) for place in (0, 1)]
-    return ("names", len(events), False, tuple(map(len, sections))), sections
+    return EventBatch(("names", len(events), False, tuple(map(len, sections))), sections, events, name_events)
 
 
-def list_events(events: Sequence[List[Any]]) -> Tuple[Tuple[Any, ...], List[bytes]]:
+def list_events(events: Sequence[List[Any]]) -> EventBatch:
     """Returns a batch of events each of which is a list of records."""
     section = b"".join(marshalled(records) for records in events)
-    return ("lists", len(events), True, (len(section),)), [section]
+    return EventBatch(("lists", len(events), True, (len(section),)), [section], events, list_events)
 
 
 def records_batch(entries: List[bytes]) -> Tuple[Tuple[Any, ...], List[bytes]]:

@@ -15,7 +15,7 @@ from rmr_worker import launcher
 from rmr_worker.frames import Closed, Frame, FrameWriter, Kind, dumps, encode, read_frame
 from rmr_worker.sinks import split_column
 
-from .batches import Failed, bulk
+from .batches import Failed, bulk, list_events, parsed
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 PROGRAM = os.path.dirname(HERE)
@@ -50,6 +50,10 @@ class Database:
         self.calls: List[Tuple[int, List[bytes]]] = []
         self.events: List[str] = []
         self.builders = 0
+        # Events for which clients wait, by the number of the execution: their commands, and replies in their place.
+        self.linked: Dict[int, List[Any]] = {}
+        self.overridden: Dict[int, bytes] = {}
+        self.executions = 10_000
         self.commands: Dict[str, Callable[..., Any]] = {
             "GET": lambda key: self.data.get(key),
             "SET": self._set,
@@ -95,6 +99,9 @@ class Worker:
         # What EVENT_ENDED has said: (execution, index) -> (results, errors)
         self.ended: Dict[Tuple[int, int], Tuple[List[bytes], List[str]]] = {}
         self._call = call
+        self._synced: Dict[int, Frame] = {}
+        # The flows that the command TRIGGER runs, by name.
+        self.triggers: Dict[str, str] = {}
         self._writer = FrameWriter(flow)
         self._last = 0
         self._answers: Dict[int, Frame] = {}
@@ -247,11 +254,52 @@ class Worker:
             pass
 
     def _serve_call(self, frame: Frame) -> None:
+        if frame.kind == Kind.SYNC_DONE:
+            with self._changed:
+                self._synced[frame.id] = frame
+                self._changed.notify_all()
+            return
         try:
             value = self._answer_call(frame)
             self._call.sendall(encode(Kind.DONE, frame.id, (value, True)))
         except Failed as failed:
             self._call.sendall(encode(Kind.FAILED, frame.id, (failed.code, str(failed))))
+
+    def run_sync(self, batch: Any, key: str, execution: int, **more: Any) -> Any:
+        """Runs an event as the server's main thread does where it serves a client of its own."""
+        number = self._send_sync(batch, key, execution, **more)
+        with self._changed:
+            assert self._changed.wait_for(lambda: number in self._synced, WAIT_S)
+        return self._take_sync(number)
+
+    def _run_sync_within(self, name: str, word: str) -> Any:
+        """Runs an event while a command of the worker waits for it, and serves the calls of it all."""
+        self.database.executions += 1
+        execution = self.database.executions
+        key, batch = self.triggers[name], list_events([[[name, word]]])
+        number = self._send_sync(batch, key, execution)
+        while number not in self._synced:
+            self._serve_call(read_frame(self._call))
+        results, errors = self._take_sync(number)
+        if errors:
+            raise Failed("error", errors[0])
+        return parsed(results[0])
+
+    def _send_sync(self, batch: Any, key: str, execution: int, **more: Any) -> int:
+        with self._changed:
+            self._last += 1
+            number = self._last
+        self._call.sendall(encode(Kind.SYNC, number, events_head(batch, key, execution, **more), batch[1]))
+        return number
+
+    def _take_sync(self, number: int) -> Any:
+        frame = self._synced.pop(number)
+        outcome, failure = frame.head
+        if failure is not None:
+            raise Failed(*failure)
+        if outcome is None:
+            return None
+        return split_column(frame.sections, outcome[0]), outcome[1]
 
     def _set_off(self, timer: str) -> str:
         """Runs a function of the worker while a command of the same worker waits, and serves its calls."""
@@ -269,6 +317,8 @@ class Worker:
             database.events.append(frame.head[1][0].decode())
             if frame.head[1][0] == b"SETOFF":
                 return self._set_off(frame.head[1][1].decode())
+            if frame.head[1][0] == b"TRIGGER":
+                return self._run_sync_within(*(word.decode() for word in frame.head[1][1:]))
             return database.run(frame.head[1])
         if frame.kind == Kind.EXECUTE_MANY:
             return [self._one_of_many(words) for words in frame.head[1]]
@@ -292,6 +342,19 @@ class Worker:
         if frame.kind == Kind.PLAN_ID:
             database.builders += frame.head[1]
             return f"0-{database.builders}"
+        if frame.kind == Kind.GET_COMMAND:
+            if frame.head[0] not in database.linked:
+                raise Failed("error", "Can not get command ctx")
+            return database.linked[frame.head[0]]
+        if frame.kind == Kind.OVERRIDE_REPLY:
+            if frame.head[0] in database.overridden:
+                raise Failed("error", "Can only override reply once")
+            database.overridden[frame.head[0]] = frame.head[1]
+            return None
+        if frame.kind == Kind.CALL_NEXT:
+            if frame.head[0] not in database.linked:
+                raise Failed("error", "Can not get CommandHook ctx")
+            return database.run([database.linked[frame.head[0]][0].encode(), *frame.head[1]])
         raise Failed("protocol", "unknown call")
 
     def _one_of_many(self, words: List[bytes]) -> List[Any]:

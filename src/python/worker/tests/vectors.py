@@ -66,6 +66,7 @@ def vectors() -> List[Vector]:
     )
     on_names = name_events([("a", "set"), ("ü", "del")])
     lists = list_events([[["t", "x"]], [["t"]]])
+    one = list_events([[["get", "k"]]])
     replies = column(b"$1\r\na\r\n", b"$1\r\nc\r\n")
     registration = {
         "id": "0000000000000000000000000000000000000000-3",
@@ -141,6 +142,13 @@ def vectors() -> List[Vector]:
         Vector("events, lists", Kind.EVENTS, 19, events_head(lists, "1-77-1", 11, results="trigger"), lists[1]),
         Vector("events answered", Kind.DONE, 17, ([(1, []), None, (1, ["an error"])], True), [replies]),
         Vector("event ended", Kind.EVENT_ENDED, 0, (9, 1, 1, []), [column(b":5\r\n")]),
+        Vector("sync", Kind.SYNC, 1, events_head(one, "1-77-1", 12, results="trigger", is_async=False), one[1]),
+        Vector("sync done", Kind.SYNC_DONE, 1, ((1, []), None), [column(b":5\r\n")]),
+        Vector("sync waits", Kind.SYNC_DONE, 1, (None, None), [column()]),
+        Vector("sync failed", Kind.SYNC_DONE, 1, (None, ("unknown", "there is no session s"))),
+        Vector("get command", Kind.GET_COMMAND, 10, (12,)),
+        Vector("override reply", Kind.OVERRIDE_REPLY, 11, (12, b"+OK\r\n")),
+        Vector("call next", Kind.CALL_NEXT, 12, (12, [b"k"])),
         Vector("fire", Kind.FIRE, 14, ("s", "1-77-2")),
         Vector("fork", Kind.FORK, 1, ()),
         Vector("forked", Kind.DONE, 1, (1234,)),
