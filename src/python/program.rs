@@ -32,10 +32,10 @@ macro_rules! package {
 }
 
 package! {
-    "__init__", "arguments", "builder", "channel", "context", "conversions", "errors", "event_arguments", "events",
-    "execution", "frames", "futures", "guard", "launcher", "operators", "pickling", "plan", "pool", "process", "readers",
-    "record_wise", "reducers", "requirements", "runtime", "session", "sessions", "settings", "sinks", "stage", "steps",
-    "template", "worker",
+    "__init__", "arguments", "builder", "channel", "context", "conversions", "errors", "event_arguments",
+    "event_requests", "events", "execution", "frames", "futures", "guard", "launcher", "operators", "pickling", "plan",
+    "pool", "process", "readers", "record_wise", "reducers", "requirements", "runtime", "session", "sessions",
+    "settings", "sinks", "stage", "steps", "template", "worker",
 }
 
 /// Is the folder with the program.

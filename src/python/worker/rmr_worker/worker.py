@@ -19,7 +19,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 from . import PROTOCOL_VERSION, context, guard, runtime
 from .channel import Channel
 from .errors import GearsError, GearsForceStopped, Refused, error_text
-from .events import EventRequests
+from .event_requests import EventRequests
 from .execution import Execution
 from .frames import Closed, Frame, FrameWriter, Kind, Reply, read_frame, strung_together
 from .futures import EventLoop
