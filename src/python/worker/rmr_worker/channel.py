@@ -28,12 +28,13 @@ from .frames import HEADER, Frame, Kind, dumps, encode
 
 ALREADY_ATOMIC = "Already inside an atomic block"
 FORKED = "commands can not be run in a process that a script has forked"
+NO_EPOLL = "registrations of mode sync need epoll, which this system does not have"
 SERVER_GONE = "the connection to the server is closed"
 
 READ_BYTES = 1 << 16
 
 # Tells of what arrives once, until it is asked for again.
-ONE_ARRIVAL = select.EPOLLIN | select.EPOLLONESHOT
+ONE_ARRIVAL = getattr(select, "EPOLLIN", 0) | getattr(select, "EPOLLONESHOT", 0)
 
 
 class Channel:
@@ -102,6 +103,8 @@ class Channel:
 
     def listen(self) -> None:
         """Takes requests of the server's from now on also while there is no call."""
+        if not hasattr(select, "epoll"):
+            raise GearsError(NO_EPOLL)
         with self._lock:
             if self._arrivals is not None:
                 return

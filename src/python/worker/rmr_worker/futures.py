@@ -174,9 +174,9 @@ class EventLoop:
     ) -> None:
         """Runs a coroutine to its end on behalf of a context, and says what came of it.
 
-        One that the top level of a script starts outlives it, and belongs to the session.
+        One that the top level of a script or an onRegistered function starts outlives it, and belongs to the session.
         """
-        if running.is_top_level:
+        if running.execution is None:
             running = running.session.context
         with guard.shielded:
             self.loop.call_soon_threadsafe(self._begin, coroutine, running, on_value, on_error, delay_s)

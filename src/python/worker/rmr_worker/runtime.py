@@ -159,6 +159,9 @@ class Runtime:
     def run_coroutine(self, cr: Any, f: Any = None, delay: float = 0, s: Any = None) -> None:
         """Runs a coroutine; continues a gearsFuture with what comes of it."""
         running = s or context.required()
+        if f is None and is_of_event(running):
+            # Nothing waits for it, so that it may well outlive the event.
+            running = running.session.context
 
         def on_value(value: Any) -> None:
             if f is not None:
@@ -176,8 +179,12 @@ class Runtime:
 def _required_event(refusal: str) -> None:
     """Raises unless code of an event is running; whether a client waits for it the server knows."""
     running = context.current()
-    if running is None or running.execution is None or not running.execution.plan.waits_for_events:
+    if running is None or not is_of_event(running):
         raise GearsError(refusal)
+
+
+def is_of_event(running: context.Context) -> bool:
+    return running.execution is not None and running.execution.plan.waits_for_events
 
 
 def command(words: Any) -> List[bytes]:

@@ -201,6 +201,25 @@ GB('CommandReader').foreach(lambda r: waiting.pop(0).continueRun(r[1])).register
             self.assertEqual((outcome[0], len(outcome[1])), ([], 1))
             self.assertIn("Creating async record is not allowed", outcome[1][0])
 
+    def test_coroutines_that_outlive_what_started_them(self) -> None:
+        script = """
+async def later(name):
+    await asyncio.sleep(0.001)
+    execute('SET', name, 1)
+def begin():
+    runCoroutine(later('registered'))
+def f(r):
+    runCoroutine(later('ran'))
+GB().foreach(f).register(onRegistered=begin)
+"""
+        (made,) = self.registered(script)
+        key = made["flow"]["key"]
+        self.worker.ask(Kind.REGISTERED, {"session": "s", "context": 55, "key": key})
+        self.worker.run_events(name_events([("a", "set")]), key, 506)
+        for name in ("registered", "ran"):
+            self.await_key(name)
+        self.assertEqual({number for number, _ in self.database.calls}, {1})
+
     def test_a_number_is_taken_while_events_wait(self) -> None:
         key = self.key_of(KEPT)
         batch = name_events([("a", "set")])
