@@ -74,10 +74,16 @@ frame_kinds! {
     Fire = 24,
     /// A timer has ended.
     DropTimer = 25,
+    /// A registration lives on this shard from now on.
+    Registered = 26,
+    /// What has happened, for the flow of a registration.
+    Events = 27,
     /// A line for the log.
     Log = 30,
     /// A flow that a script awaits.
     Start = 31,
+    /// An event that has waited for a future or coroutine is done with.
+    EventEnded = 32,
     /// A command.
     Execute = 40,
     /// Commands, in one round trip.
@@ -92,12 +98,24 @@ frame_kinds! {
     Hashtag = 45,
     /// A new timer.
     AddTimer = 46,
+    /// The id of a new registration.
+    PlanId = 47,
+    /// An event that the main thread waits for is done with.
+    SyncDone = 48,
+    /// The command that an event is about.
+    GetCommand = 49,
     /// A worker is to be forked.
     Fork = 50,
     /// A worker is to be ended.
     Kill = 51,
     /// A worker has ended.
     Exited = 52,
+    /// Another reply to the command that an event is about.
+    OverrideReply = 53,
+    /// The command that a hook stands before.
+    CallNext = 54,
+    /// An event that the main thread waits for.
+    Sync = 60,
 }
 
 /// One frame as it was read.
