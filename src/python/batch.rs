@@ -73,7 +73,7 @@ impl RecordBatch {
 }
 
 /// Writes the columns of keys, types and values.
-fn columns_of_keys(records: &Records) -> Result<(bool, Vec<Bytes>), Error> {
+pub(super) fn columns_of_keys(records: &Records) -> Result<(bool, Vec<Bytes>), Error> {
     let bytes = records.byte_len();
     let (mut keys, mut values) = (Writer::with_capacity(bytes / 2), Writer::with_capacity(bytes));
     let mut types = Vec::with_capacity(records.len());

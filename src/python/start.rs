@@ -10,6 +10,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 
 use super::channel::FrameChannel;
+use super::events::EventEnds;
 use super::exit::WITH_TEMPLATE;
 use super::frame::{Frame, FrameKind, LARGEST_BODY};
 use super::host::PythonHost;
@@ -87,6 +88,7 @@ pub(super) async fn start_worker(
         session: Arc::default(),
         why: Arc::default(),
         is_gone: gone_receiver,
+        ends: Arc::default(),
         executions: AtomicI64::new(0),
         settings: tokio::sync::Mutex::new(settings.clone()),
     });
@@ -98,6 +100,7 @@ pub(super) async fn start_worker(
         template,
         host: host.clone(),
         why: worker.why.clone(),
+        ends: worker.ends.clone(),
         gone,
         _living: living.one_more(),
     };
@@ -121,6 +124,7 @@ struct Attendance {
     template: Arc<Template>,
     host: Arc<dyn PythonHost>,
     why: Arc<Mutex<Option<String>>>,
+    ends: Arc<EventEnds>,
     gone: watch::Sender<bool>,
     _living: OneLiving,
 }
@@ -130,6 +134,7 @@ impl Attendance {
         let mut receiver = FrameReceiver {
             channel: self.channel.clone(),
             host: self.host.clone(),
+            ends: self.ends.clone(),
             rate: LineRate::new(),
             unanswered: Arc::default(),
         };
@@ -166,6 +171,7 @@ impl Attendance {
         let how = how.unwrap_or_else(|_| WITH_TEMPLATE.to_owned());
         let why = lock(&self.why).take().unwrap_or(how);
         self.channel.end(&why);
+        self.ends.close();
         let _ = self.gone.send(true);
         self.host.worker_gone(self.number);
     }
@@ -175,6 +181,7 @@ impl Attendance {
 struct FrameReceiver {
     channel: Arc<FrameChannel>,
     host: Arc<dyn PythonHost>,
+    ends: Arc<EventEnds>,
     rate: LineRate,
     unanswered: Arc<AtomicUsize>,
 }
@@ -184,6 +191,7 @@ impl FrameReceiver {
         match frame.kind {
             FrameKind::Log => self.log(&frame.head),
             FrameKind::Start => self.start(frame),
+            FrameKind::EventEnded => self.ends.take(&frame.head, &frame.sections),
             // An answer that nobody waits for, or what only another socket has.
             _ => {}
         }

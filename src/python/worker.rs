@@ -7,6 +7,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::channel::{FrameChannel, WorkerAnswer, WorkerError};
+use super::events::EventEnds;
 use super::frame::FrameKind;
 use super::marshal::Value;
 use super::template::Template;
@@ -50,6 +51,8 @@ pub(crate) struct Worker {
     /// Why it was ended, if the server did it.
     pub(super) why: Arc<Mutex<Option<String>>>,
     pub(super) is_gone: watch::Receiver<bool>,
+    /// Who waits for the ends of events.
+    pub(super) ends: Arc<EventEnds>,
     /// Executions that were opened and not closed.
     pub(super) executions: AtomicI64,
     /// The settings that it was told last.

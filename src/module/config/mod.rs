@@ -38,10 +38,13 @@ static PYTHON_PROCESSES: NumberSetting =
     NumberSetting::new("python-processes", 4096, 16, 1 << 22).with_flags(raw::REDISMODULE_CONFIG_IMMUTABLE);
 static ATOMIC_TIMEOUT: NumberSetting = NumberSetting::new("atomic-timeout-ms", 1000, 1, HOUR_MS);
 
+static SYNC_TIMEOUT: NumberSetting = NumberSetting::new("sync-timeout-ms", 1000, 1, HOUR_MS);
+static MAX_PENDING_EVENTS: NumberSetting = NumberSetting::new("max-pending-events", 100_000, 1, i64::MAX);
+
 static EVENTS_MEMORY: NumberSetting =
     NumberSetting::new("events-memory", 16 << 20, 64 << 10, i64::MAX).with_flags(raw::REDISMODULE_CONFIG_MEMORY);
 
-pub(super) static NUMBERS: [&NumberSetting; 13] = [
+pub(super) static NUMBERS: [&NumberSetting; 15] = [
     &TIMEOUT,
     &CONNECT_TIMEOUT,
     &TOPOLOGY_REFRESH,
@@ -55,6 +58,8 @@ pub(super) static NUMBERS: [&NumberSetting; 13] = [
     &PYTHON_PROCESSES,
     &ATOMIC_TIMEOUT,
     &EVENTS_MEMORY,
+    &MAX_PENDING_EVENTS,
+    &SYNC_TIMEOUT,
 ];
 
 static PROVIDER: ChoiceSetting = ChoiceSetting::new("provider", Provider::WORDS);
@@ -300,6 +305,16 @@ pub(super) fn python_user() -> Vec<u8> {
 /// `rmr.python-wheels`: the folder of packages that scripts may require; empty for none.
 pub(super) fn python_wheels() -> String {
     String::from_utf8_lossy(&PYTHON_WHEELS.value()).into_owned()
+}
+
+/// `rmr.sync-timeout-ms`: how long a function may keep the server that waits for its end.
+pub(super) fn sync_timeout() -> Duration {
+    SYNC_TIMEOUT.millis()
+}
+
+/// `rmr.max-pending-events`: how many events of one registration wait at most.
+pub(super) fn max_pending_events() -> usize {
+    usize::try_from(MAX_PENDING_EVENTS.get()).unwrap_or(usize::MAX)
 }
 
 /// `rmr.events-memory`: how much room there is for keyspace events, in bytes.

@@ -14,7 +14,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::config;
 use super::server::context::Ctx;
-use super::server::keyspace_events;
+use super::server::keyspace_events::{self, WithMisses};
 use crate::error::Error;
 use log::{EventLog, KeyEvent};
 
@@ -62,7 +62,7 @@ fn happened(ctx: Ctx<'_>, name: &[u8], key: &[u8]) {
 /// If it does not tell.
 fn keep_events(ctx: Ctx<'_>) -> Result<bool, Error> {
     if !IS_SUBSCRIBED.get() {
-        IS_SUBSCRIBED.set(keyspace_events::subscribe(ctx, happened));
+        IS_SUBSCRIBED.set(keyspace_events::subscribe(ctx, WithMisses::No, happened));
     }
     let is_told = IS_SUBSCRIBED.get().then(|| ctx.flags().is_primary());
     is_told.ok_or_else(|| Error::Refused("this server does not tell modules of keyspace events".into()))

@@ -7,6 +7,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::command::printable;
 use crate::error::Error;
+use crate::flow::Records;
 use crate::flow::messages::CallerId;
 use crate::module::acl::{self, CallersRights};
 use crate::module::server::context::Ctx;
@@ -36,6 +37,24 @@ impl ShareRights {
         }
         restricted.retain(|rights| !rights.are_full());
         Ok(Self { restricted })
+    }
+
+    /// The rights of a user of this name, as they are when they are asked for.
+    pub(in crate::module) fn of_user(name: Vec<u8>) -> Self {
+        Self { restricted: vec![CallersRights::of_user(name)] }
+    }
+
+    /// Checks that these keys may be read. On the main thread.
+    ///
+    /// # Errors
+    /// The first key that may not, or that a user is gone.
+    pub(in crate::module) fn check_reading(&self, keys: &Records) -> Result<(), Error> {
+        for user in self.users()? {
+            if let Some(key) = keys.keys().find(|key| !user.may_read(key)) {
+                return Err(Error::NoPermission(format!("the user may not read the key '{}'", printable(key))));
+            }
+        }
+        Ok(())
     }
 
     /// Returns who lets the requests of code pass that runs with these rights.

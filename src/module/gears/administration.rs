@@ -5,7 +5,7 @@ use futures_util::future::join_all;
 use super::arguments::{self, ProfileAsked, SessionsAsked};
 use super::command::{GearsCommand, at_once, control, said};
 use super::sessions::ListedSession;
-use super::{replies, requirements, state};
+use super::{registry, replies, requirements, state};
 use crate::error::Error;
 use crate::module::commands::spec::{Arg, ArgKind, Call};
 use crate::module::request::running::Work;
@@ -104,6 +104,7 @@ fn session(session: &ListedSession, is_verbose: bool, all: &[ListedSession]) -> 
         false => name.as_str().into(),
     };
     let requirements = session.facts.requirements.iter().map(requirement).collect();
+    let registrations = registry::of_session(&session.facts.name).iter().map(|id| id.as_str().into()).collect();
     let (linked, dead) = if session.is_dead { ("None", "true") } else { ("primary", "false") };
     replies::flat([
         ("ID", session.facts.id.as_str().into()),
@@ -113,7 +114,7 @@ fn session(session: &ListedSession, is_verbose: bool, all: &[ListedSession]) -> 
         ("dead", dead.into()),
         ("requirementInstallationNeeded", Reply::Integer(0)),
         ("requirements", Reply::Array(requirements)),
-        ("registrations", Reply::Array(Vec::new())),
+        ("registrations", Reply::Array(registrations)),
     ])
 }
 

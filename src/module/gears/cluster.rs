@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::module::commands::spec::Call;
 use crate::module::inquiry::AskingUser;
 use crate::module::request::running::Work;
+use crate::module::server::context::Ctx;
 use crate::module::state;
 use crate::reply::Reply;
 use crate::topology::{Address, Shard, Topology};
@@ -64,6 +65,11 @@ impl ClusterView {
         let others = topology.data_shards().filter(|shard| shard.primary.id != self.id);
         std::iter::once(self.padded_id()).chain(others.map(|shard| padded(&shard.primary.id))).collect()
     }
+}
+
+/// Returns the id of this node, or what stands for it where there is no cluster. On the main thread.
+pub(super) fn own_id(ctx: Ctx<'_>) -> String {
+    ctx.cluster_id().unwrap_or_else(|| NO_NODE.to_owned())
 }
 
 /// Returns the id of a node with the length of those in a cluster.

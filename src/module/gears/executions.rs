@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use super::sessions::SessionFacts;
 use crate::error::Error;
@@ -68,7 +69,7 @@ pub(super) struct ExecutionParts {
 }
 
 /// A step as `RG.GETEXECUTION` shows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct ShownStep {
     pub(super) kind: String,
     pub(super) name: String,

@@ -11,6 +11,7 @@ mod carried;
 mod cluster;
 mod command;
 mod configuration;
+mod events;
 mod executions;
 mod finished;
 mod flows;
@@ -18,6 +19,7 @@ mod host;
 mod plans;
 mod questions;
 mod registrations;
+pub(super) mod registry;
 mod replies;
 mod requirements;
 mod script;
@@ -79,8 +81,8 @@ commands![
     registrations::PAUSEREGISTRATIONS,
     registrations::UNPAUSEREGISTRATIONS,
     registrations::CLEARREGISTRATIONSSTATS,
-    registrations::TRIGGER,
-    registrations::TRIGGERONKEY,
+    events::TRIGGER,
+    events::TRIGGERONKEY,
 ];
 
 /// Registers the commands, unless the server has RedisGears.
@@ -101,6 +103,8 @@ pub(super) fn register(ctx: Ctx<'_>) -> Result<(), String> {
 pub(super) fn reset() {
     settings::reset();
     carried::reset();
+    events::close();
+    registry::reset();
     state::reset();
 }
 

@@ -1,7 +1,10 @@
 //! Flows as a worker describes them, read from the head of its answer; what nothing is taken for granted of, since code of
 //! users runs in workers.
 
+use serde_bytes::ByteBuf;
+
 use super::executions::{ExecutionParts, ShownStep};
+use super::registry::{DescribedRegistration, RegisteredFlow};
 use crate::flow::plan::Passage;
 use crate::python::marshal::Value;
 use crate::python::stage;
@@ -47,24 +50,48 @@ impl DescribedFlow {
         if moves_records { &self.passages } else { &[Passage::Collect] }
     }
 
+    /// Returns what of it is kept for a registration.
+    pub(super) fn into_registered(self) -> RegisteredFlow {
+        let Self { key, blob, passages, steps, .. } = self;
+        RegisteredFlow { key, blob: ByteBuf::from(blob.to_vec()), passages, steps }
+    }
+
     /// Returns what an execution of it consists of.
     pub(super) fn parts(&self, shards: Vec<String>) -> ExecutionParts {
         ExecutionParts { shards, steps: self.steps.clone() }
     }
 }
 
-/// Returns the flows that a script has made, and which of them is to run now; [`None`] for what no worker says.
-pub(super) fn loaded(head: &Value) -> Option<(Vec<DescribedFlow>, Option<DescribedFlow>)> {
+/// What a script has made.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct LoadedScript {
+    pub(super) flows: Vec<DescribedFlow>,
+    /// The flow that is to run now, for whoever waits.
+    pub(super) run: Option<DescribedFlow>,
+    /// The flow that is to run beside registrations, for nobody.
+    pub(super) aside: Option<DescribedFlow>,
+    /// In the order in which they were made.
+    pub(super) registrations: Vec<DescribedRegistration>,
+    /// How many builders it has made that have not been counted.
+    pub(super) builders: u64,
+}
+
+/// Reads what a script has made; [`None`] for what no worker says.
+pub(super) fn loaded(head: &Value) -> Option<LoadedScript> {
     let flows: Vec<DescribedFlow> =
         head.get("flows")?.items()?.iter().map(DescribedFlow::read).collect::<Option<_>>()?;
-    match head.get("run")? {
-        Value::None => Some((flows, None)),
-        key => {
-            let key = key.as_text()?;
-            let run = flows.iter().find(|flow| flow.key == key)?.clone();
-            Some((flows, Some(run)))
-        }
-    }
+    let named = |key: &Value| match key {
+        Value::None => Some(None),
+        key => Some(Some(flows.iter().find(|flow| Some(flow.key.as_str()) == key.as_text())?.clone())),
+    };
+    let registrations = head.get("registrations")?.items()?.iter().map(DescribedRegistration::read);
+    Some(LoadedScript {
+        run: named(head.get("run")?)?,
+        aside: named(head.get("aside")?)?,
+        registrations: registrations.collect::<Option<_>>()?,
+        builders: head.get("builders")?.as_count()?,
+        flows,
+    })
 }
 
 #[cfg(test)]
@@ -98,12 +125,14 @@ mod tests {
 
     #[test]
     fn what_is_no_flow_is_told() {
-        let loaded_of =
-            |run: Value, flows: Vec<Value>| loaded(&Value::dict([("flows", Value::List(flows)), ("run", run)]));
-        let (flows, run) = loaded_of(Value::None, vec![flow(&["stay"])]).unwrap();
-        assert_eq!((flows.len(), run), (1, None));
-        let (_, run) = loaded_of("k-1".into(), vec![flow(&["stay"])]).unwrap();
-        let run = run.unwrap();
+        let loaded_of = |run: Value, flows: Vec<Value>| {
+            let nothing = || Value::List(vec![]);
+            let said = [("flows", Value::List(flows)), ("run", run), ("aside", Value::None)];
+            loaded(&Value::dict(said.into_iter().chain([("registrations", nothing()), ("builders", 1.into())])))
+        };
+        let script = loaded_of(Value::None, vec![flow(&["stay"])]).unwrap();
+        assert_eq!((script.flows.len(), script.run, script.builders), (1, None, 1));
+        let run = loaded_of("k-1".into(), vec![flow(&["stay"])]).unwrap().run.unwrap();
         assert_eq!((run.key.as_str(), run.blob.as_ref(), run.is_local), ("k-1", &b"blob"[..], false));
         assert_eq!(run.parts(vec!["a".into()]).steps[1].kind, "collect");
         assert!(loaded_of("k-2".into(), vec![flow(&["stay"])]).is_none());

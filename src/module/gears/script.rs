@@ -15,8 +15,9 @@ use super::cluster::ClusterView;
 use super::command::{GearsCommand, at_once, control};
 use super::executions::{ExecutionParts, ExecutionStart, FlowOutcome, GearsExecution, KeptSession};
 use super::flows::{self, FlowOfSession};
-use super::plans::{self, DescribedFlow};
-use super::sessions::{NewSession, SessionWords};
+use super::plans::{self, DescribedFlow, LoadedScript};
+use super::registry::{self, DescribedRegistration, Registration};
+use super::sessions::{NewSession, SessionFacts, SessionWords};
 use super::{replies, requirements, settings, state};
 use crate::error::Error;
 use crate::module::commands::spec::{Arg, ArgKind, Call};
@@ -133,12 +134,20 @@ impl ScriptRun {
         let context = python::contexts().open(Context { session: name, rights });
         let running = RunningSession { handle, context };
         let loaded = self.load(&running, folder, &RunningScript::begin(&self, &view)).await;
-        let flow = match loaded {
-            Ok(flow) => flow,
+        let loaded = match loaded {
+            Ok(loaded) => loaded,
             Err(why) => return Ok(replies::error(why)),
         };
-        let facts = session.succeed();
-        let Some(flow) = flow else {
+        let facts = session.facts().clone();
+        let has_registered = !loaded.registrations.is_empty();
+        if let Err(refused) = self.register(session, loaded.registrations, &view).await {
+            return Ok(Reply::Array(refused.into_iter().map(replies::error).collect()));
+        }
+        if let Some(aside) = loaded.aside.filter(|_| has_registered) {
+            self.run_aside(running, facts, aside, view, &topology);
+            return Ok(Reply::OK);
+        }
+        let Some(flow) = loaded.run else {
             drop(running);
             state::script_has_run(facts);
             return Ok(Reply::OK);
@@ -170,13 +179,64 @@ impl ScriptRun {
         Ok(Reply::clone(&execution.end().ok_or_else(lost)?.pair))
     }
 
-    /// Runs the top level; returns the flow that is to run. The error is the one that the script raised.
+    /// Has what the script has registered take effect, and the session take its place. The error is what the client gets.
+    async fn register(
+        &self,
+        session: NewSession,
+        described: Vec<DescribedRegistration>,
+        view: &ClusterView,
+    ) -> Result<(), Vec<String>> {
+        let failed = |error: Error| vec![error.to_string()];
+        let python = module_state::python_sessions().map_err(failed)?.python_version().await.map_err(failed)?;
+        let facts = session.facts();
+        let registration = |described: DescribedRegistration| {
+            let DescribedRegistration { id, description, mode, reader, flow } = described;
+            Arc::new(Registration {
+                id,
+                session: facts.name.clone(),
+                user: self.caller.user.clone(),
+                description,
+                mode,
+                reader,
+                flow,
+                requirements: facts.requirements.clone(),
+                python: python.clone(),
+            })
+        };
+        let change = registry::change_of_script(
+            facts,
+            session.replaces(),
+            described.into_iter().map(registration).collect(),
+            &view.id,
+        );
+        registry::decide(change, Some(session), true).await.map_err(|why| vec![why])
+    }
+
+    /// Runs a flow that nobody waits for, since the script has registered something, too.
+    fn run_aside(
+        self,
+        session: RunningSession,
+        facts: Arc<SessionFacts>,
+        flow: DescribedFlow,
+        view: ClusterView,
+        topology: &Topology,
+    ) {
+        let execution = self.begin(&flow, &view, topology);
+        tokio::spawn(async move {
+            let outcome = self.run_flow(&session, &facts.requirements, &flow, &view, &execution).await;
+            drop(session);
+            state::script_has_run(facts);
+            state::end(&execution, outcome);
+        });
+    }
+
+    /// Runs the top level; returns what it has made. The error is the one that the script raised.
     async fn load(
         &self,
         session: &RunningSession,
         folder: Option<String>,
         script: &RunningScript,
-    ) -> Result<Option<DescribedFlow>, String> {
+    ) -> Result<LoadedScript, String> {
         let path = folder.map(|folder| ("path", Value::List(vec![folder.as_str().into()])));
         let head = [
             ("session", session.handle.id().into()),
@@ -198,11 +258,13 @@ impl ScriptRun {
             WorkerError::Failed { text, .. } => text,
             WorkerError::Gone(why) => why,
         })?;
-        let (flows, run) = plans::loaded(&answer.head).ok_or("the Python process has described no flow")?;
-        for flow in &flows {
-            session.handle.has_made(&flow.key).await;
+        let loaded = plans::loaded(&answer.head).ok_or("the Python process has described no flow")?;
+        let registered = loaded.registrations.iter().map(|described| &described.flow.key);
+        for key in loaded.flows.iter().map(|flow| &flow.key).chain(registered) {
+            session.handle.has_made(key).await;
         }
-        Ok(run)
+        registry::count_builders(loaded.builders);
+        Ok(loaded)
     }
 
     fn begin(&self, flow: &DescribedFlow, view: &ClusterView, topology: &Topology) -> Arc<GearsExecution> {

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use super::registry::RegistrationSet;
 use crate::peer;
 
 /// What a session is called, and what is said of it.
@@ -93,6 +94,25 @@ impl GearsSessions {
         Ok(NewSession { sessions: self, facts, replaces })
     }
 
+    /// Returns the session of a set of registrations, to be held: the one that is there, or a new one, as on a node that has
+    /// not run the script.
+    pub(super) fn hold(&self, set: &RegistrationSet) -> Arc<SessionFacts> {
+        let mut table = self.lock();
+        let there = table.primary.get(&set.session_id).and_then(Weak::upgrade);
+        if let Some(facts) = there.as_ref().filter(|facts| facts.name == set.session) {
+            return facts.clone();
+        }
+        let facts = Arc::new(SessionFacts {
+            id: set.session_id.clone(),
+            name: set.session.clone(),
+            description: set.session_description.clone(),
+            requirements: set.requirements.clone(),
+        });
+        let replaced = table.primary.insert(facts.id.clone(), Arc::downgrade(&facts));
+        table.dead.extend(replaced.filter(|old| old.strong_count() > 0));
+        facts
+    }
+
     /// Returns the sessions that something needs.
     pub(super) fn list(&self) -> Vec<ListedSession> {
         let mut table = self.lock();
@@ -129,6 +149,11 @@ impl NamedSessions {
 }
 
 impl NewSession {
+    /// Returns the id of the session whose place it is to take.
+    pub(super) fn replaces(&self) -> Option<&str> {
+        self.replaces.as_deref()
+    }
+
     /// Returns what is said of it.
     pub(super) fn facts(&self) -> &Arc<SessionFacts> {
         &self.facts

@@ -113,6 +113,11 @@ pub(super) fn max_executions() -> Option<usize> {
     usize::try_from(MAX_EXECUTIONS.number()).ok().filter(|&most| most > 0)
 }
 
+/// `ExecutionThreads`: how many executions of one registration run side by side.
+pub(super) fn execution_threads() -> usize {
+    usize::try_from(EXECUTION_THREADS.number()).unwrap_or(1).max(1)
+}
+
 /// `ExecutionMaxIdleTime`: how long an execution waits for other shards that get no further.
 pub(super) fn execution_max_idle() -> Option<Duration> {
     u64::try_from(EXECUTION_MAX_IDLE_TIME.number()).ok().map(Duration::from_millis)

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::call::BadCall;
 use super::call_socket::Transfer;
-use super::serving::{CallServer, Caller, Served};
+use super::serving::{CallServer, Caller, Served, ServedFor};
 use crate::module::server::socket::{self, Readiness};
 
 /// How a worker's time alone has ended.
@@ -25,12 +25,14 @@ pub(super) enum AloneEnd {
 pub(super) fn serve_alone(caller: &mut Caller, id: u64, server: &mut impl CallServer, deadline: Instant) -> AloneEnd {
     caller.has_entered(id);
     loop {
-        let served = caller.serve(server, true);
+        let served = caller.serve(server, ServedFor::Alone);
         match served {
             Served::All | Served::HasLeft | Served::IsFull => {}
             Served::Bad(bad) => return AloneEnd::Bad(bad),
             // What cannot be done now cannot be done before this ends.
-            Served::TimeIsUp | Served::NotNow | Served::WantsAlone { .. } => return AloneEnd::TooLong,
+            Served::TimeIsUp | Served::NotNow | Served::WantsAlone { .. } | Served::EventHasEnded => {
+                return AloneEnd::TooLong;
+            }
         }
         match send_all(caller, deadline) {
             Ok(true) if served == Served::HasLeft => return AloneEnd::HasLeft,
@@ -49,10 +51,10 @@ pub(super) fn serve_alone(caller: &mut Caller, id: u64, server: &mut impl CallSe
 }
 
 /// The worker has closed its end.
-struct IsGone;
+pub(super) struct IsGone;
 
 /// Sends all answers; `false` if the worker has not taken them at the deadline.
-fn send_all(caller: &mut Caller, deadline: Instant) -> Result<bool, IsGone> {
+pub(super) fn send_all(caller: &mut Caller, deadline: Instant) -> Result<bool, IsGone> {
     loop {
         match caller.socket.send() {
             Transfer::Done => return Ok(true),

@@ -31,6 +31,23 @@ pub(super) enum CallWanted<'a> {
     ConfigGet(&'a [u8]),
     Hashtag,
     AddTimer(TimerWanted<'a>),
+    /// The id of a new registration, which comes after so many builders.
+    PlanId(u64),
+    GetCommand,
+    /// A reply in RESP.
+    OverrideReply(&'a [u8]),
+    /// The arguments, without the name of the command.
+    CallNext(CallWords<'a>),
+    /// No call: the event of this number is done with.
+    EventDone(EventDone<'a>),
+}
+
+/// What a worker says of an event that it was waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct EventDone<'a> {
+    /// A marshalled value: `(outcome, failure)`.
+    pub(super) head: &'a [u8],
+    pub(super) section: &'a [u8],
 }
 
 /// A function that is to be called again and again.
@@ -89,12 +106,18 @@ pub(super) fn find(input: &[u8]) -> Result<Option<WorkerCall<'_>>, BadCall> {
     let Some((header, rest)) = input.split_first_chunk::<HEADER_BYTES>() else { return Ok(None) };
     let number = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
     let (body, head) = (number(0) as usize, number(4) as usize);
-    if head != body {
+    let is_done = header[16] == FrameKind::SyncDone as u8;
+    if if is_done { head > body } else { head != body } {
         return Err(BadCall::Form("calls have no sections"));
     }
     let id = u64::from(number(8)) | u64::from(number(12)) << 32;
-    let Some(head) = rest.get(..body) else { return Ok(None) };
-    let (context, asked) = read_head(header[16], &mut HeadCursor(head))?;
+    let Some(body_read) = rest.get(..body) else { return Ok(None) };
+    let (context, asked) = if is_done {
+        let (head, section) = body_read.split_at(head);
+        (0, CallWanted::EventDone(EventDone { head, section }))
+    } else {
+        read_head(header[16], &mut HeadCursor(body_read))?
+    };
     Ok(Some(WorkerCall { id, context, asked, size: HEADER_BYTES + body }))
 }
 
@@ -130,6 +153,15 @@ fn read_head<'a>(kind: u8, head: &mut HeadCursor<'a>) -> Result<(u64, CallWanted
         let (session, timer, seconds) = (head.string()?, head.string()?, head.integer()?);
         let asked = TimerWanted { session, timer, seconds, key: head.string_or_none()?, blob: head.string()? };
         (6, CallWanted::AddTimer(asked))
+    } else if is(FrameKind::PlanId) {
+        let builders = head.integer()?;
+        (2, CallWanted::PlanId(builders.try_into().map_err(|_| BadCall::Form("a count is negative"))?))
+    } else if is(FrameKind::GetCommand) {
+        (1, CallWanted::GetCommand)
+    } else if is(FrameKind::OverrideReply) {
+        (2, CallWanted::OverrideReply(head.string()?))
+    } else if is(FrameKind::CallNext) {
+        (2, CallWanted::CallNext(head.words_or_none()?))
     } else {
         return Err(BadCall::Form("its kind is not one of calls"));
     };
@@ -206,10 +238,12 @@ impl<'a> HeadCursor<'a> {
     }
 
     fn words(&mut self) -> Result<CallWords<'a>, BadCall> {
+        let words = self.words_or_none()?;
+        if words.count == 0 { Err(BadCall::Form("a command has no words")) } else { Ok(words) }
+    }
+
+    fn words_or_none(&mut self) -> Result<CallWords<'a>, BadCall> {
         let count = self.counted(b'[')?;
-        if count == 0 {
-            return Err(BadCall::Form("a command has no words"));
-        }
         let bytes = self.0;
         for _ in 0..count {
             self.string()?;

@@ -7,8 +7,10 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 
+use bytes::Bytes;
+
 use super::call::{self, BadCall, WorkerCall};
-use crate::python::frame::{FrameKind, HEADER_BYTES};
+use crate::python::frame::{FrameKind, HEADER_BYTES, start_of};
 use crate::python::marshal::Writer;
 
 /// What a buffer has from the start, and keeps.
@@ -29,6 +31,8 @@ pub(super) struct CallSocket {
     stream: UnixStream,
     input: CallInput,
     pub(super) answers: Answers,
+    /// Calls that have come and are not looked at for now.
+    aside: Vec<u8>,
 }
 
 /// Bytes that have come. All of the buffer is initialized, so that reading into it needs no preparation.
@@ -62,7 +66,12 @@ impl CallSocket {
         let stream = UnixStream::from(socket);
         stream.set_nonblocking(true)?;
         let input = CallInput { buffer: vec![0; USUAL], from: 0, to: 0 };
-        Ok(Self { stream, input, answers: Answers { writer: Writer::with_capacity(USUAL), sent: 0 } })
+        Ok(Self {
+            stream,
+            input,
+            answers: Answers { writer: Writer::with_capacity(USUAL), sent: 0 },
+            aside: Vec::new(),
+        })
     }
 
     pub(super) fn descriptor(&self) -> RawFd {
@@ -103,6 +112,28 @@ impl CallSocket {
     /// Lets go of the call of this size.
     pub(super) fn has_answered(&mut self, size: usize) {
         self.input.consume(size);
+    }
+
+    /// Does not look at the call of this size until [`bring_back`](Self::bring_back).
+    pub(super) fn set_aside(&mut self, size: usize) {
+        let unread = self.input.unread();
+        self.aside.extend_from_slice(&unread[..size.min(unread.len())]);
+        self.input.consume(size);
+    }
+
+    /// Puts the calls that were set aside before those that have come since.
+    pub(super) fn bring_back(&mut self) {
+        if !self.aside.is_empty() {
+            let aside = std::mem::take(&mut self.aside);
+            self.input.put_before(aside);
+        }
+    }
+
+    /// Sends an event, for the end of which the worker is waited for.
+    pub(super) fn send_event(&mut self, id: u64, head: &[u8], sections: &[Bytes]) {
+        let size = sections.iter().map(Bytes::len).sum();
+        self.answers.writer.raw(&start_of(FrameKind::Sync, id, head, size));
+        sections.iter().for_each(|section| self.answers.writer.raw(section));
     }
 
     /// Tells whether what the worker sends may be read: not while there is enough that nobody has looked at.
@@ -146,6 +177,13 @@ impl CallInput {
                 self.buffer = vec![0; USUAL];
             }
         }
+    }
+
+    fn put_before(&mut self, mut first: Vec<u8>) {
+        first.extend_from_slice(self.unread());
+        (self.from, self.to) = (0, first.len());
+        first.resize(first.len().max(USUAL), 0);
+        self.buffer = first;
     }
 
     /// Returns where the next bytes go: room for the rest of the call that has begun, but for no more than is there already

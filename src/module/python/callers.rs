@@ -12,13 +12,16 @@ use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::os::fd::{OwnedFd, RawFd};
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
+
+use bytes::Bytes;
 
 use super::alone::{AloneEnd, serve_alone};
 use super::call_socket::{CallSocket, Transfer};
+use super::event::{self, NoEventEnd};
 use super::execute::ServerCalls;
-use super::serving::{Caller, Served};
+use super::serving::{Caller, EventSaid, Served, ServedFor};
 use crate::module::config;
 use crate::module::server::context::Ctx;
 use crate::module::server::main_thread::{LONGEST_TURN, with_detached};
@@ -293,7 +296,7 @@ enum TurnGoesOn {
 fn answer(ctx: Ctx<'_>, mut caller: Box<WatchedCaller>, server: &mut ServerCalls<'_>) -> TurnGoesOn {
     let descriptor = caller.descriptor();
     server.serve_worker(&caller.worker);
-    let mut served = caller.caller.serve(server, false);
+    let mut served = caller.caller.serve(server, ServedFor::All);
     let mut goes_on = TurnGoesOn::Yes;
     if let Served::WantsAlone { id } = served {
         goes_on = TurnGoesOn::No;
@@ -354,6 +357,53 @@ fn serve_caller_alone(ctx: Ctx<'_>, caller: &mut WatchedCaller, id: u64) -> Resu
         ))),
         AloneEnd::Bad(bad) => Err(Some(format!("the Python process was ended: {bad}"))),
     }
+}
+
+/// Has a worker run an event, and waits for its end: on the main thread, which does nothing else meanwhile. The number is that
+/// of its execution.
+///
+/// # Errors
+/// Why it has not come to its end; then the worker is ended, unless it is busy with another event.
+pub(super) fn run_event(
+    ctx: Ctx<'_>,
+    worker: &Arc<Worker>,
+    number: u64,
+    head: &[u8],
+    sections: &[Bytes],
+) -> Result<EventSaid, String> {
+    let timeout = config::sync_timeout();
+    let deadline = Instant::now() + timeout;
+    let taken = with(|callers| {
+        let is_it =
+            |place: &CallerPlace| matches!(place, CallerPlace::Here(caller) if caller.number == worker.number());
+        let descriptor = callers.places.iter().find(|(_, place)| is_it(place)).map(|(descriptor, _)| *descriptor)?;
+        callers.take(descriptor)
+    });
+    let Some(mut caller) = taken else {
+        return Err("the Python process of this session is busy with another call of the server's".into());
+    };
+    let mut server = ServerCalls::alone(ctx, deadline);
+    server.serve_worker(&caller.worker);
+    let why = match event::run(&mut caller.caller, number, head, sections, &mut server, deadline) {
+        Ok(said) => {
+            with(|callers| {
+                if caller.caller.socket.has_call() {
+                    callers.make_ready(&mut caller);
+                }
+                callers.put_back(caller);
+            });
+            schedule(Soon::InTheNext);
+            return Ok(said);
+        }
+        Err(NoEventEnd::IsGone) => "the Python process has ended".to_owned(),
+        Err(NoEventEnd::TooLong) => format!(
+            "the function kept the server for longer than the {} ms of rmr.sync-timeout-ms",
+            timeout.as_millis()
+        ),
+        Err(NoEventEnd::Bad(bad)) => format!("the Python process was ended: {bad}"),
+    };
+    give_up(caller, &why);
+    Err(why)
 }
 
 /// Ends a worker, for what it has done.

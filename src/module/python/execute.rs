@@ -22,7 +22,7 @@ use crate::error::Error;
 use crate::module::catalog::{self, Facts};
 use crate::module::config::{self, GearsRights};
 use crate::module::flow::rights::ShareRights;
-use crate::module::gears::settings;
+use crate::module::gears::{registry, settings};
 use crate::module::last_commands;
 use crate::module::local::guards::{PAUSED, kind_of_call};
 use crate::module::local::spoiled;
@@ -221,6 +221,22 @@ impl CallServer for ServerCalls<'_> {
     fn add_timer(&mut self, context: u64, timer: TimerWanted<'_>) -> Result<bool, NoValue> {
         contexts().find(context).ok_or_else(gone)?;
         timers::add(&self.worker, timer).map_err(NoValue::Failed)
+    }
+
+    fn plan_id(&mut self, builders: u64) -> String {
+        registry::new_id(self.ctx.cluster_id().as_deref(), builders)
+    }
+
+    fn command_of_event(&mut self, _context: u64, _words: &mut Writer) -> Result<(), CallError> {
+        Err(CallError::of("Can not get command ctx"))
+    }
+
+    fn override_reply(&mut self, _context: u64, _reply: &[u8]) -> Result<(), CallError> {
+        Err(CallError::of("Can not get command ctx"))
+    }
+
+    fn call_next(&mut self, _context: u64, _words: CallWords<'_>, _reply: &mut Writer) -> Result<(), NoValue> {
+        Err(CallError::of("Can not get CommandHook ctx").into())
     }
 
     fn is_time_up(&self) -> bool {

@@ -3,6 +3,8 @@
 //! What answers them is behind [`CallServer`]: the server, in tests a map. A call that cannot be answered now stays where it
 //! is, and so does what has been done of many commands when time is up.
 
+use bytes::Bytes;
+
 use super::call::{BadCall, CallWanted, CallWords, Commands, TimerWanted};
 use super::call_socket::{CallError, CallSocket, NoValue};
 use crate::python::marshal::Writer;
@@ -27,6 +29,18 @@ pub(super) trait CallServer {
     /// Has a function called again and again. Returns whether that is so.
     fn add_timer(&mut self, context: u64, timer: TimerWanted<'_>) -> Result<bool, NoValue>;
 
+    /// Returns the id of a new registration, which comes after so many builders.
+    fn plan_id(&mut self, builders: u64) -> String;
+
+    /// Writes the command that the event of a context is about.
+    fn command_of_event(&mut self, context: u64, words: &mut Writer) -> Result<(), CallError>;
+
+    /// Gives the client of that command another reply.
+    fn override_reply(&mut self, context: u64, reply: &[u8]) -> Result<(), CallError>;
+
+    /// Runs the command that the hook of a context stands before, with these arguments, and writes its reply.
+    fn call_next(&mut self, context: u64, words: CallWords<'_>, reply: &mut Writer) -> Result<(), NoValue>;
+
     /// Tells whether other clients are to be served now, or the deadline has passed.
     fn is_time_up(&self) -> bool;
 
@@ -39,6 +53,25 @@ pub(super) struct Caller {
     pub(super) socket: CallSocket,
     /// What has been done of its call with many commands.
     many: Option<ManyDone>,
+    /// What it has said of the event that it was waited for.
+    pub(super) event_end: Option<EventSaid>,
+}
+
+/// What a worker has said of an event: the head of its answer, and the results.
+pub(super) struct EventSaid {
+    pub(super) head: Vec<u8>,
+    pub(super) section: Vec<u8>,
+}
+
+/// What a worker is served for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ServedFor {
+    /// Whatever it calls for.
+    All,
+    /// It has the server for itself, and gives it back in between.
+    Alone,
+    /// The server waits for the end of an event of this number: other calls have to wait.
+    Event(u64),
 }
 
 /// The commands of one call that have run, and their replies.
@@ -65,17 +98,19 @@ pub(super) enum Served {
     WantsAlone { id: u64 },
     /// It gives the server back, and is answered.
     HasLeft,
+    /// The event is done with.
+    EventHasEnded,
     /// What the worker has sent is no call.
     Bad(BadCall),
 }
 
 impl Caller {
     pub(super) fn new(socket: CallSocket) -> Self {
-        Self { socket, many: None }
+        Self { socket, many: None, event_end: None }
     }
 
-    /// Answers calls. One that has the server for itself, `is_alone`, gives it back in between.
-    pub(super) fn serve(&mut self, server: &mut impl CallServer, is_alone: bool) -> Served {
+    /// Answers calls.
+    pub(super) fn serve(&mut self, server: &mut impl CallServer, served_for: ServedFor) -> Served {
         loop {
             if self.socket.is_full() {
                 return Served::IsFull;
@@ -86,6 +121,18 @@ impl Caller {
                 Err(bad) => return Served::Bad(bad),
             };
             let (id, context, size) = (call.id, call.context, call.size);
+            if let CallWanted::EventDone(said) = call.asked {
+                if served_for != ServedFor::Event(id) {
+                    return Served::Bad(BadCall::Form("nobody waits for the end of this event"));
+                }
+                self.event_end = Some(EventSaid { head: said.head.to_vec(), section: said.section.to_vec() });
+                self.socket.has_answered(size);
+                return Served::EventHasEnded;
+            }
+            if matches!(served_for, ServedFor::Event(event) if event != context) {
+                self.socket.set_aside(size);
+                continue;
+            }
             let mut has_left = false;
             let is_answered = match call.asked {
                 CallWanted::Execute(words) => {
@@ -109,7 +156,7 @@ impl Caller {
                         ManyOutcome::Bad(bad) => return Served::Bad(bad),
                     }
                 }
-                CallWanted::EnterAtomic if !is_alone => match server.may_be_alone(context) {
+                CallWanted::EnterAtomic if served_for == ServedFor::All => match server.may_be_alone(context) {
                     Ok(()) => return Served::WantsAlone { id },
                     Err(NoValue::NotNow) => false,
                     Err(NoValue::Failed(error)) => {
@@ -122,7 +169,7 @@ impl Caller {
                     true
                 }
                 CallWanted::LeaveAtomic => {
-                    has_left = is_alone;
+                    has_left = served_for == ServedFor::Alone;
                     answers.answer(id, |value| {
                         value.none();
                         Ok(())
@@ -143,6 +190,30 @@ impl Caller {
                     });
                     true
                 }
+                CallWanted::PlanId(builders) => {
+                    answers.answer(id, |value| {
+                        value.text(&server.plan_id(builders));
+                        Ok(())
+                    });
+                    true
+                }
+                CallWanted::GetCommand => {
+                    answers.answer(id, |value| server.command_of_event(context, value));
+                    true
+                }
+                CallWanted::OverrideReply(reply) => {
+                    answers.answer(id, |value| {
+                        server.override_reply(context, reply)?;
+                        value.none();
+                        Ok(())
+                    });
+                    true
+                }
+                CallWanted::CallNext(words) => {
+                    answers.answer_or_wait(id, |reply| server.call_next(context, words, reply))
+                }
+                // Looked at before.
+                CallWanted::EventDone(_) => true,
                 CallWanted::AddTimer(timer) => answers.answer_or_wait(id, |value| {
                     value.bool(server.add_timer(context, timer)?);
                     Ok(())
@@ -159,6 +230,19 @@ impl Caller {
                 return if self.socket.has_call() { Served::TimeIsUp } else { Served::All };
             }
         }
+    }
+
+    /// Looks at nothing but an event, and at the calls that are made for it.
+    pub(super) fn begin_event(&mut self, id: u64, head: &[u8], sections: &[Bytes]) -> BeforeEvent {
+        self.socket.send_event(id, head, sections);
+        BeforeEvent(self.many.take())
+    }
+
+    /// Goes on where calls were left. Returns what the worker has said of the event.
+    pub(super) fn end_event(&mut self, before: BeforeEvent) -> Option<EventSaid> {
+        self.socket.bring_back();
+        self.many = before.0;
+        self.event_end.take()
     }
 
     /// Says that the worker has the server for itself.
@@ -190,6 +274,9 @@ fn execute(
 fn too_big(most: usize) -> CallError {
     CallError::of(format!("the replies to one call grew past {most} bytes; rmr.max-reply-bytes allows no more"))
 }
+
+/// What was under way when an event was begun.
+pub(super) struct BeforeEvent(Option<ManyDone>);
 
 /// What has become of a call with many commands.
 enum ManyOutcome {

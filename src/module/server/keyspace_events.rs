@@ -21,9 +21,16 @@ const ALL: c_int = raw::REDISMODULE_NOTIFY_GENERIC
     | raw::REDISMODULE_NOTIFY_STREAM
     | raw::REDISMODULE_NOTIFY_MODULE;
 
+/// Whether reads of keys that do not exist are told of, too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WithMisses {
+    Yes,
+    No,
+}
+
 /// Calls back with the name of each event and its key, in the midst of the command that has caused it: nothing may be
 /// written then. Until the module is unloaded. Returns `false` if the server does not do so.
-pub(crate) fn subscribe<F: Fn(Ctx<'_>, &[u8], &[u8]) + Copy + 'static>(ctx: Ctx<'_>, _: F) -> bool {
+pub(crate) fn subscribe<F: Fn(Ctx<'_>, &[u8], &[u8]) + Copy + 'static>(ctx: Ctx<'_>, misses: WithMisses, _: F) -> bool {
     unsafe extern "C" fn happened<F: Fn(Ctx<'_>, &[u8], &[u8]) + Copy + 'static>(
         ctx: *mut raw::RedisModuleCtx,
         _: c_int,
@@ -35,7 +42,9 @@ pub(crate) fn subscribe<F: Fn(Ctx<'_>, &[u8], &[u8]) + Copy + 'static>(ctx: Ctx<
         guarded(|| stateless::<F>()(ctx, event, key));
         raw::REDISMODULE_OK as c_int
     }
+    let classes = if misses == WithMisses::Yes { ALL | raw::REDISMODULE_NOTIFY_KEY_MISS } else { ALL };
     // SAFETY: invariants 1, 2 and 5.
-    let status = unsafe { required!(RedisModule_SubscribeToKeyspaceEvents)(ctx.as_ptr(), ALL, Some(happened::<F>)) };
+    let status =
+        unsafe { required!(RedisModule_SubscribeToKeyspaceEvents)(ctx.as_ptr(), classes, Some(happened::<F>)) };
     status == raw::REDISMODULE_OK as c_int
 }

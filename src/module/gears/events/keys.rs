@@ -1,0 +1,153 @@
+//! Registrations for events of keys: which events are theirs, and their flows run for them.
+//!
+//! The server tells of an event in the midst of the command that has caused it. Nothing is done then but to note it; the
+//! value is read when the flow runs, and may be a later one. Each event is worked on once at most.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::Semaphore;
+
+use super::queue::EventQueue;
+use super::run::{EventEnd, EventRunner};
+use crate::error::Error;
+use crate::flow::Records;
+use crate::flow::values::TypeLetter;
+use crate::module::flow;
+use crate::module::gears::registry::KeyEvents;
+use crate::module::gears::settings;
+use crate::module::server::context::Ctx;
+use crate::module::server::main_thread;
+use crate::module::server::scan::{KeyKind, Now, with_key};
+use crate::module::{config, state as module_state};
+use crate::python::events::{EventBatch, EventResults};
+
+/// So many events go to a process at once.
+const AT_ONCE: usize = 128;
+
+/// A registration that waits for events of keys.
+pub(super) struct KeyListener {
+    wanted: KeyEvents,
+    runner: EventRunner,
+    queue: Arc<EventQueue<Records>>,
+}
+
+impl KeyListener {
+    /// Begins to work on events, as they come.
+    ///
+    /// # Errors
+    /// If the runtime cannot be started.
+    pub(super) fn begin(wanted: KeyEvents, runner: EventRunner) -> Result<Self, Error> {
+        let queue = Arc::<EventQueue<Records>>::default();
+        let listener = Self { wanted, runner: runner.clone(), queue: queue.clone() };
+        module_state::runtime()?.spawn(work(listener.wanted.read_value, runner, queue));
+        Ok(listener)
+    }
+
+    /// Takes no more events. Those that were not begun are aborted, or run yet.
+    pub(super) fn end(&self, aborts_pending: bool) {
+        for _ in 0..self.queue.close(aborts_pending).map_or(0, |dropped| dropped.len()) {
+            self.runner.end(EventEnd::Aborted, Duration::ZERO);
+        }
+    }
+
+    /// Returns how many events are not begun.
+    pub(super) fn pending(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Notes an event, if it is one of those that are wanted. On the main thread, in the midst of the command.
+    pub(super) fn take(&self, ctx: Ctx<'_>, name: &[u8], key: &[u8]) {
+        if !self.wants(ctx, name, key) {
+            return;
+        }
+        let stats = &self.runner.live.stats;
+        stats.triggered();
+        if !self.queue.push(config::max_pending_events(), |events| events.push(key, name)) {
+            stats.dropped();
+        }
+    }
+
+    fn wants(&self, ctx: Ctx<'_>, name: &[u8], key: &[u8]) -> bool {
+        let KeyEvents { prefix, event_types, key_types, .. } = &self.wanted;
+        let is_of_key = match prefix.split_last() {
+            Some((b'*', prefix)) => key.starts_with(prefix),
+            _ => key == prefix.as_slice(),
+        };
+        let is_named = |names: &Vec<String>| names.iter().any(|wanted| wanted.as_bytes().eq_ignore_ascii_case(name));
+        let is_of_type = |types: &Vec<String>| {
+            let kind = with_key(ctx, key, Now::read(), |view| view.kind());
+            let found = match kind {
+                None => "empty",
+                Some(KeyKind::Other) => "module",
+                Some(kind) => kind.name().unwrap_or("module"),
+            };
+            types.iter().any(|wanted| wanted == found)
+        };
+        is_of_key && event_types.as_ref().is_none_or(is_named) && key_types.as_ref().is_none_or(is_of_type)
+    }
+}
+
+/// Works on events until the queue is closed and empty.
+async fn work(reads_values: bool, runner: EventRunner, queue: Arc<EventQueue<Records>>) {
+    let at_a_time = Arc::new(Semaphore::new(settings::execution_threads()));
+    while let Ok(place) = at_a_time.clone().acquire_owned().await {
+        let Some(events) = queue.next(AT_ONCE).await else { return };
+        let runner = runner.clone();
+        tokio::spawn(async move {
+            run(reads_values, &runner, events).await;
+            drop(place);
+        });
+    }
+}
+
+async fn run(reads_values: bool, runner: &EventRunner, events: Records) {
+    let began = Instant::now();
+    let values = match values(reads_values, runner, &events).await {
+        Ok(values) => values,
+        Err(error) => {
+            let why = error.to_string();
+            return (0..events.len()).for_each(|_| drop(runner.end(EventEnd::failed(&*why), began.elapsed())));
+        }
+    };
+    let batch = |first: usize| match &values {
+        None => Ok(EventBatch::of_names(&rest(&events, first))),
+        Some(values) => EventBatch::of_keys(&rest(values, first), events.values().skip(first)),
+    };
+    let unfinished = runner.run(events.len(), EventResults::Replies, batch, |_, _| {}).await;
+    for waits in unfinished {
+        let runner = runner.clone();
+        tokio::spawn(async move { runner.finish(waits, |_, _| {}).await });
+    }
+}
+
+/// Returns the records from one on.
+fn rest(records: &Records, first: usize) -> Records {
+    let mut rest = Records::new();
+    records.iter().skip(first).for_each(|(key, value)| rest.push(key, value));
+    rest
+}
+
+/// Reads the values of the events' keys, if they are wanted, with the rights of the user whose registration it is.
+async fn values(reads_values: bool, runner: &EventRunner, events: &Records) -> Result<Option<Records>, Error> {
+    let rights = runner.home.rights().clone();
+    let mut keys = Records::new();
+    if reads_values {
+        events.keys().for_each(|key| keys.push(key, b""));
+    }
+    let keys = main_thread::run(move |_| rights.check_reading(&keys).map(|()| keys)).await??;
+    if !reads_values {
+        return Ok(None);
+    }
+    let found = flow::values_of(keys).await?;
+    let mut found = found.iter().peekable();
+    // Those that have gone to another node are as good as gone.
+    let mut values = Records::new();
+    for key in events.keys() {
+        match found.next_if(|(name, _)| *name == key) {
+            Some((_, value)) => values.push(key, value),
+            None => values.push(key, &[TypeLetter::Missing.byte()]),
+        }
+    }
+    Ok(Some(values))
+}

@@ -1,0 +1,120 @@
+//! Events for registrations: what happens on this node, and the flows that run for it.
+//!
+//! - `home`: the process in which the registrations of a session live
+//! - `run`: the flow of a registration, run for events
+//! - `queue`: events that are not worked on yet
+//! - `keys`: events of keys
+//! - `triggers`: names that `RG.TRIGGER` calls
+
+mod home;
+mod keys;
+mod queue;
+mod run;
+mod triggers;
+
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
+
+use super::caller::DATABASE;
+use super::registry::{EventReader, LiveRegistration};
+use crate::error::Error;
+use crate::module::server::context::Ctx;
+use crate::module::server::keyspace_events::{self, WithMisses};
+use home::SessionHome;
+use keys::KeyListener;
+use run::EventRunner;
+use triggers::Trigger;
+
+pub(super) use triggers::{TRIGGER, TRIGGERONKEY};
+
+/// A registration that lives on this node.
+enum Listening {
+    Keys(KeyListener),
+    Trigger(Arc<Trigger>),
+    /// Nothing comes to it: it cannot live here, and why stands in its last error.
+    Nothing,
+}
+
+thread_local! {
+    /// All that live on this node, in the order in which they were made. On the main thread.
+    static LISTENING: RefCell<Vec<(Arc<LiveRegistration>, Listening)>> = const { RefCell::new(Vec::new()) };
+
+    /// The server tells of events of keys.
+    static IS_SUBSCRIBED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// A registration lives on this node from now on. On the main thread.
+pub(super) fn began(ctx: Ctx<'_>, live: &Arc<LiveRegistration>) {
+    let runner = EventRunner { live: live.clone(), home: SessionHome::of(live) };
+    let listening = begin(ctx, live, runner).unwrap_or_else(|error| {
+        live.stats.note_error(error.to_string());
+        Listening::Nothing
+    });
+    LISTENING.with_borrow_mut(|all| all.push((live.clone(), listening)));
+}
+
+fn begin(ctx: Ctx<'_>, live: &Arc<LiveRegistration>, runner: EventRunner) -> Result<Listening, Error> {
+    runner.come_to_life()?;
+    match &live.registration.reader {
+        EventReader::Keys(wanted) => {
+            if !IS_SUBSCRIBED.get() {
+                IS_SUBSCRIBED.set(keyspace_events::subscribe(ctx, WithMisses::Yes, happened));
+            }
+            Ok(Listening::Keys(KeyListener::begin(wanted.clone(), runner)?))
+        }
+        EventReader::Command(wanted) => Ok(Listening::Trigger(Trigger::begin(wanted.in_order, runner)?)),
+        EventReader::Stream(_) => Ok(Listening::Nothing),
+    }
+}
+
+/// A registration does not live on this node any more. Events that were not begun are aborted, or run yet. On the main
+/// thread.
+pub(super) fn ended(live: &Arc<LiveRegistration>, aborts_pending: bool) {
+    let ended = LISTENING.with_borrow_mut(|all| {
+        let place = all.iter().position(|(listening, _)| listening.registration.id == live.registration.id)?;
+        Some(all.remove(place).1)
+    });
+    match ended {
+        Some(Listening::Keys(listener)) => listener.end(aborts_pending),
+        Some(Listening::Trigger(trigger)) => trigger.end(aborts_pending),
+        Some(Listening::Nothing) | None => {}
+    }
+    home::leave(live);
+}
+
+/// Something has happened to a key, in the midst of a command.
+fn happened(ctx: Ctx<'_>, name: &[u8], key: &[u8]) {
+    LISTENING.with_borrow(|all| {
+        if all.is_empty() {
+            return;
+        }
+        let flags = ctx.flags();
+        if !flags.is_primary() || flags.is_loading() || ctx.selected_database() != DATABASE {
+            return;
+        }
+        for (_, listening) in all {
+            if let Listening::Keys(listener) = listening {
+                listener.take(ctx, name, key);
+            }
+        }
+    });
+}
+
+/// Returns the registration that is called by this name. On the main thread.
+fn trigger_named(name: &str) -> Option<Arc<Trigger>> {
+    LISTENING.with_borrow(|all| {
+        all.iter().find_map(|(live, listening)| match (&live.registration.reader, listening) {
+            (EventReader::Command(wanted), Listening::Trigger(trigger)) if wanted.trigger.as_deref() == Some(name) => {
+                Some(trigger.clone())
+            }
+            _ => None,
+        })
+    })
+}
+
+/// Forgets all: the module is unloaded, and the server forgets its subscription.
+pub(super) fn close() {
+    IS_SUBSCRIBED.set(false);
+    LISTENING.take();
+    home::close();
+}

@@ -1,0 +1,152 @@
+//! Registrations that clients call by a name: `RG.TRIGGER`.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{Semaphore, oneshot};
+
+use super::queue::EventQueue;
+use super::run::{EventEnd, EventRunner};
+use super::trigger_named;
+use crate::error::Error;
+use crate::flow::Records;
+use crate::module::commands::spec::{Arg, ArgKind, Call};
+use crate::module::config;
+use crate::module::gears::command::{GearsCommand, argument, at_once, own};
+use crate::module::gears::{replies, settings};
+use crate::module::request::running::Work;
+use crate::module::state as module_state;
+use crate::python::events::{EventBatch, EventOutcome, EventResults};
+use crate::reply::Reply;
+use crate::resp::decode_whole;
+
+/// So many calls go to a process at once, if so many wait.
+const AT_ONCE: usize = 64;
+
+const NAME: Arg = Arg::new(c"trigger", ArgKind::String);
+const ARGS: Arg = Arg::new(c"arg", ArgKind::String).optional().multiple();
+
+pub(in crate::module::gears) const TRIGGER: GearsCommand =
+    own(c"RG.TRIGGER", c"Runs the function that waits for this name.", -2, trigger).with_args(&[NAME, ARGS]);
+
+pub(in crate::module::gears) const TRIGGERONKEY: GearsCommand =
+    own(c"RG.TRIGGERONKEY", c"Runs the function that waits for this name, where a key is.", -3, trigger).with_args(&[
+        NAME,
+        Arg::new(c"key", ArgKind::String),
+        ARGS,
+    ]);
+
+fn trigger(call: &Call<'_>) -> Result<Work, Error> {
+    let Some(trigger) = trigger_named(&argument(call, 0)) else {
+        return at_once(replies::error("ERR subcommand not found"));
+    };
+    if call.ctx.why_not_wait().is_some() {
+        let why = "ERR can not run a non-sync execution inside a MULTI/LUA (blocking is not allowed) or on loading.";
+        return at_once(replies::error(why));
+    }
+    let answered = trigger.call(call.args.iter().map(|word| Bytes::copy_from_slice(word)).collect());
+    Ok(Box::pin(async move {
+        match answered.await {
+            Ok(reply) => Ok(reply),
+            Err(_) => Err(Error::Internal("internal error: the call was lost".into())),
+        }
+    }))
+}
+
+/// A registration that is called by a name.
+pub(super) struct Trigger {
+    runner: EventRunner,
+    queue: Arc<EventQueue<VecDeque<TriggerCall>>>,
+}
+
+/// A client's call, and who waits for the reply.
+struct TriggerCall {
+    words: Vec<Bytes>,
+    caller: oneshot::Sender<Reply>,
+}
+
+impl Trigger {
+    /// Begins to work on calls, as they come: in order one after the other, or several at a time.
+    ///
+    /// # Errors
+    /// If the runtime cannot be started.
+    pub(super) fn begin(is_in_order: bool, runner: EventRunner) -> Result<Arc<Self>, Error> {
+        let queue = Arc::<EventQueue<VecDeque<TriggerCall>>>::default();
+        module_state::runtime()?.spawn(work(is_in_order, runner.clone(), queue.clone()));
+        Ok(Arc::new(Self { runner, queue }))
+    }
+
+    /// Takes no more calls. Those that were not begun are aborted, or run yet.
+    pub(super) fn end(&self, aborts_pending: bool) {
+        for call in self.queue.close(aborts_pending).into_iter().flatten() {
+            answer(Some(call.caller), &self.runner.end(EventEnd::Aborted, Duration::ZERO));
+        }
+    }
+
+    /// Calls the function with these words, the name first.
+    fn call(&self, words: Vec<Bytes>) -> oneshot::Receiver<Reply> {
+        let (caller, answered) = oneshot::channel();
+        let stats = &self.runner.live.stats;
+        stats.triggered();
+        let mut call = Some(TriggerCall { words, caller });
+        if !self.queue.push(config::max_pending_events(), |calls| calls.extend(call.take())) {
+            stats.dropped();
+            let why = "ERR Could not trigger execution, too many wait already (rmr.max-pending-events)";
+            // The client waits, as long as it does.
+            let _ = call.map(|call| call.caller.send(replies::error(why)));
+        }
+        answered
+    }
+}
+
+/// Works on calls until the queue is closed and empty.
+async fn work(is_in_order: bool, runner: EventRunner, queue: Arc<EventQueue<VecDeque<TriggerCall>>>) {
+    let (places, most) = if is_in_order { (1, 1) } else { (settings::execution_threads(), AT_ONCE) };
+    let at_a_time = Arc::new(Semaphore::new(places));
+    while let Ok(place) = at_a_time.clone().acquire_owned().await {
+        let Some(calls) = queue.next(most).await else { return };
+        let runner = runner.clone();
+        tokio::spawn(async move {
+            let (words, mut callers): (Vec<Vec<Bytes>>, Vec<_>) =
+                calls.into_iter().map(|call| (call.words, Some(call.caller))).unzip();
+            let batch = |first: usize| {
+                Ok(EventBatch::of_words(words[first..].iter().map(|words| words.iter().map(|word| &word[..]))))
+            };
+            let mut ended = |call: usize, end: EventEnd| answer(callers[call].take(), &end);
+            let unfinished = runner.run(words.len(), EventResults::Trigger, batch, &mut ended).await;
+            if !is_in_order {
+                drop(place);
+            }
+            for waits in unfinished {
+                runner.finish(waits, &mut ended).await;
+            }
+        });
+    }
+}
+
+/// Gives a client what has come of its call.
+fn answer(caller: Option<oneshot::Sender<Reply>>, end: &EventEnd) {
+    // Whoever called may be gone.
+    let _ = caller.map(|caller| caller.send(reply(end)));
+}
+
+/// Returns the results, or the first error.
+fn reply(end: &EventEnd) -> Reply {
+    match end {
+        EventEnd::Aborted => replies::error("ERR the execution was aborted"),
+        EventEnd::Ran(EventOutcome { results, errors }) => match errors.first() {
+            None => all(results),
+            Some(error) => replies::error(String::from_utf8_lossy(error)),
+        },
+    }
+}
+
+fn all(results: &Records) -> Reply {
+    let result = |result: &[u8]| {
+        let broken = |_| replies::error("ERR the Python process has written no reply");
+        decode_whole(&Bytes::copy_from_slice(result)).unwrap_or_else(broken)
+    };
+    Reply::Array(results.values().map(result).collect())
+}

@@ -1,0 +1,165 @@
+//! The registrations that this node knows, and how they change: all at once, on the main thread.
+//!
+//! - `registration`: a function that waits for events, as it is kept and sent
+//! - `set`: all that one session has registered, and which version of it holds
+//! - `live`: a registration as it lives on this node, and its counts
+
+mod live;
+mod registration;
+mod set;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::executions::NO_NODE;
+use super::sessions::{NewSession, SessionFacts};
+use super::{events, state};
+use crate::error::Error;
+use crate::module::server::context::Ctx;
+use crate::module::server::main_thread;
+pub(super) use live::{LiveRegistration, RegistrationState, StatsNow};
+pub(super) use registration::{DescribedRegistration, EventReader, KeyEvents, RegisteredFlow, Registration};
+pub(super) use set::{RegistrationSet, Registry, RegistryChange};
+
+static REGISTRY: Mutex<Option<NodeRegistry>> = Mutex::new(None);
+
+/// The number of the next builder or registration.
+static NEXT_PLAN: AtomicU64 = AtomicU64::new(0);
+
+#[derive(Default)]
+struct NodeRegistry {
+    registry: Registry,
+    /// Sessions stay as long as they have registrations.
+    sessions: HashMap<String, Arc<SessionFacts>>,
+}
+
+struct Locked(MutexGuard<'static, Option<NodeRegistry>>);
+
+impl Locked {
+    fn get(&mut self) -> &mut NodeRegistry {
+        self.0.get_or_insert_default()
+    }
+}
+
+fn lock() -> Locked {
+    Locked(REGISTRY.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Does something with the registry. Nothing of it may wait.
+pub(super) fn with<T>(work: impl FnOnce(&Registry) -> T) -> T {
+    work(&lock().get().registry)
+}
+
+/// Returns the registrations that live on this node, the oldest first.
+pub(super) fn live() -> Vec<Arc<LiveRegistration>> {
+    with(|registry| registry.live().to_vec())
+}
+
+/// Returns the ids of the registrations of a session, the oldest first.
+pub(super) fn of_session(name: &str) -> Vec<String> {
+    live().iter().filter(|it| it.registration.session == name).map(|it| it.registration.id.clone()).collect()
+}
+
+/// Returns the id of a new registration on the node of this id, which comes after so many builders: each takes a number, too.
+pub(in crate::module) fn new_id(node: Option<&str>, builders: u64) -> String {
+    let number = NEXT_PLAN.fetch_add(builders + 1, Relaxed) + builders;
+    format!("{:0>40}-{number}", node.unwrap_or(NO_NODE))
+}
+
+/// Counts builders that have come to no registration.
+pub(super) fn count_builders(builders: u64) {
+    NEXT_PLAN.fetch_add(builders, Relaxed);
+}
+
+/// Returns the change that a script makes: its session has these registrations, and one that it takes the place of has none.
+pub(super) fn change_of_script(
+    session: &SessionFacts,
+    replaces: Option<&str>,
+    registrations: Vec<Arc<Registration>>,
+    node: &str,
+) -> RegistryChange {
+    with(|registry| {
+        let version = registry.next_version(node);
+        let mut sets = Vec::new();
+        if !registrations.is_empty() {
+            sets.push(RegistrationSet {
+                session: session.name.clone(),
+                session_id: session.id.clone(),
+                session_description: session.description.clone(),
+                requirements: session.requirements.clone(),
+                first: version.number,
+                version: version.clone(),
+                registrations,
+            });
+        }
+        let replaced = replaces.and_then(|id| registry.set_of_session(id));
+        sets.extend(replaced.map(|set| set.with(version, Vec::new())));
+        RegistryChange { sets }
+    })
+}
+
+/// Returns the change that takes a registration away.
+pub(super) fn change_without(id: &str, node: &str) -> Option<RegistryChange> {
+    with(|registry| {
+        let set = registry.sets().find(|set| set.registrations.iter().any(|it| it.id == id))?;
+        let others = set.registrations.iter().filter(|it| it.id != id).cloned().collect();
+        Some(RegistryChange { sets: vec![set.with(registry.next_version(node), others)] })
+    })
+}
+
+/// Makes a change on this node: checks it, lets the session whose change it is take its place, and [applies](apply) it.
+///
+/// # Errors
+/// Why it is not made; then nothing has changed.
+pub(super) async fn decide(
+    change: RegistryChange,
+    session: Option<NewSession>,
+    aborts_pending: bool,
+) -> Result<(), String> {
+    let decided = main_thread::run(move |ctx| {
+        with(|registry| registry.check(&change))?;
+        if let Some(session) = session {
+            session.succeed();
+        }
+        apply(ctx, change, aborts_pending);
+        Ok(())
+    });
+    decided.await.map_err(|error: Error| error.to_string())?
+}
+
+/// Takes those sets of a change that are later than what is here. Events that were not begun of registrations which end are
+/// aborted, or run yet. On the main thread.
+pub(super) fn apply(ctx: Ctx<'_>, change: RegistryChange, aborts_pending: bool) {
+    let sets = change.sets.clone();
+    let moves = {
+        let mut locked = lock();
+        let node = locked.get();
+        let moves = node.registry.apply(change);
+        for set in &sets {
+            let stays = node.registry.sets().any(|it| it.session == set.session && !it.registrations.is_empty());
+            if stays && !node.sessions.contains_key(&set.session) {
+                node.sessions.insert(set.session.clone(), state::sessions().hold(set));
+            } else if !stays {
+                node.sessions.remove(&set.session);
+            }
+            set.registrations.iter().for_each(|registration| see_plan(&registration.id));
+        }
+        moves
+    };
+    moves.ended.iter().for_each(|live| events::ended(live, aborts_pending));
+    moves.began.iter().for_each(|live| events::began(ctx, live));
+}
+
+/// Sees to it that no later registration gets a number that there was.
+fn see_plan(id: &str) {
+    if let Some(number) = id.rsplit('-').next().and_then(|number| number.parse::<u64>().ok()) {
+        NEXT_PLAN.fetch_max(number + 1, Relaxed);
+    }
+}
+
+/// Begins anew.
+pub(super) fn reset() {
+    *lock().0 = None;
+    NEXT_PLAN.store(0, Relaxed);
+}

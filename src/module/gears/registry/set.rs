@@ -1,0 +1,232 @@
+//! [`RegistrationSet`]: all that one session has registered, which changes as a whole; and [`Registry`]: the sets of a node.
+//!
+//! A set has a version, and of two versions the larger one holds, on whatever node: so registries that have missed something
+//! become one by taking each other's larger versions. A set without registrations says that the session has none any more.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::live::LiveRegistration;
+use super::registration::Registration;
+
+/// Tells which of two versions of a set is the later one.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(in crate::module::gears) struct SetVersion {
+    /// Larger than that of any version that its maker knew.
+    pub(in crate::module::gears) number: u64,
+    /// The node that has made it.
+    pub(in crate::module::gears) node: String,
+}
+
+/// All that one session has registered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::module::gears) struct RegistrationSet {
+    /// The session's name between nodes.
+    pub(in crate::module::gears) session: String,
+    /// By which clients know the session.
+    pub(in crate::module::gears) session_id: String,
+    pub(in crate::module::gears) session_description: Option<String>,
+    pub(in crate::module::gears) requirements: Vec<String>,
+    /// The number of its first version: sets come to life in the order of these.
+    pub(in crate::module::gears) first: u64,
+    pub(in crate::module::gears) version: SetVersion,
+    /// In the order in which they were made.
+    pub(in crate::module::gears) registrations: Vec<Arc<Registration>>,
+}
+
+impl RegistrationSet {
+    /// Returns a later version of the set, with these registrations.
+    pub(in crate::module::gears) fn with(&self, version: SetVersion, registrations: Vec<Arc<Registration>>) -> Self {
+        Self { version, registrations, ..self.clone() }
+    }
+}
+
+/// Sets that take the place of those before, all of them or none.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::module::gears) struct RegistryChange {
+    pub(in crate::module::gears) sets: Vec<RegistrationSet>,
+}
+
+/// The sets of a node, and the registrations that live there.
+#[derive(Debug, Default)]
+pub(in crate::module::gears) struct Registry {
+    sets: BTreeMap<String, RegistrationSet>,
+    /// In the order in which they came to life.
+    live: Vec<Arc<LiveRegistration>>,
+}
+
+/// What has become of registrations by a change.
+#[derive(Debug, Default)]
+pub(in crate::module::gears) struct RegistryMoves {
+    pub(in crate::module::gears) ended: Vec<Arc<LiveRegistration>>,
+    pub(in crate::module::gears) began: Vec<Arc<LiveRegistration>>,
+}
+
+impl Registry {
+    /// Returns the registrations that live here, the oldest first.
+    pub(in crate::module::gears) fn live(&self) -> &[Arc<LiveRegistration>] {
+        &self.live
+    }
+
+    /// Returns the sets, also those without registrations.
+    pub(in crate::module::gears) fn sets(&self) -> impl Iterator<Item = &RegistrationSet> {
+        self.sets.values()
+    }
+
+    /// Returns a registration that lives here.
+    pub(in crate::module::gears) fn find(&self, id: &str) -> Option<&Arc<LiveRegistration>> {
+        self.live.iter().find(|live| live.registration.id == id)
+    }
+
+    /// Returns the set of the session of this id that has registrations.
+    pub(in crate::module::gears) fn set_of_session(&self, id: &str) -> Option<&RegistrationSet> {
+        self.sets.values().find(|set| set.session_id == id && !set.registrations.is_empty())
+    }
+
+    /// Returns a version that is later than all that there are.
+    pub(in crate::module::gears) fn next_version(&self, node: &str) -> SetVersion {
+        let last = self.sets.values().map(|set| set.version.number).max().unwrap_or_default();
+        SetVersion { number: last + 1, node: node.to_owned() }
+    }
+
+    /// Checks whether a change may be made.
+    ///
+    /// # Errors
+    /// Why not, as clients are told.
+    pub(in crate::module::gears) fn check(&self, change: &RegistryChange) -> Result<(), String> {
+        let mut names: Vec<&str> = Vec::new();
+        let stays = |set: &&RegistrationSet| change.sets.iter().all(|changed| changed.session != set.session);
+        let of_set = |set: &'_ RegistrationSet| set.registrations.clone();
+        let others: Vec<_> = self.sets.values().filter(stays).flat_map(of_set).collect();
+        for registration in change.sets.iter().flat_map(|set| &set.registrations) {
+            let Some(name) = registration.reader.trigger() else { continue };
+            if names.contains(&name) {
+                return Err("trigger already registered in this session".to_owned());
+            }
+            if others.iter().any(|other| other.reader.trigger() == Some(name)) {
+                return Err("trigger already registered".to_owned());
+            }
+            names.push(name);
+        }
+        Ok(())
+    }
+
+    /// Takes those sets of a change that are later than what is here. The others leave all as it was.
+    pub(in crate::module::gears) fn apply(&mut self, mut change: RegistryChange) -> RegistryMoves {
+        let mut moves = RegistryMoves::default();
+        change.sets.sort_by(|one, other| one.first.cmp(&other.first));
+        for set in change.sets {
+            let before = self.sets.get(&set.session);
+            if before.is_some_and(|before| before.version >= set.version) {
+                continue;
+            }
+            let stays =
+                |live: &LiveRegistration| set.registrations.iter().any(|staying| staying.id == live.registration.id);
+            let is_of_set = |live: &LiveRegistration| live.registration.session == set.session;
+            let (ended, staying): (Vec<_>, Vec<_>) =
+                std::mem::take(&mut self.live).into_iter().partition(|live| is_of_set(live) && !stays(live));
+            self.live = staying;
+            moves.ended.extend(ended);
+            for registration in &set.registrations {
+                if self.find(&registration.id).is_none() {
+                    let live = LiveRegistration::new(registration.clone());
+                    self.live.push(live.clone());
+                    moves.began.push(live);
+                }
+            }
+            self.sets.insert(set.session.clone(), set);
+        }
+        moves
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_bytes::ByteBuf;
+
+    use super::*;
+    use crate::module::gears::registry::registration::{CommandEvents, EventReader, RegisteredFlow, RegistrationMode};
+
+    fn registration(session: &str, id: &str) -> Arc<Registration> {
+        let flow = RegisteredFlow { key: id.into(), blob: ByteBuf::new(), passages: vec![], steps: vec![] };
+        let wanted = CommandEvents { trigger: Some(format!("t{id}")), hook: None, key_prefix: None, in_order: false };
+        Arc::new(Registration {
+            id: id.into(),
+            session: session.into(),
+            user: "default".into(),
+            description: None,
+            mode: RegistrationMode::Async,
+            reader: EventReader::Command(wanted),
+            flow,
+            requirements: vec![],
+            python: "3.11".into(),
+        })
+    }
+
+    fn set(session: &str, number: u64, ids: &[&str]) -> RegistrationSet {
+        RegistrationSet {
+            session: session.into(),
+            session_id: session.to_uppercase(),
+            session_description: None,
+            requirements: vec![],
+            first: number,
+            version: SetVersion { number, node: "n".into() },
+            registrations: ids.iter().map(|id| registration(session, id)).collect(),
+        }
+    }
+
+    fn change(sets: &[RegistrationSet]) -> RegistryChange {
+        RegistryChange { sets: sets.to_vec() }
+    }
+
+    fn ids(live: &[Arc<LiveRegistration>]) -> Vec<&str> {
+        live.iter().map(|live| live.registration.id.as_str()).collect()
+    }
+
+    #[test]
+    fn the_larger_version_holds_in_whatever_order_they_come() {
+        let (old, new) = (set("a", 1, &["1", "2"]), set("a", 2, &["2"]));
+        for order in [[&old, &new], [&new, &old]] {
+            let mut registry = Registry::default();
+            order.iter().for_each(|set| drop(registry.apply(change(&[(*set).clone()]))));
+            assert_eq!(ids(registry.live()), ["2"]);
+        }
+        let mut registry = Registry::default();
+        registry.apply(change(&[old.clone()]));
+        let moves = registry.apply(change(&[new]));
+        assert_eq!((ids(&moves.ended), ids(&moves.began)), (vec!["1"], vec![]));
+        assert_eq!(registry.next_version("m"), SetVersion { number: 3, node: "m".into() });
+        assert!(registry.apply(change(&[old])).began.is_empty());
+    }
+
+    #[test]
+    fn one_set_takes_the_place_of_another_in_one_change() {
+        let mut registry = Registry::default();
+        registry.apply(change(&[set("a", 1, &["1"])]));
+        let upgrade = change(&[set("b", 2, &["1x", "3"]), set("a", 2, &[])]);
+        registry.check(&upgrade).unwrap();
+        let moves = registry.apply(upgrade);
+        assert_eq!((ids(&moves.ended), ids(&moves.began)), (vec!["1"], vec!["1x", "3"]));
+        assert!(registry.set_of_session("A").is_none() && registry.set_of_session("B").is_some());
+    }
+
+    #[test]
+    fn a_name_is_called_by_one_registration_only() {
+        let mut registry = Registry::default();
+        registry.apply(change(&[set("a", 1, &["1"])]));
+        assert_eq!(registry.check(&change(&[set("b", 2, &["1"])])).unwrap_err(), "trigger already registered");
+        // A set that takes the place of the other one may have it.
+        registry.check(&change(&[set("b", 2, &["1"]), set("a", 2, &[])])).unwrap();
+        let twice = registry.check(&change(&[set("b", 2, &["2", "2"])])).unwrap_err();
+        assert_eq!(twice, "trigger already registered in this session");
+    }
+
+    #[test]
+    fn sets_come_to_life_in_the_order_in_which_they_were_made() {
+        let mut registry = Registry::default();
+        registry.apply(change(&[set("a", 5, &["5"]), set("z", 2, &["2a", "2b"])]));
+        assert_eq!(ids(registry.live()), ["2a", "2b", "5"]);
+    }
+}

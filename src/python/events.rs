@@ -1,0 +1,268 @@
+//! Events for the flows of registrations: requests of many at once, and what comes of each.
+//!
+//! A worker runs the flow of a registration once for each event of a request, one after the other. It may answer before it
+//! has begun all; and events that wait for a future or coroutine end after the answer, each by itself.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use super::WorkerError;
+use super::batch::columns_of_keys;
+use super::contexts::ContextGuard;
+use super::frame::FrameKind;
+use super::marshal::{Value, Writer};
+use super::sessions::SessionHandle;
+use crate::error::Error;
+use crate::flow::Records;
+
+/// Events as they stand in a frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct EventBatch {
+    shape: &'static str,
+    count: usize,
+    /// Some string is not UTF-8.
+    has_bytes: bool,
+    sections: Vec<Bytes>,
+}
+
+impl EventBatch {
+    /// Writes events of keys with their values: records have been read with
+    /// [typed](crate::flow::plan::ValuesRead::Typed) values, and names of events are in the same order.
+    ///
+    /// # Errors
+    /// If a value is none.
+    pub(crate) fn of_keys<'n>(records: &Records, names: impl Iterator<Item = &'n [u8]>) -> Result<Self, Error> {
+        let (has_bytes, mut sections) = columns_of_keys(records)?;
+        sections.push(column_of_names(names));
+        Ok(Self { shape: "keys", count: records.len(), has_bytes, sections })
+    }
+
+    /// Writes events of keys without their values: records have the names of events as values.
+    pub(crate) fn of_names(records: &Records) -> Self {
+        let mut keys = Writer::with_capacity(records.byte_len());
+        records.keys().for_each(|key| keys.text_or_bytes(key));
+        let has_bytes = keys.has_bytes();
+        let sections = vec![keys.into_bytes().into(), column_of_names(records.values())];
+        Self { shape: "names", count: records.len(), has_bytes, sections }
+    }
+
+    /// Writes events each of which is one record, a list of words.
+    pub(crate) fn of_words<'w, W>(events: impl ExactSizeIterator<Item = W>) -> Self
+    where
+        W: ExactSizeIterator<Item = &'w [u8]>,
+    {
+        let count = events.len();
+        let mut lists = Writer::default();
+        for words in events {
+            lists.begin_list(1);
+            lists.begin_list(words.len());
+            words.for_each(|word| lists.text_or_bytes(word));
+        }
+        let has_bytes = lists.has_bytes();
+        Self { shape: "lists", count, has_bytes, sections: vec![lists.into_bytes().into()] }
+    }
+
+    /// Takes events each of which is a marshalled list of records already.
+    pub(crate) fn of_lists(count: usize, lists: Writer) -> Self {
+        let has_bytes = lists.has_bytes();
+        Self { shape: "lists", count, has_bytes, sections: vec![lists.into_bytes().into()] }
+    }
+
+    /// Returns how many events there are.
+    pub(crate) fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Returns the sections of a request with these events.
+    pub(crate) fn sections(&self) -> &[Bytes] {
+        &self.sections
+    }
+
+    /// Returns the head of a request for the flow of this key, of a session.
+    pub(crate) fn head(&self, run: &EventsRun<'_>) -> Value {
+        let sizes = self.sections.iter().map(|section| (section.len() as u64).into()).collect();
+        Value::dict([
+            ("execution", run.execution.into()),
+            ("session", run.session.into()),
+            ("key", run.key.into()),
+            ("results", run.results.word().into()),
+            ("async", run.may_wait.into()),
+            ("shape", self.shape.into()),
+            ("count", (self.count as u64).into()),
+            ("has_bytes", self.has_bytes.into()),
+            ("sizes", Value::Tuple(sizes)),
+        ])
+    }
+}
+
+/// Writes each name once: there are few.
+fn column_of_names<'n>(names: impl Iterator<Item = &'n [u8]>) -> Bytes {
+    let mut column = Writer::default();
+    names.for_each(|name| column.name(name));
+    column.into_bytes().into()
+}
+
+/// Which flow events are for, and how it is to run.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct EventsRun<'a> {
+    /// The number by which the calls of these events are known.
+    pub(crate) execution: u64,
+    pub(crate) session: &'a str,
+    /// The flow's name between workers.
+    pub(crate) key: &'a str,
+    pub(crate) results: EventResults,
+    /// Futures and coroutines are allowed.
+    pub(crate) may_wait: bool,
+}
+
+/// How the results of events are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum EventResults {
+    /// Replies in RESP2.
+    Replies,
+    /// The same, but a string that begins with `+` or `-` is a status or an error.
+    Trigger,
+}
+
+impl EventResults {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Replies => "replies",
+            Self::Trigger => "trigger",
+        }
+    }
+}
+
+/// What has come of one event.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct EventOutcome {
+    /// In the order in which they came, as values of records.
+    pub(crate) results: Records,
+    pub(crate) errors: Vec<Bytes>,
+}
+
+/// What a worker says to a request with events.
+#[derive(Debug)]
+pub(crate) struct EventsAnswer {
+    /// One for each event that was begun, in order; [`None`] for one that waits for a future or coroutine.
+    pub(crate) outcomes: Vec<Option<EventOutcome>>,
+    /// Those that wait.
+    pub(crate) waiting: Option<WaitingEvents>,
+}
+
+impl EventsAnswer {
+    /// Reads the outcomes of an answer; [`None`] if it is none.
+    fn read(head: &Value, section: &Bytes, most: usize) -> Option<Vec<Option<EventOutcome>>> {
+        let outcomes = head.items()?.first()?.items()?;
+        let counts = outcomes.iter().map(|outcome| match outcome {
+            Value::None => Some(None),
+            outcome => Some(Some((outcome.items()?.first()?.as_count()? as usize, errors(outcome.items()?.get(1)?)?))),
+        });
+        let counts: Vec<Option<(usize, Vec<Bytes>)>> = counts.collect::<Option<_>>()?;
+        let all = counts.iter().flatten().try_fold(0_usize, |sum, (count, _)| sum.checked_add(*count))?;
+        let mut results = results(all, section)?;
+        let mut outcome = |(count, errors)| EventOutcome { results: results.take_first(count), errors };
+        (counts.len() <= most).then(|| counts.into_iter().map(|counted| counted.map(&mut outcome)).collect())
+    }
+}
+
+fn errors(list: &Value) -> Option<Vec<Bytes>> {
+    list.items()?.iter().map(|error| Some(Bytes::copy_from_slice(error.as_bytes()?))).collect()
+}
+
+fn results(count: usize, section: &[u8]) -> Option<Records> {
+    if count == 0 { Some(Records::new()) } else { Records::of_columns(count, &[], section) }
+}
+
+/// Reads the outcome of an event that the main thread has waited for: `(count, errors)`.
+pub(crate) fn outcome(said: &Value, section: &[u8]) -> Option<EventOutcome> {
+    let [count, list] = said.items()? else { return None };
+    Some(EventOutcome { results: results(count.as_count()? as usize, section)?, errors: errors(list)? })
+}
+
+/// The end of an event that has waited: its place in its request, and what has come of it.
+type EventEnd = (usize, EventOutcome);
+
+/// Knows who waits for the ends of events of a worker, by the numbers of executions.
+#[derive(Debug, Default)]
+pub(super) struct EventEnds(Mutex<HashMap<u64, UnboundedSender<EventEnd>>>);
+
+impl EventEnds {
+    /// Expects the ends of events of an execution. Before they are sent to the worker.
+    fn expect(self: &Arc<Self>, execution: u64) -> WaitingEvents {
+        let (sender, ended) = unbounded_channel();
+        self.table().insert(execution, sender);
+        WaitingEvents { execution, ended, ends: self.clone() }
+    }
+
+    /// Takes the end of an event: `(execution, index, count, errors)`.
+    pub(super) fn take(&self, head: &Value, sections: &Bytes) {
+        let Some([execution, index, count, list]) = head.items() else { return };
+        let end = || {
+            let results = results(count.as_count()? as usize, sections)?;
+            Some((index.as_count()? as usize, EventOutcome { results, errors: errors(list)? }))
+        };
+        let table = self.table();
+        let sender = execution.as_count().and_then(|execution| table.get(&execution));
+        if let Some((sender, end)) = sender.zip(end()) {
+            // Who has waited may have given up.
+            let _ = sender.send(end);
+        }
+    }
+
+    /// Says that no more will end: the worker has.
+    pub(super) fn close(&self) {
+        self.table().clear();
+    }
+
+    fn table(&self) -> MutexGuard<'_, HashMap<u64, UnboundedSender<EventEnd>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Events of one execution that may wait for a future or coroutine.
+#[derive(Debug)]
+pub(crate) struct WaitingEvents {
+    execution: u64,
+    ended: UnboundedReceiver<EventEnd>,
+    ends: Arc<EventEnds>,
+}
+
+impl WaitingEvents {
+    /// Waits for the end of one more event. There is none any more if the process has ended.
+    pub(crate) async fn next(&mut self) -> Option<(usize, EventOutcome)> {
+        self.ended.recv().await
+    }
+}
+
+impl Drop for WaitingEvents {
+    fn drop(&mut self) {
+        self.ends.table().remove(&self.execution);
+    }
+}
+
+/// Runs the flow of this key once for each event. The number of the context is that of the execution.
+///
+/// # Errors
+/// That the worker has ended, or refuses the events.
+pub(crate) async fn run(
+    session: &SessionHandle,
+    context: &ContextGuard,
+    key: &str,
+    results: EventResults,
+    batch: &EventBatch,
+) -> Result<EventsAnswer, WorkerError> {
+    let execution = context.number();
+    let worker = session.worker();
+    let waiting = worker.ends.expect(execution);
+    let run = EventsRun { execution, session: session.id(), key, results, may_wait: true };
+    let answer = worker.ask(FrameKind::Events, &batch.head(&run), batch.sections()).await?;
+    let outcomes = EventsAnswer::read(&answer.head, &answer.sections, batch.len());
+    let outcomes =
+        outcomes.ok_or_else(|| WorkerError::Gone("the Python process has answered to something else".into()))?;
+    let some_wait = outcomes.iter().any(Option::is_none);
+    Ok(EventsAnswer { outcomes, waiting: some_wait.then_some(waiting) })
+}
