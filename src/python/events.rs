@@ -244,6 +244,11 @@ impl Drop for WaitingEvents {
     }
 }
 
+/// Expects that an event which the main thread runs may wait for a future or coroutine. Before it is run.
+pub(crate) fn expect(session: &SessionHandle, context: &ContextGuard) -> WaitingEvents {
+    session.worker().ends.expect(context.number())
+}
+
 /// Runs the flow of this key once for each event. The number of the context is that of the execution.
 ///
 /// # Errors

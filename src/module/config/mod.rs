@@ -39,12 +39,13 @@ static PYTHON_PROCESSES: NumberSetting =
 static ATOMIC_TIMEOUT: NumberSetting = NumberSetting::new("atomic-timeout-ms", 1000, 1, HOUR_MS);
 
 static SYNC_TIMEOUT: NumberSetting = NumberSetting::new("sync-timeout-ms", 1000, 1, HOUR_MS);
+static MAX_TRIGGER_DEPTH: NumberSetting = NumberSetting::new("max-trigger-depth", 16, 1, 128);
 static MAX_PENDING_EVENTS: NumberSetting = NumberSetting::new("max-pending-events", 100_000, 1, i64::MAX);
 
 static EVENTS_MEMORY: NumberSetting =
     NumberSetting::new("events-memory", 16 << 20, 64 << 10, i64::MAX).with_flags(raw::REDISMODULE_CONFIG_MEMORY);
 
-pub(super) static NUMBERS: [&NumberSetting; 15] = [
+pub(super) static NUMBERS: [&NumberSetting; 16] = [
     &TIMEOUT,
     &CONNECT_TIMEOUT,
     &TOPOLOGY_REFRESH,
@@ -60,6 +61,7 @@ pub(super) static NUMBERS: [&NumberSetting; 15] = [
     &EVENTS_MEMORY,
     &MAX_PENDING_EVENTS,
     &SYNC_TIMEOUT,
+    &MAX_TRIGGER_DEPTH,
 ];
 
 static PROVIDER: ChoiceSetting = ChoiceSetting::new("provider", Provider::WORDS);
@@ -305,6 +307,11 @@ pub(super) fn python_user() -> Vec<u8> {
 /// `rmr.python-wheels`: the folder of packages that scripts may require; empty for none.
 pub(super) fn python_wheels() -> String {
     String::from_utf8_lossy(&PYTHON_WHEELS.value()).into_owned()
+}
+
+/// `rmr.max-trigger-depth`: how deep functions that the server waits for may call each other.
+pub(super) fn max_trigger_depth() -> usize {
+    usize::try_from(MAX_TRIGGER_DEPTH.get()).unwrap_or(1)
 }
 
 /// `rmr.sync-timeout-ms`: how long a function may keep the server that waits for its end.

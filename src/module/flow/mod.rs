@@ -22,6 +22,7 @@ use crate::flow::keyspace::Keyspace;
 use crate::flow::plan::ValuesRead;
 use crate::flow::values::WantedValues;
 use crate::link::Protocol;
+use crate::module::server::context::Ctx;
 use keyspace::ServerKeyspace;
 use rights::ShareRights;
 
@@ -44,4 +45,12 @@ pub(super) async fn values_of(keys: Records) -> Result<Records, Error> {
         rest = read.rest;
     }
     Ok(values)
+}
+
+/// Returns the [typed](ValuesRead::Typed) value that a key has now. On the main thread.
+///
+/// # Errors
+/// If the server answers with an error.
+pub(super) fn value_now(ctx: Ctx<'_>, key: &[u8]) -> Result<Vec<u8>, Error> {
+    values::read_now(ctx, key)
 }

@@ -193,6 +193,26 @@ impl ValueReader {
     }
 }
 
+/// Reads the [typed](ValuesRead::Typed) value of a key at once, however long it is.
+///
+/// # Errors
+/// If the server answers with an error.
+pub(super) fn read_now(ctx: Ctx<'_>, key: &[u8]) -> Result<Vec<u8>, Error> {
+    let now = Now::read();
+    let Some((kind, usage)) = with_key(ctx, key, now, |view| (view.kind(), view.usage())) else {
+        return Ok(vec![TypeLetter::Missing.byte()]);
+    };
+    let mut value = vec![letter(kind).byte()];
+    if letter(kind).has_value() {
+        let mut runner = CommandRunner::new(ctx, Protocol::Resp3);
+        if let Some(called) = call(&mut runner, key, &read_whole(kind.name(), key)?)? {
+            value.extend_from_slice(called.wire());
+        }
+        with_key(ctx, key, now, |view| view.set_usage(usage));
+    }
+    Ok(value)
+}
+
 /// Returns the letter for what a key holds.
 fn letter(kind: KeyKind) -> TypeLetter {
     kind.name().map_or(TypeLetter::Module, TypeLetter::of)

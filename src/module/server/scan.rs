@@ -14,6 +14,7 @@ use redis_module::raw;
 use super::api::{probe, required};
 use super::callback::guarded;
 use super::context::Ctx;
+use super::keyspace_events::quietly;
 use super::string::{OwnedString, string_bytes};
 
 /// What a key holds.
@@ -134,7 +135,7 @@ pub(crate) fn with_key<T>(ctx: Ctx<'_>, name: &[u8], now: Now, look: impl FnOnce
     }
     let name = OwnedString::new(name);
     // SAFETY: a live context and a live string, of which the server keeps a reference of its own.
-    let key = unsafe { required!(RedisModule_OpenKey)(ctx.as_ptr(), name.as_ptr(), mode()) };
+    let key = quietly(|| unsafe { required!(RedisModule_OpenKey)(ctx.as_ptr(), name.as_ptr(), mode()) });
     let closing = Closing(NonNull::new(key)?);
     let view = KeyView { key: closing.0, of: PhantomData };
     (!view.has_expired(now)).then(|| look(view))

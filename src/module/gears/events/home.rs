@@ -98,6 +98,13 @@ impl SessionHome {
         Ok(staff.handle.clone())
     }
 
+    /// Returns the process if this registration lives there now. Does not wait.
+    pub(super) fn staff_now(&self, id: &str) -> Option<SessionHandle> {
+        let staff = self.staff.try_lock().ok()?;
+        let staff = staff.as_ref().filter(|staff| !staff.handle.worker().is_gone())?;
+        staff.living.iter().any(|living| living == id).then(|| staff.handle.clone())
+    }
+
     async fn begin(&self) -> Result<Staff, Error> {
         let topology = module_state::engine()?.request().begin().pinned_topology().await?;
         let view = ClusterView::of(&topology);
@@ -132,6 +139,16 @@ impl SessionHome {
             }
             Err(error) => Err(error.into()),
         }
+    }
+}
+
+/// Waits until the registrations of a session live here, or cannot.
+pub(in crate::module::gears) async fn come_to_life(session: &str) {
+    let home = homes().as_ref().and_then(|homes| homes.get(session).cloned());
+    if let Some(home) = home
+        && let Err(error) = home.staff().await
+    {
+        home.registrations().iter().for_each(|live| live.stats.note_error(error.to_string()));
     }
 }
 

@@ -9,16 +9,16 @@ use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
 use super::queue::EventQueue;
-use super::run::{EventEnd, EventRunner};
+use super::run::{Depth, EventEnd, EventRunner, RanNow};
 use crate::error::Error;
 use crate::flow::Records;
 use crate::flow::values::TypeLetter;
 use crate::module::flow;
-use crate::module::gears::registry::KeyEvents;
+use crate::module::gears::registry::{KeyEvents, RegistrationMode};
 use crate::module::gears::settings;
 use crate::module::server::context::Ctx;
-use crate::module::server::main_thread;
 use crate::module::server::scan::{KeyKind, Now, with_key};
+use crate::module::server::{keyspace_events, main_thread};
 use crate::module::{config, state as module_state};
 use crate::python::events::{EventBatch, EventResults};
 
@@ -63,9 +63,45 @@ impl KeyListener {
         }
         let stats = &self.runner.live.stats;
         stats.triggered();
+        if self.runner.live.registration.mode == RegistrationMode::Sync {
+            return self.run_behind(ctx, name, key);
+        }
         if !self.queue.push(config::max_pending_events(), |events| events.push(key, name)) {
             stats.dropped();
         }
+    }
+
+    /// Runs the flow in the same unit as what has caused the event, with the value as it is now.
+    fn run_behind(&self, ctx: Ctx<'_>, name: &[u8], key: &[u8]) {
+        let runner = self.runner.clone();
+        let batch = self.event_now(ctx, name, key);
+        let depth = Depth::now();
+        let is_taken = keyspace_events::after_event(ctx, move |ctx| {
+            let _depth = Depth::resume(depth);
+            match batch {
+                Err(error) => drop(runner.end(EventEnd::failed(error.to_string()), Duration::ZERO)),
+                Ok(batch) => match runner.run_now(ctx, EventResults::Replies, &batch) {
+                    RanNow::Ended(_) => {}
+                    RanNow::Waits(waits) => runner.finish_later(waits),
+                },
+            }
+        });
+        if !is_taken {
+            self.runner.end(EventEnd::failed("the server does not run the function with the event"), Duration::ZERO);
+        }
+    }
+
+    fn event_now(&self, ctx: Ctx<'_>, name: &[u8], key: &[u8]) -> Result<EventBatch, Error> {
+        let mut record = Records::new();
+        if !self.wanted.read_value {
+            record.push(key, name);
+            return Ok(EventBatch::of_names(&record));
+        }
+        record.push(key, b"");
+        self.runner.home.rights().check_reading(&record)?;
+        let mut record = Records::new();
+        record.push(key, &flow::value_now(ctx, key)?);
+        EventBatch::of_keys(&record, std::iter::once(name))
     }
 
     fn wants(&self, ctx: Ctx<'_>, name: &[u8], key: &[u8]) -> bool {
@@ -115,10 +151,7 @@ async fn run(reads_values: bool, runner: &EventRunner, events: Records) {
         Some(values) => EventBatch::of_keys(&rest(values, first), events.values().skip(first)),
     };
     let unfinished = runner.run(events.len(), EventResults::Replies, batch, |_, _| {}).await;
-    for waits in unfinished {
-        let runner = runner.clone();
-        tokio::spawn(async move { runner.finish(waits, |_, _| {}).await });
-    }
+    unfinished.into_iter().for_each(|waits| runner.finish_later(waits));
 }
 
 /// Returns the records from one on.

@@ -16,7 +16,7 @@ use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use super::caller::DATABASE;
-use super::registry::{EventReader, LiveRegistration};
+use super::registry::{EventReader, LiveRegistration, Registration, RegistrationMode};
 use crate::error::Error;
 use crate::module::server::context::Ctx;
 use crate::module::server::keyspace_events::{self, WithMisses};
@@ -25,6 +25,7 @@ use keys::KeyListener;
 use run::EventRunner;
 use triggers::Trigger;
 
+pub(super) use home::come_to_life;
 pub(super) use triggers::{TRIGGER, TRIGGERONKEY};
 
 /// A registration that lives on this node.
@@ -41,6 +42,22 @@ thread_local! {
 
     /// The server tells of events of keys.
     static IS_SUBSCRIBED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Checks whether a registration can live on a server as this one.
+///
+/// # Errors
+/// Why not, as clients are told.
+pub(super) fn check(registration: &Registration) -> Result<(), String> {
+    let is_sync = registration.mode == RegistrationMode::Sync;
+    match registration.reader {
+        EventReader::Keys(_) | EventReader::Stream(_) if is_sync && !keyspace_events::has_jobs() => Err(
+            "this server cannot run functions with the events of keys (mode='sync'): Redis from 7.2 on and Valkey can; use \
+             async_local"
+                .to_owned(),
+        ),
+        _ => Ok(()),
+    }
 }
 
 /// A registration lives on this node from now on. On the main thread.

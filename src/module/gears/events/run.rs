@@ -1,5 +1,6 @@
 //! Runs the flow of a registration in its process, for one event after the other, and tells what has come of each.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,8 +9,10 @@ use bytes::Bytes;
 use super::home::SessionHome;
 use crate::error::Error;
 use crate::module::gears::registry::LiveRegistration;
-use crate::module::state as module_state;
-use crate::python::events::{self, EventBatch, EventOutcome, EventResults, WaitingEvents};
+use crate::module::python::{self, SyncEnd};
+use crate::module::server::context::Ctx;
+use crate::module::{config, state as module_state};
+use crate::python::events::{self, EventBatch, EventOutcome, EventResults, EventsRun, WaitingEvents};
 use crate::python::{ContextGuard, SessionHandle};
 
 /// How an event has ended.
@@ -28,6 +31,47 @@ impl EventEnd {
     }
 }
 
+/// What has become of an event that the main thread has run.
+pub(super) enum RanNow {
+    Ended(EventEnd),
+    /// It waits for a future or coroutine, which the main thread does not.
+    Waits(Unfinished),
+}
+
+thread_local! {
+    /// How many events the main thread is in.
+    static DEPTH: Cell<usize> = const { Cell::new(0) };
+}
+
+/// One more event that the main thread is in.
+pub(super) struct Depth(usize);
+
+impl Depth {
+    /// Returns how many there are.
+    pub(super) fn now() -> usize {
+        DEPTH.get()
+    }
+
+    /// Goes into one more, unless there are so many.
+    fn enter(most: usize) -> Option<Self> {
+        let outer = DEPTH.get();
+        DEPTH.set(outer + 1);
+        let depth = Self(outer);
+        (outer < most).then_some(depth)
+    }
+
+    /// Goes to where an event came from that is run later.
+    pub(super) fn resume(depth: usize) -> Self {
+        Self(DEPTH.replace(depth))
+    }
+}
+
+impl Drop for Depth {
+    fn drop(&mut self) {
+        DEPTH.set(self.0);
+    }
+}
+
 /// A registration, and the process in which it lives.
 #[derive(Clone)]
 pub(super) struct EventRunner {
@@ -41,7 +85,9 @@ pub(super) struct Unfinished {
     /// The numbers of the events, by their places in the request.
     events: Vec<Option<usize>>,
     began: Instant,
+    #[expect(dead_code, reason = "it is held")]
     session: SessionHandle,
+    #[expect(dead_code, reason = "it is held: the calls of the events are known by it")]
     context: ContextGuard,
 }
 
@@ -117,6 +163,32 @@ impl EventRunner {
         Ok(answer.waiting.map(unfinished))
     }
 
+    /// Runs one event on the main thread, which does nothing else meanwhile.
+    pub(super) fn run_now(&self, ctx: Ctx<'_>, results: EventResults, batch: &EventBatch) -> RanNow {
+        let began = Instant::now();
+        let failed = |why: String| RanNow::Ended(self.end(EventEnd::failed(why), began.elapsed()));
+        let most = config::max_trigger_depth();
+        let Some(_deeper) = Depth::enter(most) else {
+            return failed(format!(
+                "functions have called each other {most} deep, and rmr.max-trigger-depth allows no more"
+            ));
+        };
+        let Some(session) = self.home.staff_now(&self.live.registration.id) else {
+            // For the next event.
+            let _ = self.come_to_life();
+            return failed("the Python process of the session has ended, and is begun anew".into());
+        };
+        let context = self.home.open_context();
+        let waiting = events::expect(&session, &context);
+        let (execution, key) = (context.number(), &self.live.registration.flow.key);
+        let run = EventsRun { execution, session: session.id(), key, results, may_wait: true };
+        match python::run_event(ctx, session.worker(), &run, batch) {
+            Ok(SyncEnd::Done(outcome)) => RanNow::Ended(self.end(EventEnd::Ran(outcome), began.elapsed())),
+            Ok(SyncEnd::Waits) => RanNow::Waits(Unfinished { waiting, events: vec![Some(0)], began, session, context }),
+            Err(why) => failed(why),
+        }
+    }
+
     /// Waits for the ends of events that wait for a future or coroutine.
     pub(super) async fn finish(&self, mut waits: Unfinished, mut ended: impl FnMut(usize, EventEnd)) {
         let mut left = waits.events.iter().flatten().count();
@@ -129,6 +201,14 @@ impl EventRunner {
         }
         for event in waits.events.into_iter().flatten() {
             ended(event, self.end(EventEnd::failed("the Python process has ended"), waits.began.elapsed()));
+        }
+    }
+
+    /// Waits for them, while others go on. From any thread.
+    pub(super) fn finish_later(&self, waits: Unfinished) {
+        let runner = self.clone();
+        if let Ok(runtime) = module_state::runtime() {
+            runtime.spawn(async move { runner.finish(waits, |_, _| {}).await });
         }
     }
 

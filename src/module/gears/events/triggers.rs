@@ -8,15 +8,17 @@ use bytes::Bytes;
 use tokio::sync::{Semaphore, oneshot};
 
 use super::queue::EventQueue;
-use super::run::{EventEnd, EventRunner};
+use super::run::{EventEnd, EventRunner, RanNow};
 use super::trigger_named;
 use crate::error::Error;
 use crate::flow::Records;
 use crate::module::commands::spec::{Arg, ArgKind, Call};
 use crate::module::config;
 use crate::module::gears::command::{GearsCommand, argument, at_once, own};
+use crate::module::gears::registry::RegistrationMode;
 use crate::module::gears::{replies, settings};
 use crate::module::request::running::Work;
+use crate::module::server::context::Ctx;
 use crate::module::state as module_state;
 use crate::python::events::{EventBatch, EventOutcome, EventResults};
 use crate::reply::Reply;
@@ -42,11 +44,15 @@ fn trigger(call: &Call<'_>) -> Result<Work, Error> {
     let Some(trigger) = trigger_named(&argument(call, 0)) else {
         return at_once(replies::error("ERR subcommand not found"));
     };
+    let words: Vec<Bytes> = call.args.iter().map(|word| Bytes::copy_from_slice(word)).collect();
+    if trigger.runner.live.registration.mode == RegistrationMode::Sync {
+        return Ok(trigger.call_now(call.ctx, words));
+    }
     if call.ctx.why_not_wait().is_some() {
         let why = "ERR can not run a non-sync execution inside a MULTI/LUA (blocking is not allowed) or on loading.";
         return at_once(replies::error(why));
     }
-    let answered = trigger.call(call.args.iter().map(|word| Bytes::copy_from_slice(word)).collect());
+    let answered = trigger.call(words);
     Ok(Box::pin(async move {
         match answered.await {
             Ok(reply) => Ok(reply),
@@ -82,6 +88,24 @@ impl Trigger {
     pub(super) fn end(&self, aborts_pending: bool) {
         for call in self.queue.close(aborts_pending).into_iter().flatten() {
             answer(Some(call.caller), &self.runner.end(EventEnd::Aborted, Duration::ZERO));
+        }
+    }
+
+    /// Calls the function with these words, the name first, and waits for its end: on the main thread.
+    fn call_now(&self, ctx: Ctx<'_>, words: Vec<Bytes>) -> Work {
+        self.runner.live.stats.triggered();
+        let batch = EventBatch::of_words(std::iter::once(words.iter().map(|word| &word[..])));
+        match self.runner.run_now(ctx, EventResults::Trigger, &batch) {
+            RanNow::Ended(end) => Box::pin(std::future::ready(Ok(reply(&end)))),
+            RanNow::Waits(waits) => {
+                let runner = self.runner.clone();
+                let (caller, answered) = oneshot::channel();
+                let mut caller = Some(caller);
+                Box::pin(async move {
+                    runner.finish(waits, |_, end| answer(caller.take(), &end)).await;
+                    answered.await.map_err(|_| Error::Internal("internal error: the call was lost".into()))
+                })
+            }
         }
     }
 

@@ -19,7 +19,9 @@ use crate::error::Error;
 use crate::module::server::context::Ctx;
 use crate::module::server::main_thread;
 pub(super) use live::{LiveRegistration, RegistrationState, StatsNow};
-pub(super) use registration::{DescribedRegistration, EventReader, KeyEvents, RegisteredFlow, Registration};
+pub(super) use registration::{
+    DescribedRegistration, EventReader, KeyEvents, RegisteredFlow, Registration, RegistrationMode,
+};
 pub(super) use set::{RegistrationSet, Registry, RegistryChange};
 
 static REGISTRY: Mutex<Option<NodeRegistry>> = Mutex::new(None);
@@ -117,15 +119,21 @@ pub(super) async fn decide(
     session: Option<NewSession>,
     aborts_pending: bool,
 ) -> Result<(), String> {
-    let decided = main_thread::run(move |ctx| {
+    let sessions: Vec<String> = change.sets.iter().map(|set| set.session.clone()).collect();
+    let decided = main_thread::run(move |ctx| -> Result<(), String> {
         with(|registry| registry.check(&change))?;
+        change.sets.iter().flat_map(|set| &set.registrations).try_for_each(|it| events::check(it))?;
         if let Some(session) = session {
             session.succeed();
         }
         apply(ctx, change, aborts_pending);
         Ok(())
     });
-    decided.await.map_err(|error: Error| error.to_string())?
+    decided.await.map_err(|error: Error| error.to_string())??;
+    for session in &sessions {
+        events::come_to_life(session).await;
+    }
+    Ok(())
 }
 
 /// Takes those sets of a change that are later than what is here. Events that were not begun of registrations which end are
