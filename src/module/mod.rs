@@ -256,6 +256,7 @@ fn on_change(_: u64) {
     if let Some(engine) = state::engine_if_started() {
         engine.hint_change();
     }
+    gears::role_has_changed();
 }
 
 /// A module has come or gone, and its commands with it.

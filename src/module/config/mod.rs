@@ -40,12 +40,13 @@ static ATOMIC_TIMEOUT: NumberSetting = NumberSetting::new("atomic-timeout-ms", 1
 
 static SYNC_TIMEOUT: NumberSetting = NumberSetting::new("sync-timeout-ms", 1000, 1, HOUR_MS);
 static MAX_TRIGGER_DEPTH: NumberSetting = NumberSetting::new("max-trigger-depth", 16, 1, 128);
+static STREAM_MAX_RETRIES: NumberSetting = NumberSetting::new("stream-max-retries", 0, 0, 1_000_000);
 static MAX_PENDING_EVENTS: NumberSetting = NumberSetting::new("max-pending-events", 100_000, 1, i64::MAX);
 
 static EVENTS_MEMORY: NumberSetting =
     NumberSetting::new("events-memory", 16 << 20, 64 << 10, i64::MAX).with_flags(raw::REDISMODULE_CONFIG_MEMORY);
 
-pub(super) static NUMBERS: [&NumberSetting; 16] = [
+pub(super) static NUMBERS: [&NumberSetting; 17] = [
     &TIMEOUT,
     &CONNECT_TIMEOUT,
     &TOPOLOGY_REFRESH,
@@ -61,6 +62,7 @@ pub(super) static NUMBERS: [&NumberSetting; 16] = [
     &EVENTS_MEMORY,
     &MAX_PENDING_EVENTS,
     &SYNC_TIMEOUT,
+    &STREAM_MAX_RETRIES,
     &MAX_TRIGGER_DEPTH,
 ];
 
@@ -312,6 +314,12 @@ pub(super) fn python_wheels() -> String {
 /// `rmr.max-trigger-depth`: how deep functions that the server waits for may call each other.
 pub(super) fn max_trigger_depth() -> usize {
     usize::try_from(MAX_TRIGGER_DEPTH.get()).unwrap_or(1)
+}
+
+/// `rmr.stream-max-retries`: how often a batch of a stream is tried again before its entries go to the dead letters; [`None`]
+/// for as often as it takes.
+pub(super) fn stream_max_retries() -> Option<u64> {
+    u64::try_from(STREAM_MAX_RETRIES.get()).ok().filter(|&most| most > 0)
 }
 
 /// `rmr.sync-timeout-ms`: how long a function may keep the server that waits for its end.

@@ -1,11 +1,11 @@
 //! The commands about functions that wait for events.
 
-use super::cluster;
 use super::command::{GearsCommand, argument, at_once, control};
 use super::registry::{
     self, EventReader, LiveRegistration, Registration, RegistrationSet, RegistrationState, StatsNow,
 };
 use super::replies::{error, flat, integer};
+use super::{cluster, events};
 use crate::error::Error;
 use crate::module::commands::spec::{Arg, ArgKind, Call};
 use crate::module::request::running::Work;
@@ -69,7 +69,11 @@ fn data(live: &LiveRegistration) -> Reply {
         ("avgRunDurationMS", Reply::Double(now.average().as_secs_f64() * 1000.0)),
     ];
     if let EventReader::Stream(_) = live.registration.reader {
-        fields.extend([("lastEstimatedLagMS", integer(0_i64)), ("avgEstimatedLagMS", Reply::Double(0.0))]);
+        let average = now.average_lag().as_secs_f64() * 1000.0;
+        fields.extend([
+            ("lastEstimatedLagMS", integer(now.last_lag.as_millis())),
+            ("avgEstimatedLagMS", Reply::Double(average)),
+        ]);
     }
     fields.push(("lastError", now.last_error.as_deref().map_or(Reply::Null, Reply::from)));
     fields.push(("args", arguments(&live.registration.reader)));
@@ -189,7 +193,10 @@ fn set_state(ids: &[String], state: RegistrationState, word: &str) -> Result<Wor
     });
     at_once(match found {
         Ok(found) => {
-            found.iter().for_each(|live| live.set_state(state));
+            for live in found {
+                live.set_state(state);
+                events::resumed(&live.registration.id);
+            }
             Reply::OK
         }
         Err(why) => why,

@@ -191,7 +191,7 @@ impl ScriptRun {
         let facts = session.facts();
         let registration = |described: DescribedRegistration| {
             let DescribedRegistration { id, description, mode, reader, flow } = described;
-            Arc::new(Registration {
+            Registration {
                 id,
                 session: facts.name.clone(),
                 user: self.caller.user.clone(),
@@ -201,7 +201,7 @@ impl ScriptRun {
                 flow,
                 requirements: facts.requirements.clone(),
                 python: python.clone(),
-            })
+            }
         };
         let change = registry::change_of_script(
             facts,

@@ -46,6 +46,11 @@ pub(super) fn of_this_server(ctx: Ctx<'_>) -> String {
     tag.text()
 }
 
+/// Returns a text that hashes to a slot.
+pub(in crate::module) fn of_slot(slot: u16) -> String {
+    Tag::of(slot).text()
+}
+
 fn first_slot(ctx: Ctx<'_>) -> Option<u16> {
     own_slots::ask(ctx).ok()?.owned.first().map(|&(first, _)| first)
 }

@@ -31,6 +31,7 @@ use crate::python::events::{self, EventBatch, EventOutcome, EventsRun};
 use crate::python::marshal::{self, Value};
 use crate::python::{Worker, WorkerNumber};
 pub(in crate::module) use contexts::contexts;
+pub(in crate::module) use hashtag::of_slot as hashtag_of_slot;
 pub(in crate::module) use script_log::log;
 
 /// Whether all workers are ending, so that nobody has to be told of each.

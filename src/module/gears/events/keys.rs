@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::flow::Records;
 use crate::flow::values::TypeLetter;
 use crate::module::flow;
-use crate::module::gears::registry::{KeyEvents, RegistrationMode};
+use crate::module::gears::registry::{KeyEvents, RegistrationMode, is_of_prefix};
 use crate::module::gears::settings;
 use crate::module::server::context::Ctx;
 use crate::module::server::scan::{KeyKind, Now, with_key};
@@ -106,10 +106,6 @@ impl KeyListener {
 
     fn wants(&self, ctx: Ctx<'_>, name: &[u8], key: &[u8]) -> bool {
         let KeyEvents { prefix, event_types, key_types, .. } = &self.wanted;
-        let is_of_key = match prefix.split_last() {
-            Some((b'*', prefix)) => key.starts_with(prefix),
-            _ => key == prefix.as_slice(),
-        };
         let is_named = |names: &Vec<String>| names.iter().any(|wanted| wanted.as_bytes().eq_ignore_ascii_case(name));
         let is_of_type = |types: &Vec<String>| {
             let kind = with_key(ctx, key, Now::read(), |view| view.kind());
@@ -120,7 +116,9 @@ impl KeyListener {
             };
             types.iter().any(|wanted| wanted == found)
         };
-        is_of_key && event_types.as_ref().is_none_or(is_named) && key_types.as_ref().is_none_or(is_of_type)
+        is_of_prefix(prefix, key)
+            && event_types.as_ref().is_none_or(is_named)
+            && key_types.as_ref().is_none_or(is_of_type)
     }
 }
 

@@ -4,12 +4,15 @@
 //! - `run`: the flow of a registration, run for events
 //! - `queue`: events that are not worked on yet
 //! - `keys`: events of keys
+//! - `streams`: entries of streams, each read in order; `stream_turn`: what is done to a stream at once
 //! - `triggers`: names that `RG.TRIGGER` calls
 
 mod home;
 mod keys;
 mod queue;
 mod run;
+mod stream_turn;
+mod streams;
 mod triggers;
 
 use std::cell::{Cell, RefCell};
@@ -23,6 +26,7 @@ use crate::module::server::keyspace_events::{self, WithMisses};
 use home::SessionHome;
 use keys::KeyListener;
 use run::EventRunner;
+use streams::StreamListener;
 use triggers::Trigger;
 
 pub(super) use home::come_to_life;
@@ -31,6 +35,7 @@ pub(super) use triggers::{TRIGGER, TRIGGERONKEY};
 /// A registration that lives on this node.
 enum Listening {
     Keys(KeyListener),
+    Streams(StreamListener),
     Trigger(Arc<Trigger>),
     /// Nothing comes to it: it cannot live here, and why stands in its last error.
     Nothing,
@@ -72,15 +77,17 @@ pub(super) fn began(ctx: Ctx<'_>, live: &Arc<LiveRegistration>) {
 
 fn begin(ctx: Ctx<'_>, live: &Arc<LiveRegistration>, runner: EventRunner) -> Result<Listening, Error> {
     runner.come_to_life()?;
-    match &live.registration.reader {
-        EventReader::Keys(wanted) => {
-            if !IS_SUBSCRIBED.get() {
-                IS_SUBSCRIBED.set(keyspace_events::subscribe(ctx, WithMisses::Yes, happened));
-            }
-            Ok(Listening::Keys(KeyListener::begin(wanted.clone(), runner)?))
+    let is_of_keys = !matches!(live.registration.reader, EventReader::Command(_));
+    if is_of_keys && !IS_SUBSCRIBED.get() {
+        IS_SUBSCRIBED.set(keyspace_events::subscribe(ctx, WithMisses::Yes, happened));
+        if !IS_SUBSCRIBED.get() {
+            return Err(Error::Refused("this server does not tell modules of keyspace events".into()));
         }
+    }
+    match &live.registration.reader {
+        EventReader::Keys(wanted) => Ok(Listening::Keys(KeyListener::begin(wanted.clone(), runner)?)),
         EventReader::Command(wanted) => Ok(Listening::Trigger(Trigger::begin(wanted.in_order, runner)?)),
-        EventReader::Stream(_) => Ok(Listening::Nothing),
+        EventReader::Stream(wanted) => Ok(Listening::Streams(StreamListener::begin(wanted.clone(), runner)?)),
     }
 }
 
@@ -93,6 +100,7 @@ pub(super) fn ended(live: &Arc<LiveRegistration>, aborts_pending: bool) {
     });
     match ended {
         Some(Listening::Keys(listener)) => listener.end(aborts_pending),
+        Some(Listening::Streams(listener)) => listener.end(),
         Some(Listening::Trigger(trigger)) => trigger.end(aborts_pending),
         Some(Listening::Nothing) | None => {}
     }
@@ -110,8 +118,34 @@ fn happened(ctx: Ctx<'_>, name: &[u8], key: &[u8]) {
             return;
         }
         for (_, listening) in all {
-            if let Listening::Keys(listener) = listening {
-                listener.take(ctx, name, key);
+            match listening {
+                Listening::Keys(listener) => listener.take(ctx, name, key),
+                Listening::Streams(listener) => listener.take(ctx, name, key),
+                Listening::Trigger(_) | Listening::Nothing => {}
+            }
+        }
+    });
+}
+
+/// This node is a primary now that was a replica, or the other way round: there may be streams that nobody reads. On the main
+/// thread.
+pub(in crate::module) fn role_has_changed() {
+    look_for_streams(|_| true);
+}
+
+/// Has a registration go on that has paused, or was aborted. On the main thread.
+pub(super) fn resumed(id: &str) {
+    look_for_streams(|live| live.registration.id == id);
+}
+
+fn look_for_streams(is_wanted: impl Fn(&LiveRegistration) -> bool) {
+    LISTENING.with_borrow(|all| {
+        for (live, listening) in all.iter().filter(|(live, _)| is_wanted(live)) {
+            if let Listening::Streams(listener) = listening {
+                listener.wake_all();
+                if let Err(error) = listener.discover() {
+                    live.stats.note_error(error.to_string());
+                }
             }
         }
     });

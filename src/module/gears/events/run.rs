@@ -20,6 +20,8 @@ use crate::python::{ContextGuard, SessionHandle};
 pub(super) enum EventEnd {
     /// Its flow has come to its end, perhaps with errors.
     Ran(EventOutcome),
+    /// Its process has ended, or there was none; whether its flow has run nobody can tell.
+    Lost(String),
     /// It was aborted.
     Aborted,
 }
@@ -123,7 +125,7 @@ impl EventRunner {
                 Err(error) => {
                     // At most once: which of them have run nobody can tell.
                     let why = error.to_string();
-                    (next..count).for_each(|event| ended(event, self.end(EventEnd::failed(&*why), Duration::ZERO)));
+                    (next..count).for_each(|event| ended(event, self.end(EventEnd::Lost(why.clone()), Duration::ZERO)));
                     break;
                 }
             }
@@ -200,7 +202,8 @@ impl EventRunner {
             }
         }
         for event in waits.events.into_iter().flatten() {
-            ended(event, self.end(EventEnd::failed("the Python process has ended"), waits.began.elapsed()));
+            let lost = EventEnd::Lost("the Python process has ended".into());
+            ended(event, self.end(lost, waits.began.elapsed()));
         }
     }
 
@@ -217,6 +220,7 @@ impl EventRunner {
         let stats = &self.live.stats;
         match &end {
             EventEnd::Aborted => stats.aborted(),
+            EventEnd::Lost(why) => stats.failed(why.clone(), took),
             EventEnd::Ran(outcome) => match outcome.errors.first() {
                 None => stats.succeeded(took),
                 Some(error) => stats.failed(String::from_utf8_lossy(error).into_owned(), took),

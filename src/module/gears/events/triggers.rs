@@ -160,6 +160,7 @@ fn answer(caller: Option<oneshot::Sender<Reply>>, end: &EventEnd) {
 fn reply(end: &EventEnd) -> Reply {
     match end {
         EventEnd::Aborted => replies::error("ERR the execution was aborted"),
+        EventEnd::Lost(why) => replies::error(why),
         EventEnd::Ran(EventOutcome { results, errors }) => match errors.first() {
             None => all(results),
             Some(error) => replies::error(String::from_utf8_lossy(error)),

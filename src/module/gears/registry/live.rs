@@ -55,6 +55,8 @@ pub(in crate::module::gears) struct RegistrationStats {
     dropped: AtomicU64,
     last_us: AtomicU64,
     total_us: AtomicU64,
+    last_lag_ms: AtomicU64,
+    total_lag_ms: AtomicU64,
     last_error: Mutex<Option<String>>,
 }
 
@@ -69,6 +71,9 @@ pub(in crate::module::gears) struct StatsNow {
     pub(in crate::module::gears) dropped: u64,
     pub(in crate::module::gears) last: Duration,
     pub(in crate::module::gears) total: Duration,
+    /// How old the last entry of a stream was when it had been worked on.
+    pub(in crate::module::gears) last_lag: Duration,
+    pub(in crate::module::gears) total_lag: Duration,
     pub(in crate::module::gears) last_error: Option<String>,
 }
 
@@ -121,6 +126,8 @@ impl RegistrationStats {
             triggered: self.triggered.load(Relaxed),
             last: Duration::from_micros(self.last_us.load(Relaxed)),
             total: Duration::from_micros(self.total_us.load(Relaxed)),
+            last_lag: Duration::from_millis(self.last_lag_ms.load(Relaxed)),
+            total_lag: Duration::from_millis(self.total_lag_ms.load(Relaxed)),
             last_error: self.last().clone(),
         }
     }
@@ -129,9 +136,16 @@ impl RegistrationStats {
     pub(in crate::module::gears) fn clear(&self) {
         let ends = [&self.succeeded, &self.failed, &self.aborted, &self.dropped].map(|count| count.swap(0, Relaxed));
         self.triggered.fetch_sub(ends.iter().sum(), Relaxed);
-        self.last_us.store(0, Relaxed);
-        self.total_us.store(0, Relaxed);
+        let sums = [&self.last_us, &self.total_us, &self.last_lag_ms, &self.total_lag_ms];
+        sums.iter().for_each(|sum| sum.store(0, Relaxed));
         *self.last() = None;
+    }
+
+    /// Notes how old the last entry of a stream was when it had been worked on.
+    pub(in crate::module::gears) fn lagged(&self, lag: Duration) {
+        let ms = u64::try_from(lag.as_millis()).unwrap_or(u64::MAX);
+        self.last_lag_ms.store(ms, Relaxed);
+        self.total_lag_ms.fetch_add(ms, Relaxed);
     }
 
     fn took(&self, took: Duration) {
@@ -148,8 +162,17 @@ impl RegistrationStats {
 impl StatsNow {
     /// Returns how long an event has taken on average.
     pub(in crate::module::gears) fn average(&self) -> Duration {
+        self.per_end(self.total)
+    }
+
+    /// Returns how old entries of streams were on average when they had been worked on.
+    pub(in crate::module::gears) fn average_lag(&self) -> Duration {
+        self.per_end(self.total_lag)
+    }
+
+    fn per_end(&self, sum: Duration) -> Duration {
         let ended = self.succeeded + self.failed + self.aborted;
-        self.total.checked_div(u32::try_from(ended).unwrap_or(u32::MAX)).unwrap_or_default()
+        sum.checked_div(u32::try_from(ended).unwrap_or(u32::MAX)).unwrap_or_default()
     }
 }
 

@@ -20,7 +20,8 @@ use crate::module::server::context::Ctx;
 use crate::module::server::main_thread;
 pub(super) use live::{LiveRegistration, RegistrationState, StatsNow};
 pub(super) use registration::{
-    DescribedRegistration, EventReader, KeyEvents, RegisteredFlow, Registration, RegistrationMode,
+    DescribedRegistration, EventReader, KeyEvents, OnFailed, RegisteredFlow, Registration, RegistrationMode,
+    StreamEvents, is_of_prefix,
 };
 pub(super) use set::{RegistrationSet, Registry, RegistryChange};
 
@@ -78,12 +79,22 @@ pub(super) fn count_builders(builders: u64) {
 pub(super) fn change_of_script(
     session: &SessionFacts,
     replaces: Option<&str>,
-    registrations: Vec<Arc<Registration>>,
+    mut registrations: Vec<Registration>,
     node: &str,
 ) -> RegistryChange {
     with(|registry| {
         let version = registry.next_version(node);
         let mut sets = Vec::new();
+        let replaced = replaces.and_then(|id| registry.set_of_session(id));
+        let is_replaced = |set: &RegistrationSet| replaced.is_some_and(|replaced| replaced.session == set.session);
+        let others = registry.sets().filter(|set| !is_replaced(set)).flat_map(|set| &set.registrations);
+        let mut streams: Vec<StreamEvents> = others.filter_map(|it| it.reader.streams().cloned()).collect();
+        for registration in &mut registrations {
+            if let EventReader::Stream(wanted) = &mut registration.reader {
+                wanted.choose_group(streams.iter());
+                streams.push(wanted.clone());
+            }
+        }
         if !registrations.is_empty() {
             sets.push(RegistrationSet {
                 session: session.name.clone(),
@@ -92,10 +103,9 @@ pub(super) fn change_of_script(
                 requirements: session.requirements.clone(),
                 first: version.number,
                 version: version.clone(),
-                registrations,
+                registrations: registrations.into_iter().map(Arc::new).collect(),
             });
         }
-        let replaced = replaces.and_then(|id| registry.set_of_session(id));
         sets.extend(replaced.map(|set| set.with(version, Vec::new())));
         RegistryChange { sets }
     })

@@ -73,6 +73,40 @@ pub(in crate::module::gears) struct StreamEvents {
     pub(in crate::module::gears) retry_interval_s: u64,
     /// Entries that were worked on go.
     pub(in crate::module::gears) trim: bool,
+    /// The consumer group through which it reads.
+    pub(in crate::module::gears) group: String,
+}
+
+/// The consumer group of a registration that shares its streams with no other, as RedisGears calls that of all.
+const GROUP: &str = "__gears_consumer_group__";
+
+impl StreamEvents {
+    /// Takes a group that none of the others has with which it shares streams: they would share out the entries. What takes
+    /// the place of another so goes on where that was.
+    pub(in crate::module::gears) fn choose_group<'a>(&mut self, others: impl Iterator<Item = &'a Self>) {
+        let taken: Vec<&str> =
+            others.filter(|other| overlap(&other.prefix, &self.prefix)).map(|other| other.group.as_str()).collect();
+        let numbered = (1_u32..).map(|number| format!("{GROUP}:{number}"));
+        let names = std::iter::once(GROUP.to_owned()).chain(numbered);
+        self.group = names.into_iter().find(|name| !taken.contains(&name.as_str())).unwrap_or_default();
+    }
+}
+
+/// Tells whether some key may be of both: a key, or with `*` at its end the beginning of keys.
+fn overlap(one: &[u8], other: &[u8]) -> bool {
+    match (one.split_last(), other.split_last()) {
+        (Some((b'*', one)), Some((b'*', other))) => one.starts_with(other) || other.starts_with(one),
+        (Some((b'*', _)), _) => is_of_prefix(one, other),
+        _ => is_of_prefix(other, one),
+    }
+}
+
+/// Tells whether a key is meant: a key, or with `*` at its end the beginning of keys.
+pub(in crate::module::gears) fn is_of_prefix(prefix: &[u8], key: &[u8]) -> bool {
+    match prefix.split_last() {
+        Some((b'*', prefix)) => key.starts_with(prefix),
+        _ => key == prefix,
+    }
 }
 
 /// What is done when a batch has failed.
@@ -157,6 +191,7 @@ impl EventReader {
                 },
                 retry_interval_s: get("retry_interval_s")?.as_count()?,
                 trim: get("trim")?.as_bool()?,
+                group: GROUP.to_owned(),
             }),
             "CommandReader" => Self::Command(CommandEvents {
                 trigger: optional(get("trigger")?, text)?,
@@ -174,6 +209,14 @@ impl EventReader {
             Self::Keys(_) => "KeysReader",
             Self::Stream(_) => "StreamReader",
             Self::Command(_) => "CommandReader",
+        }
+    }
+
+    /// Returns how streams are read, if any are.
+    pub(in crate::module::gears) fn streams(&self) -> Option<&StreamEvents> {
+        match self {
+            Self::Stream(wanted) => Some(wanted),
+            Self::Keys(_) | Self::Command(_) => None,
         }
     }
 
@@ -223,4 +266,45 @@ fn texts(value: &Value) -> Option<Vec<String>> {
 /// Reads a value that may be none; [`None`] for what is neither.
 fn optional<T>(value: &Value, read: impl Fn(&Value) -> Option<T>) -> Option<Option<T>> {
     if *value == Value::None { Some(None) } else { read(value).map(Some) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn streams(prefix: &str) -> StreamEvents {
+        StreamEvents {
+            prefix: ByteBuf::from(prefix),
+            batch: 1,
+            duration_ms: 0,
+            on_failed: OnFailed::Continue,
+            retry_interval_s: 1,
+            trim: true,
+            group: GROUP.to_owned(),
+        }
+    }
+
+    #[test]
+    fn registrations_that_share_streams_have_groups_of_their_own() {
+        let chosen = |prefix: &str, others: &[StreamEvents]| {
+            let mut new = streams(prefix);
+            new.choose_group(others.iter());
+            new
+        };
+        let first = chosen("s:*", &[]);
+        assert_eq!(first.group, GROUP);
+        let second = chosen("s:1*", &[first.clone()]);
+        assert_eq!(second.group, format!("{GROUP}:1"));
+        let others = [first, second];
+        for (prefix, group) in [("s:1", ":2"), ("*", ":2"), ("t:*", ""), ("s:2", ":1"), ("s", "")] {
+            assert_eq!(chosen(prefix, &others).group, format!("{GROUP}{group}"), "{prefix}");
+        }
+    }
+
+    #[test]
+    fn a_star_at_the_end_means_what_begins_so() {
+        for (prefix, key, is_meant) in [("a*", "ab", true), ("a*", "b", false), ("a", "ab", false), ("*", "", true)] {
+            assert_eq!(is_of_prefix(prefix.as_bytes(), key.as_bytes()), is_meant, "{prefix} {key}");
+        }
+    }
 }
