@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::WorkerError;
@@ -19,13 +20,37 @@ use crate::error::Error;
 use crate::flow::Records;
 
 /// Events as they stand in a frame.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct EventBatch {
-    shape: &'static str,
+    shape: EventShape,
     count: usize,
     /// Some string is not UTF-8.
     has_bytes: bool,
     sections: Vec<Bytes>,
+}
+
+/// What a batch has of its events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+enum EventShape {
+    /// Keys, types, values and names of events.
+    Keys,
+    /// Keys and names of events.
+    Names,
+    /// Lists of records.
+    Lists,
+    /// Records; for a flow that is opened on all shards.
+    Records,
+}
+
+impl EventShape {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Keys => "keys",
+            Self::Names => "names",
+            Self::Lists => "lists",
+            Self::Records => "records",
+        }
+    }
 }
 
 impl EventBatch {
@@ -37,7 +62,7 @@ impl EventBatch {
     pub(crate) fn of_keys<'n>(records: &Records, names: impl Iterator<Item = &'n [u8]>) -> Result<Self, Error> {
         let (has_bytes, mut sections) = columns_of_keys(records)?;
         sections.push(column_of_names(names));
-        Ok(Self { shape: "keys", count: records.len(), has_bytes, sections })
+        Ok(Self { shape: EventShape::Keys, count: records.len(), has_bytes, sections })
     }
 
     /// Writes events of keys without their values: records have the names of events as values.
@@ -46,7 +71,7 @@ impl EventBatch {
         records.keys().for_each(|key| keys.text_or_bytes(key));
         let has_bytes = keys.has_bytes();
         let sections = vec![keys.into_bytes().into(), column_of_names(records.values())];
-        Self { shape: "names", count: records.len(), has_bytes, sections }
+        Self { shape: EventShape::Names, count: records.len(), has_bytes, sections }
     }
 
     /// Writes events each of which is one record, a list of words.
@@ -62,13 +87,43 @@ impl EventBatch {
             words.for_each(|word| lists.text_or_bytes(word));
         }
         let has_bytes = lists.has_bytes();
-        Self { shape: "lists", count, has_bytes, sections: vec![lists.into_bytes().into()] }
+        Self { shape: EventShape::Lists, count, has_bytes, sections: vec![lists.into_bytes().into()] }
+    }
+
+    /// Writes one event, the record of which is a list of words, for a flow that is [opened](super::stage) on all shards.
+    pub(crate) fn of_record<'w>(words: impl ExactSizeIterator<Item = &'w [u8]>) -> Self {
+        let mut record = Writer::default();
+        record.begin_list(words.len());
+        words.for_each(|word| record.text_or_bytes(word));
+        Self::of_records(1, record)
+    }
+
+    /// Takes records, marshalled one after the other, for a flow that is [opened](super::stage) on all shards.
+    pub(crate) fn of_records(count: usize, records: Writer) -> Self {
+        let has_bytes = records.has_bytes();
+        Self { shape: EventShape::Records, count, has_bytes, sections: vec![records.into_bytes().into()] }
+    }
+
+    /// Returns the head of the request that gives these events to a stage of an execution.
+    pub(super) fn head_of_run(&self, execution: u64, stage: u64) -> Value {
+        Value::Tuple(vec![
+            execution.into(),
+            stage.into(),
+            self.shape.word().into(),
+            (self.count as u64).into(),
+            self.has_bytes.into(),
+            self.sizes(),
+        ])
+    }
+
+    fn sizes(&self) -> Value {
+        Value::Tuple(self.sections.iter().map(|section| (section.len() as u64).into()).collect())
     }
 
     /// Takes events each of which is a marshalled list of records already.
     pub(crate) fn of_lists(count: usize, lists: Writer) -> Self {
         let has_bytes = lists.has_bytes();
-        Self { shape: "lists", count, has_bytes, sections: vec![lists.into_bytes().into()] }
+        Self { shape: EventShape::Lists, count, has_bytes, sections: vec![lists.into_bytes().into()] }
     }
 
     /// Returns how many events there are.
@@ -83,17 +138,16 @@ impl EventBatch {
 
     /// Returns the head of a request for the flow of this key, of a session.
     pub(crate) fn head(&self, run: &EventsRun<'_>) -> Value {
-        let sizes = self.sections.iter().map(|section| (section.len() as u64).into()).collect();
         Value::dict([
             ("execution", run.execution.into()),
             ("session", run.session.into()),
             ("key", run.key.into()),
             ("results", run.results.word().into()),
             ("async", run.may_wait.into()),
-            ("shape", self.shape.into()),
+            ("shape", self.shape.word().into()),
             ("count", (self.count as u64).into()),
             ("has_bytes", self.has_bytes.into()),
-            ("sizes", Value::Tuple(sizes)),
+            ("sizes", self.sizes()),
         ])
     }
 }

@@ -18,6 +18,7 @@ use tokio::sync::OnceCell;
 
 use super::batch::{BatchShape, RecordBatch, StageAnswer};
 use super::contexts::{Context, ContextGuard, Contexts};
+use super::events::EventBatch;
 use super::frame::FrameKind;
 use super::marshal::Value;
 use super::sessions::{SessionHandle, Sessions};
@@ -63,6 +64,24 @@ pub(crate) struct PythonStage {
     pub(crate) requirements: Vec<String>,
     /// The version of the interpreter that has made the flow, such as `3.11`.
     pub(crate) python: String,
+    /// What has happened, for the flow of a registration.
+    pub(crate) given: Option<GivenEvents>,
+}
+
+/// Events that a flow runs for, in place of something that is read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct GivenEvents {
+    /// The node that gets them; [`None`] for all.
+    pub(crate) only_at: Option<String>,
+    pub(crate) events: EventBatch,
+}
+
+impl GivenEvents {
+    /// Returns the events of a share.
+    fn of(self, share: &CodeShare) -> Option<EventBatch> {
+        let are_meant = share.stage == 0 && self.only_at.is_none_or(|node| node == share.node);
+        are_meant.then_some(self.events)
+    }
 }
 
 /// What the results of a flow are.
@@ -70,8 +89,20 @@ pub(crate) struct PythonStage {
 pub(crate) enum StageResults {
     /// Replies in RESP2, one each.
     Replies,
+    /// The same, for a command that a script implements.
+    Trigger,
     /// Values that a script gets.
     Records,
+}
+
+impl StageResults {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Replies => "replies",
+            Self::Trigger => "trigger",
+            Self::Records => "records",
+        }
+    }
 }
 
 impl PythonStage {
@@ -133,9 +164,16 @@ pub(crate) fn open(
         let opened = run.opened.get_or_try_init(|| OpenRun::open(&sessions, &contexts, rights, &stage, &share)).await?;
         let reads = if share.stage == 0 { opened.reads.clone() } else { CodeReads::Nothing };
         let abort = abort_of(&run);
+        let given = stage.given.and_then(|given| given.of(&share));
         let shape = if share.stage == 0 { opened.shape } else { BatchShape::Records };
-        let code =
-            Box::new(PythonCode { run, stage: u64::from(share.stage), shape, has_failed: false, has_ended: false });
+        let code = Box::new(PythonCode {
+            run,
+            stage: u64::from(share.stage),
+            shape,
+            given,
+            has_failed: false,
+            has_ended: false,
+        });
         Ok(OpenedCode { code, reads, abort: Some(abort) })
     })
 }
@@ -243,7 +281,7 @@ impl OpenRun {
             ("session", stage.session.as_str().into()),
             ("key", stage.key.as_str().into()),
             ("local", stage.is_local.into()),
-            ("results", if stage.results == StageResults::Replies { "replies" } else { "records" }.into()),
+            ("results", stage.results.word().into()),
             ("timed", stage.is_profiling.into()),
         ]);
         let (reads, shape, refused) = match session.worker().ask(FrameKind::Open, &head, &[]).await {
@@ -326,7 +364,8 @@ fn bad_answer() -> Error {
 /// Reads what an answer to OPEN says that is to be read, and in which shape batches of it are wanted.
 fn what_to_read(reader: &Value) -> Option<(CodeReads, BatchShape)> {
     let kind = reader.get("kind")?.as_text()?;
-    if kind == "own" {
+    // Events are given.
+    if kind == "own" || kind == "events" {
         return Some((CodeReads::Nothing, BatchShape::Records));
     }
     let pattern = reader.get("pattern")?.as_bytes()?.to_vec();
@@ -354,6 +393,8 @@ struct PythonCode {
     run: Arc<SharedRun>,
     stage: u64,
     shape: BatchShape,
+    /// What has happened, before there is nothing more.
+    given: Option<EventBatch>,
     /// The stage can do no more.
     has_failed: bool,
     has_ended: bool,
@@ -389,6 +430,21 @@ impl PythonCode {
         StageOutput { errors: vec![text], enough: true, ..StageOutput::default() }
     }
 
+    /// Gives the stage what has happened. Returns all that comes of it.
+    async fn feed(&mut self, given: &EventBatch) -> Result<StageOutput, Error> {
+        let number = self.run.opened.get().map_or(0, |run| run.context.number());
+        let mut all = self.ask(FrameKind::Run, &given.head_of_run(number, self.stage), given.sections()).await?;
+        while all.more {
+            let head = self.place();
+            let next = self.ask(FrameKind::Next, &head, &[]).await?;
+            all.more = next.more;
+            all.enough |= next.enough;
+            all.records.append(&next.records);
+            all.errors.extend(next.errors);
+        }
+        Ok(all)
+    }
+
     fn place(&self) -> Value {
         let number = self.run.opened.get().map_or(0, |run| run.context.number());
         Value::Tuple(vec![number.into(), self.stage.into()])
@@ -417,16 +473,23 @@ impl StageCode for PythonCode {
 
     fn end(&mut self) -> BoxFuture<'_, Result<StageOutput, Error>> {
         Box::pin(async move {
-            self.has_ended = true;
             let run = self.run.clone();
             let refused = run.opened.get().and_then(|run| run.refused.clone());
+            let mut output = match self.given.take().filter(|_| refused.is_none() && !self.has_failed) {
+                Some(given) => self.feed(&given).await?,
+                None => StageOutput::default(),
+            };
+            self.has_ended = true;
             if refused.is_some() || self.has_failed {
-                let took = run.stage_has_ended().await?;
-                let errors = refused.into_iter().filter(|_| self.stage == 0).collect();
-                return Ok(StageOutput { errors, took, ..StageOutput::default() });
+                output.took = run.stage_has_ended().await?;
+                output.errors.extend(refused.into_iter().filter(|_| self.stage == 0));
+                return Ok(StageOutput { more: false, enough: false, ..output });
             }
             let head = self.place();
-            self.ask(FrameKind::End, &head, &[]).await
+            let end = self.ask(FrameKind::End, &head, &[]).await?;
+            output.records.append(&end.records);
+            output.errors.extend(end.errors);
+            Ok(StageOutput { records: output.records, errors: output.errors, ..end })
         })
     }
 }
@@ -491,6 +554,7 @@ mod tests {
             is_one_off: true,
             requirements: vec!["redis>=2".into()],
             python: "3.11".into(),
+            given: None,
         };
         let plan = stage.plan(&[Passage::Gather, Passage::Collect]).unwrap();
         assert!(plan.is_sound());

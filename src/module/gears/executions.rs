@@ -281,6 +281,11 @@ impl FlowOutcome {
         Self { errors: vec![Bytes::copy_from_slice(why.as_bytes())], ..Self::default() }
     }
 
+    /// Returns the same without results, which somebody else gets.
+    pub(super) fn without_results(&self) -> Self {
+        Self { is_aborted: self.is_aborted, errors: self.errors.clone(), ..Self::default() }
+    }
+
     fn end(self, took: Duration) -> GearsEnd {
         let Self { is_aborted, results, errors, steps_took } = self;
         let result_count = results.len();

@@ -8,16 +8,16 @@ use serde_bytes::ByteBuf;
 use super::caller::GearsCaller;
 use super::cluster::ClusterView;
 use super::executions::FlowOutcome;
-use super::plans::DescribedFlow;
 use super::settings;
 use crate::error::Error;
 use crate::flow::coordinator::{self, FlowAnswer, FlowSpec};
 use crate::flow::execution::Execution;
+use crate::flow::plan::Passage;
 use crate::module::config;
 use crate::module::flow::own_code::OwnCode;
 use crate::module::state as module_state;
 use crate::python::WorkerSettings;
-use crate::python::stage::{PythonStage, StageResults};
+use crate::python::stage::{GivenEvents, PythonStage, StageResults};
 
 /// A flow, and the session whose it is.
 pub(super) struct FlowOfSession<'a> {
@@ -25,9 +25,25 @@ pub(super) struct FlowOfSession<'a> {
     pub(super) session: &'a str,
     /// Those of its script.
     pub(super) requirements: &'a [String],
-    pub(super) flow: &'a DescribedFlow,
+    pub(super) flow: RunnableFlow<'a>,
     /// Whether there are other shards.
     pub(super) is_cluster: bool,
+}
+
+/// What of a flow has to be known to run it.
+pub(super) struct RunnableFlow<'a> {
+    /// By which workers know it.
+    pub(super) key: &'a str,
+    /// What the workers of other shards make it of.
+    pub(super) blob: &'a [u8],
+    /// How its stages hand on.
+    pub(super) passages: &'a [Passage],
+    /// All steps run on this shard, as one stage.
+    pub(super) is_local: bool,
+    /// It is not to be forgotten when it has run.
+    pub(super) stays: bool,
+    /// What has happened, for the flow of a registration.
+    pub(super) given: Option<GivenEvents>,
 }
 
 /// Runs a flow.
@@ -40,23 +56,25 @@ pub(super) async fn run(
     results: StageResults,
     execution: Arc<Execution>,
 ) -> Result<FlowAnswer, Error> {
-    let moves_records = run.is_cluster && !run.flow.is_local;
+    let RunnableFlow { key, blob, passages, is_local, stays, given } = run.flow;
+    let moves_records = run.is_cluster && !is_local;
     let stage = PythonStage {
         session: run.session.to_owned(),
         user: caller.user.clone(),
-        key: run.flow.key.clone(),
-        blob: ByteBuf::from(run.flow.blob.to_vec()),
+        key: key.to_owned(),
+        blob: ByteBuf::from(blob.to_vec()),
         is_local: !moves_records,
         is_cluster: run.is_cluster,
         results,
         with_traceback: settings::attempts_traceback(),
         is_profiling: settings::profiles_executions(),
-        is_one_off: true,
+        is_one_off: !stays,
         requirements: run.requirements.to_vec(),
         python: module_state::python_sessions()?.python_version().await?,
+        given,
     };
     let spec = FlowSpec {
-        plan: stage.plan(run.flow.passages(moves_records))?,
+        plan: stage.plan(if moves_records { passages } else { &[Passage::Collect] })?,
         combine: None,
         timeout: None,
         idle: settings::execution_max_idle(),

@@ -4,6 +4,7 @@
 use serde_bytes::ByteBuf;
 
 use super::executions::{ExecutionParts, ShownStep};
+use super::flows::RunnableFlow;
 use super::registry::{DescribedRegistration, RegisteredFlow};
 use crate::flow::plan::Passage;
 use crate::python::marshal::Value;
@@ -45,9 +46,10 @@ impl DescribedFlow {
         })
     }
 
-    /// Returns how its stages hand on their records. Where records do not change shards all steps are one stage.
-    pub(super) fn passages(&self, moves_records: bool) -> &[Passage] {
-        if moves_records { &self.passages } else { &[Passage::Collect] }
+    /// Returns what has to be known to run it, once.
+    pub(super) fn runnable(&self) -> RunnableFlow<'_> {
+        let Self { key, is_local, passages, blob, .. } = self;
+        RunnableFlow { key, blob, passages, is_local: *is_local, stays: false, given: None }
     }
 
     /// Returns what of it is kept for a registration.
@@ -110,17 +112,13 @@ mod tests {
         ])
     }
 
-    fn passages(thens: &[&str], moves_records: bool) -> Vec<Passage> {
-        DescribedFlow::read(&flow(thens)).unwrap().passages(moves_records).to_vec()
-    }
-
     #[test]
-    fn records_move_between_stages_in_a_cluster_only() {
+    fn stages_hand_on_as_the_worker_says() {
         use Passage::{Collect, Gather, Repartition, Stay};
-        assert_eq!(passages(&["collect"], true), [Collect]);
-        assert_eq!(passages(&["collect", "repartition", "collect"], true), [Gather, Repartition, Collect]);
-        assert_eq!(passages(&["repartition", "stay"], true), [Repartition, Stay]);
-        assert_eq!(passages(&["collect", "repartition", "stay"], false), [Collect]);
+        let passages = |thens: &[&str]| DescribedFlow::read(&flow(thens)).unwrap().passages;
+        assert_eq!(passages(&["collect"]), [Collect]);
+        assert_eq!(passages(&["collect", "repartition", "collect"]), [Gather, Repartition, Collect]);
+        assert_eq!(passages(&["repartition", "stay"]), [Repartition, Stay]);
     }
 
     #[test]

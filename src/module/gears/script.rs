@@ -286,8 +286,12 @@ impl ScriptRun {
         view: &ClusterView,
         execution: &GearsExecution,
     ) -> FlowOutcome {
-        let of_session =
-            FlowOfSession { session: session.handle.id(), requirements, flow, is_cluster: view.is_cluster };
+        let of_session = FlowOfSession {
+            session: session.handle.id(),
+            requirements,
+            flow: flow.runnable(),
+            is_cluster: view.is_cluster,
+        };
         match flows::run(of_session, &self.caller, StageResults::Replies, execution.flow().clone()).await {
             Ok(answer) => flows::outcome(answer),
             Err(error) => FlowOutcome::failed(&error.to_string()),

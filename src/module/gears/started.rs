@@ -55,8 +55,12 @@ async fn answer(started: &StartedFlow) -> Result<FlowAnswer, Error> {
     let listed = state::sessions().list();
     let facts = listed.iter().find(|listed| listed.facts.name == context.session);
     let requirements = facts.map(|listed| listed.facts.requirements.clone()).unwrap_or_default();
-    let of_session =
-        FlowOfSession { session: session.id(), requirements: &requirements, flow: &flow, is_cluster: view.is_cluster };
+    let of_session = FlowOfSession {
+        session: session.id(),
+        requirements: &requirements,
+        flow: flow.runnable(),
+        is_cluster: view.is_cluster,
+    };
     let answer = flows::run(of_session, &caller, StageResults::Records, execution.flow().clone()).await;
     // What it has come to goes to the script alone.
     let outcome = match &answer {

@@ -21,6 +21,7 @@ use crate::module::server::scan::{KeyKind, Now, with_key};
 use crate::module::server::{keyspace_events, main_thread};
 use crate::module::{config, state as module_state};
 use crate::python::events::{EventBatch, EventResults};
+use crate::python::stage::StageResults;
 
 /// So many events go to a process at once.
 const AT_ONCE: usize = 128;
@@ -144,12 +145,39 @@ async fn run(reads_values: bool, runner: &EventRunner, events: Records) {
             return (0..events.len()).for_each(|_| drop(runner.end(EventEnd::failed(&*why), began.elapsed())));
         }
     };
+    if runner.needs_all_shards() {
+        for at in 0..events.len() {
+            match one(&events, values.as_ref(), at) {
+                Ok(event) => drop(runner.run_everywhere(event, StageResults::Replies).await),
+                Err(error) => drop(runner.end(EventEnd::failed(error.to_string()), began.elapsed())),
+            }
+        }
+        return;
+    }
     let batch = |first: usize| match &values {
         None => Ok(EventBatch::of_names(&rest(&events, first))),
         Some(values) => EventBatch::of_keys(&rest(values, first), events.values().skip(first)),
     };
     let unfinished = runner.run(events.len(), EventResults::Replies, batch, |_, _| {}).await;
     unfinished.into_iter().for_each(|waits| runner.finish_later(waits));
+}
+
+/// Returns one event.
+fn one(events: &Records, values: Option<&Records>, at: usize) -> Result<EventBatch, Error> {
+    let mut record = Records::new();
+    let nth = |records: &Records, record: &mut Records| {
+        records.iter().skip(at).take(1).for_each(|(key, value)| record.push(key, value));
+    };
+    match values {
+        None => {
+            nth(events, &mut record);
+            Ok(EventBatch::of_names(&record))
+        }
+        Some(values) => {
+            nth(values, &mut record);
+            EventBatch::of_keys(&record, events.values().skip(at).take(1))
+        }
+    }
 }
 
 /// Returns the records from one on.

@@ -2,11 +2,13 @@
 //!
 //! - `home`: the process in which the registrations of a session live
 //! - `run`: the flow of a registration, run for events
+//! - `everywhere`: the same on all shards
 //! - `queue`: events that are not worked on yet
 //! - `keys`: events of keys
 //! - `streams`: entries of streams, each read in order; `stream_turn`: what is done to a stream at once
 //! - `triggers`: names that `RG.TRIGGER` calls
 
+mod everywhere;
 mod home;
 mod keys;
 mod queue;

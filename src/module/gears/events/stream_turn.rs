@@ -194,9 +194,13 @@ impl StreamBatch {
         if added == 0 { Duration::ZERO } else { now.saturating_sub(Duration::from_millis(added)) }
     }
 
-    /// Writes the records: a list of one for each entry.
+    /// Returns how many entries there are.
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Writes the records, one for each entry.
     pub(super) fn write(&self, key: &[u8], to: &mut Writer) {
-        to.begin_list(self.entries.len());
         for entry in &self.entries {
             to.begin_dict();
             to.name(b"id");

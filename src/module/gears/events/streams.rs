@@ -17,12 +17,14 @@ use crate::flow::plan::{KeyFilter, ValuesRead};
 use crate::link::Protocol;
 use crate::module::flow::keyspace_with;
 use crate::module::gears::caller::DATABASE;
+use crate::module::gears::executions::FlowOutcome;
 use crate::module::gears::registry::{OnFailed, RegistrationMode, RegistrationState, StreamEvents, is_of_prefix};
 use crate::module::server::context::Ctx;
 use crate::module::server::{keyspace_events, main_thread};
 use crate::module::{config, python, state as module_state};
-use crate::python::events::{EventBatch, EventResults};
+use crate::python::events::{EventBatch, EventOutcome, EventResults};
 use crate::python::marshal::Writer;
+use crate::python::stage::StageResults;
 use crate::topology::key_slot;
 
 /// How often a batch is tried whose process has died, where nothing is said about failures.
@@ -212,6 +214,7 @@ impl SharedListener {
 
 fn batch_of(stream: &ReadStream, batch: &StreamBatch) -> EventBatch {
     let mut list = Writer::default();
+    list.begin_list(batch.len());
     batch.write(&stream.key, &mut list);
     EventBatch::of_lists(1, list)
 }
@@ -313,15 +316,9 @@ impl<'s> StreamReading<'s> {
     }
 
     async fn work_on(&mut self, batch: StreamBatch) -> Result<(), Error> {
-        let (live, runner) = (&self.shared.runner.live, &self.shared.runner);
+        let live = &self.shared.runner.live;
         live.stats.triggered();
-        let mut end = None;
-        let unfinished = runner
-            .run(1, EventResults::Replies, |_| Ok(batch_of(self.stream, &batch)), |_, ended| end = Some(ended))
-            .await;
-        for waits in unfinished {
-            runner.finish(waits, |_, ended| end = Some(ended)).await;
-        }
+        let end = self.end_of(&batch).await;
         live.stats.lagged(batch.lag());
         let (why, has_died) = match &end {
             Some(EventEnd::Ran(outcome)) => (outcome.errors.first().cloned(), false),
@@ -365,6 +362,25 @@ impl<'s> StreamReading<'s> {
             }
         }
         Ok(())
+    }
+
+    /// Runs the flow for a batch, and waits for its end.
+    async fn end_of(&self, batch: &StreamBatch) -> Option<EventEnd> {
+        let runner = &self.shared.runner;
+        if runner.needs_all_shards() {
+            let mut records = Writer::default();
+            batch.write(&self.stream.key, &mut records);
+            let events = EventBatch::of_records(batch.len(), records);
+            let FlowOutcome { errors, is_aborted, .. } = runner.run_everywhere(events, StageResults::Replies).await;
+            let outcome = EventOutcome { errors, ..EventOutcome::default() };
+            return Some(if is_aborted { EventEnd::Aborted } else { EventEnd::Ran(outcome) });
+        }
+        let mut end = None;
+        let event = |_| Ok(batch_of(self.stream, batch));
+        for waits in runner.run(1, EventResults::Replies, event, |_, ended| end = Some(ended)).await {
+            runner.finish(waits, |_, ended| end = Some(ended)).await;
+        }
+        end
     }
 
     fn succeed(&mut self, batch: StreamBatch) {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use tokio::sync::{Semaphore, oneshot};
 
 use super::queue::EventQueue;
@@ -15,12 +16,14 @@ use crate::flow::Records;
 use crate::module::commands::spec::{Arg, ArgKind, Call};
 use crate::module::config;
 use crate::module::gears::command::{GearsCommand, argument, at_once, own};
+use crate::module::gears::executions::FlowOutcome;
 use crate::module::gears::registry::RegistrationMode;
 use crate::module::gears::{replies, settings};
 use crate::module::request::running::Work;
 use crate::module::server::context::Ctx;
 use crate::module::state as module_state;
 use crate::python::events::{EventBatch, EventOutcome, EventResults};
+use crate::python::stage::StageResults;
 use crate::reply::Reply;
 use crate::resp::decode_whole;
 
@@ -135,6 +138,19 @@ async fn work(is_in_order: bool, runner: EventRunner, queue: Arc<EventQueue<VecD
         tokio::spawn(async move {
             let (words, mut callers): (Vec<Vec<Bytes>>, Vec<_>) =
                 calls.into_iter().map(|call| (call.words, Some(call.caller))).unzip();
+            if runner.needs_all_shards() {
+                let run = |(words, caller): (&Vec<Bytes>, Option<oneshot::Sender<Reply>>)| {
+                    let event = EventBatch::of_record(words.iter().map(|word| &word[..]));
+                    let runner = &runner;
+                    async move {
+                        let outcome = runner.run_everywhere(event, StageResults::Trigger).await;
+                        // Whoever called may be gone.
+                        let _ = caller.map(|caller| caller.send(reply_of(outcome)));
+                    }
+                };
+                join_all(words.iter().zip(callers).map(run)).await;
+                return;
+            }
             let batch = |first: usize| {
                 Ok(EventBatch::of_words(words[first..].iter().map(|words| words.iter().map(|word| &word[..]))))
             };
@@ -165,6 +181,15 @@ fn reply(end: &EventEnd) -> Reply {
             None => all(results),
             Some(error) => replies::error(String::from_utf8_lossy(error)),
         },
+    }
+}
+
+/// Returns the results of all shards, or the first error.
+fn reply_of(outcome: FlowOutcome) -> Reply {
+    match outcome.errors.first() {
+        None if outcome.is_aborted => reply(&EventEnd::Aborted),
+        None => Reply::Array(outcome.results),
+        Some(error) => replies::error(String::from_utf8_lossy(error)),
     }
 }
 

@@ -110,6 +110,7 @@ class Events:
     reads_itself = False
     is_local = True
     wants_replies = False
+    with_signs = False
 
     def __init__(self, session: "Session", plan: "Plan", head: Dict[str, Any]) -> None:
         self.number: int = head["execution"]

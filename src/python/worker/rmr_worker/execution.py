@@ -26,7 +26,10 @@ class Execution:
         # Whether records stay on this shard, so that all steps are one stage.
         self.is_local = bool(options.get("local", False)) or not self.worker.settings.is_cluster
         # Whether the results are for a client, and not for Python.
-        self.wants_replies = options.get("results", "replies") == "replies"
+        results = options.get("results", "replies")
+        self.wants_replies = results in ("replies", "trigger")
+        # Whether they answer a command that the script implements.
+        self.with_signs = results == "trigger"
         self.is_timed = bool(options.get("timed", False))
         self.shard: str = self.worker.settings.shard
         self.context = Context(self.number, session, self)

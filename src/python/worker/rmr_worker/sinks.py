@@ -131,13 +131,15 @@ class KeyedSink(RecordSink):
 class ReplySink:
     """Turns records into replies.
 
-    Where they come from several shards, a record that could not travel is an error here too.
+    Where they come from several shards, a record that could not travel is an error here too. `with_signs` is for what
+    answers a command that a script implements.
     """
 
-    def __init__(self, is_local: bool) -> None:
+    def __init__(self, is_local: bool, with_signs: bool = False) -> None:
         self._is_local = is_local
+        self._with_signs = with_signs
         self._column = Column()
-        self._is_bulk = True
+        self._is_bulk = not with_signs
 
     def add_all(self, records: List[Any], fail: Fail) -> int:
         if self._is_bulk:
@@ -153,7 +155,7 @@ class ReplySink:
 
     def take(self) -> Columns:
         column, form = self._column, "bulk" if self._is_bulk else "replies"
-        self._column, self._is_bulk = Column(), True
+        self._column, self._is_bulk = Column(), not self._with_signs
         return Columns(form, len(column.lengths), b"", column.bytes())
 
     def _added(self, record: Any, fail: Fail) -> int:
@@ -172,7 +174,7 @@ class ReplySink:
             except GearsError as error:
                 fail(error)
                 return 0
-        return self._column.add(conversions.reply(record))
+        return self._column.add(conversions.reply(record, self._with_signs))
 
 
 def split_column(data: Any, count: int) -> List[bytes]:

@@ -211,7 +211,7 @@ class Stage:
         if planned.then == REPARTITION:
             return KeyedSink(planned.extractor)
         if is_last and planned.then in (COLLECT, STAY) and self.execution.wants_replies:
-            return ReplySink(planned.then == STAY)
+            return ReplySink(planned.then == STAY, self.execution.with_signs)
         return RecordSink()
 
     def _link(self, source: Iterator[Any], first: int = 0) -> None:
