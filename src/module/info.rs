@@ -7,7 +7,7 @@ use super::local::spoiled;
 use super::server::context::Ctx;
 use super::server::info::Sections;
 use super::server::paced;
-use super::{events, peer, proxy, server, state};
+use super::{events, gears, peer, proxy, server, state};
 use crate::engine::Engine;
 use crate::link::LinkState;
 
@@ -34,6 +34,17 @@ fn all(to: Sections<'_>, engine: &Engine) {
     links(to, engine);
     requests(to, engine);
     executions(to);
+    registrations(to);
+}
+
+fn registrations(to: Sections<'_>) {
+    if !to.section(c"registrations") {
+        return;
+    }
+    let (registrations, pending, dropped) = gears::figures();
+    to.number(c"registrations", registrations);
+    to.number(c"registration_events_pending", pending);
+    to.number(c"registration_events_dropped", dropped);
 }
 
 fn general(to: Sections<'_>, state: &CStr) {

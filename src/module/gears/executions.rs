@@ -42,6 +42,8 @@ pub(super) struct GearsExecution {
     is_script: bool,
     /// It stays when it has ended.
     is_kept: bool,
+    /// Events of a registration have begun it.
+    is_registered: bool,
     /// It goes when it ends: newer ones have taken its place.
     is_pushed_out: AtomicBool,
     began: Instant,
@@ -107,6 +109,8 @@ pub(super) struct ExecutionStart<'a> {
     pub(super) command: String,
     /// It stays when it has ended.
     pub(super) is_kept: bool,
+    /// Events of a registration begin it.
+    pub(super) is_registered: bool,
     pub(super) parts: ExecutionParts,
     /// How many are remembered; [`None`] for all.
     pub(super) most: Option<usize>,
@@ -225,6 +229,7 @@ impl GearsExecution {
             flow: flows.begin_kept(id, start.user, start.command),
             is_script,
             is_kept: start.is_kept,
+            is_registered: start.is_registered,
             is_pushed_out: AtomicBool::new(false),
             began: Instant::now(),
             parts: start.parts,
@@ -247,6 +252,11 @@ impl GearsExecution {
     /// Returns what `RMR.JOB` sees of it.
     pub(super) fn flow(&self) -> &Arc<Execution> {
         &self.flow
+    }
+
+    /// Tells whether events of a registration have begun it.
+    pub(super) fn is_registered(&self) -> bool {
+        self.is_registered
     }
 
     /// Returns what it consists of.
@@ -312,7 +322,7 @@ mod tests {
         fn begin(&self, is_kept: bool, most: usize) -> Arc<GearsExecution> {
             let (user, command, parts) = ("default", "RG.PYEXECUTE x".into(), ExecutionParts::default());
             let most = (most > 0).then_some(most);
-            let start = ExecutionStart { prefix: NO_NODE, user, command, is_kept, parts, most };
+            let start = ExecutionStart { prefix: NO_NODE, user, command, is_kept, is_registered: false, parts, most };
             self.gears.begin(start, &self.flows)
         }
 
@@ -341,6 +351,7 @@ mod tests {
             user: "u",
             command: String::new(),
             is_kept: true,
+            is_registered: false,
             parts: ExecutionParts::default(),
             most: None,
         };

@@ -39,7 +39,7 @@ use crate::python::Sessions;
 use crate::reply::Reply;
 use command::GearsCommand;
 
-pub(super) use events::role_has_changed;
+pub(super) use events::{figures, role_has_changed};
 pub(super) use questions::answer;
 macro_rules! commands {
     ($($command:path),* $(,)?) => {

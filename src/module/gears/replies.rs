@@ -29,7 +29,8 @@ pub(super) fn integer(number: impl TryInto<i64>) -> Reply {
 pub(super) fn executions<'a>(all: impl Iterator<Item = &'a Arc<GearsExecution>>) -> Reply {
     let shown = |execution: &Arc<GearsExecution>| {
         let status = execution.status().into();
-        flat([("executionId", execution.id().into()), ("status", status), ("registered", Reply::Integer(0))])
+        let registered = Reply::Integer(execution.is_registered().into());
+        flat([("executionId", execution.id().into()), ("status", status), ("registered", registered)])
     };
     Reply::Array(all.map(shown).collect())
 }
@@ -118,8 +119,15 @@ mod tests {
         let (flows, gears) = (Executions::new(), GearsExecutions::new());
         let step = |kind: &str| ShownStep { kind: kind.into(), name: format!("n_{kind}"), argument: String::new() };
         let parts = ExecutionParts { shards: vec!["a".into(), "b".into()], steps: vec![step("map"), step("collect")] };
-        let start =
-            ExecutionStart { prefix: NO_NODE, user: "u", command: String::new(), is_kept: true, parts, most: None };
+        let start = ExecutionStart {
+            prefix: NO_NODE,
+            user: "u",
+            command: String::new(),
+            is_kept: true,
+            is_registered: false,
+            parts,
+            most: None,
+        };
         let begun = gears.begin(start, &flows);
         let id = format!("{NO_NODE}-0");
         let listed = resp(&executions([begun.clone()].iter()));

@@ -106,6 +106,7 @@ impl RunningScript {
             user: &run.caller.user,
             command: run.shown.clone(),
             is_kept: false,
+            is_registered: false,
             parts: ExecutionParts { shards: vec![view.padded_id()], steps: Vec::new() },
             most: None,
         }))
@@ -273,6 +274,7 @@ impl ScriptRun {
             user: &self.caller.user,
             command: self.shown.clone(),
             is_kept: self.is_unblocking,
+            is_registered: false,
             parts: flow.parts(view.shards_of(flow.is_local, topology)),
             most: settings::max_executions(),
         })

@@ -49,6 +49,7 @@ async fn answer(started: &StartedFlow) -> Result<FlowAnswer, Error> {
         user: &caller.user,
         command: format!("run() in session {}", session.id()),
         is_kept: false,
+        is_registered: false,
         parts: flow.parts(view.shards_of(flow.is_local, &topology)),
         most: settings::max_executions(),
     });

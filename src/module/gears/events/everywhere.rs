@@ -55,6 +55,7 @@ impl EventRunner {
             user,
             command: format!("an event of the registration {id}"),
             is_kept: false,
+            is_registered: true,
             parts: ExecutionParts { shards: view.shards_of(false, &topology), steps: flow.steps.clone() },
             most: settings::max_executions(),
         });

@@ -153,6 +153,21 @@ fn look_for_streams(is_wanted: impl Fn(&LiveRegistration) -> bool) {
     });
 }
 
+/// Returns how many registrations live here, how many events are not begun, and how many there was no room for. For `INFO`, on
+/// the main thread.
+pub(in crate::module) fn figures() -> (u64, u64, u64) {
+    LISTENING.with_borrow(|all| {
+        let pending = |listening: &Listening| match listening {
+            Listening::Keys(listener) => listener.pending(),
+            Listening::Trigger(trigger) => trigger.pending(),
+            Listening::Streams(_) | Listening::Nothing => 0,
+        };
+        let pending: usize = all.iter().map(|(_, listening)| pending(listening)).sum();
+        let dropped = all.iter().map(|(live, _)| live.stats.now().dropped).sum();
+        (all.len() as u64, pending as u64, dropped)
+    })
+}
+
 /// Returns the registration that is called by this name. On the main thread.
 fn trigger_named(name: &str) -> Option<Arc<Trigger>> {
     LISTENING.with_borrow(|all| {

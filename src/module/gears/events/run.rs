@@ -8,12 +8,15 @@ use bytes::Bytes;
 
 use super::home::SessionHome;
 use crate::error::Error;
-use crate::module::gears::registry::LiveRegistration;
+use crate::module::gears::cluster::ClusterView;
+use crate::module::gears::executions::{ExecutionParts, ExecutionStart, FlowOutcome, GearsExecution, NO_NODE};
+use crate::module::gears::registry::{LiveRegistration, Registration};
+use crate::module::gears::state;
 use crate::module::python::{self, SyncEnd};
 use crate::module::server::context::Ctx;
 use crate::module::{config, state as module_state};
 use crate::python::events::{self, EventBatch, EventOutcome, EventResults, EventsRun, WaitingEvents};
-use crate::python::{ContextGuard, SessionHandle};
+use crate::python::{ContextGuard, SessionHandle, stage};
 
 /// How an event has ended.
 #[derive(Debug)]
@@ -30,6 +33,41 @@ impl EventEnd {
     /// Returns the end of an event that could not run.
     pub(super) fn failed(why: impl Into<String>) -> Self {
         Self::Ran(EventOutcome { errors: vec![Bytes::from(why.into())], ..EventOutcome::default() })
+    }
+}
+
+/// What has become of the events of one request.
+struct SomeRan {
+    begun: usize,
+    waits: Option<Unfinished>,
+    /// Somebody has ended them; those that were not begun are not to be.
+    is_aborted: bool,
+}
+
+/// Events of one request, among the executions: so they are seen, and can be ended.
+struct RunningEvents(Arc<GearsExecution>);
+
+impl RunningEvents {
+    fn begin(registration: &Registration) -> Self {
+        let topology = module_state::engine_if_started().and_then(|engine| engine.topology());
+        let prefix = topology.map_or_else(|| NO_NODE.to_owned(), |topology| ClusterView::of(&topology).id);
+        let shards = vec![format!("{prefix:0>40}")];
+        Self(state::begin(ExecutionStart {
+            prefix: &prefix,
+            user: &registration.user,
+            command: format!("events of the registration {}", registration.id),
+            is_kept: false,
+            is_registered: true,
+            parts: ExecutionParts { shards, steps: registration.flow.steps.clone() },
+            most: None,
+        }))
+    }
+}
+
+impl Drop for RunningEvents {
+    fn drop(&mut self) {
+        let is_aborted = self.0.flow().is_cancelled();
+        state::end(&self.0, FlowOutcome { is_aborted, ..FlowOutcome::default() });
     }
 }
 
@@ -87,10 +125,10 @@ pub(super) struct Unfinished {
     /// The numbers of the events, by their places in the request.
     events: Vec<Option<usize>>,
     began: Instant,
-    #[expect(dead_code, reason = "it is held")]
     session: SessionHandle,
-    #[expect(dead_code, reason = "it is held: the calls of the events are known by it")]
+    /// By which the calls of the events are known.
     context: ContextGuard,
+    execution: RunningEvents,
 }
 
 impl EventRunner {
@@ -120,8 +158,15 @@ impl EventRunner {
         let mut unfinished = Vec::new();
         let mut next = 0;
         while next < count {
-            match self.run_some(results, batch(next), &mut next, &mut ended).await {
-                Ok(waits) => unfinished.extend(waits),
+            match self.run_some(results, batch(next), next, &mut ended).await {
+                Ok(SomeRan { begun, waits, is_aborted }) => {
+                    unfinished.extend(waits);
+                    next += begun;
+                    if is_aborted {
+                        (next..count).for_each(|event| ended(event, self.end(EventEnd::Aborted, Duration::ZERO)));
+                        break;
+                    }
+                }
                 Err(error) => {
                     // At most once: which of them have run nobody can tell.
                     let why = error.to_string();
@@ -133,36 +178,49 @@ impl EventRunner {
         unfinished
     }
 
+    /// Runs events, of which the first has this number, as far as the process begins them.
     async fn run_some(
         &self,
         results: EventResults,
         batch: Result<EventBatch, Error>,
-        next: &mut usize,
+        first: usize,
         ended: &mut impl FnMut(usize, EventEnd),
-    ) -> Result<Option<Unfinished>, Error> {
+    ) -> Result<SomeRan, Error> {
         let batch = batch?;
         let session = self.home.staff().await?;
         let context = self.home.open_context();
+        let execution = RunningEvents::begin(&self.live.registration);
         let began = Instant::now();
         let key = &self.live.registration.flow.key;
-        let answer = events::run(&session, &context, key, results, &batch).await?;
+        let mut is_aborted = false;
+        let answer = {
+            let mut running = std::pin::pin!(events::run(&session, &context, key, results, &batch));
+            tokio::select! {
+                biased;
+                answer = &mut running => answer,
+                () = execution.0.flow().cancelled() => {
+                    is_aborted = true;
+                    stage::end_code(session.worker(), context.number()).await;
+                    running.await
+                }
+            }
+        }?;
         let begun = answer.outcomes.len();
-        if begun == 0 {
+        if begun == 0 && !is_aborted {
             return Err(Error::Refused("the Python process has begun no event".into()));
         }
-        let took = began.elapsed() / u32::try_from(begun).unwrap_or(u32::MAX);
+        let took = began.elapsed() / u32::try_from(begun.max(1)).unwrap_or(u32::MAX);
         let mut places = Vec::new();
         for (at, outcome) in answer.outcomes.into_iter().enumerate() {
-            let event = *next + at;
+            let event = first + at;
             let waits = outcome.is_none();
             if let Some(outcome) = outcome {
                 ended(event, self.end(EventEnd::Ran(outcome), took));
             }
             places.push(waits.then_some(event));
         }
-        *next += begun;
-        let unfinished = |waiting| Unfinished { waiting, events: places, began, session, context };
-        Ok(answer.waiting.map(unfinished))
+        let unfinished = |waiting| Unfinished { waiting, events: places, began, session, context, execution };
+        Ok(SomeRan { begun, waits: answer.waiting.map(unfinished), is_aborted })
     }
 
     /// Runs one event on the main thread, which does nothing else meanwhile.
@@ -186,7 +244,14 @@ impl EventRunner {
         let run = EventsRun { execution, session: session.id(), key, results, may_wait: true };
         match python::run_event(ctx, session.worker(), &run, batch) {
             Ok(SyncEnd::Done(outcome)) => RanNow::Ended(self.end(EventEnd::Ran(outcome), began.elapsed())),
-            Ok(SyncEnd::Waits) => RanNow::Waits(Unfinished { waiting, events: vec![Some(0)], began, session, context }),
+            Ok(SyncEnd::Waits) => RanNow::Waits(Unfinished {
+                waiting,
+                events: vec![Some(0)],
+                began,
+                session,
+                context,
+                execution: RunningEvents::begin(&self.live.registration),
+            }),
             Err(why) => failed(why),
         }
     }
@@ -194,8 +259,18 @@ impl EventRunner {
     /// Waits for the ends of events that wait for a future or coroutine.
     pub(super) async fn finish(&self, mut waits: Unfinished, mut ended: impl FnMut(usize, EventEnd)) {
         let mut left = waits.events.iter().flatten().count();
+        let mut is_aborted = false;
         while left > 0 {
-            let Some((place, outcome)) = waits.waiting.next().await else { break };
+            let next = tokio::select! {
+                biased;
+                next = waits.waiting.next() => next,
+                () = waits.execution.0.flow().cancelled(), if !is_aborted => {
+                    is_aborted = true;
+                    stage::end_code(waits.session.worker(), waits.context.number()).await;
+                    continue;
+                }
+            };
+            let Some((place, outcome)) = next else { break };
             if let Some(event) = waits.events.get_mut(place).and_then(Option::take) {
                 ended(event, self.end(EventEnd::Ran(outcome), waits.began.elapsed()));
                 left -= 1;

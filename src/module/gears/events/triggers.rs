@@ -112,6 +112,11 @@ impl Trigger {
         }
     }
 
+    /// Returns how many calls are not begun.
+    pub(super) fn pending(&self) -> usize {
+        self.queue.len()
+    }
+
     /// Calls the function with these words, the name first.
     fn call(&self, words: Vec<Bytes>) -> oneshot::Receiver<Reply> {
         let (caller, answered) = oneshot::channel();
