@@ -11,7 +11,7 @@
 //! - `channel`, `frame`, `marshal`: requests and answers, and what goes over the sockets byte by byte
 //! - `output`, `exit`, `child`: what processes print, and how they end
 //! - `stage`, `batch`: the stages of a flow, and their records as workers take them
-//! - `events`: the flows of registrations, run once for each event
+//! - `events`, `event_ends`: the flows of registrations, run once for each event
 //! - `contexts`: on whose behalf code runs
 //! - `host`: what the server does for workers
 
@@ -19,6 +19,7 @@ mod batch;
 mod channel;
 mod child;
 mod contexts;
+mod event_ends;
 pub(crate) mod events;
 mod exit;
 pub(crate) mod frame;

@@ -10,7 +10,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 
 use super::channel::FrameChannel;
-use super::events::EventEnds;
+use super::event_ends::EventEnds;
 use super::exit::WITH_TEMPLATE;
 use super::frame::{Frame, FrameKind, LARGEST_BODY};
 use super::host::PythonHost;

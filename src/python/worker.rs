@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::channel::{FrameChannel, WorkerAnswer, WorkerError};
-use super::events::EventEnds;
+use super::event_ends::EventEnds;
 use super::frame::FrameKind;
 use super::marshal::Value;
 use super::template::Template;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::options;
 use super::spec::{Arg, ArgKind, Call, Spec};
 use crate::error::Error;
-use crate::module::events::{EventReader, EventsAsked};
+use crate::module::events::{EventsAsked, KeyspaceReader};
 use crate::module::flow::rights::ShareRights;
 use crate::module::request::running::Work;
 
@@ -32,7 +32,7 @@ fn run(call: &Call<'_>) -> Result<Work, Error> {
     // Who cannot wait gets what there is.
     let wait = if call.ctx.why_not_wait().is_some() { Duration::ZERO } else { asked.wait };
     let rights = Arc::new(ShareRights::of(call.ctx, None)?);
-    let reader = EventReader::new(EventsAsked { wait, ..asked }, rights);
+    let reader = KeyspaceReader::new(EventsAsked { wait, ..asked }, rights);
     let requests = call.request()?;
     Ok(Box::pin(reader.read(requests)))
 }

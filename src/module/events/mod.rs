@@ -20,7 +20,7 @@ use log::{EventLog, KeyEvent};
 
 pub(super) use cursor::EventCursor;
 pub(super) use log::EventsWanted;
-pub(super) use questions::{EventReader, EventsAsked, answer};
+pub(super) use questions::{EventsAsked, KeyspaceReader, answer};
 
 /// What has happened to keys of this node.
 static LOG: EventLog = EventLog::new();

@@ -69,7 +69,7 @@ fn nodes(topology: &Topology) -> Vec<AskedNode> {
 }
 
 /// Somebody who reads events.
-pub(in crate::module) struct EventReader {
+pub(in crate::module) struct KeyspaceReader {
     wanted: EventsWanted,
     wait: Duration,
     rights: Arc<ShareRights>,
@@ -79,7 +79,7 @@ pub(in crate::module) struct EventReader {
     lost: Vec<String>,
 }
 
-impl EventReader {
+impl KeyspaceReader {
     /// Makes a reader who has these rights. On the main thread.
     pub(in crate::module) fn new(asked: EventsAsked, rights: Arc<ShareRights>) -> Self {
         let EventsAsked { cursor, wanted, wait } = asked;

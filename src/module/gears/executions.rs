@@ -10,9 +10,9 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 
 use super::sessions::SessionFacts;
+use super::shown::ShownStep;
 use crate::error::Error;
 use crate::flow::execution::Execution;
 use crate::flow::executions::Executions;
@@ -68,14 +68,6 @@ pub(super) struct ExecutionParts {
     pub(super) shards: Vec<String>,
     /// In the order of the flow.
     pub(super) steps: Vec<ShownStep>,
-}
-
-/// A step as `RG.GETEXECUTION` shows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct ShownStep {
-    pub(super) kind: String,
-    pub(super) name: String,
-    pub(super) argument: String,
 }
 
 /// How an execution has ended.

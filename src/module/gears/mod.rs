@@ -16,6 +16,7 @@ mod executions;
 mod finished;
 mod flows;
 mod host;
+mod loaded;
 mod plans;
 mod questions;
 mod registrations;
@@ -25,6 +26,7 @@ mod requirements;
 mod script;
 mod sessions;
 pub(super) mod settings;
+mod shown;
 mod started;
 mod state;
 

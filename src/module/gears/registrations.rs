@@ -1,9 +1,10 @@
 //! The commands about functions that wait for events.
 
 use super::command::{GearsCommand, argument, at_once, control};
-use super::registry::{
-    self, EventReader, LiveRegistration, Registration, RegistrationSet, RegistrationState, StatsNow,
-};
+use super::registry;
+use super::registry::live::{LiveRegistration, RegistrationState, StatsNow};
+use super::registry::registration::{EventReader, Registration};
+use super::registry::set::RegistrationSet;
 use super::replies::{error, flat, integer};
 use super::{cluster, events};
 use crate::error::Error;

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::executions::{GearsExecution, ShownStep};
+use super::executions::GearsExecution;
+use super::shown::ShownStep;
 use crate::flow::messages::StepsTook;
 use crate::reply::Reply;
 

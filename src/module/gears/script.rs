@@ -15,8 +15,11 @@ use super::cluster::ClusterView;
 use super::command::{GearsCommand, at_once, control};
 use super::executions::{ExecutionParts, ExecutionStart, FlowOutcome, GearsExecution, KeptSession};
 use super::flows::{self, FlowOfSession};
-use super::plans::{self, DescribedFlow, LoadedScript};
-use super::registry::{self, DescribedRegistration, Registration};
+use super::loaded::{LoadedScript, loaded};
+use super::plans::DescribedFlow;
+use super::registry::described::DescribedRegistration;
+use super::registry::registration::Registration;
+use super::registry::{self, numbers};
 use super::sessions::{NewSession, SessionFacts, SessionWords};
 use super::{replies, requirements, settings, state};
 use crate::error::Error;
@@ -259,12 +262,12 @@ impl ScriptRun {
             WorkerError::Failed { text, .. } => text,
             WorkerError::Gone(why) => why,
         })?;
-        let loaded = plans::loaded(&answer.head).ok_or("the Python process has described no flow")?;
+        let loaded = loaded(&answer.head).ok_or("the Python process has described no flow")?;
         let registered = loaded.registrations.iter().map(|described| &described.flow.key);
         for key in loaded.flows.iter().map(|flow| &flow.key).chain(registered) {
             session.handle.has_made(key).await;
         }
-        registry::count_builders(loaded.builders);
+        numbers::count_builders(loaded.builders);
         Ok(loaded)
     }
 

@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use super::registry::RegistrationSet;
 use crate::peer;
 
 /// What a session is called, and what is said of it.
@@ -94,20 +93,15 @@ impl GearsSessions {
         Ok(NewSession { sessions: self, facts, replaces })
     }
 
-    /// Returns the session of a set of registrations, to be held: the one that is there, or a new one, as on a node that has
+    /// Returns a session that has registrations, to be held: the one that is there, or a new one, as on a node that has
     /// not run the script.
-    pub(super) fn hold(&self, set: &RegistrationSet) -> Arc<SessionFacts> {
+    pub(super) fn hold(&self, facts: SessionFacts) -> Arc<SessionFacts> {
         let mut table = self.lock();
-        let there = table.primary.get(&set.session_id).and_then(Weak::upgrade);
-        if let Some(facts) = there.as_ref().filter(|facts| facts.name == set.session) {
-            return facts.clone();
+        let there = table.primary.get(&facts.id).and_then(Weak::upgrade);
+        if let Some(there) = there.filter(|there| there.name == facts.name) {
+            return there;
         }
-        let facts = Arc::new(SessionFacts {
-            id: set.session_id.clone(),
-            name: set.session.clone(),
-            description: set.session_description.clone(),
-            requirements: set.requirements.clone(),
-        });
+        let facts = Arc::new(facts);
         let replaced = table.primary.insert(facts.id.clone(), Arc::downgrade(&facts));
         table.dead.extend(replaced.filter(|old| old.strong_count() > 0));
         facts

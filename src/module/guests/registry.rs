@@ -15,30 +15,30 @@ use crate::module::server::shared_api::foreign_step::ForeignStep;
 use crate::reduce;
 
 /// Read by inner commands and by requests, from any thread.
-static REGISTRY: Mutex<Registry> =
-    Mutex::new(Registry { guests: BTreeMap::new(), reducers: BTreeMap::new(), steps: BTreeMap::new() });
+static REGISTRY: Mutex<GuestRegistry> =
+    Mutex::new(GuestRegistry { guests: BTreeMap::new(), reducers: BTreeMap::new(), steps: BTreeMap::new() });
 
 #[derive(Default)]
-struct Registry {
+struct GuestRegistry {
     guests: BTreeMap<String, Arc<Guest>>,
     reducers: BTreeMap<&'static str, Arc<ForeignReducer>>,
     steps: BTreeMap<String, Arc<ForeignStep>>,
 }
 
-fn registry() -> MutexGuard<'static, Registry> {
+fn registry() -> MutexGuard<'static, GuestRegistry> {
     REGISTRY.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Registry {
+impl GuestRegistry {
     /// Takes out all that a guest has registered, and the guest.
-    fn take(&mut self, guest: &str) -> Registry {
+    fn take(&mut self, guest: &str) -> GuestRegistry {
         let (reducers, others) =
             std::mem::take(&mut self.reducers).into_iter().partition(|(_, reducer)| reducer.guest().name() == guest);
         self.reducers = others;
         let (steps, others) =
             std::mem::take(&mut self.steps).into_iter().partition(|(_, step)| step.guest().name() == guest);
         self.steps = others;
-        Registry { guests: self.guests.remove_entry(guest).into_iter().collect(), reducers, steps }
+        GuestRegistry { guests: self.guests.remove_entry(guest).into_iter().collect(), reducers, steps }
     }
 }
 

@@ -22,7 +22,8 @@ use crate::error::Error;
 use crate::module::catalog::{self, Facts};
 use crate::module::config::{self, GearsRights};
 use crate::module::flow::rights::ShareRights;
-use crate::module::gears::{registry, settings};
+use crate::module::gears::registry::numbers;
+use crate::module::gears::settings;
 use crate::module::last_commands;
 use crate::module::local::guards::{PAUSED, kind_of_call};
 use crate::module::local::spoiled;
@@ -224,7 +225,7 @@ impl CallServer for ServerCalls<'_> {
     }
 
     fn plan_id(&mut self, builders: u64) -> String {
-        registry::new_id(self.ctx.cluster_id().as_deref(), builders)
+        numbers::new_id(self.ctx.cluster_id().as_deref(), builders)
     }
 
     fn command_of_event(&mut self, _context: u64, _words: &mut Writer) -> Result<(), CallError> {

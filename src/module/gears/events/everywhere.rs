@@ -9,7 +9,7 @@ use crate::module::gears::caller::GearsCaller;
 use crate::module::gears::cluster::ClusterView;
 use crate::module::gears::executions::{ExecutionParts, ExecutionStart, FlowOutcome};
 use crate::module::gears::flows::{self, FlowOfSession, RunnableFlow};
-use crate::module::gears::registry::{EventReader, Registration, RegistrationMode};
+use crate::module::gears::registry::registration::{EventReader, Registration, RegistrationMode};
 use crate::module::gears::{settings, state};
 use crate::module::state as module_state;
 use crate::python::events::EventBatch;

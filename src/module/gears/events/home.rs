@@ -12,7 +12,8 @@ use crate::error::Error;
 use crate::module::flow::rights::ShareRights;
 use crate::module::gears::cluster::ClusterView;
 use crate::module::gears::flows;
-use crate::module::gears::registry::{LiveRegistration, Registration};
+use crate::module::gears::registry::live::LiveRegistration;
+use crate::module::gears::registry::registration::Registration;
 use crate::module::server::main_thread;
 use crate::module::{python, state as module_state};
 use crate::python::frame::FrameKind;
@@ -33,11 +34,11 @@ pub(super) struct SessionHome {
     rights: Arc<ShareRights>,
     /// In the order in which they were made.
     registrations: Mutex<Vec<Arc<LiveRegistration>>>,
-    staff: tokio::sync::Mutex<Option<Staff>>,
+    staff: tokio::sync::Mutex<Option<HomeStaff>>,
 }
 
 /// The process, and what keeps the session's numbers known.
-struct Staff {
+struct HomeStaff {
     handle: SessionHandle,
     _contexts: Vec<ContextGuard>,
     /// Those that live in the process.
@@ -105,7 +106,7 @@ impl SessionHome {
         staff.living.iter().any(|living| living == id).then(|| staff.handle.clone())
     }
 
-    async fn begin(&self) -> Result<Staff, Error> {
+    async fn begin(&self) -> Result<HomeStaff, Error> {
         let topology = module_state::engine()?.request().begin().pinned_topology().await?;
         let view = ClusterView::of(&topology);
         let sessions = module_state::python_sessions()?;
@@ -113,7 +114,7 @@ impl SessionHome {
         // Coroutines of the script call with the numbers that there were.
         let mut contexts = python::contexts().keep(&self.session);
         contexts.push(self.open_context());
-        Ok(Staff { handle, _contexts: contexts, living: Vec::new() })
+        Ok(HomeStaff { handle, _contexts: contexts, living: Vec::new() })
     }
 
     /// Gives the process a registration. What its function for that raises does not keep it from living.

@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
 use super::queue::EventQueue;
-use super::run::{Depth, EventEnd, EventRunner, RanNow};
+use super::run::{Depth, EventResult, EventRunner, RanNow};
 use crate::error::Error;
 use crate::flow::Records;
 use crate::flow::values::TypeLetter;
 use crate::module::flow;
-use crate::module::gears::registry::{KeyEvents, RegistrationMode, is_of_prefix};
+use crate::module::gears::registry::registration::{KeyEvents, RegistrationMode, is_of_prefix};
 use crate::module::gears::settings;
 use crate::module::server::context::Ctx;
 use crate::module::server::scan::{KeyKind, Now, with_key};
@@ -48,7 +48,7 @@ impl KeyListener {
     /// Takes no more events. Those that were not begun are aborted, or run yet.
     pub(super) fn end(&self, aborts_pending: bool) {
         for _ in 0..self.queue.close(aborts_pending).map_or(0, |dropped| dropped.len()) {
-            self.runner.end(EventEnd::Aborted, Duration::ZERO);
+            self.runner.end(EventResult::Aborted, Duration::ZERO);
         }
     }
 
@@ -80,7 +80,7 @@ impl KeyListener {
         let is_taken = keyspace_events::after_event(ctx, move |ctx| {
             let _depth = Depth::resume(depth);
             match batch {
-                Err(error) => drop(runner.end(EventEnd::failed(error.to_string()), Duration::ZERO)),
+                Err(error) => drop(runner.end(EventResult::failed(error.to_string()), Duration::ZERO)),
                 Ok(batch) => match runner.run_now(ctx, EventResults::Replies, &batch) {
                     RanNow::Ended(_) => {}
                     RanNow::Waits(waits) => runner.finish_later(waits),
@@ -88,7 +88,7 @@ impl KeyListener {
             }
         });
         if !is_taken {
-            self.runner.end(EventEnd::failed("the server does not run the function with the event"), Duration::ZERO);
+            self.runner.end(EventResult::failed("the server does not run the function with the event"), Duration::ZERO);
         }
     }
 
@@ -142,14 +142,14 @@ async fn run(reads_values: bool, runner: &EventRunner, events: Records) {
         Ok(values) => values,
         Err(error) => {
             let why = error.to_string();
-            return (0..events.len()).for_each(|_| drop(runner.end(EventEnd::failed(&*why), began.elapsed())));
+            return (0..events.len()).for_each(|_| drop(runner.end(EventResult::failed(&*why), began.elapsed())));
         }
     };
     if runner.needs_all_shards() {
         for at in 0..events.len() {
             match one(&events, values.as_ref(), at) {
                 Ok(event) => drop(runner.run_everywhere(event, StageResults::Replies).await),
-                Err(error) => drop(runner.end(EventEnd::failed(error.to_string()), began.elapsed())),
+                Err(error) => drop(runner.end(EventResult::failed(error.to_string()), began.elapsed())),
             }
         }
         return;

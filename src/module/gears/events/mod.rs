@@ -21,7 +21,8 @@ use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use super::caller::DATABASE;
-use super::registry::{EventReader, LiveRegistration, Registration, RegistrationMode};
+use super::registry::live::LiveRegistration;
+use super::registry::registration::{EventReader, Registration, RegistrationMode};
 use crate::error::Error;
 use crate::module::server::context::Ctx;
 use crate::module::server::keyspace_events::{self, WithMisses};

@@ -10,7 +10,8 @@ use super::home::SessionHome;
 use crate::error::Error;
 use crate::module::gears::cluster::ClusterView;
 use crate::module::gears::executions::{ExecutionParts, ExecutionStart, FlowOutcome, GearsExecution, NO_NODE};
-use crate::module::gears::registry::{LiveRegistration, Registration};
+use crate::module::gears::registry::live::LiveRegistration;
+use crate::module::gears::registry::registration::Registration;
 use crate::module::gears::state;
 use crate::module::python::{self, SyncEnd};
 use crate::module::server::context::Ctx;
@@ -20,7 +21,7 @@ use crate::python::{ContextGuard, SessionHandle, stage};
 
 /// How an event has ended.
 #[derive(Debug)]
-pub(super) enum EventEnd {
+pub(super) enum EventResult {
     /// Its flow has come to its end, perhaps with errors.
     Ran(EventOutcome),
     /// Its process has ended, or there was none; whether its flow has run nobody can tell.
@@ -29,7 +30,7 @@ pub(super) enum EventEnd {
     Aborted,
 }
 
-impl EventEnd {
+impl EventResult {
     /// Returns the end of an event that could not run.
     pub(super) fn failed(why: impl Into<String>) -> Self {
         Self::Ran(EventOutcome { errors: vec![Bytes::from(why.into())], ..EventOutcome::default() })
@@ -73,7 +74,7 @@ impl Drop for RunningEvents {
 
 /// What has become of an event that the main thread has run.
 pub(super) enum RanNow {
-    Ended(EventEnd),
+    Ended(EventResult),
     /// It waits for a future or coroutine, which the main thread does not.
     Waits(Unfinished),
 }
@@ -153,7 +154,7 @@ impl EventRunner {
         count: usize,
         results: EventResults,
         mut batch: impl FnMut(usize) -> Result<EventBatch, Error>,
-        mut ended: impl FnMut(usize, EventEnd),
+        mut ended: impl FnMut(usize, EventResult),
     ) -> Vec<Unfinished> {
         let mut unfinished = Vec::new();
         let mut next = 0;
@@ -163,14 +164,15 @@ impl EventRunner {
                     unfinished.extend(waits);
                     next += begun;
                     if is_aborted {
-                        (next..count).for_each(|event| ended(event, self.end(EventEnd::Aborted, Duration::ZERO)));
+                        (next..count).for_each(|event| ended(event, self.end(EventResult::Aborted, Duration::ZERO)));
                         break;
                     }
                 }
                 Err(error) => {
                     // At most once: which of them have run nobody can tell.
                     let why = error.to_string();
-                    (next..count).for_each(|event| ended(event, self.end(EventEnd::Lost(why.clone()), Duration::ZERO)));
+                    (next..count)
+                        .for_each(|event| ended(event, self.end(EventResult::Lost(why.clone()), Duration::ZERO)));
                     break;
                 }
             }
@@ -184,7 +186,7 @@ impl EventRunner {
         results: EventResults,
         batch: Result<EventBatch, Error>,
         first: usize,
-        ended: &mut impl FnMut(usize, EventEnd),
+        ended: &mut impl FnMut(usize, EventResult),
     ) -> Result<SomeRan, Error> {
         let batch = batch?;
         let session = self.home.staff().await?;
@@ -215,7 +217,7 @@ impl EventRunner {
             let event = first + at;
             let waits = outcome.is_none();
             if let Some(outcome) = outcome {
-                ended(event, self.end(EventEnd::Ran(outcome), took));
+                ended(event, self.end(EventResult::Ran(outcome), took));
             }
             places.push(waits.then_some(event));
         }
@@ -226,7 +228,7 @@ impl EventRunner {
     /// Runs one event on the main thread, which does nothing else meanwhile.
     pub(super) fn run_now(&self, ctx: Ctx<'_>, results: EventResults, batch: &EventBatch) -> RanNow {
         let began = Instant::now();
-        let failed = |why: String| RanNow::Ended(self.end(EventEnd::failed(why), began.elapsed()));
+        let failed = |why: String| RanNow::Ended(self.end(EventResult::failed(why), began.elapsed()));
         let most = config::max_trigger_depth();
         let Some(_deeper) = Depth::enter(most) else {
             return failed(format!(
@@ -243,7 +245,7 @@ impl EventRunner {
         let (execution, key) = (context.number(), &self.live.registration.flow.key);
         let run = EventsRun { execution, session: session.id(), key, results, may_wait: true };
         match python::run_event(ctx, session.worker(), &run, batch) {
-            Ok(SyncEnd::Done(outcome)) => RanNow::Ended(self.end(EventEnd::Ran(outcome), began.elapsed())),
+            Ok(SyncEnd::Done(outcome)) => RanNow::Ended(self.end(EventResult::Ran(outcome), began.elapsed())),
             Ok(SyncEnd::Waits) => RanNow::Waits(Unfinished {
                 waiting,
                 events: vec![Some(0)],
@@ -257,7 +259,7 @@ impl EventRunner {
     }
 
     /// Waits for the ends of events that wait for a future or coroutine.
-    pub(super) async fn finish(&self, mut waits: Unfinished, mut ended: impl FnMut(usize, EventEnd)) {
+    pub(super) async fn finish(&self, mut waits: Unfinished, mut ended: impl FnMut(usize, EventResult)) {
         let mut left = waits.events.iter().flatten().count();
         let mut is_aborted = false;
         while left > 0 {
@@ -272,12 +274,12 @@ impl EventRunner {
             };
             let Some((place, outcome)) = next else { break };
             if let Some(event) = waits.events.get_mut(place).and_then(Option::take) {
-                ended(event, self.end(EventEnd::Ran(outcome), waits.began.elapsed()));
+                ended(event, self.end(EventResult::Ran(outcome), waits.began.elapsed()));
                 left -= 1;
             }
         }
         for event in waits.events.into_iter().flatten() {
-            let lost = EventEnd::Lost("the Python process has ended".into());
+            let lost = EventResult::Lost("the Python process has ended".into());
             ended(event, self.end(lost, waits.began.elapsed()));
         }
     }
@@ -291,12 +293,12 @@ impl EventRunner {
     }
 
     /// Counts the end of an event.
-    pub(super) fn end(&self, end: EventEnd, took: Duration) -> EventEnd {
+    pub(super) fn end(&self, end: EventResult, took: Duration) -> EventResult {
         let stats = &self.live.stats;
         match &end {
-            EventEnd::Aborted => stats.aborted(),
-            EventEnd::Lost(why) => stats.failed(why.clone(), took),
-            EventEnd::Ran(outcome) => match outcome.errors.first() {
+            EventResult::Aborted => stats.aborted(),
+            EventResult::Lost(why) => stats.failed(why.clone(), took),
+            EventResult::Ran(outcome) => match outcome.errors.first() {
                 None => stats.succeeded(took),
                 Some(error) => stats.failed(String::from_utf8_lossy(error).into_owned(), took),
             },

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 
 use crate::error::Error;
-use crate::module::gears::registry::StreamEvents;
+use crate::module::gears::registry::registration::StreamEvents;
 use crate::module::server::call::{CallKind, CommandRunner};
 use crate::module::server::context::Ctx;
 use crate::python::marshal::Writer;
@@ -50,7 +50,7 @@ pub(super) enum EntriesWanted {
 
 /// What has been found.
 #[derive(Debug)]
-pub(super) enum Found {
+pub(super) enum StreamFound {
     Batch(StreamBatch),
     /// There are so many new entries, which do not make a batch.
     TooFew(u64),
@@ -68,9 +68,14 @@ impl ReadStream {
     ///
     /// # Errors
     /// What the server says against it.
-    pub(super) fn turn(&self, ctx: Ctx<'_>, done: Option<&StreamBatch>, wanted: EntriesWanted) -> Result<Found, Error> {
+    pub(super) fn turn(
+        &self,
+        ctx: Ctx<'_>,
+        done: Option<&StreamBatch>,
+        wanted: EntriesWanted,
+    ) -> Result<StreamFound, Error> {
         if !ctx.flags().is_primary() || ctx.flags().is_loading() {
-            return Ok(Found::Gone);
+            return Ok(StreamFound::Gone);
         }
         let mut server = StreamServer(CommandRunner::without_memory_limit(ctx));
         if let Some(done) = done.filter(|done| !done.entries.is_empty()) {
@@ -113,27 +118,27 @@ impl ReadStream {
         server.run([&b"XTRIM"[..], &self.key, b"MINID", least.as_bytes()], CallKind::Write).map(|_| ())
     }
 
-    fn read(&self, server: &mut StreamServer<'_>, wanted: EntriesWanted) -> Result<Found, Error> {
+    fn read(&self, server: &mut StreamServer<'_>, wanted: EntriesWanted) -> Result<StreamFound, Error> {
         match self.try_to_read(server, wanted) {
             Err(error) if is_gone(&error) => {
                 let create = [&b"XGROUP"[..], b"CREATE", &self.key, self.group.as_bytes(), b"0"];
                 match server.run(create, CallKind::Write) {
                     Ok(_) => self.try_to_read(server, wanted),
                     // There is no such stream, or something else by that name.
-                    Err(_) => Ok(Found::Gone),
+                    Err(_) => Ok(StreamFound::Gone),
                 }
             }
-            Err(Error::Refused(text)) if text.contains("WRONGTYPE") || text.contains("MOVED") => Ok(Found::Gone),
+            Err(Error::Refused(text)) if text.contains("WRONGTYPE") || text.contains("MOVED") => Ok(StreamFound::Gone),
             read => read,
         }
     }
 
-    fn try_to_read(&self, server: &mut StreamServer<'_>, wanted: EntriesWanted) -> Result<Found, Error> {
+    fn try_to_read(&self, server: &mut StreamServer<'_>, wanted: EntriesWanted) -> Result<StreamFound, Error> {
         let is_pending = wanted == EntriesWanted::Pending;
         if self.batch > 1 && wanted == EntriesWanted::WholeBatch {
             let waiting = self.waiting(server)?;
             if waiting < self.batch {
-                return Ok(Found::TooFew(waiting));
+                return Ok(StreamFound::TooFew(waiting));
             }
         }
         let count = self.batch.to_string();
@@ -150,7 +155,7 @@ impl ReadStream {
             from,
         ];
         let batch = StreamBatch::read(&server.run(read, CallKind::Write)?);
-        Ok(if batch.entries.is_empty() && !is_pending { Found::TooFew(0) } else { Found::Batch(batch) })
+        Ok(if batch.entries.is_empty() && !is_pending { StreamFound::TooFew(0) } else { StreamFound::Batch(batch) })
     }
 
     /// Returns how many new entries there are, up to a batch.

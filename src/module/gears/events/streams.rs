@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
-use super::run::{EventEnd, EventRunner, RanNow};
-use super::stream_turn::{EntriesWanted, Found, ReadStream, StreamBatch};
+use super::run::{EventResult, EventRunner, RanNow};
+use super::stream_turn::{EntriesWanted, ReadStream, StreamBatch, StreamFound};
 use crate::error::Error;
 use crate::flow::keyspace::KeysWanted;
 use crate::flow::plan::{KeyFilter, ValuesRead};
@@ -18,7 +18,8 @@ use crate::link::Protocol;
 use crate::module::flow::keyspace_with;
 use crate::module::gears::caller::DATABASE;
 use crate::module::gears::executions::FlowOutcome;
-use crate::module::gears::registry::{OnFailed, RegistrationMode, RegistrationState, StreamEvents, is_of_prefix};
+use crate::module::gears::registry::live::RegistrationState;
+use crate::module::gears::registry::registration::{OnFailed, RegistrationMode, StreamEvents, is_of_prefix};
 use crate::module::server::context::Ctx;
 use crate::module::server::{keyspace_events, main_thread};
 use crate::module::{config, python, state as module_state};
@@ -187,8 +188,8 @@ impl SharedListener {
         let mut done: Option<StreamBatch> = None;
         while !self.is_closed.load(Relaxed) && self.runner.live.state() == RegistrationState::Works {
             let batch = match stream.turn(ctx, done.as_ref(), EntriesWanted::WholeBatch) {
-                Ok(Found::Batch(batch)) => batch,
-                Ok(Found::TooFew(_) | Found::Gone) => return,
+                Ok(StreamFound::Batch(batch)) => batch,
+                Ok(StreamFound::TooFew(_) | StreamFound::Gone) => return,
                 Err(error) => return self.runner.live.stats.note_error(error.to_string()),
             };
             self.runner.live.stats.triggered();
@@ -255,18 +256,18 @@ impl<'s> StreamReading<'s> {
             RegistrationState::Works | RegistrationState::Retries => {}
         }
         match self.turn(self.wanted).await? {
-            Found::Gone => Ok(false),
-            Found::TooFew(0) => {
+            StreamFound::Gone => Ok(false),
+            StreamFound::TooFew(0) => {
                 self.waits_since = None;
                 self.wanted = EntriesWanted::WholeBatch;
                 signal.has_changed.notified().await;
                 Ok(true)
             }
-            Found::TooFew(_) => {
+            StreamFound::TooFew(_) => {
                 self.wait_for_others(signal).await;
                 Ok(true)
             }
-            Found::Batch(batch) => {
+            StreamFound::Batch(batch) => {
                 self.waits_since = None;
                 let is_first = !std::mem::replace(&mut self.is_begun, true);
                 if batch.is_empty() && !is_first {
@@ -288,7 +289,7 @@ impl<'s> StreamReading<'s> {
         Ok(false)
     }
 
-    async fn turn(&mut self, wanted: EntriesWanted) -> Result<Found, Error> {
+    async fn turn(&mut self, wanted: EntriesWanted) -> Result<StreamFound, Error> {
         let (stream, done, rights) = (self.stream.clone(), self.done.take(), self.shared.runner.home.rights().clone());
         main_thread::in_turn(move |turn| {
             // Whoever is gone, or may not read it any more, works on nothing.
@@ -321,9 +322,9 @@ impl<'s> StreamReading<'s> {
         let end = self.end_of(&batch).await;
         live.stats.lagged(batch.lag());
         let (why, has_died) = match &end {
-            Some(EventEnd::Ran(outcome)) => (outcome.errors.first().cloned(), false),
-            Some(EventEnd::Lost(why)) => (Some(why.clone().into()), true),
-            Some(EventEnd::Aborted) | None => (None, false),
+            Some(EventResult::Ran(outcome)) => (outcome.errors.first().cloned(), false),
+            Some(EventResult::Lost(why)) => (Some(why.clone().into()), true),
+            Some(EventResult::Aborted) | None => (None, false),
         };
         let Some(why) = why else {
             self.succeed(batch);
@@ -365,7 +366,7 @@ impl<'s> StreamReading<'s> {
     }
 
     /// Runs the flow for a batch, and waits for its end.
-    async fn end_of(&self, batch: &StreamBatch) -> Option<EventEnd> {
+    async fn end_of(&self, batch: &StreamBatch) -> Option<EventResult> {
         let runner = &self.shared.runner;
         if runner.needs_all_shards() {
             let mut records = Writer::default();
@@ -373,7 +374,7 @@ impl<'s> StreamReading<'s> {
             let events = EventBatch::of_records(batch.len(), records);
             let FlowOutcome { errors, is_aborted, .. } = runner.run_everywhere(events, StageResults::Replies).await;
             let outcome = EventOutcome { errors, ..EventOutcome::default() };
-            return Some(if is_aborted { EventEnd::Aborted } else { EventEnd::Ran(outcome) });
+            return Some(if is_aborted { EventResult::Aborted } else { EventResult::Ran(outcome) });
         }
         let mut end = None;
         let event = |_| Ok(batch_of(self.stream, batch));

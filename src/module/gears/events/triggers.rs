@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use tokio::sync::{Semaphore, oneshot};
 
 use super::queue::EventQueue;
-use super::run::{EventEnd, EventRunner, RanNow};
+use super::run::{EventResult, EventRunner, RanNow};
 use super::trigger_named;
 use crate::error::Error;
 use crate::flow::Records;
@@ -17,7 +17,7 @@ use crate::module::commands::spec::{Arg, ArgKind, Call};
 use crate::module::config;
 use crate::module::gears::command::{GearsCommand, argument, at_once, own};
 use crate::module::gears::executions::FlowOutcome;
-use crate::module::gears::registry::RegistrationMode;
+use crate::module::gears::registry::registration::RegistrationMode;
 use crate::module::gears::{replies, settings};
 use crate::module::request::running::Work;
 use crate::module::server::context::Ctx;
@@ -90,7 +90,7 @@ impl Trigger {
     /// Takes no more calls. Those that were not begun are aborted, or run yet.
     pub(super) fn end(&self, aborts_pending: bool) {
         for call in self.queue.close(aborts_pending).into_iter().flatten() {
-            answer(Some(call.caller), &self.runner.end(EventEnd::Aborted, Duration::ZERO));
+            answer(Some(call.caller), &self.runner.end(EventResult::Aborted, Duration::ZERO));
         }
     }
 
@@ -159,7 +159,7 @@ async fn work(is_in_order: bool, runner: EventRunner, queue: Arc<EventQueue<VecD
             let batch = |first: usize| {
                 Ok(EventBatch::of_words(words[first..].iter().map(|words| words.iter().map(|word| &word[..]))))
             };
-            let mut ended = |call: usize, end: EventEnd| answer(callers[call].take(), &end);
+            let mut ended = |call: usize, end: EventResult| answer(callers[call].take(), &end);
             let unfinished = runner.run(words.len(), EventResults::Trigger, batch, &mut ended).await;
             if !is_in_order {
                 drop(place);
@@ -172,17 +172,17 @@ async fn work(is_in_order: bool, runner: EventRunner, queue: Arc<EventQueue<VecD
 }
 
 /// Gives a client what has come of its call.
-fn answer(caller: Option<oneshot::Sender<Reply>>, end: &EventEnd) {
+fn answer(caller: Option<oneshot::Sender<Reply>>, end: &EventResult) {
     // Whoever called may be gone.
     let _ = caller.map(|caller| caller.send(reply(end)));
 }
 
 /// Returns the results, or the first error.
-fn reply(end: &EventEnd) -> Reply {
+fn reply(end: &EventResult) -> Reply {
     match end {
-        EventEnd::Aborted => replies::error("ERR the execution was aborted"),
-        EventEnd::Lost(why) => replies::error(why),
-        EventEnd::Ran(EventOutcome { results, errors }) => match errors.first() {
+        EventResult::Aborted => replies::error("ERR the execution was aborted"),
+        EventResult::Lost(why) => replies::error(why),
+        EventResult::Ran(EventOutcome { results, errors }) => match errors.first() {
             None => all(results),
             Some(error) => replies::error(String::from_utf8_lossy(error)),
         },
@@ -192,7 +192,7 @@ fn reply(end: &EventEnd) -> Reply {
 /// Returns the results of all shards, or the first error.
 fn reply_of(outcome: FlowOutcome) -> Reply {
     match outcome.errors.first() {
-        None if outcome.is_aborted => reply(&EventEnd::Aborted),
+        None if outcome.is_aborted => reply(&EventResult::Aborted),
         None => Reply::Array(outcome.results),
         Some(error) => replies::error(String::from_utf8_lossy(error)),
     }

@@ -3,32 +3,27 @@
 //! - `registration`: a function that waits for events, as it is kept and sent
 //! - `set`: all that one session has registered, and which version of it holds
 //! - `live`: a registration as it lives on this node, and its counts
+//! - `described`: what a script has registered, as its worker says; `numbers`: the ids of registrations
 
-mod live;
-mod registration;
-mod set;
+pub(super) mod described;
+pub(super) mod live;
+pub(in crate::module) mod numbers;
+pub(super) mod registration;
+pub(super) mod set;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::executions::NO_NODE;
 use super::sessions::{NewSession, SessionFacts};
 use super::{events, state};
 use crate::error::Error;
 use crate::module::server::context::Ctx;
 use crate::module::server::main_thread;
-pub(super) use live::{LiveRegistration, RegistrationState, StatsNow};
-pub(super) use registration::{
-    DescribedRegistration, EventReader, KeyEvents, OnFailed, RegisteredFlow, Registration, RegistrationMode,
-    StreamEvents, is_of_prefix,
-};
-pub(super) use set::{RegistrationSet, Registry, RegistryChange};
+use live::LiveRegistration;
+use registration::{EventReader, Registration, StreamEvents};
+use set::{RegistrationSet, Registry, RegistryChange};
 
 static REGISTRY: Mutex<Option<NodeRegistry>> = Mutex::new(None);
-
-/// The number of the next builder or registration.
-static NEXT_PLAN: AtomicU64 = AtomicU64::new(0);
 
 #[derive(Default)]
 struct NodeRegistry {
@@ -62,17 +57,6 @@ pub(super) fn live() -> Vec<Arc<LiveRegistration>> {
 /// Returns the ids of the registrations of a session, the oldest first.
 pub(super) fn of_session(name: &str) -> Vec<String> {
     live().iter().filter(|it| it.registration.session == name).map(|it| it.registration.id.clone()).collect()
-}
-
-/// Returns the id of a new registration on the node of this id, which comes after so many builders: each takes a number, too.
-pub(in crate::module) fn new_id(node: Option<&str>, builders: u64) -> String {
-    let number = NEXT_PLAN.fetch_add(builders + 1, Relaxed) + builders;
-    format!("{:0>40}-{number}", node.unwrap_or(NO_NODE))
-}
-
-/// Counts builders that have come to no registration.
-pub(super) fn count_builders(builders: u64) {
-    NEXT_PLAN.fetch_add(builders, Relaxed);
 }
 
 /// Returns the change that a script makes: its session has these registrations, and one that it takes the place of has none.
@@ -157,11 +141,11 @@ pub(super) fn apply(ctx: Ctx<'_>, change: RegistryChange, aborts_pending: bool) 
         for set in &sets {
             let stays = node.registry.sets().any(|it| it.session == set.session && !it.registrations.is_empty());
             if stays && !node.sessions.contains_key(&set.session) {
-                node.sessions.insert(set.session.clone(), state::sessions().hold(set));
+                node.sessions.insert(set.session.clone(), state::sessions().hold(set.session_facts()));
             } else if !stays {
                 node.sessions.remove(&set.session);
             }
-            set.registrations.iter().for_each(|registration| see_plan(&registration.id));
+            set.registrations.iter().for_each(|registration| numbers::see(&registration.id));
         }
         moves
     };
@@ -169,15 +153,8 @@ pub(super) fn apply(ctx: Ctx<'_>, change: RegistryChange, aborts_pending: bool) 
     moves.began.iter().for_each(|live| events::began(ctx, live));
 }
 
-/// Sees to it that no later registration gets a number that there was.
-fn see_plan(id: &str) {
-    if let Some(number) = id.rsplit('-').next().and_then(|number| number.parse::<u64>().ok()) {
-        NEXT_PLAN.fetch_max(number + 1, Relaxed);
-    }
-}
-
 /// Begins anew.
 pub(super) fn reset() {
     *lock().0 = None;
-    NEXT_PLAN.store(0, Relaxed);
+    numbers::reset();
 }

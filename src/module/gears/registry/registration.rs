@@ -4,9 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
 use crate::flow::plan::Passage;
-use crate::module::gears::executions::ShownStep;
-use crate::module::gears::plans::DescribedFlow;
-use crate::python::marshal::Value;
+use crate::module::gears::shown::ShownStep;
 
 /// A function that waits for events.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,7 +76,7 @@ pub(in crate::module::gears) struct StreamEvents {
 }
 
 /// The consumer group of a registration that shares its streams with no other, as RedisGears calls that of all.
-const GROUP: &str = "__gears_consumer_group__";
+pub(super) const GROUP: &str = "__gears_consumer_group__";
 
 impl StreamEvents {
     /// Takes a group that none of the others has with which it shares streams: they would share out the entries. What takes
@@ -139,70 +137,7 @@ pub(in crate::module::gears) struct RegisteredFlow {
     pub(in crate::module::gears) steps: Vec<ShownStep>,
 }
 
-/// What a script has registered, as its worker describes it: all that the worker knows of a registration.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::module::gears) struct DescribedRegistration {
-    pub(in crate::module::gears) id: String,
-    pub(in crate::module::gears) description: Option<String>,
-    pub(in crate::module::gears) mode: RegistrationMode,
-    pub(in crate::module::gears) reader: EventReader,
-    pub(in crate::module::gears) flow: RegisteredFlow,
-}
-
-impl DescribedRegistration {
-    /// Reads a registration; [`None`] for what is none.
-    pub(in crate::module::gears) fn read(said: &Value) -> Option<Self> {
-        let flow = DescribedFlow::read(said.get("flow")?)?;
-        Some(Self {
-            id: text(said.get("id")?)?,
-            description: optional(said.get("description")?, text)?,
-            mode: match said.get("mode")?.as_text()? {
-                "async" => RegistrationMode::Async,
-                "async_local" => RegistrationMode::AsyncLocal,
-                "sync" => RegistrationMode::Sync,
-                _ => return None,
-            },
-            reader: EventReader::read(said.get("reader")?.as_text()?, said.get("arguments")?)?,
-            flow: flow.into_registered(),
-        })
-    }
-}
-
 impl EventReader {
-    fn read(name: &str, arguments: &Value) -> Option<Self> {
-        let get = |name: &str| arguments.get(name);
-        Some(match name {
-            "KeysReader" => Self::Keys(KeyEvents {
-                prefix: bytes(get("prefix")?)?,
-                event_types: optional(get("event_types")?, texts)?,
-                key_types: optional(get("key_types")?, texts)?,
-                read_value: get("read_value")?.as_bool()?,
-                commands: optional(get("commands")?, texts)?,
-            }),
-            "StreamReader" => Self::Stream(StreamEvents {
-                prefix: bytes(get("prefix")?)?,
-                batch: get("batch")?.as_count()?.max(1),
-                duration_ms: get("duration_ms")?.as_count()?,
-                on_failed: match get("on_failed")?.as_text()? {
-                    "continue" => OnFailed::Continue,
-                    "abort" => OnFailed::Abort,
-                    "retry" => OnFailed::Retry,
-                    _ => return None,
-                },
-                retry_interval_s: get("retry_interval_s")?.as_count()?,
-                trim: get("trim")?.as_bool()?,
-                group: GROUP.to_owned(),
-            }),
-            "CommandReader" => Self::Command(CommandEvents {
-                trigger: optional(get("trigger")?, text)?,
-                hook: optional(get("hook")?, text)?,
-                key_prefix: optional(get("key_prefix")?, bytes)?,
-                in_order: get("in_order")?.as_bool()?,
-            }),
-            _ => return None,
-        })
-    }
-
     /// Returns the name that scripts and clients know.
     pub(in crate::module::gears) fn name(&self) -> &'static str {
         match self {
@@ -249,23 +184,6 @@ impl OnFailed {
             Self::Retry => "retry",
         }
     }
-}
-
-fn text(value: &Value) -> Option<String> {
-    value.as_text().map(str::to_owned)
-}
-
-fn bytes(value: &Value) -> Option<ByteBuf> {
-    value.as_bytes().map(|bytes| ByteBuf::from(bytes.to_vec()))
-}
-
-fn texts(value: &Value) -> Option<Vec<String>> {
-    value.items()?.iter().map(text).collect()
-}
-
-/// Reads a value that may be none; [`None`] for what is neither.
-fn optional<T>(value: &Value, read: impl Fn(&Value) -> Option<T>) -> Option<Option<T>> {
-    if *value == Value::None { Some(None) } else { read(value).map(Some) }
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::live::LiveRegistration;
 use super::registration::Registration;
+use crate::module::gears::sessions::SessionFacts;
 
 /// Tells which of two versions of a set is the later one.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -37,6 +38,16 @@ pub(in crate::module::gears) struct RegistrationSet {
 }
 
 impl RegistrationSet {
+    /// Returns what is said of the session.
+    pub(in crate::module::gears) fn session_facts(&self) -> SessionFacts {
+        SessionFacts {
+            id: self.session_id.clone(),
+            name: self.session.clone(),
+            description: self.session_description.clone(),
+            requirements: self.requirements.clone(),
+        }
+    }
+
     /// Returns a later version of the set, with these registrations.
     pub(in crate::module::gears) fn with(&self, version: SetVersion, registrations: Vec<Arc<Registration>>) -> Self {
         Self { version, registrations, ..self.clone() }
