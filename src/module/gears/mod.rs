@@ -84,8 +84,8 @@ commands![
     registrations::PAUSEREGISTRATIONS,
     registrations::UNPAUSEREGISTRATIONS,
     registrations::CLEARREGISTRATIONSSTATS,
-    events::TRIGGER,
-    events::TRIGGERONKEY,
+    events::trigger_commands::TRIGGER,
+    events::trigger_commands::TRIGGERONKEY,
 ];
 
 /// Registers the commands, unless the server has RedisGears.

@@ -6,7 +6,7 @@
 //! - `queue`: events that are not worked on yet
 //! - `keys`: events of keys
 //! - `streams`: entries of streams, each read in order; `stream_turn`: what is done to a stream at once
-//! - `triggers`: names that `RG.TRIGGER` calls
+//! - `triggers`: names that clients call; `trigger_commands`: the commands with which they do
 
 mod everywhere;
 mod home;
@@ -15,6 +15,7 @@ mod queue;
 mod run;
 mod stream_turn;
 mod streams;
+pub(super) mod trigger_commands;
 mod triggers;
 
 use std::cell::{Cell, RefCell};
@@ -33,7 +34,6 @@ use streams::StreamListener;
 use triggers::Trigger;
 
 pub(super) use home::come_to_life;
-pub(super) use triggers::{TRIGGER, TRIGGERONKEY};
 
 /// A registration that lives on this node.
 enum Listening {

@@ -1,4 +1,4 @@
-//! Registrations that clients call by a name: `RG.TRIGGER`.
+//! Registrations that clients call by a name.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,12 +10,9 @@ use tokio::sync::{Semaphore, oneshot};
 
 use super::queue::EventQueue;
 use super::run::{EventResult, EventRunner, RanNow};
-use super::trigger_named;
 use crate::error::Error;
 use crate::flow::Records;
-use crate::module::commands::spec::{Arg, ArgKind, Call};
 use crate::module::config;
-use crate::module::gears::command::{GearsCommand, argument, at_once, own};
 use crate::module::gears::executions::FlowOutcome;
 use crate::module::gears::registry::registration::RegistrationMode;
 use crate::module::gears::{replies, settings};
@@ -29,40 +26,6 @@ use crate::resp::decode_whole;
 
 /// So many calls go to a process at once, if so many wait.
 const AT_ONCE: usize = 64;
-
-const NAME: Arg = Arg::new(c"trigger", ArgKind::String);
-const ARGS: Arg = Arg::new(c"arg", ArgKind::String).optional().multiple();
-
-pub(in crate::module::gears) const TRIGGER: GearsCommand =
-    own(c"RG.TRIGGER", c"Runs the function that waits for this name.", -2, trigger).with_args(&[NAME, ARGS]);
-
-pub(in crate::module::gears) const TRIGGERONKEY: GearsCommand =
-    own(c"RG.TRIGGERONKEY", c"Runs the function that waits for this name, where a key is.", -3, trigger).with_args(&[
-        NAME,
-        Arg::new(c"key", ArgKind::String),
-        ARGS,
-    ]);
-
-fn trigger(call: &Call<'_>) -> Result<Work, Error> {
-    let Some(trigger) = trigger_named(&argument(call, 0)) else {
-        return at_once(replies::error("ERR subcommand not found"));
-    };
-    let words: Vec<Bytes> = call.args.iter().map(|word| Bytes::copy_from_slice(word)).collect();
-    if trigger.runner.live.registration.mode == RegistrationMode::Sync {
-        return Ok(trigger.call_now(call.ctx, words));
-    }
-    if call.ctx.why_not_wait().is_some() {
-        let why = "ERR can not run a non-sync execution inside a MULTI/LUA (blocking is not allowed) or on loading.";
-        return at_once(replies::error(why));
-    }
-    let answered = trigger.call(words);
-    Ok(Box::pin(async move {
-        match answered.await {
-            Ok(reply) => Ok(reply),
-            Err(_) => Err(Error::Internal("internal error: the call was lost".into())),
-        }
-    }))
-}
 
 /// A registration that is called by a name.
 pub(super) struct Trigger {
@@ -95,7 +58,7 @@ impl Trigger {
     }
 
     /// Calls the function with these words, the name first, and waits for its end: on the main thread.
-    fn call_now(&self, ctx: Ctx<'_>, words: Vec<Bytes>) -> Work {
+    pub(super) fn call_now(&self, ctx: Ctx<'_>, words: Vec<Bytes>) -> Work {
         self.runner.live.stats.triggered();
         let batch = EventBatch::of_words(std::iter::once(words.iter().map(|word| &word[..])));
         match self.runner.run_now(ctx, EventResults::Trigger, &batch) {
@@ -112,13 +75,18 @@ impl Trigger {
         }
     }
 
+    /// Tells whether the server waits for its end.
+    pub(super) fn is_sync(&self) -> bool {
+        self.runner.live.registration.mode == RegistrationMode::Sync
+    }
+
     /// Returns how many calls are not begun.
     pub(super) fn pending(&self) -> usize {
         self.queue.len()
     }
 
     /// Calls the function with these words, the name first.
-    fn call(&self, words: Vec<Bytes>) -> oneshot::Receiver<Reply> {
+    pub(super) fn call(&self, words: Vec<Bytes>) -> oneshot::Receiver<Reply> {
         let (caller, answered) = oneshot::channel();
         let stats = &self.runner.live.stats;
         stats.triggered();
