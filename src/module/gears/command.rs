@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::module::commands::spec::{self, Call, Spec};
 use crate::module::request::running::Work;
 use crate::module::server::argv::Argv;
+use crate::module::server::command;
 use crate::module::server::context::Ctx;
 use crate::reply::Reply;
 
@@ -15,16 +16,21 @@ pub(super) struct GearsCommand {
     pub(super) spec: Spec,
     /// It makes or controls functions.
     controls: bool,
+    /// Finds where keys stand in its words, the name included.
+    keys: Option<FindKeys>,
 }
+
+/// Finds where keys stand in the words of a command, the name included.
+pub(super) type FindKeys = fn(Ctx<'_>, &[&[u8]]) -> Vec<usize>;
 
 /// Describes a command that may not be used by everybody: it makes or controls functions.
 pub(super) const fn control(name: &'static CStr, summary: &'static CStr, arity: i32, run: spec::Begin) -> GearsCommand {
-    GearsCommand { spec: described(name, summary, arity, access::CONTROL, run), controls: true }
+    GearsCommand { spec: described(name, summary, arity, access::CONTROL, run), controls: true, keys: None }
 }
 
 /// Describes a command for whoever may use commands of modules.
 pub(super) const fn own(name: &'static CStr, summary: &'static CStr, arity: i32, run: spec::Begin) -> GearsCommand {
-    GearsCommand { spec: described(name, summary, arity, access::OWN, run), controls: false }
+    GearsCommand { spec: described(name, summary, arity, access::OWN, run), controls: false, keys: None }
 }
 
 const fn described(
@@ -42,11 +48,21 @@ const fn described(
 impl GearsCommand {
     /// Says what arguments there are.
     pub(super) const fn with_args(self, args: &'static [spec::Arg]) -> Self {
-        Self { spec: Spec { args, ..self.spec }, controls: self.controls }
+        Self { spec: Spec { args, ..self.spec }, ..self }
+    }
+
+    /// Has the server ask where its keys are.
+    pub(super) const fn with_keys(self, flags: &'static CStr, keys: FindKeys) -> Self {
+        Self { spec: Spec { flags, ..self.spec }, keys: Some(keys), ..self }
     }
 
     /// Serves a caller who may use the command.
     pub(super) fn serve(&'static self, ctx: Ctx<'_>, argv: Argv<'_>) {
+        if let Some(keys) = self.keys
+            && command::asks_for_keys(ctx)
+        {
+            return keys(ctx, &argv.bytes()).into_iter().for_each(|position| command::tell_key(ctx, position));
+        }
         if self.controls
             && let Err(refused) = access::check(ctx, self.spec.name)
         {

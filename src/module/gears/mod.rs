@@ -86,6 +86,8 @@ commands![
     registrations::CLEARREGISTRATIONSSTATS,
     events::trigger_commands::TRIGGER,
     events::trigger_commands::TRIGGERONKEY,
+    events::hook_commands::HOOKED,
+    events::hook_commands::HOOKED_FOR_ALL,
 ];
 
 /// Registers the commands, unless the server has RedisGears.

@@ -269,6 +269,29 @@ impl<'a> CallWords<'a> {
     }
 }
 
+/// Words that the server itself has written, as a worker would.
+pub(super) struct WrittenWords {
+    count: usize,
+    bytes: Vec<u8>,
+}
+
+impl WrittenWords {
+    pub(super) fn of<'w>(words: impl Iterator<Item = &'w [u8]>) -> Self {
+        let mut written = Self { count: 0, bytes: Vec::new() };
+        for word in words {
+            written.count += 1;
+            written.bytes.push(b's');
+            written.bytes.extend_from_slice(&(word.len() as u32).to_le_bytes());
+            written.bytes.extend_from_slice(word);
+        }
+        written
+    }
+
+    pub(super) fn words(&self) -> CallWords<'_> {
+        CallWords { count: self.count, bytes: &self.bytes }
+    }
+}
+
 /// Goes through words.
 #[derive(Clone)]
 struct WordsIter<'a> {

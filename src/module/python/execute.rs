@@ -10,9 +10,10 @@ use std::collections::HashMap;
 use std::sync::Weak;
 use std::time::{Duration, Instant};
 
-use super::call::{CallWords, TimerWanted};
+use super::call::{CallWords, TimerWanted, WrittenWords};
 use super::call_socket::{CallError, NoValue};
 use super::contexts::contexts;
+use super::event_clients::{self, NextCommand};
 use super::hashtag;
 use super::serving::CallServer;
 use super::timers;
@@ -228,16 +229,23 @@ impl CallServer for ServerCalls<'_> {
         numbers::new_id(self.ctx.cluster_id().as_deref(), builders)
     }
 
-    fn command_of_event(&mut self, _context: u64, _words: &mut Writer) -> Result<(), CallError> {
-        Err(CallError::of("Can not get command ctx"))
+    fn command_of_event(&mut self, context: u64, words: &mut Writer) -> Result<(), CallError> {
+        event_clients::write_command(context, words)
     }
 
-    fn override_reply(&mut self, _context: u64, _reply: &[u8]) -> Result<(), CallError> {
-        Err(CallError::of("Can not get command ctx"))
+    fn override_reply(&mut self, context: u64, reply: &[u8]) -> Result<(), CallError> {
+        event_clients::override_reply(context, reply)
     }
 
-    fn call_next(&mut self, _context: u64, _words: CallWords<'_>, _reply: &mut Writer) -> Result<(), NoValue> {
-        Err(CallError::of("Can not get CommandHook ctx").into())
+    fn call_next(&mut self, context: u64, words: CallWords<'_>, reply: &mut Writer) -> Result<(), NoValue> {
+        let arguments: Vec<&[u8]> = words.iter().collect();
+        match event_clients::next(context, &arguments)? {
+            NextCommand::Hook(run) => run(self.ctx, reply).map_err(|why| CallError::of(why).into()),
+            NextCommand::Command(words) => {
+                let written = WrittenWords::of(words.iter().map(|word| &word[..]));
+                self.execute(context, written.words(), reply)
+            }
+        }
     }
 
     fn is_time_up(&self) -> bool {

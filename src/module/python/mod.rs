@@ -11,6 +11,7 @@ mod call_socket;
 mod callers;
 mod contexts;
 mod event;
+mod event_clients;
 mod execute;
 mod hashtag;
 mod script_log;
@@ -31,6 +32,7 @@ use crate::python::events::{self, EventBatch, EventOutcome, EventsRun};
 use crate::python::marshal::{self, Value};
 use crate::python::{Worker, WorkerNumber};
 pub(in crate::module) use contexts::contexts;
+pub(in crate::module) use event_clients::{BoundClient, EventClient, NextCommand, bind};
 pub(in crate::module) use hashtag::of_slot as hashtag_of_slot;
 pub(in crate::module) use script_log::log;
 

@@ -185,3 +185,16 @@ impl RegisteredCommand {
             .is_some_and(|set| unsafe { set(self.0.as_ptr(), categories.as_ptr()) } == raw::REDISMODULE_OK as c_int)
     }
 }
+
+/// Tells whether the server asks a command with the flag `getkeys-api` where its keys stand, and does not run it.
+pub(crate) fn asks_for_keys(ctx: Ctx<'_>) -> bool {
+    // SAFETY: invariant 1.
+    unsafe { required!(RedisModule_IsKeysPositionRequest)(ctx.as_ptr()) != 0 }
+}
+
+/// Answers where a key stands; 0 is the name of the command. Nothing is said of what is done with the key: any right to it
+/// will do for the server.
+pub(crate) fn tell_key(ctx: Ctx<'_>, position: usize) {
+    // SAFETY: invariant 1, while the server asks.
+    unsafe { required!(RedisModule_KeyAtPosWithFlags)(ctx.as_ptr(), position as c_int, 0) };
+}

@@ -48,6 +48,11 @@ impl Flags {
         self.0 & raw::REDISMODULE_CTX_FLAGS_ASYNC_LOADING != 0
     }
 
+    /// The command comes from the primary of this node.
+    pub(crate) fn is_replicated(self) -> bool {
+        self.0 & raw::REDISMODULE_CTX_FLAGS_REPLICATED != 0
+    }
+
     pub(crate) fn is_script(self) -> bool {
         self.0 & raw::REDISMODULE_CTX_FLAGS_LUA != 0
     }

@@ -11,7 +11,7 @@ use std::ptr::NonNull;
 use redis_module::raw;
 
 use super::api::{probe, required};
-use super::callback::guarded;
+use super::callback::{guarded, stateless};
 use super::context::{Ctx, client_flags, client_name, client_user_name};
 use super::string::{OwnedString, string_bytes};
 use super::thread;
@@ -50,6 +50,36 @@ impl Filter {
         unsafe { required!(RedisModule_UnregisterCommandFilter)(ctx.as_ptr(), self.0.as_ptr()) };
         SEEN_BY.set(None);
         GONE.set(None);
+    }
+}
+
+/// A filter that looks at words alone. It may be there beside the other one, also where the server does not tell whose command
+/// it is.
+pub(crate) struct WordsFilter(NonNull<raw::RedisModuleCommandFilter>);
+
+impl WordsFilter {
+    /// Shows every command that is not called by this module.
+    pub(crate) fn register<F: Fn(&mut FilteredCommand<'_>) + Copy + 'static>(ctx: Ctx<'_>, _: F) -> Option<Self> {
+        unsafe extern "C" fn seen<F: Fn(&mut FilteredCommand<'_>) + Copy + 'static>(
+            filtered: *mut raw::RedisModuleCommandFilterCtx,
+        ) {
+            if thread::is_another() {
+                return;
+            }
+            // After a panic the command goes on as it is.
+            // SAFETY: invariant 1: the server's own context of this call.
+            guarded(|| stateless::<F>()(&mut unsafe { FilteredCommand::new(filtered) }));
+        }
+        let flags = raw::REDISMODULE_CMDFILTER_NOSELF as c_int;
+        // SAFETY: a context of this module; the callback lives until the module is unloaded, and is removed before.
+        let filter = unsafe { required!(RedisModule_RegisterCommandFilter)(ctx.as_ptr(), Some(seen::<F>), flags) };
+        NonNull::new(filter).map(Self)
+    }
+
+    /// Ends that. Not from within a filter.
+    pub(crate) fn remove(self, ctx: Ctx<'_>) {
+        // SAFETY: a context of this module, and a filter of its own that is in place.
+        unsafe { required!(RedisModule_UnregisterCommandFilter)(ctx.as_ptr(), self.0.as_ptr()) };
     }
 }
 
@@ -144,6 +174,11 @@ pub(crate) fn look(ctx: Ctx<'_>, id: u64) -> Option<Seen> {
         is_in_multi: has(raw::REDISMODULE_CLIENTINFO_FLAG_MULTI),
         is_tracking: has(raw::REDISMODULE_CLIENTINFO_FLAG_TRACKING),
     })
+}
+
+/// The ACL user of the client of this id.
+pub(crate) fn user_of(ctx: Ctx<'_>, id: u64) -> Option<Vec<u8>> {
+    client_user_name(ctx, id).map(|name| name.bytes().to_vec())
 }
 
 /// Whether the client has this name.

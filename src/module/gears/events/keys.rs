@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 
+use super::linked::{self, Link};
 use super::queue::EventQueue;
-use super::run::{Depth, EventResult, EventRunner, RanNow};
+use super::run::{Depth, EventResult, EventRunner, RanNow, Unfinished};
 use crate::error::Error;
 use crate::flow::Records;
 use crate::flow::values::TypeLetter;
@@ -64,8 +65,11 @@ impl KeyListener {
         }
         let stats = &self.runner.live.stats;
         stats.triggered();
+        if let Some(link) = self.wanted.commands.as_deref().and_then(linked::current) {
+            return self.run_for(ctx, &link, name, key);
+        }
         if self.runner.live.registration.mode == RegistrationMode::Sync {
-            return self.run_behind(ctx, name, key);
+            return self.run_behind(ctx, &self.runner, name, key, || {});
         }
         if !self.queue.push(config::max_pending_events(), |events| events.push(key, name)) {
             stats.dropped();
@@ -73,8 +77,15 @@ impl KeyListener {
     }
 
     /// Runs the flow in the same unit as what has caused the event, with the value as it is now.
-    fn run_behind(&self, ctx: Ctx<'_>, name: &[u8], key: &[u8]) {
-        let runner = self.runner.clone();
+    fn run_behind(
+        &self,
+        ctx: Ctx<'_>,
+        runner: &EventRunner,
+        name: &[u8],
+        key: &[u8],
+        ended: impl FnOnce() + Send + 'static,
+    ) {
+        let runner = runner.clone();
         let batch = self.event_now(ctx, name, key);
         let depth = Depth::now();
         let is_taken = keyspace_events::after_event(ctx, move |ctx| {
@@ -83,12 +94,33 @@ impl KeyListener {
                 Err(error) => drop(runner.end(EventResult::failed(error.to_string()), Duration::ZERO)),
                 Ok(batch) => match runner.run_now(ctx, EventResults::Replies, &batch) {
                     RanNow::Ended(_) => {}
-                    RanNow::Waits(waits) => runner.finish_later(waits),
+                    RanNow::Waits(waits) => return runner.finish_later(waits, ended),
                 },
             }
+            ended();
         });
         if !is_taken {
             self.runner.end(EventResult::failed("the server does not run the function with the event"), Duration::ZERO);
+        }
+    }
+
+    /// Runs the flow for a client that waits for it.
+    fn run_for(&self, ctx: Ctx<'_>, link: &Arc<Link>, name: &[u8], key: &[u8]) {
+        let runner = self.runner.for_client(link.clone());
+        let waits = LinkWaits::begin(link);
+        if runner.live.registration.mode == RegistrationMode::Sync {
+            return self.run_behind(ctx, &runner, name, key, move || drop(waits));
+        }
+        let (reads_values, mut event) = (self.wanted.read_value, Records::new());
+        event.push(key, name);
+        if let Ok(runtime) = module_state::runtime() {
+            runtime.spawn(async move {
+                let unfinished = run(reads_values, &runner, event).await;
+                for each in unfinished {
+                    runner.finish(each, |_, _| {}).await;
+                }
+                drop(waits);
+            });
         }
     }
 
@@ -123,6 +155,22 @@ impl KeyListener {
     }
 }
 
+/// One function that a client waits for, until this is dropped.
+struct LinkWaits(Arc<Link>);
+
+impl LinkWaits {
+    fn begin(link: &Arc<Link>) -> Self {
+        link.begin();
+        Self(link.clone())
+    }
+}
+
+impl Drop for LinkWaits {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
 /// Works on events until the queue is closed and empty.
 async fn work(reads_values: bool, runner: EventRunner, queue: Arc<EventQueue<Records>>) {
     let at_a_time = Arc::new(Semaphore::new(settings::execution_threads()));
@@ -130,19 +178,22 @@ async fn work(reads_values: bool, runner: EventRunner, queue: Arc<EventQueue<Rec
         let Some(events) = queue.next(AT_ONCE).await else { return };
         let runner = runner.clone();
         tokio::spawn(async move {
-            run(reads_values, &runner, events).await;
+            let unfinished = run(reads_values, &runner, events).await;
             drop(place);
+            unfinished.into_iter().for_each(|waits| runner.finish_later(waits, || {}));
         });
     }
 }
 
-async fn run(reads_values: bool, runner: &EventRunner, events: Records) {
+/// Runs the flow for events. Returns those that wait for futures and coroutines.
+async fn run(reads_values: bool, runner: &EventRunner, events: Records) -> Vec<Unfinished> {
     let began = Instant::now();
     let values = match values(reads_values, runner, &events).await {
         Ok(values) => values,
         Err(error) => {
             let why = error.to_string();
-            return (0..events.len()).for_each(|_| drop(runner.end(EventResult::failed(&*why), began.elapsed())));
+            (0..events.len()).for_each(|_| drop(runner.end(EventResult::failed(&*why), began.elapsed())));
+            return Vec::new();
         }
     };
     if runner.needs_all_shards() {
@@ -152,14 +203,13 @@ async fn run(reads_values: bool, runner: &EventRunner, events: Records) {
                 Err(error) => drop(runner.end(EventResult::failed(error.to_string()), began.elapsed())),
             }
         }
-        return;
+        return Vec::new();
     }
     let batch = |first: usize| match &values {
         None => Ok(EventBatch::of_names(&rest(&events, first))),
         Some(values) => EventBatch::of_keys(&rest(values, first), events.values().skip(first)),
     };
-    let unfinished = runner.run(events.len(), EventResults::Replies, batch, |_, _| {}).await;
-    unfinished.into_iter().for_each(|waits| runner.finish_later(waits));
+    runner.run(events.len(), EventResults::Replies, batch, |_, _| {}).await
 }
 
 /// Returns one event.

@@ -6,11 +6,16 @@
 //! - `queue`: events that are not worked on yet
 //! - `keys`: events of keys
 //! - `streams`: entries of streams, each read in order; `stream_turn`: what is done to a stream at once
+//! - `hooks`: commands that functions stand before, or whose clients wait for functions (`linked`); `hook_commands`: what is
+//!   run in their place
 //! - `triggers`: names that clients call; `trigger_commands`: the commands with which they do
 
 mod everywhere;
 mod home;
+pub(super) mod hook_commands;
+mod hooks;
 mod keys;
+mod linked;
 mod queue;
 mod run;
 mod stream_turn;
@@ -27,6 +32,7 @@ use super::registry::registration::{EventReader, Registration, RegistrationMode}
 use crate::error::Error;
 use crate::module::server::context::Ctx;
 use crate::module::server::keyspace_events::{self, WithMisses};
+use crate::module::server::main_thread;
 use home::SessionHome;
 use keys::KeyListener;
 use run::EventRunner;
@@ -40,7 +46,7 @@ enum Listening {
     Keys(KeyListener),
     Streams(StreamListener),
     Trigger(Arc<Trigger>),
-    /// Nothing comes to it: it cannot live here, and why stands in its last error.
+    /// Nothing comes to it from here: it stands before a command, or cannot live here, and why stands in its last error.
     Nothing,
 }
 
@@ -64,13 +70,15 @@ pub(super) fn check(registration: &Registration) -> Result<(), String> {
              async_local"
                 .to_owned(),
         ),
-        _ => Ok(()),
+        _ => {
+            main_thread::with_current(|ctx| hooks::check(ctx, &registration.reader)).unwrap_or(Ok(()))
+        }
     }
 }
 
 /// A registration lives on this node from now on. On the main thread.
 pub(super) fn began(ctx: Ctx<'_>, live: &Arc<LiveRegistration>) {
-    let runner = EventRunner { live: live.clone(), home: SessionHome::of(live) };
+    let runner = EventRunner { live: live.clone(), home: SessionHome::of(live), client: None };
     let listening = begin(ctx, live, runner).unwrap_or_else(|error| {
         live.stats.note_error(error.to_string());
         Listening::Nothing
@@ -87,7 +95,9 @@ fn begin(ctx: Ctx<'_>, live: &Arc<LiveRegistration>, runner: EventRunner) -> Res
             return Err(Error::Refused("this server does not tell modules of keyspace events".into()));
         }
     }
+    hooks::add(ctx, &live.registration, &runner).map_err(Error::Refused)?;
     match &live.registration.reader {
+        EventReader::Command(wanted) if wanted.hook.is_some() => Ok(Listening::Nothing),
         EventReader::Keys(wanted) => Ok(Listening::Keys(KeyListener::begin(wanted.clone(), runner)?)),
         EventReader::Command(wanted) => Ok(Listening::Trigger(Trigger::begin(wanted.in_order, runner)?)),
         EventReader::Stream(wanted) => Ok(Listening::Streams(StreamListener::begin(wanted.clone(), runner)?)),
@@ -107,6 +117,7 @@ pub(super) fn ended(live: &Arc<LiveRegistration>, aborts_pending: bool) {
         Some(Listening::Trigger(trigger)) => trigger.end(aborts_pending),
         Some(Listening::Nothing) | None => {}
     }
+    hooks::remove(&live.registration.id);
     home::leave(live);
 }
 
@@ -185,5 +196,6 @@ fn trigger_named(name: &str) -> Option<Arc<Trigger>> {
 pub(super) fn close() {
     IS_SUBSCRIBED.set(false);
     LISTENING.take();
+    hooks::close();
     home::close();
 }

@@ -13,7 +13,7 @@ use crate::module::gears::executions::{ExecutionParts, ExecutionStart, FlowOutco
 use crate::module::gears::registry::live::LiveRegistration;
 use crate::module::gears::registry::registration::Registration;
 use crate::module::gears::state;
-use crate::module::python::{self, SyncEnd};
+use crate::module::python::{self, BoundClient, EventClient, SyncEnd};
 use crate::module::server::context::Ctx;
 use crate::module::{config, state as module_state};
 use crate::python::events::{self, EventBatch, EventOutcome, EventResults, EventsRun, WaitingEvents};
@@ -118,6 +118,8 @@ impl Drop for Depth {
 pub(super) struct EventRunner {
     pub(super) live: Arc<LiveRegistration>,
     pub(super) home: Arc<SessionHome>,
+    /// Who waits for the event.
+    pub(super) client: Option<Arc<dyn EventClient>>,
 }
 
 /// Events that wait for a future or coroutine.
@@ -128,11 +130,29 @@ pub(super) struct Unfinished {
     began: Instant,
     session: SessionHandle,
     /// By which the calls of the events are known.
-    context: ContextGuard,
+    context: RunContext,
     execution: RunningEvents,
 }
 
+/// The number of an execution, and the client that is known by it.
+struct RunContext {
+    guard: ContextGuard,
+    #[expect(dead_code, reason = "it is held")]
+    client: Option<BoundClient>,
+}
+
 impl EventRunner {
+    /// Returns the same for events for which a client waits.
+    pub(super) fn for_client(&self, client: Arc<dyn EventClient>) -> Self {
+        Self { client: Some(client), ..self.clone() }
+    }
+
+    fn open_context(&self) -> RunContext {
+        let guard = self.home.open_context();
+        let client = self.client.clone().map(|client| python::bind(guard.number(), client));
+        RunContext { guard, client }
+    }
+
     /// Has the registration live in its process, as soon as may be.
     ///
     /// # Errors
@@ -190,19 +210,19 @@ impl EventRunner {
     ) -> Result<SomeRan, Error> {
         let batch = batch?;
         let session = self.home.staff().await?;
-        let context = self.home.open_context();
+        let context = self.open_context();
         let execution = RunningEvents::begin(&self.live.registration);
         let began = Instant::now();
         let key = &self.live.registration.flow.key;
         let mut is_aborted = false;
         let answer = {
-            let mut running = std::pin::pin!(events::run(&session, &context, key, results, &batch));
+            let mut running = std::pin::pin!(events::run(&session, &context.guard, key, results, &batch));
             tokio::select! {
                 biased;
                 answer = &mut running => answer,
                 () = execution.0.flow().cancelled() => {
                     is_aborted = true;
-                    stage::end_code(session.worker(), context.number()).await;
+                    stage::end_code(session.worker(), context.guard.number()).await;
                     running.await
                 }
             }
@@ -240,9 +260,9 @@ impl EventRunner {
             let _ = self.come_to_life();
             return failed("the Python process of the session has ended, and is begun anew".into());
         };
-        let context = self.home.open_context();
-        let waiting = events::expect(&session, &context);
-        let (execution, key) = (context.number(), &self.live.registration.flow.key);
+        let context = self.open_context();
+        let waiting = events::expect(&session, &context.guard);
+        let (execution, key) = (context.guard.number(), &self.live.registration.flow.key);
         let run = EventsRun { execution, session: session.id(), key, results, may_wait: true };
         match python::run_event(ctx, session.worker(), &run, batch) {
             Ok(SyncEnd::Done(outcome)) => RanNow::Ended(self.end(EventResult::Ran(outcome), began.elapsed())),
@@ -268,7 +288,7 @@ impl EventRunner {
                 next = waits.waiting.next() => next,
                 () = waits.execution.0.flow().cancelled(), if !is_aborted => {
                     is_aborted = true;
-                    stage::end_code(waits.session.worker(), waits.context.number()).await;
+                    stage::end_code(waits.session.worker(), waits.context.guard.number()).await;
                     continue;
                 }
             };
@@ -285,10 +305,13 @@ impl EventRunner {
     }
 
     /// Waits for them, while others go on. From any thread.
-    pub(super) fn finish_later(&self, waits: Unfinished) {
+    pub(super) fn finish_later(&self, waits: Unfinished, ended: impl FnOnce() + Send + 'static) {
         let runner = self.clone();
         if let Ok(runtime) = module_state::runtime() {
-            runtime.spawn(async move { runner.finish(waits, |_, _| {}).await });
+            runtime.spawn(async move {
+                runner.finish(waits, |_, _| {}).await;
+                ended();
+            });
         }
     }
 

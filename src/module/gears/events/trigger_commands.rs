@@ -16,11 +16,9 @@ pub(in crate::module::gears) const TRIGGER: GearsCommand =
     own(c"RG.TRIGGER", c"Runs the function that waits for this name.", -2, trigger).with_args(&[NAME, ARGS]);
 
 pub(in crate::module::gears) const TRIGGERONKEY: GearsCommand =
-    own(c"RG.TRIGGERONKEY", c"Runs the function that waits for this name, where a key is.", -3, trigger).with_args(&[
-        NAME,
-        Arg::new(c"key", ArgKind::String),
-        ARGS,
-    ]);
+    own(c"RG.TRIGGERONKEY", c"Runs the function that waits for this name, where a key is.", -3, trigger)
+        .with_keys(c"readonly blocking getkeys-api", |_, words| (2..words.len()).take(1).collect())
+        .with_args(&[NAME, Arg::new(c"key", ArgKind::String), ARGS]);
 
 fn trigger(call: &Call<'_>) -> Result<Work, Error> {
     let Some(trigger) = trigger_named(&argument(call, 0)) else {

@@ -155,6 +155,14 @@ impl EventReader {
         }
     }
 
+    /// Returns the command that it stands before, if there is one.
+    pub(in crate::module::gears) fn hook(&self) -> Option<&str> {
+        match self {
+            Self::Command(wanted) => wanted.hook.as_deref(),
+            Self::Keys(_) | Self::Stream(_) => None,
+        }
+    }
+
     /// Returns the name by which `RG.TRIGGER` calls it.
     pub(in crate::module::gears) fn trigger(&self) -> Option<&str> {
         match self {

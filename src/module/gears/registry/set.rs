@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::live::LiveRegistration;
-use super::registration::Registration;
+use super::registration::{Registration, RegistrationMode};
 use crate::module::gears::sessions::SessionFacts;
 
 /// Tells which of two versions of a set is the later one.
@@ -111,7 +111,9 @@ impl Registry {
         let stays = |set: &&RegistrationSet| change.sets.iter().all(|changed| changed.session != set.session);
         let of_set = |set: &'_ RegistrationSet| set.registrations.clone();
         let others: Vec<_> = self.sets.values().filter(stays).flat_map(of_set).collect();
-        for registration in change.sets.iter().flat_map(|set| &set.registrations) {
+        let changed = || change.sets.iter().flat_map(|set| &set.registrations);
+        check_hooks(&others, &changed().cloned().collect::<Vec<_>>())?;
+        for registration in changed() {
             let Some(name) = registration.reader.trigger() else { continue };
             if names.contains(&name) {
                 return Err("trigger already registered in this session".to_owned());
@@ -151,6 +153,24 @@ impl Registry {
         }
         moves
     }
+}
+
+/// Checks that whatever stands before a command behind another function is waited for by the server, so that it can be called by
+/// that.
+fn check_hooks(others: &[Arc<Registration>], new: &[Arc<Registration>]) -> Result<(), String> {
+    let is_before = |one: &Registration, other: &Registration| {
+        let hook = one.reader.hook();
+        hook.is_some() && hook == other.reader.hook() && one.id != other.id && one.mode != RegistrationMode::Sync
+    };
+    for (at, registration) in new.iter().enumerate() {
+        if others.iter().any(|other| is_before(other, registration)) {
+            return Err("Can not override a none sync registration".to_owned());
+        }
+        if new[..at].iter().any(|other| is_before(other, registration)) {
+            return Err("Can not override a none sync registration which already created on this session".to_owned());
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
