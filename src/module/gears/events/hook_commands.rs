@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::hooks::{self, Hook};
-use super::linked::{self, Link};
+use super::linked::{self, LinkedClient};
 use super::run::{EventResult, RanNow};
 use crate::command::{Command, CommandRef};
 use crate::error::Error;
@@ -75,7 +75,7 @@ fn hooked(call: &Call<'_>) -> Result<Work, Error> {
     if !hooks::is_linked(ctx, words) || ctx.why_not_wait().is_some() {
         return at_once(run_itself(call, command)?);
     }
-    let link = Arc::new(Link::new(owned));
+    let link = Arc::new(LinkedClient::new(owned));
     let reply = linked::during(&link, || run_itself(call, command))?;
     Ok(Box::pin(async move { Ok(link.reply(reply).await) }))
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 
-use super::linked::{self, Link};
+use super::linked::{self, LinkedClient};
 use super::queue::EventQueue;
 use super::run::{Depth, EventResult, EventRunner, RanNow, Unfinished};
 use crate::error::Error;
@@ -105,7 +105,7 @@ impl KeyListener {
     }
 
     /// Runs the flow for a client that waits for it.
-    fn run_for(&self, ctx: Ctx<'_>, link: &Arc<Link>, name: &[u8], key: &[u8]) {
+    fn run_for(&self, ctx: Ctx<'_>, link: &Arc<LinkedClient>, name: &[u8], key: &[u8]) {
         let runner = self.runner.for_client(link.clone());
         let waits = LinkWaits::begin(link);
         if runner.live.registration.mode == RegistrationMode::Sync {
@@ -156,10 +156,10 @@ impl KeyListener {
 }
 
 /// One function that a client waits for, until this is dropped.
-struct LinkWaits(Arc<Link>);
+struct LinkWaits(Arc<LinkedClient>);
 
 impl LinkWaits {
-    fn begin(link: &Arc<Link>) -> Self {
+    fn begin(link: &Arc<LinkedClient>) -> Self {
         link.begin();
         Self(link.clone())
     }

@@ -1,4 +1,4 @@
-//! [`Link`]: a client that waits for the functions which the events of its command begin.
+//! [`LinkedClient`]: a client that waits for the functions which the events of its command begin.
 
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,11 +14,11 @@ use crate::resp::decode_whole;
 
 thread_local! {
     /// On the main thread.
-    static CURRENT: RefCell<Option<Arc<Link>>> = const { RefCell::new(None) };
+    static CURRENT: RefCell<Option<Arc<LinkedClient>>> = const { RefCell::new(None) };
 }
 
 /// Runs the command of a client: functions that its events begin are waited for.
-pub(super) fn during<T>(link: &Arc<Link>, run: impl FnOnce() -> T) -> T {
+pub(super) fn during<T>(link: &Arc<LinkedClient>, run: impl FnOnce() -> T) -> T {
     let outer = CURRENT.replace(Some(link.clone()));
     let done = run();
     CURRENT.replace(outer);
@@ -26,12 +26,12 @@ pub(super) fn during<T>(link: &Arc<Link>, run: impl FnOnce() -> T) -> T {
 }
 
 /// Returns the client whose command runs now, if that is one of these.
-pub(super) fn current(commands: &[String]) -> Option<Arc<Link>> {
+pub(super) fn current(commands: &[String]) -> Option<Arc<LinkedClient>> {
     CURRENT.with_borrow(|current| current.as_ref().filter(|link| link.is_one_of(commands)).cloned())
 }
 
 /// A client that waits for the functions which its command has begun.
-pub(super) struct Link {
+pub(super) struct LinkedClient {
     words: Vec<Bytes>,
     pending: AtomicUsize,
     ended: Notify,
@@ -39,7 +39,7 @@ pub(super) struct Link {
     other: Mutex<Option<Bytes>>,
 }
 
-impl Link {
+impl LinkedClient {
     pub(super) fn new(words: Vec<Bytes>) -> Self {
         Self { words, pending: AtomicUsize::new(0), ended: Notify::new(), other: Mutex::default() }
     }
@@ -73,7 +73,7 @@ impl Link {
     }
 }
 
-impl EventClient for Link {
+impl EventClient for LinkedClient {
     fn command(&self) -> Option<&[Bytes]> {
         Some(&self.words)
     }
