@@ -1,5 +1,6 @@
 //! The interpreter: which one it is, how it is started, and what is said where it cannot run functions.
 
+use std::ffi::OsString;
 use std::io::{self, PipeReader};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -41,6 +42,24 @@ const ENVIRONMENT: [&str; 14] = [
     "PYENV_ROOT",
     "PYENV_VERSION",
 ];
+
+/// What else pip gets to see, and with it code that builds a package: how the network is reached. Its own settings begin with
+/// [`OF_PIP`].
+const NETWORK: [&str; 6] =
+    ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"];
+
+const OF_PIP: &str = "PIP_";
+
+/// Returns the environment of what fetches and installs packages.
+pub(super) fn for_packages() -> impl Iterator<Item = (OsString, OsString)> {
+    std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(is_for_packages))
+}
+
+fn is_for_packages(name: &str) -> bool {
+    // Proxies are written in small letters, too.
+    let is_of_network = || NETWORK.contains(&name) || NETWORK[..4].iter().any(|other| other.to_lowercase() == name);
+    ENVIRONMENT.contains(&name) || name.starts_with(OF_PIP) || is_of_network()
+}
 
 /// Is a template that has been started, and has not said anything yet.
 pub(super) struct StartedTemplate {
@@ -109,5 +128,21 @@ impl Interpreter {
     /// Says that the interpreter ended, or did something else than to say that it is ready.
     pub(super) fn not_ready(&self, why: &str) -> Error {
         Error::Refused(format!("{:?}, which rmr.python names, cannot run functions: {why}", self.program))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_for_packages;
+
+    #[test]
+    fn pip_sees_how_the_network_is_reached_and_no_secrets() {
+        for name in ["PATH", "TZ", "https_proxy", "NO_PROXY", "PIP_INDEX_URL", "PIP_CONFIG_FILE", "REQUESTS_CA_BUNDLE"]
+        {
+            assert!(is_for_packages(name), "{name}");
+        }
+        for name in ["", "REDIS_PASSWORD", "AWS_SECRET_ACCESS_KEY", "path", "pip_index_url", "MY_HTTP_PROXY"] {
+            assert!(!is_for_packages(name), "{name}");
+        }
     }
 }

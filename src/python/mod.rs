@@ -7,7 +7,7 @@
 //! - `sessions`: which sessions there are, and which worker each has; `warm`: workers that wait for the next one
 //! - `start`, `worker`: a worker from its fork to its end, and what it can be asked
 //! - `template`, `interpreter`, `program`: the process that forks workers, python3, and the program that it runs
-//! - `requirements`: packages that scripts need, fetched and installed
+//! - `requirements`, `package_sets`, `wheels`: packages that scripts need, fetched, installed and kept
 //! - `channel`, `frame`, `marshal`: requests and answers, and what goes over the sockets byte by byte
 //! - `output`, `exit`, `child`: what processes print, and how they end
 //! - `stage`, `batch`: the stages of a flow, and their records as workers take them
@@ -27,6 +27,7 @@ mod host;
 mod interpreter;
 pub(crate) mod marshal;
 mod output;
+mod package_sets;
 mod program;
 mod requirements;
 mod sessions;
@@ -36,12 +37,15 @@ mod template;
 #[cfg(test)]
 mod tests;
 mod warm;
+mod wheels;
 mod worker;
 
 pub(crate) use channel::{WorkerAnswer, WorkerError};
 pub(crate) use contexts::{Context, ContextGuard, Contexts};
 pub(crate) use host::PythonHost;
 pub(crate) use interpreter::Interpreter;
-pub(crate) use requirements::{NOT_INSTALLED, Wheel, digest_of};
+pub(crate) use package_sets::{ListedPackages, PackageFolder};
+pub(crate) use requirements::NOT_INSTALLED;
 pub(crate) use sessions::{SessionHandle, Sessions};
+pub(crate) use wheels::{Wheel, digest_of};
 pub(crate) use worker::{StartedFlow, Worker, WorkerNumber, WorkerSettings};

@@ -4,26 +4,26 @@
 //! into a folder of this set of wheels, which workers of the session get on their path: so two sessions that want different
 //! versions of a package are nothing to each other. `worker/rmr_worker/requirements.py` does the work, as the user of workers.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, Read};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::collections::{BTreeSet, HashSet};
+use std::fs;
+use std::io;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 
-use bytes::Bytes;
 use serde::Deserialize;
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::Receiver;
 use tokio::sync::Notify;
-use xxhash_rust::xxh3::xxh3_128;
 
 use super::child::{ProcessGroup, ended};
 use super::host::PythonHost;
+use super::interpreter;
 use super::output::read_lines;
+use super::package_sets::{ListedPackages, PackageFolder, PackageSet, PackageSets};
 use super::program::{Program, ProgramShelf};
+use super::wheels::{Wheel, digest_of, read_wheel, write_wheel};
 use super::worker::lock;
 use crate::error::Error;
 
@@ -34,14 +34,8 @@ const NOT_SATISFIED: &str = "Could not satisfy requirements (look at redis log f
 pub(crate) const NOT_INSTALLED: &str =
     "Failed installing requirements on shard, please check shard logs for more details.";
 
-/// Is a package as a file that can be installed without a network.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Wheel {
-    /// The name of the file.
-    pub(crate) name: String,
-    /// What is in it.
-    pub(crate) data: Bytes,
-}
+/// What is known of so many requirements is asked again.
+const MOST_SATISFIED: usize = 1_000;
 
 /// Looks after the packages that scripts require.
 #[derive(Clone)]
@@ -54,10 +48,10 @@ struct RequirementTable {
     program: ProgramShelf,
     /// Interpreters and what they can import: that does not go away.
     satisfied: Mutex<HashSet<(String, String)>>,
-    /// By names and digests of wheels, the folder in which they are installed.
-    installed: tokio::sync::Mutex<HashMap<Vec<(String, u128)>, PathBuf>>,
-    /// Wheels by the requirements for which they were fetched together, here or on another shard.
-    kept: Mutex<BTreeMap<BTreeSet<String>, Vec<Wheel>>>,
+    /// What was fetched here or on another shard.
+    kept: Mutex<PackageSets>,
+    /// Held by whoever installs.
+    installing: tokio::sync::Mutex<()>,
     is_stopped: Notify,
 }
 
@@ -72,9 +66,9 @@ struct RequirementsReport {
 
 impl Requirements {
     pub(super) fn new(host: Arc<dyn PythonHost>, program: ProgramShelf) -> Self {
-        let (satisfied, installed) = (Mutex::default(), tokio::sync::Mutex::default());
-        let (kept, is_stopped) = (Mutex::default(), Notify::new());
-        Self { shared: Arc::new(RequirementTable { host, program, satisfied, installed, kept, is_stopped }) }
+        let (satisfied, kept) = (Mutex::default(), Mutex::default());
+        let (installing, is_stopped) = (tokio::sync::Mutex::default(), Notify::new());
+        Self { shared: Arc::new(RequirementTable { host, program, satisfied, kept, installing, is_stopped }) }
     }
 
     /// Returns those of some requirements that the interpreter here cannot import.
@@ -95,12 +89,18 @@ impl Requirements {
         let report = self.shared.run(&program, &["action=check".into()], &unknown).await?;
         let Some(missing) = report.missing else { return Err(Error::Refused(NOT_SATISFIED.into())) };
         let found = unknown.iter().filter(|requirement| !missing.contains(requirement));
-        lock(&self.shared.satisfied).extend(found.map(|requirement| of(requirement)));
+        let mut satisfied = lock(&self.shared.satisfied);
+        if satisfied.len() >= MOST_SATISFIED {
+            satisfied.clear();
+        }
+        satisfied.extend(found.map(|requirement| of(requirement)));
+        drop(satisfied);
         Ok(missing)
     }
 
     /// Fetches the wheels of some requirements and of all that they need, in versions that go together: from a folder of
-    /// wheels if one is given and has them, else from the index that pip is set up for. What pip says goes to the log.
+    /// wheels if one is given and has them, else from the index that pip is set up for. Where those that the interpreter has
+    /// are not to be had, the others will do in versions that go with them. What pip says goes to the log.
     ///
     /// # Errors
     /// If they are not to be had.
@@ -118,17 +118,42 @@ impl Requirements {
         wheels.map_err(|error| self.shared.refuse(NOT_SATISFIED, &error))
     }
 
-    /// Keeps the wheels of some requirements, for sessions that want these.
-    pub(crate) fn keep(&self, requirements: BTreeSet<String>, wheels: Vec<Wheel>) {
-        lock(&self.shared.kept).insert(requirements, wheels);
+    /// Installs the wheels of some requirements, unless these are installed, and keeps them for sessions that want these;
+    /// what cannot be installed is not kept. With `again` they are installed into a new folder whatever there is. Without
+    /// wheels it is the interpreter that is to have all. Returns the folder from which the packages can be imported.
+    ///
+    /// # Errors
+    /// If they are no wheels for this interpreter, or it lacks what it was said to have.
+    pub(crate) async fn keep(
+        &self,
+        names: BTreeSet<String>,
+        wheels: Vec<Wheel>,
+        again: bool,
+    ) -> Result<Option<Arc<PackageFolder>>, Error> {
+        // Whoever wants the same meanwhile finds it then.
+        let _alone = self.shared.installing.lock().await;
+        let folder = if wheels.is_empty() {
+            let required: Vec<String> = names.iter().cloned().collect();
+            if !self.missing(&required).await?.is_empty() {
+                return Err(Error::Refused(NOT_INSTALLED.into()));
+            }
+            None
+        } else {
+            let installed = self.install(&wheels, again).await;
+            if installed.is_err() {
+                self.forget_unusable(&names, &wheels);
+            }
+            Some(installed?)
+        };
+        let dropped = lock(&self.shared.kept).keep(names, wheels, folder.clone());
+        remove(dropped).await;
+        Ok(folder)
     }
 
     /// Returns the wheels that were fetched for all of some requirements together, or for these and the fewest others, and for
     /// which ones they were.
     pub(crate) fn kept(&self, requirements: &BTreeSet<String>) -> Option<(BTreeSet<String>, Vec<Wheel>)> {
-        let kept = lock(&self.shared.kept);
-        let with_all = kept.iter().filter(|(of, _)| of.is_superset(requirements));
-        with_all.min_by_key(|(of, _)| of.len()).map(|(of, wheels)| (of.clone(), wheels.clone()))
+        lock(&self.shared.kept).smallest_with(requirements)
     }
 
     /// Returns the wheels of each of some requirements, which were fetched one by one; [`None`] if one was not.
@@ -140,40 +165,41 @@ impl Requirements {
         Some(wheels)
     }
 
-    /// Returns what tells apart the wheels that are kept for just these requirements; [`None`] if none are.
+    /// Returns what tells apart the wheels that are kept for just these requirements; [`None`] if nothing is.
     pub(crate) fn digest(&self, requirements: &BTreeSet<String>) -> Option<u128> {
-        lock(&self.shared.kept).get(requirements).map(|wheels| digest_of(wheels))
+        lock(&self.shared.kept).digest(requirements)
     }
 
-    /// Lets go of the wheels of some requirements. Sessions that have them installed keep that.
-    pub(crate) fn forget(&self, requirements: &BTreeSet<String>) {
-        lock(&self.shared.kept).retain(|of, _| !of.is_superset(requirements));
+    /// Returns what is kept, the sets that were used last at the end.
+    pub(crate) fn list(&self) -> Vec<ListedPackages> {
+        lock(&self.shared.kept).list()
     }
 
-    /// Returns the folder in which the wheels of some requirements are installed together; none if none are kept, since the
-    /// interpreter has them all itself.
+    /// Returns the folder in which the wheels of some requirements are installed together; none if the interpreter has them
+    /// all itself.
     ///
     /// # Errors
-    /// If they cannot be installed.
-    pub(crate) async fn folder(&self, requirements: &[String]) -> Result<Option<String>, Error> {
+    /// If they cannot be installed, or this server knows nothing of them and the interpreter lacks one.
+    pub(crate) async fn folder(&self, requirements: &[String]) -> Result<Option<Arc<PackageFolder>>, Error> {
         if requirements.is_empty() {
             return Ok(None);
         }
-        match self.kept(&requirements.iter().cloned().collect()) {
-            Some((_, wheels)) => self.install(&wheels).await.map(Some),
-            None => Ok(None),
+        let names: BTreeSet<String> = requirements.iter().cloned().collect();
+        let found = {
+            let mut kept = lock(&self.shared.kept);
+            if kept.digest(&names) == Some(digest_of(&[])) { None } else { kept.smallest_with(&names) }
+        };
+        match found {
+            Some((names, wheels)) => self.keep(names, wheels, false).await,
+            None if self.missing(requirements).await?.is_empty() => Ok(None),
+            None => Err(Error::Refused(NOT_INSTALLED.into())),
         }
     }
 
-    /// Installs wheels, unless these are installed; returns the folder from which they can be imported.
-    ///
-    /// # Errors
-    /// If they are no wheels for this interpreter.
-    pub(crate) async fn install(&self, wheels: &[Wheel]) -> Result<String, Error> {
-        let set = digests(wheels);
-        let mut installed = self.shared.installed.lock().await;
-        if let Some(folder) = installed.get(&set).filter(|folder| folder.is_dir()) {
-            return Ok(folder.display().to_string());
+    /// Installs wheels, unless these are installed and not to be installed again.
+    async fn install(&self, wheels: &[Wheel], again: bool) -> Result<Arc<PackageFolder>, Error> {
+        if !again && let Some(folder) = lock(&self.shared.kept).folder_of(wheels) {
+            return Ok(folder);
         }
         let program = self.shared.program.get()?;
         let folder = Scratch::within(&program)?;
@@ -187,19 +213,28 @@ impl Requirements {
         if report.target.is_none() {
             return Err(Error::Refused(NOT_INSTALLED.into()));
         }
-        let target = target.keep();
-        let path = target.display().to_string();
-        installed.insert(set, target);
-        Ok(path)
+        Ok(PackageFolder::new(target.keep()))
     }
 
-    /// Ends what runs, and forgets the folders, which go with the program's.
+    /// Drops wheels that cannot be installed, as after the interpreter has changed: they are fetched again then.
+    fn forget_unusable(&self, names: &BTreeSet<String>, wheels: &[Wheel]) {
+        let mut kept = lock(&self.shared.kept);
+        let is_kept = kept.digest(names) == Some(digest_of(wheels));
+        let dropped = if is_kept { kept.forget(names) } else { Vec::new() };
+        drop(kept);
+        drop(dropped);
+    }
+
+    /// Ends what runs. The folders go with the program's.
     pub(super) fn stop(&self) {
         self.shared.is_stopped.notify_waiters();
-        if let Ok(mut installed) = self.shared.installed.try_lock() {
-            installed.clear();
-        }
     }
+}
+
+/// Removes the folders of sets that are kept no more, where that holds up nobody.
+async fn remove(dropped: Vec<PackageSet>) {
+    // Who panics while it is removed has said so.
+    let _ = tokio::task::spawn_blocking(move || drop(dropped)).await;
 }
 
 impl RequirementTable {
@@ -210,15 +245,17 @@ impl RequirementTable {
         words: &[String],
         requirements: &[String],
     ) -> Result<RequirementsReport, Error> {
-        let interpreter = self.host.interpreter();
-        let fault = |error: io::Error| interpreter.not_started(&error);
+        let python = self.host.interpreter();
+        let fault = |error: io::Error| python.not_started(&error);
         let (answer, written) = io::pipe().map_err(fault)?;
         let (said, printed) = io::pipe().map_err(fault)?;
-        let first = interpreter
+        let first = python
             .command(program)
+            .env_clear()
+            .envs(interpreter::for_packages())
             .arg("requirements")
             .args(words)
-            .arg(format!("user={}", interpreter.user))
+            .arg(format!("user={}", python.user))
             .arg("--")
             .args(requirements)
             .stdin(Stdio::null())
@@ -278,51 +315,5 @@ impl Drop for Scratch {
         if !self.folder.as_os_str().is_empty() {
             let _ = fs::remove_dir_all(&self.folder);
         }
-    }
-}
-
-/// Returns what tells wheels apart from all others.
-pub(crate) fn digest_of(wheels: &[Wheel]) -> u128 {
-    let each = digests(wheels).into_iter().flat_map(|(name, digest)| [xxh3_128(name.as_bytes()), digest]);
-    let bytes: Vec<u8> = each.flat_map(u128::to_le_bytes).collect();
-    xxh3_128(&bytes)
-}
-
-/// Returns the names and digests of a set of wheels, in order.
-fn digests(wheels: &[Wheel]) -> Vec<(String, u128)> {
-    let digest = |wheel: &Wheel| (wheel.name.clone(), xxh3_128(&wheel.data));
-    let mut set: Vec<_> = wheels.iter().map(digest).collect();
-    set.sort();
-    set.dedup();
-    set
-}
-
-/// Reads a wheel from a folder that belongs to the user of workers, who may have put something else in its place.
-fn read_wheel(folder: &Path, name: String) -> io::Result<Wheel> {
-    let mut file = OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
-        .open(path_of(folder, &name)?)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other(format!("{name:?} is no file")));
-    }
-    let mut data = Vec::new();
-    file.read_to_end(&mut data)?;
-    Ok(Wheel { name, data: data.into() })
-}
-
-fn write_wheel(folder: &Path, wheel: &Wheel) -> io::Result<()> {
-    let path = path_of(folder, &wheel.name)?;
-    let mut file = File::create_new(&path)?;
-    io::Write::write_all(&mut file, &wheel.data)?;
-    fs::set_permissions(path, Permissions::from_mode(0o644))
-}
-
-/// Returns where a wheel is; its name comes from elsewhere, and is to lead nowhere else.
-fn path_of(folder: &Path, name: &str) -> io::Result<PathBuf> {
-    if name.ends_with(".whl") && !name.contains(['/', '\0']) {
-        Ok(folder.join(name))
-    } else {
-        Err(io::Error::other(format!("{name:?} is not the name of a wheel")))
     }
 }

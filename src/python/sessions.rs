@@ -17,6 +17,7 @@ use super::channel::{WorkerAnswer, WorkerError};
 use super::frame::FrameKind;
 use super::host::PythonHost;
 use super::marshal::Value;
+use super::package_sets::PackageFolder;
 use super::program::ProgramShelf;
 use super::requirements::Requirements;
 use super::start::{Living, start_worker};
@@ -79,6 +80,8 @@ struct OpenSession {
     staff: OnceCell<Staff>,
     /// The flows that its worker has.
     flows: tokio::sync::Mutex<HashSet<String>>,
+    /// The folders that its worker imports from.
+    packages: Mutex<Vec<Arc<PackageFolder>>>,
 }
 
 /// Is the worker of a session, and its past.
@@ -215,6 +218,7 @@ impl SessionTable {
             runtime: Handle::current(),
             staff: OnceCell::new(),
             flows: tokio::sync::Mutex::default(),
+            packages: Mutex::default(),
         });
         state.open.insert(id.to_owned(), Arc::downgrade(&session));
         session
@@ -333,7 +337,14 @@ impl Drop for OpenSession {
         drop(state);
         if let Some(staff) = staff {
             let (home, id, user) = (self.home.clone(), std::mem::take(&mut self.id), std::mem::take(&mut self.user));
-            self.runtime.spawn(async move { home.take_back(&id, user, staff).await });
+            let packages = std::mem::take(self.packages.get_mut().unwrap_or_else(PoisonError::into_inner));
+            self.runtime.spawn(async move {
+                home.take_back(&id, user, staff).await;
+                if !packages.is_empty() {
+                    // A folder that was replaced goes with its last session.
+                    let _ = tokio::task::spawn_blocking(move || drop(packages)).await;
+                }
+            });
         }
     }
 }
@@ -361,18 +372,24 @@ impl SessionHandle {
         context: u64,
         key: &str,
         blob: &Bytes,
-        folder: Option<&str>,
+        folder: Option<&Arc<PackageFolder>>,
     ) -> Result<(), WorkerError> {
         let mut flows = self.session.flows.lock().await;
         if flows.contains(key) {
             return Ok(());
         }
-        let path = folder.map(|folder| ("path", Value::List(vec![folder.into()])));
+        let path = folder.map(|folder| ("path", self.import_from(folder)));
         let head = [("session", self.id().into()), ("context", context.into()), ("key", key.into())];
         let head = Value::dict(head.into_iter().chain(path));
         self.worker.ask(FrameKind::Install, &head, std::slice::from_ref(blob)).await?;
         flows.insert(key.to_owned());
         Ok(())
+    }
+
+    /// Returns where the worker is to look for packages. The folder stays as long as the session does.
+    pub(crate) fn import_from(&self, folder: &Arc<PackageFolder>) -> Value {
+        self.session.packages.lock().unwrap_or_else(PoisonError::into_inner).push(folder.clone());
+        Value::List(vec![Value::text(folder.path().display().to_string())])
     }
 
     /// Notes that the worker has a flow, since it has made it itself.

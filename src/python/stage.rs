@@ -274,7 +274,7 @@ impl OpenRun {
         if !stage.blob.is_empty() && !session.has(&stage.key).await {
             let folder = sessions.requirements().folder(&stage.requirements).await?;
             let blob = Bytes::copy_from_slice(&stage.blob);
-            session.install(context.number(), &stage.key, &blob, folder.as_deref()).await?;
+            session.install(context.number(), &stage.key, &blob, folder.as_ref()).await?;
         }
         let head = Value::dict([
             ("execution", context.number().into()),

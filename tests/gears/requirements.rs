@@ -4,8 +4,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
-use crate::common::{elements, functions_python, show, target_dir};
+use crate::common::{Server, elements, eventually, functions_python, show, target_dir};
 use crate::servers::{Servers, WAITS, call, cluster, server};
 
 const UNSATISFIED: &str = "-Could not satisfy requirements (look at redis log file for more information)";
@@ -128,6 +129,66 @@ fn on_all_shards() {
     assert_eq!(reply, "[[\"1.5\", \"1.5\", \"1.5\"], []]");
 }
 
+/// Returns where a server has the packages of a requirement.
+fn path_at(node: &Server, requirement: &str) -> Option<PathBuf> {
+    let reply = call(node, &["RG.PYDUMPREQS"]);
+    let entries = elements(&reply);
+    let shown = entries.into_iter().map(show).find(|entry| entry.contains(&format!("\"{requirement}\"")))?;
+    let path = shown.split("\"Path\", \"").nth(1).and_then(|rest| rest.split('"').next());
+    Some(path.expect("a path").into())
+}
+
+/// A shard that has lost what all have, since it was started again, gets it before the script begins; the others keep theirs.
+#[test]
+fn on_a_shard_that_lacks_what_all_others_have() {
+    let folder = Folder::new("lacking");
+    let shards = cluster().module_args(folder.arguments()).start();
+    let name = "rmr-first==1.5";
+    let script = "import rmr_first\nGB('ShardsIDReader').map(lambda x: rmr_first.version).run()";
+    let run = |node: usize| show(&call(shards.node(node), &["RG.PYEXECUTE", script, "REQUIREMENTS", name]));
+    let everywhere = "[[\"1.5\", \"1.5\", \"1.5\"], []]";
+    assert_eq!(run(0), everywhere);
+    let paths = || [0, 1, 2].map(|node| path_at(shards.node(node), name));
+    let before = paths();
+    assert!(before.iter().flatten().all(|path| path.join("rmr_first.py").is_file()), "{before:?}");
+    shards.node(2).kill();
+    shards.node(2).restart();
+    shards.settle();
+    assert_eq!(path_at(shards.node(2), name), None, "it has nothing");
+    assert_eq!(run(0), everywhere);
+    let after = paths();
+    assert_eq!(after[..2], before[..2], "nothing is sent to those that have it");
+    assert!(after[2].as_ref().is_some_and(|path| path.join("rmr_first.py").is_file()), "{after:?}");
+    // The one that was asked may be the one that lacks it.
+    shards.node(0).kill();
+    shards.node(0).restart();
+    shards.settle();
+    assert_eq!(run(0), everywhere);
+    assert_eq!(paths()[1..], after[1..], "the wheels are the same ones");
+}
+
+#[test]
+fn forced_on_all_shards() {
+    let folder = Folder::new("forced");
+    let shards = cluster().module_args(folder.arguments()).start();
+    let name = "rmr-first==1.5";
+    let script = "import rmr_first\nGB('ShardsIDReader').map(lambda x: rmr_first.version).run()";
+    let everywhere = "[[\"1.5\", \"1.5\", \"1.5\"], []]";
+    let paths = || [0, 1, 2].map(|node| path_at(shards.node(node), name).expect("a path"));
+    assert_eq!(show(&call(shards.node(0), &["RG.PYEXECUTE", script, "REQUIREMENTS", name])), everywhere);
+    let first = paths();
+    // Somebody has spoiled what is installed.
+    for path in &first {
+        fs::write(path.join("rmr_first.py"), "version = 'spoiled'\n").expect("written");
+    }
+    let words = ["RG.PYEXECUTE", script, "FORCE_REINSTALL_REQUIREMENTS", "REQUIREMENTS", name];
+    assert_eq!(show(&call(shards.node(0), &words)), everywhere);
+    for (before, after) in first.iter().zip(paths()) {
+        assert!(*before != after && after.join("rmr_first.py").is_file(), "{before:?} {after:?}");
+        eventually(Duration::from_secs(20), "the folder of before is removed", || !before.exists());
+    }
+}
+
 #[test]
 fn from_one_server_to_another() {
     let folder = Folder::new("export");
@@ -157,7 +218,7 @@ fn from_one_server_to_another() {
 #[test]
 fn without_an_interpreter() {
     let without = target_dir().join("no-such-python3").to_str().expect("a path in UTF-8").to_owned();
-    let plain = crate::common::Server::builder().module_args(["python".to_owned(), without.clone()]);
+    let plain = Server::builder().module_args(["python".to_owned(), without.clone()]);
     let servers = Servers::of(plain.start());
     let error = servers.refusal("x = 1");
     assert!(error.contains(&without) && error.contains("rmr.python"), "{error}");

@@ -107,7 +107,6 @@ pub(super) fn register(ctx: Ctx<'_>) -> Result<(), String> {
 /// Begins anew, as when the module is loaded.
 pub(super) fn reset() {
     settings::reset();
-    carried::reset();
     events::close();
     registry::reset();
     state::reset();

@@ -111,15 +111,29 @@ pub(super) async fn ask_others(
     requests: RequestBuilder,
     user: &AskingUser,
 ) -> Result<Vec<Result<Reply, Error>>, Error> {
-    let request = requests.begin();
-    let topology = request.pinned_topology().await?;
+    let others = others(&requests).await?;
+    ask_nodes(&others, asked, requests, user).await
+}
+
+/// Returns all other primaries.
+pub(super) async fn others(requests: &RequestBuilder) -> Result<Vec<Arc<Node>>, Error> {
+    let topology = requests.clone().begin().pinned_topology().await?;
     let primaries = topology.data_shards().map(|shard| &shard.primary);
-    let others: Vec<_> = primaries.filter(|node| !topology.is_local(node)).collect();
-    if others.is_empty() {
+    Ok(primaries.filter(|node| !topology.is_local(node)).cloned().collect())
+}
+
+/// Asks some nodes; their answers are in the order of the nodes. One that does not answer has its error in place of the reply.
+pub(super) async fn ask_nodes(
+    nodes: &[Arc<Node>],
+    asked: &GearsAsked,
+    requests: RequestBuilder,
+    user: &AskingUser,
+) -> Result<Vec<Result<Reply, Error>>, Error> {
+    if nodes.is_empty() {
         return Ok(Vec::new());
     }
-    let question = user.question(asked)?;
-    Ok(join_all(others.into_iter().map(|node| there(&request, node, &question, asked.wait()))).await)
+    let (request, question) = (requests.begin(), user.question(asked)?);
+    Ok(join_all(nodes.iter().map(|node| there(&request, node, &question, asked.wait()))).await)
 }
 
 /// Asks another node. Its answer may take so long on top of what any answer takes.
@@ -153,7 +167,7 @@ async fn here(asked: GearsAsked, user: &AskingUser) -> Reply {
         }
         // Installing takes as long as it takes.
         GearsAsked::Require(carried) => match carried.keep().await {
-            Ok(()) => Reply::OK,
+            Ok(_) => Reply::OK,
             Err(error) => replies::error(error.to_string()),
         },
         GearsAsked::Results { id, blocks } => {

@@ -1,14 +1,14 @@
 //! The packages that scripts require: made sure of on all shards before a script runs, listed, and handed from one server to
 //! another that has no network.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::arguments::text;
 use super::caller::GearsCaller;
-use super::carried::{CarriedRequirements, KnownRequirement, known};
+use super::carried::CarriedRequirements;
 use super::command::{GearsCommand, argument, control, said};
 use super::questions::{self, GearsAsked};
 use super::{replies, state};
@@ -19,8 +19,9 @@ use crate::module::commands::spec::{Arg, ArgKind, Call};
 use crate::module::inquiry::AskingUser;
 use crate::module::request::running::Work;
 use crate::module::{config, state as module_state};
-use crate::python::{NOT_INSTALLED, Sessions, digest_of};
+use crate::python::{ListedPackages, NOT_INSTALLED, PackageFolder, Sessions, digest_of};
 use crate::reply::Reply;
+use crate::topology::Node;
 
 pub(super) const PYDUMPREQS: GearsCommand =
     control(c"RG.PYDUMPREQS", c"Lists the packages that scripts require.", 1, dump);
@@ -45,48 +46,56 @@ pub(super) async fn ensure(
     again: bool,
     caller: &GearsCaller,
     sessions: &Arc<Sessions>,
-) -> Result<Option<String>, Error> {
+) -> Result<Option<Arc<PackageFolder>>, Error> {
     if requirements.is_empty() {
         return Ok(None);
     }
     let here = sessions.requirements();
     let names: BTreeSet<String> = requirements.iter().cloned().collect();
-    if again {
-        here.forget(&names);
-    }
+    let user = AskingUser::named(caller.caller.clone());
     let missing = here.missing(requirements).await?;
-    let (names, wheels) = match (missing.is_empty(), here.kept(&names)) {
-        (true, _) => (names, Vec::new()),
-        (false, Some(kept)) => kept,
-        (false, None) => {
+    if missing.is_empty() {
+        let carried = CarriedRequirements::new(names.clone(), &[], again);
+        let others = questions::others(&caller.requests).await?;
+        match on_nodes(&others, carried, caller.requests.clone(), &user).await? {
+            Ok(carried) => return carried.keep().await,
+            // Another one lacks it: then all are to have the same.
+            Err(why) if why == NOT_INSTALLED.as_bytes() => {}
+            Err(why) => return Err(Error::Refused(text(&why))),
+        }
+    }
+    let (names, wheels) = match here.kept(&names).filter(|_| !again) {
+        Some(kept) => kept,
+        None => {
             let links = config::python_wheels();
-            let fetched = here.fetch(&missing, Some(&*links).filter(|links| !links.is_empty())).await;
+            let fetched = here.fetch(requirements, Some(&*links).filter(|links| !links.is_empty())).await;
             // Without a network those will do that were imported one by one.
-            let wheels = fetched.or_else(|error| here.kept_apart(&missing).ok_or(error))?;
-            (names, wheels)
+            let apart = || here.kept_apart(&missing).filter(|_| !missing.is_empty());
+            (names, fetched.or_else(|error| apart().ok_or(error))?)
         }
     };
-    let user = AskingUser::named(caller.caller.clone());
-    // Without packages there is nothing to be spared.
-    let do_all_have = !wheels.is_empty() && {
+    let mut lacking = questions::others(&caller.requests).await?;
+    if !again {
         let has = GearsAsked::HasPackages { names: names.clone(), digest: digest_of(&wheels) };
-        let have = questions::ask_others(&has, caller.requests.clone(), &user).await?;
-        have.into_iter().all(|answer| matches!(answer, Ok(Reply::Integer(1))))
-    };
-    let carried = CarriedRequirements::new(names, wheels);
-    let carried = if do_all_have { Ok(carried) } else { on_others(carried, caller.requests.clone(), &user).await? };
-    carried.map_err(|_| Error::Refused(NOT_INSTALLED.into()))?.keep().await?;
-    here.folder(requirements).await
+        let answers = questions::ask_nodes(&lacking, &has, caller.requests.clone(), &user).await?;
+        let mut answers = answers.into_iter();
+        lacking.retain(|_| !matches!(answers.next(), Some(Ok(Reply::Integer(1)))));
+    }
+    let carried = CarriedRequirements::new(names.clone(), if lacking.is_empty() { &[] } else { &wheels }, again);
+    let sent = on_nodes(&lacking, carried, caller.requests.clone(), &user).await?;
+    sent.map_err(|_| Error::Refused(NOT_INSTALLED.into()))?;
+    here.keep(names, wheels, again).await
 }
 
-/// Makes all other primaries have requirements, and returns these; or what the first one says that refuses.
-async fn on_others(
+/// Makes nodes have requirements, and returns these; or what the first one says that refuses.
+async fn on_nodes(
+    nodes: &[Arc<Node>],
     carried: CarriedRequirements,
     requests: RequestBuilder,
     user: &AskingUser,
 ) -> Result<Result<CarriedRequirements, Bytes>, Error> {
     let asked = GearsAsked::Require(carried);
-    for answer in questions::ask_others(&asked, requests, user).await? {
+    for answer in questions::ask_nodes(nodes, &asked, requests, user).await? {
         if let Reply::Error(why) = answer? {
             return Ok(Err(why));
         }
@@ -95,21 +104,28 @@ async fn on_others(
     Ok(Ok(carried))
 }
 
+/// The requirements that this server has, with what is kept for each: for the set that was used last.
+fn known() -> Result<BTreeMap<String, ListedPackages>, Error> {
+    let sets = module_state::python_sessions()?.requirements().list();
+    let of_each = |set: ListedPackages| set.names.clone().into_iter().map(move |name| (name, set.clone()));
+    Ok(sets.into_iter().flat_map(of_each).collect())
+}
+
 fn dump(_call: &Call<'_>) -> Result<Work, Error> {
     let sessions = state::sessions().list();
     let references =
         |name: &String| sessions.iter().filter(|session| session.facts.requirements.contains(name)).count();
-    let entries = known().iter().map(|(name, known)| shown(name, known, references(name))).collect();
+    let entries = known()?.iter().map(|(name, known)| shown(name, known, references(name))).collect();
     said(Ok(Reply::Array(entries)))
 }
 
 /// Returns the entry of a requirement that so many sessions have.
 pub(super) fn entry(name: &str, references: usize) -> Reply {
-    let known = known().get(name).cloned();
+    let known = known().ok().and_then(|mut known| known.remove(name));
     shown(name, &known.unwrap_or_default(), references)
 }
 
-fn shown(name: &str, known: &KnownRequirement, references: usize) -> Reply {
+fn shown(name: &str, known: &ListedPackages, references: usize) -> Reply {
     let wheels = known.wheels.iter().map(|wheel| wheel.as_str().into()).collect();
     replies::flat([
         ("GearReqVersion", Reply::Integer(2)),
@@ -129,11 +145,11 @@ const LONGEST_CHUNK: usize = 10 << 20;
 
 fn export(call: &Call<'_>) -> Result<Work, Error> {
     let name = argument(call, 0);
-    let Some(known) = known().get(&name).cloned() else { return said(Err("requirement does not exists".into())) };
+    let Some(known) = known()?.remove(&name) else { return said(Err("requirement does not exists".into())) };
     let alone = BTreeSet::from([name.clone()]);
     let (of, wheels) =
         module_state::python_sessions()?.requirements().kept(&alone).unwrap_or_else(|| (alone, Vec::new()));
-    let bytes = messages::encode(&CarriedRequirements::new(of, wheels))?;
+    let bytes = messages::encode(&CarriedRequirements::new(of, &wheels, false))?;
     let chunks = bytes.chunks(LONGEST_CHUNK).map(|chunk| Reply::Bulk(chunk.to_vec().into())).collect();
     said(Ok(Reply::Array(vec![shown(&name, &known, 0), Reply::Array(chunks)])))
 }
@@ -145,12 +161,13 @@ fn import(call: &Call<'_>) -> Result<Work, Error> {
     let caller = GearsCaller::of(call.ctx)?;
     let user = AskingUser::of(call.ctx);
     Ok(Box::pin(async move {
-        let carried = match on_others(carried, caller.requests.clone(), &user).await? {
+        let others = questions::others(&caller.requests).await?;
+        let carried = match on_nodes(&others, carried, caller.requests.clone(), &user).await? {
             Ok(carried) => carried,
             Err(why) => return Ok(replies::error(text(&why))),
         };
         Ok(match carried.keep().await {
-            Ok(()) => "OK".into(),
+            Ok(_) => "OK".into(),
             Err(error) => replies::error(error.to_string()),
         })
     }))
@@ -163,13 +180,17 @@ mod tests {
 
     #[test]
     fn requirements_are_shown_element_by_element_and_travel() {
-        let known = KnownRequirement { wheels: vec!["redis-3.whl".into()], path: "/packages/1".into() };
+        let known = ListedPackages {
+            names: BTreeSet::from(["redis==3".to_owned()]),
+            wheels: vec!["redis-3.whl".into()],
+            path: "/packages/1".into(),
+        };
         let Reply::Array(fields) = shown("redis==3", &known, 1) else { panic!("no array") };
         assert_eq!((fields.len(), &fields[3]), (18, &Reply::from("redis==3")));
         assert_eq!(fields[11], Reply::Array(vec!["redis-3.whl".into()]));
         assert_eq!(fields[13], Reply::from("/packages/1"));
         let wheel = Wheel { name: "a.whl".into(), data: "bytes".into() };
-        let carried = CarriedRequirements::new(BTreeSet::from(["a".to_owned()]), vec![wheel]);
+        let carried = CarriedRequirements::new(BTreeSet::from(["a".to_owned()]), &[wheel], true);
         let wire = messages::encode(&carried).unwrap();
         assert_eq!(messages::decode::<CarriedRequirements>(&wire).unwrap(), carried);
         assert!(messages::decode::<CarriedRequirements>(b"nonsense").is_err());

@@ -29,7 +29,7 @@ use crate::module::{python, secrets, state as module_state};
 use crate::python::frame::FrameKind;
 use crate::python::marshal::Value;
 use crate::python::stage::{self, StageResults};
-use crate::python::{Context, ContextGuard, SessionHandle, WorkerError};
+use crate::python::{Context, ContextGuard, PackageFolder, SessionHandle, WorkerError};
 use crate::reply::Reply;
 use crate::topology::Topology;
 
@@ -238,10 +238,10 @@ impl ScriptRun {
     async fn load(
         &self,
         session: &RunningSession,
-        folder: Option<String>,
+        folder: Option<Arc<PackageFolder>>,
         script: &RunningScript,
     ) -> Result<LoadedScript, String> {
-        let path = folder.map(|folder| ("path", Value::List(vec![folder.as_str().into()])));
+        let path = folder.map(|folder| ("path", session.handle.import_from(&folder)));
         let head = [
             ("session", session.handle.id().into()),
             ("context", session.context.number().into()),

@@ -1,15 +1,16 @@
 //! Packages that scripts require, without any index: from a folder of wheels that the test makes.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 use std::process::Command;
 
 use bytes::Bytes;
 
 use super::super::frame::FrameKind;
 use super::super::marshal::Value;
-use super::super::{SessionHandle, Wheel, digest_of};
-use super::host::{Toy, interpreter, load};
+use super::super::{Interpreter, SessionHandle, Wheel, digest_of};
+use super::host::{Toy, await_true, interpreter, load};
 
 fn texts(words: &[&str]) -> Vec<String> {
     words.iter().map(|word| (*word).to_owned()).collect()
@@ -49,8 +50,7 @@ impl Drop for Wheels {
     }
 }
 
-async fn load_from(session: &SessionHandle, folder: &str, script: &str) {
-    let path = Value::List(vec![folder.into()]);
+async fn load_from(session: &SessionHandle, path: Value, script: &str) {
     let head = [("session", session.id().into()), ("context", 1_u64.into()), ("script", script.into()), ("path", path)];
     session.worker().ask(FrameKind::Load, &Value::dict(head), &[]).await.expect("loaded");
 }
@@ -76,50 +76,103 @@ async fn wheels_are_fetched_and_installed_once_and_imported() {
         wheels.iter().map(|wheel| wheel.name.as_str()).collect::<Vec<_>>(),
         ["rmr_required-1.5-py3-none-any.whl"]
     );
-    let (one, other) = tokio::join!(requirements.install(&wheels), requirements.install(&wheels));
-    let folder = one.expect("a folder");
-    assert_eq!(other.expect("the same folder"), folder);
+    let set = |words: &[&str]| texts(words).into_iter().collect::<BTreeSet<String>>();
+    let keep = |again| requirements.keep(set(&["rmr-required"]), wheels.clone(), again);
+    let (one, other) = tokio::join!(keep(false), keep(false));
+    let folder = one.expect("packages").expect("a folder");
+    assert_eq!(other.expect("packages").as_ref(), Some(&folder));
     let script = "import rmr_required\nassert rmr_required.version == 15";
     let session = toy.open("a").await;
-    load_from(&session, &folder, script).await;
+    load_from(&session, session.import_from(&folder), script).await;
     // A shard that does not run the script itself.
     let elsewhere = toy.open("b").await;
     let no_flow = Bytes::from_static(b"no flow, and yet its folder is there");
     elsewhere.install(1, "key", &no_flow, Some(&folder)).await.expect_err("no flow");
     load(&elsewhere, script).await.expect("loaded");
-    // The same by names.
+    // The same by other names.
     let wanted = texts(&["cloudpickle", "rmr-required>=1"]);
-    let set: BTreeSet<String> = wanted.iter().cloned().collect();
-    assert_eq!((requirements.digest(&set), requirements.kept(&set)), (None, None));
-    requirements.keep(set.clone(), wheels.clone());
-    assert_eq!(requirements.digest(&set), Some(digest_of(&wheels)));
-    assert_eq!(requirements.folder(&wanted).await.expect("a folder"), Some(folder.clone()));
+    let both = set(&["cloudpickle", "rmr-required>=1"]);
+    assert_eq!((requirements.digest(&both), requirements.kept(&both)), (None, None));
+    let kept = requirements.keep(both.clone(), wheels.clone(), false).await.expect("packages");
+    assert_eq!(kept.as_ref(), Some(&folder));
+    assert_eq!(requirements.digest(&both), Some(digest_of(&wheels)));
+    assert_eq!(requirements.folder(&wanted).await.expect("a folder").as_ref(), Some(&folder));
     // What was fetched for several serves each of them.
-    assert_eq!(requirements.folder(&wanted[1..]).await.expect("a folder"), Some(folder.clone()));
-    assert_eq!(requirements.kept_apart(&wanted), Some(wheels));
+    assert_eq!(requirements.folder(&wanted[1..]).await.expect("a folder").as_ref(), Some(&folder));
+    assert_eq!(requirements.kept_apart(&wanted), Some(wheels.clone()));
     let other = texts(&["cloudpickle", "rmr-other"]);
-    assert_eq!(requirements.folder(&other).await.expect("no folder"), None);
+    let refused = requirements.folder(&other).await.expect_err("nobody has it");
+    assert!(refused.to_string().starts_with("Failed installing requirements on shard"), "{refused}");
     assert_eq!(requirements.kept_apart(&other), None);
-    requirements.forget(&set);
-    assert_eq!(requirements.kept(&set), None);
+    assert_eq!(requirements.folder(&texts(&["cloudpickle"])).await.expect("no error").as_ref(), Some(&folder));
+    let without = requirements.keep(set(&["cloudpickle"]), Vec::new(), false).await;
+    assert_eq!(without.expect("the interpreter has it"), None);
+    assert_eq!(requirements.folder(&texts(&["cloudpickle"])).await.expect("no folder"), None);
+    // Sessions that import from a folder keep it, also when the packages are installed again.
+    let again = keep(true).await.expect("packages").expect("a folder");
+    assert!(again != folder && again.path().is_dir() && folder.path().is_dir());
+    let (path, again) = (folder.path().to_owned(), again.path().to_owned());
+    drop((folder, kept));
     // A worker that has had a folder is not for others.
     let number = session.worker().number();
     drop((session, elsewhere));
+    requirements.keep(both, wheels.clone(), true).await.expect("packages");
+    await_true(|| !path.exists()).await;
     let other = toy.open("c").await;
     assert_ne!(other.worker().number(), number);
     assert!(load(&other, "import rmr_required").await.is_err());
     toy.sessions.stop().await;
-    assert!(!Path::new(&folder).exists());
+    assert!(!again.exists());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_had_is_an_error_in_the_words_of_gears() {
     let toy = Toy::new();
-    let wheel = |name: &str| [Wheel { name: name.into(), data: b"no wheel".as_slice().into() }];
+    let requirements = toy.sessions.requirements();
+    let wheel = |name: &str| vec![Wheel { name: name.into(), data: b"no wheel".as_slice().into() }];
+    let names = BTreeSet::from(["bad".to_owned()]);
     for name in ["bad-1.0-py3-none-any.whl", "../bad-1.0-py3-none-any.whl", "bad.txt"] {
-        let refused = toy.sessions.requirements().install(&wheel(name)).await.expect_err(name);
+        let refused = requirements.keep(names.clone(), wheel(name), false).await.expect_err(name);
         assert!(refused.to_string().starts_with("Failed installing requirements on shard"), "{refused}");
+        assert_eq!((requirements.kept(&names), requirements.digest(&names)), (None, None), "and it is not kept");
     }
     assert!(!toy.host.lines.lock().expect("lines").is_empty(), "pip's words are in the log");
+    toy.sessions.stop().await;
+}
+
+/// As after `rmr.python` was changed.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_installed_any_more_is_kept_no_more() {
+    let toy = Toy::new();
+    let links = Wheels::new("no-more");
+    let requirements = toy.sessions.requirements();
+    let wanted = texts(&["rmr-required"]);
+    let names: BTreeSet<String> = wanted.iter().cloned().collect();
+    let wheels = requirements.fetch(&wanted, Some(links.path())).await.expect("wheels");
+    let folder = requirements.keep(names.clone(), wheels, false).await.expect("packages").expect("a folder");
+    std::fs::remove_dir_all(folder.path()).expect("removed");
+    let other = Interpreter { program: "/bin/false".into(), ..interpreter() };
+    *toy.host.interpreter.lock().expect("an interpreter") = Some(other);
+    requirements.folder(&wanted).await.expect_err("it runs no pip");
+    assert_eq!(requirements.kept(&names), None);
+    toy.sessions.stop().await;
+}
+
+/// Secrets of the server are nothing to code that builds a package.
+#[tokio::test(flavor = "multi_thread")]
+async fn pip_does_not_see_the_servers_environment() {
+    let toy = Toy::new();
+    let folder = Wheels::new("environment");
+    let program = folder.0.join("python");
+    let python = interpreter();
+    let text = format!("#!/bin/sh\nenv > '{}/environment'\nexec '{}' \"$@\"\n", folder.path(), python.program);
+    std::fs::write(&program, text).expect("a script");
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("a script that can run");
+    let other = Interpreter { program: program.to_str().expect("a path").into(), ..python };
+    *toy.host.interpreter.lock().expect("an interpreter") = Some(other);
+    assert!(std::env::var_os("CARGO_MANIFEST_DIR").is_some(), "what runs the tests has set it");
+    toy.sessions.requirements().missing(&texts(&["cloudpickle"])).await.expect("an answer");
+    let seen = std::fs::read_to_string(folder.0.join("environment")).expect("what it has seen");
+    assert!(seen.contains("PATH=") && !seen.contains("CARGO_"), "{seen}");
     toy.sessions.stop().await;
 }

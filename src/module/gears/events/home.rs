@@ -124,7 +124,7 @@ impl SessionHome {
         let sessions = module_state::python_sessions()?;
         let folder = sessions.requirements().folder(requirements).await?;
         let blob = Bytes::copy_from_slice(&flow.blob);
-        handle.install(context.number(), &flow.key, &blob, folder.as_deref()).await?;
+        handle.install(context.number(), &flow.key, &blob, folder.as_ref()).await?;
         let head = Value::dict([
             ("session", handle.id().into()),
             ("context", context.number().into()),

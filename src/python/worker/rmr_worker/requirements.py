@@ -4,8 +4,8 @@ A program by itself: `python3 -I -B <this folder> requirements action=... -- <re
 as JSON to standard output and what pip says to standard error. The server calls it for a set of requirements:
 
 - `check`: are they satisfied by what the interpreter can import? `{"satisfied": [...], "missing": [...]}`
-- `fetch folder=F [find_links=L] [tries=3]`: collects wheels of them and of what they need in F: from the folder L if
-  that is enough, else from the index. `{"wheels": [file names]}`
+- `fetch folder=F [find_links=L] [tries=3]`: collects wheels of them and of what they need in F, in versions that go
+  together: from the folder L if that is enough, else from the index. `{"wheels": [file names]}`
 - `install folder=F target=T`: installs the wheels of F into T without any index. `{"target": T}`
 
 With `user=` all of it runs as that user where the server is root, since building a package runs its code; F and T are
@@ -150,20 +150,46 @@ def version_of(name: str) -> Optional[str]:
 
 
 def fetch(requirements: List[str], folder: str, find_links: Optional[str], tries: int = TRIES) -> Dict[str, Any]:
-    """Collects wheels in a folder: from another folder if that has all, else from the index."""
-    wheel = ["wheel", "--wheel-dir", folder, "--no-cache-dir"]
+    """Collects wheels in a folder: from another folder if that has all, else from the index.
+
+    All are fetched together, so that their versions go together. Where that fails since some of them are there for the
+    interpreter only, the others will do, in versions that go with those.
+    """
+    given = ["--find-links", find_links] if find_links else []
+    others = beside_installed(requirements)
+    attempts = []
     if find_links:
-        if pip([*wheel, "--no-index", "--find-links", find_links, *requirements]) is None:
-            return wheels_in(folder)
-        wheel += ["--find-links", find_links]
-    problem: Optional[str] = None
-    for attempt in range(tries):
-        if attempt:
+        attempts += [[*given, "--no-index", *wanted] for wanted in (requirements, others) if wanted]
+    attempts += [[*given, *requirements]] * tries
+    if others:
+        attempts.append([*given, *others])
+    problems: List[str] = []
+    for attempt, wanted in enumerate(attempts):
+        if attempt and wanted == attempts[attempt - 1]:
             time.sleep(PAUSE_S)
-        problem = pip([*wheel, *requirements])
+        for name in wheels_in(folder)["wheels"]:
+            os.remove(os.path.join(folder, name))
+        problem = pip(["wheel", "--wheel-dir", folder, "--no-cache-dir", *wanted])
         if problem is None:
             return wheels_in(folder)
-    raise Failed(problem)
+        problems.append(problem)
+    raise Failed(problems[-1])
+
+
+def beside_installed(requirements: List[str]) -> List[str]:
+    """Returns pip's words for those requirements that are missing, bound to the versions of those that are there.
+
+    Nothing if none is there: the words would be the same.
+    """
+    found = check(requirements)
+    if not found["satisfied"] or not found["missing"]:
+        return []
+    grammar = requirement_grammar()
+    names = [grammar(text).name if grammar else text for text in found["satisfied"]]
+    path = os.path.join(tempfile.mkdtemp(dir=os.environ["HOME"]), "constraints.txt")
+    with open(path, "w", encoding="utf-8") as file:
+        file.writelines(f"{name}=={version_of(name)}\n" for name in names)
+    return ["--constraint", path, *found["missing"]]
 
 
 def install(folder: str, target: str) -> Dict[str, Any]:

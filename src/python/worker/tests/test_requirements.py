@@ -74,6 +74,25 @@ class Install(WorkerCase):
             self.assertEqual(run("action=install", f"folder={folder}", f"target={target}", user), {"target": target})
             self.worker.load("import rmr_first\nassert rmr_first.version == '1.5'\nimport rmr_second", path=[target])
 
+    def test_all_of_a_set_together(self) -> None:
+        """What the interpreter has is fetched with the rest, in a version that goes with it; or fits what is there."""
+        there = requirements.version_of("cloudpickle")
+        with tempfile.TemporaryDirectory() as base:
+            os.chmod(base, 0o755)
+            links, folder = os.path.join(base, "links"), os.path.join(base, "wheels")
+            os.mkdir(links)
+            fetch = ["action=fetch", f"folder={folder}", f"find_links={links}", "tries=1", f"user={USER}", "--"]
+            older = wheel(links, "rmr_first", "1.5", "Requires-Dist: rmr_second\n")
+            needed = wheel(links, "rmr_second", "2.0")
+            wheel(links, "rmr_first", "2.5", "Requires-Dist: cloudpickle==0.1\n")
+            # It is not in the folder, so that what is in the interpreter is what all has to go with.
+            self.assertEqual(run(*fetch, "cloudpickle", "rmr-first"), {"wheels": [older, needed]})
+            other = wheel(links, "cloudpickle", "0.1")
+            newer = "rmr_first-2.5-py3-none-any.whl"
+            self.assertEqual(run(*fetch, "cloudpickle", "rmr-first"), {"wheels": [other, newer]})
+            refused = run(*fetch, f"cloudpickle=={there}", "rmr-first>2")
+            self.assertIn("cloudpickle", refused["error"])
+
     def test_what_cannot_be_had(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
             answer = run("action=fetch", f"folder={folder}", "tries=1", "--", "no-such-package-here")
