@@ -27,9 +27,12 @@ pub(in crate::module) trait EventClient: Send + Sync {
 pub(in crate::module) enum NextCommand {
     /// The command itself.
     Command(Vec<bytes::Bytes>),
-    /// Another hook, which is run by this; it writes the reply.
-    Hook(Box<dyn FnOnce(Ctx<'_>, &mut Writer) -> Result<(), String>>),
+    /// Another hook.
+    Hook(RunHook),
 }
+
+/// Runs a hook within another one, and writes its reply.
+pub(in crate::module) type RunHook = Box<dyn FnOnce(Ctx<'_>, &mut Writer) -> Result<(), String>>;
 
 static CLIENTS: Mutex<Option<HashMap<u64, Arc<dyn EventClient>>>> = Mutex::new(None);
 

@@ -129,7 +129,7 @@ impl Registry {
     /// Takes those sets of a change that are later than what is here. The others leave all as it was.
     pub(in crate::module::gears) fn apply(&mut self, mut change: RegistryChange) -> RegistryMoves {
         let mut moves = RegistryMoves::default();
-        change.sets.sort_by(|one, other| one.first.cmp(&other.first));
+        change.sets.sort_by_key(|set| set.first);
         for set in change.sets {
             let before = self.sets.get(&set.session);
             if before.is_some_and(|before| before.version >= set.version) {
