@@ -84,7 +84,7 @@ fn main() -> ExitCode {
                 flow::all().iter().for_each(|case| println!("{}", case.name()));
                 println!("{}", flow::MILLION);
                 gears::all().iter().for_each(|case| println!("{}", case.name()));
-                [gears::CALLS, gears::SMALL].iter().for_each(|name| println!("{name}"));
+                [gears::CALLS, gears::SMALL, gears::EVENTS].iter().for_each(|name| println!("{name}"));
                 mapping::all().iter().for_each(|case| println!("{}", case.name()));
                 return ExitCode::SUCCESS;
             }
@@ -117,7 +117,8 @@ fn main() -> ExitCode {
         if has_million && is_wanted(flow::MILLION.to_owned()) {
             flow::run_million(&effort)?;
         }
-        gears::run(&functions, is_wanted(gears::CALLS.to_owned()), is_wanted(gears::SMALL.to_owned()), &effort)?;
+        let [calls, small, events] = [gears::CALLS, gears::SMALL, gears::EVENTS].map(|name| is_wanted(name.to_owned()));
+        gears::run(&functions, gears::Wanted { calls, small, events }, &effort)?;
         mapping::run(&mappings, &effort)
     };
     match run_all() {

@@ -6,9 +6,11 @@
 //! - by hand ([`hand`]): a program with redis-py and hiredis that scans all shards and reads what it needs in pipelines.
 //!
 //! Pings go on at every shard meanwhile. Besides: how many commands a function runs one after the other, against a client that
-//! sends them one at a time over a Unix socket ([`calls`]); and how many small executions there are in a second ([`small`]).
+//! sends them one at a time over a Unix socket ([`calls`]); how many small executions there are in a second ([`small`]); and
+//! what functions on events cost ([`events`]).
 
 mod calls;
+mod events;
 mod hand;
 mod small;
 
@@ -113,8 +115,9 @@ pub fn all() -> Vec<Case> {
     ]
 }
 
-/// The other two measurements as filters see them.
+/// The other measurements as filters see them.
 pub use calls::NAME as CALLS;
+pub use events::NAME as EVENTS;
 pub use small::NAME as SMALL;
 
 fn sum() -> String {
@@ -124,6 +127,11 @@ fn sum() -> String {
 /// Starts three shards whose functions run in the interpreter of the tests.
 fn start() -> Cluster {
     Cluster::builder().module_args(["python".to_owned(), functions_python()]).config("unixsocket", "socket").start()
+}
+
+/// Starts one server without a cluster, likewise.
+fn start_one() -> Server {
+    Server::builder().module_args(["python".to_owned(), functions_python()]).start()
 }
 
 /// Puts all keys of a kind in the place of all others.
@@ -169,9 +177,18 @@ fn through_module(cluster: &Cluster, case: Case) -> Result<Duration, Failure> {
     if is_right { Ok(time) } else { Err(wrong()) }
 }
 
+/// Which of the other measurements are wanted.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted {
+    pub calls: bool,
+    pub small: bool,
+    pub events: bool,
+}
+
 /// Measures the cases and prints what came out, the comparisons last.
-pub fn run(cases: &[Case], has_calls: bool, has_small: bool, effort: &Effort) -> Result<(), Failure> {
-    if cases.is_empty() && !has_calls && !has_small {
+pub fn run(cases: &[Case], wanted: Wanted, effort: &Effort) -> Result<(), Failure> {
+    let Wanted { calls, small, events } = wanted;
+    if cases.is_empty() && !calls && !small && !events {
         return Ok(());
     }
     let cluster = start();
@@ -179,11 +196,14 @@ pub fn run(cases: &[Case], has_calls: bool, has_small: bool, effort: &Effort) ->
     if !cases.is_empty() {
         measure_cases(&cluster, cases, effort, &mut comparisons)?;
     }
-    if has_calls {
+    if calls {
         calls::measure(&cluster, effort, &mut comparisons)?;
     }
-    if has_small {
+    if small {
         small::measure(&cluster, effort, &mut comparisons)?;
+    }
+    if events {
+        events::measure(&cluster, effort, &mut comparisons)?;
     }
     for (text, aim) in comparisons {
         line(&text, aim, effort);
@@ -258,6 +278,11 @@ fn measure_cases(
 
 /// Pings all shards again and again while some work is done; returns how long each ping took.
 fn pings_during(cluster: &Cluster, work: impl FnOnce() -> Result<(), Failure>) -> Result<Vec<Duration>, Failure> {
+    let nodes: Vec<&Server> = cluster.primaries().iter().collect();
+    pings_at(&nodes, work)
+}
+
+fn pings_at(nodes: &[&Server], work: impl FnOnce() -> Result<(), Failure>) -> Result<Vec<Duration>, Failure> {
     let is_over = AtomicBool::new(false);
     let is_over = &is_over;
     let ping = |node: &Server| {
@@ -274,7 +299,7 @@ fn pings_during(cluster: &Cluster, work: impl FnOnce() -> Result<(), Failure>) -
     };
     thread::scope(|scope| {
         let ping = &ping;
-        let threads: Vec<_> = cluster.primaries().iter().map(|node| scope.spawn(move || ping(node))).collect();
+        let threads: Vec<_> = nodes.iter().map(|node| scope.spawn(move || ping(node))).collect();
         let done = work();
         is_over.store(true, Ordering::Relaxed);
         let mut times = Vec::new();
