@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use super::carried::CarriedRequirements;
 use super::executions::{Dropped, GearsExecution, SCRIPT};
+use super::registry::answers;
+use super::registry::asked::RegistryAsked;
 use super::{replies, state};
 use crate::engine::{Request, RequestBuilder};
 use crate::error::Error;
@@ -53,12 +55,14 @@ pub(super) enum GearsAsked {
     },
     /// Makes the node have requirements.
     Require(CarriedRequirements),
+    /// What is asked about the functions that wait for events.
+    Registry(RegistryAsked),
 }
 
 impl GearsAsked {
     fn id(&self) -> Option<&str> {
         match self {
-            Self::Ping | Self::List | Self::HasPackages { .. } | Self::Require(_) => None,
+            Self::Ping | Self::List | Self::HasPackages { .. } | Self::Require(_) | Self::Registry(_) => None,
             Self::Results { id, .. } | Self::Status { id } | Self::Drop { id } | Self::Abort { id } => Some(id),
         }
     }
@@ -137,7 +141,12 @@ pub(super) async fn ask_nodes(
 }
 
 /// Asks another node. Its answer may take so long on top of what any answer takes.
-async fn there(request: &Request, node: &Arc<Node>, question: &[u8], wait: Duration) -> Result<Reply, Error> {
+pub(super) async fn there(
+    request: &Request,
+    node: &Arc<Node>,
+    question: &[u8],
+    wait: Duration,
+) -> Result<Reply, Error> {
     let answer = ask_node(request, node, Kind::Gears(serde_bytes::Bytes::new(question)), wait).await?;
     decode_whole(&answer)
         .map_err(|error| Error::BadReply { node: node.to_string(), why: format!("says no reply: {error}") })
@@ -170,6 +179,10 @@ async fn here(asked: GearsAsked, user: &AskingUser) -> Reply {
             Ok(_) => Reply::OK,
             Err(error) => replies::error(error.to_string()),
         },
+        GearsAsked::Registry(_) if !user.may_do_everything() => replies::error(
+            "the nodes of a cluster must be let in as a user who may do everything, to change registrations",
+        ),
+        GearsAsked::Registry(asked) => answers::answer(asked).await.unwrap_or_else(replies::error),
         GearsAsked::Results { id, blocks } => {
             let Some(execution) = find(&id) else { return unknown };
             let end = if blocks { execution.ended().await } else { execution.end() };
