@@ -111,8 +111,8 @@ fn an_upgrade_replaces_all_of_a_session_everywhere_or_nothing() {
 fn any_shard_takes_a_registration_away() {
     for servers in Servers::both() {
         let kind = servers.kind;
-        let script = "GB('CommandReader').map(lambda x: 1).register(trigger='a')
-GB('CommandReader').map(lambda x: 2).register(trigger='b')";
+        let script = "GB('CommandReader').map(lambda x: 1).register(trigger='a', mode='async_local')
+GB('CommandReader').map(lambda x: 2).register(trigger='b', mode='async_local')";
         servers.ok(script);
         let both = ids(servers.first());
         let last = servers.nodes().last().expect("a node");

@@ -6,6 +6,7 @@
 mod access;
 mod administration;
 mod arguments;
+mod asking;
 mod caller;
 mod carried;
 mod cluster;

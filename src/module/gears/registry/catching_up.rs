@@ -19,8 +19,8 @@ use super::with;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::flow::messages;
+use crate::module::gears::asking::GearsAsked;
 use crate::module::gears::carried::CarriedRequirements;
-use crate::module::gears::questions::GearsAsked;
 use crate::module::inquiry::LONGEST_WAIT;
 use crate::module::server::main_thread;
 use crate::module::state as module_state;
@@ -125,7 +125,7 @@ async fn give_packages(engine: &Engine, node: &Arc<Node>, change: &RegistryChang
     for names in required.into_iter().filter(|names: &BTreeSet<String>| !names.is_empty()) {
         let Some((names, wheels)) = sessions.requirements().kept(&names) else { continue };
         let request = engine.request().begin();
-        let asked = GearsAsked::Require(CarriedRequirements::new(names, wheels));
+        let asked = GearsAsked::Require(CarriedRequirements::new(names, &wheels, false));
         if let Err(why) = distribution::ask_with(&request, node, &asked, LONGEST_WAIT).await {
             log::warn!("{node} cannot have packages that registrations require: {why}");
         }

@@ -16,9 +16,9 @@ use super::set::RegistryChange;
 use super::{commit, lock, with};
 use crate::engine::{Engine, Request};
 use crate::error::Error;
+use crate::module::gears::asking::{self, GearsAsked};
 use crate::module::gears::cluster::ClusterView;
 use crate::module::gears::events;
-use crate::module::gears::questions::{self, GearsAsked};
 use crate::module::gears::sessions::NewSession;
 use crate::module::inquiry::AskingUser;
 use crate::module::server::main_thread;
@@ -118,7 +118,7 @@ pub(super) async fn ask_with(
     wait: Duration,
 ) -> Result<Reply, String> {
     let question = AskingUser::named(None).question(asked).map_err(|error| error.to_string())?;
-    match questions::there(request, node, &question, wait).await {
+    match asking::there(request, node, &question, wait).await {
         Ok(Reply::Error(why)) => Err(String::from_utf8_lossy(&why).into_owned()),
         Ok(reply) => Ok(reply),
         Err(error) => Err(error.to_string()),
