@@ -64,6 +64,11 @@ impl AskingUser {
         Self { only: caller.iter().map(|caller| caller.name.clone()).collect(), caller }
     }
 
+    /// Tells whether nothing is kept from the user, as from the nodes themselves.
+    pub(super) fn may_do_everything(&self) -> bool {
+        self.only.is_empty()
+    }
+
     pub(super) fn may_see(&self, execution: &Execution) -> bool {
         self.only.iter().all(|name| String::from_utf8_lossy(name) == execution.user())
     }

@@ -25,6 +25,7 @@ mod memory;
 mod operations;
 mod others;
 mod readers;
+mod registry;
 mod requirements;
 mod rights;
 mod runtime;

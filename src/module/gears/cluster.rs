@@ -1,9 +1,9 @@
 //! The commands about the cluster, and [`ClusterView`]: the cluster as RedisGears knows it. Who is there is what the engine
 //! knows by itself: nobody has to send `RG.REFRESHCLUSTER` after a change.
 
+use super::asking::{self, GearsAsked};
 use super::command::{GearsCommand, control, own};
 use super::executions::NO_NODE;
-use super::questions::{self, GearsAsked};
 use super::replies;
 use crate::command::Command;
 use crate::engine::Request;
@@ -161,7 +161,7 @@ fn hello(call: &Call<'_>) -> Result<Work, Error> {
 fn network_test(call: &Call<'_>) -> Result<Work, Error> {
     let (requests, user) = (call.request()?, AskingUser::of(call.ctx));
     Ok(Box::pin(async move {
-        let answers = questions::ask_others(&GearsAsked::Ping, requests, &user).await?;
+        let answers = asking::ask_others(&GearsAsked::Ping, requests, &user).await?;
         answers.into_iter().collect::<Result<Vec<Reply>, Error>>()?;
         Ok(Reply::OK)
     }))

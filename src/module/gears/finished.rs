@@ -2,9 +2,10 @@
 //! them.
 
 use super::arguments::{self, ShownShards};
+use super::asking::{self, GearsAsked};
 use super::cluster::ClusterView;
 use super::command::{GearsCommand, argument, control, own, said};
-use super::questions::{self, GearsAsked};
+use super::questions;
 use super::replies;
 use crate::engine::RequestBuilder;
 use crate::error::Error;
@@ -93,7 +94,7 @@ fn dump_executions(call: &Call<'_>) -> Result<Work, Error> {
 async fn all_executions(user: AskingUser, requests: RequestBuilder) -> Result<Reply, Error> {
     let mut all = Vec::new();
     let here = questions::ask(GearsAsked::List, requests.clone(), user.clone()).await?;
-    let there = questions::ask_others(&GearsAsked::List, requests, &user).await?;
+    let there = asking::ask_others(&GearsAsked::List, requests, &user).await?;
     for reply in std::iter::once(here).chain(there.into_iter().flatten()) {
         if let Reply::Array(executions) = reply {
             all.extend(executions);

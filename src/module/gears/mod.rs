@@ -6,6 +6,7 @@
 mod access;
 mod administration;
 mod arguments;
+mod asking;
 mod caller;
 mod carried;
 mod cluster;
@@ -40,6 +41,7 @@ use crate::command::Command;
 use crate::python::Sessions;
 use crate::reply::Reply;
 use command::GearsCommand;
+use registry::catching_up;
 
 pub(super) use events::{figures, role_has_changed};
 pub(super) use questions::answer;
@@ -100,6 +102,7 @@ pub(super) fn register(ctx: Ctx<'_>) -> Result<(), String> {
         return Ok(());
     }
     register_all(ctx)?;
+    registry::hear_news(catching_up::begin);
     module_state::set_python_sessions(Some(Arc::new(Sessions::new(Arc::new(host::ServerHost)))));
     Ok(())
 }
@@ -109,6 +112,7 @@ pub(super) fn reset() {
     settings::reset();
     events::close();
     registry::reset();
+    catching_up::reset();
     state::reset();
 }
 

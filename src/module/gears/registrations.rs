@@ -1,12 +1,13 @@
 //! The commands about functions that wait for events.
 
+use super::cluster;
 use super::command::{GearsCommand, argument, at_once, control};
-use super::registry;
+use super::registry::asked::RegistryAsked;
 use super::registry::live::{LiveRegistration, RegistrationState, StatsNow};
 use super::registry::registration::{EventReader, Registration};
 use super::registry::set::RegistrationSet;
+use super::registry::{self, answers, distribution};
 use super::replies::{error, flat, integer};
-use super::{cluster, events};
 use crate::error::Error;
 use crate::module::commands::spec::{Arg, ArgKind, Call};
 use crate::module::request::running::Work;
@@ -161,9 +162,7 @@ fn unregister(call: &Call<'_>) -> Result<Work, Error> {
     let Some(change) = registry::change_without(&id, &node) else {
         return at_once(error("execution is not registered"));
     };
-    Ok(Box::pin(
-        async move { Ok(registry::decide(change, None, aborts_pending).await.map_or_else(error, |()| Reply::OK)) },
-    ))
+    Ok(Box::pin(async move { Ok(answered(distribution::decide(change, None, aborts_pending).await)) }))
 }
 
 fn pause(call: &Call<'_>) -> Result<Work, Error> {
@@ -172,41 +171,46 @@ fn pause(call: &Call<'_>) -> Result<Work, Error> {
     if ids.is_empty() {
         return at_once(error("ERR no registration to pause"));
     }
-    set_state(&ids, RegistrationState::IsPaused, "pause")
+    set_paused(ids, true, "pause")
 }
 
 fn unpause(call: &Call<'_>) -> Result<Work, Error> {
     let ids: Vec<String> = (0..call.args.len()).map(|at| argument(call, at)).collect();
-    set_state(&ids, RegistrationState::Works, "unpause")
+    set_paused(ids, false, "unpause")
 }
 
-fn set_state(ids: &[String], state: RegistrationState, word: &str) -> Result<Work, Error> {
-    let found: Result<Vec<_>, Reply> = registry::with(|registry| {
-        let find = |id: &String| {
-            let unknown = || error(format!("ERR Execution {id} does not exists on shard"));
-            let live = registry.find(id).ok_or_else(unknown)?;
-            match live.registration.reader {
-                EventReader::Stream(_) => Ok(live.clone()),
-                _ => Err(error(format!("ERR Reader {} does not support {word}", live.registration.reader.name()))),
-            }
+fn set_paused(ids: Vec<String>, is_paused: bool, word: &str) -> Result<Work, Error> {
+    let refused = registry::with(|registry| {
+        let refused = |id: &String| match registry.find(id).map(|live| &live.registration.reader) {
+            None => Some(format!("ERR Execution {id} does not exists on shard")),
+            Some(EventReader::Stream(_)) => None,
+            Some(reader) => Some(format!("ERR Reader {} does not support {word}", reader.name())),
         };
-        ids.iter().map(find).collect()
+        ids.iter().find_map(refused)
     });
-    at_once(match found {
-        Ok(found) => {
-            for live in found {
-                live.set_state(state);
-                events::resumed(&live.registration.id);
-            }
-            Reply::OK
-        }
-        Err(why) => why,
-    })
+    if let Some(why) = refused {
+        return at_once(error(why));
+    }
+    everywhere(RegistryAsked::SetPaused { ids, is_paused })
 }
 
 fn clear(_call: &Call<'_>) -> Result<Work, Error> {
-    registry::live().iter().for_each(|live| live.stats.clear());
-    at_once(Reply::OK)
+    everywhere(RegistryAsked::ClearStats)
+}
+
+/// Has something done here, and then on all other shards.
+fn everywhere(asked: RegistryAsked) -> Result<Work, Error> {
+    Ok(Box::pin(async move {
+        if let Err(why) = answers::answer(asked.clone()).await {
+            return Ok(error(why));
+        }
+        Ok(answered(distribution::tell_others(asked).await))
+    }))
+}
+
+/// Returns the reply to a change: of several errors the first.
+fn answered(changed: Result<(), Vec<String>>) -> Reply {
+    changed.map_or_else(|why| error(why.first().map_or("", String::as_str)), |()| Reply::OK)
 }
 
 #[cfg(test)]

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::arguments::text;
+use super::asking::{self, GearsAsked};
 use super::caller::GearsCaller;
 use super::carried::CarriedRequirements;
 use super::command::{GearsCommand, argument, control, said};
-use super::questions::{self, GearsAsked};
 use super::{replies, state};
 use crate::engine::RequestBuilder;
 use crate::error::Error;
@@ -56,7 +56,7 @@ pub(super) async fn ensure(
     let missing = here.missing(requirements).await?;
     if missing.is_empty() {
         let carried = CarriedRequirements::new(names.clone(), &[], again);
-        let others = questions::others(&caller.requests).await?;
+        let others = asking::others(&caller.requests).await?;
         match on_nodes(&others, carried, caller.requests.clone(), &user).await? {
             Ok(carried) => return carried.keep().await,
             // Another one lacks it: then all are to have the same.
@@ -74,10 +74,10 @@ pub(super) async fn ensure(
             (names, fetched.or_else(|error| apart().ok_or(error))?)
         }
     };
-    let mut lacking = questions::others(&caller.requests).await?;
+    let mut lacking = asking::others(&caller.requests).await?;
     if !again {
         let has = GearsAsked::HasPackages { names: names.clone(), digest: digest_of(&wheels) };
-        let answers = questions::ask_nodes(&lacking, &has, caller.requests.clone(), &user).await?;
+        let answers = asking::ask_nodes(&lacking, &has, caller.requests.clone(), &user).await?;
         let mut answers = answers.into_iter();
         lacking.retain(|_| !matches!(answers.next(), Some(Ok(Reply::Integer(1)))));
     }
@@ -95,7 +95,7 @@ async fn on_nodes(
     user: &AskingUser,
 ) -> Result<Result<CarriedRequirements, Bytes>, Error> {
     let asked = GearsAsked::Require(carried);
-    for answer in questions::ask_nodes(nodes, &asked, requests, user).await? {
+    for answer in asking::ask_nodes(nodes, &asked, requests, user).await? {
         if let Reply::Error(why) = answer? {
             return Ok(Err(why));
         }
@@ -161,7 +161,7 @@ fn import(call: &Call<'_>) -> Result<Work, Error> {
     let caller = GearsCaller::of(call.ctx)?;
     let user = AskingUser::of(call.ctx);
     Ok(Box::pin(async move {
-        let others = questions::others(&caller.requests).await?;
+        let others = asking::others(&caller.requests).await?;
         let carried = match on_nodes(&others, carried, caller.requests.clone(), &user).await? {
             Ok(carried) => carried,
             Err(why) => return Ok(replies::error(text(&why))),

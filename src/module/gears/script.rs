@@ -19,7 +19,7 @@ use super::loaded::{LoadedScript, loaded};
 use super::plans::DescribedFlow;
 use super::registry::described::DescribedRegistration;
 use super::registry::registration::Registration;
-use super::registry::{self, numbers};
+use super::registry::{self, distribution, numbers};
 use super::sessions::{NewSession, SessionFacts, SessionWords};
 use super::{replies, requirements, settings, state};
 use crate::error::Error;
@@ -213,7 +213,7 @@ impl ScriptRun {
             described.into_iter().map(registration).collect(),
             &view.id,
         );
-        registry::decide(change, Some(session), true).await.map_err(|why| vec![why])
+        distribution::decide(change, Some(session), true).await
     }
 
     /// Runs a flow that nobody waits for, since the script has registered something, too.

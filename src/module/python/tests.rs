@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::alone::{AloneEnd, serve_alone};
 use super::call::{BadCall, CallWords, TimerWanted};
 use super::call_socket::{CallError, CallSocket, NoValue, Transfer};
-use super::serving::{CallServer, Caller, Served};
+use super::serving::{CallServer, Caller, Served, ServedFor};
 use crate::python::frame::{FrameKind, FrameReader, encode};
 use crate::python::marshal::{Value, Writer};
 
@@ -65,6 +65,22 @@ impl CallServer for MapServer {
 
     fn add_timer(&mut self, _: u64, timer: TimerWanted<'_>) -> Result<bool, NoValue> {
         Ok(timer.key.is_none())
+    }
+
+    fn plan_id(&mut self, builders: u64) -> String {
+        format!("0-{builders}")
+    }
+
+    fn command_of_event(&mut self, _: u64, _: &mut Writer) -> Result<(), CallError> {
+        Err(CallError::of("Can not get command ctx"))
+    }
+
+    fn override_reply(&mut self, _: u64, _: &[u8]) -> Result<(), CallError> {
+        Err(CallError::of("Can not get command ctx"))
+    }
+
+    fn call_next(&mut self, _: u64, _: CallWords<'_>, _: &mut Writer) -> Result<(), NoValue> {
+        Err(CallError::of("Can not get CommandHook ctx").into())
     }
 
     fn is_time_up(&self) -> bool {
@@ -146,7 +162,7 @@ fn words(line: &str) -> Value {
 /// Reads all that has come, and answers it.
 fn serve(caller: &mut Caller, server: &mut MapServer) -> Served {
     while caller.socket.takes_more() && caller.socket.read() == Transfer::Done {}
-    let served = caller.serve(server, false);
+    let served = caller.serve(server, ServedFor::All);
     caller.socket.send();
     served
 }

@@ -103,6 +103,7 @@ async fn begin(python: &Python, session: &str, script: &str, results: StageResul
         with_traceback: false,
         is_profiling: false,
         is_one_off: true,
+        given: None,
         requirements: Vec::new(),
         python: python.sessions.python_version().await.expect("a version"),
     };
@@ -247,6 +248,7 @@ fn of_python(version: &str) -> Vec<u8> {
         with_traceback: false,
         is_profiling: false,
         is_one_off: true,
+        given: None,
         requirements: Vec::new(),
         python: version.into(),
     };

@@ -4,30 +4,54 @@
 //! - `set`: all that one session has registered, and which version of it holds
 //! - `live`: a registration as it lives on this node, and its counts
 //! - `described`: what a script has registered, as its worker says; `numbers`: the ids of registrations
+//! - `distribution`: changes that are made on all shards or on none; `prepared`: those that are not decided yet
+//! - `asked`, `answers`: what nodes ask each other; `catching_up`: what is given to those that have missed something
 
+pub(super) mod answers;
+pub(super) mod asked;
+pub(super) mod catching_up;
 pub(super) mod described;
+pub(super) mod distribution;
 pub(super) mod live;
 pub(in crate::module) mod numbers;
+mod prepared;
 pub(super) mod registration;
 pub(super) mod set;
 
+use std::cell::RefCell;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use super::sessions::{NewSession, SessionFacts};
+use arc_swap::ArcSwap;
+
+use super::sessions::SessionFacts;
 use super::{events, state};
 use crate::error::Error;
+use crate::flow::messages;
 use crate::module::server::context::Ctx;
 use crate::module::server::main_thread;
-use live::LiveRegistration;
+use live::{LiveRegistration, RegistrationState};
+use prepared::PreparedChanges;
 use registration::{EventReader, Registration, StreamEvents};
-use set::{RegistrationSet, Registry, RegistryChange};
+use set::{RegistrationSet, Registry, RegistryChange, RegistryMoves};
 
 static REGISTRY: Mutex<Option<NodeRegistry>> = Mutex::new(None);
+
+/// The sets as they are kept in files.
+static KEPT: LazyLock<ArcSwap<RegistryChange>> = LazyLock::new(ArcSwap::default);
+
+/// What is called when there is something new.
+static HEAR_NEWS: OnceLock<fn()> = OnceLock::new();
+
+thread_local! {
+    /// What has changed and was told to nobody yet. On the main thread.
+    static LOADED: RefCell<Vec<(RegistryMoves, bool)>> = const { RefCell::new(Vec::new()) };
+}
 
 #[derive(Default)]
 struct NodeRegistry {
     registry: Registry,
+    prepared: PreparedChanges,
     /// Sessions stay as long as they have registrations.
     sessions: HashMap<String, Arc<SessionFacts>>,
 }
@@ -104,57 +128,112 @@ pub(super) fn change_without(id: &str, node: &str) -> Option<RegistryChange> {
     })
 }
 
-/// Makes a change on this node: checks it, lets the session whose change it is take its place, and [applies](apply) it.
-///
-/// # Errors
-/// Why it is not made; then nothing has changed.
-pub(super) async fn decide(
-    change: RegistryChange,
-    session: Option<NewSession>,
-    aborts_pending: bool,
-) -> Result<(), String> {
-    let sessions: Vec<String> = change.sets.iter().map(|set| set.session.clone()).collect();
-    let decided = main_thread::run(move |ctx| -> Result<(), String> {
-        with(|registry| registry.check(&change))?;
-        change.sets.iter().flat_map(|set| &set.registrations).try_for_each(|it| events::check(it))?;
-        if let Some(session) = session {
-            session.succeed();
-        }
+/// Has a function called when there is something new. On the main thread.
+pub(super) fn hear_news(hear: fn()) {
+    // It is the same one each time that the module is loaded.
+    let _ = HEAR_NEWS.set(hear);
+}
+
+/// Makes a change on this node, whatever has led to it: takes those sets that are later than what is here. On the main thread.
+pub(super) fn commit(ctx: Ctx<'_>, mut change: RegistryChange, aborts_pending: bool) {
+    with(|registry| change.sets.retain(|set| registry.is_news(set)));
+    if !change.sets.is_empty() {
         apply(ctx, change, aborts_pending);
-        Ok(())
-    });
-    decided.await.map_err(|error: Error| error.to_string())??;
-    for session in &sessions {
-        events::come_to_life(session).await;
     }
-    Ok(())
 }
 
 /// Takes those sets of a change that are later than what is here. Events that were not begun of registrations which end are
-/// aborted, or run yet. On the main thread.
-pub(super) fn apply(ctx: Ctx<'_>, change: RegistryChange, aborts_pending: bool) {
-    let sets = change.sets.clone();
-    let moves = {
-        let mut locked = lock();
-        let node = locked.get();
-        let moves = node.registry.apply(change);
+/// aborted, or run yet. While the server loads its data, nobody else hears of it. On the main thread.
+fn apply(ctx: Ctx<'_>, change: RegistryChange, aborts_pending: bool) {
+    let moves = lock().get().take(change);
+    LOADED.with_borrow_mut(|loaded| loaded.push((moves, aborts_pending)));
+    if ctx.flags().is_loading() {
+        main_thread::post(|turn| begin_loaded(turn.ctx));
+    } else {
+        begin_loaded(ctx);
+    }
+}
+
+/// Has what was loaded take effect: the server has loaded its data. On the main thread.
+pub(in crate::module) fn begin_loaded(ctx: Ctx<'_>) {
+    for (moves, aborts_pending) in LOADED.take() {
+        moves.ended.iter().for_each(|live| events::ended(live, aborts_pending));
+        moves.began.iter().for_each(|live| events::began(ctx, live));
+    }
+}
+
+impl NodeRegistry {
+    fn take(&mut self, change: RegistryChange) -> RegistryMoves {
+        let sets = change.sets.clone();
+        let moves = self.registry.apply(change);
         for set in &sets {
-            let stays = node.registry.sets().any(|it| it.session == set.session && !it.registrations.is_empty());
-            if stays && !node.sessions.contains_key(&set.session) {
-                node.sessions.insert(set.session.clone(), state::sessions().hold(set.session_facts()));
+            let stays = self.registry.sets().any(|it| it.session == set.session && !it.registrations.is_empty());
+            if stays && !self.sessions.contains_key(&set.session) {
+                self.sessions.insert(set.session.clone(), state::sessions().hold(set.session_facts()));
             } else if !stays {
-                node.sessions.remove(&set.session);
+                self.sessions.remove(&set.session);
             }
             set.registrations.iter().for_each(|registration| numbers::see(&registration.id));
         }
+        KEPT.store(Arc::new(RegistryChange { sets: self.registry.sets().cloned().collect() }));
+        if let Some(hear) = HEAR_NEWS.get() {
+            hear();
+        }
         moves
+    }
+}
+
+/// Returns the whole registry, as it is put into RDB and AOF; nothing if nobody has ever registered anything. Locks nothing, as
+/// it is called in a fork of the server, too.
+#[allow(dead_code, reason = "files and replication use it, which are not there yet")]
+pub(in crate::module) fn encode_all() -> Vec<u8> {
+    let kept = KEPT.load();
+    if kept.sets.is_empty() { Vec::new() } else { messages::encode(&**kept).unwrap_or_default() }
+}
+
+/// Replaces the whole registry by one that [`encode_all`] has returned: the server loads its data. On the main thread.
+///
+/// # Errors
+/// If this release cannot read it; nothing is changed then.
+#[allow(dead_code, reason = "files and replication use it, which are not there yet")]
+pub(in crate::module) fn restore(bytes: &[u8]) -> Result<(), Error> {
+    let change = if bytes.is_empty() { RegistryChange::default() } else { messages::decode(bytes)? };
+    let moves = {
+        let mut locked = lock();
+        let node = locked.get();
+        let ended = node.registry.live().to_vec();
+        *node = NodeRegistry::default();
+        RegistryMoves { ended, began: node.take(change).began }
     };
-    moves.ended.iter().for_each(|live| events::ended(live, aborts_pending));
-    moves.began.iter().for_each(|live| events::began(ctx, live));
+    LOADED.with_borrow_mut(|loaded| loaded.push((moves, true)));
+    main_thread::post(|turn| begin_loaded(turn.ctx));
+    Ok(())
+}
+
+/// Makes a change that another server has made: this is its replica, or its AOF is loaded. On the main thread.
+///
+/// # Errors
+/// If this release cannot read it.
+#[allow(dead_code, reason = "files and replication use it, which are not there yet")]
+pub(in crate::module) fn apply_encoded_change(ctx: Ctx<'_>, bytes: &[u8]) -> Result<(), Error> {
+    apply(ctx, messages::decode(bytes)?, false);
+    Ok(())
+}
+
+/// Says whether registrations are to begin with what comes. Those that are not there are left out. On the main thread.
+fn set_paused(ids: &[String], is_paused: bool) {
+    let state = if is_paused { RegistrationState::IsPaused } else { RegistrationState::Works };
+    let found: Vec<_> = with(|registry| ids.iter().filter_map(|id| registry.find(id)).cloned().collect());
+    for live in found {
+        live.set_state(state);
+        events::resumed(&live.registration.id);
+    }
 }
 
 /// Begins anew.
 pub(super) fn reset() {
     *lock().0 = None;
+    KEPT.store(Arc::default());
+    LOADED.take();
     numbers::reset();
 }

@@ -12,6 +12,10 @@ use super::live::LiveRegistration;
 use super::registration::{Registration, RegistrationMode};
 use crate::module::gears::sessions::SessionFacts;
 
+/// So many sets without registrations are remembered. A node that was away while more sessions have come and gone brings back
+/// those that are remembered nowhere.
+const MOST_EMPTY: usize = 1024;
+
 /// Tells which of two versions of a set is the later one.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(in crate::module::gears) struct SetVersion {
@@ -60,6 +64,9 @@ pub(in crate::module::gears) struct RegistryChange {
     pub(in crate::module::gears) sets: Vec<RegistrationSet>,
 }
 
+/// The versions of sets, by the names of their sessions.
+pub(super) type SetVersions = BTreeMap<String, SetVersion>;
+
 /// The sets of a node, and the registrations that live there.
 #[derive(Debug, Default)]
 pub(in crate::module::gears) struct Registry {
@@ -102,6 +109,33 @@ impl Registry {
         SetVersion { number: last + 1, node: node.to_owned() }
     }
 
+    /// Returns the versions of all sets.
+    pub(super) fn versions(&self) -> SetVersions {
+        self.sets.values().map(|set| (set.session.clone(), set.version.clone())).collect()
+    }
+
+    /// Returns the sets that are later than these versions.
+    pub(super) fn later_than(&self, versions: &SetVersions) -> RegistryChange {
+        let is_later = |set: &&RegistrationSet| versions.get(&set.session).is_none_or(|version| *version < set.version);
+        RegistryChange { sets: self.sets.values().filter(is_later).cloned().collect() }
+    }
+
+    /// Tells whether a set is later than what is here.
+    pub(super) fn is_news(&self, set: &RegistrationSet) -> bool {
+        self.sets.get(&set.session).is_none_or(|own| own.version < set.version)
+    }
+
+    /// Checks that a change is later than what is here.
+    ///
+    /// # Errors
+    /// Which session has changed since.
+    pub(super) fn check_versions(&self, change: &RegistryChange) -> Result<(), String> {
+        match change.sets.iter().find(|set| !self.is_news(set)) {
+            None => Ok(()),
+            Some(set) => Err(format!("session {} has changed meanwhile; try again", set.session_id)),
+        }
+    }
+
     /// Checks whether a change may be made.
     ///
     /// # Errors
@@ -109,8 +143,14 @@ impl Registry {
     pub(in crate::module::gears) fn check(&self, change: &RegistryChange) -> Result<(), String> {
         let mut names: Vec<&str> = Vec::new();
         let stays = |set: &&RegistrationSet| change.sets.iter().all(|changed| changed.session != set.session);
-        let of_set = |set: &'_ RegistrationSet| set.registrations.clone();
-        let others: Vec<_> = self.sets.values().filter(stays).flat_map(of_set).collect();
+        let staying = self.sets.values().filter(stays);
+        let others: Vec<_> = staying.clone().flat_map(|set| &set.registrations).cloned().collect();
+        let has_registrations = |set: &&RegistrationSet| !set.registrations.is_empty();
+        for set in change.sets.iter().filter(has_registrations) {
+            if staying.clone().filter(has_registrations).any(|other| other.session_id == set.session_id) {
+                return Err(format!("Session {} already exists", set.session_id));
+            }
+        }
         let changed = || change.sets.iter().flat_map(|set| &set.registrations);
         check_hooks(&others, &changed().cloned().collect::<Vec<_>>())?;
         for registration in changed() {
@@ -151,7 +191,18 @@ impl Registry {
             }
             self.sets.insert(set.session.clone(), set);
         }
+        self.forget_empty();
         moves
+    }
+
+    /// Forgets the oldest sets without registrations.
+    fn forget_empty(&mut self) {
+        let empty = self.sets.values().filter(|set| set.registrations.is_empty());
+        let mut empty: Vec<_> = empty.map(|set| (set.version.clone(), set.session.clone())).collect();
+        if let Some(too_many) = empty.len().checked_sub(MOST_EMPTY) {
+            empty.sort();
+            empty[..too_many].iter().for_each(|(_, session)| drop(self.sets.remove(session)));
+        }
     }
 }
 
@@ -174,7 +225,7 @@ fn check_hooks(others: &[Arc<Registration>], new: &[Arc<Registration>]) -> Resul
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use serde_bytes::ByteBuf;
 
     use super::*;
@@ -196,7 +247,7 @@ mod tests {
         })
     }
 
-    fn set(session: &str, number: u64, ids: &[&str]) -> RegistrationSet {
+    pub(in super::super) fn set(session: &str, number: u64, ids: &[&str]) -> RegistrationSet {
         RegistrationSet {
             session: session.into(),
             session_id: session.to_uppercase(),
@@ -208,7 +259,7 @@ mod tests {
         }
     }
 
-    fn change(sets: &[RegistrationSet]) -> RegistryChange {
+    pub(in super::super) fn change(sets: &[RegistrationSet]) -> RegistryChange {
         RegistryChange { sets: sets.to_vec() }
     }
 
@@ -259,5 +310,40 @@ mod tests {
         let mut registry = Registry::default();
         registry.apply(change(&[set("a", 5, &["5"]), set("z", 2, &["2a", "2b"])]));
         assert_eq!(ids(registry.live()), ["2a", "2b", "5"]);
+    }
+
+    #[test]
+    fn a_session_is_there_once() {
+        let mut registry = Registry::default();
+        registry.apply(change(&[set("a", 1, &["1"])]));
+        let other = RegistrationSet { session_id: "A".into(), ..set("b", 2, &["2"]) };
+        assert_eq!(registry.check(&change(&[other.clone()])).unwrap_err(), "Session A already exists");
+        registry.check(&change(&[other, set("a", 2, &[])])).unwrap();
+    }
+
+    #[test]
+    fn registries_become_one_by_what_the_other_lacks() {
+        let (mut one, mut other) = (Registry::default(), Registry::default());
+        one.apply(change(&[set("a", 1, &["1"]), set("b", 3, &[])]));
+        other.apply(change(&[set("b", 2, &["2"]), set("c", 1, &["3"])]));
+        let to_other = one.later_than(&other.versions());
+        let to_one = other.later_than(&one.versions());
+        assert_eq!((to_other.sets.len(), to_one.sets.len()), (2, 1));
+        one.apply(to_one);
+        let moves = other.apply(to_other);
+        assert_eq!((ids(&moves.ended), ids(&moves.began)), (vec!["2"], vec!["1"]));
+        assert_eq!(one.versions(), other.versions());
+        assert!(one.later_than(&other.versions()).sets.is_empty());
+    }
+
+    #[test]
+    fn sets_without_registrations_are_not_kept_for_ever() {
+        let mut registry = Registry::default();
+        registry.apply(change(&[set("stays", 1, &["1"])]));
+        for number in 0..MOST_EMPTY as u64 + 5 {
+            registry.apply(change(&[set(&format!("s{number}"), 2 + number, &[])]));
+        }
+        assert_eq!(registry.versions().len(), MOST_EMPTY + 1);
+        assert!(!registry.versions().contains_key("s4") && registry.versions().contains_key("s5"));
     }
 }

@@ -1,0 +1,24 @@
+//! [`RegistryAsked`]: what nodes ask each other about their registries.
+
+use serde::{Deserialize, Serialize};
+
+use super::set::RegistryChange;
+
+/// What nodes ask each other about their registries. Whoever asks may do everything.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::module::gears) enum RegistryAsked {
+    /// Whether the node can have a change; it then keeps others out for a while.
+    Prepare { id: String, change: RegistryChange },
+    /// The change was decided.
+    Commit { id: String, change: RegistryChange, aborts_pending: bool },
+    /// The change is not made.
+    Drop { id: String },
+    /// Whether its registry has this digest; if not, which versions it has.
+    Compare { digest: u128 },
+    /// Takes what is later than what it has.
+    Take { change: RegistryChange },
+    /// Whether registrations read their streams.
+    SetPaused { ids: Vec<String>, is_paused: bool },
+    /// Begins to count anew.
+    ClearStats,
+}
