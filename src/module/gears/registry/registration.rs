@@ -219,7 +219,7 @@ mod tests {
         };
         let first = chosen("s:*", &[]);
         assert_eq!(first.group, GROUP);
-        let second = chosen("s:1*", &[first.clone()]);
+        let second = chosen("s:1*", std::slice::from_ref(&first));
         assert_eq!(second.group, format!("{GROUP}:1"));
         let others = [first, second];
         for (prefix, group) in [("s:1", ":2"), ("*", ":2"), ("t:*", ""), ("s:2", ":1"), ("s", "")] {

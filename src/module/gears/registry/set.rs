@@ -276,7 +276,7 @@ pub(super) mod tests {
             assert_eq!(ids(registry.live()), ["2"]);
         }
         let mut registry = Registry::default();
-        registry.apply(change(&[old.clone()]));
+        registry.apply(change(std::slice::from_ref(&old)));
         let moves = registry.apply(change(&[new]));
         assert_eq!((ids(&moves.ended), ids(&moves.began)), (vec!["1"], vec![]));
         assert_eq!(registry.next_version("m"), SetVersion { number: 3, node: "m".into() });
@@ -317,7 +317,7 @@ pub(super) mod tests {
         let mut registry = Registry::default();
         registry.apply(change(&[set("a", 1, &["1"])]));
         let other = RegistrationSet { session_id: "A".into(), ..set("b", 2, &["2"]) };
-        assert_eq!(registry.check(&change(&[other.clone()])).unwrap_err(), "Session A already exists");
+        assert_eq!(registry.check(&change(std::slice::from_ref(&other))).unwrap_err(), "Session A already exists");
         registry.check(&change(&[other, set("a", 2, &[])])).unwrap();
     }
 
