@@ -133,6 +133,10 @@ fn run_hook(ctx: Ctx<'_>, chain: &[Arc<Hook>], words: Vec<Bytes>) -> Work {
             }),
         };
     }
+    if let Err(gone) = runner.check_user() {
+        let end = runner.end(EventResult::failed(gone.to_string()), std::time::Duration::ZERO);
+        return Box::pin(std::future::ready(Ok(reply(&end))));
+    }
     if ctx.why_not_wait().is_some() {
         runner.end(EventResult::Aborted, std::time::Duration::ZERO);
         let why = "ERR can not run a non-sync execution inside a MULTI/LUA (blocking is not allowed) or on loading.";

@@ -147,6 +147,14 @@ impl EventRunner {
         Self { client: Some(client), ..self.clone() }
     }
 
+    /// Checks that the user is there on whose account the function runs. On the main thread.
+    ///
+    /// # Errors
+    /// That the user is gone.
+    pub(super) fn check_user(&self) -> Result<(), Error> {
+        self.home.rights().users().map(drop)
+    }
+
     fn open_context(&self) -> RunContext {
         let guard = self.home.open_context();
         let client = self.client.clone().map(|client| python::bind(guard.number(), client));
@@ -249,6 +257,9 @@ impl EventRunner {
     pub(super) fn run_now(&self, ctx: Ctx<'_>, results: EventResults, batch: &EventBatch) -> RanNow {
         let began = Instant::now();
         let failed = |why: String| RanNow::Ended(self.end(EventResult::failed(why), began.elapsed()));
+        if let Err(gone) = self.check_user() {
+            return failed(gone.to_string());
+        }
         let most = config::max_trigger_depth();
         let Some(_deeper) = Depth::enter(most) else {
             return failed(format!(

@@ -90,6 +90,10 @@ impl Trigger {
         let (caller, answered) = oneshot::channel();
         let stats = &self.runner.live.stats;
         stats.triggered();
+        if let Err(gone) = self.runner.check_user() {
+            answer(Some(caller), &self.runner.end(EventResult::failed(gone.to_string()), Duration::ZERO));
+            return answered;
+        }
         let mut call = Some(TriggerCall { words, caller });
         if !self.queue.push(config::max_pending_events(), |calls| calls.extend(call.take())) {
             stats.dropped();
