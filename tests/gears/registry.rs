@@ -176,6 +176,44 @@ fn of_two_at_once_one_wins_and_the_other_is_told() {
     }
 }
 
+/// A shard stops in the midst of changes, and goes on later: whatever the answer was, all shards agree in the end.
+#[test]
+fn a_shard_that_stops_in_the_midst_gets_to_know_what_was_decided() {
+    let servers = Servers::patient_cluster();
+    let [first, other, stops] = [0, 1, 2].map(|at| &servers.nodes()[at]);
+    for node in [first, other] {
+        assert_eq!(node.reply("CONFIG SET rmr.timeout-ms 300"), "+OK");
+    }
+    assert_eq!(register(first, "warm", "w", &[]), "+OK");
+    let mut said = Vec::new();
+    for round in 0..16_u64 {
+        let name = format!("t{round}");
+        let reply = std::thread::scope(|scope| {
+            let registering = scope.spawn(|| register(first, &name, "x", &[]));
+            // A moment that is another one in each round.
+            std::thread::sleep(Duration::from_millis(round * 4));
+            stops.stop_signal();
+            let reply = registering.join().expect("a reply");
+            stops.cont_signal();
+            reply
+        });
+        let is_made = reply == "+OK" || reply.contains("outcome unknown on shard-");
+        assert!(is_made || reply.starts_with("[-ERR shard-"), "{reply}");
+        let expected = if is_made { r#"["x"]"# } else { "-ERR subcommand not found" };
+        for node in [first, other] {
+            assert_eq!(trigger(node, &name), expected, "{reply}");
+        }
+        eventually(CAUGHT_UP, "it gets to know", || trigger(stops, &name) == expected);
+        // What was given up keeps nobody out.
+        if !is_made {
+            eventually(CAUGHT_UP, "the name is free", || register(other, &name, "y", &[]) == "+OK");
+        }
+        said.push(reply);
+    }
+    assert!(said.iter().any(|reply| reply.starts_with("[-ERR shard-")), "none was refused: {said:?}");
+    assert_eq!(ids(stops), ids(first));
+}
+
 #[test]
 fn a_shard_that_joins_later_gets_all_and_so_does_one_that_has_lost_them() {
     let mut cluster = cluster().start();

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::common::{Server, elements, eventually, functions_python, show, target_dir};
+use crate::common::{Server, elements, eventually, functions_python, show, slot_of, target_dir};
 use crate::servers::{Servers, WAITS, call, cluster, server};
 
 const UNSATISFIED: &str = "-Could not satisfy requirements (look at redis log file for more information)";
@@ -224,4 +224,27 @@ fn without_an_interpreter() {
     assert!(error.contains(&without) && error.contains("rmr.python"), "{error}");
     assert_eq!(servers.first().reply("RMR.MAP COUNT MATCH *"), "0");
     assert_eq!(servers.reply(&["RG.DUMPEXECUTIONS"]), "[]");
+}
+
+/// A shard that joins later has no network, and gets the packages from the others with the registrations that need them.
+#[test]
+fn registrations_bring_their_packages_along() {
+    let folder = Folder::new("late");
+    let mut cluster = cluster().module_args(folder.arguments()).start();
+    let script = "import rmr_first
+def version(x):
+    return rmr_first.version
+GB('CommandReader').map(version).register(trigger='version', mode='async_local')";
+    let words = ["RG.PYEXECUTE", script, "REQUIREMENTS", "rmr_first==1.5"];
+    assert_eq!(show(&call(cluster.node(0), &words)), "+OK");
+    for node in cluster.nodes() {
+        assert_eq!(node.reply("RG.TRIGGER version"), r#"["1.5"]"#);
+    }
+    fs::remove_dir_all(&folder.0).expect("the wheels are gone");
+    let late = cluster.add_node();
+    let slot = slot_of(cluster.key_for(0, "k"));
+    cluster.move_slot(slot, 0, late);
+    eventually(Duration::from_secs(30), "the late shard has it", || {
+        cluster.node(late).reply("RG.TRIGGER version") == r#"["1.5"]"#
+    });
 }

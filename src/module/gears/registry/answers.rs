@@ -13,7 +13,6 @@ use crate::module::gears::events;
 use crate::module::server::context::Ctx;
 use crate::module::server::main_thread;
 use crate::module::state as module_state;
-use crate::python::NOT_INSTALLED;
 use crate::reply::Reply;
 
 /// Agrees to a change on this node.
@@ -47,7 +46,7 @@ pub(super) fn check_place(ctx: Ctx<'_>) -> Result<(), String> {
     }
 }
 
-/// Checks that the interpreter of this node runs what is new in a change.
+/// Checks that the interpreter of this node runs what is new in a change, and has the packages for it.
 async fn can_run(change: &RegistryChange) -> Result<(), String> {
     let failed = |error: Error| error.to_string();
     let is_new = |id: &String| with(|registry| registry.find(id).is_none());
@@ -62,12 +61,7 @@ async fn can_run(change: &RegistryChange) -> Result<(), String> {
         if registration.python != own {
             return Err(format!("this shard has Python {own}, and the function was made by {}", registration.python));
         }
-        let required = &registration.requirements;
-        let has_all = sessions.requirements().folder(required).await.map_err(failed)?.is_some()
-            || sessions.requirements().missing(required).await.map_err(failed)?.is_empty();
-        if !has_all {
-            return Err(NOT_INSTALLED.to_owned());
-        }
+        sessions.requirements().folder(&registration.requirements).await.map_err(failed)?;
     }
     Ok(())
 }

@@ -12,7 +12,11 @@ const HOLDS_FOR: Duration = Duration::from_secs(10);
 
 /// The changes that are not decided yet.
 #[derive(Debug, Default)]
-pub(super) struct PreparedChanges(Vec<PreparedChange>);
+pub(super) struct PreparedChanges {
+    agreed: Vec<PreparedChange>,
+    /// Those that were decided before this node was asked, as a node hears that was away for a while.
+    over: Vec<(String, Instant)>,
+}
 
 #[derive(Debug)]
 struct PreparedChange {
@@ -33,21 +37,34 @@ impl PreparedChanges {
         registry: &Registry,
         now: Instant,
     ) -> Result<(), String> {
-        self.0.retain(|other| other.until > now && other.id != id);
+        self.forget_old(now);
+        self.agreed.retain(|other| other.id != id);
+        if self.over.iter().any(|(over, _)| over == id) {
+            return Err("the change was given up meanwhile".to_owned());
+        }
         registry.check(change)?;
         registry.check_versions(change)?;
-        if let Some(why) = self.0.iter().find_map(|other| meeting(&other.change, change)) {
+        if let Some(why) = self.agreed.iter().find_map(|other| meeting(&other.change, change)) {
             return Err(why);
         }
-        self.0.push(PreparedChange { id: id.to_owned(), change: change.clone(), until: now + HOLDS_FOR });
+        self.agreed.push(PreparedChange { id: id.to_owned(), change: change.clone(), until: now + HOLDS_FOR });
         Ok(())
     }
 
     /// Forgets a change, which is decided. Returns whether it was agreed to until now.
     pub(super) fn release(&mut self, id: &str, now: Instant) -> bool {
-        let holds = self.0.iter().any(|prepared| prepared.id == id && prepared.until > now);
-        self.0.retain(|prepared| prepared.id != id);
-        holds
+        self.forget_old(now);
+        let was_agreed = self.agreed.iter().any(|prepared| prepared.id == id);
+        self.agreed.retain(|prepared| prepared.id != id);
+        if !was_agreed {
+            self.over.push((id.to_owned(), now + HOLDS_FOR));
+        }
+        was_agreed
+    }
+
+    fn forget_old(&mut self, now: Instant) {
+        self.agreed.retain(|prepared| prepared.until > now);
+        self.over.retain(|(_, until)| *until > now);
     }
 }
 
@@ -93,6 +110,8 @@ mod tests {
         let same_session = prepared.prepare("z", &change(&[set("a", 1, &["3"])]), &registry, now);
         assert_eq!(same_session.unwrap_err(), "session A is being changed at this time by shard n");
         assert!(prepared.release("x", now) && !prepared.release("x", now));
+        // A question that comes after the decision keeps nobody out.
+        assert_eq!(prepared.prepare("x", &first, &registry, now).unwrap_err(), "the change was given up meanwhile");
         prepared.prepare("z", &change(&[set("c", 1, &["1"])]), &registry, now).unwrap();
     }
 
@@ -102,9 +121,8 @@ mod tests {
         let mut prepared = PreparedChanges::default();
         prepared.prepare("x", &change(&[set("a", 1, &["1"])]), &registry, now).unwrap();
         let later = now + HOLDS_FOR;
-        assert!(!prepared.release("x", later));
-        prepared.prepare("x", &change(&[set("a", 1, &["1"])]), &registry, now).unwrap();
         prepared.prepare("y", &change(&[set("b", 1, &["1"])]), &registry, later).unwrap();
+        assert!(!prepared.release("x", later));
     }
 
     #[test]
