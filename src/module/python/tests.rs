@@ -10,8 +10,9 @@ use bytes::Bytes;
 use super::alone::{AloneEnd, serve_alone};
 use super::call::{BadCall, CallWords, TimerWanted};
 use super::call_socket::{CallError, CallSocket, NoValue, Transfer};
-use super::serving::{CallServer, Caller, Served, ServedFor};
-use crate::python::frame::{FrameKind, FrameReader, encode};
+use super::event::{self, NoEventEnd};
+use super::serving::{CallServer, Caller, EventSaid, Served, ServedFor};
+use crate::python::frame::{FrameKind, FrameReader, encode, start_of};
 use crate::python::marshal::{Value, Writer};
 
 /// Answers from a map.
@@ -436,4 +437,83 @@ fn a_worker_that_ends_alone_gives_the_server_back_at_once() {
 fn a_worker_that_says_nonsense_alone_is_given_up() {
     let (how, ..) = alone(&mut MapServer::default(), LONG, |worker| worker.socket.write_all(&[0xff; 64]).unwrap());
     assert!(matches!(how, AloneEnd::Bad(_)), "{how:?}");
+}
+
+/// Has the worker run event 9 and waits for its end in this thread, while the worker does something in another.
+fn event(
+    server: &mut MapServer,
+    timeout: Duration,
+    worker: impl FnOnce(&mut WorkerEnd) + Send,
+) -> (Result<EventSaid, NoEventEnd>, Caller, WorkerEnd) {
+    let (mut end, mut caller) = pair();
+    let deadline = Instant::now() + timeout;
+    let said = std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            let (id, kind, head) = end.answer();
+            assert_eq!((id, kind, head), (9, FrameKind::Sync, Value::Tuple(vec!["the event".into()])));
+            worker(&mut end);
+        });
+        let head = Value::Tuple(vec!["the event".into()]).to_marshal();
+        let said = event::run(&mut caller, 9, &head, &[], server, deadline);
+        thread.join().unwrap();
+        said
+    });
+    (said, caller, end)
+}
+
+/// Says that the event is done with, in a frame with a section.
+fn done(worker: &mut WorkerEnd, id: u64) {
+    let head = Value::Tuple(vec![Value::None, Value::None]).to_marshal();
+    let mut frame = start_of(FrameKind::SyncDone, id, &head, 3);
+    frame.extend_from_slice(b"abc");
+    worker.socket.write_all(&frame).unwrap();
+}
+
+#[test]
+fn calls_of_an_event_are_answered_and_all_others_wait_for_its_end() {
+    let mut server = MapServer::default();
+    let (mut before, mut alone) = (0, 0);
+    let (said, mut caller, mut worker) = event(&mut server, LONG, |worker| {
+        before = worker.call(FrameKind::Execute, vec![8_u64.into(), words("GET k")]);
+        alone = worker.call(FrameKind::EnterAtomic, vec![8_u64.into()]);
+        let own = worker.execute("SET k v");
+        assert_eq!(worker.value_of(own), "OK".into());
+        let many = worker.execute_many(&["GET k", "GET none"]);
+        assert_eq!(worker.value_of(many).items().map(<[Value]>::len), Some(2));
+        done(worker, 9);
+    });
+    let said = said.unwrap();
+    assert_eq!((said.section, server.ran), (b"abc".to_vec(), 3));
+    // In the order in which they came.
+    assert_eq!(serve(&mut caller, &mut server), Served::WantsAlone { id: alone });
+    assert_eq!(worker.error_of(before).0, "aborted");
+}
+
+#[test]
+fn a_call_with_many_commands_goes_on_where_it_was_when_an_event_has_come_between() {
+    let (mut worker, mut caller) = pair();
+    let mut server = MapServer { looks_in_turn: 1, ..MapServer::default() };
+    let many = worker.execute_many(&["SET a 1", "SET b 2"]);
+    assert_eq!(serve(&mut caller, &mut server), Served::TimeIsUp);
+    server.looks_in_turn = 0;
+    done(&mut worker, 4);
+    let said = event::run(&mut caller, 4, &Value::None.to_marshal(), &[], &mut server, Instant::now() + LONG).unwrap();
+    assert_eq!(said.section, b"abc");
+    assert_eq!(worker.answer().1, FrameKind::Sync);
+    assert_eq!(serve(&mut caller, &mut server), Served::All);
+    assert_eq!((worker.value_of(many).items().map(<[Value]>::len), server.ran), (Some(2), 2));
+}
+
+#[test]
+fn a_worker_that_does_not_come_to_the_end_of_an_event_is_given_up() {
+    let short = Duration::from_millis(50);
+    let why = |timeout, work: fn(&mut WorkerEnd)| event(&mut MapServer::default(), timeout, work).0.err();
+    assert_eq!(why(short, |_| {}), Some(NoEventEnd::TooLong));
+    assert_eq!(why(LONG, |worker| worker.socket.shutdown(std::net::Shutdown::Both).unwrap()), Some(NoEventEnd::IsGone));
+    // The end of another event.
+    assert!(matches!(why(LONG, |worker| done(worker, 5)), Some(NoEventEnd::Bad(_))));
+    // And where nobody waits for one.
+    let (mut worker, mut caller) = pair();
+    done(&mut worker, 5);
+    assert!(matches!(serve(&mut caller, &mut MapServer::default()), Served::Bad(_)));
 }
