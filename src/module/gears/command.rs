@@ -5,7 +5,7 @@ use std::ffi::CStr;
 use super::{access, arguments, replies};
 use crate::error::Error;
 use crate::module::commands::spec::{self, Call, Spec};
-use crate::module::request::running::Work;
+use crate::module::request::running::{BlockedTime, Work};
 use crate::module::server::argv::Argv;
 use crate::module::server::context::Ctx;
 use crate::reply::Reply;
@@ -15,16 +15,21 @@ pub(super) struct GearsCommand {
     pub(super) spec: Spec,
     /// It makes or controls functions.
     controls: bool,
+    time: BlockedTime,
 }
 
 /// Describes a command that may not be used by everybody: it makes or controls functions.
 pub(super) const fn control(name: &'static CStr, summary: &'static CStr, arity: i32, run: spec::Begin) -> GearsCommand {
-    GearsCommand { spec: described(name, summary, arity, access::CONTROL, run), controls: true }
+    GearsCommand {
+        spec: described(name, summary, arity, access::CONTROL, run),
+        controls: true,
+        time: BlockedTime::Waits,
+    }
 }
 
 /// Describes a command for whoever may use commands of modules.
 pub(super) const fn own(name: &'static CStr, summary: &'static CStr, arity: i32, run: spec::Begin) -> GearsCommand {
-    GearsCommand { spec: described(name, summary, arity, access::OWN, run), controls: false }
+    GearsCommand { spec: described(name, summary, arity, access::OWN, run), controls: false, time: BlockedTime::Waits }
 }
 
 const fn described(
@@ -42,7 +47,12 @@ const fn described(
 impl GearsCommand {
     /// Says what arguments there are.
     pub(super) const fn with_args(self, args: &'static [spec::Arg]) -> Self {
-        Self { spec: Spec { args, ..self.spec }, controls: self.controls }
+        Self { spec: Spec { args, ..self.spec }, ..self }
+    }
+
+    /// Says that what it waits for is its own work.
+    pub(super) const fn that_works(self) -> Self {
+        Self { time: BlockedTime::Works, ..self }
     }
 
     /// Serves a caller who may use the command.
@@ -52,7 +62,7 @@ impl GearsCommand {
         {
             return spec::refuse(ctx, refused);
         }
-        spec::serve(self.spec.run, ctx, argv);
+        spec::serve_timed(self.spec.run, ctx, argv, self.time);
     }
 }
 
