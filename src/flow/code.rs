@@ -32,6 +32,8 @@ pub(crate) struct StageOutput {
     pub(crate) errors: Vec<Bytes>,
     /// How long each step has taken so far, in nanoseconds; empty unless that is known and was asked for.
     pub(crate) took: Vec<u64>,
+    /// How long a reader of its own has taken, in nanoseconds, if this is the last output.
+    pub(crate) read: u64,
     /// There is more to be had of what it has got.
     pub(crate) more: bool,
     /// It wants no more input.

@@ -2,7 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::future::join_all;
@@ -175,7 +175,12 @@ impl CodeTask {
     ) -> Result<(), WorkFailed> {
         let mut is_wanted = true;
         loop {
+            let began = Instant::now();
             let mut slice = outbox.unless_cancelled(source.next(SLICE)).await??;
+            // What is taken from the stage before was read there.
+            if matches!(self.input, StageInput::Keys(_)) {
+                outbox.put_read(u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX));
+            }
             let records = std::mem::take(&mut slice.records);
             let is_end = slice.is_end;
             self.left.note(slice, &mut self.progress);
@@ -203,9 +208,10 @@ impl CodeTask {
         beside: u64,
     ) -> Result<bool, WorkFailed> {
         loop {
-            let StageOutput { records, errors, took, more, enough } = output;
+            let StageOutput { records, errors, took, read, more, enough } = output;
             outbox.put_errors(errors);
             outbox.put_took(took);
+            outbox.put_read(read);
             self.progress.records_out[self.stage] += records.len() as u64;
             self.check_memory(outbox, beside + records.byte_len() as u64)?;
             all_taken(&self.exit.hand_on(outbox, &records).await?)?;

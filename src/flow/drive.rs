@@ -333,8 +333,9 @@ impl<'a> Driver<'a> {
         collected.failures.merge(report.failures);
         let errors = if collected.has_failed { Vec::new() } else { report.errors };
         collected.errors.extend(errors.into_iter().map(|error| Bytes::from(error.into_vec())));
-        if !report.took.is_empty() {
-            collected.took.push(StepsTook { node: share.node().map(str::to_owned), steps: report.took });
+        if !report.took.is_empty() || report.read > 0 {
+            let node = share.node().map(str::to_owned);
+            collected.took.push(StepsTook { node, steps: report.took, read: report.read });
         }
         collected.open.unread.extend(each(&report.unread));
         for (slot, hashes) in report.unsettled {

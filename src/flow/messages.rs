@@ -79,6 +79,8 @@ pub(crate) struct Report {
     pub(crate) errors: Vec<ByteBuf>,
     /// How long each step of the code has taken, in nanoseconds; empty if nobody wants to know that.
     pub(crate) took: Vec<u64>,
+    /// How long reading has taken since the last report, in nanoseconds, if code reads.
+    pub(crate) read: u64,
     /// Slots of which no key was read. These, and those behind them, are whole once the first stage has ended.
     pub(crate) unread: Vec<SlotRange>,
     /// Slots that changed hands meanwhile, each with the hashes of the keys that were read.
@@ -87,13 +89,15 @@ pub(crate) struct Report {
     pub(crate) end: Option<LeafEnd>,
 }
 
-/// How long the steps of code have taken on a node.
+/// How long the steps of code have taken on a node, or some of them.
 #[derive(Debug)]
 pub(crate) struct StepsTook {
     /// The id of the node; [`None`] for the one that we live in.
     pub(crate) node: Option<String>,
     /// Nanoseconds, in the order of the steps.
     pub(crate) steps: Vec<u64>,
+    /// Nanoseconds in which records were read.
+    pub(crate) read: u64,
 }
 
 /// How far a leaf is, since it began.

@@ -78,6 +78,12 @@ impl Outbox {
         }
     }
 
+    /// Takes how many nanoseconds were spent on reading.
+    pub(super) fn put_read(&self, nanoseconds: u64) {
+        let read = &mut self.lock().report.read;
+        *read = read.saturating_add(nanoseconds);
+    }
+
     /// Takes what was left open by what has read the keys.
     pub(super) fn put_open(&self, left: LeftOpen) {
         let report = &mut self.lock().report;

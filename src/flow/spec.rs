@@ -50,7 +50,7 @@ pub(crate) struct FlowAnswer {
     pub(crate) errors: Vec<Bytes>,
     /// It was ended since it waited for others for [too long](FlowSpec::idle).
     pub(crate) has_idled: bool,
-    /// How long the steps of the code have taken on each node, if that was asked for.
+    /// How long reading has taken on each node where code reads, and the steps of the code, if that was asked for.
     pub(crate) took: Vec<StepsTook>,
     /// What has ended it too soon, if its results are [kept](FlowSpec::keeps_results).
     pub(crate) error: Option<Error>,

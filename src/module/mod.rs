@@ -217,7 +217,7 @@ fn serve_as(
 ) -> RedisResult {
     let ctx = Ctx::of(ctx);
     match main_thread::enter(ctx, || prepare(ctx)) {
-        Ok(request) => running::serve(ctx, work(request), GoesOn::OnRuntime),
+        Ok(request) => running::serve(ctx, work(request), GoesOn::OnRuntime, running::BlockedTime::Waits),
         Err(error) => ReplyWriter { to: ctx.reply_to(), is_resp3: false }.send(&Err(error)),
     }
     Ok(RedisValue::NoReply)

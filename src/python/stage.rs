@@ -218,15 +218,15 @@ impl SharedRun {
         }
     }
 
-    /// Closes the execution with its last stage. Returns how long each step has taken, if that was asked for.
-    async fn stage_has_ended(&self) -> Result<Vec<u64>, WorkerError> {
+    /// Closes the execution with its last stage. Returns what [`OpenRun::close`] does.
+    async fn stage_has_ended(&self) -> Result<(Vec<u64>, u64), WorkerError> {
         if self.stages.fetch_sub(1, Ordering::AcqRel) == 1
             && let Some(run) = self.opened.get()
         {
             self.is_closed.store(true, Ordering::Release);
             return run.close().await;
         }
-        Ok(Vec::new())
+        Ok(Default::default())
     }
 }
 
@@ -303,10 +303,10 @@ impl OpenRun {
         self.refused.is_none()
     }
 
-    /// Closes it. Returns how long each step has taken, if that was asked for.
-    async fn close(&self) -> Result<Vec<u64>, WorkerError> {
+    /// Closes it. Returns how long each step has taken, if that was asked for, and the worker's own reader.
+    async fn close(&self) -> Result<(Vec<u64>, u64), WorkerError> {
         if !self.is_open() {
-            return Ok(Vec::new());
+            return Ok(Default::default());
         }
         let head = Value::Tuple(vec![self.context.number().into(), self.is_one_off.into()]);
         let answer = self.session.worker().ask(FrameKind::Close, &head, &[]).await?;
@@ -314,7 +314,8 @@ impl OpenRun {
             self.session.has_forgotten(&self.key).await;
         }
         let timing = answer.head.get("timing").and_then(Value::items).unwrap_or_default();
-        Ok(timing.iter().filter_map(Value::as_count).collect())
+        let read = answer.head.get("read").and_then(Value::as_count).unwrap_or_default();
+        Ok((timing.iter().filter_map(Value::as_count).collect(), read))
     }
 
     /// Sees to it that nothing runs of the execution any more.
@@ -410,7 +411,13 @@ impl PythonCode {
                     self.has_failed = true;
                 }
                 let StageAnswer { records, errors, more, enough, aborted } = answer;
-                StageOutput { records, errors, more: more && !aborted, enough: enough || aborted, took: Vec::new() }
+                StageOutput {
+                    records,
+                    errors,
+                    more: more && !aborted,
+                    enough: enough || aborted,
+                    ..StageOutput::default()
+                }
             }
             Err(WorkerError::Failed { code, text }) if code == "error" => self.fail(text.into()),
             Err(WorkerError::Failed { code, .. }) if code == "aborted" => {
@@ -419,7 +426,7 @@ impl PythonCode {
             Err(error) => return Err(error.into()),
         };
         if self.has_ended && !output.more {
-            output.took = self.run.stage_has_ended().await?;
+            (output.took, output.read) = self.run.stage_has_ended().await?;
         }
         Ok(output)
     }
@@ -481,7 +488,7 @@ impl StageCode for PythonCode {
             };
             self.has_ended = true;
             if refused.is_some() || self.has_failed {
-                output.took = run.stage_has_ended().await?;
+                (output.took, output.read) = run.stage_has_ended().await?;
                 output.errors.extend(refused.into_iter().filter(|_| self.stage == 0));
                 return Ok(StageOutput { more: false, enough: false, ..output });
             }

@@ -3,6 +3,30 @@
 use crate::servers::{Servers, records};
 use crate::table::each;
 
+const IN_A_THREAD_MAKES_A_BUILDER: &str = "
+found = []
+def f():
+    try:
+        GB()
+    except Exception as e:
+        found.append(e)
+thread = Thread(target=f)
+thread.start()
+thread.join()
+raise found[0]";
+
+const IN_A_THREAD_ASKS_FOR_TIME: &str = "
+found = []
+def f():
+    try:
+        registerTE(1, lambda: 1)
+    except Exception as e:
+        found.append(e)
+thread = Thread(target=f)
+thread.start()
+thread.join()
+raise found[0]";
+
 /// What a script does, and the text of the `gears.error` that it gets.
 const RAISED: &[(&str, &str)] = &[
     ("GB(5)", "reader argument must be a string"),
@@ -60,6 +84,8 @@ const RAISED: &[(&str, &str)] = &[
     ("call_next()", "Can not get CommandHook ctx"),
     ("get_command()", "Can not get command ctx"),
     ("override_reply(1)", "Can not get command ctx"),
+    (IN_A_THREAD_MAKES_A_BUILDER, "Can not create a gearsCtx on a python created thread"),
+    (IN_A_THREAD_ASKS_FOR_TIME, "can not create time event on a python created thread"),
     ("gearsFuture()", "Future object can only be created inside certain execution steps"),
 ];
 
@@ -102,6 +128,10 @@ const IN_STEPS: &[(&str, &str)] = &[
     (".map(lambda x: call_next())", "Can not get CommandHook ctx"),
     (".map(lambda x: get_command())", "Can not get command ctx"),
     (".map(lambda x: override_reply(1))", "Can not get command ctx"),
+    (".repartition(lambda x: gearsFuture())", "Step does not support async"),
+    (".groupby(lambda x: gearsFuture(), lambda k, a, r: 1)", "Step does not support async"),
+    (".batchgroupby(lambda x: gearsFuture(), lambda k, r: 1)", "Step does not support async"),
+    (".batchgroupby(lambda x: x, lambda k, r: gearsFuture())", "Step does not support async"),
     (".map(lambda x: registerTE(1))", "not enough arguments for time event"),
 ];
 
@@ -113,5 +143,34 @@ fn raised_in_steps() {
             assert_eq!((answer.results.len(), answer.errors.len()), (0, 1), "{answer:?}");
             assert!(answer.errors[0].contains(text), "{answer:?}");
         });
+    }
+}
+
+/// A future is continued once; whoever does so again is told.
+#[test]
+fn raised_where_a_future_is_continued() {
+    for servers in Servers::both() {
+        let script = "
+found = []
+def f(x):
+    future = gearsFuture()
+    def twice():
+        future.continueRun(x)
+        for again in (lambda: future.continueRun(2), lambda: future.continueFailed('no')):
+            try:
+                again()
+            except redisgears.GearsError as e:
+                found.append(str(e))
+    threads.append(Thread(target=twice))
+    threads[0].start()
+    return future
+threads = []
+def g(x):
+    threads[0].join()
+    return [x, *found]
+";
+        let twice = "'Can not continue with the same future twice'";
+        let results = servers.ordered(&format!("{script}{}", records("[1]", ".map(f).map(g)")));
+        assert_eq!(results, [format!("[1, {twice}, {twice}]")], "{}", servers.kind);
     }
 }

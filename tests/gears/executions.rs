@@ -254,6 +254,47 @@ fn plans_are_shown_step_by_step_the_last_one_first() {
     }
 }
 
+/// Reads a duration of each shard.
+fn durations(servers: &Servers, id: &str, name: &str) -> Vec<i64> {
+    let reply = servers.reply(&["RG.GETEXECUTION", id]);
+    let number = |rest: &str| rest.split(',').next().and_then(|number| number.parse().ok()).expect("a number");
+    reply.split(&format!("\"{name}\", ")).skip(1).map(number).collect()
+}
+
+#[test]
+fn how_long_reading_has_taken() {
+    for servers in Servers::both() {
+        let script = "
+import time
+def numbers():
+    for x in range(3):
+        time.sleep(0.01)
+        yield x
+GB('PythonReader').map(lambda x: time.sleep(0.02)).count().run(numbers)";
+        let id = servers.begin(script);
+        answer(&servers, &["RG.GETRESULTSBLOCKING", &id]);
+        let (read, whole) = (durations(&servers, &id, "read_duration"), durations(&servers, &id, "total_duration"));
+        assert_eq!(read.len(), servers.nodes().len());
+        for (read, whole) in read.iter().zip(&whole) {
+            assert!((30..=whole - 60).contains(read), "{}: {read} of {whole} ms", servers.kind);
+        }
+        let id = servers.begin(&WAITS.replace("i for i in [1]", "i for i in []"));
+        answer(&servers, &["RG.GETRESULTSBLOCKING", &id]);
+        assert!(durations(&servers, &id, "read_duration").iter().all(|&read| read < 30), "{}", servers.kind);
+    }
+}
+
+/// What the server reads counts as well.
+#[test]
+fn how_long_reading_of_keys_has_taken() {
+    let servers = Servers::single();
+    servers.first().run::<()>(&["DEBUG", "POPULATE", "200000"]);
+    let id = servers.begin("GB('KeysReader').count().run()");
+    assert_eq!(answer(&servers, &["RG.GETRESULTSBLOCKING", &id]).results, ["200000"]);
+    let (read, whole) = (durations(&servers, &id, "read_duration"), durations(&servers, &id, "total_duration"));
+    assert!(0 < read[0] && read[0] <= whole[0], "{read:?} of {whole:?} ms");
+}
+
 #[test]
 fn plans_of_what_still_runs() {
     let servers = Servers::single();

@@ -32,6 +32,7 @@ mod runtime;
 mod servers;
 mod sessions;
 mod shards;
+mod slow;
 mod statements;
 mod table;
 mod topology;

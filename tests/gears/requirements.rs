@@ -208,10 +208,27 @@ fn from_one_server_to_another() {
     }
     assert_eq!(to.reply(&import), "\"OK\"");
     assert_eq!(to.reply(&words), "[[\"2.0\"], []]");
-    for broken in [&b"junk"[..], b""] {
-        let error = to.reply(&[b"RG.PYIMPORTREQ".as_slice(), broken]);
-        assert!(error.starts_with('-'), "{error}");
+    let whole = import[1..].concat();
+    let cut = whole.len() - 1;
+    let incompatible = "-Requirement version is not compatible, upgrade to newer RedisGears.";
+    for (broken, text) in [
+        (&b""[..], "-Bad serialization format on reading requirement version"),
+        (&whole[..1], "-Bad serialization format on reading requirement os"),
+        (&whole[..cut], "-Bad serialization format on reading wheel file data"),
+        (b"junk", incompatible),
+    ] {
+        assert_eq!(to.reply(&[b"RG.PYIMPORTREQ".as_slice(), broken]), text);
     }
+    // A wheel that is none: its first bytes are others.
+    let zip = whole.windows(4).position(|bytes| bytes == b"PK\x03\x04").expect("a wheel");
+    let spoiled = [&whole[..zip], b"JUNK", &whole[zip + 4..]].concat();
+    for servers in [Servers::single(), Servers::cluster()] {
+        let error = servers.reply(&[b"RG.PYIMPORTREQ".as_slice(), &spoiled]);
+        assert_eq!(error, "-Failed install requirement on shard, check shard log for more info.", "{}", servers.kind);
+        assert_eq!(servers.reply(&["RG.PYDUMPREQS"]), "[]", "{}: it is not kept", servers.kind);
+    }
+    let unknown = to.reply(&["RG.PYEXPORTREQ", "rmr-unknown"]);
+    assert_eq!(unknown, "-requirement does not exists");
 }
 
 /// Where the interpreter is missing, or lacks what it needs, `RG.PYEXECUTE` says so, and everything else works.

@@ -9,7 +9,7 @@ use crate::link::Protocol;
 use crate::module::last_commands;
 use crate::module::request::caller;
 use crate::module::request::reply_writer::ReplyWriter;
-use crate::module::request::running::{self, GoesOn, Work};
+use crate::module::request::running::{self, BlockedTime, GoesOn, Work};
 use crate::module::secrets;
 use crate::module::server::argv::Argv;
 pub(in crate::module) use crate::module::server::command::{Arg, ArgKind};
@@ -168,6 +168,11 @@ where
 
 /// Begins a command and serves its client.
 pub(in crate::module) fn serve(run: Begin, ctx: Ctx<'_>, argv: Argv<'_>) {
+    serve_timed(run, ctx, argv, BlockedTime::Waits);
+}
+
+/// Begins a command and serves its client; says what the time is in which that is blocked.
+pub(in crate::module) fn serve_timed(run: Begin, ctx: Ctx<'_>, argv: Argv<'_>, time: BlockedTime) {
     let begun = catch_unwind(AssertUnwindSafe(|| {
         let (name, argv) = (argv.name(), argv.without_name());
         let call = Call { ctx, args: argv.bytes() };
@@ -175,7 +180,7 @@ pub(in crate::module) fn serve(run: Begin, ctx: Ctx<'_>, argv: Argv<'_>) {
         main_thread::enter(ctx, || run(&call))
     }));
     match begun {
-        Ok(Ok(work)) => running::serve(ctx, work, GoesOn::WhereItIsRead),
+        Ok(Ok(work)) => running::serve(ctx, work, GoesOn::WhereItIsRead, time),
         Ok(Err(error)) => refuse(ctx, error),
         Err(_) => refuse(ctx, Error::Internal("internal error: the command panicked; see the server's log".into())),
     }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
 use crate::error::Error;
+use crate::flow::messages;
 use crate::module::state as module_state;
 use crate::python::{PackageFolder, Wheel};
 
@@ -19,7 +20,39 @@ pub(super) struct CarriedRequirements {
     again: bool,
 }
 
+/// The version of exports. RedisGears' own are something else, and cannot be read.
+const EXPORT_VERSION: u32 = 3;
+
 impl CarriedRequirements {
+    /// Writes them as `RG.PYEXPORTREQ` gives them away.
+    ///
+    /// # Errors
+    /// If they cannot be written.
+    pub(super) fn to_export(&self) -> Result<Vec<u8>, Error> {
+        messages::encode(&(EXPORT_VERSION, compiled_os(), &self.names, &self.wheels))
+    }
+
+    /// Reads what another server has exported.
+    ///
+    /// # Errors
+    /// What is wrong with it, in the words of RedisGears.
+    pub(super) fn from_export(bytes: &[u8]) -> Result<Self, String> {
+        let mut rest = bytes;
+        let version: u32 = next(&mut rest, "requirement version")?;
+        if version != EXPORT_VERSION {
+            return Err("Requirement version is not compatible, upgrade to newer RedisGears.".into());
+        }
+        // pip knows whether the wheels are for this one.
+        let _: String = next(&mut rest, "requirement os")?;
+        let names = next(&mut rest, "requirement name")?;
+        let count: usize = next(&mut rest, "requirement wheels amount")?;
+        let mut wheels = Vec::new();
+        for _ in 0..count {
+            wheels.push((next(&mut rest, "wheel file name")?, next(&mut rest, "wheel file data")?));
+        }
+        Ok(Self { names, wheels, again: false })
+    }
+
     /// Makes some of their packages.
     pub(super) fn new(names: BTreeSet<String>, wheels: &[Wheel], again: bool) -> Self {
         let wheels = wheels.iter().map(|wheel| (wheel.name.clone(), ByteBuf::from(wheel.data.to_vec())));
@@ -34,5 +67,46 @@ impl CarriedRequirements {
         let wheel = |(name, data): (String, ByteBuf)| Wheel { name, data: data.into_vec().into() };
         let wheels = self.wheels.into_iter().map(wheel).collect();
         module_state::python_sessions()?.requirements().keep(self.names, wheels, self.again).await
+    }
+}
+
+/// Returns what this server is made for.
+pub(super) fn compiled_os() -> String {
+    format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH)
+}
+
+/// Reads the next part of an export.
+fn next<'a, T: Deserialize<'a>>(rest: &mut &'a [u8], what: &str) -> Result<T, String> {
+    let (part, left) =
+        postcard::take_from_bytes(rest).map_err(|_| format!("Bad serialization format on reading {what}"))?;
+    *rest = left;
+    Ok(part)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exports_are_read_and_refused_part_by_part() {
+        let wheel = Wheel { name: "a.whl".into(), data: "bytes".into() };
+        let carried = CarriedRequirements::new(BTreeSet::from(["a".to_owned()]), &[wheel], false);
+        let export = carried.to_export().unwrap();
+        assert_eq!(CarriedRequirements::from_export(&export).unwrap(), carried);
+        let refused = |bytes: &[u8]| CarriedRequirements::from_export(bytes).unwrap_err();
+        let os = compiled_os().len();
+        let ends = [
+            (0, "requirement version"),
+            (1, "requirement os"),
+            (2 + os, "requirement name"),
+            (5 + os, "requirement wheels amount"),
+            (6 + os, "wheel file name"),
+            (12 + os, "wheel file data"),
+        ];
+        for (end, what) in ends {
+            assert_eq!(refused(&export[..end]), format!("Bad serialization format on reading {what}"));
+        }
+        let other = "Requirement version is not compatible, upgrade to newer RedisGears.";
+        assert_eq!(refused(&[&[EXPORT_VERSION as u8 + 1], &export[1..]].concat()), other);
     }
 }

@@ -5,7 +5,7 @@ use std::ffi::CStr;
 use super::{access, arguments, replies};
 use crate::error::Error;
 use crate::module::commands::spec::{self, Call, Spec};
-use crate::module::request::running::Work;
+use crate::module::request::running::{BlockedTime, Work};
 use crate::module::server::argv::Argv;
 use crate::module::server::command;
 use crate::module::server::context::Ctx;
@@ -18,6 +18,7 @@ pub(super) struct GearsCommand {
     controls: bool,
     /// Finds where keys stand in its words, the name included.
     keys: Option<FindKeys>,
+    time: BlockedTime,
 }
 
 /// Finds where keys stand in the words of a command, the name included.
@@ -25,12 +26,14 @@ pub(super) type FindKeys = fn(Ctx<'_>, &[&[u8]]) -> Vec<usize>;
 
 /// Describes a command that may not be used by everybody: it makes or controls functions.
 pub(super) const fn control(name: &'static CStr, summary: &'static CStr, arity: i32, run: spec::Begin) -> GearsCommand {
-    GearsCommand { spec: described(name, summary, arity, access::CONTROL, run), controls: true, keys: None }
+    let spec = described(name, summary, arity, access::CONTROL, run);
+    GearsCommand { spec, controls: true, keys: None, time: BlockedTime::Waits }
 }
 
 /// Describes a command for whoever may use commands of modules.
 pub(super) const fn own(name: &'static CStr, summary: &'static CStr, arity: i32, run: spec::Begin) -> GearsCommand {
-    GearsCommand { spec: described(name, summary, arity, access::OWN, run), controls: false, keys: None }
+    let spec = described(name, summary, arity, access::OWN, run);
+    GearsCommand { spec, controls: false, keys: None, time: BlockedTime::Waits }
 }
 
 const fn described(
@@ -56,6 +59,11 @@ impl GearsCommand {
         Self { spec: Spec { flags, ..self.spec }, keys: Some(keys), ..self }
     }
 
+    /// Says that what it waits for is its own work.
+    pub(super) const fn that_works(self) -> Self {
+        Self { time: BlockedTime::Works, ..self }
+    }
+
     /// Serves a caller who may use the command.
     pub(super) fn serve(&'static self, ctx: Ctx<'_>, argv: Argv<'_>) {
         if let Some(keys) = self.keys
@@ -68,7 +76,7 @@ impl GearsCommand {
         {
             return spec::refuse(ctx, refused);
         }
-        spec::serve(self.spec.run, ctx, argv);
+        spec::serve_timed(self.spec.run, ctx, argv, self.time);
     }
 }
 

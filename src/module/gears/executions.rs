@@ -79,7 +79,7 @@ pub(super) struct GearsEnd {
     pub(super) result_count: usize,
     pub(super) errors: Vec<Bytes>,
     pub(super) took: Duration,
-    /// How long the steps have taken on each node, if that was measured.
+    /// How long reading has taken on each node, and the steps, if that was measured.
     pub(super) steps_took: Vec<StepsTook>,
 }
 
@@ -89,7 +89,7 @@ pub(super) struct FlowOutcome {
     pub(super) is_aborted: bool,
     pub(super) results: Vec<Reply>,
     pub(super) errors: Vec<Bytes>,
-    /// How long the steps have taken on each node, if that was measured.
+    /// How long reading has taken on each node, and the steps, if that was measured.
     pub(super) steps_took: Vec<StepsTook>,
 }
 

@@ -56,16 +56,15 @@ fn of_shard(execution: &GearsExecution, shard: &str, is_first: bool) -> Reply {
         // All results are where the execution was begun.
         Some(end) => (0, Vec::new(), end.took.as_millis()),
     };
-    // Listed from the last step to the first.
-    let took_ms = |step: usize| {
-        let ended = end.iter().flat_map(|end| &end.steps_took);
-        // The node that has begun the execution is the first.
-        let is_here = |took: &&StepsTook| match &took.node {
-            None => is_first,
-            Some(id) => !is_first && format!("{id:0>40}") == shard,
-        };
-        ended.filter(is_here).filter_map(|took| took.steps.get(step)).sum::<u64>() / 1_000_000
+    // The node that has begun the execution is the first.
+    let is_here = |took: &&StepsTook| match &took.node {
+        None => is_first,
+        Some(id) => !is_first && format!("{id:0>40}") == shard,
     };
+    let took: Vec<&StepsTook> = end.iter().flat_map(|end| &end.steps_took).filter(is_here).collect();
+    let read_ms = took.iter().map(|took| took.read).sum::<u64>() / 1_000_000;
+    // Listed from the last step to the first.
+    let took_ms = |step: usize| took.iter().filter_map(|took| took.steps.get(step)).sum::<u64>() / 1_000_000;
     let steps = execution.parts().steps.iter().enumerate().rev();
     let steps = steps.map(|(at, step)| of_step(step, took_ms(at))).collect();
     let plan = flat([
@@ -75,7 +74,7 @@ fn of_shard(execution: &GearsExecution, shard: &str, is_first: bool) -> Reply {
         ("results", results.into()),
         ("errors", Reply::Array(errors.into_iter().map(Reply::Bulk).collect())),
         ("total_duration", integer(whole_ms)),
-        ("read_duration", Reply::Integer(0)),
+        ("read_duration", integer(read_ms)),
         ("steps", Reply::Array(steps)),
     ]);
     flat([("shard_id", shard.into()), ("execution_plan", plan)])
@@ -141,14 +140,17 @@ mod tests {
         assert_eq!(shown.replace("  ", " "), format!("*2 {first}{steps} {}", first_of_b(steps)).replace("  ", " "));
 
         let results = vec![Reply::from("x")];
-        let steps_took = vec![StepsTook { node: None, steps: vec![0, 7_500_000] }];
+        let steps_took = vec![
+            StepsTook { node: None, steps: vec![], read: 2_500_000 },
+            StepsTook { node: None, steps: vec![0, 7_500_000], read: 1_600_000 },
+        ];
         gears.end(&begun, FlowOutcome { is_aborted: false, results, errors: vec!["e".into()], steps_took }, &flows);
         let shown = resp(&only_of_shard(execution(&begun), "a"));
         assert!(shown.starts_with("*1 *4 $8 shard_id $1 a $14 execution_plan *16 $6 status $4 done"), "{shown}");
-        assert!(shown.contains("$7 results :1 $6 errors *1 $1 e"), "{shown}");
+        assert!(shown.contains("$7 results :1 $6 errors *1 $1 e") && shown.contains("read_duration :4 "), "{shown}");
         assert!(shown.contains("collect $8 duration :7 ") && shown.contains("map $8 duration :0 "), "{shown}");
         let other = resp(&only_of_shard(execution(&begun), "b"));
-        assert!(other.contains("$7 results :0 $6 errors *0"), "{other}");
+        assert!(other.contains("$7 results :0 $6 errors *0") && other.contains("read_duration :0 "), "{other}");
     }
 
     fn first_of_b(steps: &str) -> String {

@@ -9,12 +9,11 @@ use bytes::Bytes;
 use super::arguments::text;
 use super::asking::{self, GearsAsked};
 use super::caller::GearsCaller;
-use super::carried::CarriedRequirements;
+use super::carried::{CarriedRequirements, compiled_os};
 use super::command::{GearsCommand, argument, control, said};
 use super::{replies, state};
 use crate::engine::RequestBuilder;
 use crate::error::Error;
-use crate::flow::messages;
 use crate::module::commands::spec::{Arg, ArgKind, Call};
 use crate::module::inquiry::AskingUser;
 use crate::module::request::running::Work;
@@ -132,13 +131,16 @@ fn shown(name: &str, known: &ListedPackages, references: usize) -> Reply {
         ("Name", name.into()),
         ("IsDownloaded", "yes".into()),
         ("IsInstalled", "yes".into()),
-        ("CompiledOs", format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH).into()),
+        ("CompiledOs", compiled_os().into()),
         ("Wheels", Reply::Array(wheels)),
         ("Path", known.path.as_str().into()),
         ("RefCount", replies::integer(references)),
         ("IsInReqDictionary", "yes".into()),
     ])
 }
+
+/// As RedisGears says it.
+const NOT_IMPORTED: &str = "Failed install requirement on shard, check shard log for more info.";
 
 /// The longest piece that an export is cut into.
 const LONGEST_CHUNK: usize = 10 << 20;
@@ -149,25 +151,25 @@ fn export(call: &Call<'_>) -> Result<Work, Error> {
     let alone = BTreeSet::from([name.clone()]);
     let (of, wheels) =
         module_state::python_sessions()?.requirements().kept(&alone).unwrap_or_else(|| (alone, Vec::new()));
-    let bytes = messages::encode(&CarriedRequirements::new(of, &wheels, false))?;
+    let bytes = CarriedRequirements::new(of, &wheels, false).to_export()?;
     let chunks = bytes.chunks(LONGEST_CHUNK).map(|chunk| Reply::Bulk(chunk.to_vec().into())).collect();
     said(Ok(Reply::Array(vec![shown(&name, &known, 0), Reply::Array(chunks)])))
 }
 
 fn import(call: &Call<'_>) -> Result<Work, Error> {
-    let Ok(carried) = messages::decode::<CarriedRequirements>(&call.args.concat()) else {
-        return said(Err("Bad serialization format on reading requirement name".into()));
+    let carried = match CarriedRequirements::from_export(&call.args.concat()) {
+        Ok(carried) => carried,
+        Err(why) => return said(Err(why)),
     };
     let caller = GearsCaller::of(call.ctx)?;
     let user = AskingUser::of(call.ctx);
     Ok(Box::pin(async move {
         let others = asking::others(&caller.requests).await?;
-        let carried = match on_nodes(&others, carried, caller.requests.clone(), &user).await? {
-            Ok(carried) => carried,
-            Err(why) => return Ok(replies::error(text(&why))),
-        };
+        let sent = on_nodes(&others, carried, caller.requests.clone(), &user).await?;
+        let Ok(carried) = sent else { return Ok(replies::error(NOT_IMPORTED)) };
         Ok(match carried.keep().await {
             Ok(_) => "OK".into(),
+            Err(Error::Refused(why)) if why == NOT_INSTALLED => replies::error(NOT_IMPORTED),
             Err(error) => replies::error(error.to_string()),
         })
     }))
@@ -176,6 +178,7 @@ fn import(call: &Call<'_>) -> Result<Work, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::flow::messages;
     use crate::python::Wheel;
 
     #[test]

@@ -44,7 +44,8 @@ pub(super) const PYEXECUTE: GearsCommand =
             Arg::new(c"replaced-id", ArgKind::String).after(c"REPLACE_WITH").optional(),
             Arg::word(c"force-reinstall", c"FORCE_REINSTALL_REQUIREMENTS").optional(),
             Arg::new(c"requirement", ArgKind::String).after(c"REQUIREMENTS").optional().multiple(),
-        ]);
+        ])
+        .that_works();
 
 fn execute(call: &Call<'_>) -> Result<Work, Error> {
     let refuse = |text: &str| at_once(replies::error(text));

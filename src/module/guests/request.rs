@@ -165,7 +165,9 @@ impl GuestRequest {
     /// Answers the client of a command that runs, now or later.
     pub(in crate::module) fn serve(self: Box<Self>, ctx: Ctx<'_>) {
         match main_thread::enter(ctx, || caller::request_with_home(ctx)) {
-            Ok(prepared) => running::serve(ctx, Box::pin(self.run(prepared)), GoesOn::OnRuntime),
+            Ok(prepared) => {
+                running::serve(ctx, Box::pin(self.run(prepared)), GoesOn::OnRuntime, running::BlockedTime::Waits)
+            }
             Err(error) => ReplyWriter { to: ctx.reply_to(), is_resp3: false }.send(&Err(error)),
         }
     }

@@ -16,10 +16,22 @@ pub(super) struct BlockedClient {
     is_answered: bool,
 }
 
+/// What the time is in which a client is blocked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BlockedTime {
+    /// It waits for others, which is nothing for the slow log.
+    Waits,
+    /// Its command runs.
+    Works,
+}
+
 impl BlockedClient {
     /// Blocks the client of a command. The receiver hears of its disconnection. `None` if the server blocks no such client.
-    pub(super) fn block(ctx: Ctx<'_>, is_resp3: bool) -> Option<(Self, oneshot::Receiver<()>)> {
-        let (handle, cancelled) = BlockedHandle::block(ctx)?;
+    pub(super) fn block(ctx: Ctx<'_>, is_resp3: bool, time: BlockedTime) -> Option<(Self, oneshot::Receiver<()>)> {
+        let (mut handle, cancelled) = BlockedHandle::block(ctx)?;
+        if time == BlockedTime::Works {
+            handle.measure();
+        }
         Some((Self { handle, is_resp3, is_answered: false }, cancelled))
     }
 

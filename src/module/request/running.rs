@@ -18,6 +18,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::blocked::BlockedClient;
+pub(crate) use super::blocked::BlockedTime;
 use super::reply_writer::ReplyWriter;
 use crate::error::Error;
 use crate::link;
@@ -39,7 +40,7 @@ pub(crate) enum GoesOn {
 }
 
 /// Serves a request for the client of `ctx`: at once if nothing has to be waited for, else when it is done.
-pub(crate) fn serve(ctx: Ctx<'_>, mut work: Work, goes_on: GoesOn) {
+pub(crate) fn serve(ctx: Ctx<'_>, mut work: Work, goes_on: GoesOn, time: BlockedTime) {
     let flags = ctx.flags();
     let client = ReplyWriter { to: ctx.reply_to(), is_resp3: flags.is_resp3() };
     let runtime = match catch_unwind(state::runtime).unwrap_or_else(|_| Err(internal_error())) {
@@ -53,7 +54,7 @@ pub(crate) fn serve(ctx: Ctx<'_>, mut work: Work, goes_on: GoesOn) {
         Poll::Ready(result) => client.send(&result),
         Poll::Pending => match ctx.why_not_wait() {
             Some(why) => client.send(&Err(Error::Refused(why.into()))),
-            None => match BlockedClient::block(ctx, flags.is_resp3()) {
+            None => match BlockedClient::block(ctx, flags.is_resp3(), time) {
                 Some((blocked, cancelled)) => begun.park(BlockedRequest { work, blocked, cancelled }),
                 None => client.send(&Err(Error::Internal(NOT_BLOCKED.into()))),
             },

@@ -24,6 +24,7 @@ fn waiting() -> MutexGuard<'static, Gone> {
 pub(crate) struct BlockedHandle {
     handle: *mut raw::RedisModuleBlockedClient,
     ctx: *mut raw::RedisModuleCtx,
+    is_measured: bool,
 }
 
 // SAFETY: the server allows replies to a blocked client and its unblocking from any thread, one at a time; a handle has
@@ -46,7 +47,16 @@ impl BlockedHandle {
         };
         let (gone, cancelled) = oneshot::channel();
         waiting().insert(handle as usize, gone);
-        Some((Self { handle, ctx: reply_ctx }, cancelled))
+        Some((Self { handle, ctx: reply_ctx, is_measured: false }, cancelled))
+    }
+
+    /// Makes the time from now on until the client is unblocked count as what its command has taken, in the slow log and the
+    /// statistics of commands.
+    pub(crate) fn measure(&mut self) {
+        // SAFETY: invariant 2: the handle is blocked. The server reads what was measured once it is not, and nobody else uses
+        // the handle meanwhile.
+        unsafe { required!(RedisModule_BlockedClientMeasureTimeStart)(self.handle) };
+        self.is_measured = true;
     }
 
     /// Returns where replies to the client go.
@@ -62,6 +72,9 @@ impl Drop for BlockedHandle {
         // SAFETY: invariant 4 for both; the client is unblocked last, as the handle is the server's from then on.
         unsafe {
             required!(RedisModule_FreeThreadSafeContext)(self.ctx);
+            if self.is_measured {
+                required!(RedisModule_BlockedClientMeasureTimeEnd)(self.handle);
+            }
             required!(RedisModule_UnblockClient)(self.handle, std::ptr::null_mut());
         }
     }

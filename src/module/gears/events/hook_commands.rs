@@ -32,12 +32,14 @@ const WORDS: [Arg; 2] =
 pub(in crate::module::gears) const HOOKED: GearsCommand =
     own(c"RG.INNERHOOK", c"Runs what stands before a command. For the server itself.", -2, hooked)
         .with_keys(c"readonly blocking getkeys-api", keys)
-        .with_args(&WORDS);
+        .with_args(&WORDS)
+        .that_works();
 
 pub(in crate::module::gears) const HOOKED_FOR_ALL: GearsCommand =
     own(c"RG.INNERHOOKFORALL", c"Runs what stands before a command. For the server itself.", -2, hooked_for_all)
         .with_keys(c"readonly blocking getkeys-api no-auth", keys)
-        .with_args(&WORDS);
+        .with_args(&WORDS)
+        .that_works();
 
 /// Returns where the keys of the command behind ours stand.
 fn keys(ctx: Ctx<'_>, words: &[&[u8]]) -> Vec<usize> {

@@ -13,12 +13,15 @@ const NAME: Arg = Arg::new(c"trigger", ArgKind::String);
 const ARGS: Arg = Arg::new(c"arg", ArgKind::String).optional().multiple();
 
 pub(in crate::module::gears) const TRIGGER: GearsCommand =
-    own(c"RG.TRIGGER", c"Runs the function that waits for this name.", -2, trigger).with_args(&[NAME, ARGS]);
+    own(c"RG.TRIGGER", c"Runs the function that waits for this name.", -2, trigger)
+        .with_args(&[NAME, ARGS])
+        .that_works();
 
 pub(in crate::module::gears) const TRIGGERONKEY: GearsCommand =
     own(c"RG.TRIGGERONKEY", c"Runs the function that waits for this name, where a key is.", -3, trigger)
         .with_keys(c"readonly blocking getkeys-api", |_, words| (2..words.len()).take(1).collect())
-        .with_args(&[NAME, Arg::new(c"key", ArgKind::String), ARGS]);
+        .with_args(&[NAME, Arg::new(c"key", ArgKind::String), ARGS])
+        .that_works();
 
 fn trigger(call: &Call<'_>) -> Result<Work, Error> {
     let Some(trigger) = trigger_named(&argument(call, 0)) else {

@@ -66,6 +66,11 @@ class Execution:
         for stage in stages:
             stage.dispose()
 
+    def read_ns(self) -> int:
+        """Returns how many ns the worker's own reader took."""
+        with self._lock:
+            return sum(stage.read_ns for stage in self._stages.values())
+
     def timing(self) -> Optional[List[int]]:
         """Returns how many ns the functions of each step that is shown took, if that was asked for."""
         if not self.is_timed:

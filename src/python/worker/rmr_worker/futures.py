@@ -22,6 +22,7 @@ NOT_RETURNED = "Can not handle future untill it returned from the callback"
 CONTINUED_TWICE = "Can not continue with the same future twice"
 NO_OBJECT = "Continue function expect an object"
 NEVER_CONTINUED = "Async record did not called continue"
+NOT_IN_THIS_STEP = "Step does not support async"
 AWAIT_IN_ATOMIC = "await is not allow inside atomic block"
 
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, Optional
 
-from .errors import GearsError
 from .futures import WAITABLE, Promise
-from .steps import Operator, key_of
+from .steps import Operator, key_of, refused
 
 if TYPE_CHECKING:
     from .stage import Stage
@@ -219,7 +218,7 @@ class BatchGroup(Group):
                     value = self.function(group["key"], group["value"])
                     if value.__class__ in WAITABLE:
                         self.stage.discard(value)
-                        raise GearsError(NOT_ON_REDUCE)
+                        raise refused(value, NOT_ON_REDUCE)
                 except BaseException as error:
                     self.stage.fail(error)
                     continue

@@ -12,7 +12,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Callable, Deque, Iterable, Iterator, Optional, Tuple
 
 from .errors import GearsError
-from .futures import WAITABLE, Promise
+from .futures import NOT_IN_THIS_STEP, WAITABLE, Promise, StepFuture
 
 if TYPE_CHECKING:
     from .stage import Stage
@@ -28,8 +28,13 @@ def key_of(extractor: Callable[[Any], Any], record: Any) -> str:
     if key.__class__ is str:
         return key
     if key.__class__ in WAITABLE:
-        raise GearsError(NOT_ON_EXTRACTOR)
+        raise refused(key, NOT_ON_EXTRACTOR)
     return key if isinstance(key, str) else repr(key)
+
+
+def refused(waitable: Any, why: str) -> GearsError:
+    """Returns the error of a function whose record cannot wait: for a coroutine the one that is given."""
+    return GearsError(NOT_IN_THIS_STEP if isinstance(waitable, StepFuture) else why)
 
 
 class Operator:

@@ -260,7 +260,7 @@ class Worker:
         self.as_user(execution, execution.context, execution.dispose)
         if forgets_flow:
             execution.session.forget(execution.plan)
-        return {"timing": execution.timing()}, []
+        return {"timing": execution.timing(), "read": execution.read_ns()}, []
 
     def _give_up_waiting(self, execution: Execution) -> int:
         """Answers the requests of an execution that wait for futures; returns their number."""

@@ -132,6 +132,15 @@ class Here(WorkerCase):
         took = self.worker.ask(Kind.CLOSE, (1, True)).head["timing"]
         self.assertEqual([spent > 10_000_000 for spent in took], [False, True, False, False])
 
+    def test_time_of_the_reader(self) -> None:
+        script = "import time\ndef numbers():\n  for x in range(3):\n    time.sleep(0.01)\n    yield x\n"
+        run = "GB('PythonReader').map(lambda x: time.sleep(0.05)).run(numbers)"
+        key = self.worker.load(script + run)["run"]
+        self.worker.open(key, 1)
+        self.worker.run_stage(Kind.END, (1, 0))
+        read = self.worker.ask(Kind.CLOSE, (1, True)).head["read"]
+        self.assertTrue(30_000_000 <= read < 150_000_000, f"{read} ns: the steps are not the reader's")
+
     def test_stacks(self) -> None:
         self.worker.load("def here():\n  stop.wait()\nimport threading\nstop = threading.Event()")
         self.worker.load("Thread(target=here, daemon=True, name='waiting').start()")
