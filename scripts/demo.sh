@@ -52,6 +52,13 @@ is_up() {
     [ "$(redis-cli -p "$1" ping)" = PONG ]
 }
 
+# Whether the first node answers a command so.
+says() {
+    local expected=$1
+    shift
+    [ "$(redis-cli -p "${ports[0]}" "$@")" = "$expected" ]
+}
+
 is_formed() {
     redis-cli -p "$1" cluster info | grep -q cluster_state:ok
 }
@@ -147,6 +154,19 @@ show RMR.EVENTS "$cursor" BLOCK 1000 MATCH 'visits:*'
 
 title "A function in Python, as for RedisGears: each shard maps its own carts, and one number comes back"
 show RG.PYEXECUTE "GB().map(lambda cart: float(cart['value']['price'])).avg().run('cart:*')"
+
+title "Functions that are registered: when a key changes, when an entry comes to a stream, when a client calls"
+show RG.PYEXECUTE "GB().foreach(lambda e: execute('INCR', 'changes:{%s}' % hashtag())).register('cart:*', mode='async_local', readValue=False)"
+show RG.PYEXECUTE "GB('StreamReader').foreach(lambda e: execute('INCR', 'mails:{%s}' % hashtag())).register('mail:*', mode='async_local')"
+show RG.PYEXECUTE "GB('CommandReader').map(lambda words: 'Hello ' + words[1]).register(trigger='hello', mode='async_local')"
+show RMR.EXEC HSET cart:1 price 12.50
+show RMR.EXEC HSET cart:2 price 7
+show RMR.EXEC XADD mail:out '*' to Ann
+show RG.TRIGGER hello Ann
+await "both changes were counted" says 2 RMR.MAP SUM MATCH 'changes:*' GET '{}'
+show RMR.MAP SUM MATCH 'changes:*' GET '{}'
+await "the mail was counted" says 1 RMR.MAP SUM MATCH 'mails:*' GET '{}'
+show RMR.MAP SUM MATCH 'mails:*' GET '{}'
 
 title "A shard that does not answer: an error that names it, or what the others say"
 kill -STOP "${pids[2]}"

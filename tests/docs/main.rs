@@ -8,3 +8,4 @@ mod console;
 mod examples;
 mod pages;
 mod readme;
+mod recipes;

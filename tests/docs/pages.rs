@@ -44,6 +44,11 @@ fn events_come_as_the_page_says() {
     console::run(include_str!("../../docs/how-to/keyspace-events.md"));
 }
 
+#[test]
+fn functions_run_for_events_as_the_page_says() {
+    console::run(include_str!("../../docs/how-to/functions-on-events.md"));
+}
+
 /// Everything that the header offers is on the page, and the module is loaded and unloaded as it says.
 #[test]
 fn the_page_of_the_c_api_names_all_functions() {

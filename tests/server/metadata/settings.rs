@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::common::{Cluster, Server, eventually};
 
 /// Every setting with its default.
-const DEFAULTS: [(&str, &str); 27] = [
+const DEFAULTS: [(&str, &str); 31] = [
     ("rmr.atomic-timeout-ms", "1000"),
     ("rmr.connect-timeout-ms", "1000"),
     ("rmr.consistent", "yes"),
@@ -16,7 +16,9 @@ const DEFAULTS: [(&str, &str); 27] = [
     ("rmr.flow-timeout-ms", "60000"),
     ("rmr.gears-rights", "caller"),
     ("rmr.max-inflight", "10000"),
+    ("rmr.max-pending-events", "100000"),
     ("rmr.max-reply-bytes", "1073741824"),
+    ("rmr.max-trigger-depth", "16"),
     ("rmr.nodes", ""),
     ("rmr.password", ""),
     ("rmr.policy-overrides", ""),
@@ -29,6 +31,8 @@ const DEFAULTS: [(&str, &str); 27] = [
     ("rmr.python-user", "nobody"),
     ("rmr.python-wheels", ""),
     ("rmr.shard-func", "auto"),
+    ("rmr.stream-max-retries", "0"),
+    ("rmr.sync-timeout-ms", "1000"),
     ("rmr.threads", "1"),
     ("rmr.timeout-ms", "5000"),
     ("rmr.topology-refresh-ms", "1000"),
@@ -70,6 +74,10 @@ fn numbers_are_taken_within_their_range_only() {
         ("rmr.flow-share", 1, 100),
         ("rmr.atomic-timeout-ms", 1, 3_600_000),
         ("rmr.events-memory", 64 << 10, i64::MAX),
+        ("rmr.max-pending-events", 1, i64::MAX),
+        ("rmr.max-trigger-depth", 1, 128),
+        ("rmr.stream-max-retries", 0, 1_000_000),
+        ("rmr.sync-timeout-ms", 1, 3_600_000),
     ] {
         for value in [low, high] {
             assert_eq!(set(&server, &[name, &value.to_string()]), "+OK", "{name} {value}");
