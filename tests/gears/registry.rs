@@ -240,3 +240,33 @@ fn a_shard_that_joins_later_gets_all_and_so_does_one_that_has_lost_them() {
     assert_eq!(register(cluster.node(late), "early", "new", &["ID", "e", "UPGRADE"]), "+OK");
     cluster.nodes().iter().for_each(|node| assert_eq!(trigger(node, "early"), r#"["new"]"#));
 }
+
+#[test]
+fn a_server_that_becomes_a_cluster_gives_others_what_it_has() {
+    let mut cluster = cluster().shards(1).start();
+    assert_eq!(register(cluster.node(0), "alone", "1", &[]), "+OK");
+    let all = ids(cluster.node(0));
+    // Not 40 zeros, as RedisGears has it there: two servers that become one cluster must not have the same ids.
+    assert_eq!(all, [format!("{}-1", cluster.node(0).run::<String>(&["CLUSTER", "MYID"]))]);
+    let second = cluster.add_node();
+    let slot = crate::common::slot_of(cluster.key_for(0, "k"));
+    cluster.move_slot(slot, 0, second);
+    await_ids(&[cluster.node(second)], &all);
+    assert_eq!(show(&call(cluster.node(second), &["RG.UNREGISTER", &all[0]])), "+OK");
+    await_ids(&[cluster.node(0), cluster.node(second)], &[]);
+}
+
+#[test]
+fn replicas_register_nothing() {
+    let cluster = cluster().shards(2).replicas(1).start();
+    let replica = &cluster.replicas()[0];
+    let refused = register(replica, "t", "1", &[]);
+    let id: String = replica.run(&["CLUSTER", "MYID"]);
+    let expected = format!("[-ERR shard-{id}: functions are registered at primaries, and this is a replica]");
+    assert_eq!(refused, expected);
+    for node in cluster.primaries() {
+        assert_eq!(trigger(node, "t"), "-ERR subcommand not found");
+        // Nobody is kept out by what was refused.
+        assert_eq!(register(node, "free", "1", &["ID", "s", "UPGRADE"]), "+OK");
+    }
+}
