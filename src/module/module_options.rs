@@ -7,11 +7,11 @@ use redis_module::raw;
 
 use super::server::context::Ctx;
 
-/// A load may end in the middle. rmr has no types of values, and keeps nothing in data files.
+/// A load may end in the middle: what has come of a value, or of registrations, is thrown away then.
 const HANDLES_IO_ERRORS: c_int = raw::REDISMODULE_OPTIONS_HANDLE_IO_ERRORS as c_int;
 
 /// A replica may load the data of its primary while it serves the old (`repl-diskless-load swapdb`). rmr holds on to no
-/// key from one command to the next. Since nobody who is blocked is let go before the load is done, it answers all requests
+/// key from one command to the next, and takes the registrations that it was sent once all is there. Since nobody who is blocked is let go before the load is done, it answers all requests
 /// at once meanwhile ([`Flags::deny_blocking`](super::server::context::Flags::deny_blocking)).
 const HANDLES_ASYNC_LOADING: c_int = raw::REDISMODULE_OPTIONS_HANDLE_REPL_ASYNC_LOAD as c_int;
 

@@ -150,6 +150,17 @@ impl Requirements {
         Ok(folder)
     }
 
+    /// Keeps wheels that are installed when a session wants them. What is kept and installed already stays as it is.
+    pub(crate) fn keep_for_later(&self, names: BTreeSet<String>, wheels: Vec<Wheel>) {
+        let mut kept = lock(&self.shared.kept);
+        if wheels.is_empty() || kept.digest(&names) == Some(digest_of(&wheels)) {
+            return;
+        }
+        let dropped = kept.keep(names, wheels, None);
+        drop(kept);
+        drop(dropped);
+    }
+
     /// Returns the wheels that were fetched for all of some requirements together, or for these and the fewest others, and for
     /// which ones they were.
     pub(crate) fn kept(&self, requirements: &BTreeSet<String>) -> Option<(BTreeSet<String>, Vec<Wheel>)> {

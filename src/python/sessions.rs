@@ -360,6 +360,11 @@ impl SessionHandle {
         &self.session.id
     }
 
+    /// Returns the ACL user whose the session is.
+    pub(crate) fn user(&self) -> &str {
+        &self.session.user
+    }
+
     /// Tells whether the worker has a flow.
     pub(crate) async fn has(&self, key: &str) -> bool {
         self.session.flows.lock().await.contains(key)

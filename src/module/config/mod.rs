@@ -73,9 +73,11 @@ static CONSISTENT: ChoiceSetting = ChoiceSetting::new("consistent", &["yes", "no
 static PUSHDOWN: ChoiceSetting = ChoiceSetting::new("pushdown", &["off", "on"]);
 static DIRECT_READS: ChoiceSetting = ChoiceSetting::new("direct-reads", &["off", "on"]);
 static GEARS_RIGHTS: ChoiceSetting = ChoiceSetting::new("gears-rights", GearsRights::WORDS);
+static GEARS: ChoiceSetting =
+    ChoiceSetting::new("gears", GearsUse::WORDS).with_flags(raw::REDISMODULE_CONFIG_IMMUTABLE);
 
-pub(super) static CHOICES: [&ChoiceSetting; 7] =
-    [&PROVIDER, &SHARD_FUNC, &PROXY_MODE, &CONSISTENT, &PUSHDOWN, &DIRECT_READS, &GEARS_RIGHTS];
+pub(super) static CHOICES: [&ChoiceSetting; 8] =
+    [&PROVIDER, &SHARD_FUNC, &PROXY_MODE, &CONSISTENT, &PUSHDOWN, &DIRECT_READS, &GEARS_RIGHTS, &GEARS];
 
 // There may be passwords in it.
 static NODES: TextSetting = TextSetting::new("nodes", raw::REDISMODULE_CONFIG_SENSITIVE, check_nodes);
@@ -139,6 +141,19 @@ pub(super) enum GearsRights {
     Server,
 }
 
+/// `rmr.gears`: what there is of RedisGears.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum GearsUse {
+    /// All of it, where the server's files stay free of it as long as nothing is registered; else batches only.
+    Auto,
+    /// All of it. The module has a data type, and cannot be unloaded.
+    On,
+    /// Functions run, and nothing is registered.
+    Batch,
+    /// No `RG.*` commands.
+    Off,
+}
+
 words!(pub(super) Provider { Auto = "auto", Single = "single", Static = "static", Cluster = "cluster" });
 
 words!(pub(super) ShardBy {
@@ -149,6 +164,8 @@ words!(pub(super) ShardBy {
     KetamaRb = "ketama-rb",
     Rendezvous = "rendezvous",
 });
+
+words!(pub(super) GearsUse { Auto = "auto", On = "on", Batch = "batch", Off = "off" });
 
 words!(pub(super) GearsRights { Caller = "caller", Server = "server" });
 
@@ -340,6 +357,11 @@ pub(super) fn events_memory() -> usize {
 /// `rmr.atomic-timeout-ms`: how long a Python function may keep the server for itself.
 pub(super) fn atomic_timeout() -> Duration {
     ATOMIC_TIMEOUT.millis()
+}
+
+/// `rmr.gears`: what there is of RedisGears.
+pub(super) fn gears() -> GearsUse {
+    chosen(&GEARS, GearsUse::ALL)
 }
 
 /// `rmr.gears-rights`: whose rights the commands of Python functions have.

@@ -59,6 +59,25 @@ impl CarriedRequirements {
         Self { names, wheels: wheels.collect(), again }
     }
 
+    /// Returns some with the packages that this server has for them; `None` if they take none.
+    pub(super) fn here(requirements: &[String]) -> Option<Self> {
+        let names: BTreeSet<String> = requirements.iter().cloned().collect();
+        if names.is_empty() {
+            return None;
+        }
+        let (names, wheels) = module_state::python_sessions().ok()?.requirements().kept(&names)?;
+        (!wheels.is_empty()).then(|| Self::new(names, &wheels, false))
+    }
+
+    /// Makes this server have those that come with packages, which are installed when they are needed: no process can be
+    /// started while data is loaded.
+    pub(super) fn keep_for_later(self) {
+        let wheel = |(name, data): (String, ByteBuf)| Wheel { name, data: data.into_vec().into() };
+        if let Ok(sessions) = module_state::python_sessions() {
+            sessions.requirements().keep_for_later(self.names, self.wheels.into_iter().map(wheel).collect());
+        }
+    }
+
     /// Makes this server have them. Returns the folder in which they are installed.
     ///
     /// # Errors

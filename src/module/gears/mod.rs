@@ -18,6 +18,7 @@ mod finished;
 mod flows;
 mod host;
 mod loaded;
+mod persistence;
 mod plans;
 mod questions;
 mod registrations;
@@ -30,10 +31,12 @@ pub(super) mod settings;
 mod shown;
 mod started;
 mod state;
+pub(super) mod timers;
 
 use std::sync::Arc;
 
 use super::commands::spec;
+use super::config::{self, GearsUse};
 use super::server::call;
 use super::server::context::Ctx;
 use super::state as module_state;
@@ -101,8 +104,13 @@ pub(super) fn register(ctx: Ctx<'_>) -> Result<(), String> {
         ctx.log(c"warning", "RedisGears is loaded: its RG.* commands stay, and those of rmr are not registered");
         return Ok(());
     }
+    if config::gears() == GearsUse::Off {
+        return Ok(());
+    }
     register_all(ctx)?;
     registry::hear_news(catching_up::begin);
+    persistence::register(ctx)?;
+    timers::register(ctx)?;
     module_state::set_python_sessions(Some(Arc::new(Sessions::new(Arc::new(host::ServerHost)))));
     Ok(())
 }
@@ -113,6 +121,8 @@ pub(super) fn reset() {
     events::close();
     registry::reset();
     catching_up::reset();
+    persistence::reset();
+    timers::reset();
     state::reset();
 }
 

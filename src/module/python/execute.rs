@@ -221,8 +221,9 @@ impl CallServer for ServerCalls<'_> {
     }
 
     fn add_timer(&mut self, context: u64, timer: TimerWanted<'_>) -> Result<bool, NoValue> {
-        contexts().find(context).ok_or_else(gone)?;
-        timers::add(&self.worker, timer).map_err(NoValue::Failed)
+        let context = contexts().find(context).ok_or_else(gone)?;
+        let full = ShareRights::default();
+        timers::add(self.ctx, &self.worker, rights_of(&context)?.unwrap_or(&full), timer)
     }
 
     fn plan_id(&mut self, builders: u64) -> String {

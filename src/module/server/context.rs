@@ -62,6 +62,11 @@ impl Flags {
         self.0 & (raw::REDISMODULE_CTX_FLAGS_LUA | raw::REDISMODULE_CTX_FLAGS_LOADING) != 0
     }
 
+    /// The command comes from the node's primary, or from a file that is being loaded: nobody asks whether it may run.
+    pub(crate) fn is_from_server(self) -> bool {
+        self.0 & (raw::REDISMODULE_CTX_FLAGS_REPLICATED | raw::REDISMODULE_CTX_FLAGS_LOADING) != 0
+    }
+
     /// The server is loading its data.
     pub(crate) fn is_loading(self) -> bool {
         self.0 & raw::REDISMODULE_CTX_FLAGS_LOADING != 0

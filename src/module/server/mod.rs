@@ -29,6 +29,7 @@ pub(super) mod call;
 mod callback;
 pub(super) mod command;
 pub(super) mod context;
+pub(super) mod data_type;
 pub(super) mod event_loop;
 pub(super) mod filter;
 pub(super) mod info;

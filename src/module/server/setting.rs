@@ -64,12 +64,18 @@ impl NumberSetting {
 pub(crate) struct ChoiceSetting {
     pub(crate) name: &'static str,
     pub(crate) words: &'static [&'static str],
+    pub(crate) flags: u32,
     pub(crate) value: AtomicI64,
 }
 
 impl ChoiceSetting {
     pub(crate) const fn new(name: &'static str, words: &'static [&'static str]) -> Self {
-        Self { name, words, value: AtomicI64::new(0) }
+        Self { name, words, flags: raw::REDISMODULE_CONFIG_DEFAULT, value: AtomicI64::new(0) }
+    }
+
+    pub(crate) const fn with_flags(mut self, flags: u32) -> Self {
+        self.flags = flags;
+        self
     }
 }
 

@@ -63,7 +63,7 @@ pub(crate) fn register_choice<F: Apply>(ctx: Ctx<'_>, choice: &'static ChoiceSet
             ctx.as_ptr(),
             name.as_ptr(),
             choice.value.load(Relaxed) as c_int,
-            raw::REDISMODULE_CONFIG_DEFAULT as c_uint,
+            choice.flags as c_uint,
             pointers.as_mut_ptr(),
             values.as_ptr(),
             words.len() as c_int,

@@ -10,7 +10,8 @@ use super::{commit, lock, with};
 use crate::error::Error;
 use crate::flow::messages;
 use crate::module::gears::events;
-use crate::module::server::context::Ctx;
+use crate::module::gears::persistence::saved;
+use crate::module::server::context::{self, Ctx};
 use crate::module::server::main_thread;
 use crate::module::state as module_state;
 use crate::reply::Reply;
@@ -28,6 +29,7 @@ fn prepare_here(ctx: Ctx<'_>, id: &str, change: &RegistryChange) -> Result<(), S
     let is_new = |id: &String| node.registry.find(id).is_none();
     let new = change.sets.iter().flat_map(|set| &set.registrations).filter(|registration| is_new(&registration.id));
     for registration in new {
+        saved::check_kept()?;
         events::check(registration)?;
     }
     node.prepared.prepare(id, change, &node.registry, Instant::now())
@@ -38,6 +40,9 @@ pub(super) fn check_place(ctx: Ctx<'_>) -> Result<(), String> {
     let flags = ctx.flags();
     if flags.is_loading() {
         return Err("the server loads its data".to_owned());
+    }
+    if context::writes_are_paused() {
+        return Err("registrations do not change while writes are paused; try again".to_owned());
     }
     if flags.is_primary() {
         Ok(())

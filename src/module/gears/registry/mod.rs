@@ -18,18 +18,13 @@ mod prepared;
 pub(super) mod registration;
 pub(super) mod set;
 
-use std::cell::RefCell;
 use std::collections::HashMap;
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use arc_swap::ArcSwap;
-
+use super::persistence::{saved, sending};
 use super::sessions::SessionFacts;
 use super::{events, state};
-use crate::error::Error;
-use crate::flow::messages;
 use crate::module::server::context::Ctx;
-use crate::module::server::main_thread;
 use live::{LiveRegistration, RegistrationState};
 use prepared::PreparedChanges;
 use registration::{EventReader, Registration, StreamEvents};
@@ -37,16 +32,8 @@ use set::{RegistrationSet, Registry, RegistryChange, RegistryMoves};
 
 static REGISTRY: Mutex<Option<NodeRegistry>> = Mutex::new(None);
 
-/// The sets as they are kept in files.
-static KEPT: LazyLock<ArcSwap<RegistryChange>> = LazyLock::new(ArcSwap::default);
-
 /// What is called when there is something new.
 static HEAR_NEWS: OnceLock<fn()> = OnceLock::new();
-
-thread_local! {
-    /// What has changed and was told to nobody yet. On the main thread.
-    static LOADED: RefCell<Vec<(RegistryMoves, bool)>> = const { RefCell::new(Vec::new()) };
-}
 
 #[derive(Default)]
 struct NodeRegistry {
@@ -134,38 +121,44 @@ pub(super) fn hear_news(hear: fn()) {
     let _ = HEAR_NEWS.set(hear);
 }
 
-/// Makes a change on this node, whatever has led to it: takes those sets that are later than what is here. On the main thread.
+/// Makes a change on this node, whatever has led to it: takes those sets that are later than what is here, and tells the node's
+/// replicas and files. On the main thread.
 pub(super) fn commit(ctx: Ctx<'_>, mut change: RegistryChange, aborts_pending: bool) {
     with(|registry| change.sets.retain(|set| registry.is_news(set)));
     if !change.sets.is_empty() {
-        apply(ctx, change, aborts_pending);
+        let sets = change.clone();
+        take(ctx, change, TakenSets::Change, aborts_pending);
+        sending::replicate(ctx, &sets);
     }
 }
 
-/// Takes those sets of a change that are later than what is here. Events that were not begun of registrations which end are
-/// aborted, or run yet. While the server loads its data, nobody else hears of it. On the main thread.
-fn apply(ctx: Ctx<'_>, change: RegistryChange, aborts_pending: bool) {
-    let moves = lock().get().take(change);
-    LOADED.with_borrow_mut(|loaded| loaded.push((moves, aborts_pending)));
-    if ctx.flags().is_loading() {
-        main_thread::post(|turn| begin_loaded(turn.ctx));
-    } else {
-        begin_loaded(ctx);
-    }
+/// What sets that are taken are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TakenSets {
+    /// A change of what there was.
+    Change,
+    /// All that there is.
+    Whole,
 }
 
-/// Has what was loaded take effect: the server has loaded its data. On the main thread.
-pub(in crate::module) fn begin_loaded(ctx: Ctx<'_>) {
-    for (moves, aborts_pending) in LOADED.take() {
-        moves.ended.iter().for_each(|live| events::ended(live, aborts_pending));
-        moves.began.iter().for_each(|live| events::began(ctx, live));
-    }
+/// Takes sets, and tells neither replicas nor files: a change the sets of which are later, or all that there is. Events that were
+/// not begun of registrations which end are aborted, or run yet. On the main thread, and not while data is loaded.
+pub(super) fn take(ctx: Ctx<'_>, change: RegistryChange, taken: TakenSets, aborts_pending: bool) {
+    let moves = lock().get().take(change, taken);
+    moves.ended.iter().for_each(|live| events::ended(live, aborts_pending));
+    moves.began.iter().for_each(|live| events::began(ctx, live));
 }
 
 impl NodeRegistry {
-    fn take(&mut self, change: RegistryChange) -> RegistryMoves {
+    fn take(&mut self, change: RegistryChange, taken: TakenSets) -> RegistryMoves {
         let sets = change.sets.clone();
-        let moves = self.registry.apply(change);
+        let moves = match taken {
+            TakenSets::Change => self.registry.apply(change),
+            TakenSets::Whole => {
+                self.sessions.retain(|name, _| change.sets.iter().any(|set| set.session == *name));
+                self.registry.replace(change)
+            }
+        };
         for set in &sets {
             let stays = self.registry.sets().any(|it| it.session == set.session && !it.registrations.is_empty());
             if stays && !self.sessions.contains_key(&set.session) {
@@ -175,49 +168,12 @@ impl NodeRegistry {
             }
             set.registrations.iter().for_each(|registration| numbers::see(&registration.id));
         }
-        KEPT.store(Arc::new(RegistryChange { sets: self.registry.sets().cloned().collect() }));
+        saved::keep(&self.registry);
         if let Some(hear) = HEAR_NEWS.get() {
             hear();
         }
         moves
     }
-}
-
-/// Returns the whole registry, as it is put into RDB and AOF; nothing if nobody has ever registered anything. Locks nothing, as
-/// it is called in a fork of the server, too.
-#[allow(dead_code, reason = "files and replication use it, which are not there yet")]
-pub(in crate::module) fn encode_all() -> Vec<u8> {
-    let kept = KEPT.load();
-    if kept.sets.is_empty() { Vec::new() } else { messages::encode(&**kept).unwrap_or_default() }
-}
-
-/// Replaces the whole registry by one that [`encode_all`] has returned: the server loads its data. On the main thread.
-///
-/// # Errors
-/// If this release cannot read it; nothing is changed then.
-#[allow(dead_code, reason = "files and replication use it, which are not there yet")]
-pub(in crate::module) fn restore(bytes: &[u8]) -> Result<(), Error> {
-    let change = if bytes.is_empty() { RegistryChange::default() } else { messages::decode(bytes)? };
-    let moves = {
-        let mut locked = lock();
-        let node = locked.get();
-        let ended = node.registry.live().to_vec();
-        *node = NodeRegistry::default();
-        RegistryMoves { ended, began: node.take(change).began }
-    };
-    LOADED.with_borrow_mut(|loaded| loaded.push((moves, true)));
-    main_thread::post(|turn| begin_loaded(turn.ctx));
-    Ok(())
-}
-
-/// Makes a change that another server has made: this is its replica, or its AOF is loaded. On the main thread.
-///
-/// # Errors
-/// If this release cannot read it.
-#[allow(dead_code, reason = "files and replication use it, which are not there yet")]
-pub(in crate::module) fn apply_encoded_change(ctx: Ctx<'_>, bytes: &[u8]) -> Result<(), Error> {
-    apply(ctx, messages::decode(bytes)?, false);
-    Ok(())
 }
 
 /// Says whether registrations are to begin with what comes. Those that are not there are left out. On the main thread.
@@ -233,7 +189,5 @@ fn set_paused(ids: &[String], is_paused: bool) {
 /// Begins anew.
 pub(super) fn reset() {
     *lock().0 = None;
-    KEPT.store(Arc::default());
-    LOADED.take();
     numbers::reset();
 }

@@ -166,6 +166,23 @@ impl Registry {
         Ok(())
     }
 
+    /// Returns all sets, as a change that makes another registry the same.
+    pub(in crate::module::gears) fn whole(&self) -> RegistryChange {
+        RegistryChange { sets: self.sets.values().cloned().collect() }
+    }
+
+    /// Takes these sets for all that there are, whatever their versions. Registrations that are among them live on.
+    pub(in crate::module::gears) fn replace(&mut self, change: RegistryChange) -> RegistryMoves {
+        let stays = |live: &Arc<LiveRegistration>| {
+            change.sets.iter().flat_map(|set| &set.registrations).any(|staying| *staying == live.registration)
+        };
+        let (staying, ended) = std::mem::take(&mut self.live).into_iter().partition(stays);
+        (self.live, self.sets) = (staying, BTreeMap::new());
+        let mut moves = self.apply(change);
+        moves.ended = ended;
+        moves
+    }
+
     /// Takes those sets of a change that are later than what is here. The others leave all as it was.
     pub(in crate::module::gears) fn apply(&mut self, mut change: RegistryChange) -> RegistryMoves {
         let mut moves = RegistryMoves::default();
@@ -292,6 +309,17 @@ pub(super) mod tests {
         let moves = registry.apply(upgrade);
         assert_eq!((ids(&moves.ended), ids(&moves.began)), (vec!["1"], vec!["1x", "3"]));
         assert!(registry.set_of_session("A").is_none() && registry.set_of_session("B").is_some());
+    }
+
+    #[test]
+    fn what_was_loaded_takes_the_place_of_all() {
+        let mut registry = Registry::default();
+        registry.apply(change(&[set("a", 7, &["1", "2"]), set("b", 8, &["3"])]));
+        let moves = registry.replace(change(&[set("a", 2, &["1"]), set("c", 3, &["4"])]));
+        assert_eq!((ids(&moves.ended), ids(&moves.began)), (vec!["2", "3"], vec!["4"]));
+        assert_eq!(ids(registry.live()), ["1", "4"]);
+        assert_eq!(registry.whole().sets.len(), 2);
+        assert!(registry.set_of_session("B").is_none());
     }
 
     #[test]
