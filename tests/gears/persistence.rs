@@ -3,8 +3,8 @@
 use std::fs;
 use std::time::Duration;
 
-use crate::common::{Server, ServerBuilder, eventually};
-use crate::servers::{Servers, call, server};
+use crate::common::{Server, eventually};
+use crate::servers::{Servers, call, server, unloadable_server};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -12,11 +12,6 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const SCRIPT: &str = "
 GB('KeysReader', desc='counts').foreach(lambda r: execute('INCR', 'seen')).register('x*', eventTypes=['set'], mode='async_local')
 GB('CommandReader').map(lambda r: 'called with ' + r[1]).register(trigger='named', mode='async_local')";
-
-/// Returns what starts a server that keeps registrations, whatever its version.
-pub fn keeping() -> ServerBuilder {
-    server().module_args(["gears", "on"])
-}
 
 /// Tells whether a server of this version saves nothing of a module that has nothing to save.
 fn saves_nothing(node: &Server) -> bool {
@@ -65,7 +60,7 @@ fn they_work(node: &Server) {
 
 #[test]
 fn an_rdb_keeps_registrations() {
-    let node = keeping().start();
+    let node = server().start();
     let before = register(&node);
     they_work(&node);
     assert_eq!(before.len(), 2);
@@ -88,7 +83,7 @@ fn an_rdb_keeps_registrations() {
 #[test]
 fn an_aof_keeps_registrations() {
     for preamble in ["yes", "no"] {
-        let node = keeping().config("appendonly", "yes").config("aof-use-rdb-preamble", preamble).start();
+        let node = server().config("appendonly", "yes").config("aof-use-rdb-preamble", preamble).start();
         let before = register(&node);
         node.restart();
         assert_eq!(registered(&node), before, "preamble {preamble}");
@@ -112,7 +107,7 @@ fn an_aof_keeps_registrations() {
 
 #[test]
 fn a_file_without_registrations_needs_no_module() {
-    let node = server().start();
+    let node = server().module_args(["gears", "auto"]).start();
     if saves_nothing(&node) {
         register(&node);
         assert_eq!(node.reply("RG.UNREGISTER nothing").chars().next(), Some('-'));
@@ -139,25 +134,25 @@ fn where_nothing_is_kept_nothing_is_registered() {
         assert_eq!((node.reply("RG.DUMPREGISTRATIONS"), node.reply("EXISTS k")), ("[]".into(), "0".into()));
         assert_eq!(node.reply("RG.PYEXECUTE GB().count().run()"), "[[], []]");
     };
-    let node = server().start();
+    let node = server().module_args(["gears", "auto"]).start();
     if !saves_nothing(&node) {
         refused(&node, &["every RDB file", "gears on"]);
         eventually(PATIENCE, "it is unloaded", || node.reply("MODULE UNLOAD rmr") == "+OK");
     }
-    let node = server().module_args(["gears", "batch"]).start();
+    let node = unloadable_server().start();
     refused(&node, &["keep no registrations", "gears on"]);
     eventually(PATIENCE, "it is unloaded", || node.reply("MODULE UNLOAD rmr") == "+OK");
     let node = server().module_args(["gears", "off"]).start();
     assert!(node.reply("RG.PYEXECUTE 1").starts_with("-ERR unknown command"));
     assert_eq!(node.reply("RMR.PING"), "+OK", "the rest works");
-    let node = keeping().start();
+    let node = server().start();
     let why = node.reply("MODULE UNLOAD rmr");
     assert!(why.contains("data types, can't unload"), "{why}");
 }
 
 #[test]
 fn nobody_else_moves_registrations() {
-    let node = keeping().start();
+    let node = server().start();
     for command in ["RG.INNERREGISTER x", "RG.INNERTIMER k x"] {
         let reply = node.reply(command);
         assert!(reply.starts_with("-NOPERM only the server itself"), "{reply}");
@@ -168,10 +163,10 @@ fn nobody_else_moves_registrations() {
 
 #[test]
 fn a_replica_has_registrations_and_a_promoted_one_fires() {
-    let node = keeping().start();
+    let node = server().start();
     let before = register(&node);
     they_work(&node);
-    let replica = keeping().config("replicaof", format!("127.0.0.1 {}", node.port())).start();
+    let replica = server().config("replicaof", format!("127.0.0.1 {}", node.port())).start();
     eventually(PATIENCE, "the replica has them from the RDB", || registered(&replica) == before);
     // Those that are made later come by themselves.
     assert_eq!(
@@ -198,8 +193,8 @@ fn a_replica_has_registrations_and_a_promoted_one_fires() {
 /// A replica takes the place of what it had by what its primary has.
 #[test]
 fn a_full_synchronisation_replaces_all() {
-    let node = keeping().start();
-    let replica = keeping().start();
+    let node = server().start();
+    let replica = server().start();
     register(&replica);
     assert_eq!(replica.reply(&format!("REPLICAOF 127.0.0.1 {}", node.port())), "+OK");
     eventually(PATIENCE, "it has none, too", || registered(&replica).is_empty());
@@ -209,7 +204,7 @@ fn a_full_synchronisation_replaces_all() {
 
 #[test]
 fn what_cannot_be_rebuilt_is_kept_and_says_so() {
-    let node = keeping().start();
+    let node = server().start();
     let before = register(&node);
     node.run::<()>(&["SAVE"]);
     let other = Server::builder().module_args(["gears", "on", "python", "/nowhere/python3"]).prepare();
@@ -228,7 +223,7 @@ fn what_cannot_be_rebuilt_is_kept_and_says_so() {
 
 #[test]
 fn a_load_that_fails_leaves_no_half() {
-    let servers = Servers::of(keeping().start());
+    let servers = Servers::of(server().start());
     let before = register(servers.first());
     assert!(
         servers.first().reply("DEBUG RELOAD").starts_with('+')

@@ -10,14 +10,24 @@ use crate::common::{
 /// How long a reply may take: workers are niced, and machines are busy.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Returns what starts a server whose functions run in the interpreter of the tests.
+/// Returns what starts a server whose functions run in the interpreter of the tests, and that keeps registrations, whatever
+/// its version.
 pub fn server() -> ServerBuilder {
-    Server::builder().module_args(["python".to_owned(), functions_python()])
+    Server::builder().module_args(arguments())
+}
+
+/// Returns what starts a server that runs functions and keeps none, so that the module can be unloaded.
+pub fn unloadable_server() -> ServerBuilder {
+    server().module_args(["gears", "batch"])
+}
+
+fn arguments() -> [String; 4] {
+    ["python".to_owned(), functions_python(), "gears".to_owned(), "on".to_owned()]
 }
 
 /// Returns what starts three shards of that kind.
 pub fn cluster() -> ClusterBuilder {
-    Cluster::builder().module_args(["python".to_owned(), functions_python()])
+    Cluster::builder().module_args(arguments())
 }
 
 /// Servers, of which the first is asked.

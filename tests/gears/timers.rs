@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use crate::common::{Cluster, Server, eventually, slot_of};
-use crate::persistence::keeping;
-use crate::servers::{Servers, call, cluster};
+use crate::servers::{Servers, call, cluster, server};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -38,7 +37,7 @@ fn it_has_ended(node: &Server, counts: &str, other: &str) {
 
 #[test]
 fn a_timer_ends_with_its_key() {
-    let node = keeping().start();
+    let node = server().start();
     begin(&node, "a", "as");
     it_ticks(&node, "as");
     assert_eq!(node.reply("TYPE a"), "+rmr-gears");
@@ -65,7 +64,7 @@ fn a_timer_ends_with_its_key() {
 fn a_timer_is_called_again_after_a_restart() {
     for config in [&[][..], &[("appendonly", "yes")], &[("appendonly", "yes"), ("aof-use-rdb-preamble", "no")]] {
         let with = |builder: crate::common::ServerBuilder, (name, value): &(&str, &str)| builder.config(name, *value);
-        let node = config.iter().fold(keeping(), with).start();
+        let node = config.iter().fold(server(), with).start();
         begin(&node, "a", "as");
         it_ticks(&node, "as");
         if config.is_empty() {
@@ -90,9 +89,9 @@ fn a_timer_is_called_again_after_a_restart() {
 
 #[test]
 fn a_replica_has_the_key_and_calls_nothing_until_it_is_promoted() {
-    let node = keeping().start();
+    let node = server().start();
     begin(&node, "a", "as");
-    let replica = keeping().config("replicaof", format!("127.0.0.1 {}", node.port())).start();
+    let replica = server().config("replicaof", format!("127.0.0.1 {}", node.port())).start();
     begin(&node, "b", "bs");
     eventually(PATIENCE, "it has both", || replica.reply("EXISTS a b") == "2");
     it_ticks(&replica, "bs");
@@ -106,7 +105,7 @@ fn a_replica_has_the_key_and_calls_nothing_until_it_is_promoted() {
 /// The function has the rights of the user who has made the timer, and a key takes the right to write it.
 #[test]
 fn rights_of_timers() {
-    let servers = Servers::of(keeping().start());
+    let servers = Servers::of(server().start());
     let node = servers.first();
     node.run::<()>(&["ACL", "SETUSER", "u", "on", "nopass", "+@all", "~own*", "~as", "&*"]);
     let as_user = |script: &str| {
@@ -128,7 +127,7 @@ fn rights_of_timers() {
 
 #[test]
 fn a_timer_moves_with_its_slot() {
-    let cluster: Cluster = cluster().module_args(["gears", "on"]).start();
+    let cluster: Cluster = cluster().start();
     let node = cluster.node(0);
     let key = (0..).map(|at| format!("k{{{at}}}")).find(|key| cluster.owner_of(slot_of(key)) == 0).unwrap_or_default();
     let counts = key.replacen('k', "c", 1);
