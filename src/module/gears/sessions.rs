@@ -65,6 +65,8 @@ impl GearsSessions {
     pub(super) fn begin(&'static self, words: SessionWords) -> Result<NewSession, String> {
         let SessionWords { id, upgrades, replaces, description, requirements } = words;
         let mut table = self.lock();
+        // Else each script would leave the name of its session.
+        table.tidy();
         let existing = id.as_ref().filter(|id| table.is_there(id));
         let replaces = match (existing, replaces) {
             (Some(id), Some(other)) if *id != other => {
