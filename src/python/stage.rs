@@ -126,11 +126,15 @@ pub(crate) fn open(
     share: CodeShare,
 ) -> OpeningCode {
     let run = SharedRun::of(share.leaf);
-    let stage: Result<PythonStage, Error> = messages::decode(arguments);
+    // Whichever stage is the first to be opened opens the execution.
+    let arguments = if run.opened.initialized() { Vec::new() } else { arguments.to_vec() };
     let contexts = contexts.clone();
     Box::pin(async move {
-        let stage = stage?;
-        let opened = run.opened.get_or_try_init(|| OpenRun::open(&sessions, &contexts, rights, &stage, &share)).await?;
+        let opening = || async {
+            let stage: PythonStage = messages::decode(&arguments)?;
+            OpenRun::open(&sessions, &contexts, rights, &stage, &share).await
+        };
+        let opened = run.opened.get_or_try_init(opening).await?;
         let reads = if share.stage == 0 { opened.reads.clone() } else { CodeReads::Nothing };
         let abort = abort_of(&run);
         let shape = if share.stage == 0 { opened.shape } else { BatchShape::Records };
@@ -224,7 +228,7 @@ impl OpenRun {
         share: &CodeShare,
     ) -> Result<Self, Error> {
         let python = sessions.python_version().await?;
-        if python != stage.python {
+        if *python != *stage.python {
             return Err(Error::Refused(format!(
                 "functions run on Python {python} here, and the flow was made on Python {}: all shards have to have the \
                  same minor version (rmr.python names the interpreter)",

@@ -53,7 +53,7 @@ pub(super) async fn run(
         is_profiling: settings::profiles_executions(),
         is_one_off: true,
         requirements: run.requirements.to_vec(),
-        python: module_state::python_sessions()?.python_version().await?,
+        python: module_state::python_sessions()?.python_version().await?.to_string(),
     };
     let spec = FlowSpec {
         plan: stage.plan(run.flow.passages(moves_records))?,
