@@ -130,18 +130,10 @@ impl Sessions {
         Ok(SessionHandle { session, worker })
     }
 
-    /// Returns what the interpreter says of itself: `{python: [3, 11, 2], implementation, executable, cloudpickle,
-    /// protocol}`. Starts it if need be.
-    pub(crate) async fn versions(&self) -> Result<Value, Error> {
-        Ok(self.shared.template().await?.versions().clone())
-    }
-
     /// Returns the version of the interpreter as far as functions that travel depend on it, such as `3.11`.
-    pub(crate) async fn python_version(&self) -> Result<String, Error> {
-        let versions = self.versions().await?;
-        let parts = versions.get("python").and_then(Value::items).unwrap_or_default();
-        let numbers: Vec<_> = parts.iter().take(2).filter_map(Value::as_int).map(|part| part.to_string()).collect();
-        Ok(numbers.join("."))
+    /// Starts it if need be.
+    pub(crate) async fn python_version(&self) -> Result<Arc<str>, Error> {
+        Ok(self.shared.template().await?.python())
     }
 
     /// Returns what looks after the packages that scripts require.

@@ -79,8 +79,7 @@ pub(crate) struct GivenEvents {
 impl GivenEvents {
     /// Returns the events of a share.
     fn of(self, share: &CodeShare) -> Option<EventBatch> {
-        let are_meant = share.stage == 0 && self.only_at.is_none_or(|node| node == share.node);
-        are_meant.then_some(self.events)
+        self.only_at.is_none_or(|node| node == share.node).then_some(self.events)
     }
 }
 
@@ -157,14 +156,18 @@ pub(crate) fn open(
     share: CodeShare,
 ) -> OpeningCode {
     let run = SharedRun::of(share.leaf);
-    let stage: Result<PythonStage, Error> = messages::decode(arguments);
+    // Whichever stage is the first to be opened opens the execution.
+    let arguments = if run.opened.initialized() { Vec::new() } else { arguments.to_vec() };
     let contexts = contexts.clone();
     Box::pin(async move {
-        let stage = stage?;
-        let opened = run.opened.get_or_try_init(|| OpenRun::open(&sessions, &contexts, rights, &stage, &share)).await?;
+        let opening = || async {
+            let stage: PythonStage = messages::decode(&arguments)?;
+            OpenRun::open(&sessions, &contexts, rights, &stage, &share).await
+        };
+        let opened = run.opened.get_or_try_init(opening).await?;
         let reads = if share.stage == 0 { opened.reads.clone() } else { CodeReads::Nothing };
         let abort = abort_of(&run);
-        let given = stage.given.and_then(|given| given.of(&share));
+        let given = if share.stage == 0 { opened.take_given() } else { None };
         let shape = if share.stage == 0 { opened.shape } else { BatchShape::Records };
         let code = Box::new(PythonCode {
             run,
@@ -249,6 +252,8 @@ struct OpenRun {
     is_one_off: bool,
     reads: CodeReads,
     shape: BatchShape,
+    /// What has happened, for its first stage.
+    given: Mutex<Option<EventBatch>>,
     /// Why the code did not want to be opened.
     refused: Option<Bytes>,
 }
@@ -262,7 +267,7 @@ impl OpenRun {
         share: &CodeShare,
     ) -> Result<Self, Error> {
         let python = sessions.python_version().await?;
-        if python != stage.python {
+        if *python != *stage.python {
             return Err(Error::Refused(format!(
                 "functions run on Python {python} here, and the flow was made on Python {}: all shards have to have the \
                  same minor version (rmr.python names the interpreter)",
@@ -296,7 +301,12 @@ impl OpenRun {
             Err(error) => return Err(error.into()),
         };
         let (key, is_one_off) = (stage.key.clone(), stage.is_one_off);
-        Ok(Self { session, context, key, is_one_off, reads, shape, refused })
+        let given = Mutex::new(stage.given.clone().and_then(|given| given.of(share)));
+        Ok(Self { session, context, key, is_one_off, reads, shape, given, refused })
+    }
+
+    fn take_given(&self) -> Option<EventBatch> {
+        self.given.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     fn is_open(&self) -> bool {

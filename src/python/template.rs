@@ -37,7 +37,8 @@ pub(super) struct Template {
     exits: Arc<Exits>,
     /// How the interpreter was to be run, to see whether that is still so.
     interpreter: Interpreter,
-    versions: Value,
+    /// Such as `3.11`.
+    python: Arc<str>,
     is_gone: watch::Receiver<bool>,
 }
 
@@ -78,9 +79,12 @@ impl Template {
         let (ready_sender, ready) = oneshot::channel();
         let (gone_sender, is_gone) = watch::channel(false);
         tokio::spawn(attend(process, control.clone(), exits.clone(), program, ready_sender, gone_sender));
-        let mut template = Self { control, exits, interpreter, versions: Value::None, is_gone };
+        let python = Arc::from("");
+        let mut template = Self { control, exits, interpreter, python, is_gone };
         match timeout(TO_BE_READY, ready).await {
-            Ok(Ok(Frame { kind: FrameKind::Hello, head, .. })) => template.versions = head,
+            Ok(Ok(Frame { kind: FrameKind::Hello, head, .. })) => {
+                template.python = minor_version(&head).into();
+            }
             Ok(Ok(frame)) => {
                 let text =
                     frame.head.items().and_then(|items| items.get(1)?.as_text()).unwrap_or("it does not say why");
@@ -102,14 +106,14 @@ impl Template {
         Ok(Arc::new(template))
     }
 
+    /// Returns the version of the interpreter as far as functions that travel depend on it.
+    pub(super) fn python(&self) -> Arc<str> {
+        self.python.clone()
+    }
+
     /// Says whether workers are to be forked from it still.
     pub(super) fn serves(&self, interpreter: &Interpreter) -> bool {
         self.interpreter == *interpreter && !*self.is_gone.borrow()
-    }
-
-    /// Returns what the interpreter says of itself.
-    pub(super) fn versions(&self) -> &Value {
-        &self.versions
     }
 
     /// Returns how it was started.
@@ -163,6 +167,13 @@ impl Drop for Template {
     fn drop(&mut self) {
         self.control.shut_down();
     }
+}
+
+/// Returns the first two numbers of the version that the interpreter says it has.
+fn minor_version(versions: &Value) -> String {
+    let parts = versions.get("python").and_then(Value::items).unwrap_or_default();
+    let numbers: Vec<_> = parts.iter().take(2).filter_map(Value::as_int).map(|part| part.to_string()).collect();
+    numbers.join(".")
 }
 
 /// Reads what a template says until it ends, and sees to it that it does.

@@ -56,12 +56,13 @@ fn scripts_are_in_the_slow_log() {
 fn waiting_is_not_slow() {
     for servers in Servers::both() {
         let kind = servers.kind;
-        let id = servers.begin("import time\nGB('ShardsIDReader').map(lambda x: time.sleep(0.1)).run()");
+        let id = servers.begin("import time\nGB('ShardsIDReader').map(lambda x: time.sleep(0.3)).run()");
         servers.reply(&["RG.GETRESULTSBLOCKING", &id]);
-        servers.reply(&["RMR.EVENTS", "$", "BLOCK", "50", "MATCH", "*"]);
+        servers.reply(&["RMR.EVENTS", "$", "BLOCK", "300", "MATCH", "*"]);
         let waits = |words: &[String]| words[0].contains("RESULTS") || words[0].contains("EVENTS");
         let entries = slow(servers.first());
-        assert!(!entries.iter().any(|(_, words)| waits(words)), "{kind}: {entries:?}");
+        // On a busy machine the main thread itself may be kept from going on for a while.
+        assert!(!entries.iter().any(|(took, words)| *took > 100_000 && waits(words)), "{kind}: {entries:?}");
     }
 }
 

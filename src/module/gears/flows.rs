@@ -70,7 +70,7 @@ pub(super) async fn run(
         is_profiling: settings::profiles_executions(),
         is_one_off: !stays,
         requirements: run.requirements.to_vec(),
-        python: module_state::python_sessions()?.python_version().await?,
+        python: module_state::python_sessions()?.python_version().await?.to_string(),
         given,
     };
     let spec = FlowSpec {

@@ -205,7 +205,7 @@ impl ScriptRun {
                 reader,
                 flow,
                 requirements: facts.requirements.clone(),
-                python: python.clone(),
+                python: python.to_string(),
             }
         };
         let change = registry::change_of_script(

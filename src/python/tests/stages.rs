@@ -105,7 +105,7 @@ async fn begin(python: &Python, session: &str, script: &str, results: StageResul
         is_one_off: true,
         given: None,
         requirements: Vec::new(),
-        python: python.sessions.python_version().await.expect("a version"),
+        python: python.sessions.python_version().await.expect("a version").to_string(),
     };
     let share = RunShare {
         execution: "n-1 word".into(),
@@ -228,7 +228,7 @@ async fn a_flow_of_another_version_of_python_is_refused() {
     let Some(opening) = python.code(NAME, &of_python("2.7"), share()) else { panic!("no code") };
     let refused = opening.await.map(drop).expect_err("another version").to_string();
     assert!(
-        refused.contains("2.7") && refused.contains(&version) && refused.contains("same minor version"),
+        refused.contains("2.7") && refused.contains(&*version) && refused.contains("same minor version"),
         "{refused}"
     );
     drop(handle);

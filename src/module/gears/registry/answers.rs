@@ -63,7 +63,7 @@ async fn can_run(change: &RegistryChange) -> Result<(), String> {
     let sessions = module_state::python_sessions().map_err(failed)?;
     let own = sessions.python_version().await.map_err(failed)?;
     for registration in new {
-        if registration.python != own {
+        if *registration.python != *own {
             return Err(format!("this shard has Python {own}, and the function was made by {}", registration.python));
         }
         sessions.requirements().folder(&registration.requirements).await.map_err(failed)?;
