@@ -69,7 +69,7 @@ start_cluster() {
         port=$(next_free_port "$port")
         mkdir "$work/$port"
         "$server" --port "$port" --bind 127.0.0.1 --dir "$work/$port" --logfile "$work/$port.log" --save '' \
-            --cluster-enabled yes --cluster-node-timeout 3000 --loadmodule "$module" python "$python" \
+            --cluster-enabled yes --cluster-node-timeout 3000 --loadmodule "$module" python "$python" gears on \
             >"$work/$port.out.log" 2>&1 &
         pids+=($!)
         ports+=("$port")

@@ -48,7 +48,9 @@ pub fn files(page: &str) -> Vec<(String, String)> {
 
 /// The cluster of the tour, with its data.
 pub fn sample() -> Cluster {
-    let cluster = Cluster::builder().module_args(["python".to_owned(), functions_python()]).start();
+    let cluster = Cluster::builder()
+        .module_args(["python".to_owned(), functions_python(), "gears".to_owned(), "on".to_owned()])
+        .start();
     // Where redis-cli draws the line between the second and the third shard.
     cluster.move_slot(10922, 2, 1);
     for line in include_str!("../../scripts/sample-data.redis").lines() {

@@ -23,9 +23,12 @@ impl Shop {
     fn open(name: &str) -> Self {
         let folder = Folder::new(name);
         let database = folder.0.join("app.db");
-        let arguments =
-            ["python", &functions_python(), "AppDatabase", database.to_str().expect("text")].map(str::to_owned);
-        Self { cluster: Cluster::builder().module_args(arguments).start(), folder }
+        let arguments = ["gears", "on", "python", &functions_python(), "AppDatabase", database.to_str().expect("text")]
+            .map(str::to_owned);
+        // What is answered is on the disk.
+        let cluster = Cluster::builder().module_args(arguments);
+        let cluster = cluster.config("appendonly", "yes").config("appendfsync", "always").start();
+        Self { cluster, folder }
     }
 
     /// Loads a script of the page, with something behind it.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::common::{Cluster, Server, eventually};
 
 /// Every setting with its default.
-const DEFAULTS: [(&str, &str); 31] = [
+const DEFAULTS: [(&str, &str); 32] = [
     ("rmr.atomic-timeout-ms", "1000"),
     ("rmr.connect-timeout-ms", "1000"),
     ("rmr.consistent", "yes"),
@@ -14,6 +14,7 @@ const DEFAULTS: [(&str, &str); 31] = [
     ("rmr.flow-memory", "268435456"),
     ("rmr.flow-share", "50"),
     ("rmr.flow-timeout-ms", "60000"),
+    ("rmr.gears", "auto"),
     ("rmr.gears-rights", "caller"),
     ("rmr.max-inflight", "10000"),
     ("rmr.max-pending-events", "100000"),
