@@ -16,6 +16,7 @@ mod configuration;
 mod conversions;
 mod endings;
 mod errors;
+mod events;
 mod exchanges;
 mod executions;
 mod futures;

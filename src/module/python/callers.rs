@@ -384,7 +384,9 @@ pub(super) fn run_event(
     };
     let mut server = ServerCalls::alone(ctx, deadline);
     server.serve_worker(&caller.worker);
-    let why = match event::run(&mut caller.caller, number, head, sections, &mut server, deadline) {
+    // Functions know of no other database.
+    let ran = ctx.in_database(0, || event::run(&mut caller.caller, number, head, sections, &mut server, deadline));
+    let why = match ran.unwrap_or(Err(NoEventEnd::TooLong)) {
         Ok(said) => {
             with(|callers| {
                 if caller.caller.socket.has_call() {

@@ -120,6 +120,18 @@ impl EventClient for HookClient {
 }
 
 fn run_hook(ctx: Ctx<'_>, chain: &[Arc<Hook>], words: Vec<Bytes>) -> Work {
+    let first = chain.first().map(|hook| &hook.runner);
+    let is_waited_for = first.filter(|it| it.live.registration.mode == RegistrationMode::Sync && !it.is_alive());
+    match is_waited_for {
+        Some(runner) if ctx.why_not_wait().is_none() => {
+            let chain = chain.to_vec();
+            runner.once_alive(move |ctx| run_chain(ctx, &chain, words))
+        }
+        _ => run_chain(ctx, chain, words),
+    }
+}
+
+fn run_chain(ctx: Ctx<'_>, chain: &[Arc<Hook>], words: Vec<Bytes>) -> Work {
     let Some((first, rest)) = chain.split_first() else { return Box::pin(std::future::ready(Ok(Reply::Null))) };
     let client = HookClient { name: words.first().cloned().unwrap_or_default(), rest: rest.to_vec() };
     let runner = first.runner.for_client(Arc::new(client));

@@ -14,7 +14,9 @@ use crate::module::gears::registry::live::LiveRegistration;
 use crate::module::gears::registry::registration::Registration;
 use crate::module::gears::state;
 use crate::module::python::{self, BoundClient, EventClient, SyncEnd};
+use crate::module::request::running::Work;
 use crate::module::server::context::Ctx;
+use crate::module::server::main_thread;
 use crate::module::{config, state as module_state};
 use crate::python::events::{self, EventBatch, EventOutcome, EventResults, EventsRun, WaitingEvents};
 use crate::python::{ContextGuard, SessionHandle, stage};
@@ -251,6 +253,23 @@ impl EventRunner {
         }
         let unfinished = |waiting| Unfinished { waiting, events: places, began, session, context, execution };
         Ok(SomeRan { begun, waits: answer.waiting.map(unfinished), is_aborted })
+    }
+
+    /// Tells whether the registration lives in its process now.
+    pub(super) fn is_alive(&self) -> bool {
+        self.home.staff_now(&self.live.registration.id).is_some()
+    }
+
+    /// Waits until the registration lives in its process, or cannot, and goes on with something on the main thread. For clients
+    /// that can wait.
+    pub(super) fn once_alive(&self, go_on: impl FnOnce(Ctx<'_>) -> Work + Send + 'static) -> Work {
+        let runner = self.clone();
+        Box::pin(async move {
+            if let Err(error) = runner.home.staff().await {
+                runner.live.stats.note_error(error.to_string());
+            }
+            main_thread::in_turn(move |turn| go_on(turn.ctx)).await?.await
+        })
     }
 
     /// Runs one event on the main thread, which does nothing else meanwhile.

@@ -58,7 +58,15 @@ impl Trigger {
     }
 
     /// Calls the function with these words, the name first, and waits for its end: on the main thread.
-    pub(super) fn call_now(&self, ctx: Ctx<'_>, words: Vec<Bytes>) -> Work {
+    pub(super) fn call_now(self: &Arc<Self>, ctx: Ctx<'_>, words: Vec<Bytes>) -> Work {
+        if !self.runner.is_alive() && ctx.why_not_wait().is_none() {
+            let trigger = self.clone();
+            return self.runner.once_alive(move |ctx| trigger.run(ctx, &words));
+        }
+        self.run(ctx, &words)
+    }
+
+    fn run(&self, ctx: Ctx<'_>, words: &[Bytes]) -> Work {
         self.runner.live.stats.triggered();
         let batch = EventBatch::of_words(std::iter::once(words.iter().map(|word| &word[..])));
         match self.runner.run_now(ctx, EventResults::Trigger, &batch) {
