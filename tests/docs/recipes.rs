@@ -1,5 +1,6 @@
 //! The scripts of the page of recipes, on three shards, with a real database.
 
+use std::collections::HashMap;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::thread;
@@ -45,10 +46,9 @@ impl Shop {
         self.cluster.node(owner).wire().reply_to(words)
     }
 
-    /// Runs a command where its key is: the second word. Nothing if the server has gone away.
-    fn try_at_key(&self, words: &[&str]) -> Option<String> {
-        let owner = self.cluster.owner_of(slot_of(words[1]));
-        let mut wire = Wire::try_connect(self.cluster.node(owner).port(), PATIENCE).ok()?;
+    /// Runs a command at a node. Nothing if the server has gone away.
+    fn try_at(&self, node: usize, words: &[&str]) -> Option<String> {
+        let mut wire = Wire::try_connect(self.cluster.node(node).port(), PATIENCE).ok()?;
         wire.try_call(words).ok().map(|frame| show(&frame))
     }
 
@@ -84,14 +84,20 @@ GB('CommandReader').foreach(crash).register(trigger='crash', mode='async_local')
 
 const KEYS: usize = 12;
 
+fn keys() -> impl Iterator<Item = String> {
+    (0..KEYS).map(|key| format!("person:{key}"))
+}
+
 /// Has clients change keys on all shards while something else is done to the shards again and again, after each seven changes.
 /// Who gets an error, or nothing, sends the change again. In the end the table has what the keys have.
 fn write_behind(shop: &Shop, disturb: impl Fn(&Server) + Sync) {
     shop.load("write_behind.py", CRASH);
     let (is_over, made, retries) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
+    let owners: HashMap<String, usize> =
+        keys().map(|key| (key.clone(), shop.cluster.owner_of(slot_of(&key)))).collect();
     let change = |words: &[&str]| {
         eventually(PATIENCE, "a change is made", || {
-            let reply = shop.try_at_key(words);
+            let reply = shop.try_at(owners[words[1]], words);
             let is_made = reply.as_ref().is_some_and(|reply| reply.parse::<i64>().is_ok());
             assert!(is_made || reply.is_none_or(|reply| reply.starts_with('-')), "{words:?}");
             let count = if is_made { &made } else { &retries };
@@ -117,7 +123,7 @@ fn write_behind(shop: &Shop, disturb: impl Fn(&Server) + Sync) {
             .map(|client| {
                 scope.spawn(move || {
                     for round in 0..15 {
-                        for key in (client..KEYS).step_by(3).map(|key| format!("person:{key}")) {
+                        for key in keys().skip(client).step_by(3) {
                             match (round + client) % 5 {
                                 4 => change(&["DEL", &key]),
                                 3 => change(&["HSET", &key, "city", &format!("Rome {round}")]),
@@ -133,9 +139,10 @@ fn write_behind(shop: &Shop, disturb: impl Fn(&Server) + Sync) {
         let times = disturber.join().expect("the shards are disturbed");
         assert!(times > 10, "{times}");
     });
+    shop.cluster.settle();
     shop.await_reply(&["RMR.MAP", "SUM", "MATCH", "changes:*", "XLEN", "{}"], "0");
     let mut rows: Vec<String> = Vec::new();
-    for key in (0..KEYS).map(|key| format!("person:{key}")) {
+    for key in keys() {
         let field = |field| match &*shop.at_key(&["HGET", &key, field]) {
             "nil" => "None".to_owned(),
             value => value.trim_matches('"').to_owned(),
@@ -157,6 +164,12 @@ fn no_acknowledged_change_is_lost_where_processes_are_killed_that_note_and_write
         let reply = node.wire().reply_to(&["RG.TRIGGER", "crash"]);
         assert!(reply.starts_with('-'), "{reply}");
     });
+}
+
+#[test]
+fn no_acknowledged_change_is_lost_where_shards_are_killed() {
+    let shop = Shop::open("write-behind-shards");
+    write_behind(&shop, |node| node.restart());
 }
 
 #[test]
