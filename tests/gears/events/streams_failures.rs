@@ -1,121 +1,205 @@
-//! Streams whose batches fail: what is tried again, given up, or kept for somebody to look at.
+//! Entries of streams whose function fails, whose process ends, or that are not to be read for a while: none is lost.
 
 use super::{Counts, PATIENCE, Shown, await_reply, list, settled};
-use crate::common::eventually;
+use crate::common::{Server, eventually};
 use crate::servers::Servers;
 
-/// A function that fails until the key `good` is there.
+/// A function that notes the ids that it is given, and fails as long as there is a key `fails`.
 const FAILS: &str = "
 def f(r):
-    execute('INCR', 'tries')
-    if not execute('EXISTS', 'good'):
-        raise Exception('not yet')
-    execute('RPUSH', 'log', r['id'])
-";
+    execute('RPUSH', 'tried', r['id'])
+    if execute('EXISTS', 'fails'):
+        raise Exception('it fails')
+    execute('RPUSH', 'done', r['id'])
+GB('StreamReader').foreach(f).register('s', mode='async_local'";
 
-#[test]
-fn a_batch_that_fails_is_acknowledged_unless_something_else_is_said() {
+fn failing(arguments: &str) -> Servers {
     let servers = Servers::single();
-    let node = servers.first();
-    servers.ok(&format!("{FAILS}GB('StreamReader').foreach(f).register('s', mode='async_local')"));
-    node.reply("XADD s 1-1 f v");
-    eventually(PATIENCE, "it has failed", || Shown::of(node, 0).counts().failed == 1);
-    await_reply(node, "XLEN s", "0");
-    assert_eq!(settled(node, 0), Counts { triggered: 2, succeeded: 1, failed: 1, aborted: 0 });
-    assert_eq!(node.reply("GET tries"), r#""1""#);
-}
-
-#[test]
-fn a_batch_is_tried_again_until_it_succeeds_and_later_entries_wait() {
-    let servers = Servers::single();
-    let node = servers.first();
-    servers.ok(&format!("{FAILS}GB('StreamReader').foreach(f).register('s', mode='async_local', onFailedPolicy='retry', onFailedRetryInterval=1)"));
-    node.reply("XADD s 1-1 f v");
-    node.reply("XADD s 2-1 f v");
-    eventually(PATIENCE, "it waits for the next try", || {
-        Shown::of(node, 0).field("status") == "\"WAITING_FOR_RETRY_ON_FAILURE\""
-    });
-    assert_eq!(node.reply("XLEN s"), "2");
-    node.reply("SET good 1");
-    await_reply(node, "LLEN log", "2");
-    assert_eq!(list(node, "log"), ["1-1", "2-1"]);
-    await_reply(node, "XLEN s", "0");
-    assert_eq!(Shown::of(node, 0).field("status"), "\"OK\"");
-}
-
-#[test]
-fn entries_that_fail_too_often_are_kept_as_dead_letters() {
-    let servers = Servers::single();
-    let node = servers.first();
-    node.reply("CONFIG SET rmr.stream-max-retries 1");
-    servers.ok(&format!("{FAILS}GB('StreamReader').foreach(f).register('s', mode='async_local', onFailedPolicy='retry', onFailedRetryInterval=1)"));
-    let id = Shown::of(node, 0).id;
-    node.reply("XADD s 1-1 name value");
-    await_reply(node, &format!("XLEN rmr:dead:{id}"), "1");
-    let letter = node.reply(&format!("XRANGE rmr:dead:{id} - +"));
-    for part in [r#""stream", "s""#, r#""id", "1-1""#, r#""name", "value""#, "not yet"] {
-        assert!(letter.contains(part), "{letter}");
-    }
-    await_reply(node, "XLEN s", "0");
-    assert_eq!(node.reply("GET tries"), r#""2""#);
-    // The next ones have their turn.
-    node.reply("SET good 1");
-    node.reply("XADD s 2-1 name value");
-    await_reply(node, "LLEN log", "1");
-}
-
-#[test]
-fn a_registration_that_stops_at_a_failure_goes_on_when_told_to() {
-    let servers = Servers::single();
-    let node = servers.first();
+    servers.ok(&format!("{FAILS}{arguments})"));
     servers
-        .ok(&format!("{FAILS}GB('StreamReader').foreach(f).register('s', mode='async_local', onFailedPolicy='abort')"));
-    node.reply("XADD s 1-1 f v");
-    eventually(PATIENCE, "it has stopped", || Shown::of(node, 0).field("status") == "\"ABORTED\"");
-    node.reply("XADD s 2-1 f v");
-    assert_eq!(node.reply("XLEN s"), "2");
-    node.reply("SET good 1");
+}
+
+fn await_status(node: &Server, expected: &str) {
+    eventually(PATIENCE, &format!("the status is {expected}"), || {
+        Shown::of(node, 0).field("status").trim_matches('"') == expected
+    });
+}
+
+fn add(node: &Server, ids: &[u32]) {
+    ids.iter().for_each(|id| assert_eq!(node.reply(&format!("XADD s {id}-1 f v")), format!("\"{id}-1\"")));
+}
+
+#[test]
+fn failures_do_not_keep_the_next_entries_waiting() {
+    let servers = failing("");
+    let node = servers.first();
+    node.reply("SET fails 1");
+    add(node, &[1, 2]);
+    await_reply(node, "LRANGE tried 0 -1", r#"["1-1", "2-1"]"#);
+    assert_eq!(settled(node, 0), Counts { triggered: 3, succeeded: 1, failed: 2, aborted: 0 });
+    assert!(Shown::of(node, 0).field("lastError").contains("it fails"));
+    await_reply(node, "XLEN s", "0");
+    node.reply("DEL fails");
+    add(node, &[3]);
+    await_reply(node, "LRANGE done 0 -1", r#"["3-1"]"#);
+    settled(node, 0);
+    assert_eq!(Shown::of(node, 0).field("lastError"), "nil");
+}
+
+#[test]
+fn a_batch_that_has_failed_is_tried_again_with_growing_pauses() {
+    let servers = failing(", onFailedPolicy='RETRY', onFailedRetryInterval=0, batch=2");
+    let node = servers.first();
+    node.reply("SET fails 1");
+    servers.ok("import time
+def clock(r):
+    execute('RPUSH', 'times', int(time.time() * 1000))
+GB().foreach(clock).register('tried', eventTypes=['rpush'], mode='async_local')");
+    add(node, &[1, 2, 3, 4]);
+    await_status(node, "WAITING_FOR_RETRY_ON_FAILURE");
+    eventually(PATIENCE, "it was tried four times", || list(node, "times").len() >= 4);
+    let times: Vec<u64> = list(node, "times").iter().map(|time| time.parse().expect("a number")).collect();
+    let pauses: Vec<u64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    // 100, 200 and 400 ms, as seen by a function that may be a little late.
+    assert!(pauses.iter().sum::<u64>() >= 650 && pauses[2] > pauses[0], "{pauses:?}");
+    assert_eq!(node.reply("EXISTS done"), "0");
+    assert_eq!(node.reply("XLEN s"), "4");
+    node.reply("DEL fails");
+    await_reply(node, "LRANGE done 0 -1", r#"["1-1", "2-1", "3-1", "4-1"]"#);
+    await_status(node, "OK");
+    let tried = list(node, "tried");
+    let first = tried.iter().filter(|id| *id == "1-1").count();
+    assert_eq!(&tried[first..], ["2-1", "3-1", "4-1"], "the same batch first: {tried:?}");
+    let counts = settled(node, 0);
+    assert_eq!((counts.failed, counts.succeeded), (first as u64 - 1, 3));
+    await_reply(node, "XLEN s", "0");
+}
+
+#[test]
+fn what_fails_too_often_goes_to_the_dead_letters() {
+    let servers = failing(", onFailedPolicy='retry', onFailedRetryInterval=0");
+    let node = servers.first();
+    assert_eq!(node.reply("CONFIG SET rmr.stream-max-retries 2"), "+OK");
+    node.reply("SET fails 1");
+    add(node, &[1]);
+    let dead = format!("rmr:dead:{}", Shown::of(node, 0).id);
+    await_reply(node, &format!("XLEN {dead}"), "1");
+    await_status(node, "OK");
+    assert_eq!(node.reply("LRANGE tried 0 -1"), r#"["1-1", "1-1", "1-1"]"#);
+    let entry = node.reply(&format!("XRANGE {dead} - +"));
+    assert!(entry.contains(r#"["stream", "s", "id", "1-1", "error", "#) && entry.contains("it fails"), "{entry}");
+    assert!(entry.ends_with(r#""f", "v"]]]"#), "{entry}");
+    await_reply(node, "XLEN s", "0");
+    node.reply("DEL fails");
+    add(node, &[2]);
+    await_reply(node, "LRANGE done 0 -1", r#"["2-1"]"#);
+    assert_eq!(settled(node, 0), Counts { triggered: 5, succeeded: 2, failed: 3, aborted: 0 });
+    assert_eq!(node.reply(&format!("XLEN {dead}")), "1");
+}
+
+#[test]
+fn a_registration_that_was_aborted_goes_on_when_it_is_told() {
+    let servers = failing(", onFailedPolicy='abort'");
+    let node = servers.first();
     let id = Shown::of(node, 0).id;
+    node.reply("SET fails 1");
+    add(node, &[1, 2]);
+    await_status(node, "ABORTED");
+    assert_eq!(node.reply("LRANGE tried 0 -1"), r#"["1-1"]"#);
+    assert_eq!(settled(node, 0), Counts { triggered: 2, succeeded: 1, failed: 1, aborted: 0 });
+    add(node, &[3]);
+    node.reply("DEL fails");
     assert_eq!(node.reply(&format!("RG.UNPAUSEREGISTRATIONS {id}")), "+OK");
-    await_reply(node, "LLEN log", "2");
-    assert_eq!(list(node, "log"), ["1-1", "2-1"]);
+    await_reply(node, "LRANGE done 0 -1", r#"["1-1", "2-1", "3-1"]"#);
+    await_status(node, "OK");
+    await_reply(node, "XLEN s", "0");
 }
 
 #[test]
 fn a_registration_pauses_and_goes_on() {
-    let servers = Servers::single();
+    let servers = failing("");
     let node = servers.first();
-    node.reply("SET good 1");
-    servers.ok(&format!("{FAILS}GB('StreamReader').foreach(f).register('s', mode='async_local')"));
     let id = Shown::of(node, 0).id;
-    node.reply("XADD s 1-1 f v");
-    await_reply(node, "LLEN log", "1");
+    add(node, &[1]);
+    await_reply(node, "LRANGE done 0 -1", r#"["1-1"]"#);
+    settled(node, 0);
     assert_eq!(node.reply(&format!("RG.PAUSEREGISTRATIONS {id}")), "+OK");
-    assert_eq!(Shown::of(node, 0).field("status"), "\"PAUSED\"");
-    node.reply("XADD s 2-1 f v");
-    node.reply("XADD s 3-1 f v");
+    await_status(node, "PAUSED");
+    add(node, &[2, 3]);
+    let before = settled(node, 0);
+    // Another one is woken by the same entries, and works on them: this one could have.
+    servers.ok(
+        "GB('StreamReader').foreach(lambda r: execute('RPUSH', 'other', r['id'])).register('s', mode='async_local')",
+    );
+    await_reply(node, "LRANGE other 0 -1", r#"["2-1", "3-1"]"#);
+    assert_eq!((settled(node, 0), node.reply("LRANGE done 0 -1")), (before, r#"["1-1"]"#.to_owned()));
+    assert_eq!(node.reply("XLEN s"), "2");
     assert_eq!(node.reply(&format!("RG.UNPAUSEREGISTRATIONS {id}")), "+OK");
-    await_reply(node, "LLEN log", "3");
-    assert_eq!(list(node, "log"), ["1-1", "2-1", "3-1"]);
-    servers.ok("GB().register('k', mode='async_local')");
-    let other = Shown::of(node, 1).id;
-    let refused = node.reply(&format!("RG.PAUSEREGISTRATIONS {other}"));
-    assert!(refused.contains("Reader KeysReader does not support pause"), "{refused}");
+    await_reply(node, "LRANGE done 0 -1", r#"["1-1", "2-1", "3-1"]"#);
+    await_status(node, "OK");
+    await_reply(node, "XLEN s", "0");
 }
 
 #[test]
-fn entries_whose_process_is_killed_are_worked_on_again() {
+fn a_function_pauses_its_own_registration() {
+    let servers = Servers::single();
+    let node = servers.first();
+    servers.ok("def f(r):
+    if execute('EXISTS', 'fails'):
+        flat_error('PAUSE I have had enough')
+    execute('RPUSH', 'done', r['id'])
+GB('StreamReader').foreach(f).register('s', mode='async_local')");
+    node.reply("SET fails 1");
+    add(node, &[1, 2]);
+    await_status(node, "PAUSED");
+    assert_eq!(settled(node, 0), Counts { triggered: 2, succeeded: 1, failed: 1, aborted: 0 });
+    node.reply("DEL fails");
+    assert_eq!(node.reply(&format!("RG.UNPAUSEREGISTRATIONS {}", Shown::of(node, 0).id)), "+OK");
+    await_reply(node, "LRANGE done 0 -1", r#"["1-1", "2-1"]"#);
+}
+
+#[test]
+fn only_registrations_of_streams_that_are_there_can_be_paused() {
+    let servers = Servers::single();
+    let node = servers.first();
+    servers.ok("GB().register('k*', mode='async_local')\nGB('StreamReader').register('s', mode='async_local')");
+    let (keys, stream) = (Shown::of(node, 0).id, Shown::of(node, 1).id);
+    let refused = node.reply(&format!("RG.PAUSEREGISTRATIONS {keys}"));
+    assert!(refused.contains("Reader KeysReader does not support pause"), "{refused}");
+    let refused = node.reply(&format!("RG.UNPAUSEREGISTRATIONS {keys}"));
+    assert!(refused.contains("Reader KeysReader does not support unpause"), "{refused}");
+    let refused = node.reply(&format!("RG.PAUSEREGISTRATIONS {stream} 0-0"));
+    assert!(refused.contains("0-0 does not exists on shard"), "{refused}");
+    assert_eq!(Shown::of(node, 1).field("status"), "\"OK\"", "all or none");
+    assert_eq!(node.reply("RG.PAUSEREGISTRATIONS ABORTPENDING"), "-ERR no registration to pause");
+    assert_eq!(node.reply(&format!("RG.PAUSEREGISTRATIONS ABORTPENDING {stream}")), "+OK");
+    assert_eq!(Shown::of(node, 1).field("status"), "\"PAUSED\"");
+}
+
+#[test]
+fn nothing_is_lost_with_a_process_that_is_killed() {
     let servers = Servers::single();
     let node = servers.first();
     servers.ok("import os
 def f(r):
-    if execute('INCR', 'tries') in (2, 5):
-        os.kill(os.getpid(), 9)
-    execute('SADD', 'seen', r['id'])
-GB('StreamReader').foreach(f).register('s', mode='async_local', batch=2, duration=10)");
-    for id in 1..=8 {
-        node.reply(&format!("XADD s {id}-1 f v"));
-    }
-    await_reply(node, "SCARD seen", "8");
+    execute('RPUSH', 'tried', r['id'])
+    while execute('EXISTS', 'hold'):
+        execute('SET', 'pid', os.getpid())
+    execute('RPUSH', 'done', r['id'])
+GB('StreamReader').foreach(f).register('s', mode='async_local')");
+    node.reply("SET hold 1");
+    add(node, &[1, 2, 3]);
+    eventually(PATIENCE, "it runs", || node.reply("EXISTS pid") == "1");
+    let pid = node.reply("GET pid").trim_matches('"').to_owned();
+    let killed = std::process::Command::new("kill").args(["-9", &pid]).status().expect("kill can be run");
+    assert!(killed.success());
+    eventually(PATIENCE, "it is tried again", || list(node, "tried").iter().filter(|id| *id == "1-1").count() >= 2);
+    node.reply("DEL hold");
+    eventually(PATIENCE, "all are done", || list(node, "done").last().is_some_and(|id| id == "3-1"));
+    let mut done = list(node, "done");
+    done.dedup();
+    assert_eq!(done, ["1-1", "2-1", "3-1"], "in order, each at least once");
     await_reply(node, "XLEN s", "0");
+    let counts = settled(node, 0);
+    assert_eq!((counts.failed, counts.succeeded), (1, 4), "what comes to nothing is the first look");
 }
