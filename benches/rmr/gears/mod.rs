@@ -124,14 +124,19 @@ fn sum() -> String {
     (0..KEYS).map(value).sum::<i64>().to_string()
 }
 
+/// The interpreter of the tests; and functions are kept, which not all servers do by themselves.
+fn arguments() -> [String; 4] {
+    ["python".to_owned(), functions_python(), "gears".to_owned(), "on".to_owned()]
+}
+
 /// Starts three shards whose functions run in the interpreter of the tests.
 fn start() -> Cluster {
-    Cluster::builder().module_args(["python".to_owned(), functions_python()]).config("unixsocket", "socket").start()
+    Cluster::builder().module_args(arguments()).config("unixsocket", "socket").start()
 }
 
 /// Starts one server without a cluster, likewise.
 fn start_one() -> Server {
-    Server::builder().module_args(["python".to_owned(), functions_python()]).start()
+    Server::builder().module_args(arguments()).start()
 }
 
 /// Puts all keys of a kind in the place of all others.
