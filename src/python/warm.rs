@@ -7,8 +7,9 @@ use super::worker::Worker;
 /// How many are kept. Each takes some ten megabytes.
 const MOST_WARM: usize = 4;
 
-/// How many sessions one worker may have, so that what modules keep for ever does not grow for ever.
-const MOST_SESSIONS: u32 = 1000;
+/// How many sessions one worker may have, so that what modules keep for ever does not grow for ever: of flows that came from
+/// other shards some ten kilobytes each. A new worker takes a millisecond.
+const MOST_SESSIONS: u32 = 250;
 
 /// How much larger than after its first session a worker may have become, in bytes.
 const MOST_GROWTH: u64 = 64 << 20;
