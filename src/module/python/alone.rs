@@ -13,6 +13,7 @@ use crate::module::server::socket::{self, Readiness};
 /// How a worker's time alone has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum AloneEnd {
+    /// It has left the block, or come to the end of its event.
     HasLeft,
     /// It has closed its socket, as when it ends.
     IsGone,
@@ -24,18 +25,26 @@ pub(super) enum AloneEnd {
 /// Serves this worker alone, whose call of this number wants that.
 pub(super) fn serve_alone(caller: &mut Caller, id: u64, server: &mut impl CallServer, deadline: Instant) -> AloneEnd {
     caller.has_entered(id);
+    serve_until_done(caller, ServedFor::Alone, server, deadline)
+}
+
+/// Serves a worker and nobody else until it has done what it is served for.
+pub(super) fn serve_until_done(
+    caller: &mut Caller,
+    served_for: ServedFor,
+    server: &mut impl CallServer,
+    deadline: Instant,
+) -> AloneEnd {
     loop {
-        let served = caller.serve(server, ServedFor::Alone);
+        let served = caller.serve(server, served_for);
         match served {
-            Served::All | Served::HasLeft | Served::IsFull => {}
+            Served::All | Served::HasLeft | Served::EventHasEnded | Served::IsFull => {}
             Served::Bad(bad) => return AloneEnd::Bad(bad),
             // What cannot be done now cannot be done before this ends.
-            Served::TimeIsUp | Served::NotNow | Served::WantsAlone { .. } | Served::EventHasEnded => {
-                return AloneEnd::TooLong;
-            }
+            Served::TimeIsUp | Served::NotNow | Served::WantsAlone { .. } => return AloneEnd::TooLong,
         }
         match send_all(caller, deadline) {
-            Ok(true) if served == Served::HasLeft => return AloneEnd::HasLeft,
+            Ok(true) if matches!(served, Served::HasLeft | Served::EventHasEnded) => return AloneEnd::HasLeft,
             Ok(true) if Instant::now() >= deadline => return AloneEnd::TooLong,
             Ok(true) if served == Served::IsFull => continue,
             Ok(true) => {}
@@ -51,10 +60,10 @@ pub(super) fn serve_alone(caller: &mut Caller, id: u64, server: &mut impl CallSe
 }
 
 /// The worker has closed its end.
-pub(super) struct IsGone;
+struct IsGone;
 
 /// Sends all answers; `false` if the worker has not taken them at the deadline.
-pub(super) fn send_all(caller: &mut Caller, deadline: Instant) -> Result<bool, IsGone> {
+fn send_all(caller: &mut Caller, deadline: Instant) -> Result<bool, IsGone> {
     loop {
         match caller.socket.send() {
             Transfer::Done => return Ok(true),

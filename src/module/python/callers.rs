@@ -19,7 +19,7 @@ use bytes::Bytes;
 
 use super::alone::{AloneEnd, serve_alone};
 use super::call_socket::{CallSocket, Transfer};
-use super::event::{self, NoEventEnd};
+use super::event;
 use super::execute::ServerCalls;
 use super::serving::{Caller, EventSaid, Served, ServedFor};
 use crate::module::config;
@@ -386,7 +386,7 @@ pub(super) fn run_event(
     server.serve_worker(&caller.worker);
     // Functions know of no other database.
     let ran = ctx.in_database(0, || event::run(&mut caller.caller, number, head, sections, &mut server, deadline));
-    let why = match ran.unwrap_or(Err(NoEventEnd::TooLong)) {
+    let why = match ran.unwrap_or(Err(AloneEnd::TooLong)) {
         Ok(said) => {
             with(|callers| {
                 if caller.caller.socket.has_call() {
@@ -397,12 +397,12 @@ pub(super) fn run_event(
             schedule(Soon::InTheNext);
             return Ok(said);
         }
-        Err(NoEventEnd::IsGone) => "the Python process has ended".to_owned(),
-        Err(NoEventEnd::TooLong) => format!(
+        Err(AloneEnd::IsGone | AloneEnd::HasLeft) => "the Python process has ended".to_owned(),
+        Err(AloneEnd::TooLong) => format!(
             "the function kept the server for longer than the {} ms of rmr.sync-timeout-ms",
             timeout.as_millis()
         ),
-        Err(NoEventEnd::Bad(bad)) => format!("the Python process was ended: {bad}"),
+        Err(AloneEnd::Bad(bad)) => format!("the Python process was ended: {bad}"),
     };
     give_up(caller, &why);
     Err(why)

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::alone::{AloneEnd, serve_alone};
 use super::call::{BadCall, CallWords, TimerWanted};
 use super::call_socket::{CallError, CallSocket, NoValue, Transfer};
-use super::event::{self, NoEventEnd};
+use super::event;
 use super::serving::{CallServer, Caller, EventSaid, Served, ServedFor};
 use crate::python::frame::{FrameKind, FrameReader, encode, start_of};
 use crate::python::marshal::{Value, Writer};
@@ -444,7 +444,7 @@ fn event(
     server: &mut MapServer,
     timeout: Duration,
     worker: impl FnOnce(&mut WorkerEnd) + Send,
-) -> (Result<EventSaid, NoEventEnd>, Caller, WorkerEnd) {
+) -> (Result<EventSaid, AloneEnd>, Caller, WorkerEnd) {
     let (mut end, mut caller) = pair();
     let deadline = Instant::now() + timeout;
     let said = std::thread::scope(|scope| {
@@ -508,10 +508,10 @@ fn a_call_with_many_commands_goes_on_where_it_was_when_an_event_has_come_between
 fn a_worker_that_does_not_come_to_the_end_of_an_event_is_given_up() {
     let short = Duration::from_millis(50);
     let why = |timeout, work: fn(&mut WorkerEnd)| event(&mut MapServer::default(), timeout, work).0.err();
-    assert_eq!(why(short, |_| {}), Some(NoEventEnd::TooLong));
-    assert_eq!(why(LONG, |worker| worker.socket.shutdown(std::net::Shutdown::Both).unwrap()), Some(NoEventEnd::IsGone));
+    assert_eq!(why(short, |_| {}), Some(AloneEnd::TooLong));
+    assert_eq!(why(LONG, |worker| worker.socket.shutdown(std::net::Shutdown::Both).unwrap()), Some(AloneEnd::IsGone));
     // The end of another event.
-    assert!(matches!(why(LONG, |worker| done(worker, 5)), Some(NoEventEnd::Bad(_))));
+    assert!(matches!(why(LONG, |worker| done(worker, 5)), Some(AloneEnd::Bad(_))));
     // And where nobody waits for one.
     let (mut worker, mut caller) = pair();
     done(&mut worker, 5);
