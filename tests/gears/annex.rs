@@ -3,29 +3,30 @@
 use crate::servers::{Servers, records};
 use crate::table::each;
 
-const IN_A_THREAD_MAKES_A_BUILDER: &str = "
+/// A script that does something in a thread, and raises what that raises.
+macro_rules! in_a_thread {
+    ($line:literal) => {
+        concat!(
+            "
 found = []
 def f():
     try:
-        GB()
+        ",
+            $line,
+            "
     except Exception as e:
         found.append(e)
 thread = Thread(target=f)
 thread.start()
 thread.join()
-raise found[0]";
+raise found[0]"
+        )
+    };
+}
 
-const IN_A_THREAD_ASKS_FOR_TIME: &str = "
-found = []
-def f():
-    try:
-        registerTE(1, lambda: 1)
-    except Exception as e:
-        found.append(e)
-thread = Thread(target=f)
-thread.start()
-thread.join()
-raise found[0]";
+const IN_A_THREAD_MAKES_A_BUILDER: &str = in_a_thread!("GB()");
+
+const IN_A_THREAD_ASKS_FOR_TIME: &str = in_a_thread!("registerTE(1, lambda: 1)");
 
 /// What a script does, and the text of the `gears.error` that it gets.
 const RAISED: &[(&str, &str)] = &[
