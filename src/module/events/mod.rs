@@ -9,12 +9,11 @@ mod cursor;
 mod log;
 mod questions;
 
-use std::cell::Cell;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::config;
 use super::server::context::Ctx;
-use super::server::keyspace_events::{self, WithMisses};
+use super::server::keyspace_events::{EventSubscription, WithMisses};
 use crate::error::Error;
 use log::{EventLog, KeyEvent};
 
@@ -27,7 +26,7 @@ static LOG: EventLog = EventLog::new();
 
 thread_local! {
     /// On the main thread: the server tells of events.
-    static IS_SUBSCRIBED: Cell<bool> = const { Cell::new(false) };
+    static SUBSCRIPTION: EventSubscription = const { EventSubscription::new() };
 }
 
 /// Returns how many events are kept, and how many have gone since others needed the room. For `INFO`.
@@ -37,7 +36,7 @@ pub(super) fn counts() -> (u64, u64) {
 
 /// Forgets all. The module is unloaded, and the server forgets its subscription.
 pub(super) fn close() {
-    IS_SUBSCRIBED.set(false);
+    SUBSCRIPTION.with(EventSubscription::reset);
     LOG.close();
 }
 
@@ -61,9 +60,7 @@ fn happened(ctx: Ctx<'_>, name: &[u8], key: &[u8]) {
 /// # Errors
 /// If it does not tell.
 fn keep_events(ctx: Ctx<'_>) -> Result<bool, Error> {
-    if !IS_SUBSCRIBED.get() {
-        IS_SUBSCRIBED.set(keyspace_events::subscribe(ctx, WithMisses::No, happened));
-    }
-    let is_told = IS_SUBSCRIBED.get().then(|| ctx.flags().is_primary());
+    let is_subscribed = SUBSCRIPTION.with(|subscription| subscription.ensure(ctx, WithMisses::No, happened));
+    let is_told = is_subscribed.then(|| ctx.flags().is_primary());
     is_told.ok_or_else(|| Error::Refused("this server does not tell modules of keyspace events".into()))
 }

@@ -7,7 +7,6 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::command::printable;
 use crate::error::Error;
-use crate::flow::Records;
 use crate::flow::messages::CallerId;
 use crate::module::acl::{self, CallersRights};
 use crate::module::server::context::Ctx;
@@ -48,13 +47,12 @@ impl ShareRights {
     ///
     /// # Errors
     /// The first key that may not, or that a user is gone.
-    pub(in crate::module) fn check_reading(&self, keys: &Records) -> Result<(), Error> {
-        for user in self.users()? {
-            if let Some(key) = keys.keys().find(|key| !user.may_read(key)) {
-                return Err(Error::NoPermission(format!("the user may not read the key '{}'", printable(key))));
-            }
+    pub(in crate::module) fn check_reading<'k>(&self, mut keys: impl Iterator<Item = &'k [u8]>) -> Result<(), Error> {
+        let users = self.users()?;
+        match keys.find(|key| users.iter().any(|user| !user.may_read(key))) {
+            Some(key) => Err(Error::NoPermission(format!("the user may not read the key '{}'", printable(key)))),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Returns who lets the requests of code pass that runs with these rights.

@@ -47,6 +47,11 @@ impl ClusterView {
         Self { is_cluster, id: own.map_or_else(|| NO_NODE.to_owned(), |node| node.id.clone()) }
     }
 
+    /// Returns the cluster as this node knows it now; [`None`] before it has looked. From any thread.
+    pub(super) fn known() -> Option<Self> {
+        state::engine_if_started()?.topology().map(|topology| Self::of(&topology))
+    }
+
     /// Returns the id as it stands in the ids of executions.
     pub(super) fn padded_id(&self) -> String {
         padded(&self.id)

@@ -301,12 +301,12 @@ impl FlowOutcome {
 mod tests {
     use super::*;
 
-    struct Node {
+    struct OneNode {
         flows: Executions,
         gears: GearsExecutions,
     }
 
-    impl Node {
+    impl OneNode {
         fn new() -> Self {
             Self { flows: Executions::new(), gears: GearsExecutions::new() }
         }
@@ -336,7 +336,7 @@ mod tests {
 
     #[test]
     fn ids_have_forty_letters_and_a_number_from_0_on() {
-        let node = Node::new();
+        let node = OneNode::new();
         assert_eq!(node.begin(true, 0).id(), format!("{NO_NODE}-0"));
         let start = ExecutionStart {
             prefix: "10.0.0.1:7001",
@@ -353,7 +353,7 @@ mod tests {
 
     #[test]
     fn who_is_waited_for_goes_with_its_end_and_the_others_stay() {
-        let node = Node::new();
+        let node = OneNode::new();
         let (waited_for, kept) = (node.begin(false, 0), node.begin(true, 0));
         assert_eq!((node.numbers(), waited_for.status()), (vec!["0".to_owned(), "1".into()], "running"));
         assert!(waited_for.end().is_none());
@@ -369,7 +369,7 @@ mod tests {
 
     #[test]
     fn the_oldest_is_pushed_out_when_it_has_ended() {
-        let node = Node::new();
+        let node = OneNode::new();
         let all: Vec<_> = (0..3).map(|_| node.begin(true, 3)).collect();
         node.end(&all[1]);
         // The oldest runs yet: it has lost its place, and no other goes for it.
@@ -390,7 +390,7 @@ mod tests {
 
     #[test]
     fn one_that_is_aborted_keeps_what_there_is() {
-        let node = Node::new();
+        let node = OneNode::new();
         let execution = node.begin(true, 0);
         execution.flow().cancel();
         let outcome =

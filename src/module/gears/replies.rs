@@ -8,12 +8,23 @@ use super::executions::GearsExecution;
 use super::shown::ShownStep;
 use crate::flow::messages::StepsTook;
 use crate::reply::Reply;
+use crate::resp::decode_whole;
 
 /// Returns an error reply as clients of RedisGears know it: without `ERR` in front. One line, since an error is one.
 pub(super) fn error(text: impl AsRef<str>) -> Reply {
     let one_line = |letter: char| if matches!(letter, '\r' | '\n' | '\0') { ' ' } else { letter };
     let line: String = text.as_ref().chars().map(one_line).collect();
     Reply::Error(line.into())
+}
+
+/// Returns what a client is told whose call would have to wait where it cannot.
+pub(super) fn cannot_wait() -> Reply {
+    error("ERR can not run a non-sync execution inside a MULTI/LUA (blocking is not allowed) or on loading.")
+}
+
+/// Returns the reply that a Python process has written.
+pub(super) fn written(wire: &Bytes) -> Reply {
+    decode_whole(wire).unwrap_or_else(|_| error("ERR the Python process has written no reply"))
 }
 
 /// Returns names and values, one after the other.

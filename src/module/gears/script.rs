@@ -163,18 +163,7 @@ impl ScriptRun {
             let profiled = settings::profiles_executions().then(|| running.handle.clone());
             execution.keep(KeptSession { facts: facts.clone(), profiled });
         }
-        let runs = {
-            let execution = execution.clone();
-            async move {
-                // The session stays as long as its execution does.
-                let run = self.run_flow(&running, &facts.requirements, &flow, &view, &execution);
-                let outcome = AssertUnwindSafe(run).catch_unwind().await;
-                let panicked = |_| FlowOutcome::failed("internal error: the execution panicked; see the server's log");
-                drop(running);
-                state::script_has_run(facts);
-                state::end(&execution, outcome.unwrap_or_else(panicked));
-            }
-        };
+        let runs = self.run_to_end(running, facts, flow, view, execution.clone());
         if is_unblocking {
             tokio::spawn(runs);
             return Ok(execution.id().into());
@@ -227,12 +216,24 @@ impl ScriptRun {
         topology: &Topology,
     ) {
         let execution = self.begin(&flow, &view, topology);
-        tokio::spawn(async move {
-            let outcome = self.run_flow(&session, &facts.requirements, &flow, &view, &execution).await;
-            drop(session);
-            state::script_has_run(facts);
-            state::end(&execution, outcome);
-        });
+        tokio::spawn(self.run_to_end(session, facts, flow, view, execution));
+    }
+
+    /// Runs a flow, and gives its execution its end. The session stays as long.
+    async fn run_to_end(
+        self,
+        session: RunningSession,
+        facts: Arc<SessionFacts>,
+        flow: DescribedFlow,
+        view: ClusterView,
+        execution: Arc<GearsExecution>,
+    ) {
+        let run = self.run_flow(&session, &facts.requirements, &flow, &view, &execution);
+        let outcome = AssertUnwindSafe(run).catch_unwind().await;
+        let panicked = |_| FlowOutcome::failed("internal error: the execution panicked; see the server's log");
+        drop(session);
+        state::script_has_run(facts);
+        state::end(&execution, outcome.unwrap_or_else(panicked));
     }
 
     /// Runs the top level; returns what it has made. The error is the one that the script raised.

@@ -16,8 +16,8 @@ use super::context::{Ctx, client_flags, client_name, client_user_name};
 use super::string::{OwnedString, string_bytes};
 use super::thread;
 
-/// A filter that is in place until it is removed.
-pub(crate) struct Filter(NonNull<raw::RedisModuleCommandFilter>);
+/// A filter that is in place until it is removed, and that hears of clients that leave.
+pub(crate) struct Filter(WordsFilter);
 
 /// What the server lacks for telling whose command a filter sees.
 pub(crate) fn missing() -> Option<&'static str> {
@@ -25,20 +25,18 @@ pub(crate) fn missing() -> Option<&'static str> {
 }
 
 thread_local! {
-    /// The server gives a filter no data of ours.
-    static SEEN_BY: Cell<Option<fn(&mut FilteredCommand<'_>)>> = const { Cell::new(None) };
+    /// The server gives what it calls back no data of ours.
     static GONE: Cell<Option<fn(u64)>> = const { Cell::new(None) };
 }
 
 impl Filter {
     /// Shows every command that is not called by this module to `see`, and every client that leaves to `gone`.
-    pub(crate) fn register(ctx: Ctx<'_>, see: fn(&mut FilteredCommand<'_>), gone: fn(u64)) -> Option<Self> {
-        SEEN_BY.set(Some(see));
+    pub(crate) fn register<F>(ctx: Ctx<'_>, see: F, gone: fn(u64)) -> Option<Self>
+    where
+        F: Fn(&mut FilteredCommand<'_>) + Copy + 'static,
+    {
+        let filter = WordsFilter::register(ctx, see).map(Self)?;
         GONE.set(Some(gone));
-        let flags = raw::REDISMODULE_CMDFILTER_NOSELF as c_int;
-        // SAFETY: a context of this module; the callback lives until the module is unloaded, and is removed before.
-        let filter = unsafe { required!(RedisModule_RegisterCommandFilter)(ctx.as_ptr(), Some(on_command), flags) };
-        let filter = NonNull::new(filter).map(Self)?;
         ctx.subscribe_raw(raw::REDISMODULE_EVENT_CLIENT_CHANGE, 1, Some(on_client_change));
         Some(filter)
     }
@@ -46,9 +44,7 @@ impl Filter {
     /// Ends that. Not from within a filter.
     pub(crate) fn remove(self, ctx: Ctx<'_>) {
         ctx.subscribe_raw(raw::REDISMODULE_EVENT_CLIENT_CHANGE, 1, None);
-        // SAFETY: a context of this module, and a filter of its own that is in place.
-        unsafe { required!(RedisModule_UnregisterCommandFilter)(ctx.as_ptr(), self.0.as_ptr()) };
-        SEEN_BY.set(None);
+        self.0.remove(ctx);
         GONE.set(None);
     }
 }
@@ -63,6 +59,7 @@ impl WordsFilter {
         unsafe extern "C" fn seen<F: Fn(&mut FilteredCommand<'_>) + Copy + 'static>(
             filtered: *mut raw::RedisModuleCommandFilterCtx,
         ) {
+            // Other threads, on which other modules call commands, are not ours.
             if thread::is_another() {
                 return;
             }
@@ -189,18 +186,6 @@ pub(crate) fn is_named(ctx: Ctx<'_>, id: u64, name: &str) -> bool {
 /// Whether the client has said `MULTI`, and not yet `EXEC`.
 pub(crate) fn is_in_multi(id: u64) -> bool {
     client_flags(id).is_some_and(|flags| flags & u64::from(raw::REDISMODULE_CLIENTINFO_FLAG_MULTI) != 0)
-}
-
-unsafe extern "C" fn on_command(filtered: *mut raw::RedisModuleCommandFilterCtx) {
-    // Other threads, on which other modules call commands, have none.
-    if let Some(see) = SEEN_BY.get() {
-        // After a panic the command goes on as it is.
-        guarded(|| {
-            thread::debug_assert_main();
-            // SAFETY: invariant 1: the server's own context of this call.
-            see(&mut unsafe { FilteredCommand::new(filtered) });
-        });
-    }
 }
 
 unsafe extern "C" fn on_client_change(

@@ -45,7 +45,7 @@ pub(crate) enum WithMisses {
 
 /// Calls back with the name of each event and its key, in the midst of the command that has caused it: nothing may be
 /// written then. Until the module is unloaded. Returns `false` if the server does not do so.
-pub(crate) fn subscribe<F: Fn(Ctx<'_>, &[u8], &[u8]) + Copy + 'static>(ctx: Ctx<'_>, misses: WithMisses, _: F) -> bool {
+fn subscribe<F: Fn(Ctx<'_>, &[u8], &[u8]) + Copy + 'static>(ctx: Ctx<'_>, misses: WithMisses, _: F) -> bool {
     unsafe extern "C" fn happened<F: Fn(Ctx<'_>, &[u8], &[u8]) + Copy + 'static>(
         ctx: *mut raw::RedisModuleCtx,
         _: c_int,
@@ -64,6 +64,32 @@ pub(crate) fn subscribe<F: Fn(Ctx<'_>, &[u8], &[u8]) + Copy + 'static>(ctx: Ctx<
     let status =
         unsafe { required!(RedisModule_SubscribeToKeyspaceEvents)(ctx.as_ptr(), classes, Some(happened::<F>)) };
     status == raw::REDISMODULE_OK as c_int
+}
+
+/// A subscription that lasts until the module is unloaded, once it is made. On the main thread.
+pub(crate) struct EventSubscription(Cell<bool>);
+
+impl EventSubscription {
+    /// Makes none yet.
+    pub(crate) const fn new() -> Self {
+        Self(Cell::new(false))
+    }
+
+    /// [Subscribes](subscribe), unless that is done. Returns `false` if the server does not tell of events.
+    pub(crate) fn ensure<F>(&self, ctx: Ctx<'_>, misses: WithMisses, happened: F) -> bool
+    where
+        F: Fn(Ctx<'_>, &[u8], &[u8]) + Copy + 'static,
+    {
+        if !self.0.get() {
+            self.0.set(subscribe(ctx, misses, happened));
+        }
+        self.0.get()
+    }
+
+    /// Begins anew: the module is unloaded, and the server forgets its subscriptions.
+    pub(crate) fn reset(&self) {
+        self.0.set(false);
+    }
 }
 
 /// Tells whether the server runs jobs [after an event](after_event).

@@ -11,7 +11,6 @@ use crate::module::gears::executions::{ExecutionParts, ExecutionStart, FlowOutco
 use crate::module::gears::flows::{self, FlowOfSession, RunnableFlow};
 use crate::module::gears::registry::registration::{EventReader, Registration, RegistrationMode};
 use crate::module::gears::{settings, state};
-use crate::module::state as module_state;
 use crate::python::events::EventBatch;
 use crate::python::stage::{GivenEvents, StageResults};
 
@@ -22,10 +21,7 @@ impl EventRunner {
         let Registration { mode, reader, flow, .. } = &*self.live.registration;
         let has_copies = matches!(reader, EventReader::Command(_));
         let changes_shards = has_copies || flow.passages.contains(&Passage::Repartition);
-        let topology = || module_state::engine_if_started()?.topology();
-        *mode == RegistrationMode::Async
-            && changes_shards
-            && topology().is_some_and(|topology| ClusterView::of(&topology).is_cluster)
+        *mode == RegistrationMode::Async && changes_shards && ClusterView::known().is_some_and(|view| view.is_cluster)
     }
 
     /// Runs an event on all shards.
@@ -35,12 +31,7 @@ impl EventRunner {
             Ok(outcome) => outcome,
             Err(error) => FlowOutcome::failed(&error.to_string()),
         };
-        let stats = &self.live.stats;
-        match outcome.errors.first() {
-            Some(error) => stats.failed(String::from_utf8_lossy(error).into_owned(), began.elapsed()),
-            None if outcome.is_aborted => stats.aborted(),
-            None => stats.succeeded(began.elapsed()),
-        }
+        self.count(outcome.errors.first().map(|error| &error[..]), outcome.is_aborted, began.elapsed());
         outcome
     }
 

@@ -107,7 +107,9 @@ impl SessionHome {
     }
 
     async fn begin(&self) -> Result<HomeStaff, Error> {
-        let topology = module_state::engine()?.request().begin().pinned_topology().await?;
+        let engine = module_state::engine_if_started();
+        let engine = engine.ok_or_else(|| Error::Internal("the module is being unloaded".into()))?;
+        let topology = engine.request().begin().pinned_topology().await?;
         let view = ClusterView::of(&topology);
         let sessions = module_state::python_sessions()?;
         let handle = sessions.open(&self.session, &self.user, &flows::for_workers(&view)).await?;

@@ -2,12 +2,14 @@
 //! command behind them, or that command, for a client that waits for functions.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::hooks::{self, Hook};
 use super::linked::{self, LinkedClient};
-use super::run::{EventResult, RanNow};
+use super::result::EventResult;
+use super::run::{EventRunner, RanNow};
 use crate::command::{Command, CommandRef};
 use crate::error::Error;
 use crate::module::catalog;
@@ -21,7 +23,7 @@ use crate::module::python::{EventClient, NextCommand};
 use crate::module::request::running::Work;
 use crate::module::server::call::CommandRunner;
 use crate::module::server::context::Ctx;
-use crate::python::events::{EventBatch, EventOutcome, EventResults};
+use crate::python::events::{EventBatch, EventResults};
 use crate::python::marshal::{Writer, WrittenReply, write_reply};
 use crate::reply::Reply;
 use crate::resp::decode_whole;
@@ -115,7 +117,7 @@ impl EventClient for HookClient {
             return Some(NextCommand::Command(words));
         }
         let rest = self.rest.clone();
-        Some(NextCommand::Hook(Box::new(move |ctx, to| run_next(ctx, &rest, words, to))))
+        Some(NextCommand::Hook(Box::new(move |ctx, to| run_next(ctx, &rest, &words, to))))
     }
 }
 
@@ -132,47 +134,26 @@ fn run_hook(ctx: Ctx<'_>, chain: &[Arc<Hook>], words: Vec<Bytes>) -> Work {
 }
 
 fn run_chain(ctx: Ctx<'_>, chain: &[Arc<Hook>], words: Vec<Bytes>) -> Work {
-    let Some((first, rest)) = chain.split_first() else { return Box::pin(std::future::ready(Ok(Reply::Null))) };
-    let client = HookClient { name: words.first().cloned().unwrap_or_default(), rest: rest.to_vec() };
-    let runner = first.runner.for_client(Arc::new(client));
-    runner.live.stats.triggered();
-    let batch = EventBatch::of_words(std::iter::once(words.iter().map(|word| &word[..])));
+    let Some((runner, batch)) = first_of(chain, &words) else { return answered(Reply::Null) };
     if runner.live.registration.mode == RegistrationMode::Sync {
         return match runner.run_now(ctx, EventResults::Trigger, &batch) {
-            RanNow::Ended(end) => Box::pin(std::future::ready(Ok(reply(&end)))),
-            RanNow::Waits(waits) => Box::pin(async move {
-                let mut answer = None;
-                runner.finish(waits, |_, end| answer = Some(reply(&end))).await;
-                answer.ok_or_else(lost)
-            }),
+            RanNow::Ended(end) => answered(reply(&end)),
+            RanNow::Waits(waits) => Box::pin(async move { Ok(reply(&runner.finish_one(waits).await)) }),
         };
     }
     if let Err(gone) = runner.check_user() {
-        let end = runner.end(EventResult::failed(gone.to_string()), std::time::Duration::ZERO);
-        return Box::pin(std::future::ready(Ok(reply(&end))));
+        return answered(reply(&runner.end(EventResult::failed(gone.to_string()), Duration::ZERO)));
     }
     if ctx.why_not_wait().is_some() {
-        runner.end(EventResult::Aborted, std::time::Duration::ZERO);
-        let why = "ERR can not run a non-sync execution inside a MULTI/LUA (blocking is not allowed) or on loading.";
-        return Box::pin(std::future::ready(Ok(replies::error(why))));
+        runner.end(EventResult::Aborted, Duration::ZERO);
+        return answered(replies::cannot_wait());
     }
-    Box::pin(async move {
-        let mut answer = None;
-        let event = |_| Ok(batch.clone());
-        for waits in runner.run(1, EventResults::Trigger, event, |_, end| answer = Some(reply(&end))).await {
-            runner.finish(waits, |_, end| answer = Some(reply(&end))).await;
-        }
-        answer.ok_or_else(lost)
-    })
+    Box::pin(async move { Ok(reply(&runner.run_one(EventResults::Trigger, &batch).await)) })
 }
 
 /// Runs the function that stands behind another, within that one.
-fn run_next(ctx: Ctx<'_>, chain: &[Arc<Hook>], words: Vec<Bytes>, to: &mut Writer) -> Result<(), String> {
-    let Some((first, rest)) = chain.split_first() else { return Err("there is no command".to_owned()) };
-    let client = HookClient { name: words.first().cloned().unwrap_or_default(), rest: rest.to_vec() };
-    let runner = first.runner.for_client(Arc::new(client));
-    runner.live.stats.triggered();
-    let batch = EventBatch::of_words(std::iter::once(words.iter().map(|word| &word[..])));
+fn run_next(ctx: Ctx<'_>, chain: &[Arc<Hook>], words: &[Bytes], to: &mut Writer) -> Result<(), String> {
+    let (runner, batch) = first_of(chain, words).ok_or("there is no command")?;
     let RanNow::Ended(end) = runner.run_now(ctx, EventResults::Trigger, &batch) else {
         return Err("a function that another one calls by call_next() cannot wait for a future or coroutine".to_owned());
     };
@@ -185,23 +166,26 @@ fn run_next(ctx: Ctx<'_>, chain: &[Arc<Hook>], words: Vec<Bytes>, to: &mut Write
     }
 }
 
-fn lost() -> Error {
-    Error::Internal("internal error: the call was lost".into())
+/// Takes the first function of a chain for a command of these words, and counts its event.
+fn first_of(chain: &[Arc<Hook>], words: &[Bytes]) -> Option<(EventRunner, EventBatch)> {
+    let (first, rest) = chain.split_first()?;
+    let client = HookClient { name: words.first().cloned().unwrap_or_default(), rest: rest.to_vec() };
+    let runner = first.runner.for_client(Arc::new(client));
+    runner.live.stats.triggered();
+    Some((runner, EventBatch::of_words(std::iter::once(words.iter().map(|word| &word[..])))))
+}
+
+fn answered(reply: Reply) -> Work {
+    Box::pin(std::future::ready(Ok(reply)))
 }
 
 /// Returns the one result of a hook, or the first error.
 fn reply(end: &EventResult) -> Reply {
-    match end {
-        EventResult::Aborted => replies::error("ERR the execution was aborted"),
-        EventResult::Lost(why) => replies::error(why),
-        EventResult::Ran(EventOutcome { results, errors }) => match (errors.first(), results.len()) {
-            (Some(error), _) => replies::error(String::from_utf8_lossy(error)),
-            (None, 1) => {
-                let wire = results.values().next().unwrap_or_default();
-                let broken = |_| replies::error("ERR the Python process has written no reply");
-                decode_whole(&Bytes::copy_from_slice(wire)).unwrap_or_else(broken)
-            }
-            (None, _) => replies::error("Command hook must return exactly one result"),
-        },
-    }
+    end.reply(|results| {
+        let mut values = results.values();
+        match (values.next(), values.next()) {
+            (Some(result), None) => replies::written(&Bytes::copy_from_slice(result)),
+            _ => replies::error("Command hook must return exactly one result"),
+        }
+    })
 }

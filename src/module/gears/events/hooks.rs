@@ -60,8 +60,7 @@ pub(super) fn check(ctx: Ctx<'_>, reader: &EventReader) -> Result<(), String> {
     match reader {
         EventReader::Command(wanted) => {
             let Some(name) = &wanted.hook else { return Ok(()) };
-            let prefix = wanted.key_prefix.as_ref().filter(|prefix| !prefix.starts_with(b"*"));
-            check_command(ctx, name, "override", prefix.is_some())
+            check_command(ctx, name, "override", wanted.prefix().is_some())
         }
         EventReader::Keys(wanted) => {
             let names = wanted.commands.iter().flatten();
@@ -99,8 +98,7 @@ pub(super) fn add(ctx: Ctx<'_>, registration: &Registration, runner: &EventRunne
         match &registration.reader {
             EventReader::Command(wanted) => {
                 let Some(command) = wanted.hook.clone() else { return Ok(()) };
-                let prefix = wanted.key_prefix.as_ref().filter(|prefix| !prefix.starts_with(b"*"));
-                let prefix = prefix.map(|prefix| prefix.to_vec());
+                let prefix = wanted.prefix().map(<[u8]>::to_vec);
                 table.hooks.insert(0, Arc::new(Hook { command, prefix, runner: runner.clone() }));
             }
             EventReader::Keys(wanted) => {

@@ -3,6 +3,7 @@
 //! The server tells of an event in the midst of the command that has caused it. Nothing is done then but to note it; the
 //! value is read when the flow runs, and may be a later one. Each event is worked on once at most.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,8 @@ use tokio::sync::Semaphore;
 
 use super::linked::{self, LinkedClient};
 use super::queue::EventQueue;
-use super::run::{Depth, EventResult, EventRunner, RanNow, Unfinished};
+use super::result::EventResult;
+use super::run::{Depth, EventRunner, RanNow, Unfinished};
 use crate::error::Error;
 use crate::flow::Records;
 use crate::flow::values::TypeLetter;
@@ -130,9 +132,7 @@ impl KeyListener {
             record.push(key, name);
             return Ok(EventBatch::of_names(&record));
         }
-        record.push(key, b"");
-        self.runner.home.rights().check_reading(&record)?;
-        let mut record = Records::new();
+        self.runner.home.rights().check_reading(std::iter::once(key))?;
         record.push(key, &flow::value_now(ctx, key)?);
         EventBatch::of_keys(&record, std::iter::once(name))
     }
@@ -198,43 +198,33 @@ async fn run(reads_values: bool, runner: &EventRunner, events: Records) -> Vec<U
     };
     if runner.needs_all_shards() {
         for at in 0..events.len() {
-            match one(&events, values.as_ref(), at) {
+            match batch_of(&events, values.as_ref(), at, 1) {
                 Ok(event) => drop(runner.run_everywhere(event, StageResults::Replies).await),
                 Err(error) => drop(runner.end(EventResult::failed(error.to_string()), began.elapsed())),
             }
         }
         return Vec::new();
     }
-    let batch = |first: usize| match &values {
-        None => Ok(EventBatch::of_names(&rest(&events, first))),
-        Some(values) => EventBatch::of_keys(&rest(values, first), events.values().skip(first)),
-    };
+    let batch = |first: usize| batch_of(&events, values.as_ref(), first, events.len() - first);
     runner.run(events.len(), EventResults::Replies, batch, |_, _| {}).await
 }
 
-/// Returns one event.
-fn one(events: &Records, values: Option<&Records>, at: usize) -> Result<EventBatch, Error> {
-    let mut record = Records::new();
-    let nth = |records: &Records, record: &mut Records| {
-        records.iter().skip(at).take(1).for_each(|(key, value)| record.push(key, value));
-    };
+/// Returns so many events from one on, as a process takes them.
+fn batch_of(events: &Records, values: Option<&Records>, first: usize, count: usize) -> Result<EventBatch, Error> {
     match values {
-        None => {
-            nth(events, &mut record);
-            Ok(EventBatch::of_names(&record))
-        }
-        Some(values) => {
-            nth(values, &mut record);
-            EventBatch::of_keys(&record, events.values().skip(at).take(1))
-        }
+        None => Ok(EventBatch::of_names(&part(events, first, count))),
+        Some(values) => EventBatch::of_keys(&part(values, first, count), events.values().skip(first).take(count)),
     }
 }
 
-/// Returns the records from one on.
-fn rest(records: &Records, first: usize) -> Records {
-    let mut rest = Records::new();
-    records.iter().skip(first).for_each(|(key, value)| rest.push(key, value));
-    rest
+/// Returns so many records from one on; all of them as they are.
+fn part(records: &Records, first: usize, count: usize) -> Cow<'_, Records> {
+    if count == records.len() {
+        return Cow::Borrowed(records);
+    }
+    let mut part = Records::new();
+    records.iter().skip(first).take(count).for_each(|(key, value)| part.push(key, value));
+    Cow::Owned(part)
 }
 
 /// Reads the values of the events' keys, if they are wanted, with the rights of the user whose registration it is.
@@ -244,7 +234,7 @@ async fn values(reads_values: bool, runner: &EventRunner, events: &Records) -> R
     if reads_values {
         events.keys().for_each(|key| keys.push(key, b""));
     }
-    let keys = main_thread::run(move |_| rights.check_reading(&keys).map(|()| keys)).await??;
+    let keys = main_thread::run(move |_| rights.check_reading(keys.keys()).map(|()| keys)).await??;
     if !reads_values {
         return Ok(None);
     }

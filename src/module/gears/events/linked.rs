@@ -10,7 +10,6 @@ use tokio::sync::Notify;
 use crate::module::gears::replies;
 use crate::module::python::{EventClient, NextCommand};
 use crate::reply::Reply;
-use crate::resp::decode_whole;
 
 thread_local! {
     /// On the main thread.
@@ -68,8 +67,7 @@ impl LinkedClient {
             self.ended.notified().await;
         }
         let other = self.other.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let broken = |_| replies::error("ERR the Python process has written no reply");
-        other.map_or(own, |wire| decode_whole(&wire).unwrap_or_else(broken))
+        other.map_or(own, |wire| replies::written(&wire))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Events for registrations: what happens on this node, and the flows that run for it.
 //!
 //! - `home`: the process in which the registrations of a session live
-//! - `run`: the flow of a registration, run for events
+//! - `run`: the flow of a registration, run for events; `result`: how they have ended
 //! - `everywhere`: the same on all shards
 //! - `queue`: events that are not worked on yet
 //! - `keys`: events of keys
@@ -17,13 +17,14 @@ mod hooks;
 mod keys;
 mod linked;
 mod queue;
+mod result;
 mod run;
 mod stream_turn;
 mod streams;
 pub(super) mod trigger_commands;
 mod triggers;
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use super::caller::DATABASE;
@@ -31,7 +32,7 @@ use super::registry::live::LiveRegistration;
 use super::registry::registration::{EventReader, Registration, RegistrationMode};
 use crate::error::Error;
 use crate::module::server::context::Ctx;
-use crate::module::server::keyspace_events::{self, WithMisses};
+use crate::module::server::keyspace_events::{self, EventSubscription, WithMisses};
 use crate::module::server::main_thread;
 use home::SessionHome;
 use keys::KeyListener;
@@ -55,7 +56,7 @@ thread_local! {
     static LISTENING: RefCell<Vec<(Arc<LiveRegistration>, Listening)>> = const { RefCell::new(Vec::new()) };
 
     /// The server tells of events of keys.
-    static IS_SUBSCRIBED: Cell<bool> = const { Cell::new(false) };
+    static SUBSCRIPTION: EventSubscription = const { EventSubscription::new() };
 }
 
 /// Checks whether a registration can live on a server as this one.
@@ -89,11 +90,9 @@ pub(super) fn began(ctx: Ctx<'_>, live: &Arc<LiveRegistration>) {
 fn begin(ctx: Ctx<'_>, live: &Arc<LiveRegistration>, runner: EventRunner) -> Result<Listening, Error> {
     runner.come_to_life()?;
     let is_of_keys = !matches!(live.registration.reader, EventReader::Command(_));
-    if is_of_keys && !IS_SUBSCRIBED.get() {
-        IS_SUBSCRIBED.set(keyspace_events::subscribe(ctx, WithMisses::Yes, happened));
-        if !IS_SUBSCRIBED.get() {
-            return Err(Error::Refused("this server does not tell modules of keyspace events".into()));
-        }
+    let ensure = |subscription: &EventSubscription| subscription.ensure(ctx, WithMisses::Yes, happened);
+    if is_of_keys && !SUBSCRIPTION.with(ensure) {
+        return Err(Error::Refused("this server does not tell modules of keyspace events".into()));
     }
     hooks::add(ctx, &live.registration, &runner).map_err(Error::Refused)?;
     match &live.registration.reader {
@@ -194,7 +193,7 @@ fn trigger_named(name: &str) -> Option<Arc<Trigger>> {
 
 /// Forgets all: the module is unloaded, and the server forgets its subscription.
 pub(super) fn close() {
-    IS_SUBSCRIBED.set(false);
+    SUBSCRIPTION.with(EventSubscription::reset);
     LISTENING.take();
     hooks::close();
     home::close();

@@ -4,9 +4,8 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-
 use super::home::SessionHome;
+use super::result::EventResult;
 use crate::error::Error;
 use crate::module::gears::cluster::ClusterView;
 use crate::module::gears::executions::{ExecutionParts, ExecutionStart, FlowOutcome, GearsExecution, NO_NODE};
@@ -18,26 +17,8 @@ use crate::module::request::running::Work;
 use crate::module::server::context::Ctx;
 use crate::module::server::main_thread;
 use crate::module::{config, state as module_state};
-use crate::python::events::{self, EventBatch, EventOutcome, EventResults, EventsRun, WaitingEvents};
+use crate::python::events::{self, EventBatch, EventResults, EventsRun, WaitingEvents};
 use crate::python::{ContextGuard, SessionHandle, stage};
-
-/// How an event has ended.
-#[derive(Debug)]
-pub(super) enum EventResult {
-    /// Its flow has come to its end, perhaps with errors.
-    Ran(EventOutcome),
-    /// Its process has ended, or there was none; whether its flow has run nobody can tell.
-    Lost(String),
-    /// It was aborted.
-    Aborted,
-}
-
-impl EventResult {
-    /// Returns the end of an event that could not run.
-    pub(super) fn failed(why: impl Into<String>) -> Self {
-        Self::Ran(EventOutcome { errors: vec![Bytes::from(why.into())], ..EventOutcome::default() })
-    }
-}
 
 /// What has become of the events of one request.
 struct SomeRan {
@@ -52,8 +33,7 @@ struct RunningEvents(Arc<GearsExecution>);
 
 impl RunningEvents {
     fn begin(registration: &Registration) -> Self {
-        let topology = module_state::engine_if_started().and_then(|engine| engine.topology());
-        let prefix = topology.map_or_else(|| NO_NODE.to_owned(), |topology| ClusterView::of(&topology).id);
+        let prefix = ClusterView::known().map_or_else(|| NO_NODE.to_owned(), |view| view.id);
         let shards = vec![format!("{prefix:0>40}")];
         Self(state::begin(ExecutionStart {
             prefix: &prefix,
@@ -169,12 +149,15 @@ impl EventRunner {
     /// If the runtime cannot be started.
     pub(super) fn come_to_life(&self) -> Result<(), Error> {
         let runner = self.clone();
-        module_state::runtime()?.spawn(async move {
-            if let Err(error) = runner.home.staff().await {
-                runner.live.stats.note_error(error.to_string());
-            }
-        });
+        module_state::runtime()?.spawn(async move { runner.live_or_note().await });
         Ok(())
+    }
+
+    /// Waits until the registration lives in its process; if it cannot, keeps why.
+    async fn live_or_note(&self) {
+        if let Err(error) = self.home.staff().await {
+            self.live.stats.note_error(error.to_string());
+        }
     }
 
     /// Runs events. `batch` writes those from one number on; `ended` takes the end of each that does not wait for a future or
@@ -208,6 +191,23 @@ impl EventRunner {
             }
         }
         unfinished
+    }
+
+    /// Runs one event, and waits for its end.
+    pub(super) async fn run_one(&self, results: EventResults, batch: &EventBatch) -> EventResult {
+        let mut end = None;
+        let waits = self.run(1, results, |_| Ok(batch.clone()), |_, ended| end = Some(ended)).await;
+        match waits.into_iter().next() {
+            Some(waits) => self.finish_one(waits).await,
+            None => end.unwrap_or_else(EventResult::none),
+        }
+    }
+
+    /// Waits for the end of one event.
+    pub(super) async fn finish_one(&self, waits: Unfinished) -> EventResult {
+        let mut end = None;
+        self.finish(waits, |_, ended| end = Some(ended)).await;
+        end.unwrap_or_else(EventResult::none)
     }
 
     /// Runs events, of which the first has this number, as far as the process begins them.
@@ -265,9 +265,7 @@ impl EventRunner {
     pub(super) fn once_alive(&self, go_on: impl FnOnce(Ctx<'_>) -> Work + Send + 'static) -> Work {
         let runner = self.clone();
         Box::pin(async move {
-            if let Err(error) = runner.home.staff().await {
-                runner.live.stats.note_error(error.to_string());
-            }
+            runner.live_or_note().await;
             main_thread::in_turn(move |turn| go_on(turn.ctx)).await?.await
         })
     }
@@ -347,15 +345,21 @@ impl EventRunner {
 
     /// Counts the end of an event.
     pub(super) fn end(&self, end: EventResult, took: Duration) -> EventResult {
-        let stats = &self.live.stats;
         match &end {
-            EventResult::Aborted => stats.aborted(),
-            EventResult::Lost(why) => stats.failed(why.clone(), took),
-            EventResult::Ran(outcome) => match outcome.errors.first() {
-                None => stats.succeeded(took),
-                Some(error) => stats.failed(String::from_utf8_lossy(error).into_owned(), took),
-            },
+            EventResult::Aborted => self.count(None, true, took),
+            EventResult::Lost(why) => self.count(Some(why.as_bytes()), false, took),
+            EventResult::Ran(outcome) => self.count(outcome.errors.first().map(|error| &error[..]), false, took),
         }
         end
+    }
+
+    /// Counts an end: with an error it is a failure, also if it was aborted.
+    pub(super) fn count(&self, error: Option<&[u8]>, is_aborted: bool, took: Duration) {
+        let stats = &self.live.stats;
+        match error {
+            Some(error) => stats.failed(String::from_utf8_lossy(error).into_owned(), took),
+            None if is_aborted => stats.aborted(),
+            None => stats.succeeded(took),
+        }
     }
 }

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
-use super::run::{EventResult, EventRunner, RanNow};
+use super::result::EventResult;
+use super::run::{EventRunner, RanNow};
 use super::stream_turn::{EntriesWanted, ReadStream, StreamBatch, StreamFound};
 use crate::error::Error;
 use crate::flow::keyspace::KeysWanted;
@@ -293,9 +294,7 @@ impl<'s> StreamReading<'s> {
         let (stream, done, rights) = (self.stream.clone(), self.done.take(), self.shared.runner.home.rights().clone());
         main_thread::in_turn(move |turn| {
             // Whoever is gone, or may not read it any more, works on nothing.
-            let mut key = crate::flow::Records::new();
-            key.push(&stream.key, b"");
-            rights.check_reading(&key)?;
+            rights.check_reading(std::iter::once(&stream.key[..]))?;
             turn.ctx.in_database(DATABASE, || stream.turn(turn.ctx, done.as_ref(), wanted))?
         })
         .await?
@@ -321,10 +320,10 @@ impl<'s> StreamReading<'s> {
         live.stats.triggered();
         let end = self.end_of(&batch).await;
         live.stats.lagged(batch.lag());
-        let (why, has_died) = match &end {
-            Some(EventResult::Ran(outcome)) => (outcome.errors.first().cloned(), false),
-            Some(EventResult::Lost(why)) => (Some(why.clone().into()), true),
-            Some(EventResult::Aborted) | None => (None, false),
+        let (why, has_died) = match end {
+            EventResult::Ran(outcome) => (outcome.errors.into_iter().next(), false),
+            EventResult::Lost(why) => (Some(why.into()), true),
+            EventResult::Aborted => (None, false),
         };
         let Some(why) = why else {
             self.succeed(batch);
@@ -366,7 +365,7 @@ impl<'s> StreamReading<'s> {
     }
 
     /// Runs the flow for a batch, and waits for its end.
-    async fn end_of(&self, batch: &StreamBatch) -> Option<EventResult> {
+    async fn end_of(&self, batch: &StreamBatch) -> EventResult {
         let runner = &self.shared.runner;
         if runner.needs_all_shards() {
             let mut records = Writer::default();
@@ -374,14 +373,9 @@ impl<'s> StreamReading<'s> {
             let events = EventBatch::of_records(batch.len(), records);
             let FlowOutcome { errors, is_aborted, .. } = runner.run_everywhere(events, StageResults::Replies).await;
             let outcome = EventOutcome { errors, ..EventOutcome::default() };
-            return Some(if is_aborted { EventResult::Aborted } else { EventResult::Ran(outcome) });
+            return if is_aborted { EventResult::Aborted } else { EventResult::Ran(outcome) };
         }
-        let mut end = None;
-        let event = |_| Ok(batch_of(self.stream, batch));
-        for waits in runner.run(1, EventResults::Replies, event, |_, ended| end = Some(ended)).await {
-            runner.finish(waits, |_, ended| end = Some(ended)).await;
-        }
-        end
+        runner.run_one(EventResults::Replies, &batch_of(self.stream, batch)).await
     }
 
     fn succeed(&mut self, batch: StreamBatch) {

@@ -32,14 +32,9 @@ fn trigger(call: &Call<'_>) -> Result<Work, Error> {
         return Ok(trigger.call_now(call.ctx, words));
     }
     if call.ctx.why_not_wait().is_some() {
-        let why = "ERR can not run a non-sync execution inside a MULTI/LUA (blocking is not allowed) or on loading.";
-        return at_once(replies::error(why));
+        return at_once(replies::cannot_wait());
     }
     let answered = trigger.call(words);
-    Ok(Box::pin(async move {
-        match answered.await {
-            Ok(reply) => Ok(reply),
-            Err(_) => Err(Error::Internal("internal error: the call was lost".into())),
-        }
-    }))
+    let lost = |_| Error::Internal("internal error: the call was lost".into());
+    Ok(Box::pin(async move { answered.await.map_err(lost) }))
 }

@@ -9,9 +9,9 @@ use futures_util::future::join_all;
 use tokio::sync::{Semaphore, oneshot};
 
 use super::queue::EventQueue;
-use super::run::{EventResult, EventRunner, RanNow};
+use super::result::EventResult;
+use super::run::{EventRunner, RanNow};
 use crate::error::Error;
-use crate::flow::Records;
 use crate::module::config;
 use crate::module::gears::executions::FlowOutcome;
 use crate::module::gears::registry::registration::RegistrationMode;
@@ -19,10 +19,9 @@ use crate::module::gears::{replies, settings};
 use crate::module::request::running::Work;
 use crate::module::server::context::Ctx;
 use crate::module::state as module_state;
-use crate::python::events::{EventBatch, EventOutcome, EventResults};
+use crate::python::events::{EventBatch, EventResults};
 use crate::python::stage::StageResults;
 use crate::reply::Reply;
-use crate::resp::decode_whole;
 
 /// So many calls go to a process at once, if so many wait.
 const AT_ONCE: usize = 64;
@@ -73,12 +72,7 @@ impl Trigger {
             RanNow::Ended(end) => Box::pin(std::future::ready(Ok(reply(&end)))),
             RanNow::Waits(waits) => {
                 let runner = self.runner.clone();
-                let (caller, answered) = oneshot::channel();
-                let mut caller = Some(caller);
-                Box::pin(async move {
-                    runner.finish(waits, |_, end| answer(caller.take(), &end)).await;
-                    answered.await.map_err(|_| Error::Internal("internal error: the call was lost".into()))
-                })
+                Box::pin(async move { Ok(reply(&runner.finish_one(waits).await)) })
             }
         }
     }
@@ -159,14 +153,9 @@ fn answer(caller: Option<oneshot::Sender<Reply>>, end: &EventResult) {
 
 /// Returns the results, or the first error.
 fn reply(end: &EventResult) -> Reply {
-    match end {
-        EventResult::Aborted => replies::error("ERR the execution was aborted"),
-        EventResult::Lost(why) => replies::error(why),
-        EventResult::Ran(EventOutcome { results, errors }) => match errors.first() {
-            None => all(results),
-            Some(error) => replies::error(String::from_utf8_lossy(error)),
-        },
-    }
+    end.reply(|results| {
+        Reply::Array(results.values().map(|result| replies::written(&Bytes::copy_from_slice(result))).collect())
+    })
 }
 
 /// Returns the results of all shards, or the first error.
@@ -176,12 +165,4 @@ fn reply_of(outcome: FlowOutcome) -> Reply {
         None => Reply::Array(outcome.results),
         Some(error) => replies::error(String::from_utf8_lossy(error)),
     }
-}
-
-fn all(results: &Records) -> Reply {
-    let result = |result: &[u8]| {
-        let broken = |_| replies::error("ERR the Python process has written no reply");
-        decode_whole(&Bytes::copy_from_slice(result)).unwrap_or_else(broken)
-    };
-    Reply::Array(results.values().map(result).collect())
 }

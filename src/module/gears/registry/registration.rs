@@ -126,6 +126,13 @@ pub(in crate::module::gears) struct CommandEvents {
     pub(in crate::module::gears) in_order: bool,
 }
 
+impl CommandEvents {
+    /// Returns what one of the command's keys has to begin with, if that matters: a star is for all.
+    pub(in crate::module::gears) fn prefix(&self) -> Option<&[u8]> {
+        self.key_prefix.as_deref().map(|prefix| &prefix[..]).filter(|prefix| !prefix.starts_with(b"*"))
+    }
+}
+
 /// What the function consists of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::module::gears) struct RegisteredFlow {

@@ -1,6 +1,5 @@
 //! Calls the functions of timers that live in keys, each as long as its value is there.
 
-use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::due::is_due_here;
 use super::kept::KeptTimer;
-use super::table::{self, Begun};
+use super::table::{self, BegunTimer};
 use super::value::TYPE;
 use crate::error::Error;
 use crate::module::flow::rights::ShareRights;
@@ -17,7 +16,7 @@ use crate::module::gears::cluster::ClusterView;
 use crate::module::gears::flows;
 use crate::module::server::context::Ctx;
 use crate::module::server::data_type::KeyHolds;
-use crate::module::server::keyspace_events::{self, WithMisses};
+use crate::module::server::keyspace_events::{EventSubscription, WithMisses};
 use crate::module::server::main_thread;
 use crate::module::{python, state as module_state};
 use crate::python::frame::FrameKind;
@@ -26,15 +25,13 @@ use crate::python::{Context, ContextGuard, SessionHandle, WorkerError};
 
 thread_local! {
     /// The server tells when keys are given other names. On the main thread.
-    static IS_SUBSCRIBED: Cell<bool> = const { Cell::new(false) };
+    static SUBSCRIPTION: EventSubscription = const { EventSubscription::new() };
 }
 
 /// Has all timers waited for that are not, once the server is done with what it does now, also with loading.
 pub(super) fn begin_soon() {
     main_thread::post(|turn| {
-        if !IS_SUBSCRIBED.get() {
-            IS_SUBSCRIBED.set(keyspace_events::subscribe(turn.ctx, WithMisses::No, happened));
-        }
+        SUBSCRIPTION.with(|subscription| subscription.ensure(turn.ctx, WithMisses::No, happened));
         match module_state::runtime() {
             Ok(runtime) => {
                 table::begin().into_iter().for_each(|begun| drop(runtime.spawn(WaitingTimer::of(begun).run())))
@@ -46,7 +43,7 @@ pub(super) fn begin_soon() {
 
 /// Begins anew.
 pub(super) fn reset() {
-    IS_SUBSCRIBED.set(false);
+    SUBSCRIPTION.with(EventSubscription::reset);
 }
 
 /// A key has another name now.
@@ -60,7 +57,7 @@ fn happened(ctx: Ctx<'_>, name: &[u8], key: &[u8]) {
 
 /// A timer that is waited for.
 struct WaitingTimer {
-    begun: Begun,
+    begun: BegunTimer,
     staff: Option<TimerStaff>,
 }
 
@@ -72,7 +69,7 @@ struct TimerStaff {
 }
 
 impl WaitingTimer {
-    fn of(begun: Begun) -> Self {
+    fn of(begun: BegunTimer) -> Self {
         let mut waiting = Self { begun, staff: None };
         if waiting.begun.is_in_process {
             // Not if the process has ended by now.

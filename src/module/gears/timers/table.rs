@@ -32,7 +32,7 @@ struct TimerEntry {
 }
 
 /// A timer that is to be waited for.
-pub(super) struct Begun {
+pub(super) struct BegunTimer {
     pub(super) id: u64,
     pub(super) timer: Arc<KeptTimer>,
     pub(super) is_in_process: bool,
@@ -86,12 +86,12 @@ pub(super) fn moved(id: u64, key: &[u8]) {
 }
 
 /// Returns the timers that nobody waits for yet.
-pub(super) fn begin() -> Vec<Begun> {
+pub(super) fn begin() -> Vec<BegunTimer> {
     let mut table = lock();
     let begun = |(&id, entry): (&u64, &mut TimerEntry)| {
         let is_new = !std::mem::replace(&mut entry.has_begun, true);
         let (timer, is_in_process, ended) = (entry.timer.clone(), entry.is_in_process, entry.end.subscribe());
-        is_new.then_some(Begun { id, timer, is_in_process, ended })
+        is_new.then_some(BegunTimer { id, timer, is_in_process, ended })
     };
     table.iter_mut().flat_map(|table| &mut table.timers).filter_map(begun).collect()
 }
