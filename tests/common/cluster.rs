@@ -107,6 +107,7 @@ impl ClusterBuilder {
         formation.complete();
         let cluster = Cluster { nodes, shards: self.shards, replicas: self.replicas, server: self.server.clone() };
         cluster.settle();
+        cluster.look_again();
         Ok(cluster)
     }
 }
@@ -243,6 +244,15 @@ impl Cluster {
         });
         if settled.is_none() {
             panic!("the cluster did not settle: {}", last.unwrap_or_default());
+        }
+    }
+
+    /// Lets each node with the module look at the cluster as it is now.
+    ///
+    /// A module that looked while the cluster came into being holds the shape of that moment until its next look.
+    fn look_again(&self) {
+        if self.server.loads_module() {
+            self.nodes.iter().for_each(|node| node.run(&["RMR.REFRESH"]));
         }
     }
 

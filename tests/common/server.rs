@@ -31,6 +31,11 @@ impl ServerBuilder {
         self
     }
 
+    /// Whether the server loads the module when it starts.
+    pub fn loads_module(&self) -> bool {
+        self.module
+    }
+
     /// Adds arguments for the module.
     pub fn module_args<A: Into<String>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
         self.module_args.extend(args.into_iter().map(Into::into));
