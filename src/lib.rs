@@ -138,6 +138,7 @@
 //!
 //! - `module`: the server, and the only one that does: commands, settings, rights, blocked clients
 //! - `python`: processes in which functions of users run
+//! - `serve`: a proxy that is no Redis server: any client, by the protocol of Redis
 //! - `exec`: any Redis command, by what the server says about it
 //! - `flow`: work over all keys that match, on the shards that hold them
 //! - `client`: programs that do not care where keys are: routing, mapping, promises
@@ -195,6 +196,7 @@ mod python;
 pub mod reduce;
 mod reply;
 pub mod resp;
+pub mod serve;
 pub mod shard;
 #[cfg(feature = "testing")]
 pub mod testing;

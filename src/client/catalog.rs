@@ -1,25 +1,15 @@
 //! Which key a command is for, by what the servers themselves say: `COMMAND INFO`, and `COMMAND GETKEYS` where that does
-//! not tell it.
-//!
-//! Each name is asked for once and kept. Any server will do, so several are asked and the first to answer is heard: one
-//! that is down or slow does not hold up commands for others.
+//! not tell it. Each name is asked for once and kept.
 
 use std::sync::Arc;
-
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
 
 use super::routed_command::RoutedCommand;
 use crate::command::{Command, printable};
 use crate::describe::{Catalogue, CommandSource, Description};
-use crate::engine::{Options, Request};
+use crate::engine::Request;
 use crate::error::Error;
 use crate::reply::Reply;
 use crate::resp::ServerErrorKind;
-use crate::topology::Node;
-
-/// How many servers are asked at once.
-const ASKED_AT_ONCE: usize = 3;
 
 /// What is known of commands. Shared by all clones of a client.
 #[derive(Default)]
@@ -117,7 +107,7 @@ impl Catalog {
             return routed;
         }
         let questions = open.iter().map(|&place| getkeys(&items[place].command)).collect();
-        let answers = match ask(request, questions).await {
+        let answers = match request.ask_any(questions).await {
             Ok(answers) => answers,
             Err(error) => open.iter().map(|_| Err(error.clone())).collect(),
         };
@@ -144,7 +134,7 @@ struct OverLinks<'a>(&'a Request);
 
 impl CommandSource for OverLinks<'_> {
     async fn ask(&self, question: Command) -> Result<Reply, Error> {
-        ask(self.0, vec![question]).await?.pop().unwrap_or(Ok(Reply::Null))
+        self.0.ask_any(vec![question]).await?.pop().unwrap_or(Ok(Reply::Null))
     }
 }
 
@@ -221,35 +211,4 @@ fn several_keys(command: &Command, keys: usize) -> Error {
     Error::Unroutable(format!(
         "'{name}' has {keys} keys, each of which may be on another host; send a command for each"
     ))
-}
-
-/// What the first server that answers says to these questions.
-async fn ask(request: &Request, questions: Vec<Command>) -> Result<Vec<Result<Reply, Error>>, Error> {
-    let topology = request.pinned_topology().await?;
-    let nodes: Vec<Arc<Node>> = topology.data_shards().map(|shard| shard.primary.clone()).collect();
-    let mut failure = Error::no_node(topology.source());
-    for nodes in nodes.chunks(ASKED_AT_ONCE) {
-        let options = Options::keeping_failures(false);
-        let mut answers: FuturesUnordered<_> = nodes
-            .iter()
-            .map(|node| {
-                let questions = questions.iter().map(|question| (question.clone(), Some(node.clone()))).collect();
-                request.addressed(questions, None, &options)
-            })
-            .collect();
-        while let Some(answered) = answers.next().await {
-            match answered {
-                Ok(replies) => {
-                    let replies: Vec<_> = replies.into_iter().map(|entry| entry.result).collect();
-                    let said = |result: &Result<Reply, Error>| matches!(result, Ok(_) | Err(Error::Shard { .. }));
-                    match replies.iter().find(|result| !said(result)) {
-                        Some(Err(error)) => failure = error.clone(),
-                        _ => return Ok(replies),
-                    }
-                }
-                Err(error) => failure = error,
-            }
-        }
-    }
-    Err(failure)
 }

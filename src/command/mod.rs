@@ -58,6 +58,17 @@ impl Command {
     }
 
     /// A command whose name is put into an empty buffer.
+    /// Makes a command of `count` words, one at least, as they travel: bulk strings whose lengths are written in the shortest
+    /// way.
+    pub(crate) fn from_wire(wire: &[u8], count: usize) -> Self {
+        let name = Arguments::of(wire).next().map_or(0..0, |name| {
+            let from = name.as_ptr() as usize - wire.as_ptr() as usize;
+            from..from + name.len()
+        });
+        let wire = ArgBuffer::of(wire);
+        Self { wire, name, count, key: None, read_only: false, runs_code: false, names_keys: false }
+    }
+
     fn named(wire: ArgBuffer, name: &[u8]) -> Self {
         let mut command =
             Self { wire, name: 0..0, count: 0, key: None, read_only: false, runs_code: false, names_keys: false };

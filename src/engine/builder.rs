@@ -57,6 +57,13 @@ impl Builder {
         self
     }
 
+    /// The same, of a kind that is known only at run time.
+    #[must_use]
+    pub fn boxed_shard_func(mut self, shard_func: Box<dyn ShardFunc>) -> Self {
+        self.shard_func = Some(shard_func);
+        self
+    }
+
     /// How links connect.
     #[must_use]
     pub fn links(mut self, options: LinkOptions) -> Self {

@@ -5,6 +5,7 @@
 //! that a step is planned by is a [`snapshot`], which the [refresher](refresh) replaces meanwhile without touching the step.
 
 mod apart;
+mod ask_any;
 mod builder;
 mod by_key;
 mod check;

@@ -29,6 +29,14 @@ pub(crate) enum Undescribed {
 }
 
 impl DescribedCommand {
+    /// Puts together what is known: a command, what the server says of it, and where its keys stand.
+    pub(crate) fn new(mut command: Command, description: Arc<Description>, keys: Vec<usize>) -> Self {
+        if let Some(&first) = keys.first() {
+            command.route_by_argument(first);
+        }
+        Self { command, description, keys }
+    }
+
     /// Describes a command by what the source says of it. `find_keys` asks the server where the keys stand, where that does
     /// not follow from the description.
     ///
@@ -40,7 +48,7 @@ impl DescribedCommand {
         source: &impl CommandSource,
         find_keys: impl FnOnce() -> Vec<usize>,
     ) -> Result<Self, Undescribed> {
-        let mut command = args[1..].iter().fold(Command::new(args[0]), Command::arg);
+        let command = args[1..].iter().fold(Command::new(args[0]), Command::arg);
         let whole = match catalogue.look_up(source, args[0]).await {
             Ok(Some(whole)) => whole,
             Ok(None) => return Err(Undescribed::Unknown(command)),
@@ -51,9 +59,6 @@ impl DescribedCommand {
             return Err(Undescribed::BadArguments(command));
         };
         let keys = description.keys(args, find_keys);
-        if let Some(&first) = keys.first() {
-            command.route_by_argument(first);
-        }
-        Ok(Self { command, description, keys })
+        Ok(Self::new(command, description, keys))
     }
 }

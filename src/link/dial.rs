@@ -33,7 +33,8 @@ impl Dialler {
         stats.set_state(LinkState::Connecting);
         let limit = (self.options.connect_timeout)();
         let connected = tokio::time::timeout(limit + self.patience, async {
-            let candidates = match (&self.endpoint.login, &self.options.credentials) {
+            let login = self.endpoint.login.as_ref().filter(|_| !self.options.ignores_logins);
+            let candidates = match (login, &self.options.credentials) {
                 (Some(login), _) => vec![Credentials::of(login)],
                 (None, Some(source)) => source.credentials().await,
                 (None, None) => Vec::new(),

@@ -25,6 +25,7 @@ pub struct LinkOptions {
     pub(super) tls: Option<Box<dyn TlsSource>>,
     pub(super) tls_by_default: bool,
     pub(super) inner_command: Option<String>,
+    pub(super) ignores_logins: bool,
     reduces_there: bool,
 }
 
@@ -36,6 +37,7 @@ impl Default for LinkOptions {
             tls: None,
             tls_by_default: true,
             inner_command: None,
+            ignores_logins: false,
             reduces_there: true,
         }
     }
@@ -64,6 +66,14 @@ impl LinkOptions {
     #[must_use]
     pub fn credentials(mut self, source: impl CredentialSource) -> Self {
         self.credentials = Some(Box::new(source));
+        self
+    }
+
+    /// Authenticates with nothing but these options' credentials, whatever a list of hosts says: with none where there are
+    /// none.
+    #[must_use]
+    pub(crate) fn ignoring_logins(mut self) -> Self {
+        self.ignores_logins = true;
         self
     }
 

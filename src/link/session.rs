@@ -55,14 +55,30 @@ impl Session {
         budget: &Budget,
         deadline: Instant,
     ) -> Result<Reply, Failure> {
-        let lost = |why: &str| Failure::Lost(why.into());
-        let mut stream = self.stream.take().ok_or_else(|| lost("the session is over"))?;
-        let began = Instant::now();
-        let called = tokio::time::timeout_at(deadline, call_all(&mut *stream, [command].into_iter(), budget)).await;
-        let late = |_| Failure::Lost(format!("no answer within {} ms", began.elapsed().as_millis()));
-        let reply = called.map_err(late)??.pop().ok_or_else(|| lost("the node did not answer"))?;
-        self.stream = Some(stream);
+        let replies = self.call_all(std::slice::from_ref(command), budget, deadline).await?;
+        let reply = replies.into_iter().next().ok_or_else(|| Failure::Lost("the node did not answer".into()))?;
         Ok(reply)
+    }
+
+    /// Sends commands in one write, and waits for all their replies until the deadline. As [`call`](Self::call) otherwise.
+    pub(crate) async fn call_all(
+        &mut self,
+        commands: &[Command],
+        budget: &Budget,
+        deadline: Instant,
+    ) -> Result<Vec<Reply>, Failure> {
+        let mut stream = self.stream.take().ok_or_else(|| Failure::Lost("the session is over".into()))?;
+        let began = Instant::now();
+        let called = tokio::time::timeout_at(deadline, call_all(&mut *stream, commands.iter(), budget)).await;
+        let replies =
+            called.map_err(|_| Failure::Lost(format!("no answer within {} ms", began.elapsed().as_millis())))??;
+        self.stream = Some(stream);
+        Ok(replies)
+    }
+
+    /// Returns whether the session can be used: the node has answered all that was asked, and has not hung up.
+    pub(crate) fn is_sound(&self) -> bool {
+        self.stream.as_ref().is_some_and(|stream| !stream.has_pending_input())
     }
 
     /// Sends an inner command, and waits for its end until the deadline. As [`call`](Self::call) otherwise.

@@ -32,10 +32,10 @@ pub(super) static REWRITTEN: AtomicU64 = AtomicU64::new(0);
 
 thread_local! {
     /// What there is while the mode is not off. On the main thread only.
-    static PROXY: RefCell<Option<Proxy>> = const { RefCell::new(None) };
+    static PROXY: RefCell<Option<ActiveMode>> = const { RefCell::new(None) };
 }
 
-struct Proxy {
+struct ActiveMode {
     mode: ProxyMode,
     placement: Placement,
     filter: Filter,
@@ -118,7 +118,7 @@ fn enter_with(ctx: Ctx<'_>, mode: ProxyMode) -> Result<(), String> {
         }
         let filter = Filter::register(ctx, see, forget_client).ok_or("the server refuses a command filter")?;
         let (clients, known) = (HashMap::new(), Catalogue::default());
-        *proxy = Some(Proxy { mode, placement, filter, clients, known });
+        *proxy = Some(ActiveMode { mode, placement, filter, clients, known });
         Ok(())
     })
 }
@@ -131,7 +131,7 @@ pub(super) fn leave(ctx: Ctx<'_>) {
 }
 
 /// Changes what is kept, if the mode is not off.
-fn edit(change: impl FnOnce(&mut Proxy)) {
+fn edit(change: impl FnOnce(&mut ActiveMode)) {
     PROXY.with_borrow_mut(|proxy| {
         if let Some(proxy) = proxy {
             change(proxy);

@@ -27,6 +27,18 @@ impl ArgBuffer {
         Self::Long(Vec::with_capacity(room))
     }
 
+    /// Copies arguments that have the form in which they travel.
+    pub(crate) fn of(wire: &[u8]) -> Self {
+        let mut bytes = [0; 62];
+        match bytes.get_mut(..wire.len()) {
+            Some(short) => {
+                short.copy_from_slice(wire);
+                Self::Short { length: wire.len() as u8, bytes }
+            }
+            None => Self::Long(wire.to_vec()),
+        }
+    }
+
     /// Adds an argument in the form in which it travels. Gives where it stands itself.
     pub(crate) fn push(&mut self, argument: &[u8]) -> Range<usize> {
         if let Self::Short { length, bytes } = self {

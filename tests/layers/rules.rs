@@ -8,7 +8,7 @@ use super::source::{Files, Source};
 /// The floors, the highest first. A file may use what stands in a row further down, and its own folder.
 pub const FLOORS: [Row; 8] = [
     Row { rooms: &["lib", "module", "testing", "fuzz"], may_meet: true },
-    Row { rooms: &["python"], may_meet: false },
+    Row { rooms: &["python", "serve"], may_meet: false },
     Row { rooms: &["exec", "client", "flow"], may_meet: false },
     Row { rooms: &["reduce"], may_meet: false },
     Row { rooms: &["engine"], may_meet: false },

@@ -1,0 +1,97 @@
+//! `rmr-proxy`: one address at which any client of a single Redis finds a whole cluster, or a list of servers.
+//!
+//! The work is done by [`rmr::serve`]; here stand its arguments, its listeners and its end.
+
+mod arguments;
+mod listeners;
+mod nodes;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use rmr::serve::{Proxy, ProxyOptions};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{error, info};
+use tracing_subscriber::EnvFilter;
+
+use arguments::Arguments;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let filter = EnvFilter::try_from_env("RMR_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    match arguments.with_file().and_then(run) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            error!("{why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Serves until a signal ends it.
+fn run(arguments: Arguments) -> Result<(), String> {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if let Some(threads) = arguments.threads {
+        if threads == 0 {
+            return Err("--threads 0: at least one is needed".into());
+        }
+        runtime.worker_threads(threads);
+    }
+    let runtime = runtime.enable_all().thread_name("rmr-proxy").build();
+    let runtime = runtime.map_err(|error| format!("the threads cannot be started: {error}"))?;
+    let served = runtime.block_on(serve(&arguments));
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    served
+}
+
+async fn serve(arguments: &Arguments) -> Result<(), String> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| error.to_string())?;
+    let proxy = Proxy::new(nodes::engine(arguments)?, options(arguments)?);
+    for listener in listeners::open(arguments).await? {
+        let proxy = proxy.clone();
+        tokio::spawn(async move { proxy.listen(listener).await });
+    }
+    info!("rmr-proxy {} is ready", env!("CARGO_PKG_VERSION"));
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    let limit = Duration::from_millis(arguments.drain_ms.unwrap_or(10_000));
+    info!("ending: clients have {} ms to take their last replies", limit.as_millis());
+    if !proxy.drain(limit).await {
+        info!("some clients were still busy");
+    }
+    if let Some(path) = &arguments.unix {
+        let _ = std::fs::remove_file(path);
+    }
+    Ok(())
+}
+
+fn options(arguments: &Arguments) -> Result<ProxyOptions, String> {
+    let defaults = nodes::with_links(ProxyOptions::new(), arguments)?;
+    let millis = Duration::from_millis;
+    let mut options = defaults.splits_writes(arguments.split_writes);
+    if let Some(timeout) = arguments.timeout_ms {
+        options = options.timeout(millis(timeout));
+    }
+    if let Some(clients) = arguments.max_clients {
+        options = options.max_clients(clients);
+    }
+    if let Some(bytes) = arguments.max_request_bytes {
+        options = options.max_request_bytes(bytes);
+    }
+    if let Some(bytes) = arguments.max_reply_bytes {
+        options = options.max_reply_bytes(bytes);
+    }
+    if let Some(bytes) = arguments.max_output_bytes {
+        options = options.max_output_bytes(bytes);
+    }
+    if let Some(timeout) = arguments.write_timeout_ms {
+        options = options.write_timeout(millis(timeout));
+    }
+    let idle = arguments.idle_timeout_s.filter(|&seconds| seconds > 0).map(Duration::from_secs);
+    Ok(options.idle_timeout(idle))
+}

@@ -1,0 +1,43 @@
+//! Commands that are more than one key's: carried out as `RMR.EXEC` does.
+
+use std::sync::Arc;
+
+use super::client_connection::ClientConnection;
+use crate::command::Command;
+use crate::describe::Description;
+use crate::engine::{Request, Targets};
+use crate::error::Error;
+use crate::exec::{DescribedCommand, ExecOptions, exec};
+use crate::reply::Reply;
+use crate::serve::known::{MarkByDescription, keys_of};
+
+impl<S> ClientConnection<S> {
+    /// Runs a command on the nodes that it is for, and answers with what their replies come to.
+    pub(super) async fn run_cluster_wide(&mut self, command: Command, description: Arc<Description>) {
+        let result = self.cluster_wide(command, description).await;
+        self.answer(result);
+    }
+
+    async fn cluster_wide(&mut self, command: Command, description: Arc<Description>) -> Result<Reply, Error> {
+        let keys = keys_of(&self.state.engine.request().begin(), &command, &description).await?;
+        let gate = Arc::new(MarkByDescription(description.clone()));
+        let request = self.user.engine.request().gate(gate).protocol(self.protocol).begin();
+        let targets = any_of_a_list(&request, &description, &keys).await?;
+        let how = ExecOptions { targets, nonatomic: self.state.options.splits_writes, ..ExecOptions::default() };
+        exec(request, DescribedCommand::new(command, description, keys), how).await
+    }
+}
+
+/// Returns the node that answers for a list of servers what has nothing to do with data, such as `TIME` or `COMMAND`: the
+/// first one. `None` for everything else.
+async fn any_of_a_list(request: &Request, description: &Description, keys: &[usize]) -> Result<Option<Targets>, Error> {
+    let topology = request.pinned_topology().await?;
+    let is_said = description.tip("request_policy").is_some() || description.why_not_cluster_wide().is_some();
+    let is_about_data = ["@read", "@write", "@keyspace", "@scripting", "@pubsub"]
+        .iter()
+        .any(|category| description.categories.iter().any(|own| own == category));
+    if topology.has_slots() || !keys.is_empty() || is_said || is_about_data {
+        return Ok(None);
+    }
+    Ok(topology.data_shards().next().map(|shard| Targets::Nodes(vec![shard.primary.id.clone()])))
+}

@@ -1,0 +1,39 @@
+//! A connection of a client to a node, which nobody else uses.
+
+use std::sync::Arc;
+
+use crate::error::Error;
+use crate::link::{Failure, Session};
+use crate::reply::Reply;
+use crate::topology::{Node, Topology};
+
+/// A connection of a client to a node.
+pub(super) struct NodeConnection {
+    pub(super) node: Arc<Node>,
+    pub(super) session: Session,
+}
+
+/// Refuses keys that are not together.
+pub(super) fn apart(topology: &Topology, what: &str) -> Error {
+    match topology.requires_same_slot() {
+        true => Error::CrossSlot(format!("Keys in request don't hash to the same slot: {what}")),
+        false => Error::Unroutable(format!("the keys are on several hosts: {what}")),
+    }
+}
+
+/// Returns the error of a command that has left and was not answered.
+pub(super) fn failed(node: &Node, failure: Failure) -> Error {
+    let (cause, outcome_unknown) = match failure {
+        Failure::Unreachable(cause) => (cause, false),
+        Failure::Lost(cause) => (cause, true),
+        other => (format!("{other:?}"), true),
+    };
+    Error::Node { node: node.to_string(), cause, outcome_unknown }
+}
+
+pub(super) fn reply_text(reply: &Reply) -> String {
+    match reply {
+        Reply::Error(words) => String::from_utf8_lossy(words).into_owned(),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,256 @@
+//! `MULTI`, `EXEC`, `DISCARD` and `WATCH`: a transaction is one node's own.
+//!
+//! Commands are kept here and go to the node in one write with their `MULTI` and `EXEC`, over a connection that the client
+//! has to itself. A node that refuses one of them, since a slot has moved, runs none, so that all of it can be sent again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::client_connection::ClientConnection;
+use super::node_connection::{apart, failed, reply_text};
+use super::open_transaction::{OpenTransaction, WatchedKeys};
+use crate::command::{Command, printable};
+use crate::describe::special;
+use crate::engine::Request;
+use crate::error::Error;
+use crate::exec::{Overrides, Reach};
+use crate::link::Budget;
+use crate::reply::Reply;
+use crate::resp::ServerErrorKind;
+use crate::serve::known::{NodeCommand, keys_of};
+use crate::topology::Node;
+
+/// How long a transaction that a node does not take for the moment waits before it is sent again.
+const PAUSE: Duration = Duration::from_millis(50);
+
+impl<S> ClientConnection<S> {
+    pub(super) fn multi(&mut self) {
+        if self.transaction.is_some() {
+            return self.push_error(b"ERR MULTI calls can not be nested");
+        }
+        self.transaction = Some(OpenTransaction::default());
+        self.entry.about().queued = Some(0);
+        self.push(&Reply::OK);
+    }
+
+    pub(super) fn discard(&mut self) {
+        match self.end_transaction() {
+            Some(_) => {
+                self.watched = None;
+                self.push(&Reply::OK);
+            }
+            None => self.push_error(b"ERR DISCARD without MULTI"),
+        }
+    }
+
+    fn end_transaction(&mut self) -> Option<OpenTransaction> {
+        self.entry.about().queued = None;
+        self.transaction.take()
+    }
+
+    pub(super) fn unwatch(&mut self) {
+        // The node takes the keys for unwatched when the connection ends.
+        self.watched = None;
+        self.push(&Reply::OK);
+    }
+
+    /// Keeps a command without keys for `EXEC`.
+    pub(super) fn queue_keyless(&mut self, command: Command) {
+        if let Some(transaction) = &mut self.transaction {
+            transaction.commands.push(command);
+            self.entry.about().queued = Some(transaction.commands.len());
+            self.push(&Reply::Simple("QUEUED".into()));
+        }
+    }
+
+    /// Keeps a command for `EXEC`, if the node of the others can run it.
+    pub(super) async fn queue(&mut self, command: Command, of_nodes: &NodeCommand) {
+        match self.try_queue(command, of_nodes).await {
+            Ok(command) => self.queue_keyless(command),
+            Err(error) => {
+                if let Some(transaction) = &mut self.transaction {
+                    transaction.fail();
+                }
+                self.answer(Err(error));
+            }
+        }
+    }
+
+    async fn try_queue(&mut self, mut command: Command, of_nodes: &NodeCommand) -> Result<Command, Error> {
+        let description = &of_nodes.description;
+        let name = || printable(&description.name.to_ascii_uppercase().replace('|', " ").into_bytes());
+        let keys = keys_of(&self.state.engine.request().begin(), &command, description).await?;
+        if keys.is_empty() {
+            // Of one shard it would be the wrong answer.
+            if Reach::of(description, &Overrides::default()) == Reach::AllNodes {
+                return Err(Error::Refused(format!(
+                    "'{}' is for all nodes, and a transaction is one node's own",
+                    name()
+                )));
+            }
+            if let Some(why) = special::why_not_shared(&command) {
+                return Err(Error::Refused(format!("'{}' is not served within MULTI: {why}", name())));
+            }
+            return Ok(command);
+        }
+        let request = self.user.engine.request().begin();
+        let topology = request.pinned_topology().await?;
+        let args: Vec<&[u8]> = command.words().collect();
+        let known = self.transaction.as_ref().and_then(|transaction| transaction.keyed.as_ref());
+        let known = known.or(self.watched.as_ref().map(|watched| &watched.keyed));
+        let first = known.and_then(Command::routing_key).unwrap_or(args[keys[0]]);
+        let group = request.key_group(&topology, first)?;
+        for &at in &keys {
+            if request.key_group(&topology, args[at])? != group {
+                let what = format!(
+                    "'{}' is apart from '{}', and a transaction is one node's own{}",
+                    printable(args[at]),
+                    printable(first),
+                    if topology.requires_same_slot() { ": its keys must share a {hash tag}" } else { "" }
+                );
+                return Err(apart(&topology, &what));
+            }
+        }
+        command.route_by_argument(keys[0]);
+        if let Some(transaction) = &mut self.transaction {
+            transaction.keyed.get_or_insert_with(|| command.clone());
+        }
+        Ok(command)
+    }
+
+    pub(super) async fn watch(&mut self, command: &Command) {
+        if self.transaction.is_some() {
+            return self.push_error(b"ERR WATCH inside MULTI is not allowed");
+        }
+        let watched = self.try_watch(command).await;
+        self.answer(watched);
+    }
+
+    async fn try_watch(&mut self, command: &Command) -> Result<Reply, Error> {
+        let keys: Vec<usize> = (1..command.word_count()).collect();
+        let request = self.user.engine.request().protocol(self.protocol).begin();
+        let mut command = command.clone();
+        command.route_by_argument(1);
+        loop {
+            let topology = request.pinned_topology().await?;
+            let node = self.node_of_keys(&request, &topology, &command, &keys)?;
+            let node = node.ok_or_else(|| Error::no_node(topology.source()))?.clone();
+            let mut connection = match self.watched.take() {
+                Some(watched) => {
+                    let key = |command: &Command| command.routing_key().unwrap_or_default().to_vec();
+                    let (old, new) = (key(&watched.keyed), key(&command));
+                    if request.key_group(&topology, &old)? != request.key_group(&topology, &new)? {
+                        let what = format!(
+                            "'{}' is apart from '{}', which is watched already; a transaction is one node's own",
+                            printable(&new),
+                            printable(&old)
+                        );
+                        self.watched = Some(watched);
+                        return Err(apart(&topology, &what));
+                    }
+                    watched.connection
+                }
+                None => self.connect(&request, &node).await?,
+            };
+            let budget = Budget::new(self.state.options.max_reply_bytes);
+            let deadline = Instant::now() + request.time_left();
+            let reply = connection.session.call(&command, &budget, deadline).await;
+            match reply.map_err(|failure| failed(&connection.node, failure))? {
+                Reply::Error(words) if ServerErrorKind::of(&words).is_redirect() => {
+                    pause(&request, &Reply::Error(words)).await?;
+                }
+                Reply::Error(words) => return Ok(Reply::Error(words)),
+                reply => {
+                    self.watched = Some(WatchedKeys { connection, keyed: command });
+                    return Ok(reply);
+                }
+            }
+        }
+    }
+
+    pub(super) async fn exec(&mut self) {
+        let Some(transaction) = self.end_transaction() else {
+            return self.push_error(b"ERR EXEC without MULTI");
+        };
+        let watched = self.watched.take();
+        if transaction.has_failed {
+            return self.push_error(b"EXECABORT Transaction discarded because of previous errors.");
+        }
+        let executed = self.try_exec(transaction, watched).await;
+        self.answer(executed);
+    }
+
+    async fn try_exec(&mut self, transaction: OpenTransaction, watched: Option<WatchedKeys>) -> Result<Reply, Error> {
+        let OpenTransaction { mut commands, keyed, .. } = transaction;
+        if commands.is_empty() && watched.is_none() {
+            return Ok(Reply::Array(Vec::new()));
+        }
+        commands.insert(0, Command::new("MULTI"));
+        commands.push(Command::new("EXEC"));
+        let request = self.user.engine.request().protocol(self.protocol).begin();
+        let mut watching = watched.map(|watched| watched.connection);
+        let watches = watching.is_some();
+        loop {
+            let mut connection = match watching.take() {
+                Some(connection) => connection,
+                None => {
+                    let node = self.node_of(&request, keyed.as_ref()).await?;
+                    self.connect(&request, &node).await?
+                }
+            };
+            let budget = Budget::new(self.state.options.max_reply_bytes);
+            let deadline = Instant::now() + request.time_left();
+            let called = connection.session.call_all(&commands, &budget, deadline).await;
+            let mut replies = called.map_err(|failure| failed(&connection.node, failure))?;
+            let node = connection.node.clone();
+            self.idle = Some(connection);
+            let executed = replies.pop().unwrap_or(Reply::Null);
+            if !matches!(executed, Reply::Error(_)) {
+                return Ok(executed);
+            }
+            let refusals =
+                || replies.iter().filter_map(|reply| if let Reply::Error(words) = reply { Some(words) } else { None });
+            let moved = refusals().find(|words| ServerErrorKind::of(words).is_redirect());
+            match (moved, refusals().next()) {
+                // The slot of a key that is watched has moved: that is a change.
+                (Some(_), _) if watches => {
+                    request.hint_change();
+                    return Ok(Reply::NullArray);
+                }
+                (Some(words), _) => pause(&request, &Reply::Error(words.clone())).await?,
+                (None, Some(words)) => {
+                    let (executed, words) = (reply_text(&executed), String::from_utf8_lossy(words));
+                    return Ok(Reply::Error(format!("{executed} {node}: {words}").into()));
+                }
+                (None, None) => return Ok(executed),
+            }
+        }
+    }
+
+    /// Returns the node of a transaction: that of its keys, or any if it has none.
+    async fn node_of(&mut self, request: &Request, keyed: Option<&Command>) -> Result<Arc<Node>, Error> {
+        let topology = request.pinned_topology().await?;
+        match keyed {
+            Some(keyed) => request.owner(&topology, keyed).cloned(),
+            None => {
+                let shard = topology.data_shards().next();
+                Ok(shard.ok_or_else(|| Error::no_node(topology.source()))?.primary.clone())
+            }
+        }
+    }
+}
+
+/// Waits for the topology to settle after this refusal.
+///
+/// # Errors
+/// If there is no time left for another attempt.
+async fn pause(request: &Request, refusal: &Reply) -> Result<(), Error> {
+    if request.time_left() <= PAUSE {
+        return Err(Error::Refused(format!("the slot has not settled in time: {}", reply_text(refusal))));
+    }
+    let _ = request.refresh().await;
+    tokio::time::sleep(PAUSE).await;
+    Ok(())
+}

@@ -1,0 +1,60 @@
+//! What all connections of a proxy share.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use tokio::sync::watch;
+
+use super::clients::Clients;
+use super::known::KnownCommands;
+use super::options::ProxyOptions;
+use super::shared_topology::SharedTopology;
+use super::users::{EngineParts, Users};
+use crate::engine::Engine;
+
+/// What all connections share.
+pub(super) struct ProxyState {
+    /// Follows the nodes and asks about commands, as nobody but the proxy itself.
+    pub(super) engine: Engine,
+    pub(super) users: Users,
+    pub(super) known: KnownCommands,
+    pub(super) clients: Arc<Clients>,
+    pub(super) options: ProxyOptions,
+    pub(super) began: Instant,
+    /// The version of the nodes, once one has told it.
+    pub(super) version: OnceLock<String>,
+    /// Commands that clients have sent.
+    pub(super) commands: AtomicU64,
+    /// Tells connections to end as soon as they have answered.
+    pub(super) drain: watch::Sender<bool>,
+}
+
+impl ProxyState {
+    /// Must be called within a tokio runtime.
+    pub(super) fn new(engine: Engine, mut options: ProxyOptions) -> Self {
+        let parts = EngineParts {
+            links: std::mem::replace(&mut options.links, Box::new(crate::link::LinkOptions::new)),
+            shard_func: options.shard_func.take(),
+            topology: SharedTopology::of(engine.clone()),
+            timeout: options.timeout,
+            max_reply_bytes: options.max_reply_bytes,
+        };
+        Self {
+            engine,
+            users: Users::new(parts),
+            known: KnownCommands::default(),
+            clients: Arc::default(),
+            options,
+            began: Instant::now(),
+            version: OnceLock::new(),
+            commands: AtomicU64::new(0),
+            drain: watch::Sender::new(false),
+        }
+    }
+
+    /// Counts commands that have come.
+    pub(super) fn count(&self, commands: usize) {
+        self.commands.fetch_add(commands as u64, Relaxed);
+    }
+}
