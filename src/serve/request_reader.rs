@@ -373,7 +373,7 @@ mod tests {
     #[test]
     fn a_request_is_bounded_as_a_whole_and_strangers_more() {
         let mut long = b"*3\r\n$1048576\r\n".to_vec();
-        long.extend([b'x'; 1 << 20]);
+        long.resize(long.len() + (1 << 20), b'x');
         long.extend(b"\r\n$1048576\r\n");
         assert_eq!(read(&long), ["ERR Protocol error: the request is longer than 2097152 bytes"]);
         let stranger = |bytes: &[u8]| {
