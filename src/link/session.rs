@@ -76,6 +76,11 @@ impl Session {
         Ok(replies)
     }
 
+    /// Returns the connection itself, for a conversation that is not request and answer in turns; `None` if it is over.
+    pub(crate) fn into_stream(self) -> Option<Box<dyn Stream>> {
+        self.stream
+    }
+
     /// Returns whether the session can be used: the node has answered all that was asked, and has not hung up.
     pub(crate) fn is_sound(&self) -> bool {
         self.stream.as_ref().is_some_and(|stream| !stream.has_pending_input())

@@ -41,6 +41,17 @@ pub(super) enum OwnCommand {
 }
 
 impl OwnCommand {
+    /// Tells whether a client may send it that has subscribed and speaks RESP2.
+    pub(super) fn is_for_listeners(self) -> bool {
+        use OwnCommand::{
+            Ping, Psubscribe, Punsubscribe, Quit, Reset, Ssubscribe, Subscribe, Sunsubscribe, Unsubscribe,
+        };
+        matches!(
+            self,
+            Ping | Psubscribe | Punsubscribe | Quit | Reset | Ssubscribe | Subscribe | Sunsubscribe | Unsubscribe
+        )
+    }
+
     /// Tells whether a client may send it that has not said who it is.
     pub(super) fn is_for_anybody(self) -> bool {
         matches!(self, Self::Auth | Self::Hello | Self::Quit | Self::Reset)

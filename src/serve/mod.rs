@@ -6,6 +6,7 @@
 //! - [`connection`]: a client from its first word to its last; its commands in order
 //! - [`users`]: links for each user of the nodes, who check passwords themselves
 //! - [`known`]: what is done about which command
+//! - [`pubsub`]: one subscription at the nodes for all clients of a user
 //! - [`clients`]: what `CLIENT LIST` shows
 //! - [`request_reader`], [`reply_buffer`]: the two directions of the wire
 
@@ -14,6 +15,8 @@ mod connection;
 mod known;
 mod options;
 mod proxy;
+mod pubsub;
+mod refusal;
 mod reply_buffer;
 mod request_reader;
 mod server_info;

@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::pubsub::Hub;
+use super::refusal::is_refusal;
 use super::shared_topology::SharedTopology;
 use crate::engine::Engine;
 use crate::error::Error;
@@ -16,9 +18,6 @@ use crate::shard::ShardFunc;
 
 /// For how long the links of a user without clients stay open, for those who connect again and again.
 const KEPT_FOR: Duration = Duration::from_secs(60);
-
-/// What a client is told that has to say who it is.
-pub(super) const NOAUTH: &str = "NOAUTH Authentication required.";
 
 /// Makes what all engines of users have in common.
 pub(super) struct EngineParts {
@@ -49,6 +48,13 @@ impl EngineParts {
 pub(super) struct ProxyUser {
     pub(super) name: String,
     pub(super) engine: Engine,
+    pub(super) hub: Hub,
+}
+
+impl ProxyUser {
+    fn new(name: String, engine: Engine) -> Arc<Self> {
+        Arc::new(Self { name, hub: Hub::new(engine.clone()), engine })
+    }
 }
 
 /// The users that clients are, or were a moment ago.
@@ -68,7 +74,7 @@ struct KnownUser {
 impl Users {
     /// No users so far. Must be called within a tokio runtime.
     pub(super) fn new(parts: EngineParts) -> Self {
-        let anonymous = Arc::new(ProxyUser { name: "default".into(), engine: parts.build(None) });
+        let anonymous = ProxyUser::new("default".into(), parts.build(None));
         Self { parts, known: Mutex::default(), anonymous, are_open: AtomicBool::new(false) }
     }
 
@@ -104,8 +110,7 @@ impl Users {
         let key = (name.to_owned(), password.to_vec());
         let known = self.known().get(&key).map(|known| known.user.clone());
         let user = known.unwrap_or_else(|| {
-            let engine = self.parts.build(Some(Credentials::new(name, password)));
-            Arc::new(ProxyUser { name: name.to_owned(), engine })
+            ProxyUser::new(name.to_owned(), self.parts.build(Some(Credentials::new(name, password))))
         });
         if let Err(refusal) = check(&user.engine).await? {
             self.known().remove(&key);
@@ -136,9 +141,4 @@ async fn check(engine: &Engine) -> Result<Result<(), String>, Error> {
         }
     }
     Err(failure)
-}
-
-/// Tells whether a node that could not be connected to has said that it does not take the user.
-pub(super) fn is_refusal(cause: &str) -> bool {
-    ["NOAUTH", "WRONGPASS", "NOPERM", "ERR invalid password"].iter().any(|start| cause.starts_with(start))
 }

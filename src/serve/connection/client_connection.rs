@@ -8,10 +8,12 @@ use crate::error::Error;
 use crate::reply::Reply;
 use crate::resp::Protocol;
 use crate::serve::clients::{ClientEntry, Present};
+use crate::serve::pubsub::Subscriptions;
+use crate::serve::refusal::{NOAUTH, is_refusal};
 use crate::serve::reply_buffer::ReplyBuffer;
 use crate::serve::request_reader::RequestReader;
 use crate::serve::state::ProxyState;
-use crate::serve::users::{self, NOAUTH, ProxyUser};
+use crate::serve::users::ProxyUser;
 
 /// Which replies a client wants, by `CLIENT REPLY`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +38,7 @@ pub(super) struct ClientConnection<S> {
     pub(super) is_known: bool,
     pub(super) transaction: Option<OpenTransaction>,
     pub(super) watched: Option<WatchedKeys>,
+    pub(super) subscriptions: Option<Box<Subscriptions>>,
     /// A connection to a node that nobody else uses, for the next command that needs one.
     pub(super) idle: Option<NodeConnection>,
 }
@@ -58,6 +61,7 @@ impl<S> ClientConnection<S> {
             is_known: false,
             transaction: None,
             watched: None,
+            subscriptions: None,
             idle: None,
             state,
         }
@@ -120,5 +124,5 @@ impl<S> ClientConnection<S> {
 
 /// Tells whether the node that a command was sent to has said that it does not serve the user.
 fn is_shut_out(error: &Error) -> bool {
-    matches!(error, Error::Node { cause, .. } if users::is_refusal(cause))
+    matches!(error, Error::Node { cause, .. } if is_refusal(cause))
 }

@@ -1,5 +1,7 @@
 //! Who a client is and which protocol it speaks: `AUTH`, `HELLO`, `RESET`.
 
+use std::sync::Arc;
+
 use super::client_connection::{ClientConnection, ReplyMode};
 use crate::command::Command;
 use crate::error::Error;
@@ -39,6 +41,10 @@ impl<S> ClientConnection<S> {
             Err(words) => return Ok(Err(words)),
         };
         self.entry.about().user.clone_from(&user.name);
+        if !Arc::ptr_eq(&self.user, &user) {
+            // They were made with the rights of another.
+            self.unsubscribe_all();
+        }
         self.user = user;
         // What was opened as somebody else.
         self.idle = None;
@@ -132,6 +138,7 @@ impl<S> ClientConnection<S> {
 
     /// Makes a new client of this one.
     pub(super) async fn reset(&mut self) {
+        self.unsubscribe_all();
         self.transaction = None;
         self.watched = None;
         self.idle = None;

@@ -12,6 +12,7 @@ mod greeting;
 mod node_connection;
 mod open_transaction;
 mod own;
+mod subscriptions;
 mod to_node;
 mod transaction;
 
@@ -20,9 +21,9 @@ use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use super::known::{CommandWay, Known, NodeCommand};
+use super::known::{CommandWay, Known, NodeCommand, OwnCommand};
+use super::refusal::NOAUTH;
 use super::state::ProxyState;
-use super::users::NOAUTH;
 use crate::command::{Command, printable};
 use crate::engine::Options;
 use client_connection::{ClientConnection, Over};
@@ -47,6 +48,12 @@ pub(super) async fn serve(
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> ClientConnection<S> {
     async fn run(mut self) {
+        self.talk().await;
+        self.unsubscribe_all();
+    }
+
+    /// Takes and answers what the client says until it goes.
+    async fn talk(&mut self) {
         self.trust(matches!(self.state.users.are_open().await, Ok(true)));
         loop {
             let (commands, bad) = self.batch();
@@ -89,20 +96,33 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> ClientConnection<S> {
             self.replies.shrink();
         }
         let mut drain = self.state.drain.subscribe();
+        let is_subscribed = self.subscriptions.is_some();
         let idle = async {
-            match self.state.options.idle_timeout {
+            match self.state.options.idle_timeout.filter(|_| !is_subscribed) {
                 Some(limit) => tokio::time::sleep(limit).await,
                 None => std::future::pending().await,
             }
         };
-        tokio::select! {
-            read = self.stream.read_buf(self.requests.buffer()) => match read {
+        let message = async {
+            match &mut self.subscriptions {
+                Some(own) => own.next().await,
+                None => std::future::pending().await,
+            }
+        };
+        let message = tokio::select! {
+            message = message => message,
+            read = self.stream.read_buf(self.requests.buffer()) => return match read {
                 Ok(0) | Err(_) => ControlFlow::Break(Over),
                 Ok(_) => ControlFlow::Continue(()),
             },
-            () = self.entry.killed() => ControlFlow::Break(Over),
-            _ = drain.wait_for(|&is_draining| is_draining) => ControlFlow::Break(Over),
-            () = idle => ControlFlow::Break(Over),
+            () = self.entry.killed() => return ControlFlow::Break(Over),
+            _ = drain.wait_for(|&is_draining| is_draining) => return ControlFlow::Break(Over),
+            () = idle => return ControlFlow::Break(Over),
+        };
+        self.push_messages(&message);
+        match self.write().await {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(Over) => ControlFlow::Break(Over),
         }
     }
 
@@ -137,7 +157,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> ClientConnection<S> {
 
     /// Returns whether commands may go to the nodes as they come.
     fn takes_together(&self) -> bool {
-        self.is_known && self.transaction.is_none()
+        self.is_known && self.transaction.is_none() && !self.only_listens()
     }
 
     /// Sends commands of one key each, in one write for each node.
@@ -158,6 +178,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> ClientConnection<S> {
     async fn run_one(&mut self, command: Command, known: Option<Known>) -> ControlFlow<Over> {
         if let Some(name) = command.words().next() {
             self.entry.about().last_command = printable(&name.to_ascii_lowercase());
+        }
+        let own = if let Some(Known::Own(own, _)) = known { Some(own) } else { None };
+        if self.only_listens() && !own.is_some_and(OwnCommand::is_for_listeners) {
+            let name = printable(&command.name().to_ascii_lowercase());
+            self.refuse(&format!(
+                "ERR Can't execute '{name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this \
+                 context"
+            ));
+            return ControlFlow::Continue(());
         }
         if let Some(Known::Own(own, arity)) = known {
             let count = command.word_count() as i32;

@@ -8,6 +8,7 @@ use super::client_connection::{ClientConnection, Over};
 use crate::command::{Command, printable};
 use crate::reply::Reply;
 use crate::serve::known::OwnCommand;
+use crate::serve::pubsub::TopicKind;
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> ClientConnection<S> {
     /// Runs a command of the proxy's own.
@@ -45,18 +46,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> ClientConnection<S> {
                 let name = printable(&command.name().to_ascii_uppercase());
                 self.refuse(&format!("ERR {name} is about one server, and rmr-proxy is none; send it to a node"));
             }
-            OwnCommand::Subscribe
-            | OwnCommand::Psubscribe
-            | OwnCommand::Ssubscribe
-            | OwnCommand::Unsubscribe
-            | OwnCommand::Punsubscribe
-            | OwnCommand::Sunsubscribe => self.refuse("ERR not yet"),
+            OwnCommand::Subscribe => self.subscribe(TopicKind::Channel, &command).await,
+            OwnCommand::Psubscribe => self.subscribe(TopicKind::Pattern, &command).await,
+            OwnCommand::Ssubscribe => self.subscribe(TopicKind::Shard, &command).await,
+            OwnCommand::Unsubscribe => self.unsubscribe(TopicKind::Channel, &command),
+            OwnCommand::Punsubscribe => self.unsubscribe(TopicKind::Pattern, &command),
+            OwnCommand::Sunsubscribe => self.unsubscribe(TopicKind::Shard, &command),
         }
         ControlFlow::Continue(())
     }
 
     fn ping(&mut self, command: &Command) {
         match command.word_count() {
+            1 | 2 if self.only_listens() => {
+                self.push(&Reply::Array(vec!["pong".into(), bulk(command.args().next())]));
+            }
             1 => self.push(&Reply::Simple("PONG".into())),
             2 => self.push(&bulk(command.args().next())),
             _ => self.refuse("ERR wrong number of arguments for 'ping' command"),
