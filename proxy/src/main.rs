@@ -17,6 +17,9 @@ use tracing_subscriber::EnvFilter;
 
 use arguments::Arguments;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let filter = EnvFilter::try_from_env("RMR_LOG").unwrap_or_else(|_| EnvFilter::new("info"));

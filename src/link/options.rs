@@ -26,6 +26,7 @@ pub struct LinkOptions {
     pub(super) tls_by_default: bool,
     pub(super) inner_command: Option<String>,
     pub(super) ignores_logins: bool,
+    pub(super) gathers: bool,
     reduces_there: bool,
 }
 
@@ -38,6 +39,7 @@ impl Default for LinkOptions {
             tls_by_default: true,
             inner_command: None,
             ignores_logins: false,
+            gathers: false,
             reduces_there: true,
         }
     }
@@ -74,6 +76,14 @@ impl LinkOptions {
     #[must_use]
     pub(crate) fn ignoring_logins(mut self) -> Self {
         self.ignores_logins = true;
+        self
+    }
+
+    /// Lets all tasks that are ready to run say what they have to send before any of it is written, for many who each send
+    /// little.
+    #[must_use]
+    pub(crate) fn gathering(mut self) -> Self {
+        self.gathers = true;
         self
     }
 

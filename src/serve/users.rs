@@ -33,7 +33,7 @@ pub(super) struct EngineParts {
 impl EngineParts {
     /// Builds the engine of a user, or of those who are none.
     fn build(&self, credentials: Option<Credentials>) -> Engine {
-        let links = (self.links)().ignoring_logins();
+        let links = (self.links)().ignoring_logins().gathering();
         let links = credentials.into_iter().fold(links, LinkOptions::credentials);
         let builder = Engine::builder().provider(self.topology.clone()).links(links).timeout(self.timeout);
         let shard_func = self.shard_func.iter().map(|make| make());

@@ -65,7 +65,15 @@ impl ConnectionTask {
             self.fail_queued(queued, &error.to_string());
             return Some(Vec::new());
         }
+        let (gathers, mut has_let_others_go_first) = (self.dialler.options.gathers, false);
         let ended = poll_fn(|context| {
+            if gathers && !has_let_others_go_first && !self.inbox.is_empty() {
+                // A task that wakes itself runs behind those that are ready by then.
+                has_let_others_go_first = true;
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            has_let_others_go_first = false;
             let mut open = self.shared.lock();
             let Some(connection) = &mut *open else { return Poll::Ready(None) };
             let end = ready!(connection.poll_run(&mut self.inbox, context));
