@@ -118,6 +118,19 @@ impl Request {
         matches!(placed, Ok(Some(()))).then_some(shards)
     }
 
+    /// Returns [what they must share](Self::key_group) of each of these keys.
+    ///
+    /// # Errors
+    /// If a key cannot be placed.
+    pub(crate) fn key_groups<'k>(
+        &self,
+        topology: &Topology,
+        keys: impl ExactSizeIterator<Item = &'k [u8]> + Clone,
+    ) -> Result<Vec<usize>, Error> {
+        let at_once = if topology.requires_same_slot() { None } else { self.shards_of_keys(topology, keys.clone()) };
+        at_once.map_or_else(|| keys.map(|key| self.key_group(topology, key)).collect(), Ok)
+    }
+
     /// Returns what keys must share to stand in one command: their slot, or where slots do not matter their node.
     pub(crate) fn key_group(&self, topology: &Topology, key: &[u8]) -> Result<usize, Error> {
         if topology.requires_same_slot() {

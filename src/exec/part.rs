@@ -23,9 +23,8 @@ impl Parts {
     /// Puts keys together that a node takes in one command.
     pub(super) fn of(request: &Request, topology: &Topology, described: &DescribedCommand) -> Result<Self, Error> {
         let args: Vec<&[u8]> = described.command.words().collect();
-        let groups: Result<Vec<usize>, Error> =
-            described.keys.iter().map(|&at| request.key_group(topology, args[at])).collect();
-        Ok(Self::by_group(&groups?))
+        let groups = request.key_groups(topology, described.keys.iter().map(|&at| args[at]))?;
+        Ok(Self::by_group(&groups))
     }
 
     /// Puts places of the same group together. Parts are in the order of their first keys.
