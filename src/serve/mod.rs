@@ -19,6 +19,7 @@ mod pubsub;
 mod refusal;
 mod reply_buffer;
 mod request_reader;
+mod scripts;
 mod server_info;
 mod shared_topology;
 mod state;

@@ -17,6 +17,10 @@ const MOST_ARGUMENTS: usize = 1024 * 1024;
 const MOST_ARGUMENTS_OF_STRANGERS: usize = 10;
 const LONGEST_OF_STRANGERS: usize = 16 * 1024;
 
+/// How many bytes are read at once: for clients that say little, and for those that say much.
+const LEAST_ROOM: usize = 512;
+const MOST_ROOM: usize = 64 * 1024;
+
 /// Bounds what one request may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct RequestLimits {
@@ -47,6 +51,8 @@ pub(super) struct RequestReader {
     open: Option<OpenArray>,
     /// How far the bytes have been looked at for the end of a line.
     looked_at: usize,
+    /// How many bytes are read at once, at the least.
+    room: usize,
 }
 
 /// An array of arguments of which not all have come.
@@ -68,7 +74,7 @@ struct OpenArray {
 impl RequestReader {
     /// Starts with nothing.
     pub(super) fn new(limits: RequestLimits) -> Self {
-        Self { input: BytesMut::new(), limits, is_trusted: false, open: None, looked_at: 0 }
+        Self { input: BytesMut::new(), limits, is_trusted: false, open: None, looked_at: 0, room: LEAST_ROOM }
     }
 
     /// Lets the client send requests of any size that the limits allow.
@@ -76,16 +82,24 @@ impl RequestReader {
         self.is_trusted = is_trusted;
     }
 
-    /// Returns the buffer to read into, with room for what is known to come.
+    /// Returns the buffer to read into, with room for what is known to come, and for as much more as the client has been
+    /// sending at once: little for the many that say little.
     pub(super) fn buffer(&mut self) -> &mut BytesMut {
-        /// What is read at once, at the least.
-        const ROOM: usize = 4 * 1024;
         /// What is set aside at once for an argument of which few bytes have come.
         const MOST_AHEAD: usize = 1024 * 1024;
         let body = self.open.as_ref().and_then(|open| open.body);
         let missing = body.map_or(0, |(start, length)| (start + length + 2).saturating_sub(self.input.len()));
-        self.input.reserve(missing.clamp(ROOM, MOST_AHEAD));
+        self.input.reserve(missing.min(MOST_AHEAD).max(self.room));
         &mut self.input
+    }
+
+    /// Has read so many bytes into the [buffer](Self::buffer).
+    pub(super) fn has_read(&mut self, bytes: usize) {
+        if bytes >= self.room {
+            self.room = (self.room * 4).min(MOST_ROOM);
+        } else if bytes < self.room / 8 {
+            self.room = (self.room / 2).max(LEAST_ROOM);
+        }
     }
 
     /// Returns whether bytes are left that are no whole request.

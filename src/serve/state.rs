@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use super::clients::Clients;
 use super::known::KnownCommands;
 use super::options::ProxyOptions;
+use super::scripts::KeptScripts;
 use super::shared_topology::SharedTopology;
 use super::users::{EngineParts, Users};
 use crate::engine::Engine;
@@ -19,6 +20,7 @@ pub(super) struct ProxyState {
     pub(super) engine: Engine,
     pub(super) users: Users,
     pub(super) known: KnownCommands,
+    pub(super) scripts: KeptScripts,
     pub(super) clients: Arc<Clients>,
     pub(super) options: ProxyOptions,
     pub(super) began: Instant,
@@ -44,6 +46,7 @@ impl ProxyState {
             engine,
             users: Users::new(parts),
             known: KnownCommands::default(),
+            scripts: KeptScripts::default(),
             clients: Arc::default(),
             options,
             began: Instant::now(),

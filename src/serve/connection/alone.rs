@@ -96,27 +96,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> ClientConnection<S> {
         Err(failure)
     }
 
+    /// Waits for something that may take long, while the client is there. `None` if it leaves, or is to be left.
+    pub(super) async fn while_present<T>(&mut self, future: impl Future<Output = T>) -> Option<T> {
+        tokio::pin!(future);
+        let mut drain = self.state.drain.subscribe();
+        loop {
+            // What the client says meanwhile waits, up to a bound.
+            let has_room = self.requests.len() < self.state.options.max_request_bytes;
+            tokio::select! {
+                done = &mut future => return Some(done),
+                read = self.stream.read_buf(self.requests.buffer()), if has_room => match read {
+                    Ok(0) | Err(_) => return None,
+                    Ok(bytes) => self.requests.has_read(bytes),
+                },
+                () = self.entry.killed() => return None,
+                _ = drain.wait_for(|&is_draining| is_draining) => return None,
+            }
+        }
+    }
+
     /// Sends a command and waits for its reply, or for the client to leave.
     async fn call_alone(&mut self, mut connection: NodeConnection, command: &Command) -> AloneOutcome {
         let budget = Budget::new(self.state.options.max_reply_bytes);
-        let called = {
-            let call = connection.session.call(command, &budget, Instant::now() + FOR_EVER);
-            tokio::pin!(call);
-            let mut drain = self.state.drain.subscribe();
-            loop {
-                // What the client says meanwhile waits, up to a bound.
-                let has_room = self.requests.len() < self.state.options.max_request_bytes;
-                tokio::select! {
-                    called = &mut call => break called,
-                    read = self.stream.read_buf(self.requests.buffer()), if has_room => match read {
-                        Ok(0) | Err(_) => return AloneOutcome::ClientLeft,
-                        Ok(_) => {}
-                    },
-                    () = self.entry.killed() => return AloneOutcome::ClientLeft,
-                    _ = drain.wait_for(|&is_draining| is_draining) => return AloneOutcome::ClientLeft,
-                }
-            }
-        };
+        let call = connection.session.call(command, &budget, Instant::now() + FOR_EVER);
+        let Some(called) = self.while_present(call).await else { return AloneOutcome::ClientLeft };
         match called {
             Ok(Reply::Error(words)) => {
                 self.idle = Some(connection);

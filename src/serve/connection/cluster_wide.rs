@@ -24,7 +24,16 @@ impl<S> ClientConnection<S> {
         let request = self.user.engine.request().gate(gate).protocol(self.protocol).begin();
         let targets = any_of_a_list(&request, &description, &keys).await?;
         let how = ExecOptions { targets, nonatomic: self.state.options.splits_writes, ..ExecOptions::default() };
-        exec(request, DescribedCommand::new(command, description, keys), how).await
+        let described = DescribedCommand::new(command, description, keys);
+        let mut result = exec(request.clone(), described.clone(), how.clone()).await;
+        if let Ok(reply) = &result {
+            let DescribedCommand { command, description, .. } = &described;
+            self.learn_code(command, description, reply);
+            if self.brings_code(&request, command, description, reply).await {
+                result = exec(request, described, how).await;
+            }
+        }
+        result
     }
 }
 

@@ -8,6 +8,7 @@ mod alone;
 mod client_command;
 mod client_connection;
 mod cluster_wide;
+mod code;
 mod greeting;
 mod node_connection;
 mod open_transaction;
@@ -15,6 +16,7 @@ mod own;
 mod subscriptions;
 mod to_node;
 mod transaction;
+mod wait;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -113,7 +115,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> ClientConnection<S> {
             message = message => message,
             read = self.stream.read_buf(self.requests.buffer()) => return match read {
                 Ok(0) | Err(_) => ControlFlow::Break(Over),
-                Ok(_) => ControlFlow::Continue(()),
+                Ok(bytes) => {
+                    self.requests.has_read(bytes);
+                    ControlFlow::Continue(())
+                }
             },
             () = self.entry.killed() => return ControlFlow::Break(Over),
             _ = drain.wait_for(|&is_draining| is_draining) => return ControlFlow::Break(Over),

@@ -38,9 +38,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> ClientConnection<S> {
             OwnCommand::Discard => self.discard(),
             OwnCommand::Watch => self.watch(&command).await,
             OwnCommand::Unwatch => self.unwatch(),
+            OwnCommand::Wait if command.name().eq_ignore_ascii_case(b"WAIT") => {
+                return self.wait_for_replicas(&command).await;
+            }
             OwnCommand::Wait => self.refuse(
-                "ERR WAIT counts the writes of its own connection to a node, and writes through rmr-proxy share \
-                 connections; after EXEC ask INFO replication of the nodes",
+                "ERR WAITAOF counts the writes of its own connection to a node, and those through rmr-proxy share connections; \
+                 send it to a node, or use WAIT",
             ),
             OwnCommand::Monitor | OwnCommand::Replication => {
                 let name = printable(&command.name().to_ascii_uppercase());
