@@ -19,9 +19,13 @@ impl<S> ClientConnection<S> {
     }
 
     async fn cluster_wide(&mut self, command: Command, description: Arc<Description>) -> Result<Reply, Error> {
-        let keys = keys_of(&self.state.engine.request().begin(), &command, &description).await?;
+        let mut keys = keys_of(&self.state.engine.request().begin(), &command, &description).await?;
         let gate = Arc::new(MarkByDescription(description.clone()));
         let request = self.user.engine.request().gate(gate).protocol(self.protocol).begin();
+        if description.name == "publish" && !request.pinned_topology().await?.has_slots() {
+            // Those who have subscribed to the channel are at the server that its name belongs to.
+            keys = vec![1];
+        }
         let targets = any_of_a_list(&request, &description, &keys).await?;
         let how = ExecOptions { targets, nonatomic: self.state.options.splits_writes, ..ExecOptions::default() };
         let described = DescribedCommand::new(command, description, keys);

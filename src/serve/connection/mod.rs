@@ -20,6 +20,7 @@ mod wait;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
@@ -98,6 +99,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> ClientConnection<S> {
             self.replies.shrink();
         }
         let mut drain = self.state.drain.subscribe();
+        if *drain.borrow() {
+            return self.last_words().await;
+        }
         let is_subscribed = self.subscriptions.is_some();
         let idle = async {
             match self.state.options.idle_timeout.filter(|_| !is_subscribed) {
@@ -121,13 +125,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> ClientConnection<S> {
                 }
             },
             () = self.entry.killed() => return ControlFlow::Break(Over),
-            _ = drain.wait_for(|&is_draining| is_draining) => return ControlFlow::Break(Over),
+            _ = drain.wait_for(|&is_draining| is_draining) => return ControlFlow::Continue(()),
             () = idle => return ControlFlow::Break(Over),
         };
         self.push_messages(&message);
         match self.write().await {
             Ok(()) => ControlFlow::Continue(()),
             Err(Over) => ControlFlow::Break(Over),
+        }
+    }
+
+    /// Takes what the client has sent before it hears that the connection ends.
+    async fn last_words(&mut self) -> ControlFlow<Over> {
+        /// How long something may be on its way.
+        const ON_ITS_WAY: Duration = Duration::from_millis(20);
+        match tokio::time::timeout(ON_ITS_WAY, self.stream.read_buf(self.requests.buffer())).await {
+            Ok(Ok(bytes)) if bytes > 0 => ControlFlow::Continue(()),
+            _ => ControlFlow::Break(Over),
         }
     }
 
