@@ -183,6 +183,7 @@ pub mod from_rb {}
     allow(dead_code, unused_imports, reason = "only the module answers for a whole cluster yet")
 )]
 mod exec;
+mod histogram;
 #[cfg(feature = "redis")]
 mod interop;
 pub mod link;

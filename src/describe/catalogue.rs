@@ -44,6 +44,11 @@ impl<T: Clone> Catalogue<T> {
         self.names().get(name).cloned()
     }
 
+    /// Shows all that is known.
+    pub(crate) fn each(&self, mut visit: impl FnMut(&T)) {
+        self.names().values().for_each(&mut visit);
+    }
+
     /// Returns those of these names that nothing is known of, each once.
     pub(crate) fn missing<'a>(&self, names: impl Iterator<Item = &'a [u8]>) -> Vec<&'a [u8]> {
         let known = self.names();

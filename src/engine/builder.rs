@@ -33,6 +33,7 @@ pub struct Builder {
     watcher: Option<Arc<dyn Watcher>>,
     local: Option<Arc<dyn Link>>,
     timeout: Option<Duration>,
+    stats: Arc<Stats>,
 }
 
 impl Builder {
@@ -92,9 +93,16 @@ impl Builder {
         self
     }
 
+    /// Counts where another engine counts too.
+    #[must_use]
+    pub(crate) fn counting_in(mut self, stats: Arc<Stats>) -> Self {
+        self.stats = stats;
+        self
+    }
+
     /// The engine. Must be called within a tokio runtime: the topology is followed from now on.
     pub fn build(self) -> Engine {
-        let stats = Arc::new(Stats::default());
+        let stats = self.stats;
         let links = Arc::new(Links::new(self.links, self.watcher));
         let through_seeds = |seeds| -> Arc<dyn NodeProvider> {
             let ask = ThroughSeeds { links: links.clone(), seeds };

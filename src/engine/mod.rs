@@ -66,6 +66,7 @@ mod units;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use crate::histogram::{Doublings, Histogram};
 pub use builder::Builder;
 pub use fanout::FanOut;
 pub use gate::Gate;
@@ -76,7 +77,7 @@ pub use map::Map;
 pub use options::Options;
 pub use replies::{Replies, ShardReply};
 pub use request::{Request, RequestBuilder};
-pub use stats::{ErrorCounts, Histogram, Stats};
+pub use stats::{ErrorCounts, Stats};
 pub use step::{Reducer, Step};
 pub use targets::Targets;
 pub(crate) use targets::slots_without_owner;

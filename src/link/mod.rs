@@ -65,6 +65,7 @@ pub use options::LinkOptions;
 pub use own_slots::SlotsAround;
 pub(crate) use pool::Links;
 pub(crate) use session::Session;
+pub(crate) use stats::StatsByNode;
 pub use stats::{LinkState, LinkStats};
 pub use tls::TlsSource;
 pub(crate) use watch::{Watcher, leave_event_loop_if_long};

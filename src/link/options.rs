@@ -1,8 +1,10 @@
 //! How links connect.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::handshake::CredentialSource;
+use super::stats::StatsByNode;
 use super::tls::TlsSource;
 
 /// Sets how links connect: at first within one second, without authentication, TLS or an inner command.
@@ -27,6 +29,8 @@ pub struct LinkOptions {
     pub(super) inner_command: Option<String>,
     pub(super) ignores_logins: bool,
     pub(super) gathers: bool,
+    /// Where links to the same node count together; each for itself without.
+    pub(super) stats_by_node: Option<Arc<StatsByNode>>,
     reduces_there: bool,
 }
 
@@ -40,6 +44,7 @@ impl Default for LinkOptions {
             inner_command: None,
             ignores_logins: false,
             gathers: false,
+            stats_by_node: None,
             reduces_there: true,
         }
     }
@@ -84,6 +89,13 @@ impl LinkOptions {
     #[must_use]
     pub(crate) fn gathering(mut self) -> Self {
         self.gathers = true;
+        self
+    }
+
+    /// Counts together with all links to the same node.
+    #[must_use]
+    pub(crate) fn counting_by_node(mut self, stats: Arc<StatsByNode>) -> Self {
+        self.stats_by_node = Some(stats);
         self
     }
 

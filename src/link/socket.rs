@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
@@ -39,7 +39,8 @@ pub(crate) struct SocketLink {
 impl SocketLink {
     /// A link to this endpoint. Nothing is dialled before something is sent. Must be called within a tokio runtime.
     pub(crate) fn new(endpoint: Endpoint, options: Arc<LinkOptions>, watcher: Option<Arc<dyn Watcher>>) -> Self {
-        let (stats, marking) = (Arc::new(LinkStats::default()), Arc::new(Marking::default()));
+        let shared_stats = options.stats_by_node.as_ref().map(|stats| stats.get(&endpoint.address));
+        let (stats, marking) = (shared_stats.unwrap_or_default(), Arc::new(Marking::default()));
         let inner = Arc::new(Offer::new(options.reducing_command().map(str::to_owned)));
         let own_slots: Arc<LatestOwnSlots> = Arc::default();
         let channel = |lane, protocol| {
@@ -99,6 +100,9 @@ impl SocketLink {
             let mut in_flight = in_flight;
             let answered = answered.await;
             in_flight.is_answered = true;
+            if let Ok(Delivery { failure: None, .. }) = &answered {
+                in_flight.stats.round_trips.record(in_flight.began.elapsed());
+            }
             match answered {
                 Ok(delivery) => delivery,
                 Err(_) if is_open => Delivery::failed(Failure::Lost("the link was shut down".into())),
@@ -201,13 +205,14 @@ impl Link for SocketLink {
 struct InFlightGuard {
     stats: Arc<LinkStats>,
     channel: Arc<Channel>,
+    began: Instant,
     is_answered: bool,
 }
 
 impl InFlightGuard {
     fn enter(stats: Arc<LinkStats>, channel: Arc<Channel>) -> Self {
         stats.in_flight.fetch_add(1, Ordering::Relaxed);
-        Self { stats, channel, is_answered: false }
+        Self { stats, channel, began: Instant::now(), is_answered: false }
     }
 }
 

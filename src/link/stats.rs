@@ -1,6 +1,11 @@
 //! What there is to tell about a link: its state and its figures.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::histogram::Histogram;
+use crate::topology::Address;
 
 /// A link's figures. Atomics only: they are read by `INFO` and in crash reports.
 #[derive(Debug, Default)]
@@ -15,6 +20,12 @@ pub struct LinkStats {
     pub failures: AtomicU64,
     /// Replies that came after their request had been given up. Counted where replies are read, in `connection/read.rs`.
     pub late_replies: AtomicU64,
+    /// Bytes of commands that have left.
+    pub sent_bytes: AtomicU64,
+    /// Bytes of replies that have come.
+    pub received_bytes: AtomicU64,
+    /// How long answers to batches took, from when these were handed to a connection.
+    pub round_trips: Histogram,
 }
 
 impl LinkStats {
@@ -32,6 +43,26 @@ impl LinkStats {
     /// Sets what the link is doing now.
     pub fn set_state(&self, state: LinkState) {
         self.state.store(state as u8, Ordering::Relaxed);
+    }
+}
+
+/// The figures of all links to each node, where several engines have links to it: each adds to the same.
+#[derive(Debug, Default)]
+pub(crate) struct StatsByNode {
+    by_address: Mutex<HashMap<Address, Arc<LinkStats>>>,
+}
+
+impl StatsByNode {
+    /// Returns the figures of links to this node.
+    pub(crate) fn get(&self, address: &Address) -> Arc<LinkStats> {
+        self.by_address.lock().unwrap_or_else(PoisonError::into_inner).entry(address.clone()).or_default().clone()
+    }
+
+    /// Returns the figures of these nodes, and forgets all others to which there are no links.
+    pub(crate) fn of(&self, nodes: &[Address]) -> Vec<Arc<LinkStats>> {
+        let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        by_address.retain(|address, stats| Arc::strong_count(stats) > 1 || nodes.contains(address));
+        nodes.iter().map(|node| by_address.get(node).cloned().unwrap_or_default()).collect()
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use tokio::sync::Notify;
 
+use super::metrics::{Cut, CutCounts};
 use crate::resp::Protocol;
 
 /// What others may know of a client, and do about it.
@@ -22,6 +23,7 @@ pub(super) struct ClientEntry {
     kill: Notify,
     /// Bytes that wait to be written to it.
     pub(super) output: AtomicUsize,
+    cuts: Arc<CutCounts>,
     about: Mutex<AboutClient>,
 }
 
@@ -42,9 +44,16 @@ pub(super) struct AboutClient {
 }
 
 impl ClientEntry {
+    /// Counts that the client is cut off.
+    pub(super) fn is_cut(&self, reason: Cut) {
+        self.cuts.count(reason);
+    }
+
     /// Ends the client's connection, as soon as it is not busy.
-    pub(super) fn kill(&self) {
-        self.killed.store(true, Relaxed);
+    pub(super) fn kill(&self, reason: Cut) {
+        if !self.killed.swap(true, Relaxed) {
+            self.is_cut(reason);
+        }
         self.kill.notify_waiters();
         self.kill.notify_one();
     }
@@ -121,6 +130,8 @@ pub(super) struct Clients {
     pub(super) accepted: AtomicU64,
     /// How many were sent away, since there were too many.
     pub(super) refused: AtomicU64,
+    /// How many were cut off.
+    pub(super) cuts: Arc<CutCounts>,
 }
 
 impl Clients {
@@ -154,6 +165,7 @@ impl Clients {
             killed: AtomicBool::new(false),
             kill: Notify::new(),
             output: AtomicUsize::new(0),
+            cuts: self.cuts.clone(),
             about: Mutex::new(about),
         });
         clients.insert(id, entry.clone());
@@ -208,7 +220,7 @@ mod tests {
     async fn a_client_that_is_killed_hears_of_it_before_and_after_it_waits() {
         let clients = Arc::new(Clients::default());
         let client = clients.enter(String::new(), String::new(), 1).unwrap();
-        client.entry.kill();
+        client.entry.kill(Cut::Killed);
         client.entry.killed().await;
         assert!(client.entry.is_killed());
     }

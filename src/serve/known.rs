@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::metrics::CommandCounts;
 use crate::command::{Command, CommandFlags, CommandSet};
 use crate::describe::special::Special;
 use crate::describe::{Catalogue, CommandSource, Description};
@@ -121,6 +122,7 @@ pub(super) struct NodeCommand {
     pub(super) way: CommandWay,
     pub(super) only_reads: bool,
     pub(super) runs_code: bool,
+    pub(super) counts: Arc<CommandCounts>,
 }
 
 impl From<Arc<Description>> for Known {
@@ -145,7 +147,7 @@ impl NodeCommand {
             description.only_key_at().filter(|_| is_by_keys).map_or(CommandWay::ClusterWide, CommandWay::OneKey)
         };
         let (only_reads, runs_code) = (description.has_flag("readonly"), description.may_run_code());
-        Self { description, way, only_reads, runs_code }
+        Self { description, way, only_reads, runs_code, counts: Arc::default() }
     }
 }
 
@@ -153,6 +155,8 @@ impl NodeCommand {
 #[derive(Default)]
 pub(super) struct KnownCommands {
     known: Catalogue<Known>,
+    /// How often those of the proxy's own were sent, in their order.
+    own: [Arc<CommandCounts>; OWN.len()],
 }
 
 /// The nodes, the first of which to answer is heard.
@@ -173,6 +177,28 @@ impl KnownCommands {
             self.known.keep(name, known.clone());
             Some(known)
         })
+    }
+
+    /// Returns where a command is counted.
+    pub(super) fn counts<'a>(&'a self, known: &'a Known, name: &[u8]) -> &'a Arc<CommandCounts> {
+        match known {
+            Known::OfNodes(of_nodes) => &of_nodes.counts,
+            Known::Own(..) => {
+                &self.own[OWN.iter().position(|(own, ..)| own.eq_ignore_ascii_case(name)).unwrap_or_default()]
+            }
+        }
+    }
+
+    /// Shows how often each command was sent; one that was typed in different letters more than once.
+    pub(super) fn each_count(&self, mut visit: impl FnMut(&str, &CommandCounts)) {
+        for ((name, ..), counts) in OWN.iter().zip(&self.own) {
+            visit(&String::from_utf8_lossy(name).to_ascii_lowercase(), counts);
+        }
+        self.known.each(|known| {
+            if let Known::OfNodes(of_nodes) = known {
+                visit(&of_nodes.description.name, &of_nodes.counts);
+            }
+        });
     }
 
     /// Asks the nodes for a command. `None` if they know none of this name.

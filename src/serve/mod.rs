@@ -7,12 +7,14 @@
 //! - [`users`]: links for each user of the nodes, who check passwords themselves
 //! - [`known`]: what is done about which command
 //! - [`pubsub`]: one subscription at the nodes for all clients of a user
+//! - [`metrics`]: what is counted
 //! - [`clients`]: what `CLIENT LIST` shows
 //! - [`request_reader`], [`reply_buffer`]: the two directions of the wire
 
 mod clients;
 mod connection;
 mod known;
+mod metrics;
 mod options;
 mod proxy;
 mod pubsub;
@@ -21,9 +23,11 @@ mod reply_buffer;
 mod request_reader;
 mod scripts;
 mod server_info;
+mod server_metrics;
 mod shared_topology;
 mod state;
 mod users;
 
+pub use metrics::{CommandMetrics, NodeMetrics, ProxyMetrics, TopologyMetrics};
 pub use options::ProxyOptions;
 pub use proxy::{Listener, Proxy};

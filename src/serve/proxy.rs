@@ -7,6 +7,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio_rustls::TlsAcceptor;
 
 use super::connection::serve;
+use super::metrics::{Cut, ProxyMetrics};
 use super::options::ProxyOptions;
 use super::state::ProxyState;
 use crate::engine::Engine;
@@ -54,6 +55,16 @@ impl Proxy {
         Self { state: Arc::new(ProxyState::new(engine, options)) }
     }
 
+    /// Returns all that was counted so far.
+    pub fn metrics(&self) -> ProxyMetrics {
+        self.state.metrics()
+    }
+
+    /// Returns whether a topology is known, so that commands find their nodes.
+    pub fn is_ready(&self) -> bool {
+        self.state.engine.topology().is_some()
+    }
+
     /// Accepts clients until [`drain`](Self::drain) is called.
     pub async fn listen(&self, listener: Listener) {
         let mut drain = self.state.drain.subscribe();
@@ -85,8 +96,14 @@ impl Proxy {
                 tokio::spawn(async move {
                     match tokio::time::timeout(TLS_TIMEOUT, acceptor.accept(stream)).await {
                         Ok(Ok(stream)) => serve(state, stream, peer.to_string(), local).await,
-                        Ok(Err(error)) => log::debug!("{peer} does not speak TLS: {error}"),
-                        Err(_) => log::debug!("{peer} did not agree on TLS in time"),
+                        Ok(Err(error)) => {
+                            state.clients.cuts.count(Cut::Tls);
+                            log::debug!("{peer} does not speak TLS: {error}");
+                        }
+                        Err(_) => {
+                            state.clients.cuts.count(Cut::Tls);
+                            log::debug!("{peer} did not agree on TLS in time");
+                        }
                     }
                 });
             }

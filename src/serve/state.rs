@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use super::clients::Clients;
 use super::known::KnownCommands;
+use super::metrics::ProxyCounters;
 use super::options::ProxyOptions;
 use super::scripts::KeptScripts;
 use super::shared_topology::SharedTopology;
@@ -22,6 +23,7 @@ pub(super) struct ProxyState {
     pub(super) known: KnownCommands,
     pub(super) scripts: KeptScripts,
     pub(super) clients: Arc<Clients>,
+    pub(super) counters: ProxyCounters,
     pub(super) options: ProxyOptions,
     pub(super) began: Instant,
     /// The version of the nodes, once one has told it.
@@ -41,6 +43,8 @@ impl ProxyState {
             topology: SharedTopology::of(engine.clone()),
             timeout: options.timeout,
             max_reply_bytes: options.max_reply_bytes,
+            stats: Arc::default(),
+            stats_by_node: Arc::default(),
         };
         Self {
             engine,
@@ -48,6 +52,7 @@ impl ProxyState {
             known: KnownCommands::default(),
             scripts: KeptScripts::default(),
             clients: Arc::default(),
+            counters: ProxyCounters::default(),
             options,
             began: Instant::now(),
             version: OnceLock::new(),

@@ -11,10 +11,11 @@ use std::time::{Duration, Instant};
 use super::pubsub::Hub;
 use super::refusal::is_refusal;
 use super::shared_topology::SharedTopology;
-use crate::engine::Engine;
+use crate::engine::{Engine, Stats};
 use crate::error::Error;
-use crate::link::{Credentials, LinkOptions};
+use crate::link::{Credentials, LinkOptions, LinkStats, StatsByNode};
 use crate::shard::ShardFunc;
+use crate::topology::Address;
 
 /// For how long the links of a user without clients stay open, for those who connect again and again.
 const KEPT_FOR: Duration = Duration::from_secs(60);
@@ -28,14 +29,18 @@ pub(super) struct EngineParts {
     pub(super) topology: SharedTopology,
     pub(super) timeout: Duration,
     pub(super) max_reply_bytes: usize,
+    /// What all users' requests are counted in, and all links to each node: users come and go, counters stay.
+    pub(super) stats: Arc<Stats>,
+    pub(super) stats_by_node: Arc<StatsByNode>,
 }
 
 impl EngineParts {
     /// Builds the engine of a user, or of those who are none.
     fn build(&self, credentials: Option<Credentials>) -> Engine {
-        let links = (self.links)().ignoring_logins().gathering();
+        let links = (self.links)().ignoring_logins().gathering().counting_by_node(self.stats_by_node.clone());
         let links = credentials.into_iter().fold(links, LinkOptions::credentials);
         let builder = Engine::builder().provider(self.topology.clone()).links(links).timeout(self.timeout);
+        let builder = builder.counting_in(self.stats.clone());
         let shard_func = self.shard_func.iter().map(|make| make());
         let engine = shard_func.fold(builder, |builder, shard_func| builder.boxed_shard_func(shard_func)).build();
         engine.set_max_reply_bytes(self.max_reply_bytes);
@@ -76,6 +81,16 @@ impl Users {
     pub(super) fn new(parts: EngineParts) -> Self {
         let anonymous = ProxyUser::new("default".into(), parts.build(None));
         Self { parts, known: Mutex::default(), anonymous, are_open: AtomicBool::new(false) }
+    }
+
+    /// Returns what the requests of all users have come to.
+    pub(super) fn stats(&self) -> &Stats {
+        &self.parts.stats
+    }
+
+    /// Returns what all links to each of these nodes have come to.
+    pub(super) fn stats_of_nodes(&self, nodes: &[Address]) -> Vec<Arc<LinkStats>> {
+        self.parts.stats_by_node.of(nodes)
     }
 
     /// Returns what a client is that has named no user.

@@ -15,7 +15,19 @@ pub const FLOORS: [Row; 8] = [
     Row { rooms: &["link", "shard", "peer"], may_meet: true },
     Row { rooms: &["topology", "describe"], may_meet: true },
     Row {
-        rooms: &["combine", "command", "convert", "error", "interop", "number", "printable", "reply", "resp", "words"],
+        rooms: &[
+            "combine",
+            "command",
+            "convert",
+            "error",
+            "histogram",
+            "interop",
+            "number",
+            "printable",
+            "reply",
+            "resp",
+            "words",
+        ],
         may_meet: true,
     },
 ];

@@ -108,7 +108,8 @@ impl Connection {
         let read = pin!(self.stream.read_buf(&mut self.input));
         match ready!(read.poll(context)) {
             Ok(0) => return Poll::Ready(Err("the node closed the connection".into())),
-            Ok(_) => {
+            Ok(read) => {
+                self.stats.received_bytes.fetch_add(read as u64, Ordering::Relaxed);
                 self.has_worked = true;
                 self.silence.store(0, Ordering::Relaxed);
                 self.largest = self.largest.max(self.input.len());

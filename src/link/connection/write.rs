@@ -2,6 +2,7 @@
 
 use std::io::IoSlice;
 use std::pin::Pin;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker, ready};
 
 use tokio::io::AsyncWrite;
@@ -47,7 +48,10 @@ impl Connection {
             };
             match ready!(written)? {
                 0 => return Poll::Ready(Err(std::io::ErrorKind::WriteZero.into())),
-                written => self.has_left(written),
+                written => {
+                    self.stats.sent_bytes.fetch_add(written as u64, Ordering::Relaxed);
+                    self.has_left(written);
+                }
             }
         }
     }

@@ -107,7 +107,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> ClientConnection<S> {
                 done = &mut future => return Some(done),
                 read = self.stream.read_buf(self.requests.buffer()), if has_room => match read {
                     Ok(0) | Err(_) => return None,
-                    Ok(bytes) => self.requests.has_read(bytes),
+                    Ok(bytes) => {
+                        self.requests.has_read(bytes);
+                        self.state.counters.received(bytes);
+                    }
                 },
                 () = self.entry.killed() => return None,
                 _ = drain.wait_for(|&is_draining| is_draining) => return None,

@@ -12,6 +12,7 @@ use crate::engine::Targets;
 use crate::error::Error;
 use crate::reply::Reply;
 use crate::serve::clients::ClientEntry;
+use crate::serve::metrics::Cut;
 
 impl<S> ClientConnection<S> {
     pub(super) async fn client(&mut self, command: &Command) {
@@ -117,7 +118,7 @@ impl<S> ClientConnection<S> {
         for client in self.state.clients.all() {
             let is_own = client.id == self.entry.id;
             if wanted.fit(&client) && !(is_own && wanted.skips_own && !is_old_form) {
-                client.kill();
+                client.kill(Cut::Killed);
                 killed += 1;
             }
         }

@@ -1,6 +1,7 @@
 //! [`ClientConnection`]: what is known of a client while it is connected, and what it is told.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::node_connection::NodeConnection;
 use super::open_transaction::{OpenTransaction, WatchedKeys};
@@ -8,6 +9,7 @@ use crate::error::Error;
 use crate::reply::Reply;
 use crate::resp::Protocol;
 use crate::serve::clients::{ClientEntry, Present};
+use crate::serve::metrics::CountedCommand;
 use crate::serve::pubsub::Subscriptions;
 use crate::serve::refusal::{NOAUTH, is_refusal};
 use crate::serve::reply_buffer::ReplyBuffer;
@@ -36,6 +38,10 @@ pub(super) struct ClientConnection<S> {
     pub(super) user: Arc<ProxyUser>,
     /// Whether the client is somebody whom the nodes serve, as far as is known.
     pub(super) is_known: bool,
+    /// When the commands that are run now were read.
+    pub(super) batch_began: Instant,
+    /// What the next reply answers.
+    pub(super) counted: CountedCommand,
     pub(super) transaction: Option<OpenTransaction>,
     pub(super) watched: Option<WatchedKeys>,
     pub(super) subscriptions: Option<Box<Subscriptions>>,
@@ -59,6 +65,8 @@ impl<S> ClientConnection<S> {
             reply_mode: ReplyMode::On,
             user: state.users.anonymous().clone(),
             is_known: false,
+            batch_began: Instant::now(),
+            counted: CountedCommand::default(),
             transaction: None,
             watched: None,
             subscriptions: None,
@@ -98,12 +106,16 @@ impl<S> ClientConnection<S> {
     }
 
     pub(super) fn push(&mut self, reply: &Reply) {
+        if let Reply::Error(text) = reply {
+            self.counted.failed(text);
+        }
         if self.is_wanted() {
             self.replies.push(reply, self.protocol);
         }
     }
 
     pub(super) fn push_error(&mut self, text: &[u8]) {
+        self.counted.failed(text);
         if self.is_wanted() {
             self.replies.push_error(text);
         }

@@ -20,11 +20,12 @@ mod wait;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::known::{CommandWay, Known, NodeCommand, OwnCommand};
+use super::metrics::Cut;
 use super::refusal::NOAUTH;
 use super::state::ProxyState;
 use crate::command::{Command, printable};
@@ -68,14 +69,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> ClientConnection<S> {
             }
             self.entry.is_active();
             self.state.count(commands.len());
+            self.batch_began = Instant::now();
             let mut over = self.run_all(commands).await.is_break();
             if let Some(bad) = bad.filter(|_| !over) {
+                self.entry.is_cut(Cut::BadRequest);
                 self.replies.push_error(bad.as_bytes());
                 over = true;
             }
             if self.write().await.is_err() || over {
                 return;
             }
+            self.state.counters.total.record(self.batch_began.elapsed());
         }
     }
 
@@ -121,12 +125,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> ClientConnection<S> {
                 Ok(0) | Err(_) => ControlFlow::Break(Over),
                 Ok(bytes) => {
                     self.requests.has_read(bytes);
+                    self.state.counters.received(bytes);
                     ControlFlow::Continue(())
                 }
             },
             () = self.entry.killed() => return ControlFlow::Break(Over),
             _ = drain.wait_for(|&is_draining| is_draining) => return ControlFlow::Continue(()),
-            () = idle => return ControlFlow::Break(Over),
+            () = idle => {
+                self.entry.is_cut(Cut::Idle);
+                return ControlFlow::Break(Over);
+            }
         };
         self.push_messages(&message);
         match self.write().await {
@@ -161,6 +169,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> ClientConnection<S> {
                 && at < command.word_count()
             {
                 route(&mut command, of_nodes, at);
+                self.counted.join(&of_nodes.counts);
                 together.push(command);
                 continue;
             }
@@ -185,11 +194,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> ClientConnection<S> {
             return;
         }
         let count = commands.len();
+        let mut together = self.counted.take_together();
+        self.state.counters.queue.record(self.batch_began.elapsed());
         let request = self.user.engine.request().protocol(self.protocol).begin();
         let sent = request.map(commands.drain(..)).with_options(Options::keeping_failures(false)).await;
         match sent {
-            Ok(replies) => replies.into_iter().for_each(|entry| self.answer(entry.result)),
-            Err(error) => (0..count).for_each(|_| self.answer(Err(error.clone()))),
+            Ok(replies) => replies.into_iter().for_each(|entry| {
+                self.counted.next_of(&mut together);
+                self.answer(entry.result);
+            }),
+            Err(error) => (0..count).for_each(|_| {
+                self.counted.next_of(&mut together);
+                self.answer(Err(error.clone()));
+            }),
         }
     }
 
@@ -197,6 +214,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> ClientConnection<S> {
     async fn run_one(&mut self, command: Command, known: Option<Known>) -> ControlFlow<Over> {
         if let Some(name) = command.words().next() {
             self.entry.about().last_command = printable(&name.to_ascii_lowercase());
+        }
+        match &known {
+            Some(known) => self.counted.begin(self.state.known.counts(known, command.name())),
+            None => self.counted.begin_unknown(&self.state.counters.unknown),
         }
         let own = if let Some(Known::Own(own, _)) = known { Some(own) } else { None };
         if self.only_listens() && !own.is_some_and(OwnCommand::is_for_listeners) {
@@ -240,14 +261,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> ClientConnection<S> {
             None => {
                 let request = self.state.engine.request().begin();
                 let asked = self.state.known.ask(&request, command.name()).await;
-                asked.map_err(|error| String::from_utf8_lossy(&error.to_line()).into_owned())?
+                let asked = asked.map_err(|error| String::from_utf8_lossy(&error.to_line()).into_owned())?;
+                if let Some(known) = &asked {
+                    self.counted.begin(self.state.known.counts(known, command.name()));
+                }
+                asked
             }
         };
         let Some(Known::OfNodes(of_nodes)) = known else { return Err(unknown_command(command)) };
         let of_nodes = match of_nodes.way {
             CommandWay::Container if command.word_count() > 1 => {
                 let called = of_nodes.description.clone().of_call(command.args());
-                Arc::new(NodeCommand::of(called.ok_or_else(|| unknown_subcommand(command))?))
+                let called = NodeCommand::of(called.ok_or_else(|| unknown_subcommand(command))?);
+                Arc::new(NodeCommand { counts: of_nodes.counts.clone(), ..called })
             }
             _ => of_nodes,
         };
@@ -298,14 +324,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> ClientConnection<S> {
         if self.replies.is_empty() {
             return Ok(());
         }
-        self.entry.output.store(self.replies.len(), std::sync::atomic::Ordering::Relaxed);
+        let (length, began) = (self.replies.len(), Instant::now());
+        self.entry.output.store(length, std::sync::atomic::Ordering::Relaxed);
         let limit = self.state.options.write_timeout;
         let written = tokio::time::timeout(limit, self.replies.write_to(&mut self.stream)).await;
         self.entry.output.store(0, std::sync::atomic::Ordering::Relaxed);
         match written {
-            Ok(Ok(())) if !self.entry.is_killed() => Ok(()),
-            Ok(_) => Err(Over),
+            Ok(Ok(())) => {
+                self.state.counters.sent(length, began.elapsed());
+                if self.entry.is_killed() { Err(Over) } else { Ok(()) }
+            }
+            Ok(Err(_)) => Err(Over),
             Err(_) => {
+                self.entry.is_cut(Cut::SlowReader);
                 log::warn!(
                     "client {} at {} does not read its replies, and is cut off",
                     self.entry.id,

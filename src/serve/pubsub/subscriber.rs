@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 
 use super::topic::{PublishedMessage, TopicKind};
 use crate::serve::clients::ClientEntry;
+use crate::serve::metrics::Cut;
 
 /// A client to which messages go.
 #[derive(Clone)]
@@ -36,7 +37,7 @@ impl Subscriber {
                     self.client.address
                 );
             }
-            return self.client.kill();
+            return self.client.kill(Cut::TooMuchOutput);
         }
         // A client that is gone is forgotten soon.
         let _ = self.messages.send(message.clone());
