@@ -3,7 +3,9 @@
 //! The work is done by [`rmr::serve`]; here stand its arguments, its listeners and its end.
 
 mod arguments;
+mod exposition;
 mod listeners;
+mod metrics;
 mod nodes;
 
 use std::process::ExitCode;
@@ -56,6 +58,9 @@ async fn serve(arguments: &Arguments) -> Result<(), String> {
     for listener in listeners::open(arguments).await? {
         let proxy = proxy.clone();
         tokio::spawn(async move { proxy.listen(listener).await });
+    }
+    if let Some(address) = arguments.metrics {
+        metrics::open(address, proxy.clone()).await?;
     }
     info!("rmr-proxy {} is ready", env!("CARGO_PKG_VERSION"));
     tokio::select! {

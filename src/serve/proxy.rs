@@ -60,9 +60,9 @@ impl Proxy {
         self.state.metrics()
     }
 
-    /// Returns whether a topology is known, so that commands find their nodes.
+    /// Returns whether commands find nodes, and the proxy is not about to end.
     pub fn is_ready(&self) -> bool {
-        self.state.engine.topology().is_some()
+        self.state.engine.topology().is_some() && !*self.state.drain.borrow()
     }
 
     /// Accepts clients until [`drain`](Self::drain) is called.
