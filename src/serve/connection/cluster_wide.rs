@@ -26,7 +26,7 @@ impl<S> ClientConnection<S> {
             // Those who have subscribed to the channel are at the server that its name belongs to.
             keys = vec![1];
         }
-        let targets = any_of_a_list(&request, &description, &keys).await?;
+        let targets = one_for_all(&request, &description, &keys).await?;
         let how = ExecOptions { targets, nonatomic: self.state.options.splits_writes, ..ExecOptions::default() };
         let described = DescribedCommand::new(command, description, keys);
         let mut result = exec(request.clone(), described.clone(), how.clone()).await;
@@ -41,15 +41,16 @@ impl<S> ClientConnection<S> {
     }
 }
 
-/// Returns the node that answers for a list of servers what has nothing to do with data, such as `TIME` or `COMMAND`: the
-/// first one. `None` for everything else.
-async fn any_of_a_list(request: &Request, description: &Description, keys: &[usize]) -> Result<Option<Targets>, Error> {
+/// Returns the node that answers for all what has nothing to do with data: who the user is, which all links of it know, and of
+/// plain servers such as `TIME` or `COMMAND`. `None` for everything else.
+async fn one_for_all(request: &Request, description: &Description, keys: &[usize]) -> Result<Option<Targets>, Error> {
     let topology = request.pinned_topology().await?;
     let is_said = description.tip("request_policy").is_some() || description.why_not_cluster_wide().is_some();
     let is_about_data = ["@read", "@write", "@keyspace", "@scripting", "@pubsub"]
         .iter()
         .any(|category| description.categories.iter().any(|own| own == category));
-    if topology.has_slots() || !keys.is_empty() || is_said || is_about_data {
+    let is_about_user = description.name == "acl|whoami";
+    if !is_about_user && (topology.has_slots() || !keys.is_empty() || is_said || is_about_data) {
         return Ok(None);
     }
     Ok(topology.data_shards().next().map(|shard| Targets::Nodes(vec![shard.primary.id.clone()])))
