@@ -25,7 +25,7 @@ help:
 	@sed -n 's/^# //p' Makefile
 
 run: setup
-	cargo build --release --package rmr-module
+	cargo build --release --package rmr-module --package rmr-proxy
 	scripts/demo.sh $(CARGO_TARGET_DIR)/release/librmr.so
 
 cluster: setup

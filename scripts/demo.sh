@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Starts a Redis Cluster of three shards on loopback with the module and sample data, shows what the commands do, and
 # stops it all. With `stay` it shows nothing, and the cluster stays until Ctrl-C.
+# rmr-proxy is shown too if it stands beside the module.
 # Usage: scripts/demo.sh path/to/librmr.so [stay]
 set -euo pipefail
 
@@ -92,8 +93,8 @@ title() {
 
 # Shows a command and what redis-cli says to it.
 show() {
-    printf '\n127.0.0.1:%s> %s\n' "${ports[0]}" "$*"
-    reply=$(redis-cli -p "${ports[0]}" -3 --no-raw "$@" | tr -d '\r')
+    printf '\n127.0.0.1:%s> %s\n' "${at:-${ports[0]}}" "$*"
+    reply=$(redis-cli -p "${at:-${ports[0]}}" -3 --no-raw "$@" | tr -d '\r')
     echo "$reply"
     if [[ $reply = "(error)"* && ${expecting:-} != error ]]; then
         echo "demo: that should have worked" >&2
@@ -167,6 +168,18 @@ await "both changes were counted" says 2 RMR.MAP SUM MATCH 'changes:*' GET '{}'
 show RMR.MAP SUM MATCH 'changes:*' GET '{}'
 await "the mail was counted" says 1 RMR.MAP SUM MATCH 'mails:*' GET '{}'
 show RMR.MAP SUM MATCH 'mails:*' GET '{}'
+
+proxy=$(dirname "$module")/rmr-proxy
+if [ -x "$proxy" ]; then
+    proxy_port=$(next_free_port 6380)
+    title "rmr-proxy: plain redis-cli, no module, the same keys"
+    nodes=$(printf '127.0.0.1:%s,' "${ports[@]}")
+    "$proxy" --cluster "${nodes%,}" --listen "127.0.0.1:$proxy_port" >"$work/proxy.log" 2>&1 &
+    pids+=($!)
+    await "the proxy answers" is_up "$proxy_port"
+    at=$proxy_port show MGET visits:home visits:search visits:about
+    at=$proxy_port show DBSIZE
+fi
 
 title "A shard that does not answer: an error that names it, or what the others say"
 kill -STOP "${pids[2]}"

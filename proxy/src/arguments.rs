@@ -185,6 +185,37 @@ mod tests {
         );
     }
 
+    /// The page has a row for each argument, with the words of `--help`, and no others.
+    #[test]
+    fn the_page_says_what_help_says() {
+        use clap::CommandFactory;
+
+        let page = include_str!("../../docs/reference/rmr-proxy.md");
+        let mut rows = Vec::new();
+        for argument in Arguments::command().get_arguments() {
+            let name = argument.get_long().expect("a name");
+            let value = argument.get_value_names().filter(|_| argument.get_action().takes_values());
+            let value = value.map(|names| format!(" {}", names[0])).unwrap_or_default();
+            rows.push(format!("| `--{name}{value}` | {} |", argument.get_help().expect("a text")));
+        }
+        let written: Vec<&str> = page.lines().filter(|line| line.starts_with("| `--")).collect();
+        assert_eq!(written, rows);
+    }
+
+    /// The example of a file in `deploy/`, also with all that is commented out there.
+    #[test]
+    fn the_example_of_a_file_is_one() {
+        let example = include_str!("../../deploy/rmr-proxy.toml");
+        let all: String = example
+            .lines()
+            .map(|line| line.strip_prefix("# ").filter(|line| line.contains(" = \"")).unwrap_or(line))
+            .fold(String::new(), |all, line| all + line + "\n");
+        for text in [example, &all] {
+            let read: Arguments = toml::from_str(text).unwrap();
+            assert_eq!((read.max_clients, read.metrics.map(|address| address.port())), (Some(10_000), Some(9380)));
+        }
+    }
+
     #[test]
     fn what_is_not_known_is_refused() {
         assert!(

@@ -225,6 +225,36 @@ mod tests {
         }
     }
 
+    /// All that is shown stands in the reference, and nothing else does; the dashboard and the alerts name nothing else.
+    #[tokio::test]
+    async fn the_names_are_those_of_the_reference() {
+        let is_of_name = |letter: char| letter.is_ascii_lowercase() || letter == '_';
+        let names = |text: &str| -> std::collections::BTreeSet<String> {
+            let starts = text.match_indices("rmr_proxy_").map(|(at, _)| &text[at..]);
+            let names =
+                starts.map(|rest| rest[..rest.find(|letter| !is_of_name(letter)).unwrap_or(rest.len())].to_owned());
+            names.filter(|name| !["rmr_proxy_", "rmr_proxy_version"].contains(&name.as_str())).collect()
+        };
+        let engine = rmr::Engine::builder().provider(rmr::StaticList::parse("127.0.0.1:1").unwrap()).build();
+        engine.refresh().await.unwrap();
+        let page = page(&Proxy::new(engine, rmr::serve::ProxyOptions::new())).unwrap();
+        let families: String = page.lines().filter(|line| line.starts_with("# TYPE ")).collect::<Vec<_>>().join("\n");
+        let mut shown = names(&families);
+        // A list of servers has no slots.
+        shown.insert("rmr_proxy_slots_covered".to_owned());
+        assert_eq!(names(include_str!("../../docs/reference/rmr-proxy.md")), shown);
+        for text in [
+            include_str!("../../deploy/grafana/rmr-proxy.json"),
+            include_str!("../../deploy/prometheus/rmr-proxy.rules.yml"),
+        ] {
+            for name in names(text) {
+                let family =
+                    ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(&name);
+                assert!(shown.contains(family), "{name} is not shown");
+            }
+        }
+    }
+
     #[test]
     fn buckets_hold_what_is_shorter_than_their_bound() {
         let histogram_of = rmr::engine::Histogram::default();

@@ -148,7 +148,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> ClientConnection<S> {
         /// How long something may be on its way.
         const ON_ITS_WAY: Duration = Duration::from_millis(20);
         match tokio::time::timeout(ON_ITS_WAY, self.stream.read_buf(self.requests.buffer())).await {
-            Ok(Ok(bytes)) if bytes > 0 => ControlFlow::Continue(()),
+            Ok(Ok(bytes)) if bytes > 0 => {
+                self.state.counters.received(bytes);
+                ControlFlow::Continue(())
+            }
             _ => ControlFlow::Break(Over),
         }
     }
