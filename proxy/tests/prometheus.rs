@@ -79,7 +79,7 @@ fn series(prometheus: u16, query: &str) -> Option<usize> {
 fn talk(proxy: u16) -> Option<()> {
     let mut stream = TcpStream::connect(("127.0.0.1", proxy)).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).ok()?;
-    let words = "SET a 1\r\nGET a\r\nSET b 2\r\nINCR b\r\nLPUSH a x\r\nNOSUCHCOMMAND\r\nMGET a b\r\nPING\r\nQUIT\r\n";
+    let words = "SET a 1\r\nGET a\r\nSET b 2\r\nINCR b\r\nLPUSH a x\r\nNOSUCHCOMMAND\r\nMGET b c d e f g h i\r\nPING\r\nQUIT\r\n";
     stream.write_all(words.as_bytes()).ok()?;
     let mut replies = String::new();
     stream.read_to_string(&mut replies).ok()?;

@@ -6,6 +6,7 @@ mod common;
 mod c_example;
 mod console;
 mod examples;
+mod monitoring;
 mod pages;
 mod readme;
 mod recipes;
