@@ -52,7 +52,7 @@ pub const ALL: [fn() -> Deployment; 8] = [
 impl Deployment {
     /// A cluster whose last nodes have lost the module.
     fn cluster(name: &'static str, shards: usize, without: usize) -> Self {
-        let cluster = Cluster::start(shards);
+        let cluster = Cluster::builder().unloadable().shards(shards).start();
         for node in &cluster.nodes()[shards - without..] {
             // Refused as long as somebody waits.
             eventually(SOON, "it is unloaded", || node.try_run::<()>(&["MODULE", "UNLOAD", "rmr"]).is_ok());
