@@ -10,6 +10,7 @@ mod streams;
 mod streams_failures;
 mod sync;
 mod triggers;
+mod triggers_modes;
 mod triggers_order;
 
 use std::time::Duration;
