@@ -146,7 +146,7 @@ fn an_unload_is_refused_while_a_request_waits_and_harms_nothing() {
 fn an_unload_while_links_dial_into_nowhere_is_prompt() {
     let hole = std::net::TcpListener::bind("127.0.0.1:0").expect("a listener");
     let address = hole.local_addr().expect("its address").to_string();
-    let server = Server::builder().module_args(["nodes", &address, "connect-timeout-ms", "60000"]).start();
+    let server = Server::builder().unloadable().module_args(["nodes", &address, "connect-timeout-ms", "60000"]).start();
     let mut wire = server.wire();
     let reply = wire.ask(&["RMR.FANOUT", "TIMEOUT", "50", "PING"]);
     assert!(reply.starts_with("-RMRTIMEOUT 50 ms"), "{reply}");
