@@ -3,7 +3,9 @@
 //! Nothing waits for a time. An event is counted with the command that causes it, and so the reply to that command says that
 //! `numTriggered` is right; a test then waits until as many have ended.
 
+mod complaints;
 mod hooks;
+mod introduction;
 mod keys;
 mod keys_ends;
 mod streams;
