@@ -7,6 +7,7 @@ use redis::{
     Connection, ConnectionAddr, ConnectionInfo, FromRedisValue, IntoConnectionInfo, ProtocolVersion,
     RedisConnectionInfo, RedisResult,
 };
+use rmr::testing::eventually;
 pub use rmr::testing::{PORT_ATTEMPTS, StartError, binary};
 
 use super::artifacts::module_path;
@@ -15,6 +16,9 @@ use super::wire::Wire;
 
 /// How long a connection waits for a reply before the test fails instead of hanging.
 const REPLY_LIMIT: Duration = Duration::from_secs(60);
+
+/// How long a module may be needed by what goes on by itself.
+const UNLOAD_LIMIT: Duration = Duration::from_secs(10);
 
 /// The arguments with which the module can be unloaded from every server.
 ///
@@ -193,6 +197,16 @@ impl Server {
         let path = module_path();
         let path = path.to_str().expect("a path that is text");
         self.run::<()>(&[&["MODULE", "LOAD", path][..], &UNLOADABLE, args].concat());
+    }
+
+    /// Unloads the module, as soon as nobody waits for it and no timer of its own is about to fire.
+    ///
+    /// # Panics
+    ///
+    /// When the server goes on refusing.
+    #[track_caller]
+    pub fn unload(&self) {
+        eventually(UNLOAD_LIMIT, "the module is unloaded", || self.reply("MODULE UNLOAD rmr") == "+OK");
     }
 
     /// Opens a connection whose reads are limited.
