@@ -36,6 +36,7 @@ mod sessions;
 mod shards;
 mod slow;
 mod statements;
+mod survival;
 mod table;
 mod timers;
 mod topology;

@@ -4,6 +4,8 @@
 //! `numTriggered` is right; a test then waits until as many have ended.
 
 mod complaints;
+mod described;
+mod guarantees;
 mod hooks;
 mod introduction;
 mod keys;
