@@ -35,6 +35,7 @@ mod servers;
 mod sessions;
 mod shards;
 mod slow;
+mod soak;
 mod statements;
 mod survival;
 mod table;

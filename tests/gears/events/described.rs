@@ -85,7 +85,7 @@ const ALL: &[Expected] = &[
         rest: &[("lastError", Some("nil")), ("args", Some(r#"["trigger", "u", "inorder", 1]"#))],
     },
     Expected {
-        script: "GB('CommandReader').map(lambda x: call_next(*x[1:])).register(hook='hget', keyprefix='h*', mode='async_local')",
+        script: "GB('CommandReader').map(lambda x: call_next(*x[1:])).register(hook='hget', keyprefix='h', mode='async_local')",
         reader: "CommandReader",
         desc: "nil",
         mode: "async_local",
