@@ -231,7 +231,7 @@ fn what_cannot_be_rebuilt_is_kept_and_says_so() {
 }
 
 #[test]
-fn a_load_that_fails_leaves_no_half() {
+fn a_reload_keeps_them() {
     let servers = Servers::of(server().start());
     let before = register(servers.first());
     assert!(
