@@ -8,7 +8,8 @@
 #               in a row, 50,000 requests by chance
 #               (RMR_FUZZ_ROUNDS=...), each command 100,000 times (RMR_MEMORY_ROUNDS=...), patterns over chance data
 #               (RMR_LAW_ROUNDS=...), and an hour of answers, counts and increments while slots move, primaries change and nodes
-#               are killed (RMR_SLOTS_SECONDS=...), and then half an hour over patterns
+#               are killed (RMR_SLOTS_SECONDS=...), and then half an hour over patterns, and an hour of events of twenty
+#               functions (RMR_EVENTS_SECONDS=...)
 # make bench    the figures of README.md, measured here
 #
 # All of them first install what is missing (scripts/setup.sh). REDIS_SERVER=/path/to/redis-server chooses another
@@ -40,11 +41,13 @@ soak: export RMR_LAW_ROUNDS ?= 100
 soak: export RMR_FUZZ_ROUNDS ?= 50000
 soak: export RMR_MEMORY_ROUNDS ?= 100000
 soak: export RMR_SLOTS_SECONDS ?= 3600
+soak: export RMR_EVENTS_SECONDS ?= 3600
 soak: export RMR_MODULE = $(CARGO_TARGET_DIR)/release/librmr.so
 soak: setup
 	cargo build --release --package rmr-module
 	cargo test --test exec_chaos --test law --test slots --no-fail-fast -- --nocapture --test-threads 1
 	cargo test --test gears memory:: -- --nocapture --test-threads 1
+	cargo test --test gears soak:: -- --nocapture --test-threads 1
 
 bench: setup-bench
 	cargo build --release --package rmr-module

@@ -207,6 +207,7 @@ fn a_slot_that_has_just_lost_its_owner_is_waited_for_by_every_command() {
 
 /// Lets a coordinator see that the key's slot belongs to nobody.
 fn acquaint_with_hole(coordinator: &Server, key: &str) {
+    coordinator.run::<()>(&["RMR.REFRESH"]);
     let sum = coordinator.wire().ask(&["RMR.SUM", key]);
     assert!(sum.starts_with("-RMRSLOTS "), "{sum}");
     let sizes = coordinator.wire().ask(&["RMR.FANOUT", "DBSIZE"]);

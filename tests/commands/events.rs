@@ -147,9 +147,9 @@ fn events_are_those_of_keys_that_the_user_may_read() {
 
 #[test]
 fn a_shard_without_the_module_is_an_error_that_names_it() {
-    let cluster = Cluster::start(3);
+    let cluster = Cluster::builder().unloadable().start();
     let bare = cluster.node(2);
-    bare.run::<()>(&["MODULE", "UNLOAD", "rmr"]);
+    bare.unload();
     let reply = show(&call(cluster.node(0), &["RMR.EVENTS", "$", "MATCH", "*"]));
     assert!(reply.starts_with('-') && reply.contains(&bare.port().to_string()), "{reply}");
 }

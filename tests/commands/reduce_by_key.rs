@@ -1,6 +1,8 @@
 //! The reducers that rank, group and sum up: `TOP`, `BOTTOM`, `GROUP`, `TOPGROUPS`, `STATS`, `DISTINCT`, `PREFIX`.
 
-use crate::common::Cluster;
+use std::time::Duration;
+
+use crate::common::{Cluster, Wire};
 use crate::deployments::Deployment;
 
 /// `RMR.MAP` with this reducer over these keys.
@@ -215,21 +217,23 @@ fn a_fan_out_does_not_count_what_replies_list() {
 
 #[test]
 fn what_would_take_too_much_memory_is_an_error_and_the_servers_go_on() {
-    let cluster = Cluster::start(3);
+    // Much work for the nodes, while which none may be taken for dead.
+    let cluster = Cluster::builder().node_timeout(Duration::from_secs(60)).start();
     let keys: Vec<String> = (0..35).map(|index| format!("long:{index}")).collect();
     cluster.fill(keys.len(), |index| (keys[index].clone(), format!("{index:0>60000}").repeat(34)));
     let deployment = Deployment::Cluster(cluster);
     with_and_without_pushdown(&deployment, || {
-        let node = &deployment.nodes()[1];
+        // As long as the requests themselves may take.
+        let mut wire = Wire::connect_with_timeout(deployment.nodes()[1].port(), Duration::from_secs(60));
         for reducer in ["GROUP", "TOPGROUPS 1"] {
             let name = reducer.trim_end_matches(" 1");
             let error = format!(
                 "-RMRTOOBIG {name} would have to keep more than 67108864 bytes; give it fewer or shorter keys and values"
             );
-            assert_eq!(node.reply(&map(&format!("TIMEOUT 60000 {reducer}"), &keys, "GET")), error);
+            assert_eq!(wire.reply(&map(&format!("TIMEOUT 60000 {reducer}"), &keys, "GET")), error);
         }
-        assert!(node.reply(&map("TIMEOUT 60000 DISTINCT", &keys, "GET")).starts_with("[\"distinct\", 35, "));
-        assert_eq!(node.reply(&map("TOP 1", &keys[..9], "STRLEN")).matches("2040000").count(), 1);
+        assert!(wire.reply(&map("TIMEOUT 60000 DISTINCT", &keys, "GET")).starts_with("[\"distinct\", 35, "));
+        assert_eq!(wire.reply(&map("TOP 1", &keys[..9], "STRLEN")).matches("2040000").count(), 1);
     });
     assert!(deployment.nodes().iter().all(|node| node.reply("PING") == "+PONG"));
 }

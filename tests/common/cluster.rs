@@ -68,6 +68,12 @@ impl ClusterBuilder {
         self
     }
 
+    /// Says that the module is to be unloaded, as [`ServerBuilder::unloadable`] does.
+    pub fn unloadable(mut self) -> Self {
+        self.server = self.server.unloadable();
+        self
+    }
+
     /// Adds an option to all nodes, as [`ServerBuilder::config`] does.
     pub fn config(mut self, name: &str, value: impl Into<String>) -> Self {
         self.server = self.server.config(name, value);

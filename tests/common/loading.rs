@@ -21,7 +21,7 @@ impl Loading {
         let mut run = |line: &str| assert_eq!(waits.reply(line), "+OK", "{line}");
         run("CONFIG SET loading-process-events-interval-bytes 1024 key-load-delay 1000");
         run("SELECT 1");
-        run("DEBUG POPULATE 4000 filler 100");
+        run("DEBUG POPULATE 8000 filler 100");
         waits.send(&["DEBUG", "RELOAD"]);
         eventually(LIMIT, "the server loads", || wire.reply("INFO persistence").contains("loading:1"));
         Self { waits }

@@ -7,6 +7,7 @@ use redis::{
     Connection, ConnectionAddr, ConnectionInfo, FromRedisValue, IntoConnectionInfo, ProtocolVersion,
     RedisConnectionInfo, RedisResult,
 };
+use rmr::testing::eventually;
 pub use rmr::testing::{PORT_ATTEMPTS, StartError, binary};
 
 use super::artifacts::module_path;
@@ -15,6 +16,15 @@ use super::wire::Wire;
 
 /// How long a connection waits for a reply before the test fails instead of hanging.
 const REPLY_LIMIT: Duration = Duration::from_secs(60);
+
+/// How long a module may be needed by what goes on by itself.
+const UNLOAD_LIMIT: Duration = Duration::from_secs(10);
+
+/// The arguments with which the module can be unloaded from every server.
+///
+/// From Redis 7.2 on the module has a data type unless it is told to keep no functions, and no server unloads a module with
+/// a data type. On Redis 7.0 this is the default.
+const UNLOADABLE: [&str; 2] = ["gears", "batch"];
 
 /// What to start: a standalone server with the module, unless told otherwise.
 #[derive(Clone)]
@@ -40,6 +50,11 @@ impl ServerBuilder {
     pub fn module_args<A: Into<String>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
         self.module_args.extend(args.into_iter().map(Into::into));
         self
+    }
+
+    /// Says that the module is to be unloaded: it then keeps no functions, and so has no data type.
+    pub fn unloadable(self) -> Self {
+        self.module_args(UNLOADABLE)
     }
 
     /// Adds one word to the command line as it is.
@@ -170,6 +185,28 @@ impl Server {
     /// A connection that speaks RESP2, or why there is none: a server that was killed, as by another thread.
     pub fn try_connection(&self) -> RedisResult<Connection> {
         self.try_connect(ProtocolVersion::RESP2)
+    }
+
+    /// Loads the module so that it can be unloaded again, as [`ServerBuilder::unloadable`] does, with these arguments.
+    ///
+    /// # Panics
+    ///
+    /// When the server refuses.
+    #[track_caller]
+    pub fn load_unloadable(&self, args: &[&str]) {
+        let path = module_path();
+        let path = path.to_str().expect("a path that is text");
+        self.run::<()>(&[&["MODULE", "LOAD", path][..], &UNLOADABLE, args].concat());
+    }
+
+    /// Unloads the module, as soon as nobody waits for it and no timer of its own is about to fire.
+    ///
+    /// # Panics
+    ///
+    /// When the server goes on refusing.
+    #[track_caller]
+    pub fn unload(&self) {
+        eventually(UNLOAD_LIMIT, "the module is unloaded", || self.reply("MODULE UNLOAD rmr") == "+OK");
     }
 
     /// Opens a connection whose reads are limited.

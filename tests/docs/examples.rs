@@ -71,7 +71,7 @@ mod sum {
 
     #[test]
     fn it_lives_beside_librmr_and_either_may_go_and_come_back() {
-        let cluster = Cluster::start(3);
+        let cluster = Cluster::builder().unloadable().start();
         let keys = one_key_a_shard(&cluster);
         let node = cluster.node(0);
         let both = |expected: i64| {
@@ -84,7 +84,7 @@ mod sum {
         unload(node, "rmr");
         assert_eq!(sum_of(node, "SUMX.SUM", &keys).unwrap(), 6);
         assert!(error_of(sum_of(node, "RMR.SUM", &keys)).contains("unknown command"));
-        node.run::<()>(&["MODULE", "LOAD", crate::common::module_path().to_str().unwrap()]);
+        node.load_unloadable(&[]);
         both(6);
 
         unload(node, "sumx");

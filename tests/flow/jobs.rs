@@ -148,7 +148,7 @@ fn secrets_are_not_shown() {
 
 #[test]
 fn a_module_with_executions_is_not_unloaded() {
-    let server = Server::start();
+    let server = Server::builder().unloadable().start();
     for number in 0..400 {
         server.run::<()>(&["SET", &format!("user:{number}"), "1"]);
     }

@@ -45,8 +45,8 @@ impl Servers {
 
     /// Starts a cluster of three shards, of which the last one has no module.
     pub fn cluster_without_one() -> Self {
-        let cluster = Cluster::start(3);
-        cluster.node(2).run::<()>(&["MODULE", "UNLOAD", "rmr"]);
+        let cluster = Cluster::builder().unloadable().start();
+        cluster.node(2).unload();
         Self { kind: "a cluster of which one node lacks the module", own: Owned::Cluster(cluster) }
     }
 

@@ -8,7 +8,7 @@ const KEYS: usize = 40_000;
 
 /// A server with many keys.
 fn filled() -> Server {
-    let server = Server::start();
+    let server = Server::builder().unloadable().start();
     let script = "for i = ARGV[1], ARGV[2] do redis.call('SET', 'k:' .. i, i) end";
     for first in (0..KEYS).step_by(20_000) {
         server.run::<()>(&["EVAL", script, "0", &first.to_string(), &(first + 19_999).to_string()]);

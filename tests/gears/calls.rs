@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::common::{Server, eventually};
-use crate::servers::{Servers, server, unloadable_server};
+use crate::servers::{Servers, server};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -152,7 +152,7 @@ fn a_warning_says_when_atomic_blocks_may_take_too_long_for_the_cluster() {
 
 #[test]
 fn a_server_is_unloaded_at_once_and_saves_while_functions_are_called_again_and_again() {
-    let servers = Servers::of(unloadable_server().start());
+    let servers = Servers::of(server().unloadable().start());
     let node = servers.first();
     servers.reply(&["RG.PYEXECUTE", "registerTE(1, lambda: execute('INCR', 'ticks'))"]);
     node.run::<String>(&["BGSAVE"]);

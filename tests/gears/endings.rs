@@ -5,7 +5,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use crate::common::{Server, eventually};
-use crate::servers::{Answer, ENDLESS, Servers, one_record, server, unloadable_server};
+use crate::servers::{Answer, ENDLESS, Servers, one_record, server};
 use crate::table::each;
 
 const LONG: Duration = Duration::from_secs(60);
@@ -207,7 +207,7 @@ fn processes_end_with_the_server_even_while_its_child_saves() {
 
 #[test]
 fn processes_end_when_the_module_is_unloaded() {
-    let servers = Servers::of(unloadable_server().start());
+    let servers = Servers::of(server().unloadable().start());
     let [worker, template] = processes(&servers);
     assert!(is_alive(template));
     eventually(LONG, "it is unloaded", || servers.first().reply("MODULE UNLOAD rmr") == "+OK");

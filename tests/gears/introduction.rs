@@ -1,7 +1,7 @@
 //! The introduction to RedisGears, example by example, as it stands there, on a server without a cluster and on three shards.
 //!
 //! It describes release 0.9. Where release 1.2.13 differs that one holds: records of keys have a type and an event,
-//! `RG.DUMPEXECUTIONS` has a third pair. What waits for events (`register`) is left out.
+//! `RG.DUMPEXECUTIONS` has a third pair. The examples that end in `register()` are in `events/introduction.rs`.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -10,7 +10,7 @@ use crate::common::{Server, show, slot_of};
 use crate::servers::Servers;
 
 /// `data.txt` of the introduction.
-const DATA: &str = r#"SET foo bar
+pub const DATA: &str = r#"SET foo bar
 HSET person:1 name "Rick Sanchez" age 70
 HSET person:2 name "Morty Smith" age 14
 HSET person:3 name "Summer Smith" age 17
@@ -43,7 +43,7 @@ fn sorted(mut records: Vec<String>) -> Vec<String> {
 }
 
 /// Types lines into redis-cli; returns what it shows but for how long what takes long has taken.
-fn redis_cli(node: &Server, options: &[&str], lines: &str) -> String {
+pub fn redis_cli(node: &Server, options: &[&str], lines: &str) -> String {
     let mut cli = Command::new("redis-cli")
         .args(["--no-raw", "-p", &node.port().to_string()])
         .args(options)
@@ -92,13 +92,13 @@ fn from_file(servers: &Servers, script: &str) -> Vec<String> {
     results
 }
 
-fn put(servers: &Servers, lines: &str) {
+pub fn put(servers: &Servers, lines: &str) {
     let shown = redis_cli(servers.first(), &["-c"], lines);
     assert!(!shown.contains("error"), "{shown}");
 }
 
 /// The lines of `data.txt` that the first part of the text has typed.
-fn beginning() -> String {
+pub fn beginning() -> String {
     DATA.lines().take(3).map(|line| format!("{line}\n")).collect()
 }
 
@@ -145,7 +145,7 @@ gb.run()
 }
 
 /// `maximum()` of the introduction.
-const MAXIMUM: &str = "
+pub const MAXIMUM: &str = "
 def maximum(a, x):
   ''' Returns the maximum '''
   a = a if a else 0  # initialize the accumulator

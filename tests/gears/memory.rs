@@ -15,7 +15,7 @@ use crate::servers::Servers;
 const WARM: usize = 100;
 
 /// How much more the server may have in the end, and all of its Python processes together: what allocators keep.
-const GROWTH: [u64; 2] = [2 << 20, 12 << 20];
+pub const GROWTH: [u64; 2] = [2 << 20, 12 << 20];
 
 const SCRIPTS: [&str; 4] = [
     "GB('ShardsIDReader').map(lambda x: execute('DBSIZE')).run()",
@@ -51,7 +51,8 @@ fn own_bytes(pid: u32) -> u64 {
     line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()).unwrap_or(0) * 1024
 }
 
-fn of_all(servers: &Servers) -> [u64; 2] {
+/// Returns what the servers use, and what all of their Python processes have for themselves.
+pub fn of_all(servers: &Servers) -> [u64; 2] {
     let used = |node: &Server| node.figure("memory", "used_memory");
     let python = |node: &Server| descendants(node.pid()).into_iter().map(own_bytes).sum::<u64>();
     let nodes = servers.nodes();

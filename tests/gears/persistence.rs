@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use crate::common::{Server, eventually};
-use crate::servers::{Servers, call, server, unloadable_server};
+use crate::servers::{Servers, call, server};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -139,15 +139,24 @@ fn where_nothing_is_kept_nothing_is_registered() {
         refused(&node, &["every RDB file", "gears on"]);
         eventually(PATIENCE, "it is unloaded", || node.reply("MODULE UNLOAD rmr") == "+OK");
     }
-    let node = unloadable_server().start();
+    let node = server().unloadable().start();
     refused(&node, &["keep no registrations", "gears on"]);
     eventually(PATIENCE, "it is unloaded", || node.reply("MODULE UNLOAD rmr") == "+OK");
     let node = server().module_args(["gears", "off"]).start();
     assert!(node.reply("RG.PYEXECUTE 1").starts_with("-ERR unknown command"));
     assert_eq!(node.reply("RMR.PING"), "+OK", "the rest works");
+}
+
+/// The words are the server's own: it asks no module with a data type whether it may go.
+#[test]
+fn a_module_that_keeps_registrations_is_not_unloaded() {
     let node = server().start();
+    let before = register(&node);
     let why = node.reply("MODULE UNLOAD rmr");
-    assert!(why.contains("data types, can't unload"), "{why}");
+    let reason = "the module exports one or more module-side data types, can't unload";
+    assert_eq!(why, format!("-ERR Error unloading module: {reason}"));
+    assert_eq!(registered(&node), before);
+    they_work(&node);
 }
 
 #[test]
@@ -222,7 +231,7 @@ fn what_cannot_be_rebuilt_is_kept_and_says_so() {
 }
 
 #[test]
-fn a_load_that_fails_leaves_no_half() {
+fn a_reload_keeps_them() {
     let servers = Servers::of(server().start());
     let before = register(servers.first());
     assert!(

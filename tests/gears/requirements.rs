@@ -35,15 +35,15 @@ wheel('rmr_second', '2.0')
     folder
 }
 
-/// Removes the folder when the test is over.
-struct Folder(PathBuf);
+/// Wheels of small packages, for as long as a test runs.
+pub struct Folder(pub PathBuf);
 
 impl Folder {
-    fn new(name: &str) -> Self {
+    pub fn new(name: &str) -> Self {
         Self(wheels(name))
     }
 
-    fn arguments(&self) -> [String; 2] {
+    pub fn arguments(&self) -> [String; 2] {
         ["python-wheels".to_owned(), self.0.to_str().expect("a path in UTF-8").to_owned()]
     }
 }

@@ -16,11 +16,6 @@ pub fn server() -> ServerBuilder {
     Server::builder().module_args(arguments())
 }
 
-/// Returns what starts a server that runs functions and keeps none, so that the module can be unloaded.
-pub fn unloadable_server() -> ServerBuilder {
-    server().module_args(["gears", "batch"])
-}
-
 fn arguments() -> [String; 4] {
     ["python".to_owned(), functions_python(), "gears".to_owned(), "on".to_owned()]
 }

@@ -1,7 +1,8 @@
 //! The introduction to RedisGears, statement by statement, as release 1.2.13 holds it.
 //!
 //! The number of a row is its place in the table of statements of the reference (`the way a function is sent` is 1). Rows 18
-//! to 21, which speak of functions that wait for events, and 3, 11 and 23, which explain words, are shown by the other rows.
+//! to 21, which speak of functions that wait for events, are in `events/introduction.rs`, and so are 5, 13 and 22 as far as
+//! they do; 3, 11 and 23, which explain words, are shown by the other rows.
 
 use std::time::Duration;
 

@@ -84,7 +84,7 @@ fn nodes_of_our_version_run_their_shares_of_a_flow_themselves() {
 
 #[test]
 fn a_node_whose_version_changes_while_links_are_open_declines() {
-    let cluster = Cluster::builder().shards(2).module_args(["pushdown", "on"]).start();
+    let cluster = Cluster::builder().unloadable().shards(2).module_args(["pushdown", "on"]).start();
     let keys: Vec<String> = (0..2).flat_map(|shard| cluster.keys_for(shard, "n").take(60)).collect();
     cluster.fill(keys.len(), |index| (&keys[index], (index + 1).to_string()));
     let (asked, other) = (cluster.node(0), cluster.node(1));
@@ -99,7 +99,7 @@ fn a_node_whose_version_changes_while_links_are_open_declines() {
     }
     assert_eq!(asked.rmr_figure("inner_declined"), 1, "once asked in vain, a node is left in peace");
     assert!(unload("otherversion"));
-    other.run::<()>(&["MODULE", "LOAD", module_path().to_str().expect("a path in UTF-8")]);
+    other.load_unloadable(&[]);
     let before = other.calls_of("rmr.inner");
     eventually(Duration::from_secs(20), "the node is asked again", || {
         assert_eq!(asked.reply(&line), "7260");

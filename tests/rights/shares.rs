@@ -155,7 +155,7 @@ fn a_share_on_the_account_of_nobody_known_does_nothing() {
 
 #[test]
 fn a_share_belongs_to_its_connection_and_ends_with_it() {
-    let server = Server::start();
+    let server = Server::builder().unloadable().start();
     // More than one batch, so that the share waits for somebody to take it.
     let names: Vec<String> = (0..20_000).map(|index| format!("key:{index:040}")).collect();
     for names in names.chunks(1000) {

@@ -90,7 +90,7 @@ fn a_reducer_that_fails_is_an_error_of_its_request() {
 /// It has registered a reducer and does not say that it goes.
 #[test]
 fn a_guest_that_says_nothing_is_forgotten() {
-    let server = Server::start();
+    let server = Server::builder().unloadable().start();
     let path = path();
     for _ in 0..3 {
         // One that has failed to load has left its reducer.

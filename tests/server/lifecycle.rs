@@ -5,16 +5,12 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::common::{Cluster, ConstantTotal, Server, Wire, eventually, module_path, poll, text_of, while_repeating};
+use crate::common::{Cluster, ConstantTotal, Server, Wire, eventually, poll, text_of, while_repeating};
 
 const SOON: Duration = Duration::from_secs(5);
 
 /// How long a child process may take to save.
 const CHILD_LIMIT: Duration = Duration::from_secs(10);
-
-fn path() -> String {
-    module_path().to_str().expect("a path that is text").to_owned()
-}
 
 fn assert_no_crash(node: &Server) {
     let log = node.log();
@@ -38,7 +34,7 @@ fn unload(wire: &mut Wire, refused: &mut usize) {
 #[test]
 fn two_hundred_loads_and_unloads_under_traffic() {
     const TIMES: usize = 200;
-    let cluster = Cluster::start(3);
+    let cluster = Cluster::builder().unloadable().start();
     let total = ConstantTotal::fill(&cluster, 20);
     let node = cluster.node(0);
     let (served, strangers) = (AtomicU64::new(0), AtomicU64::new(0));
@@ -70,7 +66,7 @@ fn two_hundred_loads_and_unloads_under_traffic() {
             unload(&mut wire, &mut refused);
             // A thread that has ended and been joined may be listed for a moment yet.
             eventually(Duration::from_secs(1), "no thread outlives its module", || node.rmr_threads() == 0);
-            assert_eq!(wire.ask(&["MODULE", "LOAD", &path()]), "+OK");
+            node.load_unloadable(&[]);
             assert_eq!(wire.ask(&sum), true_sum);
             memory.push(node.figure("memory", "used_memory"));
             resident.push(node.resident_bytes());
@@ -95,7 +91,7 @@ fn two_hundred_loads_and_unloads_under_traffic() {
 /// The server would look at a command that is gone.
 #[test]
 fn connections_whose_last_command_goes_with_the_module_are_closed() {
-    let server = Server::start();
+    let server = Server::builder().unloadable().start();
     for _ in 0..5 {
         let mut idle: Vec<Wire> = (0..20).map(|_| server.wire()).collect();
         let mut stranger = server.wire();
@@ -107,7 +103,7 @@ fn connections_whose_last_command_goes_with_the_module_are_closed() {
         assert_eq!(stranger.ask(&["PING"]), "+PONG", "a connection that has nothing to do with the module was closed");
         assert!(server.wire().ask(&["CLIENT", "LIST"]).contains("cmd=ping"));
         assert!(idle.iter_mut().all(|wire| wire.try_call(&["RMR.FANOUT", "PING"]).is_err()));
-        assert_eq!(server.wire().ask(&["MODULE", "LOAD", &path()]), "+OK");
+        server.load_unloadable(&[]);
     }
     assert_no_crash(&server);
 }
@@ -115,7 +111,7 @@ fn connections_whose_last_command_goes_with_the_module_are_closed() {
 #[test]
 fn connections_are_closed_also_where_commands_have_other_names() {
     let names = "rename-command MODULE OUR.MODULE\nrename-command COMMAND OUR.COMMAND";
-    let server = Server::builder().config_file(names).start();
+    let server = Server::builder().unloadable().config_file(names).start();
     let mut idle = server.wire();
     assert_eq!(idle.ask(&["RMR.FANOUT", "PING"]), "*1 +PONG");
     eventually(SOON, "it is unloaded", || server.wire().ask(&["OUR.MODULE", "UNLOAD", "rmr"]) == "+OK");
@@ -127,7 +123,7 @@ fn connections_are_closed_also_where_commands_have_other_names() {
 
 #[test]
 fn an_unload_is_refused_while_a_request_waits_and_harms_nothing() {
-    let cluster = Cluster::builder().node_timeout(Duration::from_secs(30)).start();
+    let cluster = Cluster::builder().unloadable().node_timeout(Duration::from_secs(30)).start();
     let node = cluster.node(0);
     let mut waiting = node.wire();
     assert_eq!(waiting.ask(&["RMR.FANOUT", "DBSIZE"]), "*3 :0 :0 :0");
@@ -150,7 +146,7 @@ fn an_unload_is_refused_while_a_request_waits_and_harms_nothing() {
 fn an_unload_while_links_dial_into_nowhere_is_prompt() {
     let hole = std::net::TcpListener::bind("127.0.0.1:0").expect("a listener");
     let address = hole.local_addr().expect("its address").to_string();
-    let server = Server::builder().module_args(["nodes", &address, "connect-timeout-ms", "60000"]).start();
+    let server = Server::builder().unloadable().module_args(["nodes", &address, "connect-timeout-ms", "60000"]).start();
     let mut wire = server.wire();
     let reply = wire.ask(&["RMR.FANOUT", "TIMEOUT", "50", "PING"]);
     assert!(reply.starts_with("-RMRTIMEOUT 50 ms"), "{reply}");

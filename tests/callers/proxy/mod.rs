@@ -10,7 +10,7 @@ mod modes;
 mod moving;
 mod rights;
 
-use crate::common::{Cluster, Server, error_text};
+use crate::common::{Cluster, ClusterBuilder, Server, error_text};
 
 /// Whether the server tells modules whose command they see.
 fn is_possible(node: &Server) -> bool {
@@ -41,7 +41,12 @@ fn set_all(cluster: &Cluster, mode: &str) -> bool {
 
 /// A cluster of three shards in the mode `on`; `None` where the server cannot have it.
 fn proxied() -> Option<Cluster> {
-    let cluster = Cluster::start(3);
+    proxied_of(Cluster::builder())
+}
+
+/// Such a cluster of three shards that start so.
+fn proxied_of(builder: ClusterBuilder) -> Option<Cluster> {
+    let cluster = builder.start();
     set_all(&cluster, "on").then_some(cluster)
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::common::{Cluster, Server, eventually, module_path, show, while_repeating};
+use crate::common::{Cluster, Server, eventually, show, while_repeating};
 
 const SOON: Duration = Duration::from_secs(3);
 
@@ -115,10 +115,8 @@ fn f15_replies_and_requests_are_bounded() {
 
 #[test]
 fn f18_it_comes_and_goes_under_traffic() {
-    let cluster = Cluster::builder().shards(2).start();
+    let cluster = Cluster::builder().shards(2).unloadable().start();
     let node = cluster.node(0);
-    let path = module_path();
-    let path = path.to_str().expect("a path of text");
     let ask = |_: &usize| {
         let mut wire = node.wire();
         move || match wire.try_call(&["RMR.EXEC", "DBSIZE"]) {
@@ -136,7 +134,7 @@ fn f18_it_comes_and_goes_under_traffic() {
     while_repeating(&[0, 1], ask, || {
         for _ in 0..10 {
             eventually(SOON, "it can go", || node.reply("MODULE UNLOAD rmr") == "+OK");
-            node.run::<()>(&["MODULE", "LOAD", path]);
+            node.load_unloadable(&[]);
         }
     });
     assert_eq!(node.reply("RMR.EXEC DBSIZE"), "0");

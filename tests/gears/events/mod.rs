@@ -3,13 +3,18 @@
 //! Nothing waits for a time. An event is counted with the command that causes it, and so the reply to that command says that
 //! `numTriggered` is right; a test then waits until as many have ended.
 
+mod complaints;
+mod described;
+mod guarantees;
 mod hooks;
+mod introduction;
 mod keys;
 mod keys_ends;
 mod streams;
 mod streams_failures;
 mod sync;
 mod triggers;
+mod triggers_modes;
 mod triggers_order;
 
 use std::time::Duration;

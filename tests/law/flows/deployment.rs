@@ -3,17 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
-use std::time::Duration;
 
-use crate::common::{Cluster, Server, View, Wire, eventually, slot_of};
+use crate::common::{Cluster, Server, View, Wire, slot_of};
 use crate::generate::Argv;
 use crate::pair::shown;
 use crate::reply::Reply;
 
 /// The number of the database that single servers use.
 const DATABASE: &str = "3";
-
-const SOON: Duration = Duration::from_secs(5);
 
 /// Servers with data, and one of them that is asked.
 pub struct Deployment {
@@ -52,10 +49,9 @@ pub const ALL: [fn() -> Deployment; 8] = [
 impl Deployment {
     /// A cluster whose last nodes have lost the module.
     fn cluster(name: &'static str, shards: usize, without: usize) -> Self {
-        let cluster = Cluster::start(shards);
+        let cluster = Cluster::builder().unloadable().shards(shards).start();
         for node in &cluster.nodes()[shards - without..] {
-            // Refused as long as somebody waits.
-            eventually(SOON, "it is unloaded", || node.try_run::<()>(&["MODULE", "UNLOAD", "rmr"]).is_ok());
+            node.unload();
         }
         let asked = cluster.nodes()[..shards - without].iter().map(connections).collect();
         let holders = cluster.nodes().iter().map(Server::wire).collect();

@@ -1,7 +1,7 @@
 //! Nodes that cannot, or will not, reduce: their share comes as plain commands.
 
-use super::pushing;
-use crate::common::{Cluster, Server, eventually, module_path};
+use super::{pushing, pushing_of};
+use crate::common::{Cluster, Server, eventually};
 use std::time::Duration;
 
 fn numbers(cluster: &Cluster) -> String {
@@ -27,7 +27,7 @@ fn nodes_without_the_module_are_asked_for_replies() {
 
 #[test]
 fn a_node_that_loses_the_module_and_gets_it_back() {
-    let cluster = pushing(3);
+    let cluster = pushing_of(Cluster::builder().unloadable(), 3);
     let line = format!("RMR.SUM {}", numbers(&cluster));
     let node = cluster.node(0);
     assert_eq!(node.reply(&line), "100");
@@ -38,7 +38,7 @@ fn a_node_that_loses_the_module_and_gets_it_back() {
     }
     assert_eq!(node.rmr_figure("inner_declined"), 1, "once asked in vain, a node is left in peace");
 
-    cluster.node(1).run::<()>(&["MODULE", "LOAD", module_path().to_str().expect("a path")]);
+    cluster.node(1).load_unloadable(&[]);
     let before = cluster.node(1).calls_of("rmr.inner");
     eventually(Duration::from_secs(20), "the node is asked again", || {
         assert_eq!(node.reply(&line), "100");

@@ -7,9 +7,14 @@ mod given_up;
 mod moved;
 mod requests;
 
-use crate::common::Cluster;
+use crate::common::{Cluster, ClusterBuilder};
 
 /// A cluster whose nodes have each other reduce their share.
 fn pushing(shards: usize) -> Cluster {
-    Cluster::builder().shards(shards).module_args(["pushdown", "on"]).start()
+    pushing_of(Cluster::builder(), shards)
+}
+
+/// Such a cluster that starts so.
+fn pushing_of(builder: ClusterBuilder, shards: usize) -> Cluster {
+    builder.shards(shards).module_args(["pushdown", "on"]).start()
 }

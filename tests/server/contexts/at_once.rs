@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::common::{Cluster, Server, Wire, eventually, module_path};
+use crate::common::{Cluster, Server, Wire, eventually};
 
 /// How a request is wrapped.
 #[derive(Clone, Copy, Debug)]
@@ -217,10 +217,8 @@ fn a_script_reads_through_rmr_what_it_has_written_itself() {
 fn the_first_request_of_all_may_be_in_a_transaction_even_on_a_cold_server() {
     let server = Server::builder().module(false).start();
     server.run::<()>(&["SET", "a", "7"]);
-    let path = module_path();
-    let path = path.to_str().expect("a path of text");
     for round in 0..60 {
-        server.run::<()>(&["MODULE", "LOAD", path]);
+        server.load_unloadable(&[]);
         let context = [Multi, Eval, Function][round % 3];
         assert_eq!(call(&server, context, "RMR.SUM a"), "7", "round {round}, {context:?}");
         eventually(Duration::from_secs(10), "the module can go", || {

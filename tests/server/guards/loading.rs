@@ -37,7 +37,7 @@ fn what_is_for_a_server_that_loads_waits_elsewhere_by_exec_fanout_map_and_batch(
     asked.run::<()>(&["CONFIG", "SET", "rmr.nodes", &loads.address()]);
     loads.run::<()>(&["SET", "k", "kept"]);
     let loading = Loading::begin(&loads);
-    let reply = asked.reply("RMR.EXEC TIMEOUT 300 SET k x");
+    let reply = asked.reply("RMR.EXEC TIMEOUT 1500 SET k x");
     assert!(reply.contains("LOADING "), "{reply}");
     let lines = [
         ("RMR.EXEC TIMEOUT 60000 GET k", "\"kept\""),
