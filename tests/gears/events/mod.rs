@@ -10,6 +10,7 @@ mod hooks;
 mod introduction;
 mod keys;
 mod keys_ends;
+mod nested;
 mod streams;
 mod streams_failures;
 mod sync;
