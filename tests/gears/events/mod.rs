@@ -8,6 +8,7 @@ mod described;
 mod guarantees;
 mod hooks;
 mod introduction;
+mod kept;
 mod keys;
 mod keys_ends;
 mod nested;
