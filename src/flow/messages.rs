@@ -90,7 +90,7 @@ pub(crate) struct Report {
 }
 
 /// How long the steps of code have taken on a node, or some of them.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct StepsTook {
     /// The id of the node; [`None`] for the one that we live in.
     pub(crate) node: Option<String>,

@@ -70,7 +70,12 @@ impl AskingUser {
     }
 
     pub(super) fn may_see(&self, execution: &Execution) -> bool {
-        self.only.iter().all(|name| String::from_utf8_lossy(name) == execution.user())
+        self.may_see_of(execution.user())
+    }
+
+    /// Tells whether the user may see what belongs to a user of this name.
+    pub(super) fn may_see_of(&self, owner: &str) -> bool {
+        self.only.iter().all(|name| String::from_utf8_lossy(name) == owner)
     }
 
     /// Returns a question of this user's as it travels.

@@ -106,6 +106,11 @@ impl Worker {
         *self.is_gone.borrow() || self.is_gone.has_changed().is_err()
     }
 
+    /// Tells whether the process has ended, or is to end, for something that it has done.
+    pub(crate) fn is_ended_for_something(&self) -> bool {
+        lock(&self.why).is_some()
+    }
+
     /// Ends the process, and what it has started, at once. From any thread. Errors will say why.
     pub(crate) fn kill(&self, why: impl Into<String>) {
         lock(&self.why).get_or_insert_with(|| why.into());

@@ -84,7 +84,7 @@ pub(super) struct GearsEnd {
 }
 
 /// What has come of a flow.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct FlowOutcome {
     pub(super) is_aborted: bool,
     pub(super) results: Vec<Reply>,
@@ -108,6 +108,38 @@ pub(super) struct ExecutionStart<'a> {
     pub(super) most: Option<usize>,
 }
 
+/// What clients are shown of an execution.
+#[derive(Debug, Clone)]
+pub(super) struct ShownExecution {
+    pub(super) id: String,
+    /// Events of a registration have begun it.
+    pub(super) is_registered: bool,
+    pub(super) parts: ExecutionParts,
+    pub(super) end: Option<Arc<GearsEnd>>,
+}
+
+impl ShownExecution {
+    /// Returns its state in a word of RedisGears.
+    pub(super) fn status(&self) -> &'static str {
+        match &self.end {
+            None => "running",
+            Some(end) if end.is_aborted => "aborted",
+            Some(_) => "done",
+        }
+    }
+}
+
+/// Returns the id of the execution of a number.
+pub(super) fn id_of(prefix: &str, number: u64) -> String {
+    format!("{prefix:0>40}-{number}")
+}
+
+/// Returns the node that an id names, and the number; not of a script.
+pub(super) fn number_of(id: &str) -> Option<(&str, u64)> {
+    let (prefix, number) = id.rsplit_once('-')?;
+    Some((prefix, number.parse().ok()?))
+}
+
 /// What has become of the wish to drop an execution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Dropped {
@@ -124,7 +156,7 @@ impl GearsExecutions {
 
     /// Begins an execution; the oldest one beyond the limit goes, or will go when it ends.
     pub(super) fn begin(&self, start: ExecutionStart<'_>, flows: &Executions) -> Arc<GearsExecution> {
-        let id = format!("{:0>40}-{}", start.prefix, self.next.fetch_add(1, Relaxed));
+        let id = id_of(start.prefix, self.next_number());
         let most = start.most;
         let execution = GearsExecution::new(start, id, false, flows);
         let mut all = self.lock();
@@ -141,6 +173,11 @@ impl GearsExecutions {
         let execution = GearsExecution::new(start, id, true, flows);
         self.lock().push_back(execution.clone());
         execution
+    }
+
+    /// Takes a number for an execution that is not listed here.
+    pub(super) fn next_number(&self) -> u64 {
+        self.next.fetch_add(1, Relaxed)
     }
 
     /// Finds an execution.
@@ -241,28 +278,20 @@ impl GearsExecution {
         self.flow.id()
     }
 
+    /// Returns the last part of the id.
+    pub(super) fn number(&self) -> Option<u64> {
+        number_of(self.id()).map(|(_, number)| number)
+    }
+
+    /// Returns what clients are shown of it.
+    pub(super) fn shown(&self) -> ShownExecution {
+        let (id, parts, is_registered) = (self.id().to_owned(), self.parts.clone(), self.is_registered);
+        ShownExecution { id, parts, is_registered, end: self.end() }
+    }
+
     /// Returns what `RMR.JOB` sees of it.
     pub(super) fn flow(&self) -> &Arc<Execution> {
         &self.flow
-    }
-
-    /// Tells whether events of a registration have begun it.
-    pub(super) fn is_registered(&self) -> bool {
-        self.is_registered
-    }
-
-    /// Returns what it consists of.
-    pub(super) fn parts(&self) -> &ExecutionParts {
-        &self.parts
-    }
-
-    /// Returns its state in a word of RedisGears.
-    pub(super) fn status(&self) -> &'static str {
-        match self.end() {
-            None => "running",
-            Some(end) if end.is_aborted => "aborted",
-            Some(_) => "done",
-        }
     }
 
     /// Returns how it has ended, if it has.
@@ -283,12 +312,8 @@ impl FlowOutcome {
         Self { errors: vec![Bytes::copy_from_slice(why.as_bytes())], ..Self::default() }
     }
 
-    /// Returns the same without results, which somebody else gets.
-    pub(super) fn without_results(&self) -> Self {
-        Self { is_aborted: self.is_aborted, errors: self.errors.clone(), ..Self::default() }
-    }
-
-    fn end(self, took: Duration) -> GearsEnd {
+    /// Returns the end of an execution that has taken so long.
+    pub(super) fn end(self, took: Duration) -> GearsEnd {
         let Self { is_aborted, results, errors, steps_took } = self;
         let result_count = results.len();
         let shown = errors.iter().map(|error| Reply::Bulk(error.clone())).collect();
@@ -355,11 +380,11 @@ mod tests {
     fn who_is_waited_for_goes_with_its_end_and_the_others_stay() {
         let node = OneNode::new();
         let (waited_for, kept) = (node.begin(false, 0), node.begin(true, 0));
-        assert_eq!((node.numbers(), waited_for.status()), (vec!["0".to_owned(), "1".into()], "running"));
+        assert_eq!((node.numbers(), waited_for.shown().status()), (vec!["0".to_owned(), "1".into()], "running"));
         assert!(waited_for.end().is_none());
         node.end(&waited_for);
         node.end(&kept);
-        assert_eq!((node.numbers(), waited_for.status()), (vec!["1".to_owned()], "done"));
+        assert_eq!((node.numbers(), waited_for.shown().status()), (vec!["1".to_owned()], "done"));
         let end = kept.end().unwrap();
         assert_eq!(*end.pair, Reply::Array(vec![Reply::Array(vec!["1".into()]), Reply::Array(vec![])]));
         assert_eq!(node.gears.drop_ended(kept.id(), &node.flows), Dropped::Yes);
@@ -396,7 +421,7 @@ mod tests {
         let outcome =
             FlowOutcome { is_aborted: true, results: vec![], errors: vec!["stopped".into()], steps_took: vec![] };
         node.gears.end(&execution, outcome, &node.flows);
-        assert_eq!(execution.status(), "aborted");
+        assert_eq!(execution.shown().status(), "aborted");
         let errors = Reply::Array(vec!["stopped".into()]);
         assert_eq!(*execution.end().unwrap().pair, Reply::Array(vec![Reply::Array(vec![]), errors]));
         assert_eq!(execution.flow().state().as_str(), "cancelled");

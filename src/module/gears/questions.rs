@@ -8,8 +8,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::asking::{GearsAsked, there};
-use super::executions::{Dropped, GearsExecution, SCRIPT};
-use super::registry::answers;
+use super::cluster::ClusterView;
+use super::executions::{Dropped, ExecutionParts, GearsExecution, NO_NODE, SCRIPT, ShownExecution, id_of, number_of};
+use super::last_events::LastEvent;
+use super::registry::live::LiveRegistration;
+use super::registry::{self, answers};
 use super::{replies, state};
 use crate::engine::RequestBuilder;
 use crate::error::Error;
@@ -26,7 +29,7 @@ use crate::topology::{Node, Topology};
 /// That the node cannot be asked.
 pub(super) async fn ask(asked: GearsAsked, requests: RequestBuilder, user: AskingUser) -> Result<Reply, Error> {
     let id = match asked.id() {
-        Some(id) if state::executions().get(id).is_none() => id,
+        Some(id) if state::executions().get(id).is_none() && KeptExecution::find(id).is_none() => id,
         _ => return Ok(here(asked, &user).await),
     };
     let request = requests.begin();
@@ -35,6 +38,51 @@ pub(super) async fn ask(asked: GearsAsked, requests: RequestBuilder, user: Askin
         Some(node) => there(&request, node, &user.question(&asked)?, asked.wait()).await,
         None => Ok(asked.unknown()),
     }
+}
+
+/// An event that has ended, of a registration of this node's.
+struct KeptExecution {
+    live: Arc<LiveRegistration>,
+    event: LastEvent,
+}
+
+impl KeptExecution {
+    fn find(id: &str) -> Option<Self> {
+        let (prefix, number) = number_of(id)?;
+        let is_own = || id_of(&own_prefix(), number).starts_with(prefix);
+        let found = |live: Arc<LiveRegistration>| Some(Self { event: live.kept.find(number)?, live });
+        registry::live().into_iter().find_map(found).filter(|_| is_own())
+    }
+
+    fn shown(&self, prefix: &str) -> ShownExecution {
+        let parts =
+            ExecutionParts { shards: vec![format!("{prefix:0>40}")], steps: self.live.registration.flow.steps.clone() };
+        let end = Some(self.event.end());
+        ShownExecution { id: id_of(prefix, self.event.number), is_registered: true, parts, end }
+    }
+}
+
+/// Returns how the ids begin of what this node has begun.
+fn own_prefix() -> String {
+    ClusterView::known().map_or_else(|| NO_NODE.to_owned(), |view| view.id)
+}
+
+/// Returns all executions of this node that a user may see: those that run or stay, and the last events of registrations.
+fn list(user: &AskingUser) -> Vec<ShownExecution> {
+    let executions = state::executions().list();
+    let mut all: Vec<_> =
+        executions.iter().filter(|it| user.may_see(it.flow())).map(|execution| execution.shown()).collect();
+    let prefix = own_prefix();
+    for live in registry::live().into_iter().filter(|live| user.may_see_of(&live.registration.user)) {
+        for event in live.kept.list() {
+            // Others of the same request may run yet.
+            let shown = KeptExecution { live: live.clone(), event }.shown(&prefix);
+            if !executions.iter().any(|execution| execution.id() == shown.id) {
+                all.push(shown);
+            }
+        }
+    }
+    all
 }
 
 /// Returns the node that has begun an execution.
@@ -58,10 +106,11 @@ pub(in crate::module) fn answer(ctx: Ctx<'_>, message: &[u8]) -> Result<Work, Ou
 async fn here(asked: GearsAsked, user: &AskingUser) -> Reply {
     let visible = |execution: &GearsExecution| user.may_see(execution.flow());
     let find = |id: &str| state::executions().get(id).filter(|it| visible(it));
+    let kept = |id: &str| KeptExecution::find(id).filter(|it| user.may_see_of(&it.live.registration.user));
     let unknown = asked.unknown();
     match asked {
         GearsAsked::Ping => Reply::OK,
-        GearsAsked::List => replies::executions(state::executions().list().iter().filter(|it| visible(it))),
+        GearsAsked::List => replies::executions(list(user).into_iter()),
         GearsAsked::HasPackages { names, digest } => {
             let here = state::digest_of_packages(&names);
             Reply::Integer((here == Some(digest)).into())
@@ -76,6 +125,9 @@ async fn here(asked: GearsAsked, user: &AskingUser) -> Reply {
         ),
         GearsAsked::Registry(asked) => answers::answer(asked).await.unwrap_or_else(replies::error),
         GearsAsked::Results { id, blocks } => {
+            if let Some(kept) = kept(&id) {
+                return Reply::clone(&kept.event.end().pair);
+            }
             let Some(execution) = find(&id) else { return unknown };
             let end = if blocks { execution.ended().await } else { execution.end() };
             match end {
@@ -84,15 +136,29 @@ async fn here(asked: GearsAsked, user: &AskingUser) -> Reply {
                 None => replies::error("execution is still running"),
             }
         }
-        GearsAsked::Status { id } => find(&id).map_or(unknown, |execution| replies::execution(&execution)),
+        GearsAsked::Status { id } => {
+            let kept = || kept(&id).map(|kept| kept.shown(&own_prefix()));
+            let found = find(&id).map(|execution| execution.shown()).or_else(kept);
+            found.map_or(unknown, |execution| replies::execution(&execution))
+        }
         GearsAsked::Drop { id } => match find(&id).map(|_| state::drop_ended(&id)) {
             Some(Dropped::Yes) => Reply::OK,
             Some(Dropped::StillRuns) => replies::error("can not drop a not yet finished execution, abort it first."),
-            Some(Dropped::Unknown) | None => unknown,
+            Some(Dropped::Unknown) | None => match kept(&id) {
+                Some(kept) => {
+                    kept.live.kept.forget(kept.event.number);
+                    Reply::OK
+                }
+                None => unknown,
+            },
         },
         GearsAsked::Abort { id } => {
-            let Some(execution) = find(&id) else { return unknown };
-            execution.flow().cancel();
+            match find(&id) {
+                Some(execution) => execution.flow().cancel(),
+                // What has ended stays as it is.
+                None if kept(&id).is_some() => {}
+                None => return unknown,
+            }
             Reply::OK
         }
     }

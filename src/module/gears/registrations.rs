@@ -171,15 +171,22 @@ fn pause(call: &Call<'_>) -> Result<Work, Error> {
     if ids.is_empty() {
         return at_once(error("ERR no registration to pause"));
     }
-    set_paused(ids, true, "pause")
+    set_paused(ids, Paused::Yes { aborts_pending: is_word }, "pause")
 }
 
 fn unpause(call: &Call<'_>) -> Result<Work, Error> {
     let ids: Vec<String> = (0..call.args.len()).map(|at| argument(call, at)).collect();
-    set_paused(ids, false, "unpause")
+    set_paused(ids, Paused::No, "unpause")
 }
 
-fn set_paused(ids: Vec<String>, is_paused: bool, word: &str) -> Result<Work, Error> {
+/// Whether registrations are to wait.
+#[derive(Clone, Copy)]
+enum Paused {
+    Yes { aborts_pending: bool },
+    No,
+}
+
+fn set_paused(ids: Vec<String>, paused: Paused, word: &str) -> Result<Work, Error> {
     let refused = registry::with(|registry| {
         let refused = |id: &String| match registry.find(id).map(|live| &live.registration.reader) {
             None => Some(format!("ERR Execution {id} does not exists on shard")),
@@ -191,7 +198,11 @@ fn set_paused(ids: Vec<String>, is_paused: bool, word: &str) -> Result<Work, Err
     if let Some(why) = refused {
         return at_once(error(why));
     }
-    everywhere(RegistryAsked::SetPaused { ids, is_paused })
+    let (is_paused, aborts_pending) = match paused {
+        Paused::Yes { aborts_pending } => (true, aborts_pending),
+        Paused::No => (false, false),
+    };
+    everywhere(RegistryAsked::SetPaused { ids, is_paused, aborts_pending })
 }
 
 fn clear(_call: &Call<'_>) -> Result<Work, Error> {

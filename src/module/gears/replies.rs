@@ -1,10 +1,8 @@
 //! Replies of RedisGears, element by element: flat arrays of names and values, in RESP2 and RESP3 alike.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 
-use super::executions::GearsExecution;
+use super::executions::ShownExecution;
 use super::shown::ShownStep;
 use crate::flow::messages::StepsTook;
 use crate::reply::Reply;
@@ -38,27 +36,27 @@ pub(super) fn integer(number: impl TryInto<i64>) -> Reply {
 }
 
 /// `RG.DUMPEXECUTIONS`: an element for each execution.
-pub(super) fn executions<'a>(all: impl Iterator<Item = &'a Arc<GearsExecution>>) -> Reply {
-    let shown = |execution: &Arc<GearsExecution>| {
+pub(super) fn executions(all: impl Iterator<Item = ShownExecution>) -> Reply {
+    let shown = |execution: ShownExecution| {
         let status = execution.status().into();
-        let registered = Reply::Integer(execution.is_registered().into());
-        flat([("executionId", execution.id().into()), ("status", status), ("registered", registered)])
+        let registered = Reply::Integer(execution.is_registered.into());
+        flat([("executionId", execution.id.as_str().into()), ("status", status), ("registered", registered)])
     };
     Reply::Array(all.map(shown).collect())
 }
 
 /// `RG.GETEXECUTION id`: an element for each shard, that of the node that has begun it first.
-pub(super) fn execution(execution: &GearsExecution) -> Reply {
-    let shards = execution.parts().shards.iter().enumerate();
+pub(super) fn execution(execution: &ShownExecution) -> Reply {
+    let shards = execution.parts.shards.iter().enumerate();
     Reply::Array(shards.map(|(at, shard)| of_shard(execution, shard, at == 0)).collect())
 }
 
-fn of_shard(execution: &GearsExecution, shard: &str, is_first: bool) -> Reply {
-    let end = execution.end();
-    let shard_count = execution.parts().shards.len();
+fn of_shard(execution: &ShownExecution, shard: &str, is_first: bool) -> Reply {
+    let end = &execution.end;
+    let shard_count = execution.parts.shards.len();
     let has_begun = if is_first { shard_count } else { 0 };
     let completed = if end.is_some() { has_begun } else { 0 };
-    let (results, errors, whole_ms) = match &end {
+    let (results, errors, whole_ms) = match end {
         None => (-1, Vec::new(), 0),
         Some(end) if is_first => {
             let errors: Vec<Bytes> = end.errors.clone();
@@ -76,7 +74,7 @@ fn of_shard(execution: &GearsExecution, shard: &str, is_first: bool) -> Reply {
     let read_ms = took.iter().map(|took| took.read).sum::<u64>() / 1_000_000;
     // Listed from the last step to the first.
     let took_ms = |step: usize| took.iter().filter_map(|took| took.steps.get(step)).sum::<u64>() / 1_000_000;
-    let steps = execution.parts().steps.iter().enumerate().rev();
+    let steps = execution.parts.steps.iter().enumerate().rev();
     let steps = steps.map(|(at, step)| of_step(step, took_ms(at))).collect();
     let plan = flat([
         ("status", execution.status().into()),
@@ -141,11 +139,11 @@ mod tests {
         };
         let begun = gears.begin(start, &flows);
         let id = format!("{NO_NODE}-0");
-        let listed = resp(&executions([begun.clone()].iter()));
+        let listed = resp(&executions(std::iter::once(begun.shown())));
         assert_eq!(listed, format!("*1 *6 $11 executionId $42 {id} $6 status $7 running $10 registered :0"));
         let steps = "$5 steps *2 *8 $4 type $7 collect $8 duration :0 $4 name $9 n_collect $3 arg $0  \
                      *8 $4 type $3 map $8 duration :0 $4 name $5 n_map $3 arg $0";
-        let shown = resp(&execution(&begun));
+        let shown = resp(&execution(&begun.shown()));
         let first = "*4 $8 shard_id $1 a $14 execution_plan *16 $6 status $7 running $15 shards_received :2 \
                      $16 shards_completed :0 $7 results :-1 $6 errors *0 $14 total_duration :0 $13 read_duration :0 ";
         assert_eq!(shown.replace("  ", " "), format!("*2 {first}{steps} {}", first_of_b(steps)).replace("  ", " "));
@@ -156,11 +154,11 @@ mod tests {
             StepsTook { node: None, steps: vec![0, 7_500_000], read: 1_600_000 },
         ];
         gears.end(&begun, FlowOutcome { is_aborted: false, results, errors: vec!["e".into()], steps_took }, &flows);
-        let shown = resp(&only_of_shard(execution(&begun), "a"));
+        let shown = resp(&only_of_shard(execution(&begun.shown()), "a"));
         assert!(shown.starts_with("*1 *4 $8 shard_id $1 a $14 execution_plan *16 $6 status $4 done"), "{shown}");
         assert!(shown.contains("$7 results :1 $6 errors *1 $1 e") && shown.contains("read_duration :4 "), "{shown}");
         assert!(shown.contains("collect $8 duration :7 ") && shown.contains("map $8 duration :0 "), "{shown}");
-        let other = resp(&only_of_shard(execution(&begun), "b"));
+        let other = resp(&only_of_shard(execution(&begun.shown()), "b"));
         assert!(other.contains("$7 results :0 $6 errors *0") && other.contains("read_duration :0 "), "{other}");
     }
 

@@ -113,6 +113,11 @@ pub(super) fn max_executions() -> Option<usize> {
     usize::try_from(MAX_EXECUTIONS.number()).ok().filter(|&most| most > 0)
 }
 
+/// `MaxExecutionsPerRegistration`: how many events of a registration are remembered that have ended; [`None`] for all.
+pub(super) fn max_executions_per_registration() -> Option<usize> {
+    usize::try_from(MAX_EXECUTIONS_PER_REGISTRATION.number()).ok().filter(|&most| most > 0)
+}
+
 /// `ExecutionThreads`: how many executions of one registration run side by side.
 pub(super) fn execution_threads() -> usize {
     usize::try_from(EXECUTION_THREADS.number()).unwrap_or(1).max(1)

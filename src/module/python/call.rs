@@ -95,6 +95,12 @@ fn is_too_big(body: [u8; 4]) -> bool {
     u32::from_le_bytes(body) as usize > LARGEST_BODY
 }
 
+/// Returns how many bytes the call has that stands at the start of the input, if its size is there and no more than allowed.
+pub(super) fn size_of_first(input: &[u8]) -> Option<usize> {
+    let body = input.first_chunk().filter(|body| !is_too_big(**body))?;
+    Some(HEADER_BYTES + u32::from_le_bytes(*body) as usize)
+}
+
 /// Finds the call that stands at the start of the input. Returns `None` until all of it is there.
 ///
 /// # Errors

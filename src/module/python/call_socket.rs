@@ -3,9 +3,11 @@
 //! Nothing here waits, and nothing knows of the server. A call costs one system call to read it and one to answer it: what
 //! has come is read in one piece, and all answers of a turn leave in one piece. Both buffers are kept from call to call.
 
+use std::cell::RefCell;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
+use std::rc::Rc;
 
 use bytes::Bytes;
 
@@ -28,11 +30,22 @@ const MOST_UNSENT: usize = 256 << 10;
 
 /// A socket that is read and written without waiting.
 pub(super) struct CallSocket {
-    stream: UnixStream,
+    stream: Rc<UnixStream>,
+    lent: Rc<LentSocket>,
     input: CallInput,
     pub(super) answers: Answers,
     /// Calls that have come and are not looked at for now.
     aside: Vec<u8>,
+}
+
+/// A socket whose worker waits for the answer to a call, while the command that it has called for runs: by this an event can be
+/// sent to the same worker, and calls that come for that can be answered first.
+pub(super) struct LentSocket {
+    stream: Rc<UnixStream>,
+    /// What has come behind the call.
+    rest: RefCell<Vec<u8>>,
+    /// Why the worker is ended, if it is.
+    why_ended: RefCell<Option<String>>,
 }
 
 /// Bytes that have come. All of the buffer is initialized, so that reading into it needs no preparation.
@@ -66,12 +79,38 @@ impl CallSocket {
         let stream = UnixStream::from(socket);
         stream.set_nonblocking(true)?;
         let input = CallInput { buffer: vec![0; USUAL], from: 0, to: 0 };
-        Ok(Self {
-            stream,
-            input,
-            answers: Answers { writer: Writer::with_capacity(USUAL), sent: 0 },
-            aside: Vec::new(),
-        })
+        Ok(Self::of(Rc::new(stream), input))
+    }
+
+    fn of(stream: Rc<UnixStream>, input: CallInput) -> Self {
+        let lent = LentSocket { stream: stream.clone(), rest: RefCell::default(), why_ended: RefCell::default() };
+        let answers = Answers { writer: Writer::with_capacity(USUAL), sent: 0 };
+        Self { stream, lent: Rc::new(lent), input, answers, aside: Vec::new() }
+    }
+
+    /// Returns what can be used of this socket while a command runs for its worker.
+    pub(super) fn lent(&self) -> &Rc<LentSocket> {
+        &self.lent
+    }
+
+    /// Lends what has come behind the next call, while that is answered.
+    pub(super) fn lend_rest(&mut self) {
+        if let Some(size) = call::size_of_first(self.input.unread()) {
+            let rest = self.input.split_off(size);
+            if !rest.is_empty() {
+                *self.lent.rest.borrow_mut() = rest;
+            }
+        }
+    }
+
+    /// Takes back what is left of what was lent. Returns `false` if the worker was ended meanwhile.
+    pub(super) fn take_rest_back(&mut self) -> bool {
+        let mut rest = self.lent.rest.borrow_mut();
+        if !rest.is_empty() {
+            self.input.put_behind(&rest);
+            *rest = Vec::new();
+        }
+        self.lent.why_ended.borrow().is_none()
     }
 
     pub(super) fn descriptor(&self) -> RawFd {
@@ -82,7 +121,7 @@ impl CallSocket {
     pub(super) fn read(&mut self) -> Transfer {
         let room = self.input.room();
         loop {
-            return match (&self.stream).read(room) {
+            return match (&*self.stream).read(room) {
                 Ok(0) => Transfer::Closed,
                 Ok(count) => {
                     self.input.to += count;
@@ -141,9 +180,10 @@ impl CallSocket {
         self.input.unread().len() < ENOUGH || !self.has_call()
     }
 
-    /// Tells whether the worker lets too many answers lie, so that it gets no more for now.
+    /// Tells whether the worker lets too many answers lie, or half of one, so that it gets no more for now: what is sent while
+    /// a call is answered comes before its answer.
     pub(super) fn is_full(&self) -> bool {
-        self.answers.unsent().len() > MOST_UNSENT
+        self.answers.sent > 0 || self.answers.unsent().len() > MOST_UNSENT
     }
 
     /// Sends answers, with one system call where the worker takes all of them.
@@ -154,13 +194,37 @@ impl CallSocket {
                 self.answers.clear();
                 return Transfer::Done;
             }
-            match (&self.stream).write(unsent) {
+            match (&*self.stream).write(unsent) {
                 Ok(count) => self.answers.sent += count,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Transfer::Blocked,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(_) => return Transfer::Closed,
             }
         }
+    }
+}
+
+impl LentSocket {
+    /// Takes the socket for an event that the call has caused, with what has come.
+    pub(super) fn within(&self) -> CallSocket {
+        let mut input = CallInput { buffer: vec![0; USUAL], from: 0, to: 0 };
+        input.put_behind(&self.rest.take());
+        CallSocket::of(self.stream.clone(), input)
+    }
+
+    /// Takes it back, with what was not looked at.
+    pub(super) fn take_back(&self, socket: &CallSocket) {
+        self.rest.borrow_mut().extend_from_slice(socket.input.unread());
+    }
+
+    /// Says why the worker is ended, whose call will not be answered.
+    pub(super) fn end(&self, why: &str) {
+        *self.why_ended.borrow_mut() = Some(why.to_owned());
+    }
+
+    /// Returns why the worker is ended, if it is.
+    pub(super) fn why_ended(&self) -> Option<String> {
+        self.why_ended.borrow().clone()
     }
 }
 
@@ -184,6 +248,22 @@ impl CallInput {
         (self.from, self.to) = (0, first.len());
         first.resize(first.len().max(USUAL), 0);
         self.buffer = first;
+    }
+
+    fn split_off(&mut self, size: usize) -> Vec<u8> {
+        let at = (self.from + size).min(self.to);
+        let rest = self.buffer[at..self.to].to_vec();
+        self.to = at;
+        rest
+    }
+
+    fn put_behind(&mut self, more: &[u8]) {
+        let end = self.to + more.len();
+        if self.buffer.len() < end {
+            self.buffer.resize(end, 0);
+        }
+        self.buffer[self.to..end].copy_from_slice(more);
+        self.to = end;
     }
 
     /// Returns where the next bytes go: room for the rest of the call that has begun, but for no more than is there already

@@ -12,14 +12,15 @@ use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::os::fd::{OwnedFd, RawFd};
+use std::rc::Rc;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use super::alone::{AloneEnd, serve_alone};
-use super::call_socket::{CallSocket, Transfer};
-use super::event;
+use super::call_socket::{CallSocket, LentSocket, Transfer};
+use super::event::{self, EventDeadline};
 use super::execute::ServerCalls;
 use super::serving::{Caller, EventSaid, Served, ServedFor};
 use crate::module::config;
@@ -53,8 +54,23 @@ struct Callers {
 
 enum CallerPlace {
     Here(Box<WatchedCaller>),
-    /// Being served.
-    Away,
+    /// Being served. What a command of its own causes can be sent by what it has lent.
+    Away(LentCaller),
+}
+
+/// A worker that waits for the answer to a call.
+struct LentCaller {
+    number: WorkerNumber,
+    lent: Rc<LentSocket>,
+}
+
+impl CallerPlace {
+    fn number(&self) -> WorkerNumber {
+        match self {
+            Self::Here(caller) => caller.number,
+            Self::Away(caller) => caller.number,
+        }
+    }
 }
 
 /// A worker whose socket the event loop knows.
@@ -79,6 +95,10 @@ impl Drop for WatchedCaller {
 impl WatchedCaller {
     fn descriptor(&self) -> RawFd {
         self.caller.socket.descriptor()
+    }
+
+    fn lent(&self) -> LentCaller {
+        LentCaller { number: self.number, lent: self.caller.socket.lent().clone() }
     }
 
     fn start_reading(&mut self) -> bool {
@@ -123,10 +143,16 @@ fn with<T>(work: impl FnOnce(&mut Callers) -> T) -> T {
 impl Callers {
     fn take(&mut self, descriptor: RawFd) -> Option<Box<WatchedCaller>> {
         let place = self.places.get_mut(&descriptor)?;
-        match std::mem::replace(place, CallerPlace::Away) {
+        let CallerPlace::Here(caller) = place else { return None };
+        let away = caller.lent();
+        match std::mem::replace(place, CallerPlace::Away(away)) {
             CallerPlace::Here(caller) => Some(caller),
-            CallerPlace::Away => None,
+            CallerPlace::Away(_) => None,
         }
+    }
+
+    fn descriptor_of(&self, number: WorkerNumber) -> Option<RawFd> {
+        self.places.iter().find(|(_, place)| place.number() == number).map(|(descriptor, _)| *descriptor)
     }
 
     fn put_back(&mut self, caller: Box<WatchedCaller>) {
@@ -170,9 +196,9 @@ pub(super) fn add(worker: &Weak<Worker>, socket: OwnedFd) -> io::Result<()> {
 /// Lets go of a worker that has ended.
 pub(super) fn remove(number: WorkerNumber) {
     let gone = with(|callers| {
-        let is_it = |place: &CallerPlace| matches!(place, CallerPlace::Here(caller) if caller.number == number);
-        let descriptor = callers.places.iter().find(|(_, place)| is_it(place)).map(|(descriptor, _)| *descriptor)?;
-        callers.places.remove(&descriptor)
+        let descriptor = callers.descriptor_of(number)?;
+        let is_here = matches!(callers.places.get(&descriptor), Some(CallerPlace::Here(_)));
+        if is_here { callers.places.remove(&descriptor) } else { None }
     });
     drop(gone);
 }
@@ -312,6 +338,10 @@ fn answer(ctx: Ctx<'_>, mut caller: Box<WatchedCaller>, server: &mut ServerCalls
             };
         }
     }
+    if served == Served::WasEnded {
+        drop(with(|callers| callers.places.remove(&descriptor)));
+        return goes_on;
+    }
     if let Served::Bad(bad) = served {
         return give_up(caller, &format!("the Python process was ended: {bad}"));
     }
@@ -360,10 +390,10 @@ fn serve_caller_alone(ctx: Ctx<'_>, caller: &mut WatchedCaller, id: u64) -> Resu
 }
 
 /// Has a worker run an event, and waits for its end: on the main thread, which does nothing else meanwhile. The number is that
-/// of its execution.
+/// of its execution. The worker may itself wait for the answer to a call, by which the event was caused.
 ///
 /// # Errors
-/// Why it has not come to its end; then the worker is ended, unless it is busy with another event.
+/// Why it has not come to its end; then the worker is ended.
 pub(super) fn run_event(
     ctx: Ctx<'_>,
     worker: &Arc<Worker>,
@@ -371,51 +401,92 @@ pub(super) fn run_event(
     head: &[u8],
     sections: &[Bytes],
 ) -> Result<EventSaid, String> {
-    let timeout = config::sync_timeout();
-    let deadline = Instant::now() + timeout;
-    let taken = with(|callers| {
-        let is_it =
-            |place: &CallerPlace| matches!(place, CallerPlace::Here(caller) if caller.number == worker.number());
-        let descriptor = callers.places.iter().find(|(_, place)| is_it(place)).map(|(descriptor, _)| *descriptor)?;
-        callers.take(descriptor)
-    });
-    let Some(mut caller) = taken else {
-        return Err("the Python process of this session is busy with another call of the server's".into());
-    };
-    let mut server = ServerCalls::alone(ctx, deadline);
-    server.serve_worker(&caller.worker);
-    // Functions know of no other database.
-    let ran = ctx.in_database(0, || event::run(&mut caller.caller, number, head, sections, &mut server, deadline));
-    let why = match ran.unwrap_or(Err(AloneEnd::TooLong)) {
-        Ok(said) => {
-            with(|callers| {
-                if caller.caller.socket.has_call() {
-                    callers.make_ready(&mut caller);
-                }
-                callers.put_back(caller);
-            });
-            schedule(Soon::InTheNext);
-            return Ok(said);
+    let place = with(|callers| {
+        let descriptor = callers.descriptor_of(worker.number())?;
+        match callers.places.get(&descriptor) {
+            Some(CallerPlace::Away(lent)) => Some(Err(lent.lent.clone())),
+            _ => callers.take(descriptor).map(Ok),
         }
-        Err(AloneEnd::IsGone | AloneEnd::HasLeft) => "the Python process has ended".to_owned(),
-        Err(AloneEnd::TooLong) => format!(
-            "the function kept the server for longer than the {} ms of rmr.sync-timeout-ms",
-            timeout.as_millis()
-        ),
-        Err(AloneEnd::Bad(bad)) => format!("the Python process was ended: {bad}"),
+    });
+    let run = |caller: &mut Caller| {
+        let deadline = EventDeadline::begin();
+        let mut server = ServerCalls::alone(ctx, deadline.at());
+        server.serve_worker(&Arc::downgrade(worker));
+        // Functions know of no other database.
+        ctx.in_database(0, || event::run(caller, number, head, sections, &mut server, deadline.at()))
+            .unwrap_or(Err(AloneEnd::TooLong))
     };
-    give_up(caller, &why);
-    Err(why)
+    match place {
+        None => Err("the Python process has ended".into()),
+        Some(Ok(mut caller)) => match run(&mut caller.caller) {
+            Ok(said) => {
+                with(|callers| {
+                    if caller.caller.socket.has_call() {
+                        callers.make_ready(&mut caller);
+                    }
+                    callers.put_back(caller);
+                });
+                schedule(Soon::InTheNext);
+                Ok(said)
+            }
+            Err(end) => {
+                let why = why_no_end(end, caller.caller.socket.lent());
+                give_up(caller, &why);
+                Err(why)
+            }
+        },
+        Some(Err(outer)) => {
+            let mut caller = Caller::new(outer.within());
+            let lend = |lent: &Rc<LentSocket>| {
+                with(|callers| {
+                    let descriptor = callers.descriptor_of(worker.number());
+                    if let Some(CallerPlace::Away(away)) = descriptor.and_then(|at| callers.places.get_mut(&at)) {
+                        away.lent = lent.clone();
+                    }
+                });
+            };
+            lend(caller.socket.lent());
+            let ran = run(&mut caller);
+            lend(&outer);
+            ran.inspect(|_| outer.take_back(&caller.socket)).map_err(|end| {
+                let why = why_no_end(end, caller.socket.lent());
+                outer.end(&why);
+                kill(worker, &why);
+                why
+            })
+        }
+    }
+}
+
+/// Says why an event has not come to its end.
+fn why_no_end(end: AloneEnd, lent: &LentSocket) -> String {
+    match end {
+        AloneEnd::IsGone | AloneEnd::HasLeft => {
+            lent.why_ended().unwrap_or_else(|| "the Python process has ended".to_owned())
+        }
+        AloneEnd::TooLong => format!(
+            "the function kept the server for longer than the {} ms of rmr.sync-timeout-ms",
+            config::sync_timeout().as_millis()
+        ),
+        AloneEnd::Bad(bad) => format!("the Python process was ended: {bad}"),
+    }
 }
 
 /// Ends a worker, for what it has done.
 fn give_up(caller: Box<WatchedCaller>, why: &str) -> TurnGoesOn {
     with(|callers| callers.places.remove(&caller.descriptor()));
     if let Some(worker) = caller.worker.upgrade() {
-        log::warn!("Python process {} is ended: {why}", worker.pid());
-        worker.kill(why);
+        kill(&worker, why);
     }
     TurnGoesOn::No
+}
+
+fn kill(worker: &Worker, why: &str) {
+    if worker.is_ended_for_something() {
+        return;
+    }
+    log::warn!("Python process {} is ended: {why}", worker.pid());
+    worker.kill(why);
 }
 
 /// Has [`try_again`] called, if there are calls that could not be answered.

@@ -1,12 +1,48 @@
 //! Events for which the main thread waits: the flow of a registration runs in its worker, and meanwhile the main thread
 //! answers the calls of that event and does nothing else, until a deadline.
 
+use std::cell::Cell;
 use std::time::Instant;
 
 use bytes::Bytes;
 
 use super::alone::{AloneEnd, serve_until_done};
 use super::serving::{CallServer, Caller, EventSaid, ServedFor};
+use crate::module::config;
+
+thread_local! {
+    /// When the innermost of the events has to be done that the main thread is in.
+    static UNTIL: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+/// When an event has to be done for which the main thread waits. Events within events have one deadline together: an inner one
+/// has nine tenths of what is left, so that its caller can still make something of its failure.
+pub(super) struct EventDeadline {
+    at: Instant,
+    outer: Option<Instant>,
+}
+
+impl EventDeadline {
+    /// Goes into one more event.
+    pub(super) fn begin() -> Self {
+        let now = Instant::now();
+        let outer = UNTIL.get();
+        let at =
+            outer.map_or(now + config::sync_timeout(), |outer| now + outer.saturating_duration_since(now) * 9 / 10);
+        UNTIL.set(Some(at));
+        Self { at, outer }
+    }
+
+    pub(super) fn at(&self) -> Instant {
+        self.at
+    }
+}
+
+impl Drop for EventDeadline {
+    fn drop(&mut self) {
+        UNTIL.set(self.outer);
+    }
+}
 
 /// Has a worker run an event, and serves the calls of it alone. The number is that of its execution. The error is why there is
 /// no end.

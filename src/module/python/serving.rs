@@ -100,8 +100,20 @@ pub(super) enum Served {
     HasLeft,
     /// The event is done with.
     EventHasEnded,
+    /// The worker was ended by what its call has caused.
+    WasEnded,
     /// What the worker has sent is no call.
     Bad(BadCall),
+}
+
+/// What comes after a call.
+enum AfterCall {
+    /// The next one.
+    Answered,
+    /// The next one; this one waits until the event is done.
+    SetAside,
+    /// Serving has ended.
+    Ends(Served),
 }
 
 impl Caller {
@@ -115,121 +127,130 @@ impl Caller {
             if self.socket.is_full() {
                 return Served::IsFull;
             }
-            let (call, answers) = match self.socket.next_call() {
-                Ok(Some(found)) => found,
-                Ok(None) => return Served::All,
-                Err(bad) => return Served::Bad(bad),
-            };
-            let (id, context, size) = (call.id, call.context, call.size);
-            if let CallWanted::EventDone(said) = call.asked {
-                if served_for != ServedFor::Event(id) {
-                    return Served::Bad(BadCall::Form("nobody waits for the end of this event"));
-                }
-                self.event_end = Some(EventSaid { head: said.head.to_vec(), section: said.section.to_vec() });
-                self.socket.has_answered(size);
-                return Served::EventHasEnded;
+            self.socket.lend_rest();
+            let served = self.serve_next(server, served_for);
+            if !self.socket.take_rest_back() {
+                return Served::WasEnded;
             }
-            if matches!(served_for, ServedFor::Event(event) if event != context) {
-                self.socket.set_aside(size);
-                continue;
-            }
-            let mut has_left = false;
-            let is_answered = match call.asked {
-                CallWanted::Execute(words) => {
-                    let most = server.most_reply_bytes();
-                    answers.answer_or_wait(id, |reply| execute(server, context, words, reply, most))
-                }
-                CallWanted::ExecuteMany(commands) => {
-                    let so_far = self.many.take().unwrap_or_else(|| ManyDone::begin(commands));
-                    match so_far.go_on(server, context, commands) {
-                        ManyOutcome::Done(replies) => {
-                            answers.answer(id, |value| {
-                                value.append(&replies?);
-                                Ok(())
-                            });
-                            true
-                        }
-                        ManyOutcome::Stopped(so_far, why) => {
-                            self.many = Some(so_far);
-                            return why;
-                        }
-                        ManyOutcome::Bad(bad) => return Served::Bad(bad),
-                    }
-                }
-                CallWanted::EnterAtomic if served_for == ServedFor::All => match server.may_be_alone(context) {
-                    Ok(()) => return Served::WantsAlone { id },
-                    Err(NoValue::NotNow) => false,
-                    Err(NoValue::Failed(error)) => {
-                        answers.answer(id, |_| Err(error));
-                        true
-                    }
-                },
-                CallWanted::EnterAtomic => {
-                    answers.answer(id, |_| Err(CallError::of(ALREADY_ATOMIC)));
-                    true
-                }
-                CallWanted::LeaveAtomic => {
-                    has_left = served_for == ServedFor::Alone;
-                    answers.answer(id, |value| {
-                        value.none();
-                        Ok(())
-                    });
-                    true
-                }
-                CallWanted::ConfigGet(name) => {
-                    answers.answer(id, |value| {
-                        server.setting(name, value);
-                        Ok(())
-                    });
-                    true
-                }
-                CallWanted::Hashtag => {
-                    answers.answer(id, |value| {
-                        value.text(&server.hashtag());
-                        Ok(())
-                    });
-                    true
-                }
-                CallWanted::PlanId(builders) => {
-                    answers.answer(id, |value| {
-                        value.text(&server.plan_id(builders));
-                        Ok(())
-                    });
-                    true
-                }
-                CallWanted::GetCommand => {
-                    answers.answer(id, |value| server.command_of_event(context, value));
-                    true
-                }
-                CallWanted::OverrideReply(reply) => {
-                    answers.answer(id, |value| {
-                        server.override_reply(context, reply)?;
-                        value.none();
-                        Ok(())
-                    });
-                    true
-                }
-                CallWanted::CallNext(words) => {
-                    answers.answer_or_wait(id, |reply| server.call_next(context, words, reply))
-                }
-                // Looked at before.
-                CallWanted::EventDone(_) => true,
-                CallWanted::AddTimer(timer) => answers.answer_or_wait(id, |value| {
-                    value.bool(server.add_timer(context, timer)?);
-                    Ok(())
-                }),
-            };
-            if !is_answered {
-                return Served::NotNow;
-            }
-            self.socket.has_answered(size);
-            if has_left {
-                return Served::HasLeft;
-            }
-            if server.is_time_up() {
-                return if self.socket.has_call() { Served::TimeIsUp } else { Served::All };
+            match served {
+                AfterCall::Ends(why) => return why,
+                AfterCall::SetAside => {}
+                AfterCall::Answered if !server.is_time_up() => {}
+                AfterCall::Answered if self.socket.has_call() => return Served::TimeIsUp,
+                AfterCall::Answered => return Served::All,
             }
         }
+    }
+
+    /// Answers the next call. What has come behind it is lent meanwhile.
+    fn serve_next(&mut self, server: &mut impl CallServer, served_for: ServedFor) -> AfterCall {
+        let (call, answers) = match self.socket.next_call() {
+            Ok(Some(found)) => found,
+            Ok(None) => return AfterCall::Ends(Served::All),
+            Err(bad) => return AfterCall::Ends(Served::Bad(bad)),
+        };
+        let (id, context, size) = (call.id, call.context, call.size);
+        if let CallWanted::EventDone(said) = call.asked {
+            if served_for != ServedFor::Event(id) {
+                return AfterCall::Ends(Served::Bad(BadCall::Form("nobody waits for the end of this event")));
+            }
+            self.event_end = Some(EventSaid { head: said.head.to_vec(), section: said.section.to_vec() });
+            self.socket.has_answered(size);
+            return AfterCall::Ends(Served::EventHasEnded);
+        }
+        if matches!(served_for, ServedFor::Event(event) if event != context) {
+            self.socket.set_aside(size);
+            return AfterCall::SetAside;
+        }
+        let mut has_left = false;
+        let is_answered = match call.asked {
+            CallWanted::Execute(words) => {
+                let most = server.most_reply_bytes();
+                answers.answer_or_wait(id, |reply| execute(server, context, words, reply, most))
+            }
+            CallWanted::ExecuteMany(commands) => {
+                let so_far = self.many.take().unwrap_or_else(|| ManyDone::begin(commands));
+                match so_far.go_on(server, context, commands) {
+                    ManyOutcome::Done(replies) => {
+                        answers.answer(id, |value| {
+                            value.append(&replies?);
+                            Ok(())
+                        });
+                        true
+                    }
+                    ManyOutcome::Stopped(so_far, why) => {
+                        self.many = Some(so_far);
+                        return AfterCall::Ends(why);
+                    }
+                    ManyOutcome::Bad(bad) => return AfterCall::Ends(Served::Bad(bad)),
+                }
+            }
+            CallWanted::EnterAtomic if served_for == ServedFor::All => match server.may_be_alone(context) {
+                Ok(()) => return AfterCall::Ends(Served::WantsAlone { id }),
+                Err(NoValue::NotNow) => false,
+                Err(NoValue::Failed(error)) => {
+                    answers.answer(id, |_| Err(error));
+                    true
+                }
+            },
+            CallWanted::EnterAtomic => {
+                answers.answer(id, |_| Err(CallError::of(ALREADY_ATOMIC)));
+                true
+            }
+            CallWanted::LeaveAtomic => {
+                has_left = served_for == ServedFor::Alone;
+                answers.answer(id, |value| {
+                    value.none();
+                    Ok(())
+                });
+                true
+            }
+            CallWanted::ConfigGet(name) => {
+                answers.answer(id, |value| {
+                    server.setting(name, value);
+                    Ok(())
+                });
+                true
+            }
+            CallWanted::Hashtag => {
+                answers.answer(id, |value| {
+                    value.text(&server.hashtag());
+                    Ok(())
+                });
+                true
+            }
+            CallWanted::PlanId(builders) => {
+                answers.answer(id, |value| {
+                    value.text(&server.plan_id(builders));
+                    Ok(())
+                });
+                true
+            }
+            CallWanted::GetCommand => {
+                answers.answer(id, |value| server.command_of_event(context, value));
+                true
+            }
+            CallWanted::OverrideReply(reply) => {
+                answers.answer(id, |value| {
+                    server.override_reply(context, reply)?;
+                    value.none();
+                    Ok(())
+                });
+                true
+            }
+            CallWanted::CallNext(words) => answers.answer_or_wait(id, |reply| server.call_next(context, words, reply)),
+            // Looked at before.
+            CallWanted::EventDone(_) => true,
+            CallWanted::AddTimer(timer) => answers.answer_or_wait(id, |value| {
+                value.bool(server.add_timer(context, timer)?);
+                Ok(())
+            }),
+        };
+        if !is_answered {
+            return AfterCall::Ends(Served::NotNow);
+        }
+        self.socket.has_answered(size);
+        if has_left { AfterCall::Ends(Served::HasLeft) } else { AfterCall::Answered }
     }
 
     /// Looks at nothing but an event, and at the calls that are made for it.

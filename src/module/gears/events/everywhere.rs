@@ -9,6 +9,7 @@ use crate::module::gears::caller::GearsCaller;
 use crate::module::gears::cluster::ClusterView;
 use crate::module::gears::executions::{ExecutionParts, ExecutionStart, FlowOutcome};
 use crate::module::gears::flows::{self, FlowOfSession, RunnableFlow};
+use crate::module::gears::last_events::plain;
 use crate::module::gears::registry::registration::{EventReader, Registration, RegistrationMode};
 use crate::module::gears::{settings, state};
 use crate::python::events::EventBatch;
@@ -65,7 +66,11 @@ impl EventRunner {
         let run = FlowOfSession { session: session.id(), requirements, flow: runnable, is_cluster: view.is_cluster };
         let answer = flows::run(run, &caller, results, execution.flow().clone()).await;
         let outcome = answer.map(flows::outcome).unwrap_or_else(|error| FlowOutcome::failed(&error.to_string()));
-        state::end(&execution, outcome.without_results());
+        let shown = FlowOutcome { results: outcome.results.iter().cloned().map(plain).collect(), ..outcome.clone() };
+        state::end(&execution, shown);
+        if let Some((number, end)) = execution.number().zip(execution.end()) {
+            self.live.kept.keep_of_all(number, end, settings::max_executions_per_registration());
+        }
         Ok(outcome)
     }
 }

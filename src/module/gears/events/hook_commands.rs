@@ -8,7 +8,6 @@ use bytes::Bytes;
 
 use super::hooks::{self, Hook};
 use super::linked::{self, LinkedClient};
-use super::result::EventResult;
 use super::run::{EventRunner, RanNow};
 use crate::command::{Command, CommandRef};
 use crate::error::Error;
@@ -16,6 +15,7 @@ use crate::module::catalog;
 use crate::module::commands::spec::{Arg, ArgKind, Call};
 use crate::module::flow::rights::ShareRights;
 use crate::module::gears::command::{GearsCommand, at_once, own};
+use crate::module::gears::event_result::EventResult;
 use crate::module::gears::registry::registration::RegistrationMode;
 use crate::module::gears::replies;
 use crate::module::local::guards::kind_of_call;
@@ -138,7 +138,7 @@ fn run_chain(ctx: Ctx<'_>, chain: &[Arc<Hook>], words: Vec<Bytes>) -> Work {
     if runner.live.registration.mode == RegistrationMode::Sync {
         return match runner.run_now(ctx, EventResults::Trigger, &batch) {
             RanNow::Ended(end) => answered(reply(&end)),
-            RanNow::Waits(waits) => Box::pin(async move { Ok(reply(&runner.finish_one(waits).await)) }),
+            RanNow::Waits(waits) => Box::pin(async move { Ok(reply(&*runner.finish_one(waits).await)) }),
         };
     }
     if let Err(gone) = runner.check_user() {
@@ -148,7 +148,7 @@ fn run_chain(ctx: Ctx<'_>, chain: &[Arc<Hook>], words: Vec<Bytes>) -> Work {
         runner.end(EventResult::Aborted, Duration::ZERO);
         return answered(replies::cannot_wait());
     }
-    Box::pin(async move { Ok(reply(&runner.run_one(EventResults::Trigger, &batch).await)) })
+    Box::pin(async move { Ok(reply(&*runner.run_one(EventResults::Trigger, &batch).await)) })
 }
 
 /// Runs the function that stands behind another, within that one.

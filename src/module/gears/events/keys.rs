@@ -11,12 +11,12 @@ use tokio::sync::Semaphore;
 
 use super::linked::{self, LinkedClient};
 use super::queue::EventQueue;
-use super::result::EventResult;
 use super::run::{Depth, EventRunner, RanNow, Unfinished};
 use crate::error::Error;
 use crate::flow::Records;
 use crate::flow::values::TypeLetter;
 use crate::module::flow;
+use crate::module::gears::event_result::EventResult;
 use crate::module::gears::registry::registration::{KeyEvents, RegistrationMode, is_of_prefix};
 use crate::module::gears::settings;
 use crate::module::server::context::Ctx;
@@ -50,6 +50,8 @@ impl KeyListener {
 
     /// Takes no more events. Those that were not begun are aborted, or run yet.
     pub(super) fn end(&self, aborts_pending: bool) {
+        // Also those that were taken from the queue.
+        self.runner.live.abort_pending(aborts_pending);
         for _ in 0..self.queue.close(aborts_pending).map_or(0, |dropped| dropped.len()) {
             self.runner.end(EventResult::Aborted, Duration::ZERO);
         }
@@ -198,6 +200,10 @@ async fn run(reads_values: bool, runner: &EventRunner, events: Records) -> Vec<U
     };
     if runner.needs_all_shards() {
         for at in 0..events.len() {
+            if runner.live.aborts_pending() {
+                runner.end(EventResult::Aborted, Duration::ZERO);
+                continue;
+            }
             match batch_of(&events, values.as_ref(), at, 1) {
                 Ok(event) => drop(runner.run_everywhere(event, StageResults::Replies).await),
                 Err(error) => drop(runner.end(EventResult::failed(error.to_string()), began.elapsed())),

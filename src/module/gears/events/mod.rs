@@ -1,7 +1,7 @@
 //! Events for registrations: what happens on this node, and the flows that run for it.
 //!
 //! - `home`: the process in which the registrations of a session live
-//! - `run`: the flow of a registration, run for events; `result`: how they have ended
+//! - `run`: the flow of a registration, run for events
 //! - `everywhere`: the same on all shards
 //! - `queue`: events that are not worked on yet
 //! - `keys`: events of keys
@@ -17,7 +17,6 @@ mod hooks;
 mod keys;
 mod linked;
 mod queue;
-mod result;
 mod run;
 mod stream_turn;
 mod streams;
@@ -112,7 +111,7 @@ pub(super) fn ended(live: &Arc<LiveRegistration>, aborts_pending: bool) {
     });
     match ended {
         Some(Listening::Keys(listener)) => listener.end(aborts_pending),
-        Some(Listening::Streams(listener)) => listener.end(),
+        Some(Listening::Streams(listener)) => listener.end(aborts_pending),
         Some(Listening::Trigger(trigger)) => trigger.end(aborts_pending),
         Some(Listening::Nothing) | None => {}
     }

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::home::SessionHome;
-use super::result::EventResult;
 use crate::error::Error;
 use crate::module::gears::cluster::ClusterView;
+use crate::module::gears::event_result::EventResult;
 use crate::module::gears::executions::{ExecutionParts, ExecutionStart, FlowOutcome, GearsExecution, NO_NODE};
+use crate::module::gears::last_events::outcome_of;
 use crate::module::gears::registry::live::LiveRegistration;
 use crate::module::gears::registry::registration::Registration;
-use crate::module::gears::state;
+use crate::module::gears::{settings, state};
 use crate::module::python::{self, BoundClient, EventClient, SyncEnd};
 use crate::module::request::running::Work;
 use crate::module::server::context::Ctx;
@@ -28,14 +29,18 @@ struct SomeRan {
     is_aborted: bool,
 }
 
-/// Events of one request, among the executions: so they are seen, and can be ended.
-struct RunningEvents(Arc<GearsExecution>);
+/// Events of one request, among the executions: so they are seen, and can be ended. The first event has the execution's number.
+struct RunningEvents {
+    execution: Arc<GearsExecution>,
+    /// What has come of the first.
+    first: Option<Arc<EventResult>>,
+}
 
 impl RunningEvents {
     fn begin(registration: &Registration) -> Self {
         let prefix = ClusterView::known().map_or_else(|| NO_NODE.to_owned(), |view| view.id);
         let shards = vec![format!("{prefix:0>40}")];
-        Self(state::begin(ExecutionStart {
+        let execution = state::begin(ExecutionStart {
             prefix: &prefix,
             user: &registration.user,
             command: format!("events of the registration {}", registration.id),
@@ -43,20 +48,22 @@ impl RunningEvents {
             is_registered: true,
             parts: ExecutionParts { shards, steps: registration.flow.steps.clone() },
             most: None,
-        }))
+        });
+        Self { execution, first: None }
     }
 }
 
 impl Drop for RunningEvents {
     fn drop(&mut self) {
-        let is_aborted = self.0.flow().is_cancelled();
-        state::end(&self.0, FlowOutcome { is_aborted, ..FlowOutcome::default() });
+        let is_aborted = self.execution.flow().is_cancelled();
+        let outcome = self.first.as_deref().map(outcome_of).unwrap_or_default();
+        state::end(&self.execution, FlowOutcome { is_aborted: is_aborted || outcome.is_aborted, ..outcome });
     }
 }
 
 /// What has become of an event that the main thread has run.
 pub(super) enum RanNow {
-    Ended(EventResult),
+    Ended(Arc<EventResult>),
     /// It waits for a future or coroutine, which the main thread does not.
     Waits(Unfinished),
 }
@@ -167,11 +174,15 @@ impl EventRunner {
         count: usize,
         results: EventResults,
         mut batch: impl FnMut(usize) -> Result<EventBatch, Error>,
-        mut ended: impl FnMut(usize, EventResult),
+        mut ended: impl FnMut(usize, Arc<EventResult>),
     ) -> Vec<Unfinished> {
         let mut unfinished = Vec::new();
         let mut next = 0;
         while next < count {
+            if self.live.aborts_pending() {
+                (next..count).for_each(|event| ended(event, self.end(EventResult::Aborted, Duration::ZERO)));
+                break;
+            }
             match self.run_some(results, batch(next), next, &mut ended).await {
                 Ok(SomeRan { begun, waits, is_aborted }) => {
                     unfinished.extend(waits);
@@ -194,20 +205,20 @@ impl EventRunner {
     }
 
     /// Runs one event, and waits for its end.
-    pub(super) async fn run_one(&self, results: EventResults, batch: &EventBatch) -> EventResult {
+    pub(super) async fn run_one(&self, results: EventResults, batch: &EventBatch) -> Arc<EventResult> {
         let mut end = None;
         let waits = self.run(1, results, |_| Ok(batch.clone()), |_, ended| end = Some(ended)).await;
         match waits.into_iter().next() {
             Some(waits) => self.finish_one(waits).await,
-            None => end.unwrap_or_else(EventResult::none),
+            None => end.unwrap_or_else(|| Arc::new(EventResult::none())),
         }
     }
 
     /// Waits for the end of one event.
-    pub(super) async fn finish_one(&self, waits: Unfinished) -> EventResult {
+    pub(super) async fn finish_one(&self, waits: Unfinished) -> Arc<EventResult> {
         let mut end = None;
         self.finish(waits, |_, ended| end = Some(ended)).await;
-        end.unwrap_or_else(EventResult::none)
+        end.unwrap_or_else(|| Arc::new(EventResult::none()))
     }
 
     /// Runs events, of which the first has this number, as far as the process begins them.
@@ -216,12 +227,17 @@ impl EventRunner {
         results: EventResults,
         batch: Result<EventBatch, Error>,
         first: usize,
-        ended: &mut impl FnMut(usize, EventResult),
+        ended: &mut impl FnMut(usize, Arc<EventResult>),
     ) -> Result<SomeRan, Error> {
         let batch = batch?;
-        let session = self.home.staff().await?;
+        let session = tokio::select! {
+            session = self.home.staff() => session?,
+            () = self.live.pending_are_aborted() => {
+                return Ok(SomeRan { begun: 0, waits: None, is_aborted: true });
+            }
+        };
         let context = self.open_context();
-        let execution = RunningEvents::begin(&self.live.registration);
+        let mut execution = RunningEvents::begin(&self.live.registration);
         let began = Instant::now();
         let key = &self.live.registration.flow.key;
         let mut is_aborted = false;
@@ -230,7 +246,7 @@ impl EventRunner {
             tokio::select! {
                 biased;
                 answer = &mut running => answer,
-                () = execution.0.flow().cancelled() => {
+                () = execution.execution.flow().cancelled() => {
                     is_aborted = true;
                     stage::end_code(session.worker(), context.guard.number()).await;
                     running.await
@@ -247,7 +263,12 @@ impl EventRunner {
             let event = first + at;
             let waits = outcome.is_none();
             if let Some(outcome) = outcome {
-                ended(event, self.end(EventResult::Ran(outcome), took));
+                let number = if at == 0 { execution.execution.number() } else { None };
+                let end = self.end_of(number, EventResult::Ran(outcome), took);
+                if at == 0 {
+                    execution.first = Some(end.clone());
+                }
+                ended(event, end);
             }
             places.push(waits.then_some(event));
         }
@@ -307,14 +328,14 @@ impl EventRunner {
     }
 
     /// Waits for the ends of events that wait for a future or coroutine.
-    pub(super) async fn finish(&self, mut waits: Unfinished, mut ended: impl FnMut(usize, EventResult)) {
+    pub(super) async fn finish(&self, mut waits: Unfinished, mut ended: impl FnMut(usize, Arc<EventResult>)) {
         let mut left = waits.events.iter().flatten().count();
         let mut is_aborted = false;
         while left > 0 {
             let next = tokio::select! {
                 biased;
                 next = waits.waiting.next() => next,
-                () = waits.execution.0.flow().cancelled(), if !is_aborted => {
+                () = waits.execution.execution.flow().cancelled(), if !is_aborted => {
                     is_aborted = true;
                     stage::end_code(waits.session.worker(), waits.context.guard.number()).await;
                     continue;
@@ -322,13 +343,15 @@ impl EventRunner {
             };
             let Some((place, outcome)) = next else { break };
             if let Some(event) = waits.events.get_mut(place).and_then(Option::take) {
-                ended(event, self.end(EventResult::Ran(outcome), waits.began.elapsed()));
+                ended(event, self.end_of_waiting(&mut waits.execution, place, EventResult::Ran(outcome), waits.began));
                 left -= 1;
             }
         }
-        for event in waits.events.into_iter().flatten() {
+        for (place, event) in std::mem::take(&mut waits.events).into_iter().enumerate() {
             let lost = EventResult::Lost("the Python process has ended".into());
-            ended(event, self.end(lost, waits.began.elapsed()));
+            if let Some(event) = event {
+                ended(event, self.end_of_waiting(&mut waits.execution, place, lost, waits.began));
+            }
         }
     }
 
@@ -343,9 +366,32 @@ impl EventRunner {
         }
     }
 
-    /// Counts the end of an event.
-    pub(super) fn end(&self, end: EventResult, took: Duration) -> EventResult {
-        match &end {
+    fn end_of_waiting(
+        &self,
+        execution: &mut RunningEvents,
+        place: usize,
+        end: EventResult,
+        began: Instant,
+    ) -> Arc<EventResult> {
+        let number = if place == 0 { execution.execution.number() } else { None };
+        let end = self.end_of(number, end, began.elapsed());
+        if place == 0 {
+            execution.first = Some(end.clone());
+        }
+        end
+    }
+
+    /// Counts the end of an event, and keeps it.
+    pub(super) fn end(&self, end: EventResult, took: Duration) -> Arc<EventResult> {
+        self.end_of(None, end, took)
+    }
+
+    /// Does the same for the event of an execution with a number already.
+    fn end_of(&self, number: Option<u64>, end: EventResult, took: Duration) -> Arc<EventResult> {
+        let end = Arc::new(end);
+        let number = number.unwrap_or_else(|| state::executions().next_number());
+        self.live.kept.keep(number, end.clone(), took, settings::max_executions_per_registration());
+        match &*end {
             EventResult::Aborted => self.count(None, true, took),
             EventResult::Lost(why) => self.count(Some(why.as_bytes()), false, took),
             EventResult::Ran(outcome) => self.count(outcome.errors.first().map(|error| &error[..]), false, took),

@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
-use super::result::EventResult;
 use super::run::{EventRunner, RanNow};
 use super::stream_turn::{EntriesWanted, ReadStream, StreamBatch, StreamFound};
 use crate::error::Error;
@@ -18,6 +17,7 @@ use crate::flow::plan::{KeyFilter, ValuesRead};
 use crate::link::Protocol;
 use crate::module::flow::keyspace_with;
 use crate::module::gears::caller::DATABASE;
+use crate::module::gears::event_result::EventResult;
 use crate::module::gears::executions::FlowOutcome;
 use crate::module::gears::registry::live::RegistrationState;
 use crate::module::gears::registry::registration::{OnFailed, RegistrationMode, StreamEvents, is_of_prefix};
@@ -68,8 +68,9 @@ impl StreamListener {
         Ok(listener)
     }
 
-    /// Reads no more. The batch that is being worked on is worked on to its end.
-    pub(super) fn end(&self) {
+    /// Reads no more. The batch that is being worked on is worked on to its end, unless it was not begun and that is aborted.
+    pub(super) fn end(&self, aborts_pending: bool) {
+        self.shared.runner.live.abort_pending(aborts_pending);
         self.shared.is_closed.store(true, Relaxed);
         self.wake_all();
     }
@@ -320,9 +321,14 @@ impl<'s> StreamReading<'s> {
         live.stats.triggered();
         let end = self.end_of(&batch).await;
         live.stats.lagged(batch.lag());
-        let (why, has_died) = match end {
-            EventResult::Ran(outcome) => (outcome.errors.into_iter().next(), false),
-            EventResult::Lost(why) => (Some(why.into()), true),
+        let (why, has_died) = match &*end {
+            EventResult::Ran(outcome) => (outcome.errors.first().cloned(), false),
+            EventResult::Lost(why) => (Some(why.clone().into()), true),
+            EventResult::Aborted if live.aborts_pending() => {
+                // It was not begun, and is there for when the registration goes on.
+                self.wanted = EntriesWanted::Pending;
+                return Ok(());
+            }
             EventResult::Aborted => (None, false),
         };
         let Some(why) = why else {
@@ -365,7 +371,7 @@ impl<'s> StreamReading<'s> {
     }
 
     /// Runs the flow for a batch, and waits for its end.
-    async fn end_of(&self, batch: &StreamBatch) -> EventResult {
+    async fn end_of(&self, batch: &StreamBatch) -> Arc<EventResult> {
         let runner = &self.shared.runner;
         if runner.needs_all_shards() {
             let mut records = Writer::default();
@@ -373,7 +379,7 @@ impl<'s> StreamReading<'s> {
             let events = EventBatch::of_records(batch.len(), records);
             let FlowOutcome { errors, is_aborted, .. } = runner.run_everywhere(events, StageResults::Replies).await;
             let outcome = EventOutcome { errors, ..EventOutcome::default() };
-            return if is_aborted { EventResult::Aborted } else { EventResult::Ran(outcome) };
+            return Arc::new(if is_aborted { EventResult::Aborted } else { EventResult::Ran(outcome) });
         }
         runner.run_one(EventResults::Replies, &batch_of(self.stream, batch)).await
     }

@@ -9,10 +9,10 @@ use futures_util::future::join_all;
 use tokio::sync::{Semaphore, oneshot};
 
 use super::queue::EventQueue;
-use super::result::EventResult;
 use super::run::{EventRunner, RanNow};
 use crate::error::Error;
 use crate::module::config;
+use crate::module::gears::event_result::EventResult;
 use crate::module::gears::executions::FlowOutcome;
 use crate::module::gears::registry::registration::RegistrationMode;
 use crate::module::gears::{replies, settings};
@@ -51,6 +51,8 @@ impl Trigger {
 
     /// Takes no more calls. Those that were not begun are aborted, or run yet.
     pub(super) fn end(&self, aborts_pending: bool) {
+        // Also those that were taken from the queue.
+        self.runner.live.abort_pending(aborts_pending);
         for call in self.queue.close(aborts_pending).into_iter().flatten() {
             answer(Some(call.caller), &self.runner.end(EventResult::Aborted, Duration::ZERO));
         }
@@ -72,7 +74,7 @@ impl Trigger {
             RanNow::Ended(end) => Box::pin(std::future::ready(Ok(reply(&end)))),
             RanNow::Waits(waits) => {
                 let runner = self.runner.clone();
-                Box::pin(async move { Ok(reply(&runner.finish_one(waits).await)) })
+                Box::pin(async move { Ok(reply(&*runner.finish_one(waits).await)) })
             }
         }
     }
@@ -133,7 +135,7 @@ async fn work(is_in_order: bool, runner: EventRunner, queue: Arc<EventQueue<VecD
             let batch = |first: usize| {
                 Ok(EventBatch::of_words(words[first..].iter().map(|words| words.iter().map(|word| &word[..]))))
             };
-            let mut ended = |call: usize, end: EventResult| answer(callers[call].take(), &end);
+            let mut ended = |call: usize, end: Arc<EventResult>| answer(callers[call].take(), &end);
             let unfinished = runner.run(words.len(), EventResults::Trigger, batch, &mut ended).await;
             if !is_in_order {
                 drop(place);

@@ -94,8 +94,8 @@ pub(in crate::module::gears) async fn answer(asked: RegistryAsked) -> Result<Rep
         RegistryAsked::Take { change } => {
             main_thread::run(move |ctx| take(ctx, change, false)).await.map_err(failed)?
         }
-        RegistryAsked::SetPaused { ids, is_paused } => {
-            main_thread::run(move |_| super::set_paused(&ids, is_paused)).await.map_err(failed)?;
+        RegistryAsked::SetPaused { ids, is_paused, aborts_pending } => {
+            main_thread::run(move |_| super::set_paused(&ids, is_paused, aborts_pending)).await.map_err(failed)?;
             Ok(Reply::OK)
         }
         RegistryAsked::ClearStats => {

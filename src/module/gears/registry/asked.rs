@@ -18,7 +18,7 @@ pub(in crate::module::gears) enum RegistryAsked {
     /// Takes what is later than what it has.
     Take { change: RegistryChange },
     /// Whether registrations read their streams.
-    SetPaused { ids: Vec<String>, is_paused: bool },
+    SetPaused { ids: Vec<String>, is_paused: bool, aborts_pending: bool },
     /// Begins to count anew.
     ClearStats,
 }

@@ -4,13 +4,20 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use super::registration::Registration;
+use crate::module::gears::last_events::LastEvents;
 
 /// A registration that lives on this node.
 #[derive(Debug)]
 pub(in crate::module::gears) struct LiveRegistration {
     pub(in crate::module::gears) registration: Arc<Registration>,
     pub(in crate::module::gears) stats: RegistrationStats,
+    /// Its last events.
+    pub(in crate::module::gears) kept: LastEvents,
+    /// Whether events that were not begun are to be aborted.
+    aborts_pending: watch::Sender<bool>,
     state: AtomicU8,
 }
 
@@ -31,12 +38,34 @@ const STATES: [RegistrationState; 4] =
 
 impl LiveRegistration {
     pub(in crate::module::gears) fn new(registration: Arc<Registration>) -> Arc<Self> {
-        Arc::new(Self { registration, stats: RegistrationStats::default(), state: AtomicU8::new(0) })
+        Arc::new(Self {
+            registration,
+            stats: RegistrationStats::default(),
+            kept: LastEvents::default(),
+            aborts_pending: watch::Sender::new(false),
+            state: AtomicU8::new(0),
+        })
     }
 
     /// Returns what it does at present.
     pub(in crate::module::gears) fn state(&self) -> RegistrationState {
         STATES[usize::from(self.state.load(Relaxed)) % STATES.len()]
+    }
+
+    /// Has events aborted that were not begun, from now on or no more.
+    pub(in crate::module::gears) fn abort_pending(&self, aborts: bool) {
+        self.aborts_pending.send_replace(aborts);
+    }
+
+    /// Tells whether events that were not begun are to be aborted.
+    pub(in crate::module::gears) fn aborts_pending(&self) -> bool {
+        *self.aborts_pending.borrow()
+    }
+
+    /// Waits until events that were not begun are to be aborted.
+    pub(in crate::module::gears) async fn pending_are_aborted(&self) {
+        // It says so itself, and so is there.
+        let _ = self.aborts_pending.subscribe().wait_for(|aborts| *aborts).await;
     }
 
     /// Sets what it does from now on.

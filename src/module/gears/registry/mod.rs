@@ -177,11 +177,12 @@ impl NodeRegistry {
 }
 
 /// Says whether registrations are to begin with what comes. Those that are not there are left out. On the main thread.
-fn set_paused(ids: &[String], is_paused: bool) {
+fn set_paused(ids: &[String], is_paused: bool, aborts_pending: bool) {
     let state = if is_paused { RegistrationState::IsPaused } else { RegistrationState::Works };
     let found: Vec<_> = with(|registry| ids.iter().filter_map(|id| registry.find(id)).cloned().collect());
     for live in found {
         live.set_state(state);
+        live.abort_pending(aborts_pending);
         events::resumed(&live.registration.id);
     }
 }

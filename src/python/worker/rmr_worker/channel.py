@@ -8,8 +8,9 @@ Through an atomic block only its thread may call; the others wait, as other clie
 
 The server, too, asks over this socket, where its main thread waits for what comes of an event (SYNC). Whoever reads
 hands that on. While nobody does, a thread listens, which sleeps as soon as there is someone who calls: so a call costs
-as little as without it. What such an event runs may call even during another thread's atomic block: it is that
-thread's command which waits for it.
+as little as without it. That thread runs the event itself, since each hop from thread to thread is time in which the
+server stands still; it reads all the while, also the answers to its own calls. What such an event runs may call even
+during another thread's atomic block: it is that thread's command which waits for it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ import marshal
 import os
 import select
 import socket
+import sys
 import threading
+import traceback
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from . import context, conversions, guard
@@ -40,9 +43,13 @@ ONE_ARRIVAL = getattr(select, "EPOLLIN", 0) | getattr(select, "EPOLLONESHOT", 0)
 class Channel:
     """Sends calls and waits for their answers."""
 
-    def __init__(self, connection: socket.socket, on_request: Callable[[Frame], None]) -> None:
+    def __init__(
+        self, connection: socket.socket, hand_on: Callable[[Frame], None], run: Callable[[Frame], None]
+    ) -> None:
         self._connection = connection
-        self._on_request = on_request
+        # What takes a request of the server's to another thread, and what runs it in this one.
+        self._hand_on_request = hand_on
+        self._run_request = run
         self._send = connection.sendall
         self._receive = connection.recv
         # Guards all that follows.
@@ -51,6 +58,8 @@ class Channel:
         self._last = 0
         self._atomic_thread: Optional[int] = None
         self._is_reading = False
+        # The thread that reads while it runs an event, and so does not give that up with the answer to a call.
+        self._keeps_reading: Optional[int] = None
         self._answers: Dict[int, Frame] = {}
         # What wakes the threads that wait for another one to read.
         self._sleepers: Dict[int, threading.Lock] = {}
@@ -182,7 +191,10 @@ class Channel:
             mine.shield()
         try:
             number, reads = self._sent(kind, packed, is_entering)
-            answer = self._read_for_all(number) if reads else self._answer_to(number)
+            if self._keeps_reading == threading.get_ident():
+                answer = self._read_up_to(number)
+            else:
+                answer = self._read_for_all(number) if reads else self._answer_to(number)
         except OSError:
             raise GearsError(FORKED if self._process != os.getpid() else SERVER_GONE) from None
         finally:
@@ -240,18 +252,22 @@ class Channel:
     def _read_for_all(self, number: int) -> Frame:
         """Reads answers until the one to a call of this thread, and then lets another thread read."""
         try:
-            while True:
-                frame = self._read_frame()
-                if frame.id == number and frame.kind != Kind.SYNC:
-                    return frame
-                self._hand_on(frame)
+            return self._read_up_to(number)
         finally:
             self._end_reading()
+
+    def _read_up_to(self, number: int) -> Frame:
+        """Reads answers until the one to a call of this thread."""
+        while True:
+            frame = self._read_frame()
+            if frame.id == number and frame.kind != Kind.SYNC:
+                return frame
+            self._hand_on(frame)
 
     def _hand_on(self, frame: Frame) -> None:
         """Gives an answer to the thread that waits for it, and a request to those who do it."""
         if frame.kind == Kind.SYNC:
-            self._on_request(frame)
+            self._hand_on_request(frame)
             return
         with self._lock:
             self._answers[frame.id] = frame
@@ -276,20 +292,41 @@ class Channel:
         """Reads whenever something arrives that no other thread reads."""
         arrivals = self._arrivals
         assert arrivals is not None
+        guard.announce_thread()
         while True:
             arrivals.poll()
             with self._lock:
-                reads = self._begins_reading()
+                reads = not self._is_reading
+                # It has told of an arrival, and tells of no more by itself.
+                self._is_reading = True
             if not reads:
                 continue
             try:
-                self._hand_on(self._read_frame())
+                frame = self._read_frame()
+                if frame.kind == Kind.SYNC:
+                    self._run(frame)
+                else:
+                    self._hand_on(frame)
             except OSError:
                 # The server is gone. Those who call find that out themselves.
                 with self._lock:
                     self._is_reading, self._arrivals = False, None
                 return
             self._end_reading()
+
+    def _run(self, frame: Frame) -> None:
+        """Runs an event in this thread, which goes on reading."""
+        self._keeps_reading = threading.get_ident()
+        try:
+            self._run_request(frame)
+        except BaseException:
+            # As in a pool: this is a fault of the worker.
+            traceback.print_exc(file=sys.stderr)
+        finally:
+            self._keeps_reading = None
+        if os.getpid() != self._process:
+            # A process that a script has forked, and that came back from the script: it has no other threads.
+            os._exit(0)
 
     def _has_unread_frame(self) -> bool:
         data = self._unread

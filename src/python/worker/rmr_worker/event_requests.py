@@ -124,6 +124,9 @@ class EventRequests:
         """Says once what came of an event that waited."""
         with self._lock:
             stage = events.waiting.pop(index, None)
+            # With the last one the server may use the number again.
+            if events.is_answered and not events.waiting:
+                self._drop(events)
         if stage is not None:
             head = (events.number, index, len(entries), errors)
             self._worker.write(Kind.EVENT_ENDED, 0, head, [column(entries)])
@@ -142,6 +145,8 @@ class EventRequests:
         """Forgets a request, whose number may be another's by now; the lock is held."""
         if self._known.get(events.number) is events:
             del self._known[events.number]
+            # Each knows the other: without this both would stay until the collector looks, which it seldom does.
+            del events.context
 
     # What the worker asks.
 

@@ -76,7 +76,13 @@ def forget_signals() -> None:
     """Undoes what a server does to signals, which a new process inherits."""
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     for number in (
-        signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD, signal.SIGALRM,
+        signal.SIGTERM,
+        signal.SIGHUP,
+        signal.SIGQUIT,
+        signal.SIGUSR1,
+        signal.SIGUSR2,
+        signal.SIGCHLD,
+        signal.SIGALRM,
     ):
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)

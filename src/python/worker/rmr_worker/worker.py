@@ -48,7 +48,7 @@ class Worker:
 
     def __init__(self, flow: socket.socket, call: socket.socket) -> None:
         self.settings = Settings()
-        self.channel = Channel(call, self._take_sync)
+        self.channel = Channel(call, lambda frame: self._syncs.submit(lambda: self._run_sync(frame)), self._run_sync)
         self.loop = EventLoop(self.channel.is_in_atomic_block, self.channel.leave_atomic_for)
         self.preloaded: Dict[str, Any] = {}
         self._flow = flow
@@ -97,9 +97,9 @@ class Worker:
             pool = self._pool if frame.kind in USER_CODE else self._errands
             pool.submit(lambda: self._answer(frame.id, work))
 
-    def _take_sync(self, frame: Frame) -> None:
-        """Takes an event for which the server's main thread waits; called by whoever reads the call socket."""
-        self._syncs.submit(lambda: self.channel.while_awaited(lambda: self.events.serve_sync(frame)))
+    def _run_sync(self, frame: Frame) -> None:
+        """Runs an event for which the server's main thread waits."""
+        self.channel.while_awaited(lambda: self.events.serve_sync(frame))
 
     def write(self, kind: int, number: int, head: Any, sections: Any = ()) -> None:
         """Sends a frame to the server; does nothing if it is gone."""

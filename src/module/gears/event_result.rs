@@ -2,14 +2,14 @@
 
 use bytes::Bytes;
 
+use super::replies;
 use crate::flow::Records;
-use crate::module::gears::replies;
 use crate::python::events::EventOutcome;
 use crate::reply::Reply;
 
 /// How an event has ended.
 #[derive(Debug)]
-pub(super) enum EventResult {
+pub(in crate::module::gears) enum EventResult {
     /// Its flow has come to its end, perhaps with errors.
     Ran(EventOutcome),
     /// Its process has ended, or there was none; whether its flow has run nobody can tell.
@@ -20,17 +20,17 @@ pub(super) enum EventResult {
 
 impl EventResult {
     /// Returns the end of an event that could not run.
-    pub(super) fn failed(why: impl Into<String>) -> Self {
+    pub(in crate::module::gears) fn failed(why: impl Into<String>) -> Self {
         Self::Ran(EventOutcome { errors: vec![Bytes::from(why.into())], ..EventOutcome::default() })
     }
 
     /// Returns the end of an event of which nobody has said how it has ended.
-    pub(super) fn none() -> Self {
+    pub(in crate::module::gears) fn none() -> Self {
         Self::Lost("internal error: the event was lost".into())
     }
 
     /// Returns what a client gets: what is made of the results, or the first error.
-    pub(super) fn reply(&self, of_results: impl FnOnce(&Records) -> Reply) -> Reply {
+    pub(in crate::module::gears) fn reply(&self, of_results: impl FnOnce(&Records) -> Reply) -> Reply {
         match self {
             Self::Aborted => replies::error("ERR the execution was aborted"),
             Self::Lost(why) => replies::error(why),
