@@ -160,7 +160,6 @@ fn where_everybody_needs_a_password_nothing_is_said_without() {
         "ECHO x",
         "COMMAND",
         "SELECT 0",
-        "EXEC",
         "WATCH k",
         "BLPOP k 0",
         "AUTH default wrong",

@@ -30,8 +30,8 @@ fn look_at_rights(served: &Served) {
     for key in [&here, &there, &closed_here, &closed_there] {
         cluster.set(key, "1");
     }
-    // A node without the module knows no such command.
-    let exec = if served.is_by_program() { "" } else { "+rmr.exec" };
+    // The module asks which slots nodes have as a user of its own, the program as the one whose command it is.
+    let exec = if served.is_by_program() { "+cluster|nodes" } else { "+rmr.exec" };
     let rules = format!("ACL SETUSER app reset on >{PASSWORD} ~app:* +get +mget +keys +dbsize {exec}");
     assert_eq!(served.wire(0).reply(&rules), "+OK", "on all nodes");
     let mut wire = log_in(served.wire(0), "app");
