@@ -6,7 +6,8 @@
 # make deny     what the dependencies may be: bans, licences, sources (builds cargo-deny if it is missing)
 # make soak     the chaos tests with 10,000 commands of each kind (RMR_SOAK=... for another number), as many functions in Python
 #               in a row, 50,000 requests by chance
-#               (RMR_FUZZ_ROUNDS=...), each command 100,000 times (RMR_MEMORY_ROUNDS=...), patterns over chance data
+#               (RMR_FUZZ_ROUNDS=...), 1,000,000 of clients of rmr-proxy (RMR_PROXY_REQUESTS=...),
+#               each command 100,000 times (RMR_MEMORY_ROUNDS=...), patterns over chance data
 #               (RMR_LAW_ROUNDS=...), and an hour of answers, counts and increments while slots move, primaries change and nodes
 #               are killed (RMR_SLOTS_SECONDS=...), and then half an hour over patterns, and an hour of events of twenty
 #               functions (RMR_EVENTS_SECONDS=...)
@@ -42,12 +43,16 @@ soak: export RMR_FUZZ_ROUNDS ?= 50000
 soak: export RMR_MEMORY_ROUNDS ?= 100000
 soak: export RMR_SLOTS_SECONDS ?= 3600
 soak: export RMR_EVENTS_SECONDS ?= 3600
+soak: export RMR_PROXY_REQUESTS ?= 1000000
 soak: export RMR_MODULE = $(CARGO_TARGET_DIR)/release/librmr.so
+soak: export RMR_PROXY = $(CARGO_TARGET_DIR)/release/rmr-proxy
 soak: setup
 	cargo build --release --package rmr-module
+	cargo build --release --package rmr-proxy
 	cargo test --test exec_chaos --test law --test slots --no-fail-fast -- --nocapture --test-threads 1
 	cargo test --test gears memory:: -- --nocapture --test-threads 1
 	cargo test --test gears soak:: -- --nocapture --test-threads 1
+	cargo test --test serve fuzz:: -- --nocapture --test-threads 1
 
 bench: setup-bench
 	cargo build --release --package rmr-module

@@ -1,4 +1,5 @@
-//! What the fuzzer runs, and the property tests with it: bytes of other nodes, read with every reducer there is.
+//! What the fuzzer runs, and the property tests with it: bytes of other nodes, read with every reducer there is, and bytes of
+//! the clients of a proxy.
 //!
 //! It stands at the root because it needs both what travels ([`crate::peer`]) and the reducers, which are above that.
 
@@ -46,6 +47,12 @@ fn read_plan(message: &[u8]) {
             assert!(command.for_keys([&b"k"[..]]).len() == 1);
         }
     }
+}
+
+/// Reads bytes as what a client of a proxy sends: whatever they are, and in whatever pieces they come, they do no harm.
+#[cfg(fuzzing)]
+pub fn fuzz_requests(bytes: &[u8]) {
+    crate::serve::read_requests(bytes);
 }
 
 fn read_with(reducer: impl Combine + Clone, reply: &Reply) {

@@ -212,7 +212,7 @@ pub use engine::{Engine, Reducer, Replies, Step};
 pub use error::Error;
 #[cfg(fuzzing)]
 #[doc(hidden)]
-pub use fuzz::fuzz_inner;
+pub use fuzz::{fuzz_inner, fuzz_requests};
 #[cfg(feature = "module")]
 pub use module::{ModuleAlloc, Setup, fan_out, load, map, register, run, unregister};
 pub use number::Number;

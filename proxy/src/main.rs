@@ -8,6 +8,7 @@ mod listeners;
 mod metrics;
 mod nodes;
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -25,7 +26,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let filter = EnvFilter::try_from_env("RMR_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    // Colours are for people, not for files and journals.
+    log.with_ansi(std::io::stderr().is_terminal()).init();
     match arguments.with_file().and_then(run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {

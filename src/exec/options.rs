@@ -18,6 +18,8 @@ pub(crate) struct ExecOptions {
     pub(crate) with_nodes: bool,
     /// Allows a write to be split, which is then not atomic.
     pub(crate) nonatomic: bool,
+    /// How a caller whose write must not be split asks for that; `RMR.EXEC NONATOMIC` if nothing else is said.
+    pub(crate) way_to_split: Option<&'static str>,
     /// Says that the command changes nothing: it is all the same how much of it was done. Known from its description.
     pub(crate) is_read: bool,
     /// The operator's word about policies.

@@ -145,7 +145,8 @@ fn splitter<'r>(
     let is_safe = described.description.special().is_some_and(|special| special.is_safe_to_split);
     if is_write && !how.nonatomic && !is_safe {
         let places = if topology.requires_same_slot() { "slots" } else { "hosts" };
-        let why = format!("over several {places} is not atomic; RMR.EXEC NONATOMIC runs it in parts");
+        let way = how.way_to_split.unwrap_or("RMR.EXEC NONATOMIC");
+        let why = format!("over several {places} is not atomic; {way} runs it in parts");
         return Err(keys_apart(topology, described, &why));
     }
     Ok(splitter)

@@ -8,6 +8,7 @@ use std::time::Instant;
 use tokio::sync::Notify;
 
 use super::metrics::{Cut, CutCounts};
+use crate::command::printable;
 use crate::resp::Protocol;
 
 /// What others may know of a client, and do about it.
@@ -41,6 +42,15 @@ pub(super) struct AboutClient {
     pub(super) channels: usize,
     pub(super) patterns: usize,
     pub(super) shard_channels: usize,
+}
+
+impl AboutClient {
+    /// Says what the client has sent last. Most send the same again.
+    pub(super) fn show_command(&mut self, name: &[u8]) {
+        if !self.last_command.as_bytes().eq_ignore_ascii_case(name) {
+            self.last_command = printable(&name.to_ascii_lowercase());
+        }
+    }
 }
 
 impl ClientEntry {

@@ -31,3 +31,5 @@ mod users;
 pub use metrics::{CommandMetrics, NodeMetrics, ProxyMetrics, TopologyMetrics};
 pub use options::ProxyOptions;
 pub use proxy::{Listener, Proxy};
+#[cfg(fuzzing)]
+pub(crate) use request_reader::read_requests;

@@ -10,8 +10,11 @@ use crate::command::Command;
 /// The longest line that is looked for, in bytes, as in Redis.
 const LONGEST_LINE: usize = 64 * 1024;
 
-/// The most arguments of a command, as in Redis.
-const MOST_ARGUMENTS: usize = 1024 * 1024;
+/// The most arguments of a command, as in Redis. They take no room before they come.
+const MOST_ARGUMENTS: usize = i32::MAX as usize;
+
+/// From this length on, in bytes, the memory of a request is given back as soon as it is read.
+const LARGE: usize = 64 * 1024;
 
 /// What a client that is not known yet may send, as in Redis.
 const MOST_ARGUMENTS_OF_STRANGERS: usize = 10;
@@ -210,6 +213,10 @@ impl RequestReader {
             open.done += 1;
         }
         let bytes = self.input.split_to(open.at);
+        if bytes.len() >= LARGE && self.input.is_empty() {
+            // A large request must not be kept beside its command until the client says more.
+            self.input = BytesMut::new();
+        }
         let wire = &bytes[open.start..];
         Ok(match open.travels_as_it_is {
             true => Some(Command::from_wire(wire, open.count)),
@@ -331,6 +338,43 @@ fn quoted<'a>(quote: u8, mut rest: &'a [u8], word: &mut Vec<u8>) -> Option<&'a [
     }
 }
 
+/// Reads bytes as requests twice: as they are, and in pieces whose lengths they say themselves. Both ways must give the same.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn read_requests(bytes: &[u8]) {
+    let reader = || {
+        let mut reader = RequestReader::new(RequestLimits { max_bulk: 1 << 16, max_request: 1 << 17 });
+        reader.trust(true);
+        reader
+    };
+    let drain = |reader: &mut RequestReader, read: &mut Vec<String>| loop {
+        match reader.next() {
+            Ok(Some(command)) => {
+                assert_eq!(command.words().count(), command.word_count());
+                assert!(command.word_count() > 0);
+                read.push(command.to_string());
+            }
+            Ok(None) => return true,
+            Err(error) => {
+                read.push(error.to_string());
+                return false;
+            }
+        }
+    };
+    let (mut whole, mut at_once) = (reader(), Vec::new());
+    whole.buffer().extend_from_slice(bytes);
+    drain(&mut whole, &mut at_once);
+    let (mut parted, mut piecewise, mut rest) = (reader(), Vec::new(), bytes);
+    while let Some(&length) = rest.first() {
+        let (piece, after) = rest.split_at((usize::from(length) % 23 + 1).min(rest.len()));
+        rest = after;
+        parted.buffer().extend_from_slice(piece);
+        if !drain(&mut parted, &mut piecewise) {
+            break;
+        }
+    }
+    assert_eq!(at_once, piecewise);
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -370,7 +414,7 @@ mod tests {
     fn what_is_no_request_is_told_in_the_words_of_redis() {
         for (bytes, error) in [
             (&b"*a\r\n"[..], "invalid multibulk length"),
-            (b"*1048577\r\n", "invalid multibulk length"),
+            (b"*2147483648\r\n", "invalid multibulk length"),
             (b"*1\r\n:1\r\n", "expected '$', got ':'"),
             (b"*1\r\n$-1\r\n", "invalid bulk length"),
             (b"*1\r\n$1048577\r\n", "invalid bulk length"),
@@ -423,18 +467,26 @@ mod tests {
 
         #[test]
         fn nothing_that_is_sent_is_worse_than_an_error(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-            let mut reader = reader();
-            reader.buffer().extend_from_slice(&bytes);
-            while let Ok(Some(_)) = reader.next() {}
+            read_requests(&bytes);
         }
 
         #[test]
         fn nothing_that_looks_like_a_request_is_worse_than_an_error(text in "[*$0-9\r\n\"'\\\\ax -]{0,80}") {
-            let mut reader = reader();
-            reader.buffer().extend_from_slice(text.as_bytes());
-            while let Ok(Some(command)) = reader.next() {
-                prop_assert_eq!(command.words().count(), command.word_count());
+            read_requests(text.as_bytes());
+        }
+
+        #[test]
+        fn nothing_that_is_nearly_a_request_is_worse_than_an_error(
+            requests in prop::collection::vec(prop::collection::vec(prop::collection::vec(any::<u8>(), 0..30), 1..5), 1..5),
+            spoilt in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+        ) {
+            let mut wire = Vec::new();
+            requests.iter().for_each(|words| Command::from_args(words).unwrap().write_to(&mut wire));
+            for (at, byte) in spoilt {
+                let at = at.index(wire.len());
+                wire[at] = byte;
             }
+            read_requests(&wire);
         }
     }
 }

@@ -38,7 +38,21 @@ impl ProxyState {
         };
         let request = user.engine.request().begin();
         let keyspace = Command::new("INFO").arg("keyspace").read_only(true);
-        let keyspaces = request.fan_out(keyspace).targets(Targets::Primaries).await?.into_all()?;
+        let is_just_that = !sections.is_empty() && sections.iter().all(|section| section == "keyspace");
+        let keyspaces = match is_wanted("keyspace") {
+            true => {
+                let keyspaces = request.fan_out(keyspace).targets(Targets::Primaries).await;
+                match keyspaces.and_then(|replies| replies.into_all()) {
+                    // Many clients ask for all before they do anything else: a node that is down must not keep them from it.
+                    Err(error) if !is_just_that && !matches!(error, Error::Shard { .. }) => None,
+                    keyspaces => Some(keyspaces?),
+                }
+            }
+            false => {
+                request.ask_any(vec![keyspace]).await?.pop().transpose()?;
+                None
+            }
+        };
         let mut text = String::new();
         let mut section = |name: &str, lines: Vec<(&str, String)>| {
             if !is_wanted(&name.to_ascii_lowercase()) {
@@ -81,6 +95,7 @@ impl ProxyState {
         section("Replication", vec![("role", "master".into()), ("connected_slaves", "0".into())]);
         section("Cluster", vec![("cluster_enabled", "0".into())]);
         section("Proxy", vec![("nodes", nodes.to_string()), ("shards", shards.to_string())]);
+        let Some(keyspaces) = keyspaces else { return Ok(text) };
         let sum = |name: &str| keyspaces.iter().filter_map(|info| db0(info, name)).sum::<u64>();
         let keys = sum("keys");
         let lines = if keys == 0 {

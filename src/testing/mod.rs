@@ -37,6 +37,11 @@ mod servers;
 mod wait;
 
 pub use ports::free_port;
+// For the crate's own tests, which run more than servers.
+#[doc(hidden)]
+pub use process::Process;
+#[doc(hidden)]
+pub use scratch::ScratchDir;
 pub use scratch::random;
 pub use server::{PORT_ATTEMPTS, Server, ServerBuilder, StartError, binary};
 pub use servers::Servers;

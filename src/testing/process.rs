@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Write;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use super::wait::eventually;
@@ -16,7 +16,7 @@ const WATCHDOG: &str = r#"trap '' HUP INT TERM; read -r _ || { kill -KILL "$0"; 
 ///
 /// Dropping the value kills the child. The watchdog covers what `drop` cannot: a test process which
 /// is killed, which aborts, or which holds the value in a `static`.
-pub(super) struct Process {
+pub struct Process {
     child: Child,
     watchdog: Child,
     stopped: bool,
@@ -24,7 +24,7 @@ pub(super) struct Process {
 
 impl Process {
     /// Runs `command`, whose files are all in `dir`.
-    pub(super) fn spawn(command: &mut Command, dir: &Path) -> Self {
+    pub fn spawn(command: &mut Command, dir: &Path) -> Self {
         let child = command
             .stdin(Stdio::null())
             .spawn()
@@ -41,22 +41,27 @@ impl Process {
     }
 
     /// Its process id.
-    pub(super) fn pid(&self) -> u32 {
+    pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
+    /// Returns how it has ended; `None` while it exists.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("the state of a child")
+    }
+
     /// Whether it still exists, be it stopped or not.
-    pub(super) fn alive(&mut self) -> bool {
+    pub fn alive(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }
 
     /// Whether it was stopped with [`stop`](Self::stop) and not continued since.
-    pub(super) fn stopped(&self) -> bool {
+    pub fn stopped(&self) -> bool {
         self.stopped
     }
 
     /// Sends SIGSTOP, and waits until every thread stands still: on a busy machine one may run on for some milliseconds.
-    pub(super) fn stop(&mut self) {
+    pub fn stop(&mut self) {
         self.signal("STOP");
         self.stopped = true;
         eventually(Duration::from_secs(5), "all threads of the process stand still", || self.stands_still());
@@ -71,13 +76,13 @@ impl Process {
     }
 
     /// Sends SIGCONT.
-    pub(super) fn cont(&mut self) {
+    pub fn cont(&mut self) {
         self.signal("CONT");
         self.stopped = false;
     }
 
-    /// Sends a signal with the `kill` that every shell has built in.
-    fn signal(&self, name: &str) {
+    /// Sends a signal, `TERM` for example, with the `kill` that every shell has built in.
+    pub fn signal(&self, name: &str) {
         let status = Command::new("sh")
             .args(["-c", r#"kill -s "$0" "$1""#, name, &self.pid().to_string()])
             .status()

@@ -13,13 +13,14 @@ pub fn random() -> u64 {
 }
 
 /// A temporary directory which is removed with everything in it when the value is dropped.
-pub(super) struct ScratchDir {
+pub struct ScratchDir {
     path: PathBuf,
 }
 
+#[expect(clippy::new_without_default, reason = "making it does something")]
 impl ScratchDir {
     /// Creates an empty directory below the system's temporary directory.
-    pub(super) fn new() -> Self {
+    pub fn new() -> Self {
         let name = format!("rmr-test-{}-{:016x}", process::id(), random());
         let path = env::temp_dir().join(name);
         fs::create_dir(&path).expect("cannot create a temporary directory");
@@ -27,7 +28,7 @@ impl ScratchDir {
     }
 
     /// Where it is.
-    pub(super) fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         &self.path
     }
 }

@@ -25,6 +25,19 @@ pub fn rg_path() -> PathBuf {
     profile_dir().join(format!("{DLL_PREFIX}rg{DLL_SUFFIX}"))
 }
 
+/// Returns the program `rmr-proxy`: what `RMR_PROXY` names if it is set, else that of this workspace, built on the first call.
+///
+/// With `RMR_MODULE` set nothing is built: whoever names a module has built the rest as well.
+pub fn proxy_path() -> PathBuf {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+
+    let name = format!("rmr-proxy{EXE_SUFFIX}");
+    env::var_os("RMR_PROXY").map(PathBuf::from).unwrap_or_else(|| {
+        let dir = || if given_module().is_some() { profile_dir() } else { build(&["--bins"]) };
+        BUILT.get_or_init(dir).join(name)
+    })
+}
+
 /// An example which is a loadable library: `sum` gives `examples/libsum.so`.
 pub fn example_path(name: &str) -> PathBuf {
     built_example(format!("{DLL_PREFIX}{name}{DLL_SUFFIX}"))

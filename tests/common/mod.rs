@@ -13,8 +13,12 @@
 //! - [`load`]: work that goes on while something happens; [`constant_total`]: the sum that must stay right meanwhile.
 //! - [`loading`]: a server that loads its data for as long as a test wants.
 //! - [`proxy`]: a network with faults between two servers.
+//! - [`rmr_proxy`]: the program `rmr-proxy` in front of a cluster, or of some servers.
+//! - [`node`]: the same in JavaScript.
 //! - [`python`]: programs that use the Redis client of real programs.
+//! - [`random`]: chance that can be repeated.
 //! - [`figures`]: what `INFO` and `/proc` say about a server.
+//! - [`authority`]: certificates, and servers that speak TLS.
 //! - [`c_module`]: builds modules in C.
 //! - [`artifacts`]: builds and finds `librmr.so` and the examples.
 //!
@@ -22,11 +26,13 @@
 //!
 //! - `REDIS_SERVER`: the server binary; `redis-server` on `PATH` if not set.
 //! - `RMR_MODULE`: a ready module to load; nothing is built then.
+//! - `RMR_PROXY`: a ready `rmr-proxy` to run.
 //!
 //! Each test binary includes the whole harness and uses a part of it, hence the `allow` below.
 #![allow(dead_code, unused_imports)]
 
 mod artifacts;
+mod authority;
 mod c_module;
 mod cluster;
 mod constant_total;
@@ -39,8 +45,11 @@ mod formation;
 mod load;
 mod loading;
 mod migration;
+mod node;
 mod proxy;
 mod python;
+mod random;
+mod rmr_proxy;
 mod server;
 mod shown;
 mod slot;
@@ -48,7 +57,8 @@ mod topology;
 mod version;
 mod wire;
 
-pub use artifacts::{example_bin, example_path, module_path, rg_path, target_dir};
+pub use artifacts::{example_bin, example_path, module_path, proxy_path, rg_path, target_dir};
+pub use authority::{Authority, with_tls};
 pub use c_module::c_module;
 pub use cluster::{Cluster, ClusterBuilder};
 pub use constant_total::{Answers, ConstantTotal};
@@ -58,9 +68,12 @@ pub use fake_node::FakeNode;
 pub use figures::text_of;
 pub use load::while_repeating;
 pub use loading::Loading;
+pub use node::run_node;
 pub use proxy::{Fault, Proxy};
-pub use python::{functions_python, run_python, run_python_with_rb, run_python_with_redgrease};
+pub use python::{functions_python, run_python, run_python_with_celery, run_python_with_rb, run_python_with_redgrease};
+pub use random::Random;
 pub use rmr::testing::{eventually, free_port, poll};
+pub use rmr_proxy::{RmrProxy, RmrProxyBuilder};
 pub use server::{Server, ServerBuilder, StartError};
 pub use shown::{elements, show};
 pub use slot::{SLOTS, slot_of};

@@ -33,6 +33,14 @@ pub fn run_python_with_rb(name: &str, args: &[&str]) -> String {
     run(PYTHON.get_or_init(|| python("python-rb", "python3", &["rb==1.10.0", "redis==4.6.0"])), name, args)
 }
 
+/// The same with Celery, which keeps its jobs in Redis.
+#[track_caller]
+pub fn run_python_with_celery(name: &str, args: &[&str]) -> String {
+    static PYTHON: OnceLock<PathBuf> = OnceLock::new();
+
+    run(PYTHON.get_or_init(|| python("python-celery", "python3", &["celery==5.5.3", "redis==5.2.1"])), name, args)
+}
+
 /// The same with the client of RedisGears, in an interpreter of the version that runs functions: both sides unpickle what the
 /// other one has pickled.
 #[track_caller]

@@ -31,6 +31,11 @@ impl Wire {
         Ok(Self { stream: BufReader::new(stream) })
     }
 
+    /// A second handle of the connection, so that one thread can write while another one reads.
+    pub fn second_handle(&self) -> Self {
+        Self { stream: BufReader::new(self.stream.get_ref().try_clone().expect("a second handle of a socket")) }
+    }
+
     /// Sends one command as an array of bulk strings, without waiting for its reply.
     pub fn send<A: AsRef<[u8]>>(&mut self, args: &[A]) {
         self.send_raw(&encode(args));

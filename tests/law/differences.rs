@@ -106,6 +106,13 @@ pub const REFUSED_WITH: &[Entry<&str>] = &[
 pub const NOT_PROXIED: &[Entry<()>] =
     &[entry(&["restore-asking"], (), "nodes that move a slot say it to each other, and each answers for itself")];
 
+/// What rmr-proxy answers itself, besides what is refused otherwise: its tests are in `tests/serve`.
+pub const PROXYS_OWN: &[Entry<()>] = &[entry(
+    &["client|*", "info", "ping", "echo"],
+    (),
+    "they are about the connection of a client, or about the server that it is connected to, which is the proxy",
+)];
+
 /// Never sent by the test.
 pub const SKIPPED: &[Entry<()>] = &[
     entry(&["cluster|*", "clusterscan"], (), "they are about the cluster, and a single server has none"),
@@ -288,6 +295,7 @@ fn valkey_version(server: &Server) -> Option<u32> {
 /// All names that the tables mention.
 pub fn mentioned() -> BTreeSet<&'static str> {
     let plain = [REFUSED, ONLY_ERRORS, KEPT_APART].into_iter().flatten().flat_map(|entry| entry.commands);
+    let plain = plain.chain(PROXYS_OWN.iter().flat_map(|entry| entry.commands));
     let plain = plain.chain(NOT_PROXIED.iter().flat_map(|entry| entry.commands));
     let plain = plain.chain(SKIPPED.iter().flat_map(|entry| entry.commands));
     let plain = plain.chain(REFUSED_WITH.iter().flat_map(|entry| entry.commands));
@@ -316,6 +324,11 @@ pub fn may_be_refused(command: &Listed, argv: &Argv) -> bool {
 /// Whether a command is the node's own in proxy mode.
 pub fn is_nodes_own(command: &Listed, argv: &Argv) -> bool {
     may_be_refused(command, argv) || find(NOT_PROXIED, &command.name).is_some()
+}
+
+/// Whether a command is answered by rmr-proxy itself, or makes something else of the connection to it.
+pub fn is_proxys_own(command: &Listed, argv: &Argv) -> bool {
+    may_be_refused(command, argv) || find(PROXYS_OWN, &command.name).is_some()
 }
 
 /// How alike the replies to a command have to be: as the tables say, else as the server's own tips.

@@ -3,9 +3,9 @@
 use super::forms;
 use super::keys::{Whence, kind_of};
 use super::listed::{Arg, Listed};
-use super::random::Random;
 use super::scripts::Stock;
 use super::words::{self, word};
+use crate::common::Random;
 
 /// A command with its arguments.
 pub type Argv = Vec<Vec<u8>>;

@@ -2,7 +2,7 @@
 //!
 //! A place is a hash tag, or none. Keys of one place with a tag share a slot; the three tags lie on three shards.
 
-use super::random::Random;
+use crate::common::Random;
 
 /// What stands before the name of a key.
 pub const PLACES: [&str; 4] = ["{a}", "{b}", "{c}", ""];

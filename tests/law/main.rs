@@ -25,7 +25,6 @@ mod keys;
 mod listed;
 mod memory;
 mod pair;
-mod random;
 mod reducers;
 mod reply;
 mod road;
@@ -36,12 +35,11 @@ mod words;
 use std::collections::BTreeMap;
 use std::env;
 
-use common::Server;
+use common::{Random, Server};
 use differences::{LIFTS, NOT_EVERYWHERE, ONLY_ERRORS, REFUSED, SKIPPED, find, means};
 use guard::Guard;
 use listed::Listed;
 use pair::Pair;
-use random::Random;
 use road::Road;
 use sequence::{Outcome, Step, Tally, play, shown_all, shrunk};
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::common::{Cluster, Server, Wire, slot_of};
+use crate::common::{Cluster, RmrProxy, Server, Wire, slot_of};
 
 use super::generate::Argv;
 use super::guard::{Guard, Set};
@@ -21,6 +21,10 @@ pub struct Wires([Wire; 2]);
 impl Wires {
     fn of(server: &Server) -> Self {
         Self([server.wire(), server.wire3()])
+    }
+
+    fn of_program(proxy: &RmrProxy) -> Self {
+        Self([proxy.wire(), proxy.wire3()])
     }
 
     /// One reply, read to its end.
@@ -74,6 +78,8 @@ pub struct Pair {
     pub nodes: Vec<Wires>,
     /// The same nodes, by connections that are served in proxy mode; none where the server cannot have it.
     pub proxied: Vec<Wires>,
+    /// The program before the same nodes, once all roads are open, and connections to it.
+    program: Option<(RmrProxy, Wires)>,
     pub stock: Stock,
     /// What the sequences are played under.
     pub guard: Guard,
@@ -106,9 +112,10 @@ impl Pair {
         let mut alone = Wires::of(&server);
         let has_vectors = alone.all(&[words("COMMAND INFO VADD")])[0].elements()[0].elements().len() > 1;
         let (owners, stock) = (BTreeMap::new(), Stock::of(&server));
-        let (guard, set, proxied) = (Guard::None, Vec::new(), Vec::new());
+        let (guard, set, proxied, program) = (Guard::None, Vec::new(), Vec::new(), None);
         let keepers = [&server].into_iter().chain(asked.nodes()).map(|server| server.wire()).collect();
-        let mut pair = Self { alone, nodes, proxied, stock, guard, set, keepers, owners, has_vectors, asked, server };
+        let mut pair =
+            Self { alone, nodes, proxied, program, stock, guard, set, keepers, owners, has_vectors, asked, server };
         pair.begin();
         pair.stock = Stock::of(&pair.server);
         pair
@@ -118,6 +125,11 @@ impl Pair {
     pub fn open_roads(&mut self) {
         for node in self.asked.nodes() {
             node.run::<()>(&["CONFIG", "SET", "rmr.pushdown", "on"]);
+        }
+        if let Asked::Cluster(cluster) = &self.asked {
+            let program = RmrProxy::before(cluster).start();
+            let wires = Wires::of_program(&program);
+            self.program = Some((program, wires));
         }
         let is_possible = self.server.redis_version() >= (7, 2);
         if is_possible && matches!(self.asked, Asked::Cluster(_)) {
@@ -134,6 +146,16 @@ impl Pair {
     /// Whether plain commands can be answered for the whole cluster.
     pub fn is_proxied(&self) -> bool {
         !self.proxied.is_empty()
+    }
+
+    /// Whether the program `rmr-proxy` stands before the cluster.
+    pub fn has_program(&self) -> bool {
+        self.program.is_some()
+    }
+
+    /// Connections to it.
+    pub fn program_wires(&mut self) -> &mut Wires {
+        &mut self.program.as_mut().expect("a road that is open").1
     }
 
     /// The servers that are asked by way of rmr.
@@ -176,7 +198,8 @@ impl Pair {
 
     /// Whether all servers are there still.
     pub fn is_alive(&self) -> bool {
-        self.asked.nodes().iter().chain([&self.server]).all(|server| server.alive())
+        let is_program_alive = self.program.as_ref().is_none_or(|(program, _)| program.alive());
+        is_program_alive && self.asked.nodes().iter().chain([&self.server]).all(|server| server.alive())
     }
 
     /// Both sides as they are at the beginning of a sequence.

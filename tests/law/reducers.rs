@@ -5,7 +5,7 @@
 //! strings are read by commands and in place, in RESP2 and in RESP3.
 
 use super::course;
-use super::random::Random;
+use crate::common::Random;
 use crate::common::{Cluster, Server, Wire, slot_of};
 
 /// What each key holds, under names that begin alike. Each is a word of its own kind, of which some are no numbers.

@@ -22,10 +22,13 @@ pub enum Road {
     Fanout,
     /// As it is, in proxy mode.
     Proxy,
+    /// As it is, by the program `rmr-proxy`.
+    Program,
 }
 
 impl Road {
-    pub const ALL: [Self; 6] = [Self::Exec, Self::Map, Self::Pushdown, Self::Batch, Self::Fanout, Self::Proxy];
+    pub const ALL: [Self; 7] =
+        [Self::Exec, Self::Map, Self::Pushdown, Self::Batch, Self::Fanout, Self::Proxy, Self::Program];
 }
 
 /// A command on its way: what is sent, and what becomes of the answer.
@@ -40,6 +43,7 @@ impl Road {
         let request = match self {
             Self::Exec => None,
             Self::Proxy => (pair.is_proxied() && !is_nonatomic).then(|| argv.clone()),
+            Self::Program => (pair.has_program() && !is_nonatomic).then(|| argv.clone()),
             Self::Map => map(pair, argv, "LIST"),
             Self::Pushdown => map(pair, argv, "COUNT"),
             Self::Batch => one_slot(pair, argv).map(|key| {
@@ -77,12 +81,12 @@ impl Road {
     pub fn unwrapped(self, reply: Reply) -> Result<Reply, String> {
         if let Some(error) = reply.error() {
             return Ok(match self {
-                Self::Exec | Self::Proxy | Self::Batch => reply,
+                Self::Exec | Self::Proxy | Self::Program | Self::Batch => reply,
                 _ => Reply::Line(b'-', shards_own_words(&error).as_bytes().to_vec()),
             });
         }
         let inner = match (self, reply.elements()) {
-            (Self::Exec | Self::Proxy | Self::Pushdown, _) => return Ok(reply),
+            (Self::Exec | Self::Proxy | Self::Program | Self::Pushdown, _) => return Ok(reply),
             (Self::Map | Self::Fanout, [one]) => one,
             (Self::Batch, [_, list]) if list.elements().len() == 1 => &list.elements()[0],
             _ => return Err(format!("not one reply: {reply}")),
@@ -100,6 +104,7 @@ impl fmt::Display for Road {
             Self::Batch => "RMR.BATCH",
             Self::Fanout => "RMR.FANOUT",
             Self::Proxy => "proxy mode",
+            Self::Program => "rmr-proxy",
         })
     }
 }

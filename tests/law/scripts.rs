@@ -6,8 +6,8 @@
 
 use crate::common::Server;
 
-use super::random::Random;
 use super::reply::Reply;
+use crate::common::Random;
 
 /// Run by `EVAL` only.
 pub const EVALUATED: [(&str, &str); 9] = [

@@ -8,9 +8,9 @@ use super::generate::{Argv, generate};
 use super::guard::Guard;
 use super::listed::Listed;
 use super::pair::{Pair, Wires, shown};
-use super::random::Random;
 use super::reply::{Alike, Reply, are_alike};
 use super::road::{Road, Way};
+use crate::common::Random;
 use crate::common::slot_of;
 
 /// How long a command has no answer that waits.
@@ -96,7 +96,12 @@ impl Step {
     }
 
     fn play_by(&self, pair: &mut Pair, way: &Way) -> Result<Outcome, String> {
-        if way.road == Road::Proxy && differences::is_nodes_own(&self.command, &self.argv) {
+        let is_apart = match way.road {
+            Road::Proxy => differences::is_nodes_own(&self.command, &self.argv),
+            Road::Program => differences::is_proxys_own(&self.command, &self.argv),
+            _ => false,
+        };
+        if is_apart {
             // Many of them would change the connection.
             return Ok(Outcome::Refused);
         }
@@ -205,8 +210,11 @@ impl Step {
     }
 
     fn wires<'a>(&self, pair: &'a mut Pair, way: &Way) -> &'a mut Wires {
-        let wires = if way.road == Road::Proxy { &mut pair.proxied } else { &mut pair.nodes };
-        &mut wires[self.node]
+        match way.road {
+            Road::Proxy => &mut pair.proxied[self.node],
+            Road::Program => pair.program_wires(),
+            _ => &mut pair.nodes[self.node],
+        }
     }
 
     fn call_cluster(&self, pair: &mut Pair, argv: &Argv) -> Result<Reply, String> {

@@ -3,8 +3,8 @@
 //! Times to live are long or over: what expired during a sequence would expire a little earlier on one side.
 
 use super::listed::{Arg, Listed};
-use super::random::Random;
 use super::scripts::Stock;
+use crate::common::Random;
 
 /// What nobody expects, for any argument.
 pub const ODD: [&str; 12] =

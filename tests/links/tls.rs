@@ -3,80 +3,14 @@
 //!
 //! A server that was built without TLS cannot show any of this; the tests then say so and end.
 
-use std::fs;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::common::{SLOTS, Server, ServerBuilder, StartError, Wire, eventually, free_port, module_path, slot_of};
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use crate::common::{Authority, SLOTS, Server, Wire, eventually, free_port, module_path, slot_of, with_tls};
 
 const SOON: Duration = Duration::from_secs(3);
 
 /// How long nodes that meet may take to form a cluster.
 const FORMATION: Duration = Duration::from_secs(30);
-
-/// A certificate authority, and a directory with the files of what it signed.
-struct Authority {
-    issuer: Issuer<'static, KeyPair>,
-    dir: PathBuf,
-}
-
-impl Authority {
-    /// A new one, whose files go to a directory of a server that lives as long as they are needed.
-    fn new(dir: &Path, name: &str) -> Self {
-        let dir = dir.join(name);
-        fs::create_dir(&dir).expect("a directory for certificates");
-        let key = KeyPair::generate().expect("a key");
-        let mut params = CertificateParams::new(Vec::new()).expect("parameters");
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.distinguished_name.push(DnType::CommonName, format!("the {name} authority"));
-        let certificate = params.self_signed(&key).expect("a certificate");
-        fs::write(dir.join("ca.crt"), certificate.pem()).expect("a file");
-        let authority = Self { issuer: Issuer::new(params, key), dir };
-        authority.sign("node");
-        authority
-    }
-
-    /// Makes `<name>.crt` and `<name>.key`.
-    fn sign(&self, name: &str) {
-        let key = KeyPair::generate().expect("a key");
-        // The name is none that nodes are reached by: they are known by their addresses.
-        let mut params = CertificateParams::new(vec![format!("{name}.example")]).expect("parameters");
-        params.distinguished_name.push(DnType::CommonName, format!("{name}.example"));
-        let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
-        fs::write(self.file(name, "crt"), certificate.pem()).expect("a file");
-        fs::write(self.file(name, "key"), key.serialize_pem()).expect("a file");
-    }
-
-    fn file(&self, name: &str, kind: &str) -> String {
-        self.dir.join(format!("{name}.{kind}")).to_str().expect("a path that is text").to_owned()
-    }
-
-    /// A server with a TLS port, which believes this authority and shows a certificate of it.
-    fn server(&self, tls_port: u16) -> ServerBuilder {
-        Server::builder()
-            .config("tls-port", tls_port.to_string())
-            .config("tls-ca-cert-file", self.file("ca", "crt"))
-            .config("tls-cert-file", self.file("node", "crt"))
-            .config("tls-key-file", self.file("node", "key"))
-            .config("tls-cluster", "yes")
-    }
-}
-
-/// Somewhere to keep certificates, unless this server knows no TLS: then there is nothing to test, which is said.
-fn with_tls() -> Option<(Server, Authority)> {
-    let keeper = Server::builder().module(false).start();
-    let authority = Authority::new(keeper.dir(), "trusted");
-    match authority.server(free_port()).module(false).try_start() {
-        Ok(_) => Some((keeper, authority)),
-        Err(StartError::Exited(log)) => {
-            let reason = log.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
-            println!("not tested: this server was built without TLS ({reason})");
-            None
-        }
-        Err(error) => panic!("{error}"),
-    }
-}
 
 /// Three nodes that speak TLS among each other, and an open plain connection to each.
 struct TlsCluster {

@@ -72,6 +72,7 @@ pub(super) fn how(inner: Inner<'_>) -> ExecOptions {
         inconsistent: inner.inconsistent,
         with_nodes: inner.with_nodes,
         nonatomic: inner.nonatomic,
+        way_to_split: None,
         is_read: false,
         overrides: config::overrides(),
     }

@@ -11,13 +11,13 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::time::Instant;
 
 use super::client_connection::{ClientConnection, Over};
-use super::node_connection::{NodeConnection, failed, reply_text};
+use super::node_connection::{NodeConnection, failed, not_in_time};
 use crate::command::Command;
 use crate::engine::Request;
 use crate::error::Error;
 use crate::link::Budget;
 use crate::reply::Reply;
-use crate::resp::ServerErrorKind;
+use crate::resp::{Retry, ServerErrorKind};
 use crate::serve::known::{NodeCommand, keys_of};
 use crate::topology::Node;
 
@@ -51,17 +51,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> ClientConnection<S> {
             // Each attempt has a time of its own to connect; what the command itself takes is not bounded.
             let request = self.user.engine.request().protocol(self.protocol).begin();
             let outcome = match self.find_alone(&request, &command, &keys).await {
-                Ok(connection) => self.call_alone(connection, &command).await,
+                Ok(connection) => self.call_alone(connection, &command, !keys.is_empty()).await,
                 Err(error) => AloneOutcome::Failed(error),
             };
             match outcome {
                 AloneOutcome::Answered(reply) => self.answer(Ok(reply)),
                 AloneOutcome::Failed(error) => self.answer(Err(error)),
                 AloneOutcome::ClientLeft => return ControlFlow::Break(Over),
-                AloneOutcome::Elsewhere(reply) if Instant::now() >= until => {
-                    let words = reply_text(&reply);
-                    self.push_error(format!("TRYAGAIN the slot has not settled in time: {words}").as_bytes());
-                }
+                AloneOutcome::Elsewhere(reply) if Instant::now() >= until => self.answer(Err(not_in_time(&reply))),
                 AloneOutcome::Elsewhere(_) => {
                     let _ = request.refresh().await;
                     tokio::time::sleep(PAUSE).await;
@@ -119,16 +116,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> ClientConnection<S> {
     }
 
     /// Sends a command and waits for its reply, or for the client to leave.
-    async fn call_alone(&mut self, mut connection: NodeConnection, command: &Command) -> AloneOutcome {
+    async fn call_alone(
+        &mut self,
+        mut connection: NodeConnection,
+        command: &Command,
+        is_for_keys: bool,
+    ) -> AloneOutcome {
         let budget = Budget::new(self.state.options.max_reply_bytes);
         let call = connection.session.call(command, &budget, Instant::now() + FOR_EVER);
         let Some(called) = self.while_present(call).await else { return AloneOutcome::ClientLeft };
         match called {
             Ok(Reply::Error(words)) => {
                 self.idle = Some(connection);
-                match ServerErrorKind::of(&words) {
-                    kind if kind.is_redirect() || is_unblocked(&words) => AloneOutcome::Elsewhere(Reply::Error(words)),
-                    _ => AloneOutcome::Answered(Reply::Error(words)),
+                // What a node says of other nodes' work does not mean that nothing has happened.
+                let has_not_run = match is_for_keys {
+                    true => Retry::after(&words) != Retry::Never || is_unblocked(&words),
+                    false => ServerErrorKind::of(&words).is_redirect(),
+                };
+                match has_not_run {
+                    true => AloneOutcome::Elsewhere(Reply::Error(words)),
+                    false => AloneOutcome::Answered(Reply::Error(words)),
                 }
             }
             Ok(reply) => {

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use super::client_connection::{ClientConnection, ReplyMode};
 use super::greeting::{BAD_NAME, is_name};
 use crate::command::{Command, printable};
-use crate::engine::Targets;
 use crate::error::Error;
 use crate::reply::Reply;
 use crate::serve::clients::ClientEntry;
@@ -132,10 +131,8 @@ impl<S> ClientConnection<S> {
     /// Asks a node whether the user may send such a command.
     async fn may_ask(&mut self, question: Command) -> Result<(), Error> {
         let request = self.user.engine.request().begin();
-        let topology = request.pinned_topology().await?;
-        let node = topology.data_shards().next().ok_or_else(|| Error::no_node(topology.source()))?.primary.id.clone();
-        let replies = request.fan_out(question).targets(Targets::Nodes(vec![node])).await?;
-        replies.into_all().map(drop)
+        let answer = request.ask_any(vec![question.read_only(true)]).await?.pop();
+        answer.unwrap_or(Ok(Reply::Null)).map(drop)
     }
 }
 

@@ -7,7 +7,7 @@ use super::node_connection::NodeConnection;
 use super::open_transaction::{OpenTransaction, WatchedKeys};
 use crate::error::Error;
 use crate::reply::Reply;
-use crate::resp::Protocol;
+use crate::resp::{Protocol, ServerErrorKind};
 use crate::serve::clients::{ClientEntry, Present};
 use crate::serve::metrics::CountedCommand;
 use crate::serve::pubsub::Subscriptions;
@@ -79,6 +79,9 @@ impl<S> ClientConnection<S> {
     /// a cluster then.
     pub(super) fn answer(&mut self, result: Result<Reply, Error>) {
         match result {
+            Ok(Reply::Error(words)) if ServerErrorKind::of(&words).is_redirect() => {
+                self.push_error(&[b"TRYAGAIN ", &*words].concat());
+            }
             Ok(reply) => self.push(&reply),
             Err(Error::Shard { message, .. }) if !message.kind().is_redirect() => self.push_error(message.as_bytes()),
             Err(error @ Error::Shard { .. }) => self.push_error(&[b"TRYAGAIN ", &*error.to_line()].concat()),

@@ -27,7 +27,9 @@ impl<S> ClientConnection<S> {
             keys = vec![1];
         }
         let targets = one_for_all(&request, &description, &keys).await?;
-        let how = ExecOptions { targets, nonatomic: self.state.options.splits_writes, ..ExecOptions::default() };
+        let nonatomic = self.state.options.splits_writes;
+        let way_to_split = Some("rmr-proxy --split-writes");
+        let how = ExecOptions { targets, nonatomic, way_to_split, ..ExecOptions::default() };
         let described = DescribedCommand::new(command, description, keys);
         let mut result = exec(request.clone(), described.clone(), how.clone()).await;
         if let Ok(reply) = &result {

@@ -70,6 +70,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> ClientConnection<S> {
             self.entry.is_active();
             self.state.count(commands.len());
             self.batch_began = Instant::now();
+            if let Some(last) = commands.last() {
+                self.entry.about().show_command(last.name());
+            }
             let mut over = self.run_all(commands).await.is_break();
             if let Some(bad) = bad.filter(|_| !over) {
                 self.entry.is_cut(Cut::BadRequest);
@@ -215,9 +218,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> ClientConnection<S> {
 
     /// Runs a command that goes with no others.
     async fn run_one(&mut self, command: Command, known: Option<Known>) -> ControlFlow<Over> {
-        if let Some(name) = command.words().next() {
-            self.entry.about().last_command = printable(&name.to_ascii_lowercase());
-        }
+        self.entry.about().show_command(command.name());
         match &known {
             Some(known) => self.counted.begin(self.state.known.counts(known, command.name())),
             None => self.counted.begin_unknown(&self.state.counters.unknown),

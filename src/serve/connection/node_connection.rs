@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::error::Error;
 use crate::link::{Failure, Session};
 use crate::reply::Reply;
+use crate::resp::ServerErrorKind;
 use crate::topology::{Node, Topology};
 
 /// A connection of a client to a node.
@@ -36,4 +37,13 @@ pub(super) fn reply_text(reply: &Reply) -> String {
         Reply::Error(words) => String::from_utf8_lossy(words).into_owned(),
         other => other.to_string(),
     }
+}
+
+/// Returns what is said of a node that has refused for all of a command's time, which nothing has come of.
+pub(super) fn not_in_time(refusal: &Reply) -> Error {
+    let words = match refusal {
+        Reply::Error(words) if !ServerErrorKind::of(words).is_redirect() => words.clone(),
+        refusal => format!("TRYAGAIN the slot has not settled in time: {}", reply_text(refusal)).into(),
+    };
+    Error::Shard { node: String::new(), message: words.into(), key: None }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::client_connection::ClientConnection;
-use super::node_connection::{apart, failed, reply_text};
+use super::node_connection::{apart, failed, not_in_time, reply_text};
 use super::open_transaction::{OpenTransaction, WatchedKeys};
 use crate::command::{Command, printable};
 use crate::describe::special;
@@ -18,9 +18,12 @@ use crate::error::Error;
 use crate::exec::{Overrides, Reach};
 use crate::link::Budget;
 use crate::reply::Reply;
-use crate::resp::ServerErrorKind;
+use crate::resp::{Retry, ServerErrorKind};
 use crate::serve::known::{NodeCommand, keys_of};
 use crate::topology::Node;
+
+/// The one command about its own connection that is right on any of the user.
+const WHOAMI: &str = "acl|whoami";
 
 /// How long a transaction that a node does not take for the moment waits before it is sent again.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -90,7 +93,9 @@ impl<S> ClientConnection<S> {
                     name()
                 )));
             }
-            if let Some(why) = special::why_not_shared(&command) {
+            if description.name != WHOAMI
+                && let Some(why) = special::why_not_shared(&command)
+            {
                 return Err(Error::Refused(format!("'{}' is not served within MULTI: {why}", name())));
             }
             return Ok(command);
@@ -158,7 +163,7 @@ impl<S> ClientConnection<S> {
             let deadline = Instant::now() + request.time_left();
             let reply = connection.session.call(&command, &budget, deadline).await;
             match reply.map_err(|failure| failed(&connection.node, failure))? {
-                Reply::Error(words) if ServerErrorKind::of(&words).is_redirect() => {
+                Reply::Error(words) if Retry::after(&words) != Retry::Never => {
                     pause(&request, &Reply::Error(words)).await?;
                 }
                 Reply::Error(words) => return Ok(Reply::Error(words)),
@@ -212,19 +217,21 @@ impl<S> ClientConnection<S> {
             }
             let refusals =
                 || replies.iter().filter_map(|reply| if let Reply::Error(words) = reply { Some(words) } else { None });
-            let moved = refusals().find(|words| ServerErrorKind::of(words).is_redirect());
-            match (moved, refusals().next()) {
+            // Some servers look where keys are when they execute, too.
+            let last = if let Reply::Error(words) = &executed { Some(words) } else { None };
+            let passing = refusals().chain(last).find(|words| Retry::after(words) != Retry::Never);
+            match (passing, refusals().next()) {
                 // The slot of a key that is watched has moved: that is a change.
-                (Some(_), _) if watches => {
+                (Some(words), _) if watches && ServerErrorKind::of(words).is_redirect() => {
                     request.hint_change();
                     return Ok(Reply::NullArray);
                 }
-                (Some(words), _) => pause(&request, &Reply::Error(words.clone())).await?,
-                (None, Some(words)) => {
+                (Some(words), _) if !watches => pause(&request, &Reply::Error(words.clone())).await?,
+                (_, Some(words)) => {
                     let (executed, words) = (reply_text(&executed), String::from_utf8_lossy(words));
                     return Ok(Reply::Error(format!("{executed} {node}: {words}").into()));
                 }
-                (None, None) => return Ok(executed),
+                (_, None) => return Ok(executed),
             }
         }
     }
@@ -248,7 +255,7 @@ impl<S> ClientConnection<S> {
 /// If there is no time left for another attempt.
 async fn pause(request: &Request, refusal: &Reply) -> Result<(), Error> {
     if request.time_left() <= PAUSE {
-        return Err(Error::Refused(format!("the slot has not settled in time: {}", reply_text(refusal))));
+        return Err(not_in_time(refusal));
     }
     let _ = request.refresh().await;
     tokio::time::sleep(PAUSE).await;

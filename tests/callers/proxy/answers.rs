@@ -1,6 +1,6 @@
 //! What a client is answered: the same as by a single server, whichever node it asks.
 
-use super::{proxied, rewritten, set};
+use super::{Served, proxied, rewritten, set};
 use crate::common::{Cluster, Server, Wire, show, slot_of};
 
 /// What a program may say to a single server. Keys are all over the cluster.
@@ -91,33 +91,37 @@ fn compare(node: &mut Wire, single: &mut Wire) {
 
 #[test]
 fn every_node_answers_as_a_single_server_would() {
-    let Some(cluster) = proxied() else { return };
     let server = Server::builder().module(false).start();
-    for node in cluster.nodes() {
-        compare(&mut node.wire(), &mut server.wire());
-        compare(&mut node.wire3(), &mut server.wire3());
-    }
-    for (index, node) in cluster.nodes().iter().enumerate() {
-        assert!(rewritten(node) > 2 * 20, "node {index} has rewritten {}", rewritten(node));
+    for served in Served::three() {
+        for door in 0..served.doors() {
+            compare(&mut served.wire(door), &mut server.wire());
+            compare(&mut served.wire3(door), &mut server.wire3());
+        }
+        if !served.is_by_program() {
+            for (index, node) in served.cluster.nodes().iter().enumerate() {
+                assert!(rewritten(node) > 2 * 20, "node {index} has rewritten {}", rewritten(node));
+            }
+        }
     }
 }
 
 #[test]
 fn replies_come_in_the_order_of_the_commands() {
     const KEYS: usize = 300;
-    let Some(cluster) = proxied() else { return };
-    let mut wire = cluster.node(0).wire();
-    for number in 0..KEYS {
-        wire.send(&["SET", &format!("key:{number}"), &number.to_string()]);
-        wire.send(&["GET", &format!("key:{number}")]);
-        wire.send(&["ECHO", "x"]);
+    for served in Served::three() {
+        let mut wire = served.wire(0);
+        for number in 0..KEYS {
+            wire.send(&["SET", &format!("key:{number}"), &number.to_string()]);
+            wire.send(&["GET", &format!("key:{number}")]);
+            wire.send(&["ECHO", "x"]);
+        }
+        for number in 0..KEYS {
+            assert_eq!(show(&wire.read_frame()), "+OK");
+            assert_eq!(show(&wire.read_frame()), format!("\"{number}\""));
+            assert_eq!(show(&wire.read_frame()), "\"x\"");
+        }
+        assert_eq!(wire.reply("DBSIZE"), KEYS.to_string());
     }
-    for number in 0..KEYS {
-        assert_eq!(show(&wire.read_frame()), "+OK");
-        assert_eq!(show(&wire.read_frame()), format!("\"{number}\""));
-        assert_eq!(show(&wire.read_frame()), "\"x\"");
-    }
-    assert_eq!(wire.reply("DBSIZE"), KEYS.to_string());
 }
 
 /// Goes through all keys with one connection, or with one to another node each time.
@@ -138,31 +142,38 @@ fn scan(wires: &mut [Wire]) -> Vec<String> {
 
 #[test]
 fn a_scan_goes_through_the_keys_of_all_nodes() {
-    let Some(cluster) = proxied() else { return };
-    let mut keys: Vec<String> = (0..300).map(|number| format!("key:{number}")).collect();
-    cluster.fill(300, |number| (format!("key:{number}"), "x"));
-    keys.sort();
-    let mut wires: Vec<Wire> = cluster.nodes().iter().map(Server::wire).collect();
-    for asked in [1, 3] {
-        let mut found = scan(&mut wires[..asked]);
-        found.sort();
-        assert_eq!(found, keys);
+    for served in Served::three() {
+        let mut keys: Vec<String> = (0..300).map(|number| format!("key:{number}")).collect();
+        served.cluster.fill(300, |number| (format!("key:{number}"), "x"));
+        keys.sort();
+        let mut wires: Vec<Wire> = (0..served.doors()).map(|door| served.wire(door)).collect();
+        for asked in [1, 3] {
+            let mut found = scan(&mut wires[..asked]);
+            found.sort();
+            assert_eq!(found, keys);
+        }
     }
 }
 
 #[test]
 fn what_changes_all_nodes_changes_all_nodes() {
+    for served in Served::three() {
+        let mut wire = served.wire(1);
+        assert_eq!(wire.reply("CONFIG SET maxmemory-samples 7"), "+OK");
+        assert_eq!(wire.reply("SCRIPT LOAD return(7)"), wire.reply("SCRIPT LOAD return(7)"));
+        assert_eq!(wire.reply("ACL SETUSER somebody on nopass ~* +get"), "+OK");
+        for node in served.cluster.nodes() {
+            assert_eq!(node.reply("CONFIG GET maxmemory-samples"), "[\"maxmemory-samples\", \"7\"]");
+            assert!(node.reply("ACL LIST").contains("user somebody"));
+            assert_eq!(node.reply("EVALSHA a13ed29b7b3a29feed95f64bf3ba5db5d49b1c4e 0").chars().next(), Some('-'));
+        }
+    }
+}
+
+#[test]
+fn the_settings_of_the_module_are_each_nodes_own() {
     let Some(cluster) = proxied() else { return };
     let mut wire = cluster.node(1).wire();
-    assert_eq!(wire.reply("CONFIG SET maxmemory-samples 7"), "+OK");
-    assert_eq!(wire.reply("SCRIPT LOAD return(7)"), wire.reply("SCRIPT LOAD return(7)"));
-    assert_eq!(wire.reply("ACL SETUSER somebody on nopass ~* +get"), "+OK");
-    for node in cluster.nodes() {
-        assert_eq!(node.reply("CONFIG GET maxmemory-samples"), "[\"maxmemory-samples\", \"7\"]");
-        assert!(node.reply("ACL LIST").contains("user somebody"));
-        assert_eq!(node.reply("EVALSHA a13ed29b7b3a29feed95f64bf3ba5db5d49b1c4e 0").chars().next(), Some('-'));
-    }
-    // The settings of the module are each node's own.
     assert_eq!(wire.reply("CONFIG SET rmr.timeout-ms 4321"), "+OK");
     assert_eq!(wire.reply("CONFIG GET rmr.timeout-ms"), "[\"rmr.timeout-ms\", \"4321\"]");
     assert_eq!(cluster.node(0).reply("CONFIG GET rmr.timeout-ms"), "[\"rmr.timeout-ms\", \"5000\"]");
@@ -187,16 +198,21 @@ fn what_nodes_can_only_say_of_themselves_they_say_of_themselves() {
 /// Setting several keys at once is a promise that no cluster keeps.
 #[test]
 fn a_write_that_would_not_be_atomic_is_refused_with_the_way_out() {
-    let Some(cluster) = proxied() else { return };
-    let mut wire = cluster.node(0).wire();
-    assert_ne!(slot_of("a"), slot_of("b"));
-    let refusal = wire.reply("MSET a 1 b 2");
-    assert!(refusal.starts_with("-CROSSSLOT ") && refusal.contains("RMR.EXEC NONATOMIC"), "{refusal}");
-    assert_eq!(wire.reply("RMR.EXEC NONATOMIC MSET a 1 b 2"), "+OK");
-    assert_eq!(wire.reply("MSET {t}a 1 {t}b 2"), "+OK");
-    assert_eq!(wire.reply("MGET a b {t}a {t}b"), "[\"1\", \"2\", \"1\", \"2\"]");
-    let refusal = wire.reply("SUNION a b");
-    assert!(refusal.starts_with("-CROSSSLOT ") && refusal.contains("hash tag"), "{refusal}");
+    for served in Served::three() {
+        let mut wire = served.wire(0);
+        assert_ne!(slot_of("a"), slot_of("b"));
+        let refusal = wire.reply("MSET a 1 b 2");
+        let way_out = if served.is_by_program() { "--split-writes" } else { "RMR.EXEC NONATOMIC" };
+        assert!(refusal.starts_with("-CROSSSLOT ") && refusal.contains(way_out), "{refusal}");
+        if !served.is_by_program() {
+            assert_eq!(wire.reply("RMR.EXEC NONATOMIC MSET a 1 b 2"), "+OK");
+            assert_eq!(wire.reply("MGET a b"), "[\"1\", \"2\"]");
+        }
+        assert_eq!(wire.reply("MSET {t}a 1 {t}b 2"), "+OK");
+        assert_eq!(wire.reply("MGET {t}a {t}b"), "[\"1\", \"2\"]");
+        let refusal = wire.reply("SUNION a b");
+        assert!(refusal.starts_with("-CROSSSLOT ") && refusal.contains("hash tag"), "{refusal}");
+    }
 }
 
 /// The node's own keys are served by the server itself, and look so in its figures.

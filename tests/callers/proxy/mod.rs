@@ -2,6 +2,8 @@
 //!
 //! Redis 7.0 refuses the mode, as it does not tell modules whose command they see. Every test here finds out from the
 //! server what it is, and checks the refusal there.
+//!
+//! What is not about the mode itself holds for the program `rmr-proxy` as well, on all servers, and is tested with both.
 
 mod answers;
 mod exempt;
@@ -10,7 +12,7 @@ mod modes;
 mod moving;
 mod rights;
 
-use crate::common::{Cluster, ClusterBuilder, Server, error_text};
+use crate::common::{Cluster, ClusterBuilder, RmrProxy, Server, Wire, error_text};
 
 /// Whether the server tells modules whose command they see.
 fn is_possible(node: &Server) -> bool {
@@ -53,4 +55,50 @@ fn proxied_of(builder: ClusterBuilder) -> Option<Cluster> {
 /// How many commands a node has rewritten. The question is one for the node itself.
 fn rewritten(node: &Server) -> u64 {
     node.rmr_figure("proxied_commands")
+}
+
+/// A cluster of three shards, or more nodes, that plain clients find behind doors: its nodes in the mode, or as many
+/// programs.
+struct Served {
+    cluster: Cluster,
+    /// None where the nodes are in the mode.
+    programs: Vec<RmrProxy>,
+}
+
+impl Served {
+    /// In every way that this server can be: the mode, and the program.
+    fn in_all_ways(start: impl Fn() -> ClusterBuilder) -> Vec<Self> {
+        let cluster = start().start();
+        let mut served = Vec::new();
+        if set_all(&cluster, "on") {
+            served.push(Self { cluster, programs: Vec::new() });
+        }
+        let cluster = start().module(false).start();
+        let programs = cluster.primaries().iter().map(|_| RmrProxy::before(&cluster).start()).collect();
+        served.push(Self { cluster, programs });
+        served
+    }
+
+    /// The same for three shards.
+    fn three() -> Vec<Self> {
+        Self::in_all_ways(|| Cluster::builder().shards(3))
+    }
+
+    fn is_by_program(&self) -> bool {
+        !self.programs.is_empty()
+    }
+
+    fn doors(&self) -> usize {
+        self.cluster.primaries().len()
+    }
+
+    /// A connection to one of the doors.
+    fn wire(&self, door: usize) -> Wire {
+        self.programs.get(door).map_or_else(|| self.cluster.node(door).wire(), RmrProxy::wire)
+    }
+
+    /// The same in RESP3.
+    fn wire3(&self, door: usize) -> Wire {
+        self.programs.get(door).map_or_else(|| self.cluster.node(door).wire3(), RmrProxy::wire3)
+    }
 }

@@ -1,6 +1,6 @@
 //! Rights: a client may do through the mode what it may do, and `RMR.EXEC`.
 
-use super::proxied;
+use super::{Served, proxied};
 use crate::common::{Cluster, Wire};
 
 const PASSWORD: &str = "secret-of-a-test";
@@ -10,20 +10,31 @@ fn login(cluster: &Cluster, node: usize, name: &str, rules: &str) -> Wire {
     let line = format!("ACL SETUSER {name} reset on >{PASSWORD} {rules}");
     let mut wire = cluster.node(node).wire();
     assert_eq!(wire.reply(&line), "+OK", "on all nodes");
-    let mut wire = cluster.node(node).wire();
+    log_in(cluster.node(node).wire(), name)
+}
+
+fn log_in(mut wire: Wire, name: &str) -> Wire {
     assert_eq!(wire.reply(&format!("AUTH {name} {PASSWORD}")), "+OK");
     wire
 }
 
 #[test]
 fn the_callers_rights_hold_on_all_nodes() {
-    let Some(cluster) = proxied() else { return };
+    Served::three().iter().for_each(look_at_rights);
+}
+
+fn look_at_rights(served: &Served) {
+    let cluster = &served.cluster;
     let (here, there) = (cluster.key_for(0, "app"), cluster.key_for(1, "app"));
     let (closed_here, closed_there) = (cluster.key_for(0, "closed"), cluster.key_for(1, "closed"));
     for key in [&here, &there, &closed_here, &closed_there] {
         cluster.set(key, "1");
     }
-    let mut wire = login(&cluster, 0, "app", "~app:* +get +mget +keys +dbsize +rmr.exec");
+    // The module asks which slots nodes have as a user of its own, the program as the one whose command it is.
+    let exec = if served.is_by_program() { "+cluster|nodes" } else { "+rmr.exec" };
+    let rules = format!("ACL SETUSER app reset on >{PASSWORD} ~app:* +get +mget +keys +dbsize {exec}");
+    assert_eq!(served.wire(0).reply(&rules), "+OK", "on all nodes");
+    let mut wire = log_in(served.wire(0), "app");
     assert_eq!(wire.reply(&format!("MGET {here} {there}")), "[\"1\", \"1\"]");
     for key in [&closed_here, &closed_there] {
         let refusal = wire.reply(&format!("GET {key}"));

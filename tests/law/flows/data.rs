@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use crate::common::Random;
 use crate::generate::Argv;
-use crate::random::Random;
 
 const STARTS: [&[u8]; 14] = [
     b"user:",

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::course;
 use super::generate::Argv;
-use super::random::Random;
+use crate::common::Random;
 use crate::common::eventually;
 use deployment::Deployment;
 use question::{Outcome, Question};

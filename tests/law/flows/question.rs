@@ -5,9 +5,9 @@ use std::fmt;
 
 use super::data::{self, Asked, COMMANDS, REDUCERS, TYPES};
 use super::deployment::Deployment;
+use crate::common::Random;
 use crate::generate::Argv;
 use crate::pair::shown;
-use crate::random::Random;
 use crate::reply::{Alike, Reply, are_alike};
 
 /// How many keys of a kind of failure are named.

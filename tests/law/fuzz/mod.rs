@@ -18,7 +18,7 @@ use std::time::Duration;
 use super::listed::{self, Listed};
 use super::number_of;
 use super::pair::{Pair, shown};
-use super::random::Random;
+use crate::common::Random;
 use crate::common::{Server, Wire};
 use request::{Request, Route};
 use users::{USERS, User};

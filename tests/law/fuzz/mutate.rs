@@ -1,7 +1,7 @@
 //! What is done to a request that somebody might have meant.
 
+use crate::common::Random;
 use crate::generate::Argv;
-use crate::random::Random;
 
 /// Words that mean something to some command or to rmr, where they stand as values.
 const WORDS: [&str; 26] = [

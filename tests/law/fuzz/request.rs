@@ -3,10 +3,10 @@
 use super::inner;
 use super::mutate::{garble, mutate};
 use super::telling::{self, Telling};
+use crate::common::Random;
 use crate::generate::{Argv, generate};
 use crate::listed::Listed;
 use crate::pair::Pair;
-use crate::random::Random;
 
 /// By what a command is sent; more ways than those where the law holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,8 +1,8 @@
 //! Commands that once told something to the wrong caller, or did something twice: chance alone would send few of them.
 
+use crate::common::Random;
 use crate::generate::Argv;
 use crate::keys::PLACES;
-use crate::random::Random;
 
 /// Stands in no log of any server.
 pub const SECRET: &str = "hush-of-a-stranger";
