@@ -96,6 +96,8 @@ if [ "${1:-}" = test ]; then
 fi
 if [ "${1:-}" = bench ]; then
     has valgrind || packages+=(valgrind)
+    # What rmr-proxy is compared with.
+    has nutcracker || packages+=(nutcracker)
 fi
 [ ${#packages[@]} = 0 ] || install_packages "${packages[@]}"
 if ! can cloudpickle; then

@@ -52,8 +52,8 @@ impl Meter {
     }
 }
 
-/// The first number of each thread's `schedstat`: nanoseconds on a processor. `stat` counts ticks of 10 ms only.
-fn process_time(pid: u32) -> Result<Duration, Failure> {
+/// Returns the processor time of a process: the first number of each thread's `schedstat`: nanoseconds on a processor. `stat` counts ticks of 10 ms only.
+pub fn process_time(pid: u32) -> Result<Duration, Failure> {
     let mut nanos = 0;
     for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
         // A thread may end between the two looks.

@@ -32,6 +32,7 @@
 //! - [`instructions`] on [`valgrind`]: what a request costs where no clock disturbs, under valgrind if it is there.
 //! - [`flow`]: work over all keys that match a pattern, against a client that scans, and against scripts.
 //! - [`gears`]: functions in Python on the servers, against the same work in Python by hand.
+//! - [`proxy`]: `rmr-proxy`, against nutcracker and against no proxy.
 //! - [`mapping`]: ten thousand commands over many plain hosts, against the Python library rb.
 //! - [`rounds`], [`cpu`]: measuring. [`report`], [`comparison`]: printing.
 
@@ -47,6 +48,7 @@ mod instructions;
 mod mapping;
 mod ping;
 mod poll;
+mod proxy;
 mod report;
 mod request;
 mod rounds;
@@ -86,6 +88,7 @@ fn main() -> ExitCode {
                 gears::all().iter().for_each(|case| println!("{}", case.name()));
                 [gears::CALLS, gears::SMALL, gears::EVENTS].iter().for_each(|name| println!("{name}"));
                 mapping::all().iter().for_each(|case| println!("{}", case.name()));
+                println!("{}", proxy::NAME);
                 return ExitCode::SUCCESS;
             }
             option if option.starts_with('-') => {
@@ -119,7 +122,11 @@ fn main() -> ExitCode {
         }
         let [calls, small, events] = [gears::CALLS, gears::SMALL, gears::EVENTS].map(|name| is_wanted(name.to_owned()));
         gears::run(&functions, gears::Wanted { calls, small, events }, &effort)?;
-        mapping::run(&mappings, &effort)
+        mapping::run(&mappings, &effort)?;
+        if is_wanted(proxy::NAME.to_owned()) {
+            proxy::run(&effort)?;
+        }
+        Ok::<(), Failure>(())
     };
     match run_all() {
         Ok(()) => ExitCode::SUCCESS,

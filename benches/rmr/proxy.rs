@@ -1,0 +1,223 @@
+//! `rmr-proxy` beside nutcracker and beside no proxy at all, before the same servers and in the same rounds.
+//!
+//! The load is that of `redis-benchmark`: 50 clients, values of 100 bytes, a hundred thousand keys. What a proxy costs is told by
+//! its processor time for each request, which other programs of the machine disturb less than they do its rate.
+
+use std::fs;
+use std::net::TcpStream;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use rmr::testing::{eventually, free_port};
+
+use crate::Failure;
+use crate::common::{Cluster, RmrProxy, Server};
+use crate::comparison::{Aim, Limit, line};
+use crate::cpu::process_time;
+use crate::rounds::{Effort, median};
+
+/// The measurement as filters see it.
+pub const NAME: &str = "proxy";
+
+/// What was aimed at as parts of nutcracker's figures.
+const LEAST_RATE: f64 = 1.0;
+const MOST_CPU: f64 = 1.3;
+const LEAST_RATE_OF_A_CORE: f64 = 1.5;
+const LEAST_RATE_OF_MANY_KEYS: f64 = 2.0;
+
+/// One kind of load.
+struct Load {
+    what: &'static str,
+    args: &'static [&'static str],
+    /// How many requests a client has under way.
+    deep: usize,
+    requests: usize,
+}
+
+const LOADS: [Load; 5] = [
+    Load { what: "GET", args: &["-t", "get"], deep: 1, requests: 60_000 },
+    Load { what: "SET", args: &["-t", "set"], deep: 1, requests: 60_000 },
+    Load { what: "GET, 16 deep", args: &["-t", "get"], deep: 16, requests: 300_000 },
+    Load { what: "SET, 16 deep", args: &["-t", "set"], deep: 16, requests: 300_000 },
+    Load { what: MANY_KEYS, args: &[], deep: 1, requests: 6_000 },
+];
+
+const MANY_KEYS: &str = "MGET of 100 keys";
+
+/// What one run has shown.
+#[derive(Debug, Clone, Copy)]
+struct Figures {
+    rate: f64,
+    p99_ms: f64,
+    /// Microseconds of the proxy for each request.
+    cpu_us: f64,
+}
+
+/// What clients speak to.
+struct Target {
+    name: &'static str,
+    port: u16,
+    /// The proxy, if there is one.
+    pid: Option<u32>,
+    /// More arguments for `redis-benchmark`.
+    args: &'static [&'static str],
+}
+
+/// nutcracker, which ends with this value.
+struct Nutcracker {
+    process: Child,
+    port: u16,
+}
+
+impl Drop for Nutcracker {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Nutcracker {
+    /// Starts it; `None` where it is not installed.
+    fn before(servers: &[Server]) -> Result<Option<Self>, Failure> {
+        let (port, stats_port) = (free_port(), free_port());
+        let list: String = servers.iter().map(|server| format!("   - 127.0.0.1:{}:1\n", server.port())).collect();
+        let config = format!(
+            "all:\n  listen: 127.0.0.1:{port}\n  hash: fnv1a_64\n  distribution: ketama\n  redis: true\n  servers:\n{list}"
+        );
+        let path = servers[0].dir().join("nutcracker.yml");
+        fs::write(&path, config)?;
+        let started = Command::new("nutcracker")
+            .arg("-c")
+            .arg(&path)
+            .args(["-m", "16384", "-s", &stats_port.to_string()])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        let process = match started {
+            Ok(process) => process,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let nutcracker = Self { process, port };
+        eventually(Duration::from_secs(10), "nutcracker listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+        Ok(Some(nutcracker))
+    }
+}
+
+/// Measures, and prints.
+pub fn run(effort: &Effort) -> Result<(), Failure> {
+    let servers: Vec<Server> = (0..3).map(|_| Server::builder().module(false).start()).collect();
+    let proxy = RmrProxy::before_list(&servers).start();
+    let nutcracker = Nutcracker::before(&servers)?;
+    let direct = Target { name: "one server, directly", port: servers[0].port(), pid: None, args: &[] };
+    let ours = Target { name: "**rmr-proxy**", port: proxy.port(), pid: Some(proxy.pid()), args: &[] };
+    let theirs = nutcracker.as_ref().map(|nutcracker| Target {
+        name: "nutcracker",
+        port: nutcracker.port,
+        pid: Some(nutcracker.process.id()),
+        args: &[],
+    });
+    println!("## rmr-proxy, 3 plain servers, 50 clients, values of 100 bytes\n");
+    let targets: Vec<&Target> = [Some(&ours), theirs.as_ref(), Some(&direct)].into_iter().flatten().collect();
+    for load in &LOADS {
+        let figures = compare(load, &targets, effort)?;
+        if theirs.is_some() {
+            judge(load, figures[0], figures[1], effort);
+        }
+        if load.deep == 1 && load.what != MANY_KEYS {
+            latency(load, &ours, &direct, effort)?;
+        }
+        println!();
+    }
+    println!("## rmr-proxy before a cluster of 3 shards\n");
+    let cluster = Cluster::builder().module(false).start();
+    let proxy = RmrProxy::before(&cluster).start();
+    let port = cluster.node(0).port();
+    let ours = Target { name: "**rmr-proxy**", port: proxy.port(), pid: Some(proxy.pid()), args: &[] };
+    let direct = Target { name: "`redis-benchmark --cluster`", port, pid: None, args: &["--cluster"] };
+    for load in LOADS.iter().filter(|load| load.what != MANY_KEYS) {
+        compare(load, &[&ours, &direct], effort)?;
+        println!();
+    }
+    Ok(())
+}
+
+/// A run takes seconds, so that there are fewer than of other measurements.
+fn rounds(effort: &Effort) -> usize {
+    effort.rounds.min(5)
+}
+
+/// Runs a load against all targets in turns, and prints the medians.
+fn compare(load: &Load, targets: &[&Target], effort: &Effort) -> Result<Vec<Figures>, Failure> {
+    let mut runs: Vec<Vec<Figures>> = targets.iter().map(|_| Vec::new()).collect();
+    for _ in 0..rounds(effort) {
+        for (target, runs) in targets.iter().zip(&mut runs) {
+            runs.push(measure(load, target, &[])?);
+        }
+    }
+    println!("| {} | requests/s | p99 ms | CPU of the proxy, us a request |\n|---|--:|--:|--:|", load.what);
+    let mut all = Vec::new();
+    for (target, runs) in targets.iter().zip(runs) {
+        let of = |figure: fn(&Figures) -> f64| median(runs.iter().map(figure));
+        let figures = Figures { rate: of(|run| run.rate), p99_ms: of(|run| run.p99_ms), cpu_us: of(|run| run.cpu_us) };
+        let cpu = if target.pid.is_some() { format!("{:.1}", figures.cpu_us) } else { String::new() };
+        println!("| {} | {:.0} | {:.2} | {cpu} |", target.name, figures.rate, figures.p99_ms);
+        all.push(figures);
+    }
+    println!();
+    Ok(all)
+}
+
+fn judge(load: &Load, ours: Figures, theirs: Figures, effort: &Effort) {
+    let rate = ours.rate / theirs.rate;
+    let say = |text: String, limit, figure| line(&text, Aim::of(limit, figure), effort);
+    if load.what == MANY_KEYS {
+        say(format!("{}: {rate:.2} of nutcracker's rate", load.what), Limit::AtLeast(LEAST_RATE_OF_MANY_KEYS), rate);
+    } else if load.deep == 1 {
+        let cpu = ours.cpu_us / theirs.cpu_us;
+        say(format!("{}: {rate:.2} of nutcracker's rate", load.what), Limit::AtLeast(LEAST_RATE), rate);
+        say(format!("{}: {cpu:.2} of nutcracker's CPU a request", load.what), Limit::AtMost(MOST_CPU), cpu);
+    } else {
+        let of_a_core = theirs.cpu_us / ours.cpu_us;
+        let text = format!("{}: {of_a_core:.2} of nutcracker's rate for each core", load.what);
+        say(text, Limit::AtLeast(LEAST_RATE_OF_A_CORE), of_a_core);
+    }
+}
+
+/// Compares the slowest answers at about half load.
+fn latency(load: &Load, ours: &Target, direct: &Target, effort: &Effort) -> Result<(), Failure> {
+    /// So few clients that nobody waits for a processor.
+    const FEW: [&str; 2] = ["-c", "2"];
+    /// What was aimed at, in milliseconds.
+    const MOST_ADDED: f64 = 0.2;
+    let mut added = Vec::new();
+    for _ in 0..rounds(effort) {
+        added.push(measure(load, ours, &FEW)?.p99_ms - measure(load, direct, &FEW)?.p99_ms);
+    }
+    let added = median(added.into_iter());
+    let text = format!("{}: {added:.2} ms added to the 99th percentile of 2 clients", load.what);
+    line(&text, Aim::of(Limit::Below(MOST_ADDED), added), effort);
+    Ok(())
+}
+
+/// Runs `redis-benchmark` once.
+fn measure(load: &Load, target: &Target, more: &[&str]) -> Result<Figures, Failure> {
+    let cpu = || target.pid.map_or(Ok(Duration::ZERO), process_time);
+    let before = cpu()?;
+    let mut benchmark = Command::new("redis-benchmark");
+    benchmark.args(["-p", &target.port.to_string(), "-c", "50", "-d", "100", "-r", "100000", "--csv"]);
+    benchmark.args(["-n", &load.requests.to_string(), "-P", &load.deep.to_string()]).args(target.args).args(more);
+    benchmark.args(load.args);
+    if load.args.is_empty() {
+        benchmark.arg("MGET").args(["key:__rand_int__"; 100]);
+    }
+    let output = benchmark.stderr(Stdio::null()).output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    // "test","rps","avg_latency_ms","min_latency_ms","p50_latency_ms","p95_latency_ms","p99_latency_ms","max_latency_ms"
+    let row = text.lines().rev().find(|row| row.starts_with('"') && !row.contains("\"rps\""));
+    let row = row.ok_or_else(|| format!("redis-benchmark says nothing for {}: {text}", load.what))?;
+    let cells: Vec<&str> = row.split("\",\"").map(|cell| cell.trim_matches('"')).collect();
+    let number = |at: usize| -> Result<f64, Failure> { Ok(cells.get(at).ok_or("a short row")?.parse()?) };
+    let spent = cpu()? - before;
+    Ok(Figures { rate: number(1)?, p99_ms: number(6)?, cpu_us: spent.as_secs_f64() * 1e6 / load.requests as f64 })
+}
