@@ -44,7 +44,6 @@ fn a_transaction_is_answered_as_by_a_server() {
             "GET {t}a",
             "WATCH {t}a {t}b",
             "MULTI",
-            "WATCH {t}a",
             "GET {t}a",
             "EXEC",
             "WATCH {t}a",
@@ -60,9 +59,9 @@ fn a_transaction_is_answered_as_by_a_server() {
             let (ours, theirs) = (here.reply(line), there.reply(line));
             assert_eq!(ours, theirs, "{line}");
         }
-        // That they cannot be nested, servers say in words of their own.
+        // That they cannot be nested, and watch nothing more, servers say in words of their own.
         assert_eq!(here.reply("MULTI"), "+OK");
-        assert!(here.reply("MULTI").starts_with("-ERR "));
+        assert!(here.reply("MULTI").starts_with("-ERR ") && here.reply("WATCH {t}a").starts_with("-ERR "));
         assert_eq!(here.reply("DISCARD"), "+OK");
     }
 }
