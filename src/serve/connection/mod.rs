@@ -58,7 +58,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> ClientConnection<S> {
 
     /// Takes and answers what the client says until it goes.
     async fn talk(&mut self) {
-        self.trust(matches!(self.state.users.are_open().await, Ok(true)));
+        let are_open = self.state.users.are_open().await;
+        self.trust(matches!(are_open, Ok(true)));
+        if are_open.is_err() {
+            // Who cannot be told yet whether they are strangers are not treated as such.
+            self.requests.trust(true);
+        }
         loop {
             let (commands, bad) = self.batch();
             if commands.is_empty() && bad.is_none() {
