@@ -42,8 +42,12 @@ fn redismodule_h() -> &'static Path {
     static FOUND: OnceLock<PathBuf> = OnceLock::new();
     FOUND.get_or_init(|| {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into());
+        let version = Command::new(&cargo).arg("-vV").output().expect("cannot run cargo");
+        let version = String::from_utf8(version.stdout).expect("text");
+        let host = version.lines().find_map(|line| line.strip_prefix("host: ")).expect("the platform of cargo");
+        // Crates of other platforms have not been fetched.
         let output = Command::new(cargo)
-            .args(["metadata", "--format-version", "1", "--offline", "--all-features"])
+            .args(["metadata", "--format-version", "1", "--offline", "--all-features", "--filter-platform", host])
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .output()
             .expect("cannot run cargo");

@@ -48,7 +48,7 @@ fn look_at_rights(served: &Served) {
     // The module hides the names of keys that the user may not read; a server shows them, and the program is as a server.
     assert_eq!(keys.contains("closed"), served.is_by_program(), "{keys}");
     assert!(wire.reply("FLUSHALL").starts_with("-NOPERM "));
-    assert_eq!(cluster.node(2).reply("DBSIZE"), "4");
+    assert_eq!(served.wire(2).reply("DBSIZE"), "4");
 }
 
 #[test]
