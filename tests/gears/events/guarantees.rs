@@ -42,11 +42,17 @@ fn pair() -> (Server, Server) {
     (node, replica)
 }
 
+/// Waits until the replica has what its primary has now.
+#[track_caller]
+fn await_copy(node: &Server, replica: &Server) {
+    let sent = node.figure("replication", "master_repl_offset");
+    eventually(PATIENCE, "the replica has all", || replica.figure("replication", "slave_repl_offset") >= sent);
+}
+
 /// Lets the replica take the place of its primary, which is gone.
 #[track_caller]
 fn promote(node: &Server, replica: &Server) {
-    let sent = node.figure("replication", "master_repl_offset");
-    eventually(PATIENCE, "the replica has all", || replica.figure("replication", "slave_repl_offset") >= sent);
+    await_copy(node, replica);
     node.kill();
     assert_eq!(replica.reply("REPLICAOF NO ONE"), "+OK");
 }
@@ -74,6 +80,7 @@ fn streams_go_on_where_the_old_primary_stopped() {
     node.reply("SET hold 1");
     add(&node, 11..=20);
     eventually(PATIENCE, "one has begun", || noted(&node, "begun").len() == 11);
+    await_copy(&node, &replica);
     assert_eq!(Shown::of(&replica, 0).counts(), Counts::of_successes(0), "a replica runs nothing");
     promote(&node, &replica);
     // The entry whose function was under way is worked on again.
