@@ -1,22 +1,11 @@
 //! What is typed in `docs/how-to/run-rmr-proxy.md` is typed here, at a proxy before two plain servers, and comes out as shown.
 
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use rmr::testing::{Servers, eventually, free_port};
+use rmr::testing::{Process, ScratchDir, Servers, eventually, free_port};
 
 const PAGE: &str = include_str!("../../docs/how-to/run-rmr-proxy.md");
-
-/// The proxy, which is ended with the test.
-struct RunningProxy(Child);
-
-impl Drop for RunningProxy {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 /// Types a line into a shell, with the port of the page made that of the proxy.
 fn typed(line: &str, port: u16) -> String {
@@ -30,11 +19,10 @@ fn what_is_typed_in_the_page_is_true() {
     let servers = Servers::start(2);
     let nodes: Vec<String> = servers.iter().map(|server| format!("127.0.0.1:{}", server.port())).collect();
     let port = free_port();
-    let proxy = Command::new(env!("CARGO_BIN_EXE_rmr-proxy"))
-        .args(["--nodes", &nodes.join(" "), "--listen", &format!("127.0.0.1:{port}")])
-        .stderr(Stdio::null())
-        .spawn();
-    let _proxy = RunningProxy(proxy.expect("the proxy"));
+    let mut proxy = Command::new(env!("CARGO_BIN_EXE_rmr-proxy"));
+    proxy.args(["--nodes", &nodes.join(" "), "--listen", &format!("127.0.0.1:{port}")]).stderr(Stdio::null());
+    let folder = ScratchDir::new();
+    let _proxy = Process::spawn(&mut proxy, folder.path());
     eventually(Duration::from_secs(60), "the proxy answers", || typed("redis-cli -p 6380 PING", port) == "PONG");
     let blocks: Vec<&str> = PAGE.split("```console\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
     assert!(blocks.len() > 1, "nothing is typed in the page");

@@ -4,10 +4,10 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use rmr::testing::{Servers, eventually, free_port, random};
+use rmr::testing::{Process, ScratchDir, Servers, eventually, free_port};
 use serde_json::Value;
 
 /// How long anything may take here: machines are busy.
@@ -17,40 +17,9 @@ fn deploy() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy")
 }
 
-/// A program that is ended with the test.
-struct Program(Child);
-
-impl Program {
-    fn start(name: &str, args: &[String]) -> Self {
-        let child = Command::new(name).args(args).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-        Self(child.unwrap_or_else(|error| panic!("{name}, which scripts/setup.sh test installs: {error}")))
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// A folder that is removed with the test.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Self {
-        let path = std::env::temp_dir().join(format!("rmr-prometheus-{:x}", random()));
-        fs::create_dir_all(&path).expect("a folder");
-        Self(path)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // A folder left behind harms no test.
-        let _ = fs::remove_dir_all(&self.0);
-    }
+/// Runs a program that ends with the test, with its files in a folder.
+fn start(name: &str, args: &[String], dir: &Path) -> Process {
+    Process::spawn(Command::new(name).args(args).stdout(Stdio::null()).stderr(Stdio::null()), dir)
 }
 
 /// Returns the body that is at a path; `None` as long as nobody answers with 200.
@@ -123,11 +92,11 @@ fn prometheus_has_what_the_dashboard_and_the_alerts_ask_for() {
         "--metrics".to_owned(),
         format!("127.0.0.1:{metrics}"),
     ];
-    let _proxy = Program::start(env!("CARGO_BIN_EXE_rmr-proxy"), &proxy);
+    let folder = ScratchDir::new();
+    let _proxy = start(env!("CARGO_BIN_EXE_rmr-proxy"), &proxy, folder.path());
     eventually(PATIENCE, "the proxy is ready", || get(metrics, "/healthz").is_some() || talk(listen).is_none());
     eventually(PATIENCE, "the proxy serves", || talk(listen).is_some());
 
-    let folder = Folder::new();
     let rules = deploy().join("prometheus/rmr-proxy.rules.yml").canonicalize().expect("the rules");
     let config = format!(
         "global: {{ scrape_interval: 500ms, evaluation_interval: 500ms }}\n\
@@ -135,13 +104,13 @@ fn prometheus_has_what_the_dashboard_and_the_alerts_ask_for() {
          scrape_configs:\n  - job_name: rmr-proxy\n    static_configs: [{{ targets: ['127.0.0.1:{metrics}'] }}]\n",
         rules.display()
     );
-    fs::write(folder.0.join("prometheus.yml"), config).expect("a file");
+    fs::write(folder.path().join("prometheus.yml"), config).expect("a file");
     let args = [
-        format!("--config.file={}", folder.0.join("prometheus.yml").display()),
-        format!("--storage.tsdb.path={}", folder.0.join("data").display()),
+        format!("--config.file={}", folder.path().join("prometheus.yml").display()),
+        format!("--storage.tsdb.path={}", folder.path().join("data").display()),
         format!("--web.listen-address=127.0.0.1:{prometheus}"),
     ];
-    let _prometheus = Program::start("prometheus", &args);
+    let _prometheus = start("prometheus", &args, folder.path());
     eventually(PATIENCE, "Prometheus has looked at the proxy", || {
         talk(listen);
         series(prometheus, "up{job=\"rmr-proxy\"} == 1") == Some(1)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::routed_command::RoutedCommand;
 use crate::command::{Command, printable};
-use crate::describe::{Catalogue, CommandSource, Description};
+use crate::describe::{Catalogue, Description, getkeys};
 use crate::engine::Request;
 use crate::error::Error;
 use crate::reply::Reply;
@@ -123,18 +123,9 @@ impl Catalog {
     async fn learn(&self, request: &Request, items: &[RoutedCommand]) -> Result<(), Error> {
         let missing = self.known.missing(items.iter().map(|item| item.command.name()));
         if !missing.is_empty() {
-            self.known.learn(&OverLinks(request), &missing).await?;
+            self.known.learn(request, &missing).await?;
         }
         Ok(())
-    }
-}
-
-/// The servers of an engine, the first of which to answer is heard.
-struct OverLinks<'a>(&'a Request);
-
-impl CommandSource for OverLinks<'_> {
-    async fn ask(&self, question: Command) -> Result<Reply, Error> {
-        self.0.ask_any(vec![question]).await?.pop().unwrap_or(Ok(Reply::Null))
     }
 }
 
@@ -172,10 +163,6 @@ fn look(known: Option<&Routing>, item: &mut RoutedCommand) -> Found {
     command.route_by_argument(first);
     item.has_one_key = !runs_code;
     ready
-}
-
-fn getkeys(command: &Command) -> Command {
-    command.words().fold(Command::new("COMMAND").arg("GETKEYS"), Command::arg).read_only(true)
 }
 
 fn route_by_answer(command: &mut Command, answer: Result<Reply, Error>) -> Result<(), Error> {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 pub(crate) use catalogue::{Catalogue, CommandSource};
 pub(crate) use finders::KeyUse;
 
+use crate::command::Command;
 use crate::reply::Reply;
 
 /// One command, or one subcommand.
@@ -238,9 +239,19 @@ impl Description {
 
     /// Whether it may be called with so many arguments, its name included.
     pub(crate) fn takes(&self, count: usize) -> bool {
-        let count = count as i64;
-        if self.arity >= 0 { count == self.arity } else { count >= -self.arity }
+        fits_arity(self.arity, count)
     }
+}
+
+/// Tells whether so many arguments, the name included, fit an arity: the exact number, or negative the least.
+pub(crate) fn fits_arity(arity: i64, count: usize) -> bool {
+    let count = count as i64;
+    if arity >= 0 { count == arity } else { count >= -arity }
+}
+
+/// Returns the question where the keys of a command stand, for servers whose descriptions do not say it.
+pub(crate) fn getkeys(command: &Command) -> Command {
+    command.words().fold(Command::new("COMMAND").arg("GETKEYS"), Command::arg).read_only(true)
 }
 
 impl KeySpec {

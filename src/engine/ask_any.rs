@@ -8,6 +8,7 @@ use futures_util::stream::FuturesUnordered;
 use super::options::Options;
 use super::request::Request;
 use crate::command::Command;
+use crate::describe::CommandSource;
 use crate::error::Error;
 use crate::reply::Reply;
 use crate::topology::Node;
@@ -49,5 +50,12 @@ impl Request {
             }
         }
         Err(failure)
+    }
+}
+
+/// The servers of an engine, the first of which to answer is heard.
+impl CommandSource for Request {
+    async fn ask(&self, question: Command) -> Result<Reply, Error> {
+        self.ask_any(vec![question]).await?.pop().unwrap_or(Ok(Reply::Null))
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::metrics::CommandCounts;
 use crate::command::{Command, CommandFlags, CommandSet};
 use crate::describe::special::Special;
-use crate::describe::{Catalogue, CommandSource, Description};
+use crate::describe::{Catalogue, Description, getkeys};
 use crate::engine::{Gate, Request};
 use crate::error::Error;
 use crate::exec::{Overrides, Reach};
@@ -60,7 +60,7 @@ impl OwnCommand {
 }
 
 #[rustfmt::skip]
-const OWN: [(&[u8], OwnCommand, i32); 30] = [
+const OWN: [(&[u8], OwnCommand, i64); 30] = [
     (b"AUTH", OwnCommand::Auth, -2),
     (b"ASKING", OwnCommand::Cluster, 1),
     (b"CLIENT", OwnCommand::Client, -2),
@@ -110,8 +110,8 @@ pub(super) enum CommandWay {
 
 /// What is known of a command.
 #[derive(Debug, Clone)]
-pub(super) enum Known {
-    Own(OwnCommand, i32),
+pub(super) enum ServedCommand {
+    Own(OwnCommand, i64),
     OfNodes(Arc<NodeCommand>),
 }
 
@@ -125,7 +125,7 @@ pub(super) struct NodeCommand {
     pub(super) counts: Arc<CommandCounts>,
 }
 
-impl From<Arc<Description>> for Known {
+impl From<Arc<Description>> for ServedCommand {
     fn from(description: Arc<Description>) -> Self {
         Self::OfNodes(Arc::new(NodeCommand::of(description)))
     }
@@ -154,36 +154,27 @@ impl NodeCommand {
 /// What is known of all commands.
 #[derive(Default)]
 pub(super) struct KnownCommands {
-    known: Catalogue<Known>,
+    known: Catalogue<ServedCommand>,
     /// How often those of the proxy's own were sent, in their order.
     own: [Arc<CommandCounts>; OWN.len()],
 }
 
-/// The nodes, the first of which to answer is heard.
-struct Nodes<'a>(&'a Request);
-
-impl CommandSource for Nodes<'_> {
-    async fn ask(&self, question: Command) -> Result<Reply, Error> {
-        self.0.ask_any(vec![question]).await?.pop().unwrap_or(Ok(Reply::Null))
-    }
-}
-
 impl KnownCommands {
     /// Returns what is known of a command without asking anybody.
-    pub(super) fn get(&self, name: &[u8]) -> Option<Known> {
+    pub(super) fn get(&self, name: &[u8]) -> Option<ServedCommand> {
         self.known.get(name).or_else(|| {
             let own = OWN.iter().find(|(own, ..)| own.eq_ignore_ascii_case(name))?;
-            let known = Known::Own(own.1, own.2);
+            let known = ServedCommand::Own(own.1, own.2);
             self.known.keep(name, known.clone());
             Some(known)
         })
     }
 
     /// Returns where a command is counted.
-    pub(super) fn counts<'a>(&'a self, known: &'a Known, name: &[u8]) -> &'a Arc<CommandCounts> {
+    pub(super) fn counts<'a>(&'a self, known: &'a ServedCommand, name: &[u8]) -> &'a Arc<CommandCounts> {
         match known {
-            Known::OfNodes(of_nodes) => &of_nodes.counts,
-            Known::Own(..) => {
+            ServedCommand::OfNodes(of_nodes) => &of_nodes.counts,
+            ServedCommand::Own(..) => {
                 &self.own[OWN.iter().position(|(own, ..)| own.eq_ignore_ascii_case(name)).unwrap_or_default()]
             }
         }
@@ -195,7 +186,7 @@ impl KnownCommands {
             visit(&String::from_utf8_lossy(name).to_ascii_lowercase(), counts);
         }
         self.known.each(|known| {
-            if let Known::OfNodes(of_nodes) = known {
+            if let ServedCommand::OfNodes(of_nodes) = known {
                 visit(&of_nodes.description.name, &of_nodes.counts);
             }
         });
@@ -205,8 +196,8 @@ impl KnownCommands {
     ///
     /// # Errors
     /// If no node has answered.
-    pub(super) async fn ask(&self, request: &Request, name: &[u8]) -> Result<Option<Known>, Error> {
-        Ok(self.known.learn(&Nodes(request), &[name]).await?.pop().flatten())
+    pub(super) async fn ask(&self, request: &Request, name: &[u8]) -> Result<Option<ServedCommand>, Error> {
+        Ok(self.known.learn(request, &[name]).await?.pop().flatten())
     }
 }
 
@@ -237,8 +228,7 @@ pub(super) async fn keys_of(
     if let Some(keys) = description.keys_by_specs(&args) {
         return Ok(keys);
     }
-    let question = command.words().fold(Command::new("COMMAND").arg("GETKEYS"), Command::arg).read_only(true);
-    let keys = match request.ask_any(vec![question]).await?.pop() {
+    let keys = match request.ask_any(vec![getkeys(command)]).await?.pop() {
         Some(Ok(keys)) => keys,
         // It has none, or its arguments are wrong, which the node that it is sent to says.
         _ => return Ok(Vec::new()),
@@ -263,7 +253,7 @@ mod tests {
     fn own_commands_are_known_in_any_letters() {
         let known = KnownCommands::default();
         for name in [&b"ping"[..], b"PING", b"PiNg", b"ping"] {
-            assert!(matches!(known.get(name), Some(Known::Own(OwnCommand::Ping, -1))));
+            assert!(matches!(known.get(name), Some(ServedCommand::Own(OwnCommand::Ping, -1))));
         }
         assert!(known.get(b"get").is_none() && known.get(b"").is_none());
     }

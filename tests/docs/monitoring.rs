@@ -4,8 +4,10 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
+
+use rmr::testing::Process;
 
 use crate::common::{eventually, free_port};
 use crate::console::{self, Folder, sample};
@@ -15,22 +17,9 @@ const PAGE: &str = include_str!("../../docs/how-to/monitor-with-prometheus.md");
 /// How long anything may take here: machines are busy.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A program that is ended with the test.
-struct Program(Child);
-
-impl Program {
-    fn start(name: &str, args: &[String]) -> Self {
-        let child = Command::new(name).args(args).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-        Self(child.unwrap_or_else(|error| panic!("{name}, which scripts/setup.sh test installs: {error}")))
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+/// Runs a program that ends with the test, with its files in a folder.
+fn start(name: &str, args: &[String], dir: &Path) -> Process {
+    Process::spawn(Command::new(name).args(args).stdout(Stdio::null()).stderr(Stdio::null()), dir)
 }
 
 /// Returns what Prometheus answers to a path, with its header; nothing as long as nobody answers.
@@ -76,9 +65,8 @@ fn the_numbers_of_the_module_reach_prometheus() {
         "-web.listen-address".to_owned(),
         format!("127.0.0.1:{exporter}"),
     ];
-    let _exporter = Program::start("prometheus-redis-exporter", &args);
-
     let folder = Folder::new("monitoring");
+    let _exporter = start("prometheus-redis-exporter", &args, &folder.0);
     let yaml = PAGE.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a configuration");
     let targets = "\"10.0.0.1:9121\", \"10.0.0.2:9121\", \"10.0.0.3:9121\"";
     assert!(yaml.contains(targets) && yaml.contains("[rmr-module.rules.yml]"));
@@ -92,7 +80,7 @@ fn the_numbers_of_the_module_reach_prometheus() {
         format!("--storage.tsdb.path={}", folder.0.join("data").display()),
         format!("--web.listen-address=127.0.0.1:{prometheus}"),
     ];
-    let _prometheus = Program::start("prometheus", &args);
+    let _prometheus = start("prometheus", &args, &folder.0);
     assert!(queries().len() > 9, "{:?}", queries());
     for asked in queries() {
         eventually(PATIENCE, &format!("there are figures for {asked}"), || {

@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::time::Instant;
 
 use super::client_connection::{ClientConnection, Over};
-use super::node_connection::{NodeConnection, failed, not_in_time};
+use super::node_connection::{NodeConnection, failed, not_in_time, settle};
 use crate::command::Command;
 use crate::engine::Request;
 use crate::error::Error;
@@ -23,9 +23,6 @@ use crate::topology::Node;
 
 /// The end of a time that has none.
 const FOR_EVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
-
-/// How long a command that a node does not serve for the moment waits before it is sent again.
-const PAUSE: Duration = Duration::from_millis(50);
 
 /// What has become of a command that was sent alone.
 enum AloneOutcome {
@@ -60,8 +57,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> ClientConnection<S> {
                 AloneOutcome::ClientLeft => return ControlFlow::Break(Over),
                 AloneOutcome::Elsewhere(reply) if Instant::now() >= until => self.answer(Err(not_in_time(&reply))),
                 AloneOutcome::Elsewhere(_) => {
-                    let _ = request.refresh().await;
-                    tokio::time::sleep(PAUSE).await;
+                    settle(&request).await;
                     continue;
                 }
             }

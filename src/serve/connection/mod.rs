@@ -24,11 +24,12 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use super::known::{CommandWay, Known, NodeCommand, OwnCommand};
+use super::known::{CommandWay, NodeCommand, OwnCommand, ServedCommand};
 use super::metrics::Cut;
 use super::refusal::NOAUTH;
 use super::state::ProxyState;
 use crate::command::{Command, printable};
+use crate::describe::fits_arity;
 use crate::engine::Options;
 use client_connection::{ClientConnection, Over};
 
@@ -167,14 +168,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> ClientConnection<S> {
     /// Runs commands in their order.
     async fn run_all(&mut self, commands: Vec<Command>) -> ControlFlow<Over> {
         let mut together: Vec<Command> = Vec::new();
-        let mut last: Option<(Vec<u8>, Option<Known>)> = None;
+        let mut last: Option<(Vec<u8>, Option<ServedCommand>)> = None;
         for mut command in commands {
             if last.as_ref().is_none_or(|(name, _)| name != command.name()) {
                 last = Some((command.name().to_vec(), self.state.known.get(command.name())));
             }
             let known = last.as_ref().and_then(|(_, known)| known.as_ref());
             if self.takes_together()
-                && let Some(Known::OfNodes(of_nodes)) = known
+                && let Some(ServedCommand::OfNodes(of_nodes)) = known
                 && let CommandWay::OneKey(at) = of_nodes.way
                 && of_nodes.description.takes(command.word_count())
                 && at < command.word_count()
@@ -222,13 +223,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> ClientConnection<S> {
     }
 
     /// Runs a command that goes with no others.
-    async fn run_one(&mut self, command: Command, known: Option<Known>) -> ControlFlow<Over> {
+    async fn run_one(&mut self, command: Command, known: Option<ServedCommand>) -> ControlFlow<Over> {
         self.entry.about().show_command(command.name());
         match &known {
             Some(known) => self.counted.begin(self.state.known.counts(known, command.name())),
             None => self.counted.begin_unknown(&self.state.counters.unknown),
         }
-        let own = if let Some(Known::Own(own, _)) = known { Some(own) } else { None };
+        let own = if let Some(ServedCommand::Own(own, _)) = known { Some(own) } else { None };
         if self.only_listens() && !own.is_some_and(OwnCommand::is_for_listeners) {
             let name = printable(&command.name().to_ascii_lowercase());
             self.refuse(&format!(
@@ -237,9 +238,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> ClientConnection<S> {
             ));
             return ControlFlow::Continue(());
         }
-        if let Some(Known::Own(own, arity)) = known {
-            let count = command.word_count() as i32;
-            if (arity > 0 && count != arity) || count < arity.abs() {
+        if let Some(ServedCommand::Own(own, arity)) = known {
+            if !fits_arity(arity, command.word_count()) {
                 self.refuse(&wrong_arity(command.name()));
                 return ControlFlow::Continue(());
             }
@@ -264,7 +264,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> ClientConnection<S> {
     ///
     /// # Errors
     /// The words of Redis, which fail a transaction too.
-    async fn describe(&mut self, command: &Command, known: Option<Known>) -> Result<Arc<NodeCommand>, String> {
+    async fn describe(&mut self, command: &Command, known: Option<ServedCommand>) -> Result<Arc<NodeCommand>, String> {
         let known = match known {
             Some(known) => Some(known),
             None => {
@@ -277,7 +277,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> ClientConnection<S> {
                 asked
             }
         };
-        let Some(Known::OfNodes(of_nodes)) = known else { return Err(unknown_command(command)) };
+        let Some(ServedCommand::OfNodes(of_nodes)) = known else { return Err(unknown_command(command)) };
         let of_nodes = match of_nodes.way {
             CommandWay::Container if command.word_count() > 1 => {
                 let called = of_nodes.description.clone().of_call(command.args());

@@ -1,17 +1,29 @@
 //! A connection of a client to a node, which nobody else uses.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use crate::engine::Request;
 use crate::error::Error;
 use crate::link::{Failure, Session};
 use crate::reply::Reply;
 use crate::resp::ServerErrorKind;
 use crate::topology::{Node, Topology};
 
+/// How long a command that a node does not serve for the moment waits before it is sent again.
+pub(super) const PAUSE: Duration = Duration::from_millis(50);
+
 /// A connection of a client to a node.
 pub(super) struct NodeConnection {
     pub(super) node: Arc<Node>,
     pub(super) session: Session,
+}
+
+/// Gives the nodes time to settle after a refusal, and looks at them anew.
+pub(super) async fn settle(request: &Request) {
+    // What cannot be fetched now is fetched before the next attempt.
+    let _ = request.refresh().await;
+    tokio::time::sleep(PAUSE).await;
 }
 
 /// Refuses keys that are not together.

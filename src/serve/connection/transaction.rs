@@ -4,12 +4,11 @@
 //! has to itself. A node that refuses one of them, since a slot has moved, runs none, so that all of it can be sent again.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::client_connection::ClientConnection;
-use super::node_connection::{apart, failed, not_in_time, reply_text};
+use super::node_connection::{PAUSE, apart, failed, not_in_time, reply_text, settle};
 use super::open_transaction::{OpenTransaction, WatchedKeys};
 use crate::command::{Command, printable};
 use crate::describe::special;
@@ -24,9 +23,6 @@ use crate::topology::Node;
 
 /// The one command about its own connection that is right on any of the user.
 const WHOAMI: &str = "acl|whoami";
-
-/// How long a transaction that a node does not take for the moment waits before it is sent again.
-const PAUSE: Duration = Duration::from_millis(50);
 
 impl<S> ClientConnection<S> {
     pub(super) fn multi(&mut self) {
@@ -257,7 +253,6 @@ async fn pause(request: &Request, refusal: &Reply) -> Result<(), Error> {
     if request.time_left() <= PAUSE {
         return Err(not_in_time(refusal));
     }
-    let _ = request.refresh().await;
-    tokio::time::sleep(PAUSE).await;
+    settle(request).await;
     Ok(())
 }

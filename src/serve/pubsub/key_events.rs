@@ -14,8 +14,7 @@ use tokio::time::Instant;
 use super::topic::{PublishedMessage, Topic, TopicKind};
 use crate::command::Command;
 use crate::engine::{Engine, glob};
-use crate::error::Error;
-use crate::link::{Budget, Failure, Session};
+use crate::link::{Budget, Session};
 use crate::reply::Reply;
 
 /// How long one question waits for events, in milliseconds.
@@ -152,8 +151,8 @@ impl EventsTask {
         let mut session = None;
         loop {
             let answer = match self.ask(&mut session, &cursor).await {
-                Ok(answer) => answer,
-                Err(_) => {
+                Some(answer) => answer,
+                None => {
                     session = None;
                     self.engine.hint_change();
                     tokio::time::sleep(PAUSE).await;
@@ -206,35 +205,24 @@ impl EventsTask {
         }
     }
 
-    /// Asks a node, over the connection of the last question if that is still there.
-    async fn ask(&self, session: &mut Option<Session>, cursor: &Bytes) -> Result<Reply, Error> {
-        let request = self.engine.request().begin();
+    /// Asks a node, over the connection of the last question if that is still there. `None` if none answers.
+    async fn ask(&self, session: &mut Option<Session>, cursor: &Bytes) -> Option<Reply> {
         if session.is_none() {
-            let topology = request.pinned_topology().await?;
-            let mut failure = Error::no_node(topology.source());
-            for shard in topology.data_shards() {
-                match request.session(&shard.primary).await {
-                    Ok(opened) => {
-                        *session = Some(opened);
-                        break;
-                    }
-                    Err(error) => failure = error,
-                }
-            }
-            if session.is_none() {
-                return Err(failure);
+            *session = self.connect().await;
+        }
+        let deadline = Instant::now() + Duration::from_millis(BLOCK_MS) + PATIENCE;
+        session.as_mut()?.call(&self.wanted.question(cursor), &Budget::new(LONGEST), deadline).await.ok()
+    }
+
+    /// Connects to the first node that can be reached.
+    async fn connect(&self) -> Option<Session> {
+        let request = self.engine.request().begin();
+        for shard in request.pinned_topology().await.ok()?.data_shards() {
+            if let Ok(session) = request.session(&shard.primary).await {
+                return Some(session);
             }
         }
-        let Some(open) = session else { return Err(Error::Topology("no node is connected".into())) };
-        let deadline = Instant::now() + Duration::from_millis(BLOCK_MS) + PATIENCE;
-        let asked = open.call(&self.wanted.question(cursor), &Budget::new(LONGEST), deadline).await;
-        asked.map_err(|failure| {
-            let cause = match failure {
-                Failure::Unreachable(cause) | Failure::Lost(cause) => cause,
-                other => format!("{other:?}"),
-            };
-            Error::Node { node: "the node that was asked for events".into(), cause, outcome_unknown: false }
-        })
+        None
     }
 }
 
