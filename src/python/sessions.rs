@@ -282,7 +282,7 @@ impl SessionTable {
     /// Lets a worker forget a session, and keeps it if it is as good as new.
     async fn forget(&self, id: &str, user: &str, staff: Staff) {
         let Staff { worker, sessions, first_size } = staff;
-        if worker.is_gone() || !worker.is_idle() {
+        if worker.is_ending() || !worker.is_idle() {
             return;
         }
         let head = Value::Tuple(vec![id.into()]);
@@ -313,7 +313,7 @@ fn reusable(answer: Result<WorkerAnswer, WorkerError>) -> Option<u64> {
 
 impl OpenSession {
     fn has_died(&self) -> bool {
-        self.staff.get().is_some_and(|staff| staff.worker.is_gone())
+        self.staff.get().is_some_and(|staff| staff.worker.is_ending())
     }
 }
 

@@ -34,7 +34,7 @@ pub(super) struct WarmWorkers {
 impl WarmWorkers {
     /// Takes out the worker of a user that was used last.
     pub(super) fn take(&mut self, user: &str) -> Option<WarmWorker> {
-        self.kept.retain(|warm| !warm.worker.is_gone());
+        self.kept.retain(|warm| !warm.worker.is_ending());
         let place = self.kept.iter().rposition(|warm| warm.user == user)?;
         Some(self.kept.remove(place))
     }

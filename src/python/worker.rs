@@ -106,6 +106,11 @@ impl Worker {
         *self.is_gone.borrow() || self.is_gone.has_changed().is_err()
     }
 
+    /// Tells whether the process has ended, or is about to: nothing may be begun there.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.is_gone() || self.is_ended_for_something()
+    }
+
     /// Tells whether the process has ended, or is to end, for something that it has done.
     pub(crate) fn is_ended_for_something(&self) -> bool {
         lock(&self.why).is_some()

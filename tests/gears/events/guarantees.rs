@@ -234,7 +234,7 @@ fn when_the_server_ends_entries_run_again_and_events_are_lost() {
     let node = server().config("appendonly", "yes").config("appendfsync", "always").start();
     ok(&node, NOTES);
     ok(&node, &format!("{HELD}GB().foreach(held).register('k*', mode='async_local')\nGB('CommandReader').map(held).register(trigger='t', mode='async_local')")
-        .replace("'begun'", "'events'").replace("'ended'", "'events ended'"));
+        .replace("'begun'", "'events'").replace("'ended'", "'events:ended'"));
     node.reply("SET hold 1");
     add(&node, 1..=3);
     node.reply("SET k1 v");
@@ -253,7 +253,7 @@ fn when_the_server_ends_entries_run_again_and_events_are_lost() {
         assert_eq!(Shown::of(&node, place).counts(), Counts::of_successes(0));
     }
     assert_eq!(node.reply("MGET k1 events"), r#"["v", "2"]"#);
-    assert_eq!(node.reply("EXISTS 'events ended'"), "0");
+    assert_eq!(node.reply("EXISTS events:ended"), "0");
 }
 
 /// The server is killed while functions run with their commands: a command and its effect are both there, or neither is.

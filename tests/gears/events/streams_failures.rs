@@ -1,8 +1,8 @@
 //! Entries of streams whose function fails, whose process ends, or that are not to be read for a while: none is lost.
 
 use super::{Counts, PATIENCE, Shown, await_reply, list, settled};
-use crate::common::{Server, eventually};
-use crate::servers::Servers;
+use crate::common::{Server, eventually, slot_of};
+use crate::servers::{Servers, cluster};
 
 /// A function that notes the ids that it is given, and fails as long as there is a key `fails`.
 const FAILS: &str = "
@@ -202,4 +202,96 @@ GB('StreamReader').foreach(f).register('s', mode='async_local')");
     await_reply(node, "XLEN s", "0");
     let counts = settled(node, 0);
     assert_eq!((counts.failed, counts.succeeded), (1, 4), "what comes to nothing is the first look");
+}
+
+/// Who may not read a stream for a while finds what came meanwhile, though nothing comes any more.
+#[test]
+fn a_stream_that_was_refused_is_read_again() {
+    let servers = Servers::single();
+    let node = servers.first();
+    let mut modes = vec!["async_local"];
+    if node.redis_version() >= (7, 2) {
+        modes.push("sync");
+    }
+    assert_eq!(node.reply("ACL SETUSER maker on nopass ~* &* +@all"), "+OK");
+    let mut wire = node.wire();
+    assert_eq!(wire.reply("AUTH maker x"), "+OK");
+    for (place, mode) in modes.iter().enumerate() {
+        let script = format!(
+            "GB('StreamReader').foreach(lambda r: execute('RPUSH', 'done:{mode}', r['id'])).register('{mode}', mode='{mode}')"
+        );
+        assert_eq!(wire.reply_to(&["RG.PYEXECUTE", &script]), "+OK");
+        assert_eq!(node.reply("ACL SETUSER maker resetkeys"), "+OK");
+        assert_eq!(node.reply(&format!("XADD {mode} 1-1 f v")), "\"1-1\"");
+        eventually(PATIENCE, "it is refused", || Shown::of(node, place).field("lastError").contains("may not read"));
+        assert_eq!(node.reply("ACL SETUSER maker ~*"), "+OK");
+        await_reply(node, &format!("LRANGE done:{mode} 0 -1"), r#"["1-1"]"#);
+        await_reply(node, &format!("XLEN {mode}"), "0");
+    }
+}
+
+/// A node that has come back is not served by the cluster for a while, and nobody adds an entry after that.
+#[test]
+fn a_stream_is_read_again_when_the_cluster_is_up_again() {
+    let servers = Servers::of_cluster(cluster().config("appendonly", "yes").config("appendfsync", "always").start());
+    servers.ok("import time
+def f(r):
+    execute('RPUSH', 'begun:{%s}' % hashtag(), r['id'])
+    time.sleep(1)
+    execute('RPUSH', 'done:{%s}' % hashtag(), r['id'])
+GB('StreamReader').foreach(f).register('s:*', mode='async_local')");
+    let cluster = servers.as_cluster();
+    let stream = "s:1";
+    let node = cluster.node(cluster.owner_of(slot_of(stream)));
+    let count = |name: &str| servers.first().reply(&format!("RMR.MAP SUM MATCH {name}:* LLEN {{}}"));
+    for round in 1..=3 {
+        assert_eq!(node.reply(&format!("XADD {stream} {round}-1 f v")), format!("\"{round}-1\""));
+        eventually(PATIENCE, "it has begun", || node.reply("KEYS begun:*") != "[]");
+        node.restart();
+        cluster.settle();
+        eventually(PATIENCE, "the entry is done", || count("done") == round.to_string());
+        await_reply(node, &format!("XLEN {stream}"), "0");
+    }
+}
+
+/// Entries that come while there is no process wait for the next one, also those for which the server waits.
+#[test]
+fn entries_wait_for_a_process() {
+    let servers = Servers::single();
+    let node = servers.first();
+    if node.redis_version() < (7, 2) {
+        return;
+    }
+    servers.ok("import os
+GB('StreamReader').foreach(lambda r: execute('RPUSH', 'done', r['id'])).register('s', mode='sync')
+GB('CommandReader').foreach(lambda r: os.kill(os.getpid(), 9)).register(trigger='crash', mode='async_local')");
+    for round in 1..=5 {
+        let reply = node.reply("RG.TRIGGER crash");
+        assert!(reply.starts_with('-'), "{reply}");
+        add(node, &[round]);
+        await_reply(node, "LLEN done", &round.to_string());
+    }
+    assert_eq!(list(node, "done"), ["1-1", "2-1", "3-1", "4-1", "5-1"]);
+    let counts = settled(node, 0);
+    assert_eq!((counts.failed, counts.triggered), (0, counts.succeeded), "{counts:?}");
+}
+
+/// An entry that ends its process is not given to the next one, where the server waits for the function.
+#[test]
+fn an_entry_that_ends_the_process_is_passed_over_where_the_server_waits() {
+    let servers = Servers::single();
+    let node = servers.first();
+    if node.redis_version() < (7, 2) {
+        return;
+    }
+    servers.ok("import os
+def f(r):
+    if r['id'] == '1-1':
+        os._exit(7)
+    execute('RPUSH', 'done', r['id'])
+GB('StreamReader').foreach(f).register('s', mode='sync')");
+    add(node, &[1, 2]);
+    await_reply(node, "LRANGE done 0 -1", r#"["2-1"]"#);
+    await_reply(node, "XLEN s", "0");
+    assert_eq!(settled(node, 0), Counts { triggered: 2, succeeded: 1, failed: 1, aborted: 0 });
 }

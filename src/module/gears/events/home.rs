@@ -83,7 +83,7 @@ impl SessionHome {
     /// Why there is none.
     pub(super) async fn staff(&self) -> Result<SessionHandle, Error> {
         let mut staff = self.staff.lock().await;
-        if staff.as_ref().is_none_or(|staff| staff.handle.worker().is_gone()) {
+        if staff.as_ref().is_none_or(|staff| staff.handle.worker().is_ending()) {
             *staff = Some(self.begin().await?);
         }
         let staff = staff.as_mut().ok_or_else(|| Error::Internal("there is no process".into()))?;
@@ -102,7 +102,7 @@ impl SessionHome {
     /// Returns the process if this registration lives there now. Does not wait.
     pub(super) fn staff_now(&self, id: &str) -> Option<SessionHandle> {
         let staff = self.staff.try_lock().ok()?;
-        let staff = staff.as_ref().filter(|staff| !staff.handle.worker().is_gone())?;
+        let staff = staff.as_ref().filter(|staff| !staff.handle.worker().is_ending())?;
         staff.living.iter().any(|living| living == id).then(|| staff.handle.clone())
     }
 

@@ -21,6 +21,8 @@ use crate::module::{config, state as module_state};
 use crate::python::events::{self, EventBatch, EventResults, EventsRun, WaitingEvents};
 use crate::python::{ContextGuard, SessionHandle, stage};
 
+const NO_PROCESS: &str = "the Python process of the session has ended, and is begun anew";
+
 /// What has become of the events of one request.
 struct SomeRan {
     begun: usize,
@@ -162,9 +164,17 @@ impl EventRunner {
 
     /// Waits until the registration lives in its process; if it cannot, keeps why.
     async fn live_or_note(&self) {
-        if let Err(error) = self.home.staff().await {
+        if let Err(error) = self.live_or_fail().await {
             self.live.stats.note_error(error.to_string());
         }
+    }
+
+    /// Waits until the registration lives in its process.
+    ///
+    /// # Errors
+    /// Why it cannot: no event has begun.
+    pub(super) async fn live_or_fail(&self) -> Result<(), Error> {
+        self.home.staff().await.map(drop)
     }
 
     /// Runs events. `batch` writes those from one number on; `ended` takes the end of each that does not wait for a future or
@@ -276,6 +286,18 @@ impl EventRunner {
         Ok(SomeRan { begun, waits: answer.waiting.map(unfinished), is_aborted })
     }
 
+    /// Has the registration live in its process, if it does not yet.
+    ///
+    /// # Errors
+    /// If it does not live there now.
+    pub(super) fn check_is_alive(&self) -> Result<(), Error> {
+        if self.is_alive() {
+            return Ok(());
+        }
+        self.come_to_life()?;
+        Err(Error::Refused(NO_PROCESS.into()))
+    }
+
     /// Tells whether the registration lives in its process now.
     pub(super) fn is_alive(&self) -> bool {
         self.home.staff_now(&self.live.registration.id).is_some()
@@ -307,7 +329,7 @@ impl EventRunner {
         let Some(session) = self.home.staff_now(&self.live.registration.id) else {
             // For the next event.
             let _ = self.come_to_life();
-            return failed("the Python process of the session has ended, and is begun anew".into());
+            return failed(NO_PROCESS.into());
         };
         let context = self.open_context();
         let waiting = events::expect(&session, &context.guard);

@@ -78,13 +78,24 @@ impl ReadStream {
             return Ok(StreamFound::Gone);
         }
         let mut server = StreamServer(CommandRunner::without_memory_limit(ctx));
-        if let Some(done) = done.filter(|done| !done.entries.is_empty()) {
-            self.acknowledge(&mut server, done)?;
+        if let Some(done) = done {
+            self.acknowledge_by(&mut server, done)?;
         }
         self.read(&mut server, wanted)
     }
 
-    fn acknowledge(&self, server: &mut StreamServer<'_>, done: &StreamBatch) -> Result<(), Error> {
+    /// Acknowledges entries. On the main thread, in a context that ends.
+    ///
+    /// # Errors
+    /// What the server says against it.
+    pub(super) fn acknowledge(&self, ctx: Ctx<'_>, done: &StreamBatch) -> Result<(), Error> {
+        self.acknowledge_by(&mut StreamServer(CommandRunner::without_memory_limit(ctx)), done)
+    }
+
+    fn acknowledge_by(&self, server: &mut StreamServer<'_>, done: &StreamBatch) -> Result<(), Error> {
+        if done.is_empty() {
+            return Ok(());
+        }
         let start: [&[u8]; 3] = [b"XACK", &self.key, self.group.as_bytes()];
         let ids = done.entries.iter().map(|entry| &entry.id[..]);
         match server.run(start.into_iter().chain(ids), CallKind::Write) {
@@ -124,11 +135,12 @@ impl ReadStream {
                 let create = [&b"XGROUP"[..], b"CREATE", &self.key, self.group.as_bytes(), b"0"];
                 match server.run(create, CallKind::Write) {
                     Ok(_) => self.try_to_read(server, wanted),
-                    // There is no such stream, or something else by that name.
-                    Err(_) => Ok(StreamFound::Gone),
+                    Err(error) if is_not_here(&error) => Ok(StreamFound::Gone),
+                    // The server refuses it for now, for example while the cluster is down.
+                    Err(error) => Err(error),
                 }
             }
-            Err(Error::Refused(text)) if text.contains("WRONGTYPE") || text.contains("MOVED") => Ok(StreamFound::Gone),
+            Err(error) if is_not_here(&error) => Ok(StreamFound::Gone),
             read => read,
         }
     }
@@ -253,6 +265,12 @@ impl StreamServer<'_> {
 
 fn is_gone(error: &Error) -> bool {
     matches!(error, Error::Refused(text) if text.contains("NOGROUP") || text.contains("no such key"))
+}
+
+/// Returns whether there is no such stream on this node, or something else by that name.
+fn is_not_here(error: &Error) -> bool {
+    let texts = ["requires the key to exist", "WRONGTYPE", "MOVED"];
+    matches!(error, Error::Refused(text) if texts.iter().any(|part| text.contains(part)))
 }
 
 /// Returns the value of this name in a reply of names and values.

@@ -2,6 +2,7 @@
 //! registration's own, so that what was not acknowledged is worked on again: at least once.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -31,6 +32,9 @@ use crate::topology::key_slot;
 
 /// How often a batch is tried whose process has died, where nothing is said about failures.
 const TRIES_OF_DEATHS: u64 = 3;
+
+/// The first pause before what the server has refused is tried again.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
 /// The longest pause between two tries.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
@@ -82,8 +86,14 @@ impl StreamListener {
     pub(super) fn discover(&self) -> Result<(), Error> {
         let shared = self.shared.clone();
         module_state::runtime()?.spawn(async move {
-            if let Err(error) = shared.discover().await {
+            let mut refusals = 0;
+            while let Err(error) = shared.discover().await {
                 shared.runner.live.stats.note_error(format!("streams were not looked for: {error}"));
+                refusals += 1;
+                sleep(growing_pause(FIRST_PAUSE, refusals)).await;
+                if shared.is_closed.load(Relaxed) {
+                    return;
+                }
             }
         });
         Ok(())
@@ -101,7 +111,7 @@ impl StreamListener {
         }
         if self.shared.runner.live.registration.mode == RegistrationMode::Sync {
             let (shared, key) = (self.shared.clone(), key.to_vec());
-            keyspace_events::after_event(ctx, move |ctx| shared.work_now(ctx, &key));
+            keyspace_events::after_event(ctx, move |ctx| shared.work_now(ctx, &key, EntriesWanted::WholeBatch));
         } else {
             self.shared.wake(key);
         }
@@ -136,7 +146,7 @@ impl SharedListener {
         let found = |shared: &Arc<Self>, key: &[u8]| match shared.runner.live.registration.mode {
             RegistrationMode::Sync => {
                 let (shared, key) = (shared.clone(), key.to_vec());
-                main_thread::post(move |turn| shared.work_now(turn.ctx, &key));
+                main_thread::post(move |turn| shared.work_now(turn.ctx, &key, EntriesWanted::Pending));
             }
             RegistrationMode::Async | RegistrationMode::AsyncLocal => shared.wake(key),
         };
@@ -161,7 +171,8 @@ impl SharedListener {
         }
     }
 
-    /// Reads a stream until it is gone, or not this node's any more.
+    /// Reads a stream until it is gone, or not this node's any more. What the server refuses is tried again: the cluster may be
+    /// down after a restart, a replica may be missing, and nobody may add an entry that would wake the reader later.
     async fn read(self: Arc<Self>, stream: ReadStream, signal: Arc<StreamSignal>) {
         let mut reader = StreamReading::new(&self, &stream);
         loop {
@@ -170,7 +181,7 @@ impl SharedListener {
                 Ok(goes_on) => goes_on,
                 Err(error) => {
                     self.runner.live.stats.note_error(error.to_string());
-                    false
+                    reader.wait_after_refusal(&signal).await
                 }
             };
             if goes_on {
@@ -184,35 +195,83 @@ impl SharedListener {
         }
     }
 
-    /// Works on what there is of a stream, on the main thread, which does nothing else meanwhile.
-    fn work_now(self: &Arc<Self>, ctx: Ctx<'_>, key: &[u8]) {
-        let stream = ReadStream::new(&self.wanted, key);
-        let mut done: Option<StreamBatch> = None;
-        while !self.is_closed.load(Relaxed) && self.runner.live.state() == RegistrationState::Works {
-            let batch = match stream.turn(ctx, done.as_ref(), EntriesWanted::WholeBatch) {
-                Ok(StreamFound::Batch(batch)) => batch,
-                Ok(StreamFound::TooFew(_) | StreamFound::Gone) => return,
-                Err(error) => return self.runner.live.stats.note_error(error.to_string()),
-            };
-            self.runner.live.stats.triggered();
-            match self.runner.run_now(ctx, EventResults::Replies, &batch_of(&stream, &batch)) {
-                RanNow::Ended(_) => self.runner.live.stats.lagged(batch.lag()),
-                RanNow::Waits(waits) => {
-                    let (shared, stream) = (self.clone(), stream.clone());
-                    let Ok(runtime) = module_state::runtime() else { return };
-                    runtime.spawn(async move {
-                        shared.runner.finish(waits, |_, _| {}).await;
-                        main_thread::post(move |turn| {
-                            let _ = stream.turn(turn.ctx, Some(&batch), EntriesWanted::Pending);
-                            shared.work_now(turn.ctx, &stream.key);
-                        });
-                    });
-                    return;
-                }
-            }
-            done = Some(batch);
+    /// Works on what there is of a stream, on the main thread, which does nothing else meanwhile. What the server refuses is
+    /// tried again.
+    fn work_now(self: &Arc<Self>, ctx: Ctx<'_>, key: &[u8], wanted: EntriesWanted) {
+        if let Err(error) = self.try_work_now(ctx, key, wanted) {
+            self.runner.live.stats.note_error(error.to_string());
+            self.work_later(key);
         }
     }
+
+    /// Works on a stream after a pause, again and again until the server allows it.
+    fn work_later(self: &Arc<Self>, key: &[u8]) {
+        let mut streams = self.streams();
+        let Ok(runtime) = module_state::runtime() else { return };
+        let Entry::Vacant(place) = streams.entry(key.to_vec()) else { return };
+        let signal = place.insert(Arc::default()).clone();
+        let (shared, key) = (self.clone(), key.to_vec());
+        runtime.spawn(async move {
+            let mut refusals = 1;
+            while !shared.is_closed.load(Relaxed) {
+                let _ = timeout(growing_pause(FIRST_PAUSE, refusals), signal.has_changed.notified()).await;
+                let (worker, stream) = (shared.clone(), key.clone());
+                let worked =
+                    main_thread::in_turn(move |turn| worker.try_work_now(turn.ctx, &stream, EntriesWanted::Pending))
+                        .await;
+                match worked.and_then(|worked| worked) {
+                    Ok(()) => break,
+                    Err(error) => shared.runner.live.stats.note_error(error.to_string()),
+                }
+                refusals += 1;
+            }
+            shared.streams().remove(&key);
+        });
+    }
+
+    fn try_work_now(self: &Arc<Self>, ctx: Ctx<'_>, key: &[u8], mut wanted: EntriesWanted) -> Result<(), Error> {
+        let stream = ReadStream::new(&self.wanted, key);
+        while !self.is_closed.load(Relaxed) && self.runner.live.state() == RegistrationState::Works {
+            // Whoever is gone, or may not read it any more, works on nothing.
+            self.runner.home.rights().check_reading(std::iter::once(key))?;
+            self.runner.check_is_alive()?;
+            let StreamFound::Batch(batch) = stream.turn(ctx, None, wanted)? else {
+                return Ok(());
+            };
+            if batch.is_empty() {
+                // None are left from before.
+                wanted = EntriesWanted::WholeBatch;
+                continue;
+            }
+            self.runner.live.stats.triggered();
+            match self.runner.run_now(ctx, EventResults::Replies, &batch_of(&stream, &batch)) {
+                RanNow::Ended(_) => {
+                    self.runner.live.stats.lagged(batch.lag());
+                    stream.acknowledge(ctx, &batch)?;
+                }
+                RanNow::Waits(waits) => {
+                    let (shared, stream) = (self.clone(), stream.clone());
+                    module_state::runtime()?.spawn(async move {
+                        shared.runner.finish(waits, |_, _| {}).await;
+                        main_thread::post(move |turn| {
+                            if let Err(error) = stream.acknowledge(turn.ctx, &batch) {
+                                shared.runner.live.stats.note_error(error.to_string());
+                            }
+                            shared.work_now(turn.ctx, &stream.key, EntriesWanted::Pending);
+                        });
+                    });
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Returns how long to wait before the next try: twice as long each time.
+fn growing_pause(first: Duration, tries: u64) -> Duration {
+    let doublings = u32::try_from(tries.saturating_sub(1)).unwrap_or(u32::MAX).min(16);
+    first.saturating_mul(1 << doublings).min(LONGEST_PAUSE.max(first))
 }
 
 fn batch_of(stream: &ReadStream, batch: &StreamBatch) -> EventBatch {
@@ -234,12 +293,14 @@ struct StreamReading<'s> {
     /// When the first entry was seen that waits for others.
     waits_since: Option<Instant>,
     failures: u64,
+    /// How often in a row the server has refused to have the stream read.
+    refusals: u64,
 }
 
 impl<'s> StreamReading<'s> {
     fn new(shared: &'s Arc<SharedListener>, stream: &'s ReadStream) -> Self {
         let wanted = EntriesWanted::Pending;
-        Self { shared, stream, done: None, wanted, is_begun: false, waits_since: None, failures: 0 }
+        Self { shared, stream, done: None, wanted, is_begun: false, waits_since: None, failures: 0, refusals: 0 }
     }
 
     /// Works on one batch, or waits for one. Returns whether there is anything to go on with.
@@ -257,7 +318,9 @@ impl<'s> StreamReading<'s> {
             RegistrationState::IsAborted => return self.leave().await,
             RegistrationState::Works | RegistrationState::Retries => {}
         }
-        match self.turn(self.wanted).await? {
+        let found = self.turn(self.wanted).await?;
+        self.refusals = 0;
+        match found {
             StreamFound::Gone => Ok(false),
             StreamFound::TooFew(0) => {
                 self.waits_since = None;
@@ -280,6 +343,15 @@ impl<'s> StreamReading<'s> {
                 Ok(true)
             }
         }
+    }
+
+    /// Waits until it is worth to ask the server again. Returns whether somebody still wants the stream read.
+    async fn wait_after_refusal(&mut self, signal: &StreamSignal) -> bool {
+        self.refusals += 1;
+        // What was worked on may not have been acknowledged.
+        self.wanted = EntriesWanted::Pending;
+        let _ = timeout(growing_pause(FIRST_PAUSE, self.refusals), signal.has_changed.notified()).await;
+        !self.shared.is_closed.load(Relaxed)
     }
 
     /// Acknowledges what was worked on, and reads no more.
@@ -318,6 +390,10 @@ impl<'s> StreamReading<'s> {
 
     async fn work_on(&mut self, batch: StreamBatch) -> Result<(), Error> {
         let live = &self.shared.runner.live;
+        tokio::select! {
+            lives = self.shared.runner.live_or_fail() => lives?,
+            () = live.pending_are_aborted() => {}
+        }
         live.stats.triggered();
         let end = self.end_of(&batch).await;
         live.stats.lagged(batch.lag());
@@ -399,11 +475,10 @@ impl<'s> StreamReading<'s> {
         self.done = Some(batch);
     }
 
-    /// Returns how long to wait before the next try: longer each time.
+    /// Returns how long to wait before a batch that has failed is tried again.
     fn pause(&self) -> Duration {
-        let first = Duration::from_secs(self.shared.wanted.retry_interval_s).max(Duration::from_millis(100));
-        let doublings = u32::try_from(self.failures.saturating_sub(1)).unwrap_or(u32::MAX).min(16);
-        first.saturating_mul(1 << doublings).min(LONGEST_PAUSE.max(first))
+        let first = Duration::from_secs(self.shared.wanted.retry_interval_s).max(FIRST_PAUSE);
+        growing_pause(first, self.failures)
     }
 
     /// Returns where entries go that have failed too often; in a cluster that is in the slot of their stream.

@@ -114,7 +114,7 @@ impl WaitingTimer {
 
     /// Calls the function once.
     async fn fire(&mut self) -> Result<(), String> {
-        if self.staff.as_ref().is_none_or(|staff| staff.session.worker().is_gone()) {
+        if self.staff.as_ref().is_none_or(|staff| staff.session.worker().is_ending()) {
             self.staff = Some(TimerStaff::begin(&self.begun.timer).await.map_err(|error| error.to_string())?);
         }
         let Some(staff) = &self.staff else { return Ok(()) };
