@@ -139,6 +139,7 @@
 //! - `module`: the server, and the only one that does: commands, settings, rights, blocked clients
 //! - `python`: processes in which functions of users run
 //! - `serve`: a proxy that is no Redis server: any client, by the protocol of Redis
+//! - `placement`: slots over plain servers, who holds which, agreed on through one Redis
 //! - `exec`: any Redis command, by what the server says about it
 //! - `flow`: work over all keys that match, on the shards that hold them
 //! - `client`: programs that do not care where keys are: routing, mapping, promises
@@ -191,6 +192,8 @@ pub mod link;
 mod module;
 mod number;
 mod peer;
+#[cfg(feature = "placement")]
+pub mod placement;
 mod printable;
 #[cfg(feature = "module")]
 mod python;

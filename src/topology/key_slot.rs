@@ -20,8 +20,8 @@ pub(super) fn key_slot_of_many(key: &[u8]) -> u16 {
     tag.map_or(crc, |tag| crc16_and_brace(tag).0) % SLOT_COUNT as u16
 }
 
-/// What stands between the first brace and the next one that closes, if anything does.
-fn hash_tag(key: &[u8]) -> Option<&[u8]> {
+/// Returns what stands between the first brace and the next one that closes, if anything does.
+pub(crate) fn hash_tag(key: &[u8]) -> Option<&[u8]> {
     let open = key.iter().position(|&byte| byte == b'{')?;
     let rest = &key[open + 1..];
     let close = rest.iter().position(|&byte| byte == b'}')?;

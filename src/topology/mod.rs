@@ -22,6 +22,8 @@ use std::time::Duration;
 pub use address::Address;
 pub(crate) use host::{Endpoint, Login};
 pub use host::{Host, TlsFiles};
+#[cfg(feature = "placement")]
+pub(crate) use key_slot::hash_tag;
 pub use key_slot::key_slot;
 pub use node::{Node, Role};
 pub(crate) use own_slots::{KeptLine, OwnLine};

@@ -6,9 +6,10 @@ use std::fmt::{Display, Formatter, Result};
 use super::source::{Files, Source};
 
 /// The floors, the highest first. A file may use what stands in a row further down, and its own folder.
-pub const FLOORS: [Row; 8] = [
+pub const FLOORS: [Row; 9] = [
     Row { rooms: &["lib", "module", "testing", "fuzz"], may_meet: true },
     Row { rooms: &["python", "serve"], may_meet: false },
+    Row { rooms: &["placement"], may_meet: false },
     Row { rooms: &["exec", "client", "flow"], may_meet: false },
     Row { rooms: &["reduce"], may_meet: false },
     Row { rooms: &["engine"], may_meet: false },

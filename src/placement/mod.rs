@@ -1,0 +1,7 @@
+//! Slots over plain servers: who holds which slot, agreed on through one Redis.
+//!
+//! [`slot`] says to which slot an object belongs, [`balance`] who ought to hold a slot. Both are pure: the same input has the
+//! same result on every machine, so those who know the same participants agree without a word.
+
+pub mod balance;
+pub mod slot;
