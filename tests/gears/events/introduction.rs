@@ -86,6 +86,12 @@ fn event_processing() {
         // Nobody else has had the event.
         let triggered: u64 = servers.nodes().iter().map(|node| Shown::of(node, 0).counts().triggered).sum();
         assert_eq!(triggered, 1, "{kind}");
+        // A string, as with release 1.2.13: results are converted where nothing else is said.
+        let executions = redis_cli(node, &[], "RG.DUMPEXECUTIONS");
+        assert_eq!(executions.matches("executionId").count(), 1, "{kind}: {executions}");
+        let id = executions.split('"').nth(3).expect("an id");
+        let results = redis_cli(node, &[], &format!("RG.GETRESULTS {id}"));
+        assert_eq!(results, "1) 1) \"17\"\n2) (empty array)", "{kind}");
     }
 }
 

@@ -390,11 +390,16 @@ impl<'s> StreamReading<'s> {
 
     async fn work_on(&mut self, batch: StreamBatch) -> Result<(), Error> {
         let live = &self.shared.runner.live;
-        tokio::select! {
-            lives = self.shared.runner.live_or_fail() => lives?,
-            () = live.pending_are_aborted() => {}
-        }
         live.stats.triggered();
+        let lives = tokio::select! {
+            lives = self.shared.runner.live_or_fail() => lives,
+            () = live.pending_are_aborted() => Ok(()),
+        };
+        if let Err(why) = lives {
+            // Nothing has begun: it is tried until there is a process, whatever is done about failures.
+            self.shared.runner.end(EventResult::Lost(why.to_string()), Duration::ZERO);
+            return Err(why);
+        }
         let end = self.end_of(&batch).await;
         live.stats.lagged(batch.lag());
         let (why, has_died) = match &*end {
