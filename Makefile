@@ -53,6 +53,7 @@ soak: setup
 	cargo test --test gears memory:: -- --nocapture --test-threads 1
 	cargo test --test gears soak:: -- --nocapture --test-threads 1
 	cargo test --test serve fuzz:: -- --nocapture --test-threads 1
+	RMR_MODEL=large cargo test --package rmr-model -- --nocapture --test-threads 1
 
 bench: setup-bench
 	cargo build --release --package rmr-module
