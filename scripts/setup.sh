@@ -3,7 +3,7 @@
 # redis-module is built, a Redis server, and cloudpickle for the Python that runs functions. Does nothing where all of it
 # is there. Called by every make target; with the argument test by those that test: then also Python with a Redis client,
 # for the tests with real programs, Prometheus with its exporter for Redis, and what checks the Python of this tree; with the argument bench by the one that
-# measures: then also valgrind, which counts what no clock can tell.
+# measures: then also valgrind, which counts what no clock can tell; with the argument pictures also Graphviz.
 #
 # RMR_PYTHON=/path/to/python3 chooses another interpreter for functions than the system's.
 set -eu
@@ -98,6 +98,9 @@ if [ "${1:-}" = bench ]; then
     has valgrind || packages+=(valgrind)
     # What rmr-proxy is compared with.
     has nutcracker || packages+=(nutcracker)
+fi
+if [ "${1:-}" = pictures ]; then
+    has dot || packages+=(graphviz fonts-dejavu-core)
 fi
 [ ${#packages[@]} = 0 ] || install_packages "${packages[@]}"
 if ! can cloudpickle; then

@@ -177,7 +177,7 @@ pub mod flow;
 #[cfg(any(test, fuzzing))]
 mod fuzz;
 #[cfg(all(doc, not(doctest)))]
-#[doc = include_str!("../docs/from-rb.md")]
+#[doc = include_str!("../docs/how-to/from-rb.md")]
 pub mod from_rb {}
 #[cfg_attr(
     not(feature = "module"),

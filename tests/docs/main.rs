@@ -10,3 +10,4 @@ mod monitoring;
 mod pages;
 mod readme;
 mod recipes;
+mod reference;

@@ -1,4 +1,4 @@
-//! The table "What you can rely on" of `docs/how-to/functions-on-events.md`, row by row: the test of each promise, of `sync` on
+//! The table "What you can rely on" of `docs/explanation/functions.md`, row by row: the test of each promise, of `sync` on
 //! keys, of `async` and `async_local` on keys, of streams, and of triggers and hooks. Those without a test elsewhere are below.
 //!
 //! | row | `sync` | `async` | streams | triggers, hooks |
