@@ -11,7 +11,11 @@
 #               (RMR_LAW_ROUNDS=...), and an hour of answers, counts and increments while slots move, primaries change and nodes
 #               are killed (RMR_SLOTS_SECONDS=...), and then half an hour over patterns, and an hour of events of twenty
 #               functions (RMR_EVENTS_SECONDS=...)
-# make bench    the figures of README.md, measured here
+# make bench    the figures of docs/explanation/performance.md, measured here
+# make site     docs/ as a site that can be searched, with its links checked: target/site/docs/index.html (builds mdBook if missing)
+# make pictures draws docs/pictures/ anew from the .dot files there (installs Graphviz if missing)
+# make dist     a tarball of the module, rmr-proxy, licences and examples of configuration, with SHA-256 sums, in target/dist
+# make deb      the same as a Debian package
 #
 # All of them first install what is missing (scripts/setup.sh). REDIS_SERVER=/path/to/redis-server chooses another
 # server than the one on PATH, RMR_PYTHON=/path/to/python3 another Python for functions than /usr/bin/python3.
@@ -21,7 +25,8 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 export RMR_PYTHON ?= /usr/bin/python3
 
-.PHONY: help run cluster test deny soak bench setup setup-test setup-bench build lint worker unit doc servers test-all
+.PHONY: help run cluster test deny soak bench setup setup-test setup-bench build lint worker unit doc servers test-all \
+	site pictures dist deb release
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -109,3 +114,19 @@ test-all: test servers
 deny:
 	command -v cargo-deny > /dev/null || cargo install --locked cargo-deny
 	cargo deny --workspace check bans licenses sources
+
+site: setup
+	scripts/site.sh $(CARGO_TARGET_DIR)/site
+
+pictures:
+	command -v dot > /dev/null || scripts/setup.sh pictures
+	for picture in docs/pictures/*.dot; do dot -Tsvg "$$picture" -o "$${picture%.dot}.svg"; done
+
+release: setup
+	cargo build --release --locked --package rmr-module --package rmr-rg --package rmr-proxy
+
+dist: release
+	scripts/dist.sh $(CARGO_TARGET_DIR)/release
+
+deb: dist
+	scripts/dist.sh $(CARGO_TARGET_DIR)/release deb
