@@ -124,6 +124,15 @@ impl EventBatch {
         Self { shape: EventShape::Lists, count, has_bytes, sections: vec![lists.into_bytes().into()] }
     }
 
+    /// Makes one event of records, for a worker that runs the whole flow for it.
+    pub(super) fn as_one_event(&self) -> Self {
+        debug_assert_eq!(self.shape, EventShape::Records);
+        let mut list = Writer::default();
+        list.begin_list(self.count);
+        let sections = vec![[&list.into_bytes()[..], &self.sections[0]].concat().into()];
+        Self { shape: EventShape::Lists, count: 1, has_bytes: self.has_bytes, sections }
+    }
+
     /// Returns how many events there are.
     pub(crate) fn len(&self) -> usize {
         self.count

@@ -18,7 +18,7 @@ use tokio::sync::OnceCell;
 
 use super::batch::{BatchShape, RecordBatch, StageAnswer};
 use super::contexts::{Context, ContextGuard, Contexts};
-use super::events::EventBatch;
+use super::events::{self, EventBatch, EventResults};
 use super::frame::FrameKind;
 use super::marshal::Value;
 use super::sessions::{SessionHandle, Sessions};
@@ -73,6 +73,8 @@ pub(crate) struct PythonStage {
 pub(crate) struct GivenEvents {
     /// The node that gets them; [`None`] for all.
     pub(crate) only_at: Option<String>,
+    /// The flow has no stage but the one that gets them.
+    pub(crate) is_only_stage: bool,
     pub(crate) events: EventBatch,
 }
 
@@ -95,6 +97,15 @@ pub(crate) enum StageResults {
 }
 
 impl StageResults {
+    /// Returns how the same is asked for of events; [`None`] for what events do not have.
+    fn of_events(self) -> Option<EventResults> {
+        match self {
+            Self::Replies => Some(EventResults::Replies),
+            Self::Trigger => Some(EventResults::Trigger),
+            Self::Records => None,
+        }
+    }
+
     fn word(self) -> &'static str {
         match self {
             Self::Replies => "replies",
@@ -254,6 +265,8 @@ struct OpenRun {
     shape: BatchShape,
     /// What has happened, for its first stage.
     given: Mutex<Option<EventBatch>>,
+    /// Where that is the only stage the worker runs it in one request, and nothing is opened: how results are wanted.
+    as_events: Option<EventResults>,
     /// Why the code did not want to be opened.
     refused: Option<Bytes>,
 }
@@ -281,6 +294,15 @@ impl OpenRun {
             let blob = Bytes::copy_from_slice(&stage.blob);
             session.install(context.number(), &stage.key, &blob, folder.as_ref()).await?;
         }
+        let is_only_stage = stage.given.as_ref().is_some_and(|given| given.is_only_stage);
+        let given = stage.given.clone().and_then(|given| given.of(share));
+        let runs_at_once = is_only_stage && given.is_some() && !stage.is_profiling;
+        let as_events = stage.results.of_events().filter(|_| runs_at_once);
+        let (key, is_one_off, given) = (stage.key.clone(), stage.is_one_off, Mutex::new(given));
+        if as_events.is_some() {
+            let (reads, shape) = (CodeReads::Nothing, BatchShape::Records);
+            return Ok(Self { session, context, key, is_one_off, reads, shape, given, as_events, refused: None });
+        }
         let head = Value::dict([
             ("execution", context.number().into()),
             ("session", stage.session.as_str().into()),
@@ -300,9 +322,7 @@ impl OpenRun {
             }
             Err(error) => return Err(error.into()),
         };
-        let (key, is_one_off) = (stage.key.clone(), stage.is_one_off);
-        let given = Mutex::new(stage.given.clone().and_then(|given| given.of(share)));
-        Ok(Self { session, context, key, is_one_off, reads, shape, given, refused })
+        Ok(Self { session, context, key, is_one_off, reads, shape, given, as_events, refused })
     }
 
     fn take_given(&self) -> Option<EventBatch> {
@@ -315,7 +335,7 @@ impl OpenRun {
 
     /// Closes it. Returns how long each step has taken, if that was asked for, and the worker's own reader.
     async fn close(&self) -> Result<(Vec<u64>, u64), WorkerError> {
-        if !self.is_open() {
+        if !self.is_open() || self.as_events.is_some() {
             return Ok(Default::default());
         }
         let head = Value::Tuple(vec![self.context.number().into(), self.is_one_off.into()]);
@@ -462,6 +482,25 @@ impl PythonCode {
         Ok(all)
     }
 
+    /// Runs the whole flow for what has happened, in one request.
+    async fn run_at_once(&mut self, given: &EventBatch, results: EventResults) -> Result<StageOutput, Error> {
+        let run = self.run.clone();
+        let opened = run.opened.get().ok_or_else(bad_answer)?;
+        let event = given.as_one_event();
+        let answer = events::run(&opened.session, &opened.context, &opened.key, results, &event).await?;
+        let outcome = match (answer.outcomes.into_iter().next(), answer.waiting) {
+            (Some(Some(outcome)), _) => outcome,
+            (Some(None), Some(mut waiting)) => {
+                let ended = waiting.next().await;
+                ended.ok_or_else(|| WorkerError::Gone("the Python process has ended".into()))?.1
+            }
+            _ => return Err(bad_answer()),
+        };
+        (self.has_failed, self.has_ended) = (true, true);
+        run.stage_has_ended().await?;
+        Ok(StageOutput { records: outcome.results, errors: outcome.errors, ..StageOutput::default() })
+    }
+
     fn place(&self) -> Value {
         let number = self.run.opened.get().map_or(0, |run| run.context.number());
         Value::Tuple(vec![number.into(), self.stage.into()])
@@ -491,6 +530,10 @@ impl StageCode for PythonCode {
     fn end(&mut self) -> BoxFuture<'_, Result<StageOutput, Error>> {
         Box::pin(async move {
             let run = self.run.clone();
+            let as_events = run.opened.get().and_then(|run| run.as_events);
+            if let Some((given, results)) = self.given.take_if(|_| as_events.is_some()).zip(as_events) {
+                return self.run_at_once(&given, results).await;
+            }
             let refused = run.opened.get().and_then(|run| run.refused.clone());
             let mut output = match self.given.take().filter(|_| refused.is_none() && !self.has_failed) {
                 Some(given) => self.feed(&given).await?,

@@ -139,7 +139,8 @@ fn modules_come_and_go_while_keys_are_counted() {
         }
     });
     println!("{} right, {refused} refusals, {} errors", answers.right, answers.errors.len());
-    assert!(answers.right > 0 && refused > 0, "{} right, {refused} refusals", answers.right);
+    // Whether an unloading falls into a request, and is refused, is chance.
+    assert!(answers.right > 0 && !answers.errors.is_empty(), "{} right, no errors", answers.right);
     for error in &answers.errors {
         let node_was_without = error.contains("unknown command");
         assert!(node_was_without || error.starts_with("-RMRNODE ") || !error.starts_with('-'), "{error}");

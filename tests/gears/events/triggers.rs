@@ -98,7 +98,12 @@ GB('CommandReader').map(lambda x: [f.continueRun(x[1]) for f in waiting] and len
         ));
         let mut wire = node.wire();
         wire.send(&["RG.TRIGGER", &format!("wait:{mode}")]);
-        eventually(PATIENCE, "somebody waits", || node.reply(&format!("RG.TRIGGER go:{mode} done")) == r#"["1"]"#);
+        let mut said = String::new();
+        eventually(PATIENCE, "somebody waits", || {
+            said = node.reply(&format!("RG.TRIGGER go:{mode} done"));
+            said != r#"["[]"]"#
+        });
+        assert_eq!(said, r#"["1"]"#, "{mode}");
         assert_eq!(show(&wire.read_frame()), r#"["done"]"#, "{mode}");
     }
 }

@@ -61,7 +61,7 @@ impl EventRunner {
             passages: &flow.passages,
             is_local: false,
             stays: true,
-            given: Some(GivenEvents { only_at, events }),
+            given: Some(GivenEvents { only_at, is_only_stage: flow.passages.len() == 1, events }),
         };
         let run = FlowOfSession { session: session.id(), requirements, flow: runnable, is_cluster: view.is_cluster };
         let answer = flows::run(run, &caller, results, execution.flow().clone()).await;
