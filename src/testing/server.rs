@@ -38,9 +38,11 @@ const REPLY_LIMIT: Duration = Duration::from_secs(60);
 const LOG_TAIL: usize = 60;
 
 /// Options of every server; what a test adds comes later on the command line and wins.
-const BASE_OPTIONS: [(&str, &str); 8] = [
+const BASE_OPTIONS: [(&str, &str); 9] = [
     ("save", ""),
     ("appendonly", "no"),
+    // Where a test turns that on: what is answered outlives a kill. Else a busy disk has the server write up to 2 s later.
+    ("appendfsync", "always"),
     ("daemonize", "no"),
     ("bind", "127.0.0.1"),
     ("loglevel", "notice"),

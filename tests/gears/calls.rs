@@ -122,7 +122,7 @@ fn a_process_that_ends_alone_gives_the_server_back_at_once() {
 
 #[test]
 fn an_atomic_block_begins_with_writes_of_its_own() {
-    let servers = Servers::of(server().config("appendonly", "yes").config("appendfsync", "always").start());
+    let servers = Servers::of(server().config("appendonly", "yes").start());
     let node = servers.first();
     servers.ok(
         "execute('SET', 'before', 1)\nwith atomic():\n    execute('SET', 'a', 1)\n    execute('GET', 'a')\n    execute('SET', 'b', 2)\nexecute('SET', 'after', 1)",

@@ -86,12 +86,8 @@ fn a_pipeline_does_not_wait_for_a_node_that_is_known_to_be_down() {
 
 #[test]
 fn a_node_that_is_killed_and_comes_back_has_lost_nothing() {
-    let cluster = Cluster::builder()
-        .module(false)
-        .node_timeout(Duration::from_secs(30))
-        .config("appendonly", "yes")
-        .config("appendfsync", "always")
-        .start();
+    let cluster =
+        Cluster::builder().module(false).node_timeout(Duration::from_secs(30)).config("appendonly", "yes").start();
     let proxy = proxy_before(&cluster);
     let key = cluster.key_for(1, "k");
     let outcome = count_while(&proxy, || {

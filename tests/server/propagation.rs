@@ -54,7 +54,7 @@ fn a_large_share_of_writes_reaches_the_replica() {
 
 #[test]
 fn a_large_share_of_writes_reaches_the_append_only_file() {
-    let server = quiet(Server::builder().config("appendonly", "yes").config("appendfsync", "always"));
+    let server = quiet(Server::builder().config("appendonly", "yes"));
     assert_eq!(server.wire().ask(&map("SUM", &["INCR"])), format!(":{KEYS}"));
     assert_eq!(server.wire().ask(&map("SUM", &["INCR"])), format!(":{}", KEYS * 2));
     let before = digest(&server);

@@ -231,7 +231,7 @@ fn a_failover_under_traffic_loses_no_entry() {
 /// The server is killed while functions run, and comes back with what it has saved.
 #[test]
 fn when_the_server_ends_entries_run_again_and_events_are_lost() {
-    let node = server().config("appendonly", "yes").config("appendfsync", "always").start();
+    let node = server().config("appendonly", "yes").start();
     ok(&node, NOTES);
     ok(&node, &format!("{HELD}GB().foreach(held).register('k*', mode='async_local')\nGB('CommandReader').map(held).register(trigger='t', mode='async_local')")
         .replace("'begun'", "'events'").replace("'ended'", "'events:ended'"));
@@ -259,7 +259,7 @@ fn when_the_server_ends_entries_run_again_and_events_are_lost() {
 /// The server is killed while functions run with their commands: a command and its effect are both there, or neither is.
 #[test]
 fn when_the_server_ends_a_command_and_its_effect_are_both_there_or_none() {
-    let node = server().config("appendonly", "yes").config("appendfsync", "always").start();
+    let node = server().config("appendonly", "yes").start();
     if node.redis_version() < (7, 2) {
         return;
     }

@@ -233,7 +233,7 @@ fn a_stream_that_was_refused_is_read_again() {
 /// A node that has come back is not served by the cluster for a while, and nobody adds an entry after that.
 #[test]
 fn a_stream_is_read_again_when_the_cluster_is_up_again() {
-    let servers = Servers::of_cluster(cluster().config("appendonly", "yes").config("appendfsync", "always").start());
+    let servers = Servers::of_cluster(cluster().config("appendonly", "yes").start());
     servers.ok("import time
 def f(r):
     execute('RPUSH', 'begun:{%s}' % hashtag(), r['id'])

@@ -233,8 +233,7 @@ fn functions_of_other_sessions_and_of_the_same_may_be_called_by_functions() {
 
 #[test]
 fn what_a_call_for_which_the_server_waits_writes_is_one_transaction() {
-    let servers =
-        Servers::of(crate::servers::server().config("appendonly", "yes").config("appendfsync", "always").start());
+    let servers = Servers::of(crate::servers::server().config("appendonly", "yes").start());
     let node = servers.first();
     servers.ok("def f(x):
     with atomic():

@@ -84,7 +84,7 @@ fn reads_are_not_replicated() {
 
 #[test]
 fn writes_are_in_the_append_only_file() {
-    let server = Server::builder().config("appendonly", "yes").config("appendfsync", "always").start();
+    let server = Server::builder().config("appendonly", "yes").start();
     let mut third = server.wire();
     third.reply("SELECT 3");
     assert_eq!(third.reply_to(&set_many("three")), MANY.to_string());
