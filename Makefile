@@ -16,6 +16,7 @@
 # make pictures draws docs/pictures/ anew from the .dot files there (installs Graphviz if missing)
 # make dist     a tarball of the module, rmr-proxy, licences and examples of configuration, with SHA-256 sums, in target/dist
 # make deb      the same as a Debian package
+# make package  the crate rmr as it would be published, built from its own files; nothing is uploaded
 #
 # All of them first install what is missing (scripts/setup.sh). REDIS_SERVER=/path/to/redis-server chooses another
 # server than the one on PATH, RMR_PYTHON=/path/to/python3 another Python for functions than /usr/bin/python3.
@@ -26,7 +27,7 @@ export CARGO_TARGET_DIR ?= $(CURDIR)/target
 export RMR_PYTHON ?= /usr/bin/python3
 
 .PHONY: help run cluster test deny soak bench setup setup-test setup-bench build lint worker unit doc servers test-all \
-	site pictures dist deb release
+	site pictures dist deb release package
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -130,3 +131,6 @@ dist: release
 
 deb: dist
 	scripts/dist.sh $(CARGO_TARGET_DIR)/release deb
+
+package: setup
+	cargo package --package rmr

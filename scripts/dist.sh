@@ -18,7 +18,8 @@ rm -rf "$stage"
 mkdir -p "$stage/lib" "$stage/bin" "$stage/include"
 for file in librmr.so librg.so; do strip --strip-unneeded -o "$stage/lib/$file" "$release/$file"; done
 strip -o "$stage/bin/rmr-proxy" "$release/rmr-proxy"
-chmod 644 "$stage"/lib/*.so
+# A server loads no file that nobody may execute.
+chmod 755 "$stage"/lib/*.so
 chmod 755 "$stage/bin/rmr-proxy"
 install -m 644 include/rmr.h "$stage/include/"
 install -m 644 README.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE deploy/redis/rmr.conf deploy/rmr-proxy.toml \
@@ -38,7 +39,7 @@ debian() {
     architecture=$(dpkg --print-architecture)
     package=rmr_${version}_$architecture.deb
     rm -rf "$root"
-    install -D -m 644 -t "$root/usr/lib/redis/modules" "$stage"/lib/*.so
+    install -D -m 755 -t "$root/usr/lib/redis/modules" "$stage"/lib/*.so
     install -D -m 755 -t "$root/usr/bin" "$stage/bin/rmr-proxy"
     install -D -m 644 -t "$root/usr/include" include/rmr.h
     install -D -m 644 -t "$root/usr/share/doc/rmr" README.md CHANGELOG.md LICENSE-MIT deploy/redis/rmr.conf
