@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use crate::console::{self, sample};
 
 /// Pages whose typed lines run here, each on a cluster of its own.
-const RUN_HERE: [&str; 8] = [
+const RUN_HERE: [&str; 9] = [
     "explanation/guarantees.md",
+    "how-to/from-scan-loops.md",
     "how-to/functions-on-events.md",
     "how-to/keys-by-pattern.md",
     "how-to/keyspace-events.md",
@@ -89,6 +90,11 @@ fn the_page_of_guarantees_is_true() {
 #[test]
 fn the_page_of_keys_by_pattern_is_true() {
     run("how-to/keys-by-pattern.md");
+}
+
+#[test]
+fn the_page_for_those_who_scan_is_true() {
+    run("how-to/from-scan-loops.md");
 }
 
 #[test]
