@@ -4,4 +4,6 @@
 //! same result on every machine, so those who know the same participants agree without a word.
 
 pub mod balance;
+mod config_node;
+pub mod member;
 pub mod slot;

@@ -8,6 +8,7 @@ mod console;
 mod examples;
 mod monitoring;
 mod pages;
+mod placement;
 mod readme;
 mod recipes;
 mod reference;
