@@ -53,7 +53,7 @@ impl Histogram {
     }
 }
 
-/// What a [`Histogram`] held at one moment, with one bucket for each doubling.
+/// Holds what a [`Histogram`] held at one moment, with one bucket for each doubling.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Doublings {

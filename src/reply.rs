@@ -155,7 +155,7 @@ impl Reply {
         }
     }
 
-    /// Whether this is no value.
+    /// Tells whether the reply is null.
     pub fn is_null(&self) -> bool {
         matches!(self, Self::Null | Self::NullArray)
     }

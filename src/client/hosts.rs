@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::reply::Reply;
 use crate::topology::{Node, Topology};
 
-/// What hosts have answered, by their ids. An error of one host is that host's, and nobody else's.
+/// Holds the answer of each host, by its id. An error of one host is that host's, and nobody else's.
 pub type ByHost = BTreeMap<usize, Result<Reply, Error>>;
 
 /// Where a command goes that is not for its own key's host.

@@ -87,25 +87,25 @@ impl Mapping {
         self
     }
 
-    /// How many hosts are spoken to at once; the others wait for their turn, within the timeout. It bounds hosts and
+    /// Sets how many hosts are spoken to at once; the others wait for their turn, within the timeout. It bounds hosts and
     /// not commands, since a host gets all its commands in one write. Default: 64.
     pub fn max_concurrency(mut self, hosts: usize) -> Self {
         self.client.max_concurrency = hosts;
         self
     }
 
-    /// Whether neighbours for one host may become one command, `GET`s an `MGET`. Default: the client's, which is `true`.
+    /// Sets whether neighbours for one host may become one command, `GET`s an `MGET`. Default: the client's, which is `true`.
     pub fn auto_batch(mut self, auto_batch: bool) -> Self {
         self.client.auto_batch = auto_batch;
         self
     }
 
-    /// How many commands wait to be sent.
+    /// Returns how many commands wait to be sent.
     pub fn len(&self) -> usize {
         self.queued.items.len() + self.queued.fan_outs.len()
     }
 
-    /// Whether none does.
+    /// Tells whether no command waits to be sent.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -85,14 +85,14 @@ impl Client {
         self
     }
 
-    /// How many hosts one call speaks to at once. Default: 64.
+    /// Sets how many hosts one call speaks to at once. Default: 64.
     #[must_use]
     pub fn max_concurrency(mut self, hosts: usize) -> Self {
         self.max_concurrency = hosts;
         self
     }
 
-    /// Whether neighbours for one host may become one command, as `GET`s an `MGET`, in all that sends several. Without
+    /// Sets whether neighbours for one host may become one command, as `GET`s an `MGET`, in all that sends several. Without
     /// it, `MONITOR` and `INFO commandstats` show the commands of the code. Default: `true`.
     #[must_use]
     pub fn auto_batch(mut self, auto_batch: bool) -> Self {

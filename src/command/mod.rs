@@ -127,7 +127,7 @@ impl Command {
         self
     }
 
-    /// The same, in place.
+    /// Sets, in place, the key by which the command is routed.
     pub(crate) fn route_by(&mut self, key: &[u8]) {
         self.key = Some(Key::Apart(key.into()));
     }
@@ -163,12 +163,12 @@ impl Command {
         self
     }
 
-    /// The same, in place.
+    /// Says in place whether the command only reads.
     pub fn set_read_only(&mut self, read_only: bool) {
         self.read_only = read_only;
     }
 
-    /// Whether the command may safely be sent twice.
+    /// Tells whether the command may safely be sent twice.
     pub fn is_read_only(&self) -> bool {
         self.read_only
     }

@@ -132,7 +132,7 @@ impl CommandSet {
     }
 }
 
-/// What is said of a command.
+/// Holds what is said of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CommandFlags {
@@ -142,7 +142,7 @@ pub struct CommandFlags {
     pub runs_code: bool,
     /// Its reply has names of keys, which are shown to the caller as far as its gate lets it see them.
     pub names_keys: bool,
-    /// The same would be said of it with any other key.
+    /// Says that the same holds for the command with any other key.
     pub is_about_all_keys: bool,
 }
 
@@ -217,7 +217,7 @@ impl PerKey {
         self.head.name()
     }
 
-    /// How many keys there are.
+    /// Returns how many keys there are.
     pub fn len(&self) -> usize {
         self.ends.len()
     }

@@ -37,7 +37,7 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// Who is there. Without one, no node is.
+    /// Sets who says which nodes there are. Without a provider there are none.
     #[must_use]
     pub fn provider(mut self, provider: impl NodeProvider) -> Self {
         self.provider = Some(Arc::new(provider));
@@ -58,14 +58,14 @@ impl Builder {
         self
     }
 
-    /// The same, of a kind that is known only at run time.
+    /// Sets a shard function whose type is known only at run time.
     #[must_use]
     pub fn boxed_shard_func(mut self, shard_func: Box<dyn ShardFunc>) -> Self {
         self.shard_func = Some(shard_func);
         self
     }
 
-    /// How links connect.
+    /// Sets how links connect.
     #[must_use]
     pub fn links(mut self, options: LinkOptions) -> Self {
         self.links = options;

@@ -146,7 +146,7 @@ impl Engine {
         self.state.refresher.current().map(|snapshot| snapshot.topology.clone())
     }
 
-    /// How long ago the topology was last confirmed.
+    /// Returns how long ago the topology was last confirmed.
     pub fn topology_age(&self) -> Option<Duration> {
         self.state.refresher.age()
     }
@@ -174,7 +174,7 @@ impl Engine {
         }
     }
 
-    /// What the engine has counted so far.
+    /// Returns what the engine has counted so far.
     pub fn stats(&self) -> &Arc<Stats> {
         &self.state.stats
     }
@@ -189,7 +189,7 @@ impl Engine {
         self.state.limits.set_timeout(timeout);
     }
 
-    /// How many requests may be under way at once; more are refused. Default: 10,000.
+    /// Sets how many requests may be under way at once; more are refused. Default: 10,000.
     pub fn set_max_in_flight(&self, requests: usize) {
         self.state.limits.set_max_in_flight(requests);
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// How a request is carried out.
+/// Says how a request is carried out.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct Options {
@@ -86,7 +86,7 @@ impl Options {
         self
     }
 
-    /// Whether failures of some nodes are left to the reducer. Default: `false`, and any failure is the request's.
+    /// Sets whether failures of some nodes are left to the reducer. Default: `false`, and any failure is the request's.
     #[must_use]
     pub fn partial(mut self, partial: bool) -> Self {
         self.partial = partial;

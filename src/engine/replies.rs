@@ -8,7 +8,7 @@ use crate::number::Number;
 use crate::reply::Reply;
 use crate::topology::{Node, SlotRange, SlotRanges};
 
-/// What one node answered to one command, or why it did not.
+/// Holds what one node answered to one command, or why it did not.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ShardReply {
@@ -71,12 +71,12 @@ impl Replies {
         std::mem::take(&mut self.missed)
     }
 
-    /// How many entries there are.
+    /// Returns how many entries there are.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether there are none, as after a map of no commands.
+    /// Tells whether there are none, as after a map of no commands.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }

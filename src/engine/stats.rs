@@ -11,7 +11,7 @@ use crate::histogram::Histogram;
 pub struct Stats {
     /// Maps and fan-outs begun.
     pub requests: AtomicU64,
-    /// Of these, how many are under way.
+    /// Counts the requests that are under way.
     pub in_flight: AtomicUsize,
     /// Answered although a node had failed, because the request allowed it.
     pub partial: AtomicU64,
@@ -25,13 +25,13 @@ pub struct Stats {
     pub retries: AtomicU64,
     /// Shares that other nodes were asked to reduce.
     pub inner: AtomicU64,
-    /// Of these, how many were declined and sent as plain commands.
+    /// Counts the shares that were declined and sent as plain commands.
     pub inner_declined: AtomicU64,
     /// Fan-outs that were checked for each slot being in the answer once.
     pub slot_checks: AtomicU64,
-    /// Of these, how many asked nodes again since slots had moved.
+    /// Counts the checked fan-outs that asked nodes again since slots had moved.
     pub slot_repairs: AtomicU64,
-    /// Of these, how many could not be settled: errors, or said beside partial results.
+    /// Counts the checked fan-outs that could not be settled: errors, or said beside partial results.
     pub slots_unsettled: AtomicU64,
     /// Answers that may be inexact because the request or the engine allowed it.
     pub inconsistent: AtomicU64,
@@ -43,7 +43,7 @@ pub struct Stats {
     pub largest_replies: AtomicUsize,
     /// Failed requests by kind of error.
     pub errors: ErrorCounts,
-    /// How long requests took.
+    /// Counts how long requests took.
     pub latency: Histogram,
 }
 

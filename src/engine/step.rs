@@ -34,7 +34,7 @@ where
     }
 }
 
-/// What a reducer wants next.
+/// Says what a reducer wants next.
 #[non_exhaustive]
 pub enum Step {
     /// Answer the request.

@@ -12,7 +12,7 @@ macro_rules! step_builder {
                 self
             }
 
-            /// Whether what has failed is left to whoever reads the replies. Default: `false`.
+            /// Sets whether what has failed is left to whoever reads the replies. Default: `false`.
             pub fn partial(mut self, partial: bool) -> Self {
                 self.options.partial = partial;
                 self
@@ -55,7 +55,7 @@ macro_rules! step_builder {
                 Box::pin(async move { self.combine_beside_failures(combine).await.map(|(output, _)| output) })
             }
 
-            /// The same, with the failures that partial results leave out.
+            /// Combines the replies, and returns the failures that partial results leave out as well.
             ///
             /// # Errors
             /// As of [`combine`](Self::combine).

@@ -152,7 +152,7 @@ impl Flow {
         self.step_with(step, Vec::new())
     }
 
-    /// The same with arguments for the step, which travel with the flow.
+    /// Adds a step with arguments for it, which travel with the flow.
     pub fn step_with(self, step: impl BatchStep, arguments: impl Into<Vec<u8>>) -> Self {
         self.shared_step(Arc::new(step), arguments.into())
     }
@@ -308,7 +308,7 @@ impl<C: Combine> ReducedFlow<C> {
         Ok(self.run_beside_failures(on).await?.0)
     }
 
-    /// The same, with the failures that a [partial](Flow::partial) flow has gone on from.
+    /// Runs the flow, and returns the failures that a [partial](Flow::partial) flow has gone on from.
     ///
     /// # Errors
     /// As of [`run`](Self::run).
@@ -340,7 +340,7 @@ impl CollectedFlow {
         Ok(self.run_beside_failures(on).await?.0)
     }
 
-    /// The same, with the failures that a [partial](Flow::partial) flow has gone on from.
+    /// Runs the flow, and returns the failures that a [partial](Flow::partial) flow has gone on from.
     ///
     /// # Errors
     /// As of [`ReducedFlow::run`].
@@ -373,7 +373,7 @@ impl Failures {
     }
 }
 
-/// What flows can be run on: an [`Engine`], a [`Request`], or a [`RequestBuilder`].
+/// Runs flows: an [`Engine`], a [`Request`], or a [`RequestBuilder`].
 pub trait RunsFlows {
     /// Returns how the requests of a flow are to be.
     fn requests(&self) -> RequestBuilder;

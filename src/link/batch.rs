@@ -19,7 +19,7 @@ pub struct Batch {
     pub commands: Arc<CommandSet>,
     /// Which of them are for this node, in the order in which they run.
     pub picks: Vec<u32>,
-    /// How the node is asked.
+    /// Says how the node is asked.
     pub mode: Mode,
     /// The protocol whose types the replies are to have.
     pub protocol: Protocol,

@@ -18,9 +18,9 @@ use crate::topology::{KeptLine, OwnLine, OwnSlots};
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct SlotsAround {
-    /// What it said before the first command.
+    /// Holds what the node said before the first command.
     pub before: Arc<OwnSlots>,
-    /// What it said after the last one.
+    /// Holds what the node said after the last command.
     pub after: Arc<OwnSlots>,
 }
 

@@ -24,7 +24,7 @@ pub struct LinkStats {
     pub sent_bytes: AtomicU64,
     /// Bytes of replies that have come.
     pub received_bytes: AtomicU64,
-    /// How long answers to batches took, from when these were handed to a connection.
+    /// Counts how long answers to batches took, from when these were handed to a connection.
     pub round_trips: Histogram,
 }
 
@@ -66,7 +66,7 @@ impl StatsByNode {
     }
 }
 
-/// What a link is doing.
+/// Says what a link is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 #[non_exhaustive]

@@ -128,7 +128,7 @@ impl Builtin {
         }
     }
 
-    /// Whether nodes may reduce their own shares: all but `LIST`, which keeps every reply.
+    /// Tells whether nodes may reduce their own shares: all but `LIST`, which keeps every reply.
     pub fn can_be_split(self) -> bool {
         self != Self::List
     }

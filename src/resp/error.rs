@@ -60,7 +60,7 @@ pub enum ServerErrorKind {
     Other,
 }
 
-/// What an error of a server means for the command that it answers.
+/// Says what an error of a server means for the command that it answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Retry {

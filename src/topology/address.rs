@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::error::Error;
 
-/// Where a server listens: a TCP port, or a socket of the file system.
+/// Says where a server listens: a TCP port, or a socket of the file system.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Address {

@@ -90,7 +90,7 @@ impl Host {
         self
     }
 
-    /// As which ACL user to log in. Default: `default`, with the [`password`](Self::password); without that, as the
+    /// Sets the ACL user to log in as. Default: `default`, with the [`password`](Self::password); without that, as the
     /// engine's links do.
     #[must_use]
     pub fn user(mut self, user: impl Into<String>) -> Self {
@@ -105,7 +105,7 @@ impl Host {
         self
     }
 
-    /// Whether to speak TLS. Default: as the engine's links do.
+    /// Sets whether to speak TLS. Default: as the engine's links do.
     #[must_use]
     pub fn tls(mut self, tls: bool) -> Self {
         self.tls = Some(tls);
@@ -128,7 +128,7 @@ impl Host {
         self
     }
 
-    /// Where the server listens.
+    /// Returns where the server listens.
     pub fn address(&self) -> Address {
         match &self.unix_socket_path {
             Some(path) => Address::unix(path),

@@ -124,7 +124,7 @@ impl Topology {
         Self::of_primaries(source.into(), addresses.into_iter().map(Node::new))
     }
 
-    /// The same, of hosts: databases of servers, each with all that the list says of how it is reached.
+    /// Makes a topology of hosts: databases of servers, each with all that the list says of how it is reached.
     pub fn of_hosts(source: impl Into<String>, hosts: impl IntoIterator<Item = Host>) -> Self {
         Self::of_primaries(source.into(), hosts.into_iter().map(Node::of_host))
     }
@@ -150,7 +150,7 @@ impl Topology {
         self.with_local_nodes(|node| node.id == id)
     }
 
-    /// The same where several nodes may be this process, as databases of one server are.
+    /// Says which nodes are this process, where several may be, as databases of one server are.
     #[must_use]
     pub fn with_local_nodes(mut self, is_local: impl Fn(&Node) -> bool) -> Self {
         self.local = self.all_nodes().filter(|node| is_local(node)).cloned().collect();
@@ -179,12 +179,12 @@ impl Topology {
         self
     }
 
-    /// Whether both show the same nodes with the same slots.
+    /// Tells whether both show the same nodes with the same slots.
     pub fn same_as(&self, other: &Self) -> bool {
         self.shards == other.shards && self.source == other.source && self.local == other.local
     }
 
-    /// Who made it: `redis-cluster`, `static`, `single`, or a custom provider's name.
+    /// Returns who made the topology: `redis-cluster`, `static`, `single`, or a custom provider's name.
     pub fn source(&self) -> &str {
         &self.source
     }
@@ -209,7 +209,7 @@ impl Topology {
         self.local.first()
     }
 
-    /// Whether this process is that node.
+    /// Tells whether this process is that node.
     pub fn is_local(&self, node: &Arc<Node>) -> bool {
         self.local.iter().any(|local| Arc::ptr_eq(local, node))
     }
@@ -244,7 +244,7 @@ impl Topology {
         self.node(name).or_else(by_shown_name).or_else(by_address).or_else(by_start_of_id)
     }
 
-    /// Whether shards own hash slots.
+    /// Tells whether shards own hash slots.
     pub fn has_slots(&self) -> bool {
         self.owners.is_some()
     }

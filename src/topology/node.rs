@@ -32,11 +32,11 @@ impl Role {
 pub struct Node {
     /// Its id in the cluster; its address where nodes have no ids.
     pub id: String,
-    /// Where it listens.
+    /// Says where the node listens.
     pub address: Address,
     /// Other names that the cluster may call it by in a redirect.
     pub hostname: Option<String>,
-    /// What it is to its shard.
+    /// Says what the node is to its shard.
     pub role: Role,
     /// The entry that it has in a list of hosts, which says more of how it is reached. None where there is no such list.
     pub host: Option<Arc<Host>>,

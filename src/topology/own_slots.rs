@@ -8,7 +8,7 @@ use memchr::{memchr, memmem, memrchr};
 
 use super::slots::{SlotRange, parse_range};
 
-/// What a node of a Redis Cluster says of its own slots at one moment.
+/// Holds what a node of a Redis Cluster says of its own slots at one moment.
 ///
 /// Two are equal if the node has had the same slots, as far as it can tell, from the one moment to the other: a slot that has
 /// gone and come back has raised the epoch.
@@ -17,7 +17,7 @@ use super::slots::{SlotRange, parse_range};
 pub struct OwnSlots {
     /// The node's id in its cluster.
     pub id: String,
-    /// Whether it takes itself for a primary.
+    /// Says whether the node takes itself for a primary.
     pub is_primary: bool,
     /// Its config epoch, which grows when it takes slots over.
     pub epoch: u64,
@@ -33,7 +33,7 @@ pub struct OwnSlots {
 pub struct MovingSlot {
     /// The slot.
     pub slot: u16,
-    /// Whether it leaves the node that says this; else it comes there.
+    /// Says whether the slot leaves the node that says this; else it comes there.
     pub leaves: bool,
     /// The id of the node at the other end.
     pub peer: String,

@@ -25,7 +25,7 @@ impl Single {
         Self { address, is_local: true, is_plain: true }
     }
 
-    /// Whether the server has `cluster-enabled yes`, so that it takes only commands whose keys share a slot. Default:
+    /// Sets whether the server has `cluster-enabled yes`, so that it takes only commands whose keys share a slot. Default:
     /// `false`.
     #[must_use]
     pub fn cluster_enabled(mut self, is_enabled: bool) -> Self {

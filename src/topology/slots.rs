@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// How many hash slots a Redis Cluster has.
+/// Holds the number of hash slots of a Redis Cluster.
 pub const SLOT_COUNT: usize = 16384;
 
 /// Slots from the first to the last, both included.

@@ -77,17 +77,17 @@ impl<T: Clone + Send + 'static> Promise<T> {
         lock(&self.ledger).outcome(self.place).map(cloned)
     }
 
-    /// Whether it is neither resolved nor rejected yet.
+    /// Tells whether the promise is neither resolved nor rejected yet.
     pub fn is_pending(&self) -> bool {
         lock(&self.ledger).outcome(self.place).is_none()
     }
 
-    /// Whether it has its value.
+    /// Tells whether the promise has its value.
     pub fn is_resolved(&self) -> bool {
         lock(&self.ledger).outcome(self.place).is_some_and(Result::is_ok)
     }
 
-    /// Whether it has failed.
+    /// Tells whether the promise has failed.
     pub fn is_rejected(&self) -> bool {
         lock(&self.ledger).outcome(self.place).is_some_and(Result::is_err)
     }
@@ -161,7 +161,7 @@ impl<T: Clone + Send + 'static> Promise<T> {
         self.then_or(callback, Err)
     }
 
-    /// The same, with a callback for the failure as well, which may put a value in its place.
+    /// Does the same as `then`, with a callback for the failure as well, which may put a value in its place.
     pub fn then_or<U: Clone + Send + 'static>(
         &self,
         success: impl FnOnce(T) -> Result<U, Error> + Send + 'static,
