@@ -4,6 +4,15 @@
 //! a list of plain servers, commands that answer for all shards: `RMR.SUM`, `RMR.FANOUT`, `RMR.MAP`. To the author of a
 //! Redis module it is the engine behind commands like these. To any tokio program it is a client.
 //!
+//! # Which part you want
+//!
+//! | you have | take | because |
+//! |---|---|---|
+//! | clients in any language, and servers into which you may load a module | the module, `librmr.so` | one command to one node answers for all shards; no code of yours |
+//! | a command of your own that needs more than one shard | the crate with the feature `module`: `register`, `map`, `fan_out`, `run` | your reducers and steps run on the shards |
+//! | a program with tokio, servers without a module | [`Engine`] for maps and fan-outs, [`Client`] for single commands with promises | the same engine from outside; nothing is loaded anywhere |
+//! | programs written for a single Redis | the program `rmr-proxy` | they keep their client library and need one address |
+//!
 //! # Writing a distributed command
 //!
 //! A whole module; `examples/sum.rs` is the same as a file. The reply goes out when the shards have answered, and
