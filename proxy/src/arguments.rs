@@ -19,6 +19,14 @@ pub struct Arguments {
     #[arg(long, value_name = "LIST")]
     pub nodes: Option<String>,
 
+    /// Plain servers whose slots a configuration node knows: redis://host:port of it, and of replicas of it, with commas between them
+    #[arg(long, value_name = "URL,...", conflicts_with_all = ["cluster", "nodes"])]
+    pub placement: Option<String>,
+
+    /// The name of that placement: keys of the configuration node begin with {rmr:NAME}: then
+    #[arg(long, value_name = "NAME", requires = "placement")]
+    pub placement_name: Option<String>,
+
     /// Which of the plain servers a key belongs to: crc32 (default), ketama, ketama-rb or rendezvous
     #[arg(long, value_name = "NAME")]
     pub shard_func: Option<String>,
@@ -133,11 +141,14 @@ impl Arguments {
 
     /// Takes from another what is not said here.
     fn or(self, other: Self) -> Result<Self, String> {
-        let says_nodes = self.cluster.is_some() || self.nodes.is_some();
-        let (cluster, nodes) = if says_nodes { (self.cluster, self.nodes) } else { (other.cluster, other.nodes) };
+        let which = |it: Self| [it.cluster, it.nodes, it.placement, it.placement_name];
+        let says_nodes = self.cluster.is_some() || self.nodes.is_some() || self.placement.is_some();
+        let [cluster, nodes, placement, placement_name] = which(if says_nodes { self.clone() } else { other.clone() });
         Ok(Self {
             cluster,
             nodes,
+            placement,
+            placement_name,
             shard_func: self.shard_func.or(other.shard_func),
             listen: self.listen.or(other.listen),
             unix: self.unix.or(other.unix),

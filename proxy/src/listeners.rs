@@ -38,6 +38,14 @@ pub async fn open(arguments: &Arguments) -> Result<Vec<Listener>, String> {
     Ok(listeners)
 }
 
+/// Returns the address and port that a listener is bound to, if it has one.
+pub fn address(listener: &Listener) -> Option<String> {
+    match listener {
+        Listener::Tcp(tcp) | Listener::Tls(tcp, _) => tcp.local_addr().ok().map(|address| address.to_string()),
+        _ => None,
+    }
+}
+
 /// Binds a Unix socket, in the place of one that nobody listens at any more.
 fn unix(path: &Path) -> std::io::Result<UnixListener> {
     match UnixListener::bind(path) {

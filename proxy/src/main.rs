@@ -57,10 +57,18 @@ fn run(arguments: Arguments) -> Result<(), String> {
 async fn serve(arguments: &Arguments) -> Result<(), String> {
     let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| error.to_string())?;
-    let proxy = Proxy::new(nodes::engine(arguments)?, options(arguments)?);
+    let store = nodes::store(arguments)?;
+    let proxy = Proxy::new(nodes::engine(arguments, store.clone())?, options(arguments)?);
     for listener in listeners::open(arguments).await? {
+        if let (Some(store), Some(address)) = (store.clone(), listeners::address(&listener)) {
+            tokio::spawn(async move { store.register(&address).await });
+        }
         let proxy = proxy.clone();
         tokio::spawn(async move { proxy.listen(listener).await });
+    }
+    if let Some(store) = store {
+        let links = nodes::own_links(arguments)?;
+        tokio::spawn(async move { store.handle(links).await });
     }
     if let Some(address) = arguments.metrics {
         metrics::open(address, proxy.clone()).await?;

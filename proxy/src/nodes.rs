@@ -1,6 +1,8 @@
 //! The nodes that are served from, and how they are reached.
 
+use rmr::engine::Builder;
 use rmr::link::{Credentials, LinkOptions};
+use rmr::placement::Store;
 use rmr::serve::ProxyOptions;
 use rmr::shard::{Crc32Partition, Ketama, Rendezvous, ShardFunc};
 use rmr::topology::TlsFiles;
@@ -8,25 +10,44 @@ use rmr::{Address, Engine, StaticList};
 
 use crate::arguments::Arguments;
 
+/// Returns the store whose configuration node is named, if one is.
+pub fn store(arguments: &Arguments) -> Result<Option<Store>, String> {
+    let Some(list) = &arguments.placement else { return Ok(None) };
+    let addresses: Vec<String> = list.split(',').map(|address| address.trim().to_owned()).collect();
+    let store = Store::new(&addresses, arguments.placement_name.as_deref());
+    store.map(Some).map_err(|error| format!("--placement: {error}"))
+}
+
+/// Says how the proxy itself, and not a client, connects to nodes.
+pub fn own_links(arguments: &Arguments) -> Result<impl Fn() -> LinkOptions + Send + Sync + use<>, String> {
+    let (tls, credentials) = (tls(arguments), credentials(arguments)?);
+    Ok(move || links(tls.clone()).credentials_if(credentials.clone()))
+}
+
 /// Returns the engine that follows the nodes.
-pub fn engine(arguments: &Arguments) -> Result<Engine, String> {
+pub fn engine(arguments: &Arguments, store: Option<Store>) -> Result<Engine, String> {
     let builder = Engine::builder();
     let builder = match (&arguments.cluster, &arguments.nodes) {
+        (None, None) if store.is_some() => store.into_iter().fold(builder, Builder::provider),
+        _ if store.is_some() => return Err("--placement excludes --cluster and --nodes".into()),
         (Some(seeds), None) => {
             let seeds: Result<Vec<Address>, rmr::Error> =
                 seeds.split(',').map(|seed| Address::parse(seed.trim())).collect();
             builder.cluster(seeds.map_err(|error| format!("--cluster: {error}"))?)
         }
         (None, Some(list)) => builder.provider(StaticList::parse(list).map_err(|error| format!("--nodes: {error}"))?),
-        (None, None) => return Err("which nodes? Give --cluster host:port, or --nodes with a list".into()),
+        (None, None) => {
+            return Err(
+                "which nodes? Give --cluster host:port, --nodes with a list, or --placement redis://host:port".into()
+            );
+        }
         (Some(_), Some(_)) => return Err("--cluster and --nodes exclude each other".into()),
     };
-    let links = links(tls(arguments)).credentials_if(credentials(arguments)?);
     let builder = match shard_func(arguments)? {
         Some(make) => builder.boxed_shard_func(make()),
         None => builder,
     };
-    Ok(builder.links(links).build())
+    Ok(builder.links(own_links(arguments)?()).build())
 }
 
 /// Says how links of clients connect.
@@ -79,8 +100,8 @@ type MakeShardFunc = fn() -> Box<dyn ShardFunc>;
 
 fn shard_func(arguments: &Arguments) -> Result<Option<MakeShardFunc>, String> {
     let Some(name) = &arguments.shard_func else { return Ok(None) };
-    if arguments.cluster.is_some() {
-        return Err("--shard-func is for --nodes; a cluster says itself where keys are".into());
+    if arguments.cluster.is_some() || arguments.placement.is_some() {
+        return Err("--shard-func is for --nodes; a cluster says itself where keys are, and so does a placement".into());
     }
     Ok(Some(match name.as_str() {
         "crc32" => || Box::new(Crc32Partition),

@@ -35,6 +35,7 @@ mod crc16;
 mod crc32;
 mod default;
 mod ketama;
+mod of_topology;
 mod rb_label;
 mod rendezvous;
 

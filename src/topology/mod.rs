@@ -6,6 +6,7 @@
 mod address;
 mod host;
 mod host_list;
+mod key_placement;
 mod key_slot;
 mod node;
 mod own_slots;
@@ -22,6 +23,7 @@ use std::time::Duration;
 pub use address::Address;
 pub(crate) use host::{Endpoint, Login};
 pub use host::{Host, TlsFiles};
+pub use key_placement::KeyPlacement;
 #[cfg(feature = "placement")]
 pub(crate) use key_slot::hash_tag;
 pub use key_slot::key_slot;
@@ -83,6 +85,8 @@ pub struct Topology {
     has_moving_slots: bool,
     uncovered: Vec<SlotRange>,
     local: Vec<Arc<Node>>,
+    /// Where keys are, with a number that changes with it; none where the shard function says so.
+    key_placement: Option<(u64, Arc<dyn KeyPlacement>)>,
     /// No two pictures of different shards have the same.
     stamp: u64,
 }
@@ -107,6 +111,7 @@ impl Topology {
             has_moving_slots: true,
             uncovered,
             local: Vec::new(),
+            key_placement: None,
             stamp: STAMPS.fetch_add(1, Ordering::Relaxed),
         }
     }
@@ -140,6 +145,7 @@ impl Topology {
             has_moving_slots: false,
             uncovered: Vec::new(),
             local: Vec::new(),
+            key_placement: None,
             stamp: STAMPS.fetch_add(1, Ordering::Relaxed),
         }
     }
@@ -155,6 +161,13 @@ impl Topology {
     pub fn with_local_nodes(mut self, is_local: impl Fn(&Node) -> bool) -> Self {
         self.local = self.all_nodes().filter(|node| is_local(node)).cloned().collect();
         self
+    }
+
+    /// Says where keys are on these shards, which then holds unless an engine has a shard function of its own. Pictures of the
+    /// same `version` place keys alike.
+    #[must_use]
+    pub fn with_key_placement(self, version: u64, placement: Arc<dyn KeyPlacement>) -> Self {
+        Self { key_placement: Some((version, placement)), ..self }
     }
 
     /// Says that the servers know nothing of slots, and take commands with keys of several.
@@ -181,7 +194,9 @@ impl Topology {
 
     /// Tells whether both show the same nodes with the same slots.
     pub fn same_as(&self, other: &Self) -> bool {
-        self.shards == other.shards && self.source == other.source && self.local == other.local
+        let version = |topology: &Self| topology.key_placement.as_ref().map(|(version, _)| *version);
+        let places_alike = version(self) == version(other);
+        places_alike && self.shards == other.shards && self.source == other.source && self.local == other.local
     }
 
     /// Returns who made the topology: `redis-cluster`, `static`, `single`, or a custom provider's name.
@@ -272,6 +287,11 @@ impl Topology {
     /// The position of that shard.
     pub(crate) fn owner_at(&self, slot: u16) -> Option<usize> {
         self.owners.as_ref()?.owner(slot)
+    }
+
+    /// Returns what says where keys are, if the picture says so itself.
+    pub(crate) fn key_placement(&self) -> Option<&dyn KeyPlacement> {
+        self.key_placement.as_ref().map(|(_, placement)| &**placement)
     }
 
     /// The slots that nobody owns; empty where there are no slots.

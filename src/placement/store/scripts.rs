@@ -1,0 +1,17 @@
+//! What a store's configuration node is asked.
+
+use std::sync::LazyLock;
+
+use crate::placement::config_node::ConfigScript;
+
+pub(super) static TABLE: LazyLock<ConfigScript> = LazyLock::new(|| ConfigScript::look(&[include_str!("table.lua")]));
+pub(super) static EPOCH: LazyLock<ConfigScript> = LazyLock::new(|| ConfigScript::look(&["return digits(epoch)"]));
+pub(super) static SETTLE: LazyLock<ConfigScript> =
+    LazyLock::new(|| ConfigScript::change(&[include_str!("settle.lua")]));
+pub(super) static TAKE: LazyLock<ConfigScript> = LazyLock::new(|| ConfigScript::change(&[include_str!("take.lua")]));
+pub(super) static ADMIT: LazyLock<ConfigScript> = LazyLock::new(|| ConfigScript::change(&[include_str!("admit.lua")]));
+pub(super) static REFUSE: LazyLock<ConfigScript> =
+    LazyLock::new(|| ConfigScript::change(&[include_str!("refuse.lua")]));
+pub(super) static READY: LazyLock<ConfigScript> = LazyLock::new(|| ConfigScript::look(&[include_str!("ready.lua")]));
+pub(super) static GIVE: LazyLock<ConfigScript> = LazyLock::new(|| ConfigScript::change(&[include_str!("give.lua")]));
+pub(super) static RENEW: LazyLock<ConfigScript> = LazyLock::new(|| ConfigScript::look(&[include_str!("renew.lua")]));

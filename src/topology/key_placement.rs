@@ -1,0 +1,14 @@
+//! [`KeyPlacement`]: where keys are, as a part of the picture itself.
+
+use std::fmt::Debug;
+
+/// Says which shard a key belongs to, where the servers themselves do not know. Implement this for a provider whose
+/// shards hold keys by a table of its own, and pin it to the picture with
+/// [`Topology::with_key_placement`](super::Topology::with_key_placement).
+pub trait KeyPlacement: Debug + Send + Sync + 'static {
+    /// Returns the position of the key's shard in [`Topology::shards`](super::Topology::shards), or why nobody holds it.
+    ///
+    /// # Errors
+    /// What whoever asks for the key is told.
+    fn shard(&self, key: &[u8]) -> Result<usize, String>;
+}
