@@ -1,6 +1,5 @@
 //! The nodes that are served from, and how they are reached.
 
-use rmr::engine::Builder;
 use rmr::link::{Credentials, LinkOptions};
 use rmr::placement::Store;
 use rmr::serve::ProxyOptions;
@@ -27,21 +26,23 @@ pub fn own_links(arguments: &Arguments) -> Result<impl Fn() -> LinkOptions + Sen
 /// Returns the engine that follows the nodes.
 pub fn engine(arguments: &Arguments, store: Option<Store>) -> Result<Engine, String> {
     let builder = Engine::builder();
-    let builder = match (&arguments.cluster, &arguments.nodes) {
-        (None, None) if store.is_some() => store.into_iter().fold(builder, Builder::provider),
-        _ if store.is_some() => return Err("--placement excludes --cluster and --nodes".into()),
-        (Some(seeds), None) => {
+    let builder = match (&arguments.cluster, &arguments.nodes, store) {
+        (None, None, Some(store)) => builder.provider(store),
+        (_, _, Some(_)) => return Err("--placement excludes --cluster and --nodes".into()),
+        (Some(seeds), None, None) => {
             let seeds: Result<Vec<Address>, rmr::Error> =
                 seeds.split(',').map(|seed| Address::parse(seed.trim())).collect();
             builder.cluster(seeds.map_err(|error| format!("--cluster: {error}"))?)
         }
-        (None, Some(list)) => builder.provider(StaticList::parse(list).map_err(|error| format!("--nodes: {error}"))?),
-        (None, None) => {
+        (None, Some(list), None) => {
+            builder.provider(StaticList::parse(list).map_err(|error| format!("--nodes: {error}"))?)
+        }
+        (None, None, None) => {
             return Err(
                 "which nodes? Give --cluster host:port, --nodes with a list, or --placement redis://host:port".into()
             );
         }
-        (Some(_), Some(_)) => return Err("--cluster and --nodes exclude each other".into()),
+        (Some(_), Some(_), None) => return Err("--cluster and --nodes exclude each other".into()),
     };
     let builder = match shard_func(arguments)? {
         Some(make) => builder.boxed_shard_func(make()),
