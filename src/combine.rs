@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::reply::Reply;
 
 /// A reducer that can be split. Both sides know it by its name: an author's module gives it to its
-/// [`Setup`](crate::Setup), and maps with it by [`Map::combine`](crate::engine::Map::combine).
+/// [`Setup`](https://docs.rs/rmr/latest/rmr/struct.Setup.html), and maps with it by [`Map::combine`](crate::engine::Map::combine).
 ///
 /// Shares come in any order, so what is made of them must not depend on it; where order matters, keep the places, or keys.
 ///
@@ -56,6 +56,8 @@ use crate::reply::Reply;
 /// ```
 ///
 /// (Of two strings of one length this keeps whichever comes first; a sound reducer would keep its place too.)
+///
+/// [Writing a reducer](crate::_docs::writing_a_reducer) has the rules, and a test of them.
 pub trait Combine: Send + Sync + 'static {
     /// What a part of the replies comes to; it travels between nodes.
     type Partial: Default + Serialize + DeserializeOwned + Send + Sync + 'static;

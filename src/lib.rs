@@ -13,6 +13,9 @@
 //! | a program with tokio, servers without a module | [`Engine`] for maps and fan-outs, [`Client`] for single commands with promises | the same engine from outside; nothing is loaded anywhere |
 //! | programs written for a single Redis | the program `rmr-proxy` | they keep their client library and need one address |
 //!
+//! Longer pages: [which of the three](crate::_docs::which_of_the_three) you want, [what an answer is worth](crate::_docs::guarantees),
+//! [writing a reducer](crate::_docs::writing_a_reducer), [writing a step](crate::_docs::writing_a_step).
+//!
 //! # Writing a distributed command
 //!
 //! A whole module; `examples/sum.rs` is the same as a file. The reply goes out when the shards have answered, and
@@ -175,6 +178,19 @@
 #![allow(rustdoc::private_intra_doc_links)]
 #![warn(unnameable_types, unreachable_pub)]
 
+#[cfg(doc)]
+pub mod _docs {
+    //! Longer pages about one subject each, with examples that are tests.
+
+    #[doc = include_str!("_docs/guarantees.md")]
+    pub mod guarantees {}
+    #[doc = include_str!("_docs/which_of_the_three.md")]
+    pub mod which_of_the_three {}
+    #[doc = include_str!("_docs/writing_a_reducer.md")]
+    pub mod writing_a_reducer {}
+    #[doc = include_str!("_docs/writing_a_step.md")]
+    pub mod writing_a_step {}
+}
 pub mod client;
 mod combine;
 pub mod command;

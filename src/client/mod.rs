@@ -62,6 +62,8 @@ pub(crate) const MAX_CONCURRENCY: usize = 64;
 /// # Ok(()) }
 /// # main().unwrap(); }
 /// ```
+///
+/// Longer pages: [`Engine` or `Client`](crate::_docs::which_of_the_three), [what an answer is worth](crate::_docs::guarantees).
 #[derive(Clone)]
 pub struct Client {
     engine: Engine,

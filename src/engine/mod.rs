@@ -106,6 +106,9 @@ use state::EngineState;
 /// # Ok(())
 /// # }
 /// ```
+///
+/// Longer pages: [what an answer is worth](crate::_docs::guarantees), [writing a reducer](crate::_docs::writing_a_reducer),
+/// [`Engine` or `Client`](crate::_docs::which_of_the_three).
 #[derive(Clone)]
 pub struct Engine {
     state: Arc<EngineState>,

@@ -52,6 +52,8 @@ const DEFAULT_MEMORY: u64 = 256 * 1024 * 1024;
 /// # Ok(())
 /// # }
 /// ```
+///
+/// [Writing a step](crate::_docs::writing_a_step) shows how to add a step of your own.
 #[derive(Clone)]
 #[must_use = "a flow does nothing before it is run"]
 pub struct Flow {

@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::topology::BoxFuture;
 
 /// A step that sees records a batch at a time, on the shard that holds them. Every node of the cluster knows it by its
-/// name.
+/// name. [Writing a step](crate::_docs::writing_a_step) has an example and the rules.
 pub trait BatchStep: Send + Sync + 'static {
     /// Returns the name by which flows name the step.
     fn name(&self) -> &str;

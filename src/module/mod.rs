@@ -62,6 +62,9 @@ impl Argument for RedisString {
 /// the way of none: not of errors while data is loaded, of `repl-diskless-load swapdb`, or, on Valkey 9, of
 /// `CLUSTER MIGRATESLOTS` (`1 << 5`), which a server refuses as long as one of its modules has not declared it.
 ///
+/// Longer pages: [writing a reducer](crate::_docs::writing_a_reducer), [writing a step](crate::_docs::writing_a_step),
+/// [what an answer is worth](crate::_docs::guarantees).
+///
 /// # Errors
 /// If the server lacks a function that rmr needs (it has all of them from Redis 7.0 on).
 pub fn register(ctx: &Context, setup: Setup) -> Result<(), Error> {

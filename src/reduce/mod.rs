@@ -1,8 +1,8 @@
 //! The built-in reducers, by name ([`Builtin`]), and [`Prefix`], which is any of them for each prefix of the keys.
 //!
-//! All but `LIST` can be split ([`Combine`]). What they make of the replies does not depend on their order,
-//! nor on which of them were reduced where: sums of doubles are exact until the end, ties and elements go by their places or
-//! keys, and sketches take over where the number of different values says so, which is the same number anywhere.
+//! All but `LIST` can be [split](crate::Combine). Their results depend neither on the order of the replies nor on which
+//! node has reduced which of them: sums of doubles are exact until the end, ties and elements are ordered by place or key, and a
+//! sketch takes over at a fixed number of different values, which is the same on all nodes.
 
 mod builtin;
 #[cfg(feature = "module")]

@@ -26,6 +26,8 @@ use crate::engine::Engine;
 /// # Ok(())
 /// # }
 /// ```
+///
+/// Longer pages: [when a proxy is what you want](crate::_docs::which_of_the_three), [what an answer is worth](crate::_docs::guarantees).
 #[derive(Clone)]
 pub struct Proxy {
     state: Arc<ProxyState>,

@@ -37,6 +37,8 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! [Which of the three](crate::_docs::which_of_the_three) says what else there is for programs.
 
 mod agent;
 mod event;

@@ -62,6 +62,8 @@ const LEASE: Duration = Duration::from_millis(2000);
 /// # Ok(())
 /// # }
 /// ```
+///
+/// [What an answer is worth](crate::_docs::guarantees) is a page of its own.
 #[derive(Clone)]
 pub struct Store {
     shared: Arc<Shared>,
