@@ -58,7 +58,8 @@ async fn serve(arguments: &Arguments) -> Result<(), String> {
     let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| error.to_string())?;
     let store = nodes::store(arguments)?;
-    let proxy = Proxy::new(nodes::engine(arguments, store.clone())?, options(arguments)?);
+    let options = store.iter().cloned().fold(options(arguments)?, ProxyOptions::store);
+    let proxy = Proxy::new(nodes::engine(arguments, store.clone())?, options);
     for listener in listeners::open(arguments).await? {
         if let (Some(store), Some(address)) = (store.clone(), listeners::address(&listener)) {
             tokio::spawn(async move { store.register(&address).await });

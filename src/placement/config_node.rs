@@ -21,7 +21,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use redis::aio::{MultiplexedConnection, PubSub};
-use redis::{AsyncConnectionConfig, Client, FromRedisValue, RedisError, RedisResult, Script};
+use redis::{AsyncConnectionConfig, Client, FromRedisValue, RedisConnectionInfo, RedisError, RedisResult, Script};
 use tokio::sync::{Mutex, watch};
 use tokio::time::timeout;
 
@@ -174,6 +174,26 @@ impl ConfigNode {
         }
     }
 
+    /// Returns whether it lets those in who say no password.
+    ///
+    /// # Errors
+    /// [`Error::Node`] if it does not answer.
+    pub(crate) async fn is_open(&self) -> Result<bool, Error> {
+        let Connected { client, .. } = self.connected().await?;
+        let known = client.get_connection_info();
+        let stranger = known.clone().set_redis_settings(RedisConnectionInfo::default());
+        let knock = async {
+            let mut connection = Client::open(stranger)?.get_multiplexed_async_connection().await?;
+            redis::cmd("PING").query_async::<String>(&mut connection).await
+        };
+        match timeout(self.limit, knock).await {
+            Ok(Ok(_)) => Ok(true),
+            Ok(Err(error)) if is_passing(&error) => Err(self.failure(&error)),
+            Ok(Err(_)) => Ok(false),
+            Err(_) => Err(self.silence()),
+        }
+    }
+
     async fn connected(&self) -> Result<Connected, Error> {
         let mut connected = self.connected.lock().await;
         if let Some(connected) = &*connected {
@@ -244,9 +264,13 @@ impl ConfigNode {
     }
 
     /// Returns where it is looked for, without passwords.
-    fn name(&self) -> String {
+    pub(crate) fn addresses(&self) -> String {
         let addresses = self.clients.iter().map(|client| client.get_connection_info().addr().to_string());
-        format!("configuration node {}", addresses.collect::<Vec<_>>().join(","))
+        addresses.collect::<Vec<_>>().join(",")
+    }
+
+    fn name(&self) -> String {
+        format!("configuration node {}", self.addresses())
     }
 
     fn failure(&self, error: &RedisError) -> Error {

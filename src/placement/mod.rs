@@ -11,3 +11,4 @@ pub mod slot;
 mod store;
 
 pub use store::Store;
+pub(crate) use store::changes;

@@ -26,6 +26,7 @@ pub(super) enum OwnCommand {
     Monitor,
     Multi,
     Ping,
+    Place,
     Psubscribe,
     Punsubscribe,
     Quit,
@@ -53,14 +54,15 @@ impl OwnCommand {
         )
     }
 
-    /// Tells whether a client may send it that has not said who it is.
+    /// Tells whether a client may send it that has not said who it is. `RMR.PLACE` looks at that itself: it is served before
+    /// there are nodes that could know.
     pub(super) fn is_for_anybody(self) -> bool {
-        matches!(self, Self::Auth | Self::Hello | Self::Quit | Self::Reset)
+        matches!(self, Self::Auth | Self::Hello | Self::Place | Self::Quit | Self::Reset)
     }
 }
 
 #[rustfmt::skip]
-const OWN: [(&[u8], OwnCommand, i64); 30] = [
+const OWN: [(&[u8], OwnCommand, i64); 31] = [
     (b"AUTH", OwnCommand::Auth, -2),
     (b"ASKING", OwnCommand::Cluster, 1),
     (b"CLIENT", OwnCommand::Client, -2),
@@ -81,6 +83,7 @@ const OWN: [(&[u8], OwnCommand, i64); 30] = [
     (b"READWRITE", OwnCommand::Cluster, 1),
     (b"REPLCONF", OwnCommand::Replication, -1),
     (b"RESET", OwnCommand::Reset, 1),
+    (b"RMR.PLACE", OwnCommand::Place, -2),
     (b"SELECT", OwnCommand::Select, 2),
     (b"SSUBSCRIBE", OwnCommand::Ssubscribe, -2),
     (b"SUBSCRIBE", OwnCommand::Subscribe, -2),
@@ -155,15 +158,25 @@ impl NodeCommand {
 #[derive(Default)]
 pub(super) struct KnownCommands {
     known: Catalogue<ServedCommand>,
+    /// Whether there is a store to be placed; else the command is the nodes'.
+    has_store: bool,
     /// How often those of the proxy's own were sent, in their order.
     own: [Arc<CommandCounts>; OWN.len()],
 }
 
 impl KnownCommands {
+    /// Nothing is known so far of the nodes' commands.
+    pub(super) fn new(has_store: bool) -> Self {
+        Self { has_store, ..Self::default() }
+    }
+
     /// Returns what is known of a command without asking anybody.
     pub(super) fn get(&self, name: &[u8]) -> Option<ServedCommand> {
         self.known.get(name).or_else(|| {
             let own = OWN.iter().find(|(own, ..)| own.eq_ignore_ascii_case(name))?;
+            if own.1 == OwnCommand::Place && !self.has_store {
+                return None;
+            }
             let known = ServedCommand::Own(own.1, own.2);
             self.known.keep(name, known.clone());
             Some(known)
@@ -256,5 +269,6 @@ mod tests {
             assert!(matches!(known.get(name), Some(ServedCommand::Own(OwnCommand::Ping, -1))));
         }
         assert!(known.get(b"get").is_none() && known.get(b"").is_none());
+        assert!(known.get(b"rmr.place").is_none() && KnownCommands::new(true).get(b"rmr.place").is_some());
     }
 }

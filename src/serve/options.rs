@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use super::request_reader::RequestLimits;
 use crate::link::LinkOptions;
+#[cfg(feature = "placement")]
+use crate::placement::Store;
 use crate::shard::ShardFunc;
 
 /// Says how a [`Proxy`](super::Proxy) is to be.
@@ -20,6 +22,8 @@ pub struct ProxyOptions {
     pub(super) write_timeout: Duration,
     pub(super) idle_timeout: Option<Duration>,
     pub(super) splits_writes: bool,
+    #[cfg(feature = "placement")]
+    pub(super) store: Option<Store>,
 }
 
 impl Default for ProxyOptions {
@@ -36,6 +40,8 @@ impl Default for ProxyOptions {
             write_timeout: Duration::from_secs(30),
             idle_timeout: None,
             splits_writes: false,
+            #[cfg(feature = "placement")]
+            store: None,
         }
     }
 }
@@ -113,6 +119,21 @@ impl ProxyOptions {
     pub fn splits_writes(mut self, splits: bool) -> Self {
         self.splits_writes = splits;
         self
+    }
+
+    /// Names the store that the nodes are of: clients can ask for it, and change it, with `RMR.PLACE`. Default: none.
+    #[cfg(feature = "placement")]
+    pub fn store(mut self, store: Store) -> Self {
+        self.store = Some(store);
+        self
+    }
+
+    /// Tells whether the nodes are those of a store.
+    pub(super) fn has_store(&self) -> bool {
+        #[cfg(feature = "placement")]
+        return self.store.is_some();
+        #[cfg(not(feature = "placement"))]
+        false
     }
 
     pub(super) fn request_limits(&self) -> RequestLimits {

@@ -49,7 +49,7 @@ impl ProxyState {
         Self {
             engine,
             users: Users::new(parts),
-            known: KnownCommands::default(),
+            known: KnownCommands::new(options.has_store()),
             scripts: KeptScripts::default(),
             clients: Arc::default(),
             counters: ProxyCounters::default(),

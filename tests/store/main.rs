@@ -5,6 +5,7 @@
 mod common;
 
 mod admission;
+mod place;
 mod serving;
 
 use std::time::Duration;

@@ -16,9 +16,12 @@
 //!
 //! - [`table`]: what is read of that, and where keys are by it
 //! - [`handler`], [`admit`]: letting nodes in, and giving slots out
+//! - [`place`], [`report`]: what operators ask, and what there is to tell
 
 mod admit;
 mod handler;
+mod place;
+mod report;
 mod scripts;
 mod table;
 
@@ -36,6 +39,7 @@ use super::config_node::ConfigNode;
 use crate::error::Error;
 use crate::link::LinkOptions;
 use crate::topology::{BoxFuture, NodeProvider, Topology};
+pub(crate) use place::changes;
 use scripts::{EPOCH, RENEW, TABLE};
 use table::SlotTable;
 
@@ -115,6 +119,14 @@ impl Store {
             }
             sleep(LEASE / 4).await;
         }
+    }
+
+    /// Returns whether the configuration node lets those in who say no password.
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub(crate) async fn is_open(&self) -> Result<bool, Error> {
+        self.shared.config.is_open().await
     }
 
     fn last(&self) -> Option<Arc<SlotTable>> {

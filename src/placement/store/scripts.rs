@@ -15,3 +15,5 @@ pub(super) static REFUSE: LazyLock<ConfigScript> =
 pub(super) static READY: LazyLock<ConfigScript> = LazyLock::new(|| ConfigScript::look(&[include_str!("ready.lua")]));
 pub(super) static GIVE: LazyLock<ConfigScript> = LazyLock::new(|| ConfigScript::change(&[include_str!("give.lua")]));
 pub(super) static RENEW: LazyLock<ConfigScript> = LazyLock::new(|| ConfigScript::look(&[include_str!("renew.lua")]));
+pub(super) static REPORT: LazyLock<ConfigScript> = LazyLock::new(|| ConfigScript::look(&[include_str!("report.lua")]));
+pub(super) static LOG: LazyLock<ConfigScript> = LazyLock::new(|| ConfigScript::look(&[include_str!("log.lua")]));

@@ -61,7 +61,7 @@ impl KeyPlacement for SlotTable {
 }
 
 /// Reads the settings that never change.
-fn slot_func(settings: &HashMap<String, String>) -> Result<SlotFunc, Error> {
+pub(super) fn slot_func(settings: &HashMap<String, String>) -> Result<SlotFunc, Error> {
     let setting = |name: &str| {
         let known = DEFAULTS.chunks(2).find(|pair| pair[0] == name).map_or("", |pair| pair[1]);
         settings.get(name).map_or(known, String::as_str)

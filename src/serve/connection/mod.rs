@@ -13,6 +13,7 @@ mod greeting;
 mod node_connection;
 mod open_transaction;
 mod own;
+mod place;
 mod subscriptions;
 mod to_node;
 mod transaction;

@@ -29,6 +29,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> ClientConnection<S> {
             OwnCommand::Ping | OwnCommand::Echo if self.transaction.is_some() => self.queue_keyless(command),
             OwnCommand::Ping => self.ping(&command),
             OwnCommand::Echo => self.push(&bulk(command.args().next())),
+            OwnCommand::Place => self.place(&command).await,
             OwnCommand::Select => self.select(&command),
             OwnCommand::Client => self.client(&command).await,
             OwnCommand::Info => self.info(&command).await,

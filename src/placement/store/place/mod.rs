@@ -1,0 +1,51 @@
+//! `RMR.PLACE`: what operators ask a store and tell it, by whatever way they come.
+//!
+//! - [`words`]: what can be said
+//! - [`shown`]: what is answered
+
+mod shown;
+mod words;
+
+use std::sync::atomic::Ordering;
+
+use super::Store;
+use super::table::slot_func;
+use crate::error::Error;
+use crate::reply::Reply;
+use words::{FORMS, PlaceCommand};
+
+/// Tells whether what stands behind `RMR.PLACE` changes something, if it is understood at all.
+pub(crate) fn changes(words: &[&[u8]]) -> bool {
+    PlaceCommand::parse(words).is_ok_and(|command| command.changes())
+}
+
+impl Store {
+    /// Carries out what stands behind `RMR.PLACE`. Who may say it has been looked at.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for what is not understood; [`Error::Node`] if the configuration node does not answer.
+    pub(crate) async fn place(&self, words: &[&[u8]]) -> Result<Reply, Error> {
+        Ok(match PlaceCommand::parse(words)? {
+            PlaceCommand::Status => {
+                let followed = self.shared.epoch.load(Ordering::Relaxed);
+                shown::status(&self.report().await?, &self.shared.config.addresses(), followed)
+            }
+            PlaceCommand::Nodes => shown::nodes(&self.report().await?),
+            PlaceCommand::Proxies => shown::proxies(&self.report().await?),
+            PlaceCommand::Slots(range) => shown::slots(&self.report().await?, range)?,
+            PlaceCommand::Key(key) => {
+                let report = self.report().await?;
+                shown::key(&report, slot_func(&report.settings)?, &key)?
+            }
+            PlaceCommand::Log(count) => shown::log(&self.last_changes(count).await?),
+            PlaceCommand::Help => help(),
+        })
+    }
+}
+
+/// Returns the lines of `HELP`, in the form of Redis.
+fn help() -> Reply {
+    let head = "RMR.PLACE <subcommand> [<arg> [value] [opt] ...]. Subcommands are:".to_owned();
+    let lines = FORMS.iter().flat_map(|(form, what)| [(*form).to_owned(), format!("    {what}")]);
+    Reply::Array(std::iter::once(head).chain(lines).map(|line| Reply::Simple(line.into())).collect())
+}
