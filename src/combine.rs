@@ -59,13 +59,13 @@ use crate::reply::Reply;
 ///
 /// [Writing a reducer](crate::_docs::writing_a_reducer) has the rules, and a test of them.
 pub trait Combine: Send + Sync + 'static {
-    /// What a part of the replies comes to; it travels between nodes.
+    /// The partial result of a part of the replies; it travels between nodes.
     type Partial: Default + Serialize + DeserializeOwned + Send + Sync + 'static;
 
-    /// What all of them come to.
+    /// The result of all replies.
     type Output: Send + 'static;
 
-    /// The name by which the nodes know the reducer. Change it with the meaning or the shape of what it gives.
+    /// Returns the name by which the nodes know the reducer. Change it with the meaning or the shape of what it gives.
     fn name(&self) -> &'static str;
 
     /// Returns what the reducer was given beside its name, as it travels: the ten of "the ten greatest". Default: nothing.
@@ -82,13 +82,13 @@ pub trait Combine: Send + Sync + 'static {
         None
     }
 
-    /// Whether [`take`](Self::take) looks at places. One that does not spares its nodes a number for each command; the
-    /// place may then be any. Default: `true`.
+    /// Tells whether [`take`](Self::take) looks at places. One that does not spares its nodes a number for each
+    /// command; the place may then be any. Default: `true`.
     fn needs_places(&self) -> bool {
         true
     }
 
-    /// Whether [`take`](Self::take) looks at keys. Where it does not, the key may be any. Default: `false`.
+    /// Tells whether [`take`](Self::take) looks at keys. Where it does not, the key may be any. Default: `false`.
     fn needs_keys(&self) -> bool {
         false
     }
@@ -99,8 +99,8 @@ pub trait Combine: Send + Sync + 'static {
     /// What it cannot take, as [`Reply::describe`] says it: the request then ends in [`Error::Mixed`].
     fn take(&self, partial: &mut Self::Partial, origin: Origin<'_>, reply: Reply) -> Result<(), String>;
 
-    /// The same for a bulk string that somebody else holds. Worth having for a reducer that reads strings and keeps none:
-    /// the default copies it.
+    /// Takes a bulk string that somebody else holds, as [`take`](Self::take) takes a reply. Worth having for a reducer
+    /// that reads strings and keeps none: the default copies it.
     ///
     /// # Errors
     /// As [`take`](Self::take).
@@ -156,11 +156,11 @@ pub(crate) trait AnyCombine: Send + Sync {
 
     fn needs_keys(&self) -> bool;
 
-    /// Begins with nothing.
+    /// Begins with an empty partial result.
     fn open(self: Arc<Self>) -> Box<dyn AnyPartial>;
 }
 
-/// What a part of the replies has come to so far.
+/// A partial result that takes more replies.
 pub(crate) trait AnyPartial: Send + Sync {
     fn take(&mut self, origin: Origin<'_>, reply: Reply) -> Result<(), String>;
 
@@ -173,7 +173,7 @@ pub(crate) trait AnyPartial: Send + Sync {
     /// Returns the memory that it takes, in bytes, more or less.
     fn memory(&self) -> usize;
 
-    /// As it travels.
+    /// Encodes the partial result as it travels between nodes.
     #[cfg_attr(not(feature = "module"), allow(dead_code, reason = "only a server sends it"))]
     fn encode(&self) -> Result<Vec<u8>, postcard::Error>;
 
@@ -256,7 +256,7 @@ impl<C: Combine> AnyPartial for OpenPartial<C> {
     }
 }
 
-/// What `partial` comes to. It is of this reducer, as [`AnyCombine::open`] made it.
+/// Makes the result of `partial`. It is of this reducer, as [`AnyCombine::open`] made it.
 pub(crate) fn finish<C: Combine>(combine: &C, partial: Box<dyn AnyPartial>) -> Result<C::Output, Error> {
     match partial.into_any().downcast::<OpenPartial<C>>() {
         Ok(open) => combine.finish(open.partial),

@@ -125,7 +125,7 @@ impl FromReply for Number {
     }
 }
 
-/// From a boolean, 0 and 1, and the status `OK`.
+/// Converts a boolean, 0, 1, and the status `OK`.
 impl FromReply for bool {
     fn from_reply(reply: Reply) -> Result<Self, Error> {
         match reply.integer() {
@@ -137,7 +137,7 @@ impl FromReply for bool {
     }
 }
 
-/// From any kind of string, and from numbers as Redis writes them.
+/// Converts any kind of string, and numbers as Redis writes them.
 impl FromReply for Bytes {
     fn from_reply(reply: Reply) -> Result<Self, Error> {
         match reply.without_attributes() {
@@ -170,7 +170,7 @@ impl FromReply for Reply {
     }
 }
 
-/// From anything but an error: for commands whose answer says nothing.
+/// Converts anything but an error: for commands whose answer says nothing.
 impl FromReply for () {
     fn from_reply(reply: Reply) -> Result<Self, Error> {
         match reply {

@@ -41,9 +41,9 @@ pub enum Error {
     Timeout {
         /// The time that the request had, in milliseconds.
         timeout_ms: u64,
-        /// How many nodes had answered in full.
+        /// The number of nodes that had answered in full.
         answered: usize,
-        /// How many nodes were asked.
+        /// The number of nodes that were asked.
         asked: usize,
         /// The nodes that were still to answer.
         waiting_on: String,
@@ -56,7 +56,7 @@ pub enum Error {
     Node {
         /// The node, as `id@host:port`.
         node: String,
-        /// What the operating system or the handshake said.
+        /// The words of the operating system or of the handshake.
         cause: String,
         /// The command had left and no answer came: it may or may not have run.
         outcome_unknown: bool,
@@ -79,7 +79,7 @@ pub enum Error {
     BadReply {
         /// The node, as `id@host:port`.
         node: String,
-        /// What it did, as the rest of a sentence.
+        /// The fault of the node, as the rest of a sentence.
         why: String,
     },
 
@@ -94,7 +94,7 @@ pub enum Error {
         limit: usize,
     },
 
-    /// What a reducer has to keep grew past the limit.
+    /// The memory of a reducer grew past the limit.
     #[error("{reducer} would have to keep more than {limit} bytes; give it fewer or shorter keys and values")]
     KeepsTooMuch {
         /// The reducer's name.
@@ -167,9 +167,9 @@ pub enum Error {
         /// The first failure.
         #[source]
         cause: Box<Error>,
-        /// How many parts have succeeded.
+        /// The number of parts that have succeeded.
         done: usize,
-        /// How many there were.
+        /// The number of all parts.
         asked: usize,
     },
 
@@ -179,7 +179,7 @@ pub enum Error {
         /// The failure.
         #[source]
         cause: Box<Error>,
-        /// How many keys' commands have succeeded.
+        /// The number of keys whose commands have succeeded.
         done: u64,
     },
 
@@ -198,9 +198,9 @@ pub enum Error {
     /// Something that the program or the server was given cannot be used: a file, a certificate, a thread.
     #[error("{what}: {cause}")]
     Unusable {
-        /// What was given, as the first half of a sentence.
+        /// The thing that was given, as the first half of a sentence.
         what: String,
-        /// Why it cannot be used.
+        /// The reason why it cannot be used.
         #[source]
         cause: Cause,
     },
@@ -210,7 +210,7 @@ pub enum Error {
     Panicked {
         /// The code: `reducer`, `shard function`, `node provider` or `callback`.
         who: &'static str,
-        /// What it said.
+        /// The message of the panic.
         message: String,
     },
 

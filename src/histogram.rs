@@ -37,7 +37,8 @@ impl Histogram {
         Doublings { counts, total_micros: self.total_micros.load(Relaxed) }
     }
 
-    /// The duration in microseconds below which this share of the counted ones lay. 0 when nothing was counted.
+    /// Returns the duration, in microseconds, below which this share of the counted durations lay. Returns 0 when
+    /// nothing was counted.
     pub fn quantile(&self, share: f64) -> u64 {
         let counts: [u64; Self::BUCKETS] = std::array::from_fn(|bucket| self.buckets[bucket].load(Relaxed));
         let rank = (counts.iter().sum::<u64>() as f64 * share).ceil() as u64;
@@ -57,9 +58,9 @@ impl Histogram {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Doublings {
-    /// In the bucket `n` are durations from 2^n microseconds on that are shorter than 2^(n + 1).
+    /// The bucket `n` counts durations of at least 2^n and less than 2^(n + 1) microseconds.
     pub counts: [u64; 32],
-    /// All durations together.
+    /// The sum of all durations.
     pub total_micros: u64,
 }
 

@@ -10,13 +10,13 @@ use bytes::Bytes;
 use crate::number::Number;
 use crate::printable::printable;
 
-/// One reply, in the types of RESP3. What a RESP2 server sends is a part of them.
+/// A reply, in the types of RESP3. The replies of a RESP2 server are a part of these.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Reply {
-    /// No value: RESP3 `_`, RESP2 `$-1`.
+    /// The null: RESP3 `_`, RESP2 `$-1`.
     Null,
-    /// No list: RESP2 `*-1`. RESP3 has one null for all.
+    /// The null in place of a list: RESP2 `*-1`. RESP3 has one null for all.
     NullArray,
     /// `:`
     Integer(i64),
@@ -67,7 +67,7 @@ impl Reply {
     /// The status `OK`.
     pub const OK: Self = Self::Simple(Bytes::from_static(b"OK"));
 
-    /// The number that this reply is, or that its text says. Booleans are 0 and 1. `None` for everything else.
+    /// Returns the number that this reply is, or that its text says. Booleans are 0 and 1. `None` for everything else.
     ///
     /// ```
     /// use rmr::{Number, Reply};
@@ -86,7 +86,7 @@ impl Reply {
         }
     }
 
-    /// The integer that this reply is, or that its text says.
+    /// Returns the integer that this reply is, or that its text says.
     pub fn integer(&self) -> Option<i64> {
         match self.number() {
             Some(Number::Integer(integer)) => Some(integer),
@@ -94,7 +94,7 @@ impl Reply {
         }
     }
 
-    /// The bytes of any kind of string. `None` for everything else.
+    /// Returns the bytes of any kind of string. Returns `None` for everything else.
     pub fn bytes(&self) -> Option<&[u8]> {
         match self {
             Self::Bulk(bytes) | Self::Simple(bytes) | Self::BigNumber(bytes) => Some(bytes),
@@ -104,7 +104,7 @@ impl Reply {
         }
     }
 
-    /// The elements of an array or a set. `None` for everything else.
+    /// Returns the elements of an array or a set. Returns `None` for everything else.
     pub fn elements(&self) -> Option<&[Reply]> {
         match self {
             Self::Array(elements) | Self::Set(elements) => Some(elements),
@@ -132,7 +132,7 @@ impl Reply {
         }
     }
 
-    /// The value of a field: of a map, or of the flat array of names and values that RESP2 has in its place.
+    /// Returns the value of a field: of a map, or of the flat array of names and values that RESP2 has in its place.
     pub fn field(&self, name: &str) -> Option<&Reply> {
         match self {
             Self::Map(pairs) => {
@@ -193,7 +193,7 @@ impl Reply {
         }
     }
 
-    /// The reply's type, for error texts; short strings are shown.
+    /// Names the reply's type for error texts; short strings are shown.
     pub fn describe(&self) -> String {
         let kind = match self {
             Self::Null | Self::NullArray => "null",

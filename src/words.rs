@@ -20,10 +20,10 @@ macro_rules! words {
                 match word { $($word => Some(Self::$variant),)* _ => None }
             }
 
-            /// All words, in the order of the variants.
+            /// The words, in the order of the variants.
             $visibility const WORDS: &'static [&'static str] = &[$($word),*];
 
-            /// All variants, in the same order.
+            /// The variants, in the order of the words.
             $visibility const ALL: &'static [Self] = &[$(Self::$variant),*];
         }
     };

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 /// A value that a command can carry: bytes, text, integers, and in a module the server's own strings.
 pub trait Argument {
-    /// The argument as it is sent.
+    /// Returns the argument as it is sent.
     fn to_argument(&self) -> Cow<'_, [u8]>;
 
     /// Calls with the same, which an integer can do without an allocation. The default is what all others need.

@@ -37,29 +37,28 @@ pub struct Command {
     names_keys: bool,
 }
 
-/// What a command is routed by.
+/// The key that a command is routed by.
 #[derive(Clone, PartialEq, Eq)]
 enum Key {
-    /// One of its arguments.
+    /// The key is one of the command's arguments.
     Argument(Range<usize>),
     /// A key that it does not name.
     Apart(Box<[u8]>),
 }
 
 impl Command {
-    /// A command of this name and, so far, no arguments.
+    /// Makes a command of this name, without arguments.
     pub fn new(name: impl Argument) -> Self {
         Self::named(ArgBuffer::EMPTY, &name.to_argument())
     }
 
-    /// A command of this name that will take so many bytes, which are set aside at once.
+    /// Makes a command of this name, and sets aside `room` bytes for its arguments.
     pub(crate) fn with_room(name: &str, room: usize) -> Self {
         Self::named(ArgBuffer::with_room(room), name.as_bytes())
     }
 
-    /// A command whose name is put into an empty buffer.
-    /// Makes a command of `count` words, one at least, as they travel: bulk strings whose lengths are written in the shortest
-    /// way.
+    /// Makes a command of `count` words, at least one, as they travel: bulk strings whose lengths are written in the
+    /// shortest way.
     pub(crate) fn from_wire(wire: &[u8], count: usize) -> Self {
         let name = Arguments::of(wire).next().map_or(0..0, |name| {
             let from = name.as_ptr() as usize - wire.as_ptr() as usize;
@@ -84,7 +83,7 @@ impl Command {
         self.count += count - left_out;
     }
 
-    /// The arguments behind the name, as they travel.
+    /// Returns the arguments behind the name, as they travel.
     pub(crate) fn args_wire(&self) -> &[u8] {
         &self.wire.bytes()[self.name.end + 2..]
     }
@@ -145,12 +144,12 @@ impl Command {
         self.key = span.map(Key::Argument);
     }
 
-    /// The same command, routed by no key so far.
+    /// Returns the same command, routed by no key.
     pub(crate) fn without_key(self) -> Self {
         Self { key: None, ..self }
     }
 
-    /// Whether the command is routed by a key that none of its arguments is marked as.
+    /// Tells whether the command is routed by a key that none of its arguments is marked as.
     pub(crate) fn is_routed_apart(&self) -> bool {
         matches!(self.key, Some(Key::Apart(_)))
     }
@@ -193,12 +192,12 @@ impl Command {
         self.names_keys
     }
 
-    /// The command's name, as it was given.
+    /// Returns the command's name, as it was given.
     pub fn name(&self) -> &[u8] {
         &self.wire.bytes()[self.name.clone()]
     }
 
-    /// The key that the command is routed by.
+    /// Returns the key that the command is routed by.
     pub fn routing_key(&self) -> Option<&[u8]> {
         self.key.as_ref().map(|key| match key {
             Key::Argument(span) => &self.wire.bytes()[span.clone()],
@@ -221,7 +220,7 @@ impl Command {
         self.count
     }
 
-    /// The command taken apart at the key that it is routed by; `None` if that is none of its arguments.
+    /// Takes the command apart at the key that it is routed by. Returns `None` if that key is none of its arguments.
     pub(crate) fn around_key(&self) -> Option<AroundKey<'_>> {
         let Some(Key::Argument(span)) = &self.key else { return None };
         let wire = self.wire.bytes();
@@ -240,7 +239,7 @@ impl Command {
         self.wire.bytes()
     }
 
-    /// How many bytes [`write_to`](Self::write_to) adds, or a few less.
+    /// Returns how many bytes [`write_to`](Self::write_to) appends, or a few less.
     pub(crate) fn wire_len(&self) -> usize {
         self.wire.bytes().len() + 8
     }

@@ -13,14 +13,14 @@ use crate::resp::{Arguments, push_array_header, push_bulk, push_bulk_header};
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum CommandSet {
-    /// Any commands.
+    /// Commands of any kind.
     Each(Vec<Command>),
     /// One command for each of many keys.
     PerKey(PerKey),
 }
 
 impl CommandSet {
-    /// How many there are.
+    /// Returns the number of commands.
     pub fn len(&self) -> usize {
         match self {
             Self::Each(commands) => commands.len(),
@@ -28,12 +28,12 @@ impl CommandSet {
         }
     }
 
-    /// Whether there is none.
+    /// Tells whether there are no commands.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The command in this place.
+    /// Returns the command in this place.
     ///
     /// # Panics
     /// If there are not that many.
@@ -53,7 +53,7 @@ impl CommandSet {
         }
     }
 
-    /// How many bytes [`write_to`](Self::write_to) adds, or a few less.
+    /// Returns how many bytes [`write_to`](Self::write_to) appends, or a few less.
     pub(crate) fn wire_len(&self, places: impl ExactSizeIterator<Item = usize>) -> usize {
         match self {
             Self::Each(commands) => places.map(|place| commands[place].wire_len()).sum(),
@@ -84,12 +84,12 @@ impl CommandSet {
         }
     }
 
-    /// All of them, in order.
+    /// Iterates over all commands, in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = CommandRef<'_>> {
         (0..self.len()).map(|place| self.at(place))
     }
 
-    /// Each by itself.
+    /// Makes a command of its own of each.
     #[cfg_attr(not(feature = "module"), allow(dead_code, reason = "only RMR.BATCH asks before it sends"))]
     pub(crate) fn into_each(self) -> Vec<Command> {
         match self {
@@ -136,9 +136,9 @@ impl CommandSet {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CommandFlags {
-    /// It changes nothing.
+    /// The command changes nothing.
     pub is_read_only: bool,
-    /// It runs code of others, as a script is.
+    /// The command runs code of others, as a script does.
     pub runs_code: bool,
     /// Its reply has names of keys, which are shown to the caller as far as its gate lets it see them.
     pub names_keys: bool,
@@ -158,7 +158,7 @@ impl From<PerKey> for CommandSet {
     }
 }
 
-/// One command for each of many keys, which is what each is routed by.
+/// One command for each of many keys. Each is routed by its key.
 ///
 /// ```
 /// use rmr::Command;
@@ -171,20 +171,20 @@ impl From<PerKey> for CommandSet {
 /// ```
 #[derive(Clone)]
 pub struct PerKey {
-    /// What stands before the key.
+    /// The words before the key.
     head: Command,
-    /// What stands behind it, as it travels, and how many arguments that is.
+    /// The arguments behind the key, as they travel, and their number.
     tail: Vec<u8>,
     tail_count: usize,
-    /// All keys, one behind the other, and where each of them ends.
+    /// The keys, one behind the other, and the end of each.
     keys: Vec<u8>,
     ends: Vec<usize>,
 }
 
 impl PerKey {
-    /// This command for each of the keys, which is added to it as its next argument.
+    /// Makes this command for each of the keys: the key becomes its next argument.
     pub fn new<K: Argument>(command: Command, keys: impl IntoIterator<Item = K>) -> Self {
-        /// Of most keys, in bytes.
+        /// The length of most keys, in bytes.
         const LENGTH: usize = 24;
         let keys = keys.into_iter();
         let (least, _) = keys.size_hint();
@@ -212,7 +212,7 @@ impl PerKey {
         self
     }
 
-    /// The command's name, as it was given.
+    /// Returns the command's name, as it was given.
     pub fn name(&self) -> &[u8] {
         self.head.name()
     }
@@ -222,12 +222,12 @@ impl PerKey {
         self.ends.len()
     }
 
-    /// Whether there is none.
+    /// Tells whether there are no keys.
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
     }
 
-    /// The command for the key in this place, by itself.
+    /// Makes the command for the key in this place.
     ///
     /// # Panics
     /// If there are not that many.
@@ -235,7 +235,7 @@ impl PerKey {
         self.whole(self.key(place))
     }
 
-    /// This command for keys that stand one behind the other, of these lengths.
+    /// Makes this command for keys that stand one behind the other and have these lengths.
     pub(crate) fn joined(command: Command, keys: &[u8], lengths: &[u32]) -> Self {
         let ends = lengths.iter().scan(0, |end, &length| {
             *end += length as usize;
@@ -289,18 +289,18 @@ impl fmt::Debug for PerKey {
     }
 }
 
-/// One of the commands of a request, wherever it is kept.
+/// A command of a request, wherever it is kept.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum CommandRef<'a> {
-    /// By itself.
+    /// A command by itself.
     Whole(&'a Command),
-    /// With others for other keys.
+    /// The command of one key among others.
     OfKey(&'a PerKey, &'a [u8]),
 }
 
 impl<'a> CommandRef<'a> {
-    /// The command's name, as it was given.
+    /// Returns the command's name, as it was given.
     pub fn name(self) -> &'a [u8] {
         match self {
             Self::Whole(command) => command.name(),
@@ -308,7 +308,7 @@ impl<'a> CommandRef<'a> {
         }
     }
 
-    /// The key that the command is routed by.
+    /// Returns the key that the command is routed by.
     pub fn routing_key(self) -> Option<&'a [u8]> {
         match self {
             Self::Whole(command) => command.routing_key(),
@@ -326,7 +326,7 @@ impl<'a> CommandRef<'a> {
         }
     }
 
-    /// Whether the command may safely be sent twice.
+    /// Tells whether the command may safely be sent twice.
     pub fn is_read_only(self) -> bool {
         match self {
             Self::Whole(command) => command.is_read_only(),
@@ -372,7 +372,7 @@ impl<'a> CommandRef<'a> {
         }
     }
 
-    /// The command by itself.
+    /// Returns the command by itself.
     pub fn command(self) -> Cow<'a, Command> {
         match self {
             Self::Whole(command) => Cow::Borrowed(command),
@@ -380,7 +380,7 @@ impl<'a> CommandRef<'a> {
         }
     }
 
-    /// The command taken apart at the key that it is routed by; `None` if that is none of its arguments.
+    /// Takes the command apart at the key that it is routed by. Returns `None` if that key is none of its arguments.
     pub(crate) fn around_key(self) -> Option<AroundKey<'a>> {
         match self {
             Self::Whole(command) => command.around_key(),

@@ -13,7 +13,7 @@ use crate::reply::Reply;
 /// Names beyond this many are asked for again and again; a server has some 400.
 const MOST_NAMES: usize = 4096;
 
-/// Who answers `COMMAND INFO`: the server that this process is, or servers over links.
+/// Answers `COMMAND INFO`: the server that this process is, or servers over links.
 pub(crate) trait CommandSource {
     /// Returns the answer to the question.
     ///
@@ -22,8 +22,8 @@ pub(crate) trait CommandSource {
     async fn ask(&self, question: Command) -> Result<Reply, Error>;
 }
 
-/// What is known of commands, by name in the letters that it was typed in: their descriptions, or what somebody makes of
-/// these.
+/// The known commands, by name in the letters in which it was typed: their descriptions, or a value made from each
+/// description.
 pub(crate) struct Catalogue<T = Arc<Description>> {
     known: Mutex<HashMap<Box<[u8]>, T, RandomState>>,
 }

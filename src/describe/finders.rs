@@ -3,13 +3,13 @@
 //! These finders read the arguments as the server's own code for the command does. They spare the question to the server,
 //! which loses memory with each answer that has many keys.
 
-/// Where one key stands among the arguments, and what is done to it.
+/// A key among the arguments, and the use that the command makes of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct KeyUse {
     pub(crate) at: usize,
-    /// What the key holds is read.
+    /// The command reads the key's value.
     pub(crate) reads: bool,
-    /// What the key holds is changed.
+    /// The command changes the key's value.
     pub(crate) writes: bool,
 }
 
@@ -42,12 +42,12 @@ fn is(word: &[u8], option: &str) -> bool {
     word.eq_ignore_ascii_case(option.as_bytes())
 }
 
-/// Only the first argument; patterns that lead to more keys say nothing about these.
+/// Finds the first argument; patterns that lead to more keys say nothing about these.
 fn first(args: &[&[u8]]) -> Vec<KeyUse> {
     (args.len() > 1).then_some(KeyUse::read(1)).into_iter().collect()
 }
 
-/// The first argument, and what the last `STORE` names.
+/// Finds the first argument, and the key behind the last `STORE`.
 fn sort(args: &[&[u8]]) -> Vec<KeyUse> {
     let (mut keys, mut store, mut at) = (first(args), None, 2);
     while let Some(word) = args.get(at) {
@@ -63,7 +63,7 @@ fn sort(args: &[&[u8]]) -> Vec<KeyUse> {
     keys
 }
 
-/// The first argument, and what the last `STORE` or `STOREDIST` names.
+/// Finds the first argument, and the key behind the last `STORE` or `STOREDIST`.
 fn georadius(args: &[&[u8]]) -> Vec<KeyUse> {
     let (mut keys, mut store, mut at) = (first(args), None, 5);
     while let Some(word) = args.get(at) {
@@ -77,7 +77,7 @@ fn georadius(args: &[&[u8]]) -> Vec<KeyUse> {
     keys
 }
 
-/// The first half of what follows `STREAMS`. A group or consumer may be named like an option.
+/// Finds the first half of the arguments behind `STREAMS`. A group or consumer may be named like an option.
 fn streams(args: &[&[u8]]) -> Vec<KeyUse> {
     let mut at = 1;
     while let Some(word) = args.get(at) {
@@ -96,7 +96,7 @@ fn streams(args: &[&[u8]]) -> Vec<KeyUse> {
     Vec::new()
 }
 
-/// The third argument, or all that follows `KEYS` where that is empty.
+/// Finds the third argument, or everything behind `KEYS` where the third is empty.
 fn migrate(args: &[&[u8]]) -> Vec<KeyUse> {
     let both = |at| KeyUse { at, reads: true, writes: true };
     let mut at = 6;

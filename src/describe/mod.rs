@@ -13,73 +13,74 @@ pub(crate) use finders::KeyUse;
 use crate::command::Command;
 use crate::reply::Reply;
 
-/// One command, or one subcommand.
+/// A command or a subcommand.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Description {
-    /// In lower case; `config|set` for a subcommand.
+    /// The name in lower case; `config|set` for a subcommand.
     pub(crate) name: String,
     /// The exact number of arguments, the name included; negative for at least so many.
     pub(crate) arity: i64,
-    /// As the server spells them: `write`, `readonly`, `blocking`, ...
+    /// The flags as the server spells them: `write`, `readonly`, `blocking`, ...
     pub(crate) flags: Vec<String>,
     /// ACL categories, with their `@`.
     pub(crate) categories: Vec<String>,
     /// `request_policy:all_shards` and the like.
     pub(crate) tips: Vec<String>,
-    /// Where its keys stand.
+    /// The positions of its keys.
     pub(crate) keys: Vec<KeySpec>,
     /// The commands of a container.
     pub(crate) subcommands: Vec<Arc<Description>>,
-    /// Where its keys stand, if that can be told from its arguments alone; `None` if only the server can.
+    /// The positions of its keys, if they can be told from the arguments alone; `None` if only the server can tell.
     pub(crate) places: Option<Vec<KeyPlace>>,
-    /// Where an argument stands that is no key, but has a slot all the same: the channel of `SPUBLISH`.
+    /// The position of an argument that is no key and has a slot all the same: the channel of `SPUBLISH`.
     pub(crate) channel: Option<usize>,
 }
 
-/// Where some of a command's keys stand, as far as the server can say.
+/// The positions of some of a command's keys, as far as the server can say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct KeySpec {
-    /// How the first key leads to the others.
+    /// The way from the first key to the others.
     pub(crate) find: Find,
     /// The server says that it does not know all of them, or not without the arguments' meaning.
     pub(crate) is_uncertain: bool,
 }
 
-/// How the first key leads to the others.
+/// The way from the first key to the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Find {
     /// Every `step`th argument, to the last or some before it.
     Range {
-        /// How many arguments belong to a key, itself included.
+        /// The number of arguments for each key, the key included.
         step: usize,
     },
-    /// So many as an argument says.
+    /// An argument says how many keys there are.
     KeyNum {
-        /// How far before the first key that argument stands.
+        /// The distance from that argument to the first key.
         back: usize,
-        /// How many arguments belong to a key, itself included.
+        /// The number of arguments for each key, the key included.
         step: usize,
     },
-    /// Only the server knows.
+    /// The server alone knows.
     Unknown,
 }
 
-/// Where one group of keys stands among the arguments.
+/// The positions of one group of keys among the arguments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct KeyPlace {
-    /// Where to begin.
+    /// The position of the first key.
     begin: usize,
     extent: Extent,
-    /// How many arguments belong to a key, itself included.
+    /// The number of arguments for each key, the key included.
     step: usize,
     reads: bool,
     writes: bool,
 }
 
-/// How far a group of keys reaches.
+/// The extent of a group of keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Extent {
-    /// To this one, counted from the first; negative from the end of all arguments, which `limit` parts.
+    /// The last key has this position, counted from the first; a negative one counts from the end of all arguments,
+    /// which `limit` divides.
     To { last: i64, limit: i64 },
     /// Behind an argument that says how many there are; both counted from the beginning.
     Counted { count_at: usize, first: usize },
@@ -111,8 +112,8 @@ impl KeyPlace {
         Some(Self { begin, extent: Extent::Counted { count_at, first }, step, reads, writes })
     }
 
-    /// The keys' positions in a command of these arguments, its name included. None where the arguments are too few, or
-    /// say nonsense: the server that runs the command tells its caller so.
+    /// Lists the positions of the keys in a command of these arguments, its name included. There are none where the
+    /// arguments are too few or make no sense: the server that runs the command tells its caller so.
     fn positions(self, args: &[&[u8]]) -> impl Iterator<Item = usize> {
         let count = args.len() as i64;
         let begin = self.begin as i64;
@@ -134,7 +135,7 @@ impl KeyPlace {
 }
 
 impl Description {
-    /// Where the only key of any such command stands, if that is always the same place, as it is for most of them.
+    /// Returns the position of the only key, if the command always has one key in the same place, as most commands do.
     pub(crate) fn only_key_at(&self) -> Option<usize> {
         match self.places.as_deref()? {
             [KeyPlace { begin, extent: Extent::To { last: 0, .. }, .. }] => Some(*begin),
@@ -219,17 +220,17 @@ impl Description {
         })
     }
 
-    /// Whether the command carries this flag.
+    /// Tells whether the command carries this flag.
     pub(crate) fn has_flag(&self, flag: &str) -> bool {
         self.flags.iter().any(|known| known == flag)
     }
 
-    /// The value of a tip: `all_shards` for `request_policy`.
+    /// Returns the value of a tip: `all_shards` for `request_policy`.
     pub(crate) fn tip(&self, name: &str) -> Option<&str> {
         self.tips.iter().find_map(|tip| tip.strip_prefix(name)?.strip_prefix(':'))
     }
 
-    /// The subcommand of this name, in any case.
+    /// Finds the subcommand of this name, in any case.
     pub(crate) fn subcommand(&self, name: &[u8]) -> Option<&Arc<Self>> {
         self.subcommands.iter().find(|known| {
             let own = known.name.rsplit('|').next().unwrap_or_default();
@@ -237,7 +238,7 @@ impl Description {
         })
     }
 
-    /// Whether it may be called with so many arguments, its name included.
+    /// Tells whether the command may be called with `count` words, its name included.
     pub(crate) fn takes(&self, count: usize) -> bool {
         fits_arity(self.arity, count)
     }

@@ -56,7 +56,7 @@ pub enum ServerErrorKind {
     WrongArity,
     /// `ERR The command has no key arguments`, from `COMMAND GETKEYS`.
     NoKeyArguments,
-    /// All other errors.
+    /// Errors of any other kind.
     Other,
 }
 

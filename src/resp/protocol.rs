@@ -1,13 +1,13 @@
 //! The two versions of the wire format.
 
-/// Whose types replies have. Some commands answer differently in the two: `ZRANGE WITHSCORES` with a flat list, or with
-/// pairs.
+/// The protocol whose types replies have. Some commands answer differently in the two: `ZRANGE WITHSCORES` with a flat
+/// list, or with pairs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Protocol {
-    /// What every client understands.
+    /// The protocol that every client understands.
     Resp2,
-    /// With maps, sets, doubles, booleans.
+    /// The protocol with maps, sets, doubles and booleans.
     #[default]
     Resp3,
 }

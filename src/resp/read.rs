@@ -14,10 +14,10 @@ use bytes::Bytes;
 
 use crate::reply::Reply;
 
-/// How deep a reply may nest. Deeper ones are read past, and become an error of their command alone.
+/// The depth to which a reply may nest. Deeper replies are read past, and become an error of their command alone.
 const DEEPEST: usize = 128;
 
-/// What an element of a reply costs in memory, besides the bytes of its text.
+/// The memory that an element of a reply takes besides the bytes of its text.
 pub(crate) const ELEMENT_COST: usize = size_of::<Reply>();
 
 /// The bytes are not RESP: the connection cannot be used any more.
@@ -34,13 +34,13 @@ impl ProtocolError {
 /// Finds the ends of replies in a stream of bytes.
 #[derive(Debug, Default)]
 pub(crate) struct Scanner {
-    /// How far the bytes have been looked at.
+    /// The number of bytes that have been looked at.
     at: usize,
     /// Bytes of a string's body that are still to be passed, its line end included.
     body: usize,
-    /// For each open aggregate, how many of its elements are to come.
+    /// The number of elements that are still to come, for each open aggregate.
     open: Vec<u64>,
-    /// What the reply will cost in memory, as far as it is known.
+    /// The memory that the reply will take, as far as it is known.
     cost: usize,
 }
 
@@ -70,17 +70,17 @@ impl Scanner {
         }
     }
 
-    /// How far the bytes have been looked at.
+    /// Returns how many bytes have been looked at.
     pub(crate) fn position(&self) -> usize {
         self.at
     }
 
-    /// What the reply will cost in memory, as far as it is known: announced strings count in full.
+    /// Returns the memory that the reply will take, as far as it is known: announced strings count in full.
     pub(crate) fn cost(&self) -> usize {
         self.cost
     }
 
-    /// How many bytes must still come at least.
+    /// Returns how many bytes must still come at least.
     pub(crate) fn missing(&self) -> usize {
         self.body
     }
@@ -127,7 +127,7 @@ impl Scanner {
         Ok(())
     }
 
-    /// An element has ended: closes what ends with it. `true` when the whole reply does.
+    /// Closes the aggregates that end with the element that has just ended. Returns `true` when the whole reply ends.
     fn close_finished(&mut self) -> bool {
         loop {
             match self.open.last_mut() {
@@ -144,7 +144,7 @@ impl Scanner {
     }
 }
 
-/// A length or count; `None` for the null of RESP2, which is -1.
+/// Reads a length or count; returns `None` for the null of RESP2, which is -1.
 fn length(digits: &[u8]) -> Result<Option<usize>, ProtocolError> {
     /// Far above what a server sends (512 MB strings by default), far below what overflows.
     const LONGEST: usize = 1 << 40;
@@ -188,7 +188,7 @@ pub(crate) fn decode(bytes: &Bytes, at: &mut usize) -> Result<Reply, ProtocolErr
     }
 }
 
-/// What is in a reply that is a bulk string; `None` for any other.
+/// Returns the text of a reply that is a bulk string, and `None` for any other reply.
 #[cfg(feature = "module")]
 pub(crate) fn bulk(reply: &[u8]) -> Option<&[u8]> {
     let rest = reply.strip_prefix(b"$")?;
@@ -273,7 +273,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// The type, and where the rest of the line stands.
+    /// Reads a line: returns its type, and the start and end of its rest.
     fn line(&mut self) -> Result<(u8, usize, usize), ProtocolError> {
         let rest = &self.bytes[self.at..];
         match memchr::memchr(b'\n', rest) {

@@ -22,7 +22,7 @@ impl ArgBuffer {
         }
     }
 
-    /// None so far, in a buffer for so many.
+    /// Makes an empty buffer with room for `room` bytes.
     pub(crate) fn with_room(room: usize) -> Self {
         Self::Long(Vec::with_capacity(room))
     }

@@ -64,7 +64,7 @@ impl Ketama {
         Self { label, rings: ArcSwap::default() }
     }
 
-    /// The ring of a topology; built when it is first asked for.
+    /// Returns the ring of a topology, and builds it at the first request for it.
     fn ring(&self, topology: &Topology) -> Result<Arc<Ring>, Error> {
         /// More topologies than this are not in use at one time, but for a moment.
         const KEPT: usize = 4;
@@ -123,7 +123,7 @@ impl Ring {
         Self(points)
     }
 
-    /// The position of the host that a key belongs to.
+    /// Returns the position of the host that a key belongs to.
     fn at(&self, key: &[u8]) -> usize {
         let [hash, ..] = words(key);
         let above = self.0.partition_point(|&(point, _)| point <= hash);
@@ -132,7 +132,7 @@ impl Ring {
     }
 }
 
-/// The four words of a digest, low byte first.
+/// Returns the four words of a digest, low byte first.
 fn words(data: &[u8]) -> [u32; 4] {
     let digest: [u8; 16] = Md5::digest(data).into();
     std::array::from_fn(|word| u32::from_le_bytes(std::array::from_fn(|byte| digest[4 * word + byte])))
@@ -146,7 +146,7 @@ mod tests {
     use crate::topology::{Address, Host};
     use proptest::prelude::*;
 
-    /// The servers of rb's own test.
+    /// Makes the servers of rb's own test.
     fn servers(ports: impl IntoIterator<Item = u16>) -> Topology {
         Topology::of_nodes("test", ports.into_iter().map(|port| Address::new("192.168.0.1", port)))
     }

@@ -71,15 +71,16 @@ use crate::topology::{Node, Topology};
 /// }
 /// ```
 pub trait ShardFunc: Send + Sync + 'static {
-    /// The node that this command is for.
+    /// Returns the node that this command is for.
     ///
     /// # Errors
     /// [`Error::Unroutable`] for a command that belongs to no single node.
     fn node<'t>(&self, topology: &'t Topology, command: &Command) -> Result<&'t Arc<Node>, Error>;
 
-    /// The same for commands that are routed by these keys, where no more of them matters: calls `put` with the position
-    /// of each key's shard in [`Topology::shards`], whose primary the node is, in the order of the keys. Saves a map over
-    /// many keys a command for each. `None`, the default: whole commands are needed.
+    /// Places commands that are routed by these keys and need nothing but the key: calls `put` with the position of
+    /// each key's shard in [`Topology::shards`], whose primary the node is, in the order of the keys. A map over many
+    /// keys then needs no command for each key just to place it. Default: `None`, which means that whole commands are
+    /// needed.
     fn shards_of_keys(
         &self,
         _topology: &Topology,

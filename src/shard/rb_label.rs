@@ -7,7 +7,7 @@
 use crate::error::Error;
 use crate::topology::Node;
 
-/// The label of a node at this position in the list.
+/// Returns the label that rb gives a node at this position in the list.
 ///
 /// # Errors
 /// For a host of which rb would have more to show than the list tells.
@@ -40,7 +40,7 @@ pub(super) fn rb_label(id: u32, node: &Node) -> Result<String, Error> {
     ))
 }
 
-/// A string as Python 3 shows it.
+/// Writes a string as Python 3 shows it.
 fn repr(text: &str) -> String {
     let quote = if text.contains('\'') && !text.contains('"') { '"' } else { '\'' };
     let mut shown = String::from(quote);
@@ -67,8 +67,8 @@ fn repr(text: &str) -> String {
     shown
 }
 
-/// Whether Python takes a character for printable. The standard library has the same table, and shows what it escapes;
-/// a letter in front keeps it from escaping marks that would join what stands before them.
+/// Tells whether Python takes a character for printable. The standard library has the same table, and shows what it
+/// escapes; a letter in front keeps it from escaping marks that would join what stands before them.
 fn is_printable(character: char) -> bool {
     let escaped = ['a', character].iter().collect::<String>().escape_debug().nth(1);
     escaped == Some(character)
@@ -83,7 +83,7 @@ mod tests {
         rb_label(0, &Node::of_host(host)).unwrap()
     }
 
-    /// All from rb 1.10 itself, on Python 3.11.
+    /// The labels are from rb 1.10 itself, on Python 3.11.
     #[test]
     fn labels_are_those_of_rb() {
         let golden = "<HostInfo db=0 host='localhost' host_id=0 password=None port=6379 ssl=False ssl_options=None unix_socket_path=None>";

@@ -15,7 +15,7 @@ pub enum Address {
         /// The port.
         port: u16,
     },
-    /// At a Unix socket, on the machine that we run on.
+    /// A Unix socket on this machine.
     Unix {
         /// The path of the socket.
         path: String,
@@ -23,12 +23,12 @@ pub enum Address {
 }
 
 impl Address {
-    /// A TCP port of a host.
+    /// Makes the address of a TCP port of a host.
     pub fn new(host: impl Into<String>, port: u16) -> Self {
         Self::Tcp { host: host.into(), port }
     }
 
-    /// A Unix socket.
+    /// Makes the address of a Unix socket.
     pub fn unix(path: impl Into<String>) -> Self {
         Self::Unix { path: path.into() }
     }
@@ -52,7 +52,7 @@ impl Address {
         Ok(Self::new(host, port))
     }
 
-    /// The host, where it is a TCP port of one; a Unix socket is at `127.0.0.1`, so to speak.
+    /// Returns the host of a TCP port. For a Unix socket it is `127.0.0.1`.
     pub fn host(&self) -> &str {
         match self {
             Self::Tcp { host, .. } => host,
@@ -60,7 +60,7 @@ impl Address {
         }
     }
 
-    /// The TCP port, if it is one.
+    /// Returns the TCP port; `None` for a Unix socket.
     pub fn port(&self) -> Option<u16> {
         match self {
             Self::Tcp { port, .. } => Some(*port),

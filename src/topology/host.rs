@@ -23,7 +23,7 @@ pub struct TlsFiles {
     pub key_file: Option<PathBuf>,
 }
 
-/// One host of a [`StaticList`](crate::StaticList): a database of a plain server.
+/// A host of a [`StaticList`](crate::StaticList): a database of a plain server.
 ///
 /// ```
 /// use rmr::StaticList;
@@ -37,7 +37,7 @@ pub struct TlsFiles {
 pub struct Host {
     id: Option<u32>,
     label: Option<String>,
-    /// What rb calls `host` and `port`; it has them for Unix sockets too, and they are part of its labels.
+    /// The `host` and `port` of rb. Hosts with a Unix socket have them too, as parts of their labels.
     tcp: (String, u16),
     unix_socket_path: Option<String>,
     database: Option<u32>,
@@ -46,12 +46,12 @@ pub struct Host {
     tls_files: Option<TlsFiles>,
 }
 
-/// What rb takes for a host that does not say.
+/// The host that rb assumes where none is given.
 pub(super) const DEFAULT_HOST: &str = "localhost";
 pub(super) const DEFAULT_PORT: u16 = 6379;
 
 impl Host {
-    /// The database 0 of the server at this TCP port.
+    /// Makes the host that is database 0 of the server at this TCP port.
     pub fn new(host: impl Into<String>, port: u16) -> Self {
         Self {
             id: None,
@@ -65,25 +65,25 @@ impl Host {
         }
     }
 
-    /// The database 0 of the server at this Unix socket.
+    /// Makes the host that is database 0 of the server at this Unix socket.
     pub fn unix(path: impl Into<String>) -> Self {
         Self { unix_socket_path: Some(path.into()), ..Self::new(DEFAULT_HOST, DEFAULT_PORT) }
     }
 
-    /// The same host, reached by this Unix socket.
+    /// Returns the same host, reached by this Unix socket.
     pub(super) fn at_socket(mut self, path: String) -> Self {
         self.unix_socket_path = Some(path);
         self
     }
 
-    /// Which number the host has. The ids of a list go from 0 on without a hole. Default: its position in the list.
+    /// Sets the number of the host. The ids of a list go from 0 on without a hole. Default: its position in the list.
     #[must_use]
     pub fn id(mut self, id: u32) -> Self {
         self.id = Some(id);
         self
     }
 
-    /// Which of the server's databases. Default: 0.
+    /// Sets the database of the server. Default: 0.
     #[must_use]
     pub fn db(mut self, database: u32) -> Self {
         self.database = Some(database);
@@ -98,7 +98,7 @@ impl Host {
         self
     }
 
-    /// With what to log in. Default: as the engine's links do.
+    /// Sets the password to log in with. Default: that of the engine's links.
     #[must_use]
     pub fn password(mut self, password: impl Into<Vec<u8>>) -> Self {
         self.login.get_or_insert_default().password = password.into();
@@ -119,8 +119,8 @@ impl Host {
         self.tls(true)
     }
 
-    /// What the functions that hash hosts take the host for, instead of what they make up themselves: its keys stay with
-    /// it wherever it is moved, as long as it keeps the label. Default: `host:port` and the database for
+    /// Sets the label: the name by which the shard functions that hash hosts know the host. As long as it keeps its
+    /// label, its keys stay with it wherever it is moved. Default: `host:port` and the database for
     /// [`Ketama::new`](crate::shard::Ketama::new), rb's own for [`Ketama::like_rb`](crate::shard::Ketama::like_rb).
     #[must_use]
     pub fn label(mut self, label: impl Into<String>) -> Self {
@@ -136,17 +136,17 @@ impl Host {
         }
     }
 
-    /// The database, if the list says which.
+    /// Returns the database, if the list names one.
     pub fn database(&self) -> Option<u32> {
         self.database
     }
 
-    /// The id, once the host is in a list.
+    /// Returns the id, once the host is in a list.
     pub fn host_id(&self) -> Option<u32> {
         self.id
     }
 
-    /// How the host is reached.
+    /// Returns the endpoint at which the host is reached.
     pub(crate) fn endpoint(&self) -> Endpoint {
         Endpoint {
             address: self.address(),
@@ -181,7 +181,7 @@ impl Host {
         self.tls_files.as_ref()
     }
 
-    /// What cannot be meant.
+    /// Refuses a host that cannot exist.
     pub(super) fn check(&self) -> Result<(), Error> {
         if self.database.is_some_and(|database| database > i32::MAX as u32) {
             return Err(Error::Invalid(format!("the host {self} has no database from 0 to {}", i32::MAX)));
@@ -229,7 +229,7 @@ impl fmt::Debug for Host {
     }
 }
 
-/// With what to log in at a host.
+/// The user and password to log in with at a host.
 #[derive(Clone, PartialEq, Eq, Hash, Default)]
 pub(crate) struct Login {
     pub(crate) user: Option<String>,
@@ -243,12 +243,12 @@ impl fmt::Debug for Login {
     }
 }
 
-/// All that a connection needs to know of the host that it leads to. Links are kept by it.
+/// The facts about a host that a connection to it needs. Links are kept by it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Endpoint {
     pub(crate) address: Address,
     pub(crate) database: u32,
-    /// As the engine's links do, if the list does not say.
+    /// The login; `None` for that of the engine's links.
     pub(crate) login: Option<Login>,
     pub(crate) tls: Option<bool>,
     pub(crate) tls_files: Option<TlsFiles>,

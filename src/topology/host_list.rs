@@ -37,7 +37,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<Host>, Error> {
     words.into_iter().map(|(text, word)| word.host(&defaults).map_err(|why| bad(text, why))).collect()
 }
 
-/// What a word says.
+/// The content of one word of a list.
 #[derive(Default)]
 struct Word {
     id: Option<u32>,
@@ -51,7 +51,7 @@ struct Word {
     tls_files: Option<TlsFiles>,
 }
 
-/// By what a host is reached.
+/// The transport by which a host is reached.
 #[derive(Clone, PartialEq, Eq)]
 enum Transport {
     Tcp,
@@ -148,7 +148,7 @@ impl Word {
         Ok(())
     }
 
-    /// The host that the word means, together with what it leaves out.
+    /// Makes the host of the word; `defaults` fills in whatever the word leaves out.
     fn host(self, defaults: &Self) -> Result<Host, &'static str> {
         // A name or a port alone is enough to say that no socket is meant.
         let is_tcp = self.name.is_some() || self.port.is_some();
@@ -191,7 +191,7 @@ fn bad(word: &str, why: &str) -> Error {
     Error::Invalid(format!("'{}' {why}", without_secrets(word).escape_debug()))
 }
 
-/// A word as it may be shown: without what logs in, and without its label.
+/// Shows a word without its user, its password and its label.
 fn without_secrets(word: &str) -> String {
     let shown = match word.rsplit_once('@') {
         None => word.to_owned(),

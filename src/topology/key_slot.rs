@@ -50,7 +50,7 @@ fn crc16_and_brace(bytes: &[u8]) -> (u16, bool) {
     (crc, has_brace)
 }
 
-/// Whether one of the bytes of a word is this one. (S. Anderson, "Bit Twiddling Hacks": a zero byte in a word.)
+/// Tells whether one of the bytes of a word is `byte`. (S. Anderson, "Bit Twiddling Hacks": a zero byte in a word.)
 fn has_byte(word: u32, byte: u8) -> bool {
     let word = word ^ u32::from_ne_bytes([byte; 4]);
     word.wrapping_sub(0x0101_0101) & !word & 0x8080_8080 != 0
@@ -60,7 +60,7 @@ fn step(crc: u16, byte: u8) -> u16 {
     (crc << 8) ^ TABLES[0][usize::from((crc >> 8) as u8 ^ byte)]
 }
 
-/// What a byte adds to the checksum, if none, one, two or three others come behind it.
+/// The part that a byte adds to the checksum when none, one, two or three other bytes follow it.
 static TABLES: [[u16; 256]; 4] = tables();
 
 const fn tables() -> [[u16; 256]; 4] {

@@ -49,7 +49,7 @@ pub struct Shard {
     pub primary: Arc<Node>,
     /// Hold copies.
     pub replicas: Vec<Arc<Node>>,
-    /// In ascending order; empty where placement knows no slots.
+    /// The slots in ascending order; empty where placement knows no slots.
     pub slots: Vec<SlotRange>,
 }
 
@@ -85,9 +85,9 @@ pub struct Topology {
     has_moving_slots: bool,
     uncovered: Vec<SlotRange>,
     local: Vec<Arc<Node>>,
-    /// Where keys are, with a number that changes with it; none where the shard function says so.
+    /// The placement of keys, with a number that changes with it; `None` where the shard function places keys.
     key_placement: Option<(u64, Arc<dyn KeyPlacement>)>,
-    /// No two pictures of different shards have the same.
+    /// The stamp, which no two pictures of different shards share.
     stamp: u64,
 }
 
@@ -209,17 +209,17 @@ impl Topology {
         self.epoch
     }
 
-    /// All shards, those with slots first and in slot order.
+    /// Returns all shards, those with slots first and in slot order.
     pub fn shards(&self) -> &[Shard] {
         &self.shards
     }
 
-    /// The shards that hold data: those that own slots, or all where placement knows none.
+    /// Returns the shards that hold data: those that own slots, or all where placement knows no slots.
     pub fn data_shards(&self) -> impl Iterator<Item = &Shard> {
         self.shards.iter().filter(|shard| self.owners.is_none() || !shard.slots.is_empty())
     }
 
-    /// The node that this process is, if it is one of them; the first, if it is several.
+    /// Returns the node that this process is, if it is a node; the first one if it is several.
     pub fn local(&self) -> Option<&Arc<Node>> {
         self.local.first()
     }
@@ -229,17 +229,18 @@ impl Topology {
         self.local.iter().any(|local| Arc::ptr_eq(local, node))
     }
 
-    /// What tells the pictures of one process from each other, and does not change with what is said of them later.
+    /// Returns the stamp that tells the pictures of one process apart. It does not change with later remarks about a
+    /// picture.
     pub(crate) fn stamp(&self) -> u64 {
         self.stamp
     }
 
-    /// Every node, shard by shard, primaries first.
+    /// Iterates over all nodes, shard by shard, primaries first.
     pub fn all_nodes(&self) -> impl Iterator<Item = &Arc<Node>> {
         self.shards.iter().flat_map(|shard| std::iter::once(&shard.primary).chain(&shard.replicas))
     }
 
-    /// The node of this id or address.
+    /// Finds the node of this id or address.
     pub fn node(&self, name: &str) -> Option<&Arc<Node>> {
         self.all_nodes().find(|node| node.is_called(name))
     }
@@ -279,12 +280,12 @@ impl Topology {
         key_slot::key_slot_of_many(key)
     }
 
-    /// The shard that owns a slot.
+    /// Returns the shard that owns a slot.
     pub fn owner(&self, slot: u16) -> Option<&Shard> {
         self.owner_at(slot).map(|position| &self.shards[position])
     }
 
-    /// The position of that shard.
+    /// Returns the position of the shard that owns a slot.
     pub(crate) fn owner_at(&self, slot: u16) -> Option<usize> {
         self.owners.as_ref()?.owner(slot)
     }
@@ -294,12 +295,12 @@ impl Topology {
         self.key_placement.as_ref().map(|(_, placement)| &**placement)
     }
 
-    /// The slots that nobody owns; empty where there are no slots.
+    /// Returns the slots that nobody owns; empty where there are no slots.
     pub fn uncovered(&self) -> &[SlotRange] {
         &self.uncovered
     }
 
-    /// Whether a slot that had an owner in an earlier picture has none in this one.
+    /// Tells whether a slot that had an owner in an earlier picture has none in this one.
     pub(crate) fn has_lost_slots_of(&self, earlier: &Self) -> bool {
         let mut uncovered = self.uncovered.iter().flat_map(|&(first, last)| first..=last);
         uncovered.any(|slot| earlier.owner(slot).is_some())
@@ -325,12 +326,12 @@ impl Topology {
 /// }
 /// ```
 pub trait NodeProvider: Send + Sync + 'static {
-    /// The whole topology as it is now. Dropped when it takes longer than the engine's timeout; a panic in it counts
-    /// as an error.
+    /// Returns the whole topology as it is now. The engine drops the future when it takes longer than the engine's
+    /// timeout, and counts a panic in it as an error.
     fn topology(&self) -> BoxFuture<'_, Result<Topology, Error>>;
 
-    /// How long a topology may be used before it is asked for again. `None`, the default, is for a topology that only
-    /// changes by what the engine notices itself: redirects and lost nodes.
+    /// Returns how long a topology may be used before the engine asks for it again. Default: `None`, for a topology
+    /// that changes only by signs that the engine sees itself: redirects and lost nodes.
     fn refresh_every(&self) -> Option<Duration> {
         None
     }

@@ -48,8 +48,8 @@ pub struct RedisCluster {
 }
 
 impl RedisCluster {
-    /// A provider that asks this way, and anew after every `refresh_every`. Nodes are reached on the ports that they name
-    /// to who asks: those for TLS over a connection with TLS.
+    /// Makes a provider that asks this way, and again after every `refresh_every`. Nodes are reached on the ports that
+    /// they announce to the asker: those for TLS over a connection with TLS.
     pub fn new(ask: impl AskCluster, refresh_every: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
         Self { ask: Box::new(ask), refresh_every: Box::new(refresh_every) }
     }

@@ -15,12 +15,12 @@ pub struct Single {
 }
 
 impl Single {
-    /// The server at this address.
+    /// Makes a topology of the one server at this address.
     pub fn new(address: Address) -> Self {
         Self { address, is_local: false, is_plain: true }
     }
 
-    /// The server that this process is.
+    /// Makes a topology of the server that this process is.
     pub fn local(address: Address) -> Self {
         Self { address, is_local: true, is_plain: true }
     }

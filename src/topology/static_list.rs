@@ -31,7 +31,7 @@ pub struct StaticList {
 }
 
 impl StaticList {
-    /// These hosts, or the servers at these addresses.
+    /// Makes a list of these hosts, or of the servers at these addresses.
     ///
     /// # Errors
     /// An empty list; a hole in the ids, or an id that stands twice; a server and database that stand twice, unless both
@@ -68,7 +68,7 @@ impl StaticList {
         self
     }
 
-    /// The hosts as they are now, in the order of their ids.
+    /// Returns the hosts as they are now, in the order of their ids.
     pub fn hosts(&self) -> Arc<[Host]> {
         self.hosts.borrow().clone()
     }
@@ -225,7 +225,7 @@ mod tests {
         assert_eq!(names(&StaticList::parse("a:1 redis://a:1/1 a:2").unwrap()), ["a:1", "a:1/1", "a:2"]);
     }
 
-    /// The first example of rb's documentation has eight hosts on four servers, without databases.
+    /// The hosts are those of the first example in rb's documentation: eight hosts on four servers, without databases.
     #[test]
     fn a_server_may_stand_twice_where_both_have_ids() {
         let list = StaticList::parse("*=redis://127.0.0.1 0=:6379 1=:6380 2=:6379 3=:6380").unwrap();

@@ -85,8 +85,8 @@ const fn is_before(name: &[u8], other: &[u8]) -> bool {
     name.len() < other.len()
 }
 
-/// For each first letter of a row's command: the lengths of those commands' names, as bits. Almost every command that is
-/// sent is in no row, and this says so without a search.
+/// Holds the lengths of the names of all commands in the table, as bits, for each first letter. Almost every command
+/// that is sent is in no row, and this table says so without a search.
 static LENGTHS: [u32; 256] = lengths();
 
 const fn lengths() -> [u32; 256] {

@@ -1,31 +1,32 @@
 //! The rows: what is special about which command. Nothing is looked up here.
 
-/// One row of the table.
+/// A row of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Special {
-    /// In lower case.
+    /// The name in lower case.
     pub(super) name: &'static str,
-    /// Why connections that all requests share cannot carry it.
+    /// The reason why connections that all requests share cannot carry the command.
     pub(super) not_shared: Option<&'static str>,
-    /// Which calls of the command that is said about.
+    /// The calls of the command that `not_shared` is about.
     pub(super) not_shared_when: When,
-    /// Why it has no meaning cluster-wide.
+    /// The reason why the command has no meaning cluster-wide.
     pub(super) not_cluster_wide: Option<&'static str>,
-    /// It runs code that may call any other command.
+    /// The command runs code that may call any other command.
     pub(crate) runs_code: bool,
-    /// It reaches clients of other nodes, as a write reaches their data. The server does not show its flag for that.
+    /// The command reaches clients of other nodes, as a write reaches their data. The server does not show its flag for
+    /// that.
     pub(crate) publishes: bool,
-    /// It stops what keeps a node or a client busy, and so must not wait behind that.
+    /// The command stops something that keeps a node or a client busy, and so must not wait behind it.
     pub(super) stops: bool,
-    /// It brings a key to a node that does not own it yet.
+    /// The command brings a key to a node that does not own it yet.
     pub(crate) moves_keys: bool,
     /// Its replies have names of keys that its arguments do not name.
     pub(crate) names_keys: bool,
-    /// It means the same key by key: nobody relies on several of them happening at once.
+    /// The command means the same key by key: nobody relies on several of its keys being handled at once.
     pub(crate) is_safe_to_split: bool,
-    /// What answers it cluster-wide in place of the command itself.
+    /// The handler that answers cluster-wide in place of the command itself.
     pub(crate) handler: Option<Handler>,
-    /// What proxy mode has to know of it.
+    /// The facts that proxy mode has to know about the command.
     pub(crate) in_proxy_mode: Option<InProxyMode>,
     /// The options with which it reads keys that its arguments do not name.
     pub(super) reads_by: &'static [&'static [u8]],
@@ -33,31 +34,31 @@ pub(crate) struct Special {
     pub(super) values: &'static [(&'static [u8], usize)],
 }
 
-/// Which calls of a command a row's refusal is about.
+/// The calls of a command that a row's refusal is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum When {
     Always,
-    /// Those with the option `BLOCK`. What follows `STREAMS` are keys and ids, whatever they look like.
+    /// Calls with the option `BLOCK`. The words behind `STREAMS` are keys and ids, whatever they look like.
     WithBlock,
-    /// Those with a line break in an argument.
+    /// Calls with a line break in an argument.
     WithLineBreak,
 }
 
-/// What answers a command cluster-wide that no node can answer.
+/// Answers a command cluster-wide that no single node can answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Handler {
     /// A cursor over the keys of all shards.
     Scan,
-    /// One key of all.
+    /// Returns one of all keys.
     RandomKey,
 }
 
-/// What proxy mode has to know of a command before it may rewrite it for the whole cluster.
+/// The facts that proxy mode has to know about a command before it may rewrite it for the whole cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum InProxyMode {
     /// Begins a transaction.
     BeginsTransaction,
-    /// What only clients say that know of clusters: they ask for a redirect to be answered here.
+    /// Only clients that know clusters send the command: they expect a redirect to be answered here.
     KnowsClusters,
     /// `CLUSTER`, with which clients may ask who has which slots.
     Cluster,
@@ -76,7 +77,7 @@ pub(crate) enum InProxyMode {
 }
 
 pub(super) const CONNECTION: &str = "it changes the state of its connection, which all requests share";
-/// Why blocking commands are not carried.
+/// The reason why blocking commands are not carried.
 pub(crate) const BLOCKING: &str = "it blocks its connection, which all requests share";
 pub(super) const TRANSACTION: &str = "transactions do not reach over connections that all requests share";
 pub(super) const STREAMING: &str = "it turns its connection into a stream";
