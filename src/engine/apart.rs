@@ -13,29 +13,29 @@ use crate::peer::ReducedShare;
 use crate::reply::Reply;
 use crate::topology::{Node, OwnSlots};
 
-/// One node's answer.
+/// The answer of one node.
 pub(super) struct Part {
     pub(super) node: Arc<Node>,
     pub(super) answer: Answer,
     pub(super) claim: Claim,
 }
 
-/// What a node has answered.
+/// The kind of answer that a node has given.
 pub(super) enum Answer {
     /// A reply, or the failure that stands in its place.
     Reply(Result<Reply, Error>),
-    /// What it has reduced its reply to.
+    /// The node has reduced its reply to this share.
     Reduced(ReducedShare),
 }
 
-/// What a node has said of its slots around its answer.
+/// The slots that a node has claimed around its answer.
 #[derive(Debug, Clone)]
 pub(super) enum Claim {
-    /// It had these all the time.
+    /// The node had these slots all the time.
     Held(Arc<OwnSlots>),
     /// They changed meanwhile.
     Changed(SlotsAround),
-    /// It has not said, for this reason.
+    /// The node has not said which slots it had, for this reason.
     Unsaid(String),
 }
 
@@ -51,7 +51,7 @@ impl Claim {
         }
     }
 
-    /// Nothing was said.
+    /// Makes the claim of a node that has said nothing.
     pub(super) fn nothing() -> Self {
         Self::Unsaid("nothing was said".into())
     }

@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::reply::Reply;
 use crate::topology::Node;
 
-/// How many servers are asked at once.
+/// The number of servers that are asked at once.
 const ASKED_AT_ONCE: usize = 3;
 
 impl Request {

@@ -13,7 +13,8 @@ use crate::link::{Link, LinkOptions, Links, Watcher};
 use crate::shard::ShardFunc;
 use crate::topology::{Address, NodeProvider, RedisCluster};
 
-/// How often a cluster that is followed from outside is asked for its topology, besides at signs of a change.
+/// The pause after which a cluster that is followed from outside is asked for its topology, besides at signs of a
+/// change.
 const REFRESH_EVERY: Duration = Duration::from_secs(1);
 
 impl Engine {
@@ -44,14 +45,15 @@ impl Builder {
         self
     }
 
-    /// A Redis Cluster that is found through any of these nodes, and followed from then on.
+    /// Follows a Redis Cluster that is found through any of these nodes.
     #[must_use]
     pub fn cluster(mut self, seeds: Vec<Address>) -> Self {
         self.seeds = Some(seeds);
         self
     }
 
-    /// Which node a command belongs to. Default: CRC16 slots where the provider knows slots, CRC32 elsewhere.
+    /// Sets the function that says which node a command belongs to. Default: CRC16 slots where the provider knows
+    /// slots, CRC32 elsewhere.
     #[must_use]
     pub fn shard_func(mut self, shard_func: impl ShardFunc) -> Self {
         self.shard_func = Some(Box::new(shard_func));
@@ -72,7 +74,7 @@ impl Builder {
         self
     }
 
-    /// Who tells what has come on links in place of the runtime.
+    /// Sets the watcher that reports bytes on links in place of the runtime.
     #[cfg_attr(not(feature = "module"), allow(dead_code, reason = "only a server has an event loop"))]
     pub(crate) fn watcher(mut self, watcher: impl Watcher + 'static) -> Self {
         self.watcher = Some(Arc::new(watcher));
@@ -86,7 +88,7 @@ impl Builder {
         self
     }
 
-    /// The time that a request has unless it says otherwise. Default: 5 s.
+    /// Sets the time that a request has unless it says otherwise. Default: 5 s.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
@@ -100,7 +102,7 @@ impl Builder {
         self
     }
 
-    /// The engine. Must be called within a tokio runtime: the topology is followed from now on.
+    /// Makes the engine. Must be called within a tokio runtime: the topology is followed from now on.
     pub fn build(self) -> Engine {
         let stats = self.stats;
         let links = Arc::new(Links::new(self.links, self.watcher));

@@ -55,7 +55,7 @@ impl Route for ByKey<'_> {
         place(self.0, topology, command)
     }
 
-    /// A redirect is to be followed only where slots, and not a function of ours, say where a key lives.
+    /// Tells whether to follow a redirect: only where slots, and not a function of ours, say where a key lives.
     fn follows_redirects(&self, topology: &Topology, _unit: u32) -> bool {
         topology.has_slots()
     }

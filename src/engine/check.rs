@@ -22,7 +22,8 @@ use crate::error::Error;
 use crate::link::Mode;
 use crate::reply::Reply;
 
-/// How many servers are asked what a command is, one after the other, before it is taken for one that depends on keys.
+/// The number of servers that are asked about a command, one after the other, before it is taken for one that depends
+/// on keys.
 const MOST_ASKED: usize = 2;
 
 impl Request {

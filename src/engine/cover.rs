@@ -11,7 +11,7 @@ use arc_swap::ArcSwapOption;
 use super::slot_set::SlotSet;
 use crate::topology::{OwnSlots, SlotRange};
 
-/// What nodes have claimed, compared with all slots.
+/// The claims of nodes, compared with all slots.
 #[derive(Debug, Default)]
 pub(super) struct Cover {
     /// The slots that several units have answered for, and these units.

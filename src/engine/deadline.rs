@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::error::Error;
 
-/// When a request began, how long it has, and when that time is up.
+/// The begin of a request, its time, and the moment when that is up.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Deadline {
     began: Instant,

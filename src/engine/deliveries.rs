@@ -15,7 +15,7 @@ use futures_util::stream::FuturesUnordered;
 /// Deliveries that are waited for.
 pub(super) struct Deliveries<F> {
     any: FuturesUnordered<F>,
-    /// That of the node that we live in, and how many others there are.
+    /// The delivery of the node that we live in, and the number of others that are still to come.
     own: Option<(Pin<Box<F>>, Arc<AtomicUsize>)>,
 }
 

@@ -5,21 +5,21 @@
 use crate::command::Command;
 use crate::describe::Description;
 
-/// How the answer to a command depends on keys that it does not name.
+/// Says how the answer to a command depends on keys that it does not name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Dependence {
     /// The command changes nothing, and may be sent again.
     pub(super) only_reads: bool,
-    /// It enumerates keys in a way that can be put right slot by slot.
+    /// The command enumerates keys in a way that can be put right slot by slot.
     pub(super) enumerates: Option<Enumeration>,
 }
 
-/// What a command says of all keys of a node.
+/// The facts about all keys of a node that a command tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Enumeration {
-    /// How many there are: `DBSIZE`.
+    /// Their number: `DBSIZE`.
     Count,
-    /// Which fit a pattern: `KEYS`.
+    /// The names that fit a pattern: `KEYS`.
     Names,
 }
 

@@ -14,7 +14,7 @@ pub(super) struct Doubt {
     pub(super) error: ShardReply,
 }
 
-/// What nodes may take to say that they refuse, in bytes.
+/// The most bytes in which nodes may say that they refuse.
 pub(super) const LONGEST_REFUSALS: usize = 16 << 20;
 
 /// Tells whether rmr itself has refused a command, in place of the server.

@@ -40,13 +40,13 @@ use crate::command::{Command, CommandSet, printable};
 use crate::error::Error;
 use crate::topology::{OwnSlots, SlotRange, key_slot};
 
-/// How long the end of a move is waited for by commands that cannot do without.
+/// The time for which commands that cannot do without it wait for the end of a move.
 const PATIENCE_WITH_MOVES: Duration = Duration::from_millis(500);
 
-/// How often a node is asked that does not say which slots it has, or is out of reach.
+/// The number of times that a node is asked which does not say which slots it has, or is out of reach.
 const MOST_TRIES: u8 = 3;
 
-/// How a fan-out is checked.
+/// The check of a fan-out.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Check {
     pub(super) dependence: Dependence,
@@ -59,22 +59,22 @@ pub(super) struct Check {
 /// A checked fan-out under way.
 pub(super) struct Exact<'a> {
     request: &'a Request,
-    /// One command.
+    /// The one command.
     commands: Arc<CommandSet>,
     check: Check,
     options: &'a Options,
     combine: Option<Arc<dyn AnyCombine>>,
     snapshot: Arc<Snapshot>,
     units: Units,
-    /// How often nodes have been asked.
+    /// The number of times that nodes have been asked.
     round: u32,
     is_repaired: bool,
     backoff: Backoff,
     read_apart: ReadApart,
-    /// Since when slots are seen to move, and since when some are nobody's.
+    /// The moments since which slots are seen to move, and since which some are nobody's.
     moving_since: Option<Instant>,
     nobodys_since: Option<Instant>,
-    /// What is said beside an answer that is not exact.
+    /// The notes that are given beside an answer that is not exact.
     notes: Vec<(SlotRange, Error)>,
 }
 

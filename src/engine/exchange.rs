@@ -45,7 +45,7 @@ pub(super) struct Exchange<'a, R> {
     commands: Arc<CommandSet>,
     options: &'a Options,
     outcomes: Outcomes,
-    /// What has been tried of the units that did not succeed at once.
+    /// The attempts so far for the units that did not succeed at once.
     tries: BTreeMap<u32, Tries>,
     /// Units for which the last topology has shown no way, and the next one may.
     unrouted: Vec<(u32, Next)>,
@@ -62,7 +62,7 @@ impl<'a, R: Route> Exchange<'a, R> {
         Self::of_shared(request, route, Arc::new(commands), outcomes, options)
     }
 
-    /// The same with commands that others have too.
+    /// Makes an exchange of commands that others have too.
     pub(super) fn of_shared(
         request: &'a Request,
         route: R,
@@ -80,7 +80,7 @@ impl<'a, R: Route> Exchange<'a, R> {
         self.complete(snapshot).await?.finish()
     }
 
-    /// The same with the outcomes as they stand.
+    /// Does it all, and returns the outcomes as they stand.
     pub(super) async fn complete(mut self, mut snapshot: Arc<Snapshot>) -> Result<Outcomes, Error> {
         let mut shares = self
             .request
@@ -506,14 +506,14 @@ impl<'a, R: Route> Exchange<'a, R> {
     }
 }
 
-/// Whether what came too late has left.
+/// Tells whether the shares that are too late have left.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Late {
     Sent,
     Unsent,
 }
 
-/// What of a round is not done.
+/// The part of a round that is not done.
 #[derive(Default)]
 struct Round {
     open: Vec<(u32, Next)>,

@@ -30,7 +30,7 @@ pub(super) const BAR: &str = "bar";
 /// A key of slot 12182, which is node 2's in [`halves`].
 pub(super) const FOO: &str = "foo";
 
-/// What a node does with one batch.
+/// Makes the delivery of a node for one batch.
 pub(super) type FakeTurn = Box<dyn FnOnce(Batch) -> BoxFuture<'static, Delivery> + Send>;
 
 fn at_once(say: impl FnOnce(Batch) -> Delivery + Send + 'static) -> FakeTurn {
@@ -115,7 +115,7 @@ pub(super) fn slots_unknown(why: impl Into<String>, turn: FakeTurn) -> FakeTurn 
     })
 }
 
-/// What node of this port may say of its slots: a primary, in this epoch.
+/// Makes the slots that the node of this port claims: a primary, in this epoch.
 pub(super) fn own_slots(port: u16, epoch: u64, owned: &[SlotRange]) -> Arc<OwnSlots> {
     Arc::new(OwnSlots {
         id: format!("10.0.0.1:{port}"),
@@ -126,7 +126,7 @@ pub(super) fn own_slots(port: u16, epoch: u64, owned: &[SlotRange]) -> Arc<OwnSl
     })
 }
 
-/// The same, while one of these slots leaves for another node, or one comes from there.
+/// Makes the same claim while one of the slots leaves for another node, or comes from there.
 #[allow(dead_code, reason = "for tests of what fan-outs do with it")]
 pub(super) fn own_slots_moving(own: &Arc<OwnSlots>, slot: u16, leaves: bool, peer: u16) -> Arc<OwnSlots> {
     let mut own = OwnSlots::clone(own);
@@ -138,7 +138,7 @@ fn replies(batch: &Batch, reply: impl Fn() -> Reply) -> Delivery {
     Delivery { replies: batch.picks.iter().map(|_| reply()).collect(), ..Delivery::default() }
 }
 
-/// One batch as a node got it.
+/// A batch as a node got it.
 #[derive(Debug, Clone)]
 pub(super) struct Sent {
     pub(super) at: Instant,
@@ -157,14 +157,14 @@ pub(super) struct FakeNode {
     turns: Mutex<VecDeque<FakeTurn>>,
     sent: Mutex<Vec<Sent>>,
     can_reduce: bool,
-    /// What it says of its own slots, unless a turn says otherwise.
+    /// The slots that the node claims, unless a turn says otherwise.
     own_slots: Mutex<Option<Arc<OwnSlots>>>,
-    /// What it would refuse writes with, each time that it is asked.
+    /// The refusals that the node would give to writes, one each time that it is asked.
     refusals: Mutex<VecDeque<&'static str>>,
     pub(super) asked_ahead: AtomicUsize,
-    /// How many deliveries were dropped before they were done.
+    /// The number of deliveries that were dropped before they were done.
     pub(super) dropped: Arc<AtomicUsize>,
-    /// How often the engine asked for what had come, and said that it had waited in vain.
+    /// Counts how often the engine looked for deliveries, and how often it said that it had waited in vain.
     pub(super) looked_at: AtomicUsize,
     pub(super) timeouts: AtomicUsize,
     /// Tells deliveries that wait for it that the engine has looked.
@@ -209,7 +209,7 @@ impl FakeNode {
         self.sent.lock().unwrap().clone()
     }
 
-    /// The milliseconds since `start` at which batches came.
+    /// Returns the milliseconds since `start` at which batches came.
     pub(super) fn times(&self, start: Instant) -> Vec<u64> {
         self.sent().iter().map(|sent| (sent.at - start).as_millis() as u64).collect()
     }
@@ -361,12 +361,12 @@ pub(super) struct Fake {
 }
 
 impl Fake {
-    /// An engine that sees these topologies, the first one when it is first needed.
+    /// Makes an engine that sees these topologies, the first one when it first needs one.
     pub(super) fn of(pictures: impl IntoIterator<Item = Topology>) -> Self {
         Self::built(pictures, false)
     }
 
-    /// The same, with nodes that are asked to reduce their shares.
+    /// Makes such an engine, with nodes that are asked to reduce their shares.
     pub(super) fn that_reduces(pictures: impl IntoIterator<Item = Topology>) -> Self {
         Self::built(pictures, true)
     }
@@ -404,12 +404,12 @@ impl Fake {
         tokio::spawn(follow(Arc::downgrade(&self.engine.state.refresher)));
     }
 
-    /// The node of this number, which is its port.
+    /// Returns the node of this number, which is its port.
     pub(super) fn node(&self, port: u16) -> Arc<FakeNode> {
         self.pool.link(port).node.clone()
     }
 
-    /// What serves the node that the process is, in process.
+    /// Returns the node that this process is, which is served in process.
     pub(super) fn local(&self) -> &FakeNode {
         &self.local
     }
@@ -438,7 +438,7 @@ impl Fake {
         tokio::time::advance(Duration::from_millis(1)).await;
     }
 
-    /// A request with a timeout of 10 s that has just begun.
+    /// Begins a request with a timeout of 10 s.
     pub(super) fn request(&self) -> Request {
         self.engine.request().timeout(Duration::from_secs(10)).begin()
     }
@@ -471,7 +471,7 @@ fn describe(state: &EngineState) {
     }
 }
 
-/// A topology of primaries, by port, and their slots.
+/// Makes a topology of primaries, by port, and their slots.
 pub(super) fn cluster(shards: &[(u16, SlotRange)]) -> Topology {
     let shard = |&(port, slots)| Shard { primary: node(port, Role::Primary), replicas: Vec::new(), slots: vec![slots] };
     Topology::with_slots("fake", shards.iter().map(shard).collect())
@@ -490,7 +490,7 @@ pub(super) fn set(key: &str) -> Command {
     Command::new("SET").key(key).arg("x")
 }
 
-/// The milliseconds that have passed since.
+/// Returns the milliseconds that have passed since `start`.
 pub(super) fn ms(start: Instant) -> u64 {
     start.elapsed().as_millis() as u64
 }

@@ -32,7 +32,7 @@ impl FanOut {
         Self { whose, command, targets: Targets::default(), options: Options::default() }
     }
 
-    /// Which nodes. Default: [`Targets::Primaries`].
+    /// Sets the nodes. Default: [`Targets::Primaries`].
     pub fn targets(mut self, targets: Targets) -> Self {
         self.targets = targets;
         self

@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::link::SlotsAround;
 use crate::topology::{OwnSlots, SlotRange, Topology};
 
-/// What keeps answers from being exact.
+/// The findings that keep answers from being exact.
 #[derive(Default)]
 pub(super) struct Findings {
     /// Units without an answer.
@@ -29,7 +29,7 @@ pub(super) struct Findings {
     pub(super) moving: SlotSet,
 }
 
-/// What answers are looked at by.
+/// The facts that answers are compared with.
 pub(super) struct View<'a> {
     pub(super) units: &'a Units,
     pub(super) topology: &'a Topology,

@@ -12,7 +12,7 @@ pub trait Gate: Send + Sync + 'static {
     /// Lets the commands pass, or says why not. It may mark those that change nothing as such.
     fn admit(&self, commands: CommandSet) -> BoxFuture<'_, Result<CommandSet, Error>>;
 
-    /// Which of these keys may be shown to the caller; `None`, the default, if all may.
+    /// Tells which of these keys may be shown to the caller; `None`, the default, if all may.
     fn may_read(&self, _keys: Vec<Bytes>) -> BoxFuture<'_, Result<Option<Vec<bool>>, Error>> {
         Box::pin(std::future::ready(Ok(None)))
     }

@@ -34,7 +34,7 @@ impl Pattern {
     }
 }
 
-/// Whether the whole text fits the pattern.
+/// Tells whether the whole text fits the pattern.
 pub(crate) fn matches(pattern: &[u8], text: &[u8]) -> bool {
     // Where to go on when a star has to take one more character.
     let mut retry: Option<(&[u8], &[u8])> = None;
@@ -105,7 +105,7 @@ fn class(pattern: &[u8], character: u8) -> (bool, &[u8]) {
 mod tests {
     use super::{Pattern, matches as matches_once};
 
-    /// Both ways to ask give one answer.
+    /// Matches in both ways, and checks that they give one answer.
     fn matches(pattern: &[u8], text: &[u8]) -> bool {
         let fits = matches_once(pattern, text);
         assert_eq!(Pattern::new(pattern).fits(text), fits, "{} {}", pattern.escape_ascii(), text.escape_ascii());

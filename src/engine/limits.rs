@@ -6,10 +6,10 @@ use std::time::Duration;
 /// The time of a request that says nothing else, in milliseconds.
 pub(crate) const DEFAULT_TIMEOUT_MS: u64 = 5_000;
 
-/// How many requests may be under way at once.
+/// The number of requests that may be under way at once.
 pub(crate) const DEFAULT_MAX_IN_FLIGHT: usize = 10_000;
 
-/// How many bytes the replies to one request may take.
+/// The number of bytes that the replies to one request may take.
 pub(crate) const DEFAULT_MAX_REPLY_BYTES: usize = 1 << 30;
 
 /// Holds a request's timeout where it says nothing else, and the bounds of all requests together and of each.

@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::reply::Reply;
 use crate::topology::key_slot;
 
-/// How often a key is looked at that is in its slot, and seems not to be.
+/// The number of times that a key is looked at which is in its slot and seems not to be there.
 const MOST_LOOKS: usize = 3;
 
 /// Keys that are there.

@@ -18,7 +18,7 @@ use super::snapshot::Snapshot;
 use crate::command::Command;
 use crate::error::Error;
 
-/// How servers begin their refusal of a write that they would otherwise take.
+/// The beginnings of the errors by which servers refuse a write that they would otherwise take.
 const GUARDS: [&[u8]; 9] = [
     b"NOREPLICAS ",
     b"MISCONF ",

@@ -144,7 +144,7 @@ impl Engine {
         self.request().fan_out(command)
     }
 
-    /// The topology that a request would use now. `None` before the first one has been fetched.
+    /// Returns the topology that a request would use now. `None` before the first one has been fetched.
     pub fn topology(&self) -> Option<Arc<Topology>> {
         self.state.refresher.current().map(|snapshot| snapshot.topology.clone())
     }
@@ -154,7 +154,7 @@ impl Engine {
         self.state.refresher.age()
     }
 
-    /// Why the topology could not be fetched, the last time that was tried. `None` if it could.
+    /// Returns the reason why the topology could not be fetched, the last time that was tried. `None` if it could.
     pub fn topology_error(&self) -> Option<Error> {
         self.state.refresher.last_error()
     }
@@ -182,12 +182,12 @@ impl Engine {
         &self.state.stats
     }
 
-    /// The time that a request has unless it says otherwise.
+    /// Returns the time that a request has unless it says otherwise.
     pub fn timeout(&self) -> Duration {
         self.state.limits.timeout()
     }
 
-    /// The time that a request has unless it says otherwise. Default: 5 s.
+    /// Sets the time that a request has unless it says otherwise. Default: 5 s.
     pub fn set_timeout(&self, timeout: Duration) {
         self.state.limits.set_timeout(timeout);
     }
@@ -197,13 +197,13 @@ impl Engine {
         self.state.limits.set_max_in_flight(requests);
     }
 
-    /// Whether answers that depend on keys are exact or errors, unless a request [allows](Options::allow_inconsistent) others.
-    /// Default: `true`.
+    /// Sets whether answers that depend on keys are exact or errors, unless a request
+    /// [allows](Options::allow_inconsistent) others. Default: `true`.
     pub fn set_consistent(&self, is_consistent: bool) {
         self.state.limits.set_consistent(is_consistent);
     }
 
-    /// The most memory, in bytes, that the replies to one request may take. Default: 1 GiB.
+    /// Sets the most memory, in bytes, that the replies to one request may take. Default: 1 GiB.
     pub fn set_max_reply_bytes(&self, bytes: usize) {
         self.state.limits.set_max_reply_bytes(bytes);
     }

@@ -13,7 +13,7 @@ pub struct Options {
     has_begun: bool,
 }
 
-/// Who handles a failure of a node: the engine, or whoever reads the replies.
+/// Says who handles a failure of a node: the engine, or the reader of the replies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum OnFailure {
     /// The engine retries where that is sound. What fails all the same fails the request, unless partial results are
@@ -23,7 +23,7 @@ pub(super) enum OnFailure {
     /// The engine retries where that is sound. What fails all the same stands among the replies, and the reader decides
     /// whether the request has failed.
     Keep,
-    /// As [`Keep`](Self::Keep), and `TRYAGAIN` is such a failure too, instead of a reason to wait.
+    /// Does as [`Keep`](Self::Keep), and counts `TRYAGAIN` as such a failure, instead of waiting.
     KeepTryAgain,
     /// The engine never sends anything again. Redirects stand among the replies too.
     KeepUntried,
@@ -44,13 +44,13 @@ impl OnFailure {
 }
 
 impl Options {
-    /// All defaults: the engine's timeout, complete or an error.
+    /// Makes the default options: the engine's timeout, complete or an error.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The most that the whole request may take: queueing, connecting, sending, waiting, reducing. Default: the
-    /// engine's timeout.
+    /// Sets the most time that the whole request may take: queueing, connecting, sending, waiting, reducing. Default:
+    /// the engine's timeout.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
@@ -77,9 +77,9 @@ impl Options {
         Self { on_failure, ..Self::default() }
     }
 
-    /// Whether a fan-out may answer although slots move from node to node meanwhile, so that keys are counted twice or never.
-    /// With partial results too, what may be wrong is said beside them. Default: `false`, and such an answer is an error,
-    /// unless [the engine](super::Engine::set_consistent) is told otherwise.
+    /// Sets whether a fan-out may answer although slots move from node to node meanwhile, so that keys are counted
+    /// twice or never. With partial results too, what may be wrong is said beside them. Default: `false`, and such an
+    /// answer is an error, unless [the engine](super::Engine::set_consistent) is told otherwise.
     #[must_use]
     pub fn allow_inconsistent(mut self, inconsistent: bool) -> Self {
         self.inconsistent = inconsistent;

@@ -22,13 +22,13 @@ use crate::topology::Node;
 pub(super) enum Outcomes {
     /// Each stands in its place.
     Kept(Vec<Option<ShardReply>>),
-    /// Of those that succeeded only what they come to is kept.
+    /// Keeps of the replies only their partial result.
     Reduced(ReducedSoFar),
     /// Each is kept as it came, with what its node has said of its slots.
     Apart(Apart),
 }
 
-/// All replies, or the failures alone with what the replies come to.
+/// All replies, or the failures alone with the partial result of the replies.
 pub(super) type Gathered = (Replies, Option<Box<dyn AnyPartial>>);
 
 /// Outcomes that are reduced as they come.
@@ -42,12 +42,12 @@ pub(super) struct ReducedSoFar {
     failed: BTreeMap<u32, ShardReply>,
     /// The first unit whose reply the reducer cannot take, with the error that this is.
     untaken: Option<(u32, Error)>,
-    /// Who has answered.
+    /// The nodes that have answered.
     nodes: Vec<Arc<Node>>,
 }
 
 impl Outcomes {
-    /// Of so many units, kept or reduced.
+    /// Makes the outcomes of `units` units, which are kept or reduced.
     pub(super) fn of(units: usize, combine: Option<Arc<dyn AnyCombine>>) -> Self {
         match combine {
             None => Self::Kept(vec![None; units]),
@@ -82,7 +82,7 @@ impl Outcomes {
         }
     }
 
-    /// The number of units.
+    /// Returns the number of units.
     pub(super) fn len(&self) -> usize {
         match self {
             Self::Kept(outcomes) => outcomes.len(),
@@ -91,7 +91,7 @@ impl Outcomes {
         }
     }
 
-    /// The reducer for shares of the units.
+    /// Returns the reducer for shares of the units.
     pub(super) fn combine(&self) -> Option<&Arc<dyn AnyCombine>> {
         match self {
             Self::Kept(_) => None,
@@ -108,7 +108,7 @@ impl Outcomes {
         }
     }
 
-    /// The same for the reply of a node.
+    /// Takes the reply of a node as the outcome of a unit.
     pub(super) fn put_reply(&mut self, unit: u32, node: &Arc<Node>, reply: Reply) {
         match self {
             Self::Kept(outcomes) => {
@@ -160,7 +160,7 @@ impl Outcomes {
         partial.failed.into_iter().map(|(at, message)| (units[at as usize], message)).collect()
     }
 
-    /// The units without an outcome.
+    /// Returns the units without an outcome.
     pub(super) fn open(&self) -> Vec<u32> {
         let is_open = |unit: &u32| match self {
             Self::Kept(outcomes) => outcomes[*unit as usize].is_none(),
@@ -170,7 +170,7 @@ impl Outcomes {
         (0..self.len() as u32).filter(is_open).collect()
     }
 
-    /// The nodes that have answered, each once.
+    /// Returns the nodes that have answered, each once.
     pub(super) fn nodes(&self) -> Vec<Arc<Node>> {
         match self {
             Self::Kept(outcomes) => {
@@ -203,7 +203,7 @@ impl Outcomes {
         }
     }
 
-    /// All replies; or the failures alone, with what the others come to.
+    /// Returns all replies, or the failures alone with the partial result of the replies.
     ///
     /// # Errors
     /// [`Error::Mixed`] if the reducer could not take a reply.

@@ -29,17 +29,17 @@ pub(super) struct ReadApart {
     names: Vec<Bytes>,
 }
 
-/// What a node says of its keys without those of slots that are read apart.
+/// The answer of a node about its keys, without those in slots that are read apart.
 pub(super) enum Without {
     Said {
         reply: Reply,
         own: OwnSlots,
-        /// How many keys of each of these slots it has.
+        /// The number of its keys in each of these slots.
         left_out: Vec<(u16, i64)>,
-        /// Those of them that it shows.
+        /// The keys in these slots that the answer shows.
         shown: Vec<Bytes>,
     },
-    /// It cannot be reached now, and may be later.
+    /// The node cannot be reached now, and may be later.
     NotNow(Error),
     Failed(Error),
 }
@@ -188,7 +188,7 @@ fn unreadable(node: &Node) -> Error {
 /// expired, and keeps it. But a key whose slot has changed its direction on the move may seem to be nowhere, too: so one
 /// that was not seen is looked for again a few times.
 async fn those_alive(request: &Request, mut keys: Vec<Bytes>) -> Result<Vec<Bytes>, Error> {
-    /// How often a key is looked at that is in its slot, and seems not to be.
+    /// The number of times that a key is looked at which is in its slot and seems not to be there.
     const MOST_LOOKS: usize = 3;
     let mut alive = Vec::with_capacity(keys.len());
     for _ in 0..MOST_LOOKS {

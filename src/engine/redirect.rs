@@ -10,14 +10,14 @@ use crate::link::{Budget, Failure, NOT_IN_PROCESS};
 use crate::resp::{Retry, ServerErrorKind};
 use crate::topology::{Address, Node, Topology};
 
-/// What to do about a reply.
+/// Says what to do about a reply.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// It is an answer, or an error that is one.
+    /// The reply is an answer, or an error that is one.
     Final,
     /// The slot lives there now.
     Moved(Address),
-    /// This one key lives there already; the slot will follow.
+    /// The one key lives at this address already; the slot will follow.
     Ask(Address),
     /// The node cannot serve it now and will soon: the topology has changed or is changing.
     Later,
@@ -42,13 +42,14 @@ pub(super) fn judge(error: &[u8], host: &str, slot: Option<u16>) -> Verdict {
     }
 }
 
-/// The node that a redirect points to. `None` if that is no node of the topology: nobody else is connected to, since a
-/// script may make up a redirect, and a link says our password. A node that has just come is known after a refresh.
+/// Finds the node that a redirect points to. Returns `None` for an address that is no node of the topology: no other
+/// address is connected to, since a script may make up a redirect, and a link sends our password. A node that has just
+/// joined is known after a refresh.
 pub(super) fn pointed_at<'t>(topology: &'t Topology, address: &Address) -> Option<&'t Arc<Node>> {
     topology.node(&address.to_string())
 }
 
-/// The address in `3999 127.0.0.1:6381`; the host may be empty.
+/// Reads the address in `3999 127.0.0.1:6381`; the host may be empty.
 fn target(redirect: &[u8], host: &str, slot: Option<u16>) -> Option<Address> {
     let (of_slot, address) = std::str::from_utf8(redirect).ok()?.split_once(' ')?;
     let of_slot: u16 = of_slot.parse().ok()?;

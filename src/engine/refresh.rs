@@ -26,7 +26,7 @@ use crate::topology::{Endpoint, Node, NodeProvider, Topology};
 /// Between two refreshes, however many ask for one.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
 
-/// After a refresh that failed, if nobody asks for one before.
+/// The pause after a refresh that failed, if nobody asks for one before.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(200);
 
 /// The longest that one refresh may take, so that a provider that hangs is asked again.
@@ -46,10 +46,10 @@ pub(super) struct Refresher {
 
 #[derive(Default)]
 struct RefreshState {
-    /// When the last refresh that was not given up began and ended.
+    /// The moments when the last refresh that was not given up began and ended.
     began: Option<Instant>,
     ended: Option<Instant>,
-    /// When the topology was last fetched.
+    /// The moment when the topology was last fetched.
     confirmed: Option<Instant>,
     error: Option<Error>,
 }

@@ -32,30 +32,31 @@ pub struct Replies {
 /// The slots that a fan-out has missed, or may have.
 #[derive(Debug, Clone, Default)]
 pub(super) struct MissedSlots {
-    /// Those that nobody owns.
+    /// The slots that nobody owns.
     pub(super) uncovered: Vec<SlotRange>,
-    /// Those whose keys may be in the entries twice, in part or never, and why.
+    /// The slots whose keys may be in the entries twice, in part or never, with the reasons.
     pub(super) unsettled: Vec<(SlotRange, Error)>,
 }
 
 impl Replies {
-    /// The entries, in order.
+    /// Iterates over the entries, in order.
     pub fn iter(&self) -> std::slice::Iter<'_, ShardReply> {
         self.entries.iter()
     }
 
-    /// The slots that nobody owns, of a fan-out to shards that allows failures: what they hold is in no entry.
+    /// Returns the slots that nobody owns, of a fan-out to shards that allows failures: their keys are in no entry.
     pub fn uncovered(&self) -> &[SlotRange] {
         &self.missed.uncovered
     }
 
-    /// The slots whose keys may be in the entries twice, in part or not at all, of a fan-out to shards while slots move that
-    /// allows failures: each range with the reason.
+    /// Returns the slots whose keys may be in the entries twice, in part or not at all, of a fan-out to shards while
+    /// slots move that allows failures: each range with the reason.
     pub fn unsettled(&self) -> &[(SlotRange, Error)] {
         &self.missed.unsettled
     }
 
-    /// Both as failures, each range of slots by a name that stands in the place of a node's.
+    /// Returns both kinds of missed slots as failures, each range of slots by a name that stands in the place of a
+    /// node's.
     pub(crate) fn missed_slots(&self) -> Vec<(String, Error)> {
         let missed = |range: &SlotRange| (format!("slots {}", SlotRanges(&[*range])), slots_without_owner(&[*range]));
         let unsettled =
@@ -81,32 +82,32 @@ impl Replies {
         self.entries.is_empty()
     }
 
-    /// The replies that arrived, in order.
+    /// Iterates over the replies that arrived, in order.
     pub fn ok(&self) -> impl Iterator<Item = &Reply> {
         self.entries.iter().filter_map(|entry| entry.result.as_ref().ok())
     }
 
-    /// The replies that arrived, in order, to be changed in their places.
+    /// Iterates over the replies that arrived, in order, and lets them be changed in place.
     pub(crate) fn ok_mut(&mut self) -> impl Iterator<Item = &mut Reply> {
         self.entries.iter_mut().filter_map(|entry| entry.result.as_mut().ok())
     }
 
-    /// The failures, in order.
+    /// Iterates over the failures, in order.
     pub fn errors(&self) -> impl Iterator<Item = (&Node, &Error)> {
         self.entries.iter().filter_map(|entry| Some((&*entry.node, entry.result.as_ref().err()?)))
     }
 
-    /// The replies that are integers, or strings that say one; all others are passed over.
+    /// Iterates over the replies that are integers, or strings that say one; all others are passed over.
     pub fn integers(&self) -> impl Iterator<Item = i64> {
         self.ok().filter_map(Reply::integer)
     }
 
-    /// The replies that are numbers, or strings that say one; all others are passed over.
+    /// Iterates over the replies that are numbers, or strings that say one; all others are passed over.
     pub fn numbers(&self) -> impl Iterator<Item = Number> {
         self.ok().filter_map(Reply::number)
     }
 
-    /// All replies, or the first failure.
+    /// Returns all replies, or the first failure.
     pub fn into_all(self) -> Result<Vec<Reply>, Error> {
         self.entries.into_iter().map(|entry| entry.result).collect()
     }

@@ -22,11 +22,11 @@ use crate::error::Error;
 use crate::link::{Budget, Protocol};
 use crate::topology::{Node, Topology};
 
-/// What a request may do and where, apart from its time.
+/// Says what a request may do and where, apart from its time.
 #[derive(Clone, Default)]
 struct Terms {
     gate: Option<Arc<dyn Gate>>,
-    /// Nothing may leave this process, for this reason.
+    /// The reason why nothing may leave this process.
     in_process: Option<&'static str>,
     /// The database that the local share is served from.
     database: i32,
@@ -266,7 +266,7 @@ impl Request {
     }
 }
 
-/// What a map or a fan-out belongs to: a request of its own, which begins when it is sent, or one that has begun.
+/// The request of a map or a fan-out: one of its own, which begins when it is sent, or one that has begun.
 pub(super) enum Whose {
     Own(RequestBuilder),
     Shared(Request),

@@ -15,33 +15,33 @@ use super::settle::TRANSIT;
 use crate::link::Mode;
 use crate::topology::Address;
 
-/// How many redirects of one unit are followed at once: twice what a sound cluster ever needs.
+/// The number of redirects of one unit that are followed at once: twice what a sound cluster ever needs.
 const QUICK_REDIRECTS: u8 = 6;
 
-/// How often one unit may be sent elsewhere by redirects in all; after the quick ones it waits for a fresh topology.
+/// The number of redirects that one unit may follow in all; after the quick ones it waits for a fresh topology.
 const MOST_REDIRECTS: u8 = 16;
 
-/// How often one unit is tried when its node cannot be reached, or is lost before a read was answered.
+/// The number of times that one unit is tried when its node cannot be reached, or is lost before a read was answered.
 const MOST_FAILURES: u8 = 3;
 
 /// The pause before a unit is tried again, doubled each time up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
-/// With less time left nothing is tried again.
+/// The time that has to be left for another attempt.
 pub(super) const SHORTEST_TRY: Duration = Duration::from_millis(10);
 
-/// What has been tried of a unit that did not succeed at once.
+/// The attempts for a unit that did not succeed at once.
 #[derive(Default)]
 pub(super) struct Tries {
     redirects: u8,
     failures: u8,
     backoff: Backoff,
-    /// Since when the unit waits for the node that it was sent to to be known.
+    /// The moment since which the unit waits for the node of its redirect to be known.
     pub(super) unknown_since: Option<Instant>,
-    /// Since when the unit's node says that nobody serves its slot.
+    /// The moment since which the unit's node says that nobody serves its slot.
     unserved_since: Option<Instant>,
-    /// What the unit ends in when time is up.
+    /// The outcome of the unit when time is up.
     pub(super) last: Option<ShardReply>,
 }
 
@@ -60,31 +60,31 @@ impl Backoff {
     }
 }
 
-/// What to do about a unit that has no outcome yet.
+/// Says what to do about a unit that has no outcome yet.
 pub(super) enum Next {
     To(Destination),
-    /// To a node that the topology does not know, if a fresh one does, after a pause.
+    /// Send it to a node that the topology does not know, if a fresh one does, after a pause.
     Follow(Address, Mode),
     /// Wherever it belongs by a fresh topology, after a pause.
     Retry,
-    /// What the node has said to code of others may be what that code has said: the node is asked again.
+    /// Ask the node again: its answer to code of others may be the words of that code.
     Doubt(Box<Doubt>),
 }
 
-/// Where a unit goes that a node has refused.
+/// Says where a unit goes that a node has refused.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Onward {
-    /// To the node that the refusal names.
+    /// Send it to the node that the refusal names.
     Follow(Address, Mode),
-    /// To the same node, over a socket.
+    /// Send it to the same node, over a socket.
     OverSocket,
-    /// To the same node, for the replies as they are.
+    /// Send it to the same node, for the replies as they are.
     Unreduced,
     /// Wherever it belongs by a fresh topology, after a pause.
     Retry,
 }
 
-/// What a unit's route and the request's options allow after a refusal.
+/// Says what a unit's route and the request's options allow after a refusal.
 pub(super) struct Allowed {
     pub(super) redirects: bool,
     pub(super) other_primary: bool,

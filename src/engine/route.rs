@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::link::{Link, Mode};
 use crate::topology::{Address, Node, Topology};
 
-/// Where a unit is sent.
+/// The node to which a unit is sent, and the way.
 #[derive(Clone)]
 pub(super) struct Destination {
     pub(super) node: Arc<Node>,
@@ -70,14 +70,14 @@ impl Destination {
     }
 }
 
-/// By which link a node is asked.
+/// The link by which a node is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Via {
     /// The one that all requests share; the node that we live in is asked in process.
     SharedLink,
-    /// The same, and the node that we live in is asked over a socket too.
+    /// The link that all requests share; the node that we live in is asked over a socket too.
     Socket,
-    /// One for this command alone, which may block it.
+    /// A link for this command alone, which may block it.
     Dedicated,
 }
 

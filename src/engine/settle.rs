@@ -15,8 +15,8 @@ use super::snapshot::Snapshot;
 use crate::error::Error;
 use crate::topology::Topology;
 
-/// How long nodes may take to agree. A primary that takes over tells all the others at once, and whoever missed that
-/// hears it with a ping, which each node sends every second.
+/// The time that nodes may take to agree. A primary that takes over tells all the others at once, and whoever missed
+/// that hears it with a ping, which each node sends every second.
 pub(super) const TRANSIT: Duration = Duration::from_secs(1);
 
 impl Snapshot {

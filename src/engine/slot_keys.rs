@@ -34,10 +34,10 @@ use crate::topology::{Node, SLOT_COUNT, Topology};
 /// Before a slot that has just changed hands is read again.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// In how many rounds nodes may be out of reach.
+/// The number of rounds in which nodes may be out of reach.
 const MOST_FAILURES: usize = 3;
 
-/// What the names of results under construction begin with, which are no keys of anybody.
+/// The beginning of the names of results under construction, which are no keys of anybody.
 pub(crate) const UNDER_CONSTRUCTION: &[u8] = b"rmr:into:";
 
 /// Tells whether a name belongs to a result under construction.
@@ -48,7 +48,7 @@ pub(crate) fn is_under_construction(key: &[u8]) -> bool {
 /// A slot, and the node where it is looked for.
 type SlotAtNode = (usize, Arc<Node>);
 
-/// What some slots hold.
+/// The keys that some slots hold.
 #[derive(Debug, Default)]
 pub(crate) struct SlotsRead {
     pub(crate) keys: Vec<Bytes>,
@@ -111,14 +111,14 @@ struct Search<'a> {
     lost: Vec<usize>,
     /// The last thing that was in the way.
     last: Option<Error>,
-    /// Since when the owners of slots have said that nobody serves them.
+    /// The moment since which the owner of each slot has said that nobody serves it.
     unserved: BTreeMap<usize, Instant>,
-    /// Whether a node was out of reach in this round.
+    /// Tells whether a node was out of reach in this round.
     is_out_of_reach: bool,
 }
 
 impl Search<'_> {
-    /// Where slots are looked for now.
+    /// Returns the slots that are still to be read, each with the node at which it is looked for now.
     async fn places(&mut self, is_first: bool) -> Result<Vec<SlotAtNode>, Error> {
         let mut places = std::mem::take(&mut self.again);
         let lost = std::mem::take(&mut self.lost);
@@ -307,7 +307,7 @@ impl Search<'_> {
         Ok(SlotsRead { keys: self.found, missed: self.missed })
     }
 
-    /// Why the rest is not found.
+    /// Returns the reason why the rest is not found.
     fn in_the_way(&self) -> Error {
         let unsettled = || match (self.again.first(), self.lost.first()) {
             (Some((slot, node)), _) => format!("slot {slot} keeps changing hands; it was last looked for at {node}"),
@@ -316,7 +316,7 @@ impl Search<'_> {
         self.last.clone().unwrap_or_else(|| Error::Slots(unsettled()))
     }
 
-    /// A command that finds out who answers for a slot: one that a scan needs the right to anyhow.
+    /// Makes a command that finds out who answers for a slot: one that a scan needs the right to anyhow.
     fn probe(&self, slot: usize) -> Command {
         let [first, second] = tag(slot);
         let key = [format!("rmr:{:016x}:{{", self.salt).as_bytes(), &[first, second], b"}"].concat();
@@ -346,7 +346,7 @@ fn epoch() -> Command {
     Command::new("CLUSTER").arg("INFO").read_only(true)
 }
 
-/// A node's own config epoch in its `CLUSTER INFO`.
+/// Finds a node's own config epoch in its `CLUSTER INFO`.
 fn own_epoch(info: &Reply) -> Option<&[u8]> {
     let mut lines = info.bytes()?.split(|&byte| byte == b'\n');
     lines.find_map(|line| line.strip_prefix(b"cluster_my_epoch:"))

@@ -8,11 +8,11 @@ use tokio::time::Instant;
 use crate::link::Link;
 use crate::topology::{Node, Topology};
 
-/// One topology and the links to its nodes.
+/// A topology and the links to its nodes.
 pub(super) struct Snapshot {
     pub(super) topology: Arc<Topology>,
     links: Vec<(Arc<Node>, Arc<dyn Link>)>,
-    /// When slots were last seen to lose their owner; `None` if all have one, or none had any before.
+    /// The moment when slots were last seen to lose their owner; `None` if all have one, or none had any before.
     lost_slots: Option<Instant>,
 }
 

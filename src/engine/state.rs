@@ -16,7 +16,7 @@ pub(super) struct EngineState {
     pub(super) shard_func: Option<Box<dyn ShardFunc>>,
     pub(super) limits: Limits,
     pub(super) stats: Arc<Stats>,
-    /// What servers say of commands that are sent to all shards.
+    /// The descriptions of commands that are sent to all shards.
     pub(super) catalogue: Catalogue,
     pub(super) last_cover: LastCover,
 }

@@ -15,7 +15,7 @@ pub struct Stats {
     pub in_flight: AtomicUsize,
     /// Answered although a node had failed, because the request allowed it.
     pub partial: AtomicU64,
-    /// Given up by the requester, such as a client that disconnected.
+    /// Requests that the requester gave up, such as a client that disconnected.
     pub cancelled: AtomicU64,
     /// Commands that were sent elsewhere after `MOVED`.
     pub moved: AtomicU64,
@@ -65,7 +65,7 @@ pub struct ErrorCounts {
     pub busy: AtomicU64,
     /// `NOPERM`
     pub no_permission: AtomicU64,
-    /// All others.
+    /// Errors of any other kind.
     pub other: AtomicU64,
 }
 

@@ -1,12 +1,13 @@
 //! What maps and fan-outs do alike: they take options, `.await` gives the replies, and reducers that can be split run
 //! where the data is.
 
-/// For a builder with `options`, with `gather` that sends what it says, and `into_step` for a reducer of its replies.
+/// Adds the common methods to a builder that has `options`, `gather` to send its commands, and `into_step` for a
+/// reducer of its replies.
 macro_rules! step_builder {
     ($builder:ty) => {
         impl $builder {
-            /// The most that the request may take, counted from when it began: when this is sent, or where it is a step
-            /// of a [`Request`] when that did. Default: the request's timeout.
+            /// Sets the most time that the request may take, counted from when it began: when this is sent, or where it
+            /// is a step of a [`Request`] when that did. Default: the request's timeout.
             pub fn timeout(mut self, timeout: std::time::Duration) -> Self {
                 self.options.timeout = Some(timeout);
                 self
@@ -18,14 +19,14 @@ macro_rules! step_builder {
                 self
             }
 
-            /// Whether fan-outs may answer although slots move from node to node meanwhile, so that keys are counted twice or
-            /// never. Default: `false`.
+            /// Sets whether fan-outs may answer although slots move from node to node meanwhile, so that keys are
+            /// counted twice or never. Default: `false`.
             pub fn allow_inconsistent(mut self, inconsistent: bool) -> Self {
                 self.options.inconsistent = inconsistent;
                 self
             }
 
-            /// All options at once.
+            /// Sets all options at once.
             pub fn with_options(mut self, options: Options) -> Self {
                 self.options = options;
                 self

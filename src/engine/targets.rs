@@ -9,7 +9,7 @@ use crate::command::printable;
 use crate::error::Error;
 use crate::topology::{Node, SlotRange, SlotRanges, Topology};
 
-/// Which nodes a fan-out goes to.
+/// Says to which nodes a fan-out goes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Targets {

@@ -21,10 +21,10 @@ use crate::link::Mode;
 use crate::reply::Reply;
 use crate::topology::{Address, Node, Topology};
 
-/// What a node has said to a command that was sent to it and is not sent on.
+/// The answer of a node to a command that was sent to it and is not sent on.
 #[derive(Debug, Clone)]
 pub(crate) enum Said {
-    /// It has run it.
+    /// The node has run the command.
     Reply(Reply),
     /// The slot is with that node; `None` for one that the topology does not know.
     Moved(Option<Arc<Node>>),
@@ -32,9 +32,9 @@ pub(crate) enum Said {
     Ask(Option<Arc<Node>>),
     /// The node that we live in can say more over a socket only.
     InProcessNo,
-    /// It cannot be reached, or does not serve it now; a fresh topology may help.
+    /// The node cannot be reached, or does not serve the command now; a fresh topology may help.
     NotNow(Error),
-    /// It does not work.
+    /// The command does not work.
     Failed(Error),
 }
 
@@ -163,7 +163,7 @@ impl Request {
 pub(super) struct ToNodes<'a> {
     pub(super) engine: &'a EngineState,
     pub(super) to: Vec<Option<Arc<Node>>>,
-    /// Where the others belong, as far as the caller knows.
+    /// The node that the commands without one belong to, as far as the caller knows.
     pub(super) placed: Option<PlacedOn>,
     pub(super) via: Via,
     pub(super) mode: Mode,

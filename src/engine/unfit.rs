@@ -21,7 +21,7 @@ pub(crate) fn check(commands: &CommandSet) -> Result<(), Error> {
     }
 }
 
-/// The same for commands of whatever names.
+/// Checks commands of any names.
 pub(crate) fn check_each(commands: &[Command]) -> Result<(), Error> {
     let mut last: Option<&[u8]> = None;
     for command in commands {

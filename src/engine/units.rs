@@ -18,7 +18,7 @@ pub(super) struct Unit {
     pub(super) left_out: Vec<(u16, i64)>,
     /// The names there that the node shows.
     pub(super) shown: Vec<Bytes>,
-    /// In which round it was last asked.
+    /// The round in which the unit was last asked.
     pub(super) asked: u32,
     pub(super) failures: u8,
     /// Another unit is the same node.
@@ -70,7 +70,7 @@ impl Unit {
     }
 }
 
-/// All units of a fan-out, by their numbers.
+/// The units of a fan-out, by their numbers.
 pub(super) struct Units(Vec<Unit>);
 
 impl Units {

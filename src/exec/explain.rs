@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::reply::Reply;
 use crate::topology::Topology;
 
-/// A map of what is known, what follows from it, and which node would get what.
+/// Returns a map of what is known, what follows from it, and which node would get what.
 pub(crate) async fn explain(request: Request, described: DescribedCommand, how: ExecOptions) -> Result<Reply, Error> {
     let topology = request.pinned_topology().await?;
     let policy = Policy::of(&described.description, &how.overrides);

@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::reduce::{Builtin, in_place};
 use crate::reply::Reply;
 
-/// What becomes of the replies. Decided here for those who do it and for those who only say it.
+/// Says what becomes of the replies. Decided here for those who do it and for those who only say it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Merge {
     /// The one reply is the answer.
@@ -20,14 +20,14 @@ pub(super) enum Merge {
     ByNode,
     /// Each element in the place of its key.
     InPlace,
-    /// As the response policy says.
+    /// Merge as the response policy says.
     ByPolicy(ResponsePolicy),
     /// The plan makes an answer of its own.
     OfPlan,
 }
 
 impl Merge {
-    /// For any plan.
+    /// Decides for any plan.
     pub(super) fn of(plan: &Plan<'_>, policy: Policy, how: &ExecOptions) -> Self {
         match plan {
             Plan::Keyed(keyed) => Self::of_parts(keyed.parts.len(), policy, how),
@@ -38,7 +38,7 @@ impl Merge {
         }
     }
 
-    /// For a command with keys that was sent in so many parts.
+    /// Decides for a command with keys that was sent in `parts` parts.
     pub(super) fn of_parts(parts: usize, policy: Policy, how: &ExecOptions) -> Self {
         // With PARTIAL the reply must look the same wherever the keys are.
         let may_be_cut = how.partial && policy.request == RequestPolicy::MultiShard;
@@ -50,7 +50,7 @@ impl Merge {
         }
     }
 
-    /// For a command that all of these nodes run.
+    /// Decides for a command that all of these nodes run.
     pub(super) fn of_nodes(targets: &Targets, policy: Policy, how: &ExecOptions) -> Self {
         let is_one = match targets {
             Targets::Nodes(nodes) => nodes.len() == 1,
@@ -78,7 +78,7 @@ impl Merge {
         }
     }
 
-    /// In words.
+    /// Says it in words.
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::AsItIs => "the node's reply as it is",
@@ -114,15 +114,15 @@ fn missed_slots(replies: &Replies) -> impl Iterator<Item = (Reply, Reply)> + use
     missed.map(|(slots, error)| (slots.into(), Reply::Error(error.to_line().into())))
 }
 
-/// Each node's reply under its address.
+/// Puts each node's reply under its address.
 pub(crate) fn by_node(replies: Replies) -> Reply {
     let missed = missed_slots(&replies);
     let by_node = |entry: ShardReply| (entry.node.name().into(), in_place(entry));
     Reply::Map(replies.into_iter().map(by_node).chain(missed).collect())
 }
 
-/// As [`by_node`], with what the policy makes of a node's several replies. A failure among them is all that is shown of
-/// the node: it must not vanish in a sum of the rest.
+/// Puts the result of the policy on the several replies of a node under its address. A failure among them is all that
+/// is shown of the node: it must not vanish in a sum of the rest.
 pub(super) fn parts_by_node(policy: Policy, replies: Replies) -> Result<Reply, Error> {
     let mut nodes: Vec<(Reply, Vec<ShardReply>)> = Vec::new();
     for entry in replies {
@@ -147,7 +147,7 @@ pub(super) fn parts_by_node(policy: Policy, replies: Replies) -> Result<Reply, E
     merged.collect::<Result<_, Error>>().map(Reply::Map)
 }
 
-/// The failures by node, each node once, and by slots without an owner.
+/// Returns the failures by node, each node once, and by slots without an owner.
 pub(crate) fn failures(replies: &Replies) -> Reply {
     let mut failures: Vec<(Reply, Reply)> = Vec::new();
     for (node, error) in replies.errors() {
@@ -160,8 +160,8 @@ pub(crate) fn failures(replies: &Replies) -> Reply {
     Reply::Map(failures)
 }
 
-/// The words of the server, where all nodes have refused the command with the same: it is the command's fault then and no
-/// node's.
+/// Returns the words of the server where all nodes have refused the command with the same words: it is the command's
+/// fault then and no node's.
 pub(super) fn refusal_of_all(replies: &Replies) -> Option<Reply> {
     let words = |entry: &ShardReply| entry.result.as_ref().err().and_then(refusal);
     let mut entries = replies.iter();
@@ -169,7 +169,7 @@ pub(super) fn refusal_of_all(replies: &Replies) -> Option<Reply> {
     entries.all(|entry| words(entry).as_ref() == Some(&first)).then_some(first)
 }
 
-/// A server's own words, but for those that would send the caller to another node.
+/// Returns a server's own words, unless they would send the caller to another node.
 pub(crate) fn refusal(error: &Error) -> Option<Reply> {
     match error {
         Error::Shard { message, .. } if !message.kind().is_redirect() => {
@@ -278,7 +278,7 @@ mod tests {
         words.iter().map(|word| Reply::from(*word)).collect::<Vec<_>>().into()
     }
 
-    /// What the parts of a command give by node, with PARTIAL and WITHNODES.
+    /// Returns the result by node for the parts of a command, with PARTIAL and WITHNODES.
     fn by_node_of(response: ResponsePolicy, entries: Vec<(u16, Result<Reply, Error>)>) -> Vec<(String, Reply)> {
         let policy = policy(RequestPolicy::MultiShard, response);
         let Reply::Map(nodes) = parts_by_node(policy, replies(entries)).unwrap() else { panic!("not a map") };

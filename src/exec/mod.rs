@@ -122,7 +122,7 @@ fn merged(
     with_failures(how, merge, parts, replies)
 }
 
-/// The merged replies; with PARTIAL beside the failures, but where these have places of their own in it.
+/// Returns the merged replies; with PARTIAL beside the failures, unless these have places of their own in them.
 fn with_failures(how: &ExecOptions, merge: Merge, parts: &Parts, replies: Replies) -> Result<Reply, Error> {
     if !how.partial || matches!(merge, Merge::InPlace | Merge::ByNode) {
         return merge.apply(parts, replies);
@@ -174,7 +174,7 @@ fn without_those_under_construction(mut replies: Replies) -> Replies {
     replies
 }
 
-/// The answer of one node: its own words, errors too.
+/// Returns the answer of one node: its own words, errors too.
 fn one(replies: Replies) -> Result<Reply, Error> {
     match replies.into_iter().next().map(|entry| entry.result) {
         Some(Err(error)) => refusal(&error).ok_or(error),

@@ -12,21 +12,21 @@ use crate::error::Error;
 use crate::reply::Reply;
 use crate::topology::Node;
 
-/// What a node has, and what it lacks.
+/// The libraries and users that a node has, and those that it lacks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NodeCode {
     pub(crate) node: Arc<Node>,
-    /// Why the node has not said what it has; nothing else is known then.
+    /// The reason why the node has not said what it has; nothing else is known then.
     unknown: Option<Vec<u8>>,
     /// Libraries of functions, with their code.
     functions: BTreeMap<String, Vec<u8>>,
     /// Users, with their rules.
     users: BTreeMap<String, Vec<u8>>,
-    /// How many scripts it keeps. Servers do not say which.
+    /// The number of scripts that the node keeps. Servers do not say which.
     scripts: i64,
-    /// What other nodes have and this one has not.
+    /// The libraries and users that other nodes have and this one has not.
     lacks: Vec<String>,
-    /// What this one has in another form than some other node.
+    /// The libraries and users that this node has in another form than some other node.
     differs: Vec<String>,
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::policy::Overrides;
 use crate::engine::Targets;
 
-/// What the caller wants.
+/// The wishes of the caller.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ExecOptions {
     /// Sends the command to these nodes, whatever the policy says.
@@ -18,7 +18,8 @@ pub(crate) struct ExecOptions {
     pub(crate) with_nodes: bool,
     /// Allows a write to be split, which is then not atomic.
     pub(crate) nonatomic: bool,
-    /// How a caller whose write must not be split asks for that; `RMR.EXEC NONATOMIC` if nothing else is said.
+    /// The words by which a caller whose write must not be split asks for that; `RMR.EXEC NONATOMIC` if nothing else is
+    /// said.
     pub(crate) way_to_split: Option<&'static str>,
     /// Says that the command changes nothing: it is all the same how much of it was done. Known from its description.
     pub(crate) is_read: bool,

@@ -15,7 +15,7 @@ use crate::topology::{Topology, key_slot};
 pub(super) struct Parts {
     /// The places of all parts, one part behind the other.
     places: Vec<usize>,
-    /// Where each part ends.
+    /// The end of each part.
     ends: Vec<usize>,
 }
 

@@ -11,18 +11,18 @@ use crate::engine::{Request, Targets};
 use crate::error::Error;
 use crate::topology::Topology;
 
-/// How a command is carried out.
+/// Says how a command is carried out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Plan<'r> {
-    /// By its keys: as it is where they belong together, else in parts.
+    /// Send it by its keys: as it is where they belong together, else in parts.
     Keyed(Keyed<'r>),
-    /// As it is, to many nodes.
+    /// Send it as it is, to many nodes.
     Everywhere(Targets),
-    /// As it is, to one node; this one will do.
+    /// Send it as it is to one node, by this name.
     One(String),
     /// A cursor over all keys.
     Scan,
-    /// One key of all.
+    /// Return one of all keys.
     RandomKey,
 }
 
@@ -30,7 +30,7 @@ pub(super) enum Plan<'r> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Keyed<'r> {
     pub(super) parts: Parts,
-    /// What splits the command; `None` if it must not be split, and has one part.
+    /// The splitter of the command; `None` if it must not be split, and has one part.
     pub(super) splitter: Option<Splitter<'r>>,
 }
 
@@ -152,7 +152,7 @@ fn splitter<'r>(
     Ok(splitter)
 }
 
-/// The node for a command that any node can answer: the one that we live in, where it can.
+/// Finds the node for a command that any node can answer: the one that we live in, where it can.
 ///
 /// # Errors
 /// Of a list of hosts, each has its own data: without a key nobody knows which one is meant.

@@ -9,7 +9,7 @@ use std::fmt;
 use crate::describe::Description;
 use crate::words::words;
 
-/// Where a command goes.
+/// Says where a command goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RequestPolicy {
     /// Primaries and replicas.
@@ -18,20 +18,20 @@ pub(super) enum RequestPolicy {
     AllShards,
     /// Every primary: those without slots run scripts and functions without keys too.
     AllPrimaries,
-    /// To each shard with the keys that it holds.
+    /// The command goes to each shard with the keys that it holds.
     MultiShard,
-    /// In a way of its own.
+    /// The command goes a way of its own.
     Special,
-    /// Nothing is said: with its keys, or to any node.
+    /// No policy is given: the command goes with its keys, or to any node.
     Default,
 }
 
-/// How the replies are merged.
+/// Says how the replies are merged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ResponsePolicy {
-    /// Any error is the answer, else one of the replies.
+    /// The answer is any error, else one of the replies.
     AllSucceeded,
-    /// Any success is the answer.
+    /// The answer is any success.
     OneSucceeded,
     /// The sum.
     AggSum,
@@ -39,17 +39,17 @@ pub(super) enum ResponsePolicy {
     AggMin,
     /// The largest.
     AggMax,
-    /// Whether all are true.
+    /// The answer tells whether all are true.
     AggLogicalAnd,
-    /// Whether any is true.
+    /// The answer tells whether any is true.
     AggLogicalOr,
     /// Each node's reply under the node's name.
     Special,
-    /// Nothing is said: replies are joined, in the order of the keys where there are keys.
+    /// No policy is given: replies are joined, in the order of the keys where there are keys.
     Default,
 }
 
-/// What a policy rests on.
+/// The source of a policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Source {
     /// The operator's word, `rmr.policy-overrides`.
@@ -58,12 +58,12 @@ pub(super) enum Source {
     Correction,
     /// The server's tips.
     Tips,
-    /// Nobody's word.
+    /// Nobody says anything.
     Default,
 }
 
 impl Source {
-    /// In words.
+    /// Says it in words.
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Override => "override",
@@ -74,14 +74,14 @@ impl Source {
     }
 }
 
-/// Where a command goes, how its replies are merged, and who says so.
+/// Says where a command goes, how its replies are merged, and on whose word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Policy {
-    /// Where.
+    /// The way of the command.
     pub(super) request: RequestPolicy,
-    /// How.
+    /// The way of merging replies.
     pub(super) response: ResponsePolicy,
-    /// Who.
+    /// The source of both.
     pub(super) source: Source,
 }
 
@@ -106,7 +106,7 @@ words!(pub(super) ResponsePolicy {
     Default = "default",
 });
 
-/// Where the tips of some server version are missing or wrong.
+/// The policies of commands whose tips are missing or wrong in some version of the server.
 const CORRECTIONS: &[(&str, RequestPolicy, ResponsePolicy)] = &[
     // Splitting breaks its promise to set all or nothing; the tip was taken back (redis#12417).
     ("msetnx", RequestPolicy::Default, ResponsePolicy::Default),
@@ -139,7 +139,7 @@ const CORRECTIONS: &[(&str, RequestPolicy, ResponsePolicy)] = &[
     ("script|kill", RequestPolicy::AllPrimaries, ResponsePolicy::OneSucceeded),
 ];
 
-/// What the operator says of some commands.
+/// The operator's policies for some commands.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Overrides(Vec<(String, Option<RequestPolicy>, Option<ResponsePolicy>)>);
 
@@ -179,7 +179,7 @@ impl Overrides {
 }
 
 impl Policy {
-    /// The policy for a command.
+    /// Returns the policy for a command.
     pub(super) fn of(command: &Description, overrides: &Overrides) -> Self {
         let tip = |name| command.tip(name);
         let request = tip("request_policy").and_then(RequestPolicy::named);
@@ -207,7 +207,7 @@ impl Policy {
 }
 
 impl Policy {
-    /// Whether nobody has said anything about the command.
+    /// Tells whether nobody has said anything about the command.
     pub(super) fn is_silent(&self) -> bool {
         self.source == Source::Default
     }

@@ -12,7 +12,7 @@ use crate::engine::{Request, ShardReply, Targets};
 use crate::error::Error;
 use crate::reply::Reply;
 
-/// How often a key is drawn that the caller may not read, before none is said to be there.
+/// The number of times that a key is drawn which the caller may not read, before the answer is that there is none.
 const MOST_DRAWS: usize = 100;
 
 pub(super) async fn random_key(request: Request, inconsistent: bool) -> Result<Reply, Error> {
@@ -43,14 +43,14 @@ pub(super) async fn random_key(request: Request, inconsistent: bool) -> Result<R
     Ok(Reply::Null)
 }
 
-/// The primaries, and how many keys they have.
+/// Asks the primaries how many keys they have.
 async fn sizes(request: &Request, inconsistent: bool) -> Result<Vec<(String, u64)>, Error> {
     let sizes = request.fan_out(Command::new("DBSIZE").read_only(true)).allow_inconsistent(inconsistent).await?;
     let size = |entry: ShardReply| Ok((entry.node.id.clone(), entry.result?.integer().unwrap_or(0).unsigned_abs()));
     sizes.into_iter().map(size).collect()
 }
 
-/// A shard, with a chance in proportion to its keys. `None` if there are no keys.
+/// Draws a shard, with a chance in proportion to its keys. Returns `None` if there are no keys.
 fn draw(shards: &[(String, u64)]) -> Option<usize> {
     let total = shards.iter().map(|shard| shard.1).sum::<u64>();
     // The standard library's source of random keys for its hash tables.

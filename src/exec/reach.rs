@@ -3,19 +3,19 @@
 use super::policy::{Overrides, Policy, RequestPolicy, ResponsePolicy};
 use crate::describe::Description;
 
-/// Who can answer a command as a single server would.
+/// Says who can answer a command as a single server would.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reach {
     /// The node that was asked: the command is about that node or its connection, or any node knows the answer.
     ThisNode,
     /// Whoever has its keys.
     ItsKeys,
-    /// All nodes together.
+    /// All nodes together can.
     AllNodes,
 }
 
 impl Reach {
-    /// How far a command reaches, by what the server and the operator say about it.
+    /// Finds out how far a command reaches, by what the server and the operator say about it.
     ///
     /// What [`exec`](super::exec) refuses is this node's, in its own words. So is what would be answered by each node's
     /// reply under its name, as `INFO` would be: nobody who asks a single server expects that.

@@ -11,13 +11,13 @@ use crate::error::Error;
 pub(crate) struct DescribedCommand {
     /// The command as it was given, routed by its first key.
     pub(crate) command: Command,
-    /// What the server says of it; of the subcommand, where it has such.
+    /// The server's description of the command, or of the subcommand where it has one.
     pub(crate) description: Arc<Description>,
-    /// Where its keys stand among the arguments.
+    /// The positions of its keys among the arguments.
     pub(crate) keys: Vec<usize>,
 }
 
-/// Why a command is not described.
+/// The reason why a command is not described.
 #[derive(Debug)]
 pub(crate) enum Undescribed {
     /// The server knows the name, but not with such arguments.

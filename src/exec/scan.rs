@@ -17,13 +17,13 @@ use crate::error::Error;
 use crate::reply::Reply;
 use crate::topology::{SLOT_COUNT, SlotRanges, Topology};
 
-/// How many slots one call looks at if it finds no keys.
+/// The number of slots that one call looks at if it finds no keys.
 const MOST_SLOTS: usize = 2048;
 
-/// How many of them are asked for at a time.
+/// The number of slots that are asked for at a time.
 const MOST_SLOTS_AT_ONCE: usize = 512;
 
-/// What was asked for.
+/// The arguments of a scan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Scan {
     cursor: u64,
@@ -82,13 +82,13 @@ impl Scan {
     }
 }
 
-/// What one call comes to.
+/// The result of one call.
 #[derive(Debug, Default)]
 struct Page {
     /// The next cursor, 0 at the end.
     next: u64,
     keys: Vec<Reply>,
-    /// What was passed, and why.
+    /// The slots or nodes that were passed, with the reasons.
     failures: Vec<(Reply, Reply)>,
 }
 
@@ -113,7 +113,8 @@ pub(crate) async fn scan(request: Request, scan: Scan) -> Result<Reply, Error> {
     Ok(Reply::Array(answer))
 }
 
-/// What a server has against the type: some refuse those that they do not know, others find no keys of them.
+/// Returns the server's objection to the type: some servers refuse types that they do not know, others find no keys of
+/// them.
 async fn refused_kind(request: &Request, topology: &Topology, scan: &Scan) -> Result<Option<Reply>, Error> {
     let Some(kind) = &scan.kind else { return Ok(None) };
     let first = || topology.data_shards().next().map(|shard| &shard.primary);
@@ -188,7 +189,8 @@ fn by_range(mut missed: Vec<(usize, Error)>) -> impl Iterator<Item = (Reply, Rep
     })
 }
 
-/// One node after the other. The cursor is the node's own, times the number of nodes, plus the node's place in the list.
+/// Scans one node after the other. The cursor is the node's own, times the number of nodes, plus the node's place in
+/// the list.
 async fn by_node(request: &Request, inner: &Request, topology: &Topology, scan: &Scan) -> Result<Page, Error> {
     let nodes = topology.shards().len() as u64;
     let Some(at) = scan.cursor.checked_rem(nodes) else {

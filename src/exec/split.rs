@@ -13,13 +13,13 @@ use crate::topology::Topology;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Splitter<'a> {
     args: Vec<&'a [u8]>,
-    /// Where the first key stands.
+    /// The position of the first key.
     first: usize,
-    /// How many arguments belong to a key, itself included.
+    /// The number of arguments for each key, the key included.
     step: usize,
-    /// Where what belongs to keys ends.
+    /// The position behind the last argument that belongs to a key.
     end: usize,
-    /// Where the number of keys stands, if it does.
+    /// The position of the number of keys, if there is one.
     count_at: Option<usize>,
 }
 
@@ -106,7 +106,8 @@ mod tests {
     use crate::describe::Description;
     use crate::reply::Reply;
 
-    /// A request for a command of which `COMMAND INFO` says that its keys begin at `begin` and stand as `kind` does.
+    /// Makes a request for a command of which `COMMAND INFO` says that its keys begin at `begin` and stand as `kind`
+    /// does.
     fn request(
         line: &str,
         begin: i64,
@@ -147,7 +148,7 @@ mod tests {
         request(line, 1, "keynum", &[("keynumidx", 0), ("firstkey", 1), ("keystep", 2)], &["OW", "UPDATE"], keys)
     }
 
-    /// The command for each of these groups of keys.
+    /// Makes the command for each of these groups of keys.
     fn cut(request: &DescribedCommand, groups: &[&[usize]]) -> Result<Vec<String>, String> {
         let args: Vec<&[u8]> = request.command.words().collect();
         let topology = Topology::with_slots("test", Vec::new());

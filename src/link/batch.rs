@@ -11,13 +11,13 @@ use crate::peer::{ReducedShare, Reduction};
 use crate::reply::Reply;
 use crate::resp::Protocol;
 
-/// All that one request has for one node; it travels in one write.
+/// The commands that one request has for one node; they travel in one write.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Batch {
     /// The commands of the whole request.
     pub commands: Arc<CommandSet>,
-    /// Which of them are for this node, in the order in which they run.
+    /// The places of the commands for this node, in the order in which they run.
     pub picks: Vec<u32>,
     /// Says how the node is asked.
     pub mode: Mode,
@@ -29,13 +29,14 @@ pub struct Batch {
     pub caller: Option<u64>,
     /// The bytes of replies that the request may still take.
     pub budget: Arc<Budget>,
-    /// What the replies are to come to, if the node itself may reduce them. A link that cannot have that done gives the
+    /// The reduction of the replies, if the node itself may reduce them. A link whose node cannot reduce returns the
     /// replies.
     pub reduction: Option<Reduction>,
     /// The node is to say for which slots its answers hold.
     pub asks_own_slots: bool,
-    /// How many deliveries of other nodes to the same request are still to come, if whoever waits looks at that of this batch
-    /// each time one of them comes: until then nobody has to be woken for it.
+    /// Counts the deliveries of other nodes to the same request that are still to come. It is set if the task that
+    /// waits looks at the delivery of this batch whenever one of those arrives: until the last of them, this delivery
+    /// need wake nobody.
     #[cfg_attr(not(feature = "module"), expect(dead_code, reason = "only a server wakes nobody for its own share"))]
     pub(crate) others: Option<Arc<AtomicUsize>>,
 }
@@ -73,12 +74,12 @@ impl Batch {
     }
 }
 
-/// What a connection must be told around a batch. The words go with the batch in one write and are taken back at its
-/// end, so that requests that share the connection do not see them.
+/// Says which words a connection must be told around a batch. The words go with the batch in one write and are taken
+/// back at its end, so that requests that share the connection do not see them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Mode {
-    /// Nothing.
+    /// No words.
     #[default]
     Plain,
     /// Each command is preceded by `ASKING`, as an `ASK` redirect demands.
@@ -87,18 +88,18 @@ pub enum Mode {
     Replica,
 }
 
-/// What came back: the replies of the first commands of the batch, and why the rest has none.
+/// The answer of a node to a batch: the replies to its first commands, and the reason why the rest has none.
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct Delivery {
-    /// One reply for each command that was answered, in order. Fewer than asked only with a failure.
+    /// One reply for each command that was answered, in order. There are fewer than commands only with a failure.
     pub replies: Vec<Reply>,
-    /// Why the rest was not answered.
+    /// The reason why the rest was not answered.
     pub failure: Option<Failure>,
-    /// In place of all replies: what the node has reduced them to.
+    /// The node's reduced share, in place of all replies.
     pub partial: Option<ReducedShare>,
-    /// What the node has said of its own slots before and after its answers, if the batch [asked](Batch::asks_own_slots)
-    /// and the node could say it.
+    /// The slots that the node has named as its own before and after its answers, if the batch
+    /// [asked](Batch::asks_own_slots) and the node could answer that.
     pub own_slots: Option<SlotsAround>,
 }
 
@@ -119,7 +120,7 @@ impl Delivery {
     }
 }
 
-/// Why a node did not answer.
+/// The reason why a node did not answer.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Failure {
@@ -131,6 +132,6 @@ pub enum Failure {
     TooBig,
     /// The node does not reduce, or not now; nothing has run.
     Declined,
-    /// All was answered, but the node has not said for which slots, for this reason.
+    /// All commands were answered, but the node has not said for which slots, for this reason.
     OwnSlotsUnknown(String),
 }

@@ -18,14 +18,14 @@ use super::stats::LinkStats;
 use super::watch::Watcher;
 use crate::describe::special::stops_others;
 
-/// What a connection is for.
+/// The purpose of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Lane {
-    /// All that has no lane of its own.
+    /// All commands that have no lane of their own.
     Plain,
     /// Code of others. It may run for long, and what it says is not to be trusted with other callers' connection.
     Code,
-    /// What stops other requests, and so must not wait behind them.
+    /// Commands that stop other requests, and so must not wait behind them.
     Control,
 }
 
@@ -58,7 +58,7 @@ pub(super) struct Channel {
     shared: Arc<SharedConnection>,
     /// Requests in a row that ran out of time; the node's first byte ends the row.
     silence: Arc<AtomicU32>,
-    /// Some of what was sent was given up before it was answered, since this was last asked.
+    /// Tells whether commands were given up between being sent and being answered, since this was last asked.
     was_given_up: AtomicBool,
     lane: Lane,
 }

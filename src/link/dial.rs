@@ -15,16 +15,17 @@ use super::stream::Stream;
 use crate::resp::Protocol;
 use crate::topology::{Address, Endpoint, TlsFiles};
 
-/// What it takes to connect.
+/// The facts and options by which a connection is made.
 #[derive(Clone)]
 pub(super) struct Dialler {
     pub(super) endpoint: Endpoint,
     pub(super) protocol: Protocol,
     pub(super) options: Arc<LinkOptions>,
-    /// What is learnt about the node's inner command; it is not asked about it without.
+    /// The offer of the node's inner command, which is updated by what the node answers. Without it the node is not
+    /// asked.
     pub(super) inner: Option<Arc<Offer>>,
-    /// How much longer than a connection may take the node may keep silent at the handshake: it reads nothing for a while
-    /// when it begins to run a long script.
+    /// The time, beyond the limit for connecting, that the node may keep silent at the handshake: it reads nothing for
+    /// a while when it begins to run a long script.
     pub(super) patience: Duration,
 }
 
@@ -72,7 +73,7 @@ impl Dialler {
         Ok(Box::new(tls))
     }
 
-    /// With which certificates TLS is to be spoken; `None` if it is not.
+    /// Returns the certificates for TLS; `None` if the connection does without TLS.
     async fn certificates(&self) -> Result<Option<TlsFiles>, String> {
         let by_default = self.options.tls_by_default && self.options.tls.is_some();
         if !self.endpoint.tls.unwrap_or(by_default) {
@@ -86,8 +87,8 @@ impl Dialler {
     }
 }
 
-/// Whether the node takes inner commands. Not to be asked while it is known that it does not; what it did not know, a
-/// module that is loaded later may bring.
+/// Remembers whether the node takes inner commands. A node that has declined is not asked for a while; a module that is
+/// loaded later may make it take them.
 pub(super) struct Offer {
     command: Option<String>,
     /// Milliseconds of the link's life until which it is not asked.
@@ -96,15 +97,15 @@ pub(super) struct Offer {
 }
 
 impl Offer {
-    /// How long a node that has declined is not asked.
+    /// The time for which a node that has declined is not asked.
     const PAUSE: Duration = Duration::from_secs(5);
 
-    /// Nothing is known about this inner command so far.
+    /// Makes an offer of this inner command to a node that nothing is known about.
     pub(super) fn new(command: Option<String>) -> Self {
         Self { command, declined_until: AtomicU64::new(0), began: Instant::now() }
     }
 
-    /// The inner command, if there is one.
+    /// Returns the inner command, if there is one.
     pub(super) fn command(&self) -> Option<&str> {
         self.command.as_deref()
     }

@@ -18,7 +18,8 @@ pub struct Credentials {
     pub user: String,
     /// Its password.
     pub password: Vec<u8>,
-    /// Whether a node that refuses them is then spoken to without, as what it lets everybody be.
+    /// Tells whether the connection goes on without these credentials when the node refuses them, with the rights that
+    /// everybody has.
     pub is_offer: bool,
 }
 
@@ -28,12 +29,13 @@ impl Credentials {
         Self { user: user.into(), password: password.into(), is_offer: false }
     }
 
-    /// The secret that nodes of a cluster share, from Redis 8.0. Older nodes of the same cluster refuse it.
+    /// Makes the credentials of the secret that nodes of a cluster share, from Redis 8.0 on. Older nodes of the same
+    /// cluster refuse it.
     pub fn internal(secret: impl Into<Vec<u8>>) -> Self {
         Self { is_offer: true, ..Self::new("internal connection", secret) }
     }
 
-    /// What a list of hosts says.
+    /// Makes the credentials that a list of hosts gives.
     pub(super) fn of(login: &Login) -> Self {
         Self::new(login.user.as_deref().unwrap_or("default"), login.password.clone())
     }
@@ -48,7 +50,7 @@ impl std::fmt::Debug for Credentials {
 
 /// Says with what to authenticate. Asked anew for each connection, so that a changed password needs no restart.
 pub trait CredentialSource: Send + Sync + 'static {
-    /// The credentials to try, best first. None: no authentication.
+    /// Returns the credentials to try, best first. Without any there is no authentication.
     fn credentials(&self) -> BoxFuture<'_, Vec<Credentials>>;
 }
 
@@ -62,7 +64,7 @@ impl CredentialSource for Credentials {
 /// The name that our connections carry in `CLIENT LIST`.
 pub(crate) const CLIENT_NAME: &str = "rmr";
 
-/// What is said on each new connection, once it is authenticated.
+/// The commands that are sent on each new connection once it is authenticated.
 pub(super) struct Greeting<'a> {
     pub(super) protocol: Protocol,
     pub(super) database: u32,
@@ -145,7 +147,7 @@ async fn say(stream: &mut dyn Stream, command: &Command) -> Result<Reply, String
 
 /// Sends commands in one write, and reads a reply to each.
 async fn say_all(stream: &mut dyn Stream, commands: &[Command]) -> Result<Vec<Reply>, String> {
-    /// In bytes. `HELLO` names the server's modules, with their arguments.
+    /// The most bytes that a reply of the handshake may have. `HELLO` names the server's modules, with their arguments.
     const LONGEST: usize = 1 << 20;
     call::call_all(stream, commands.iter(), &Budget::new(LONGEST)).await.map_err(|failure| match failure {
         Failure::Lost(cause) => cause,

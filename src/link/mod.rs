@@ -88,7 +88,7 @@ use bytes::Bytes;
 /// No script can end in it: the line breaks of its errors are made spaces.
 pub(crate) const NOT_IN_PROCESS: &[u8] = b"RMRNOTINPROCESS\r";
 
-/// One node, ready to be sent to.
+/// A way to one node.
 pub trait Link: Send + Sync {
     /// Sends a batch. It is on its way when this returns, before the future is polled. Dropping the future gives the
     /// request up: what has not left is not sent, a late reply is dropped.

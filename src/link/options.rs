@@ -29,7 +29,7 @@ pub struct LinkOptions {
     pub(super) inner_command: Option<String>,
     pub(super) ignores_logins: bool,
     pub(super) gathers: bool,
-    /// Where links to the same node count together; each for itself without.
+    /// The place where links to the same node count together. Without it each link counts for itself.
     pub(super) stats_by_node: Option<Arc<StatsByNode>>,
     reduces_there: bool,
 }

@@ -37,25 +37,25 @@ impl SlotsAround {
     }
 }
 
-/// What is asked.
+/// The command by which a node is asked for its slots.
 pub(crate) const QUESTION: [&str; 2] = ["CLUSTER", "NODES"];
 
-/// How long an answer may be the one before, without another question.
+/// The time for which an answer counts as fresh, so that no other question is sent.
 const FRESH: Duration = Duration::from_millis(20);
 
 /// Follows what one node says of its own slots, on one connection or in process.
 #[derive(Default)]
 pub(crate) struct OwnSlotsWatch {
-    /// What was last said on this way.
+    /// The last answer on this way.
     last: Option<Arc<OwnSlots>>,
     /// The line that said it.
     line: KeptLine,
-    /// When the node was last asked.
+    /// The moment when the node was last asked.
     asked: Option<Instant>,
     of_node: Arc<LatestOwnSlots>,
 }
 
-/// What a node has last said on any way.
+/// The last answer of a node on any way.
 #[derive(Default)]
 pub(crate) struct LatestOwnSlots(Mutex<Option<Arc<OwnSlots>>>);
 

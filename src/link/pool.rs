@@ -15,18 +15,18 @@ use crate::topology::{Address, Endpoint};
 /// The links of an engine.
 pub(crate) struct Links {
     options: Arc<LinkOptions>,
-    /// Who tells what has come; the runtime without.
+    /// The watcher that reports bytes that have arrived. Without one the runtime does.
     watcher: Option<Arc<dyn Watcher>>,
     by_endpoint: Mutex<HashMap<Endpoint, Arc<SocketLink>>>,
 }
 
 impl Links {
-    /// No links so far.
+    /// Makes a pool without links.
     pub(crate) fn new(options: LinkOptions, watcher: Option<Arc<dyn Watcher>>) -> Self {
         Self { options: Arc::new(options), watcher, by_endpoint: Mutex::default() }
     }
 
-    /// The link to this endpoint; made if there is none. Must be called within a tokio runtime.
+    /// Returns the link to this endpoint, and makes it if there is none. Must be called within a tokio runtime.
     pub(crate) fn get(&self, endpoint: Endpoint) -> Arc<dyn Link> {
         let mut links = self.by_endpoint.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(link) = links.get(&endpoint) {
@@ -37,12 +37,12 @@ impl Links {
         link
     }
 
-    /// What it takes to connect to this endpoint apart from its link.
+    /// Makes the dialler of a connection to this endpoint that belongs to no link of the pool.
     pub(super) fn dialler(&self, endpoint: Endpoint, protocol: Protocol) -> Dialler {
         Dialler { endpoint, protocol, options: self.options.clone(), inner: None, patience: Duration::ZERO }
     }
 
-    /// The command by which nodes with the same module speak to each other, if there is one.
+    /// Returns the command by which nodes with the same module speak to each other, if there is one.
     pub(crate) fn inner_command(&self) -> Option<&str> {
         self.options.inner_command.as_deref()
     }
@@ -52,7 +52,7 @@ impl Links {
         self.by_endpoint.lock().unwrap_or_else(PoisonError::into_inner).retain(|endpoint, _| is_known(endpoint));
     }
 
-    /// The addresses that there are links to.
+    /// Returns the addresses that there are links to.
     pub(crate) fn addresses(&self) -> Vec<Address> {
         self.by_endpoint
             .lock()

@@ -24,7 +24,8 @@ use crate::topology::Endpoint;
 
 /// An open connection of its own. Dropped, it is closed.
 pub(crate) struct Session {
-    /// None from when a request has begun until it is answered.
+    /// The stream. It is missing from the begin of a request until the answer, so that a session whose answer nobody
+    /// has awaited is of no more use.
     stream: Option<Box<dyn Stream>>,
     /// The inner command, if the node has it in our version.
     inner_command: Option<String>,
@@ -112,7 +113,8 @@ mod tests {
 
     use super::*;
 
-    /// A session with a node that answers each request with the next one of these; then it is silent, or hangs up.
+    /// Makes a session with a node that answers each request with the next one of these answers, and is then silent or
+    /// hangs up.
     async fn with(answers: Vec<&'static [u8]>, hangs_up: bool) -> Session {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -37,7 +37,7 @@ pub(crate) struct SocketLink {
 }
 
 impl SocketLink {
-    /// A link to this endpoint. Nothing is dialled before something is sent. Must be called within a tokio runtime.
+    /// Makes a link to this endpoint. Nothing is dialled before something is sent.
     pub(crate) fn new(endpoint: Endpoint, options: Arc<LinkOptions>, watcher: Option<Arc<dyn Watcher>>) -> Self {
         let shared_stats = options.stats_by_node.as_ref().map(|stats| stats.get(&endpoint.address));
         let (stats, marking) = (shared_stats.unwrap_or_default(), Arc::new(Marking::default()));
@@ -83,7 +83,8 @@ impl SocketLink {
 /// A channel for RESP2 and one for RESP3.
 type ByProtocol = [Arc<Channel>; 2];
 
-/// For how long a node that runs a script reads nothing before it begins to refuse, at its default, and some more.
+/// The time for which a node that runs a script reads nothing before it begins to refuse, at its default setting, and a
+/// second more.
 const LONGEST_SILENCE: Duration = Duration::from_secs(6);
 
 impl SocketLink {

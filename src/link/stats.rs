@@ -71,7 +71,7 @@ impl StatsByNode {
 #[repr(u8)]
 #[non_exhaustive]
 pub enum LinkState {
-    /// Not needed so far, or not since the connection was last closed.
+    /// The connection was not needed so far, or not since it was last closed.
     Idle,
     /// Dialling.
     Connecting,

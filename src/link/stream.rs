@@ -9,22 +9,22 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::client::TlsStream;
 
-/// What a connection runs over.
+/// The transport of a connection.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {
     /// Tells whether the peer has said something that has not been read: at the least, that it has closed the connection. The
     /// operating system is asked, which may know more than the runtime has told so far.
     fn has_pending_input(&self) -> bool;
 
-    /// The socket, if its bytes are those of the stream, for somebody else than the runtime to watch; else the stream
-    /// itself.
+    /// Gives the socket away if its bytes are those of the stream, so that somebody else than the runtime can watch it.
+    /// Otherwise returns the stream itself.
     fn into_socket(self: Box<Self>) -> Result<std::io::Result<Socket>, Box<dyn Stream>>;
 
-    /// From now on the runtime tells what has come, also where somebody else has done so.
+    /// Makes the runtime report bytes that arrive from now on, also where a watcher has done so.
     fn read_by_runtime(&mut self) -> std::io::Result<()> {
         Ok(())
     }
 
-    /// From now on whoever else there is tells what has come.
+    /// Makes the watcher, if there is one, report bytes that arrive from now on.
     fn read_by_watcher(&mut self) {}
 }
 

@@ -18,7 +18,7 @@ use crate::topology::{BoxFuture, TlsFiles};
 
 /// Says which files to use. Asked anew for each connection, so that a renewed certificate needs no restart.
 pub trait TlsSource: Send + Sync + 'static {
-    /// The files for the next connection.
+    /// Returns the files for the next connection.
     fn files(&self) -> BoxFuture<'_, Result<TlsFiles, Error>>;
 }
 

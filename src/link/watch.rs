@@ -15,17 +15,17 @@ use super::stream::Stream;
 
 /// An event loop that tells which sockets have something to be read.
 pub(crate) trait Watcher: Send + Sync {
-    /// The socket as a stream of which `reader` is told whenever there is something to be read, always in the same thread,
-    /// until it does not want to hear it any more, or the stream is dropped. Within the runtime.
+    /// Makes a stream of the socket. Tells `reader` whenever there is something to be read, always in the same thread,
+    /// until `reader` does not want to hear of it any more or the stream is dropped.
     fn watch(&self, socket: Socket, reader: Weak<dyn SocketReader>) -> std::io::Result<Box<dyn Stream>>;
 }
 
-/// Who reads a stream of a [`Watcher`].
+/// Reads a stream of a [`Watcher`].
 pub(crate) trait SocketReader: Send + Sync {
     /// There is something to be read. `here`: whether who waits for it may go on in this thread. `false` to hear no more.
     fn read(&self, here: bool) -> bool;
 
-    /// Nothing will be told: the event loop does not take the socket.
+    /// Hears that nothing will be told: the event loop does not take the socket.
     fn refused(&self);
 }
 
@@ -34,7 +34,8 @@ thread_local! {
     static IN_EVENT_LOOP: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether what is woken now may go on in this thread: it has read, for a [`Watcher`], a short reply that it waits for.
+/// Tells whether a task that is woken now may go on in this thread, since the thread has read, for a [`Watcher`], a
+/// short reply that the task waits for.
 pub(crate) fn may_go_on_here() -> bool {
     IS_HERE.get()
 }

@@ -17,11 +17,11 @@ use crate::command::Command;
 use crate::reply::Reply;
 use crate::resp::Protocol;
 
-/// One inner command.
+/// An inner command as it travels.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Envelope<'a> {
-    /// By which it can be given up, from another connection. What is asked about a share of a flow has the id with which
-    /// that began.
+    /// The id by which the command can be given up, from another connection. Questions about a share of a flow carry
+    /// the id with which the share began.
     pub(crate) id: u64,
     time_left_ms: u64,
     reply_bytes: u64,
@@ -30,7 +30,7 @@ pub(crate) struct Envelope<'a> {
     pub(crate) kind: Kind<'a>,
 }
 
-/// What an inner command asks for. The order of the kinds is part of the format.
+/// The request that an inner command makes. The order of the kinds is part of the format.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Kind<'a> {
     /// The node's share of a map or a fan-out, to be reduced there.
@@ -48,17 +48,17 @@ pub(crate) enum Kind<'a> {
     /// About the node's executions of flows.
     #[serde(borrow)]
     Jobs(&'a serde_bytes::Bytes),
-    /// Nobody waits any more for what was asked with this id.
+    /// Gives up the command with this id: nobody waits for its answer any more.
     GiveUp,
     /// About the node's part in functions of RedisGears.
     #[serde(borrow)]
     Gears(&'a serde_bytes::Bytes),
-    /// What has happened to the node's keys.
+    /// Asks for the events of the node's keys.
     #[serde(borrow)]
     Events(&'a serde_bytes::Bytes),
 }
 
-/// Why bytes are no inner command.
+/// The reason why bytes are no inner command.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Malformed {
     #[error("the request has version {0}, this node has {VERSION}")]

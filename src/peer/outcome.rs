@@ -19,7 +19,7 @@ pub(crate) enum Outcome<T> {
     Declined(String),
     /// The replies grew past the request's budget.
     TooBig,
-    /// It is open how much has run. The text is the node's whole error.
+    /// The command has failed, and it is open how much of it has run. The text is the node's whole error.
     Failed(String),
 }
 
@@ -89,7 +89,7 @@ impl Outcome<Bytes> {
     }
 }
 
-/// What is said of an answer that is none.
+/// The text about an answer that cannot be read.
 pub(super) const DAMAGED: &str = "the answer to an inner command is damaged";
 
 /// Tells whether the error of an inner command leaves open how much of it was done. All others are given instead of it, by

@@ -14,7 +14,7 @@ use super::reduction::{ReducedShare, Reduction};
 use crate::command::{AroundKey, Command, CommandSet, PerKey};
 use crate::reply::Reply;
 
-/// One node's share of a request.
+/// The share of one node in a request.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ReduceRequest<'a> {
     /// The reducer, and what it was given.
@@ -34,7 +34,7 @@ struct CommandRun<'a> {
     /// Name and arguments, without the key.
     #[serde(borrow)]
     args: Vec<&'a serde_bytes::Bytes>,
-    /// Where the key stands; 0 for one command without.
+    /// The position of the key; 0 for one command without a key.
     key_at: u32,
     read_only: bool,
     /// The keys, one behind the other, and the length of each.
@@ -74,7 +74,7 @@ impl<'a> ReduceRequest<'a> {
         Ok(())
     }
 
-    /// The commands.
+    /// Makes the commands.
     pub(crate) fn commands(&self) -> CommandSet {
         match &self.runs[..] {
             [run] if run.key_at > 0 => run.per_key().into(),
@@ -94,7 +94,7 @@ impl<'a> ReduceRequest<'a> {
         }
     }
 
-    /// The place of each command in the whole request.
+    /// Returns the place of each command in the whole request.
     pub(crate) fn places(&self) -> Vec<u32> {
         let mut place = 0_u32;
         let next = |distance: &u32| {
@@ -110,7 +110,7 @@ impl<'a> ReduceRequest<'a> {
 }
 
 impl<'a> CommandRun<'a> {
-    /// The command for as yet no key, with room for so many.
+    /// Makes a run of commands without keys so far, and sets aside `room` bytes for the keys.
     fn of(keyed: &AroundKey<'a>, read_only: bool, room: usize) -> Self {
         let before: Vec<_> = keyed.args_before().map(serde_bytes::Bytes::new).collect();
         let key_at = before.len() as u32;
@@ -124,13 +124,13 @@ impl<'a> CommandRun<'a> {
         self.lengths.push(key.len() as u32);
     }
 
-    /// Whether the lengths are those of the keys, of which there are some, or none.
+    /// Tells whether the lengths fit the keys: a run with a key position has keys, and any other has none.
     fn has_its_keys(&self) -> bool {
         let total: u64 = self.lengths.iter().map(|&length| u64::from(length)).sum();
         (self.key_at == 0) == self.lengths.is_empty() && total == self.keys.len() as u64
     }
 
-    /// The command for each of its keys, of which there are some.
+    /// Makes the command for each of its keys.
     fn per_key(&self) -> PerKey {
         let (before, after) = self.args.split_at(self.key_at as usize);
         let per_key = PerKey::joined(command(before, self.read_only), &self.keys, &self.lengths);
@@ -138,7 +138,7 @@ impl<'a> CommandRun<'a> {
     }
 }
 
-/// A command of these arguments, its name first.
+/// Makes a command of these words, its name first.
 fn command(args: &[&serde_bytes::Bytes], read_only: bool) -> Command {
     let (name, args) = args.split_first().map_or((&[][..], args), |(name, args)| (&name[..], args));
     args.iter().fold(Command::new(name), |command, arg| command.arg(&arg[..])).read_only(read_only)
@@ -180,7 +180,7 @@ fn runs<'a>(commands: &'a CommandSet, picks: &[u32]) -> Vec<CommandRun<'a>> {
 /// Carries back what a share was reduced to.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct ReduceAnswer<'a> {
-    /// What the replies were reduced to, as its reducer encodes it.
+    /// The partial result, as its reducer encodes it.
     #[serde(borrow)]
     reduced: &'a serde_bytes::Bytes,
     /// Errors, each with the number of its command in the request, in ascending order.

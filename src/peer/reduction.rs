@@ -13,7 +13,7 @@ pub struct Reduction {
     pub(crate) combine: Arc<dyn AnyCombine>,
     /// The place of each of the batch's commands in the whole request; none if the reducer needs no places.
     pub(crate) places: Vec<u32>,
-    /// After this nobody waits for the answer any more.
+    /// The time after which nobody waits for the answer any more.
     pub(crate) time_left: Duration,
 }
 

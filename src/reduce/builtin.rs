@@ -28,7 +28,7 @@ use crate::reply::Reply;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Builtin {
-    /// All replies, in order.
+    /// Gathers all replies, in order.
     List,
     /// The sum of numbers. Nulls add nothing.
     Sum,
@@ -38,7 +38,7 @@ pub enum Builtin {
     Min,
     /// The largest number; null if there is none.
     Max,
-    /// How many replies are not null.
+    /// Counts the replies that are not null.
     Count,
     /// The elements of all arrays and sets, in order. Nulls have none.
     Concat,
@@ -47,17 +47,17 @@ pub enum Builtin {
     /// The keys with so many greatest numbers, each with its number, greatest first; of equal numbers by the keys' bytes.
     /// Nulls do not count.
     Top(u32),
-    /// The same with the least numbers, least first.
+    /// Keeps the least numbers in the same way, least first.
     Bottom(u32),
-    /// How often each reply occurs, a map of reply to count, in order: numbers, then strings. For replies that are single
-    /// values. Nulls do not count.
+    /// Counts how often each reply occurs: a map of reply to count, in order: numbers, then strings. For replies that
+    /// are single values. Nulls do not count.
     Group,
-    /// So many replies that occur most often, each with its count, most frequent first, then in the order of `Group`.
-    /// Exact, and for any replies.
+    /// Keeps this many of the replies that occur most often, each with its count, most frequent first, then in the
+    /// order of `Group`. The result is exact. Takes any replies.
     TopGroups(u32),
     /// Count, sum, least, greatest, mean, standard deviation and percentiles of numbers; a map. Nulls do not count.
     Stats,
-    /// How many different replies there are; a map that says how it was counted. Nulls do not count.
+    /// Counts the different replies. The result is a map that says how they were counted. Nulls do not count.
     Distinct,
 }
 

@@ -6,11 +6,11 @@ use crate::combine::{Combine, Origin};
 use crate::error::Error;
 use crate::reply::Reply;
 
-/// How many replies are not null, of those that are single values.
+/// Counts the replies that are not null, and refuses replies that are not single values.
 pub(crate) struct CountOfSingle;
 
 impl CountOfSingle {
-    /// By which the nodes tell it from the `COUNT` of a map.
+    /// The arguments by which the nodes tell this reducer from the `COUNT` of a map.
     pub(super) const ARGUMENTS: &[u8] = b"single";
 }
 

@@ -14,7 +14,7 @@ pub(super) struct Elements {
     all: Vec<Element>,
     #[serde(skip)]
     bytes: usize,
-    /// Where those stand of which there is to be one only.
+    /// The positions of the elements of which only one may be kept.
     #[serde(skip)]
     seen: HashMap<ByValue, usize>,
 }
@@ -56,7 +56,7 @@ impl Elements {
         other.all.into_iter().for_each(|element| self.add_one(element));
     }
 
-    /// The elements in order.
+    /// Returns the elements in order.
     pub(super) fn finish(mut self) -> Vec<Reply> {
         self.all.sort_by_key(|element| element.place);
         self.all.into_iter().map(|element| element.reply).collect()
@@ -67,7 +67,8 @@ impl Elements {
         self.bytes
     }
 
-    /// Of equal ones the first counts, with its place and as it is written: 0.0 and -0.0 are equal.
+    /// Adds an element. Of equal elements the first counts, with its place and as it is written: 0.0 and -0.0 are
+    /// equal.
     fn add_one(&mut self, element: Element) {
         match self.seen.get(&ByValue(element.reply.clone())) {
             Some(&known) if element.place < self.all[known].place => self.all[known] = element,

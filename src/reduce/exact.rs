@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// Units of 2^-1074: 2098 bits for the largest double, and some for sums of many.
 const LIMBS: usize = 68;
 
-/// What is the unit of the lowest limb, as a power of two.
+/// The unit of the lowest limb, as a power of two.
 const LOWEST: i32 = -1074;
 
 /// Two's complement, lowest limb first. Kept as long as it has to be: whole numbers of middling size have few limbs.
@@ -59,7 +59,7 @@ impl ExactSum {
         }
     }
 
-    /// The double that is nearest, the even one of two; infinite beyond the largest.
+    /// Returns the nearest double, and of two the even one. Sums beyond the largest double are infinite.
     pub(super) fn round(&self) -> f64 {
         self.round_scaled(0)
     }
@@ -81,7 +81,7 @@ impl ExactSum {
     /// Returns doubles, the largest first, that add up to the sum times `2^power`: to some 300 bits of it.
     pub(super) fn parts(&self, power: i32) -> Vec<f64> {
         const MOST: usize = 6;
-        /// By which a sum is scaled that is too large for a double, as a power of two.
+        /// The power of two by which a sum is scaled that is too large for a double.
         const ROOM: i32 = 64;
         let (mut rest, mut parts) = (self.clone(), Vec::new());
         while parts.len() < MOST {

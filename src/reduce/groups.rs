@@ -20,7 +20,7 @@ use crate::resp::decode_whole;
 #[derive(Default, Serialize, Deserialize)]
 pub(super) struct Groups {
     texts: HashMap<ByteBuf, u64>,
-    /// All that is no string, in RESP3.
+    /// The replies that are no strings, in RESP3.
     others: HashMap<ByteBuf, u64>,
     pub(super) is_over: bool,
     #[serde(skip)]

@@ -18,7 +18,7 @@ const COUNTED_BITS: usize = 50;
 /// The standard error: `1.04 / sqrt(REGISTERS)`.
 pub(super) const STANDARD_ERROR: f64 = 0.008_125;
 
-/// For each register the most leading zeros that were seen, and one.
+/// Holds for each register one more than the most leading zeros that were seen.
 #[derive(Serialize, Deserialize)]
 pub(super) struct HyperLogLog {
     registers: ByteBuf,

@@ -8,7 +8,8 @@ use crate::error::Error;
 /// The most that a partial result may take, in bytes. Tests that go beyond it have no time for so much.
 pub(super) const MOST_BYTES: usize = if cfg!(test) { 4 << 20 } else { 64 << 20 };
 
-/// What an entry of a map takes beside its own bytes: its length, a number, a word of the allocator, room in the table.
+/// The memory that an entry of a map takes beside its own bytes: its length, a number, a word of the allocator, room in
+/// the table.
 pub(super) const ENTRY: usize = 64;
 
 /// Returns the error of a reducer that needs more.

@@ -26,9 +26,9 @@ const UNSEEN_BITS: u32 = 45;
 /// Counts of values.
 #[derive(Serialize, Deserialize)]
 pub(super) enum Quantiles {
-    /// By value: whether it is a double, and its bits.
+    /// Counts by value. The key says whether the value is a double, and has its bits.
     Exact(HashMap<(bool, u64), u64>),
-    /// By bucket, in the order of the values.
+    /// Counts by bucket, in the order of the values.
     Bucketed(BTreeMap<u32, u64>),
 }
 

@@ -11,7 +11,7 @@ use super::limit::{ENTRY, MOST_BYTES};
 use super::order::{compare, compare_all};
 use crate::number::Number;
 
-/// Which numbers are kept, and of how many keys.
+/// Says which numbers are kept, and of how many keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Wanted {
     pub(super) greatest: bool,
@@ -23,7 +23,7 @@ pub(super) struct Wanted {
 pub(super) struct Ranking {
     entries: Vec<Ranked>,
     pub(super) is_over: bool,
-    /// Where the worst of those that are wanted stands, once some were sorted out: nothing worse counts.
+    /// The position of the worst entry that is kept, once entries were sorted out: nothing worse counts.
     #[serde(skip)]
     worst: Option<usize>,
     #[serde(skip)]

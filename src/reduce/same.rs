@@ -11,7 +11,7 @@ use crate::reply::Reply;
 pub(super) enum Same {
     /// The bytes of a string.
     Text(Bytes),
-    /// Anything else, in RESP3.
+    /// Any other reply, in RESP3.
     Wire(Vec<u8>),
 }
 

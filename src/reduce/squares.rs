@@ -10,18 +10,18 @@ use super::exact::{ExactSum, scaled};
 use super::total::Total;
 use crate::number::Number;
 
-/// By how much doubles that are too large or too small are scaled, as a power of two.
+/// The power of two by which doubles that are too large or too small are scaled.
 const SCALE: i32 = 600;
 
 /// The sum of the squares of numbers.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Squares {
-    /// Of integers: the low 128 bits, and what was carried beyond.
+    /// The sum over integers: its low 128 bits, and the carry beyond them.
     integers: (u128, u64),
     middling: Option<Box<ExactSum>>,
-    /// Of doubles beyond 2^400, scaled down.
+    /// The sum over doubles beyond 2^400, scaled down.
     large: Option<Box<ExactSum>>,
-    /// Of doubles below 2^-400, scaled up.
+    /// The sum over doubles below 2^-400, scaled up.
     small: Option<Box<ExactSum>>,
 }
 

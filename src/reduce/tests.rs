@@ -217,7 +217,7 @@ proptest! {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(3))]
 
-    /// Where sketches take over, and where more are kept than are wanted.
+    /// Makes so many replies that sketches take over, and that more are kept than are wanted.
     #[test]
     fn so_many_that_they_are_estimated(seed in any::<u64>(), spread in 1..2000_u64, shares in 1..5_usize) {
         let mixed = |index: u64| index.wrapping_mul(seed | 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20;

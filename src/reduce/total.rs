@@ -31,7 +31,7 @@ impl Total {
         }
     }
 
-    /// The sum as a double, which may be infinite.
+    /// Returns the sum as a double, which may be infinite.
     pub fn as_f64(&self) -> f64 {
         self.exact().round()
     }
@@ -57,7 +57,7 @@ impl Total {
         exact
     }
 
-    /// The sum.
+    /// Returns the sum.
     ///
     /// # Errors
     /// If it is too large for a 64 bit integer, or for a double.

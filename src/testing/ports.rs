@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::scratch::random;
 
-/// How far the port of the cluster bus is above the port of the clients.
+/// The distance from the port of the clients to that of the cluster bus.
 pub(super) const BUS_OFFSET: u16 = 10_000;
 
 /// Client ports come from here, so bus ports lie in the 10 000 above: the two never meet, and both
@@ -14,7 +14,7 @@ pub(super) const BUS_OFFSET: u16 = 10_000;
 const FIRST: u16 = 10_000;
 const COUNT: u16 = 10_000;
 
-/// A port of 127.0.0.1 which is free, and whose bus port is free too.
+/// Returns a port of 127.0.0.1 that is free, and whose bus port is free too.
 ///
 /// A test process starts at a random place and walks on from there, so it hands out no port twice
 /// before all were used, and two processes seldom meet. When they do, the server says that the
@@ -28,7 +28,7 @@ pub fn free_port() -> u16 {
         .expect("no free port left")
 }
 
-/// Whether a listener can be bound to the port now.
+/// Tells whether a listener can be bound to the port now.
 fn is_free(port: u16) -> bool {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
 }

@@ -40,7 +40,7 @@ impl Process {
         Self { child, watchdog, stopped: false }
     }
 
-    /// Its process id.
+    /// Returns its process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -50,12 +50,12 @@ impl Process {
         self.child.try_wait().expect("the state of a child")
     }
 
-    /// Whether it still exists, be it stopped or not.
+    /// Tells whether the process still exists, be it stopped or not.
     pub fn alive(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// Whether it was stopped with [`stop`](Self::stop) and not continued since.
+    /// Tells whether the process was stopped with [`stop`](Self::stop) and not continued since.
     pub fn stopped(&self) -> bool {
         self.stopped
     }

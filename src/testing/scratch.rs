@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::process;
 
-/// A random number from the seeds of the standard library's hash maps: good enough for names and ports, and for
+/// Returns a random number from the seeds of the standard library's hash maps: good enough for names and ports, and for
 /// nothing that must not be guessed.
 pub fn random() -> u64 {
     RandomState::new().hash_one(process::id())
@@ -27,7 +27,7 @@ impl ScratchDir {
         Self { path }
     }
 
-    /// Where it is.
+    /// Returns the path of the directory.
     pub fn path(&self) -> &Path {
         &self.path
     }

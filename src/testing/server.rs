@@ -22,19 +22,19 @@ use crate::reply::Reply;
 use crate::resp::ServerErrorKind;
 use crate::topology::Address;
 
-/// How many ports are tried before a start is given up.
+/// The number of ports that are tried before a start is given up.
 pub const PORT_ATTEMPTS: usize = 20;
 
-/// How long a start may take.
+/// The time that a start may take.
 const START_LIMIT: Duration = Duration::from_secs(30);
 
-/// How long one look at a starting server waits for its answer.
+/// The time that one look at a starting server waits for its answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(1);
 
-/// How long [`Server::call`] waits for a reply before it fails instead of hanging.
+/// The time that [`Server::call`] waits for a reply before it fails instead of hanging.
 const REPLY_LIMIT: Duration = Duration::from_secs(60);
 
-/// How many lines of the log a failing test prints.
+/// The number of lines of the log that a failing test prints.
 const LOG_TAIL: usize = 60;
 
 /// Options of every server; what a test adds comes later on the command line and wins.
@@ -51,7 +51,7 @@ const BASE_OPTIONS: [(&str, &str); 9] = [
     ("protected-mode", "no"),
 ];
 
-/// What to start: a standalone server that keeps nothing on disk, unless told otherwise.
+/// Sets up a server to start: a standalone one that keeps nothing on disk, unless told otherwise.
 ///
 /// The program is `redis-server` on `PATH`, or what the environment variable `REDIS_SERVER` names.
 #[derive(Debug, Clone, Default)]
@@ -116,7 +116,7 @@ impl ServerBuilder {
         Err(StartError::PortTaken)
     }
 
-    /// A server with its port and its directory, yet without a process.
+    /// Makes a server with its port and its directory, yet without a process.
     pub fn prepare(&self) -> Server {
         let dir = ScratchDir::new();
         let port = free_port();
@@ -129,7 +129,7 @@ impl ServerBuilder {
         }
     }
 
-    /// All arguments of the process.
+    /// Returns all arguments of the process.
     fn command_line(&self, port: u16, dir: &Path) -> Vec<OsString> {
         let mut args: Vec<OsString> = Vec::new();
         if let Some(lines) = &self.config_file {
@@ -148,7 +148,7 @@ impl ServerBuilder {
     }
 }
 
-/// Why a server did not start.
+/// The reason why a server did not start.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum StartError {
@@ -185,12 +185,12 @@ pub struct Server {
 }
 
 impl Server {
-    /// What to start, to be filled in.
+    /// Sets up a server that is started later.
     pub fn builder() -> ServerBuilder {
         ServerBuilder::default()
     }
 
-    /// A standalone server.
+    /// Starts a standalone server.
     ///
     /// # Panics
     ///
@@ -199,32 +199,32 @@ impl Server {
         Self::builder().start()
     }
 
-    /// Its port on 127.0.0.1.
+    /// Returns its port on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// The port of its cluster bus, if it is a node of a cluster.
+    /// Returns the port of its cluster bus, if it is a node of a cluster.
     pub fn bus_port(&self) -> u16 {
         self.port + BUS_OFFSET
     }
 
-    /// Where it listens.
+    /// Returns the address at which it listens.
     pub fn address(&self) -> Address {
         Address::new("127.0.0.1", self.port)
     }
 
-    /// Its directory: log, `nodes.conf`, data.
+    /// Returns its directory: log, `nodes.conf`, data.
     pub fn dir(&self) -> &Path {
         self.dir.path()
     }
 
-    /// The password it was started with.
+    /// Returns the password it was started with.
     pub fn password(&self) -> Option<&str> {
         self.password.as_deref()
     }
 
-    /// The id of the process.
+    /// Returns the id of the process.
     ///
     /// # Panics
     ///
@@ -233,12 +233,12 @@ impl Server {
         self.process().as_ref().expect("a running server").pid()
     }
 
-    /// Whether the process exists, be it stopped or not.
+    /// Tells whether the process exists, be it stopped or not.
     pub fn alive(&self) -> bool {
         self.process().as_mut().is_some_and(Process::alive)
     }
 
-    /// Whether the process exists and was not stopped with [`stop_signal`](Self::stop_signal).
+    /// Tells whether the process exists and was not stopped with [`stop_signal`](Self::stop_signal).
     pub fn running(&self) -> bool {
         let mut process = self.process();
         process.as_mut().is_some_and(|process| process.alive() && !process.stopped())
@@ -269,7 +269,7 @@ impl Server {
         self.await_ready().unwrap_or_else(|error| panic!("{error}"));
     }
 
-    /// What the server logged since its first start, together with all that it or a module printed.
+    /// Returns the log of the server since its first start, together with all that it or a module printed.
     pub fn log(&self) -> String {
         let bytes = fs::read(log_file(self.dir.path())).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
@@ -338,7 +338,7 @@ impl Server {
         .unwrap_or_else(|| Err(StartError::Silent(self.log())))
     }
 
-    /// Whether the port is answered by this very process, ready for commands.
+    /// Tells whether the port is answered by this very process, ready for commands.
     ///
     /// The process id tells it from a server of another test that was quicker to take the port.
     fn answers(&self) -> bool {
@@ -356,14 +356,14 @@ impl Server {
         if log.contains("Address already in use") { StartError::PortTaken } else { StartError::Exited(log) }
     }
 
-    /// The process, also after a panic of another thread.
+    /// Returns the process, also after a panic of another thread.
     fn process(&self) -> MutexGuard<'_, Option<Process>> {
         self.process.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Server {
-    /// The process and the directory go by themselves.
+    /// Prints the end of the log if a test panics. The process and the directory go by themselves.
     fn drop(&mut self) {
         if thread::panicking() {
             let log = self.log();
@@ -374,12 +374,12 @@ impl Drop for Server {
     }
 }
 
-/// The log of a server which runs in `dir`.
+/// Returns the log of a server which runs in `dir`.
 fn log_file(dir: &Path) -> PathBuf {
     dir.join("redis.log")
 }
 
-/// The program that is started.
+/// Returns the program that is started.
 pub fn binary() -> OsString {
     std::env::var_os("REDIS_SERVER").unwrap_or_else(|| "redis-server".into())
 }

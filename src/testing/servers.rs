@@ -38,17 +38,17 @@ impl Servers {
         Self { servers: launched.into_iter().map(ready).collect() }
     }
 
-    /// The server that is host `id`.
+    /// Returns the server that is host `id`.
     pub fn host(&self, id: usize) -> &Server {
         &self.servers[id]
     }
 
-    /// All of them, in the order of their ids.
+    /// Iterates over the servers, in the order of their ids.
     pub fn iter(&self) -> std::slice::Iter<'_, Server> {
         self.servers.iter()
     }
 
-    /// The list of nodes that they are.
+    /// Returns the list of nodes that they are.
     ///
     /// # Panics
     ///
@@ -57,12 +57,12 @@ impl Servers {
         StaticList::new(self.servers.iter().map(Server::address)).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// An engine over them. Must be called within a tokio runtime.
+    /// Makes an engine over them. Must be called within a tokio runtime.
     pub fn engine(&self) -> Engine {
         Engine::builder().provider(self.list()).build()
     }
 
-    /// A client of them. Must be called within a tokio runtime.
+    /// Makes a client of them. Must be called within a tokio runtime.
     pub fn client(&self) -> Client {
         Client::new(self.engine())
     }

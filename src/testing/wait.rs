@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long [`poll`] pauses between two attempts.
+/// The pause of [`poll`] between two attempts.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Calls `attempt` until it returns a value, at least once and for no longer than `within`.

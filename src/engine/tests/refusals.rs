@@ -170,7 +170,7 @@ async fn whoever_finds_the_way_alone_is_told_all_and_nothing_is_sent_twice() {
     assert_eq!((fake.node(1).sent().len(), fake.node(2).sent().len()), (7, 0));
 }
 
-/// What scripts may say that servers say too.
+/// The words of servers that scripts may use too.
 const WORDS: [&str; 6] = [
     TRYAGAIN,
     READONLY,

@@ -28,7 +28,7 @@ pub(in crate::link) struct EncodedBatch {
     budget: Arc<Budget>,
     /// The node is asked for its own slots, too.
     asks_own_slots: bool,
-    /// Nobody: it leaves all the same, and the replies are passed over.
+    /// The receiver of the delivery. Without one the batch leaves all the same, and its replies are passed over.
     answer: Option<oneshot::Sender<Delivery>>,
 }
 
@@ -115,19 +115,19 @@ impl EncodedBatch {
     }
 }
 
-/// What a node is asked for.
+/// The subject of a question to a node.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum About {
     Commands,
     /// Its own slots are asked for behind the batch.
     CommandsAndOwnSlots,
-    /// This is that question.
+    /// The node was asked about its own slots.
     OwnSlots,
 }
 
 /// A batch that is on its way, or being answered.
 pub(super) struct PendingBatch {
-    /// How many replies have been read, those to our own words around the batch included.
+    /// The number of replies that have been read, those to our own words around the batch included.
     pub(super) read: usize,
     commands: usize,
     mode: Mode,

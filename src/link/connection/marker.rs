@@ -26,20 +26,20 @@ pub(super) struct Marker([u8; LENGTH]);
 
 const LENGTH: usize = 32;
 
-/// What stands before the digits in the reply to `ECHO`.
+/// The bytes before the digits in the reply to `ECHO`.
 const HEADER: &[u8] = b"$32\r\n";
 
 /// The lines in which servers repeat digits, or refuse to, are shorter.
 pub(super) const LONGEST_LINE: usize = 512;
 
-/// What the server is asked to repeat the digits by.
+/// The command by which the server is asked to repeat the digits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum MarkedBy {
     Echo,
     Hello,
 }
 
-/// What stands in the place of a marker.
+/// The reply that stands where a marker was expected.
 #[derive(PartialEq, Eq, Debug)]
 pub(super) enum Behind {
     /// The marker, of this many bytes.
@@ -52,15 +52,15 @@ pub(super) enum Behind {
     Other,
 }
 
-/// How much has come of a reply with a marker behind it.
+/// The progress of reading a reply with a marker behind it.
 #[derive(Default)]
 pub(super) enum MarkedReply {
-    /// Nothing.
+    /// Nothing of it has come.
     #[default]
     Open,
     /// A part of one that is no error.
     InReply,
-    /// All of one that is no error; here it is, if it is wanted.
+    /// All of a reply that is no error has come; here it is, if it is wanted.
     Whole(Option<Bytes>),
     /// A part of an error, which reaches up to the marker; this many of its bytes have been searched for that.
     InError(usize),
@@ -128,7 +128,7 @@ impl Marker {
     }
 }
 
-/// How long the first line is, with its end; `None` if that has not come.
+/// Returns the length of the first line, its end included; `None` if the end has not come.
 fn line_length(bytes: &[u8]) -> Option<usize> {
     memmem::find(bytes, b"\r\n").map(|end| end + 2)
 }

@@ -50,11 +50,11 @@ pub(super) enum Message {
     Replace,
 }
 
-/// Why a connection ended.
+/// The reason why a connection ended.
 pub(super) enum End {
-    /// Nobody can send to it any more.
+    /// Nobody can send to the connection any more.
     Unused,
-    /// It is of no use any more, for this reason.
+    /// The connection is of no use any more, for this reason.
     Broken(String),
     /// Another one is to take its place; what was asked may still be answered.
     Replaced,
@@ -68,14 +68,14 @@ pub(super) struct Connection {
     silence: Arc<AtomicU32>,
     /// Batches of which nothing has left. Those that are given up by now never do.
     waiting: VecDeque<(Vec<u8>, PendingBatch)>,
-    /// What is left to write of a batch that has left in part, and how much of it has.
+    /// The bytes of a batch that has begun to leave, and the number that are written.
     begun: Vec<u8>,
     begun_written: usize,
     input: BytesMut,
     /// The largest that `input` has been since it was last made anew.
     largest: usize,
     scanner: Scanner,
-    /// How much has come of a reply with a marker behind it.
+    /// The progress of reading a reply with a marker behind it.
     marked: MarkedReply,
     /// Learns by which command the node repeats markers.
     marking: Arc<Marking>,
@@ -83,19 +83,19 @@ pub(super) struct Connection {
     pending: VecDeque<PendingBatch>,
     /// The questions for the node's own slots.
     questions: Questions,
-    /// Whether the node has answered anything here.
+    /// Tells whether the node has answered anything on this connection.
     has_worked: bool,
-    /// Who reads.
+    /// The side that reads.
     read_by: ReadBy,
-    /// Nobody can send to it any more.
+    /// Nobody can send to the connection any more.
     is_unused: bool,
-    /// Why the connection is of no use any more, if that was seen past the task that owns it.
+    /// The reason why the connection is of no use any more, if somebody else than its task has seen it.
     ended: Option<String>,
-    /// That task.
+    /// The waker of the task that owns the connection.
     owner: Waker,
 }
 
-/// Who reads a connection.
+/// The side that reads a connection.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum ReadBy {
     /// The runtime: the task that owns the connection.
@@ -195,8 +195,9 @@ impl Connection {
         }
     }
 
-    /// What has not left a connection that has ended, to be sent by another: the connection may have died long ago. One
-    /// that has never worked fails it instead, as the next would not work either.
+    /// Takes the batches that have not left a connection that has ended, so that another can send them: the connection
+    /// may have died long ago. A connection that has never worked fails them instead, since the next one would not work
+    /// either.
     pub(super) fn take_unsent(&mut self, cause: &str) -> Vec<EncodedBatch> {
         if !self.has_worked {
             self.fail_waiting(cause);

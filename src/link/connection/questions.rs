@@ -12,9 +12,9 @@ pub(super) struct Questions {
     pub(super) watch: OwnSlotsWatch,
     /// A batch that wants to know has been queued behind the last question.
     pub(super) is_due: bool,
-    /// How many questions have been queued and not been answered.
+    /// The number of questions that have been queued and not been answered.
     pub(super) open: usize,
-    /// How many of these have left, wholly or in part.
+    /// The number of open questions that have left, wholly or in part.
     pub(super) left: usize,
     /// Batches that were answered, and wait for the answer to a question.
     pub(super) held: Vec<PendingBatch>,

@@ -16,7 +16,7 @@ impl Connection {
     /// Reads what has come, in the thread of the event loop that has told of it. Returns `false` if the event loop needs not
     /// tell any more. `here`: whether who waits for it may go on in this thread.
     pub(in crate::link) fn read_now(&mut self, here: bool) -> bool {
-        /// With more requests than this the runtime reads, while this thread takes further ones.
+        /// The number of requests beyond which the runtime reads, while this thread takes further requests.
         const MANY: usize = 4;
         if self.is_watched() {
             if self.in_flight() > MANY {
@@ -121,7 +121,7 @@ impl Connection {
         Poll::Ready(Ok(()))
     }
 
-    /// A buffer that has grown for one reply would otherwise stay for as long as the connection does.
+    /// Gives up a buffer that has grown for one reply; otherwise it would stay for as long as the connection does.
     fn let_go_of_large_buffer(&mut self) {
         const LARGE_BUFFER: usize = 1024 * 1024;
         if self.largest > LARGE_BUFFER && self.input.len() < LARGE_BUFFER {

@@ -17,7 +17,7 @@ use crate::link::stats::{LinkState, LinkStats};
 use crate::link::stream::Stream;
 use crate::link::watch::{SocketReader, Watcher};
 
-/// At most one line in the log for each node and this time.
+/// The time in which a node has at most one line in the log.
 const LOG_EVERY: Duration = Duration::from_secs(10);
 
 /// Owns the connection of a [`Channel`](crate::link::channel::Channel).
@@ -125,7 +125,8 @@ impl ConnectionTask {
         Ok(())
     }
 
-    /// Nobody who waits by now is kept waiting for another attempt: the engine decides who tries again, and where.
+    /// Fails the batches that are waiting by now, so that they do not wait for another attempt: the engine decides who
+    /// tries again, and where.
     fn fail_queued(&mut self, mut queued: Vec<EncodedBatch>, cause: &str) {
         self.stats.failures.fetch_add(1, Ordering::Relaxed);
         self.stats.set_state(LinkState::Failed);

@@ -17,14 +17,14 @@ fn ask(connection: &mut Connection, command: &Command) -> oneshot::Receiver<Deli
     answered
 }
 
-/// A connection that an event loop tells of, and the other end of it.
+/// Makes a connection that an event loop watches, and returns its other end too.
 pub(super) fn connected() -> (Connection, UnixStream) {
     let (ours, theirs) = UnixStream::pair().expect("a pair of sockets");
     let (stats, silence, marking, own_slots) = (Arc::default(), Arc::default(), Arc::default(), Arc::default());
     (Connection::new(Box::new(ours), ReadBy::Watcher, stats, silence, marking, own_slots), theirs)
 }
 
-/// A connection that an event loop tells of, with one command that has left, and the other end of it.
+/// Makes a connection that an event loop watches, with one command that has left, and returns its other end too.
 async fn asked() -> (Connection, UnixStream, oneshot::Receiver<Delivery>) {
     let (mut connection, theirs) = connected();
     let answered = ask(&mut connection, &Command::new("KEYS").arg("*"));
@@ -68,7 +68,8 @@ async fn nothing_is_written_to_a_connection_that_has_ended() {
     }
 }
 
-/// A connection that a script's call and another's command have left by, and the other end of it.
+/// Makes a connection by which the call of a script and a command of another request have left, and returns its other
+/// end too.
 async fn asked_for_code() -> (Connection, UnixStream, [oneshot::Receiver<Delivery>; 2], Vec<u8>) {
     let (mut connection, mut theirs) = connected();
     let call = Command::new("EVAL").arg("error('x')").arg(0);

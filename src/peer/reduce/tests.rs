@@ -26,7 +26,7 @@ fn encoded(commands: Vec<Command>) -> Vec<u8> {
     Envelope::new(5, reduction.time_left, 1000, Protocol::Resp2, Kind::Reduce(request)).encode().unwrap()
 }
 
-/// The request in bytes that are well-formed.
+/// Decodes a request from bytes that are well-formed.
 fn request(bytes: &[u8]) -> ReduceRequest<'_> {
     match Envelope::decode(bytes).unwrap().kind {
         Kind::Reduce(request) => request,

@@ -47,7 +47,7 @@ async fn sent(connection: &mut Connection, theirs: &mut UnixStream) -> Vec<Strin
     text.split('*').filter(|command| !command.is_empty()).map(words).collect()
 }
 
-/// What the node says of its slots, as it travels.
+/// Writes the node's answer about its slots, as it travels.
 fn nodes(epoch: u64, slots: &str) -> Vec<u8> {
     let text = format!("aa 10.0.0.1:7001@17001 myself,master - 0 {epoch} {epoch} connected {slots}\n");
     format!("${}\r\n{text}\r\n", text.len()).into_bytes()
