@@ -21,7 +21,7 @@ use crate::error::Error;
 use crate::reply::Reply;
 use crate::topology::Topology;
 
-/// How long a flow of a program may take that says nothing of it.
+/// The time that a flow of a program may take, unless the program sets another.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The most memory that a flow of a program may take on each node, in bytes.

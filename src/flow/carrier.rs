@@ -19,10 +19,10 @@ use crate::link::{Budget, Failure, Protocol, Session};
 use crate::peer::{self, Envelope, Kind, Outcome};
 use crate::topology::{BoxFuture, Node};
 
-/// What a node says that has no room for records yet.
+/// The answer of a node that has no room for records yet.
 pub(crate) const SEND_AGAIN: &[u8] = b"again";
 
-/// How long a node waits for room at least before it says so, on top of what any answer takes.
+/// The least time that a node waits for room before it says so, on top of the time that any answer takes.
 const WAITS: Duration = Duration::from_secs(2);
 
 /// Takes records to other shards.

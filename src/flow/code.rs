@@ -24,26 +24,26 @@ pub(crate) trait StageCode: Send {
     fn end(&mut self) -> BoxFuture<'_, Result<StageOutput, Error>>;
 }
 
-/// What code has made of what it was given.
+/// The output of code for the input that it was given.
 #[derive(Debug, Default)]
 pub(crate) struct StageOutput {
     pub(crate) records: Records,
     /// Errors that it goes on from.
     pub(crate) errors: Vec<Bytes>,
-    /// How long each step has taken so far, in nanoseconds; empty unless that is known and was asked for.
+    /// The time that each step has taken so far, in nanoseconds; empty unless that is known and was asked for.
     pub(crate) took: Vec<u64>,
-    /// How long a reader of its own has taken, in nanoseconds, if this is the last output.
+    /// The time that a reader of the code has taken, in nanoseconds, if this is the last output.
     pub(crate) read: u64,
     /// There is more to be had of what it has got.
     pub(crate) more: bool,
-    /// It wants no more input.
+    /// The code wants no more input.
     pub(crate) enough: bool,
 }
 
 /// The stage of the share that code is opened for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CodeShare {
-    /// As [`RunShare`](super::messages::RunShare) has it: an id, and behind a space a word that is secret.
+    /// The id as [`RunShare`](super::messages::RunShare) has it, and behind a space a word that is secret.
     pub(crate) execution: String,
     /// Tells the shares of this process from each other; stages of one share have the same number.
     pub(crate) leaf: u64,
@@ -52,9 +52,9 @@ pub(crate) struct CodeShare {
     pub(crate) node: String,
     /// The node that it runs on.
     pub(crate) runs_at: String,
-    /// It runs on the node that began the flow, for that node.
+    /// The share runs on the node that began the flow, for that node.
     pub(crate) is_initiators: bool,
-    /// It runs here in place of another node, whose keys it works on.
+    /// The share runs here in place of another node, whose keys it works on.
     pub(crate) is_stand_in: bool,
 }
 
@@ -64,7 +64,7 @@ pub(crate) type OpeningCode = BoxFuture<'static, Result<OpenedCode, Error>>;
 /// Code that is open.
 pub(crate) struct OpenedCode {
     pub(crate) code: Box<dyn StageCode>,
-    /// What the first stage wants to be read.
+    /// The keys that the first stage wants to read.
     pub(crate) reads: CodeReads,
     /// Called when the flow is cancelled: the code has a moment to come to an end, and what it says then is the last of it.
     pub(crate) abort: Option<AbortCode>,
@@ -73,13 +73,13 @@ pub(crate) struct OpenedCode {
 /// Tells code that it is to end.
 pub(crate) type AbortCode = Box<dyn FnOnce() + Send>;
 
-/// What code wants to be read for its first stage.
+/// The keys that code wants to read for its first stage.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum CodeReads {
-    /// All keys that pass the filter.
+    /// Every key that passes the filter.
     Keys(KeyFilter),
-    /// These keys, on the shard that has them.
+    /// Keys of these names, on the shard that has them.
     Names { wanted: NamesWanted, values: ValuesRead },
-    /// Nothing: it has records of its own, and makes them at the end.
+    /// No keys: the code has records of its own, and makes them at the end.
     Nothing,
 }

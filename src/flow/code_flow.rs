@@ -34,7 +34,7 @@ pub(super) struct CodeFlow<'a> {
     coordinator: String,
 }
 
-/// Where a share is worked on.
+/// The place where a share is worked on.
 enum Runs {
     Here,
     OnItsNode(Session),

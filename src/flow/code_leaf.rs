@@ -22,7 +22,7 @@ use super::router::{Router, SlotOwners};
 use super::takers::Taker;
 use crate::error::Error;
 
-/// What a leaf of code does.
+/// The part that a leaf of code plays.
 pub(super) enum CodeRole {
     /// Works for the node that it runs on.
     OfNode,
@@ -38,7 +38,7 @@ pub(super) struct CodeStages {
     /// The ways into the stages behind the first one.
     pub(super) inlets: Vec<Arc<Inlet>>,
     pub(super) taker: Option<Taker>,
-    /// How far the leaf is before it has begun.
+    /// The progress of the leaf before it has begun.
     pub(super) progress: LeafProgress,
 }
 

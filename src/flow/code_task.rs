@@ -21,10 +21,10 @@ use crate::engine::panicked;
 use crate::error::Error;
 use crate::topology::SlotRange;
 
-/// How many records code is given at a time.
+/// The number of records that code is given at a time.
 const SLICE: usize = 4096;
 
-/// How long code has for its last words when it was told to end.
+/// The time that code has for its last words when it was told to end.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// A stage of code.
@@ -38,14 +38,14 @@ pub(super) struct CodeTask {
     memory: u64,
     exit: Exit,
     progress: LeafProgress,
-    /// How many stages of the flow this leaf has no more part in once this one has ended.
+    /// The number of stages of the flow that this leaf has no more part in once this one has ended.
     ended_with: usize,
     left: LeftOpen,
 }
 
-/// Where the records come from.
+/// The source of the records.
 pub(super) enum StageInput {
-    /// What the code wants to be read.
+    /// The keys that the code wants to read.
     Keys(KeysOfCode),
     /// The stage before.
     Inlet(Arc<Inlet>),
@@ -55,7 +55,7 @@ pub(super) enum StageInput {
 pub(super) struct KeysOfCode {
     pub(super) keyspace: Arc<dyn Keyspace>,
     pub(super) slots: Option<Vec<SlotRange>>,
-    /// These alone are left to be read of those that it wants.
+    /// The keys that are left to be read of those that the code wants; `None` for all of them.
     pub(super) only: Option<Records>,
     /// The node whose keys these are, if it cannot make records of its own, since it does not run code.
     pub(super) of_other: Option<String>,

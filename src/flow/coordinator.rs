@@ -57,7 +57,7 @@ struct Coordinator<'a> {
     spec: &'a FlowSpec,
     requests: FlowRequests,
     topology: Arc<Topology>,
-    /// By which the shares know each other's records.
+    /// The name by which the shares know each other's records.
     shared_name: String,
     driver: Driver<'a>,
     carrier: Arc<dyn Carrier>,

@@ -20,19 +20,19 @@ use super::spec::{FlowAnswer, FlowSpec};
 use crate::combine::{AnyCombine, AnyPartial};
 use crate::error::Error;
 
-/// After this a leaf answers with its progress alone, and hears whether the flow has ended.
+/// The time after which a leaf answers with its progress alone, and hears whether the flow has ended.
 const WAIT_MS: u64 = 40;
 
-/// How long shares have to come to their end when the flow has failed.
+/// The time that shares have to come to their end when the flow has failed.
 const GRACE: Duration = Duration::from_millis(90);
 
-/// The same for shares of code, which may have something to say before it ends.
+/// The same time for shares of code, which may have something to say before it ends.
 const GRACE_OF_CODE: Duration = Duration::from_millis(1200);
 
-/// How often it is looked whether a node waits for others.
+/// The time between two looks whether a node waits for others.
 const IDLE_CHECK: Duration = Duration::from_millis(50);
 
-/// How many places each share has for its records: so many that no two have the same.
+/// The number of places that each share has for its records: enough that no two records have the same place.
 const PLACES: u32 = 1 << 24;
 
 /// Asks for reports, and collects them.
@@ -43,9 +43,9 @@ pub(super) struct Driver<'a> {
     collected: Mutex<Collected>,
     /// Says that the first stage has ended on all shares that there are.
     read: Notify,
-    /// How many stages behind the first one get no more records.
+    /// The number of stages behind the first one that get no more records.
     closed: watch::Sender<u32>,
-    /// How many shares have been driven, and how many have got places.
+    /// The number of shares that have been driven, and of those that have got places.
     driven: usize,
     placed: u32,
 }
@@ -53,7 +53,7 @@ pub(super) struct Driver<'a> {
 /// A failure of a share.
 struct Failed {
     error: Error,
-    /// It comes of the failure of another share.
+    /// The failure follows from the failure of another share.
     is_consequence: bool,
 }
 
@@ -63,7 +63,7 @@ impl From<Error> for Failed {
     }
 }
 
-/// What shares have said.
+/// The reports of the shares, put together.
 struct Collected {
     reduced: Option<Box<dyn AnyPartial>>,
     records: Records,
@@ -74,13 +74,13 @@ struct Collected {
     has_failed: bool,
     open: Open,
     limit: Option<u64>,
-    /// Nothing more goes into the first stage of any share.
+    /// The first stage of no share gets more records.
     is_settled: bool,
-    /// How many stages have handed on all of their records, of each share that runs.
+    /// The number of stages that have handed on all of their records, for each share that runs.
     stages_ended: BTreeMap<usize, u32>,
     /// The shares that run in this process.
     here: HashSet<usize>,
-    /// When a share had something to say last.
+    /// The moment when a share last had something to say.
     heard: Instant,
     has_idled: bool,
 }
@@ -104,7 +104,7 @@ impl Collected {
     }
 }
 
-/// What shares could not do.
+/// The part of their work that shares could not do.
 #[derive(Default)]
 pub(super) struct Open {
     /// Slots of which no key was read.
@@ -175,8 +175,9 @@ impl<'a> Driver<'a> {
         self.drive_with(shares, |_| Ok(Vec::new())).await
     }
 
-    /// The same with what shares have left open: once the first stage has ended on all of them, and before the second one is
-    /// told so, `settle` begins shares that do it; none if there is nothing to be done.
+    /// Drives the shares, and has others do the work that they leave open: once the first stage has ended on all of
+    /// them, and before the second one is told so, `settle` begins shares that do it, or none if there is nothing to be
+    /// done.
     ///
     /// # Errors
     /// As [`drive`](Self::drive); those of `settle`.

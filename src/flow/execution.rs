@@ -27,14 +27,14 @@ pub(crate) struct Execution {
     so_far: Mutex<SoFar>,
 }
 
-/// What has become of it so far.
+/// The state of an execution so far.
 #[derive(Default)]
 struct SoFar {
     shares: Vec<LeafProgress>,
     end: Option<Ended>,
 }
 
-/// How it has ended.
+/// The end of an execution.
 struct Ended {
     at: Instant,
     state: ExecutionState,
@@ -55,7 +55,7 @@ pub(crate) enum ExecutionState {
 
 words!(pub(crate) ExecutionState { Running = "running", Done = "done", Failed = "failed", Cancelled = "cancelled" });
 
-/// What is said of an execution, also to other nodes.
+/// The report about an execution, which other nodes get too.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ExecutionStatus {
     pub(crate) id: String,
@@ -65,13 +65,13 @@ pub(crate) struct ExecutionStatus {
     /// Milliseconds since 1970.
     pub(crate) started_ms: u64,
     pub(crate) elapsed_ms: u64,
-    /// How much of the reading is done; [`None`] while nobody knows how much there is.
+    /// The part of the reading that is done, in percent; [`None`] while nobody knows how much there is.
     pub(crate) percent: Option<f64>,
     /// Keys that have gone through all steps.
     pub(crate) keys: u64,
     pub(crate) slots: u64,
     pub(crate) slots_left: u64,
-    /// How long it will run yet, as it seems.
+    /// The time that it will probably still run, in milliseconds.
     pub(crate) eta_ms: Option<u64>,
     /// Records that went into each stage, and that came out.
     pub(crate) stages: Vec<(u64, u64)>,
@@ -135,7 +135,7 @@ impl Execution {
         self.end_with(result.map(Arc::new));
     }
 
-    /// The same with a reply that others keep as well.
+    /// Ends the execution with a reply that others keep as well.
     pub(super) fn end_with(&self, result: Result<Arc<Reply>, Error>) {
         let mut so_far = self.lock();
         if so_far.end.is_some() {

@@ -9,10 +9,10 @@ use super::execution::{Execution, ExecutionState};
 use crate::error::Error;
 use crate::reply::Reply;
 
-/// How many executions that have ended are remembered.
+/// The number of executions that are remembered after they have ended.
 const MOST_ENDED: usize = 1000;
 
-/// How long results are kept, and how many bytes of them.
+/// The time for which results are kept, and the most bytes of them.
 const RESULTS_FOR: Duration = Duration::from_secs(3600);
 const MOST_RESULT_BYTES: usize = 64 * 1024 * 1024;
 
@@ -21,7 +21,7 @@ pub(crate) struct Executions {
     /// The oldest first.
     all: Mutex<VecDeque<Arc<Execution>>>,
     next: AtomicU64,
-    /// How many have ended: done, failed, cancelled.
+    /// The numbers of executions that have ended: done, failed, cancelled.
     ended: [AtomicU64; 3],
 }
 
@@ -36,12 +36,12 @@ pub(crate) struct ExecutionFigures {
     pub(crate) kept_result_bytes: u64,
 }
 
-/// What has become of the wish to forget an execution.
+/// The answer to the wish to forget an execution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Forgotten {
-    /// It is forgotten.
+    /// The execution is forgotten.
     Yes,
-    /// It runs yet; it has to be cancelled first.
+    /// The execution still runs; it has to be cancelled first.
     StillRuns,
     /// There was none.
     Unknown,
@@ -93,7 +93,7 @@ impl Executions {
         self.end_with(execution, result.map(Arc::new));
     }
 
-    /// The same with a reply that others keep as well.
+    /// Ends an execution with a reply that others keep as well.
     pub(crate) fn end_with(&self, execution: &Execution, result: Result<Arc<Reply>, Error>) {
         execution.end_with(result);
         let at = match execution.state() {

@@ -5,11 +5,11 @@ use super::records::{BATCH_BYTES, BATCH_RECORDS, Records};
 use super::router::Router;
 use super::work::WorkFailed;
 
-/// Where records go.
+/// The place to which records go.
 pub(super) enum Exit {
-    /// To the coordinator; with those that are not yet a batch.
+    /// The coordinator; with the records that are not yet a batch.
     Outbox(Records),
-    /// To the next stage.
+    /// The next stage.
     Router(Router),
     Nowhere,
 }

@@ -15,7 +15,7 @@ pub(crate) struct ExplainedShare {
     pub(crate) name: String,
     /// The slots that it reads; [`None`] without slots.
     pub(crate) slots: Option<Vec<SlotRange>>,
-    /// How it is done, and where.
+    /// The way in which the share is done, and the place.
     pub(crate) way: &'static str,
 }
 

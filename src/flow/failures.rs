@@ -7,7 +7,7 @@ use serde_bytes::ByteBuf;
 
 use crate::resp::error_code;
 
-/// How many keys of each kind are named.
+/// The number of keys of each kind that are named.
 const MOST_KEYS: usize = 10;
 
 /// The failures of keys by kind, which is the first word of the error.

@@ -76,7 +76,7 @@ impl Inlet {
 /// Reads what comes in.
 pub(super) struct FromInlet {
     inlet: Arc<Inlet>,
-    /// What was taken in and is not read.
+    /// The records that were taken in and are not read.
     rest: Records,
 }
 

@@ -17,11 +17,11 @@ use crate::error::Error;
 use crate::reply::Reply;
 use crate::topology::{Node, key_slot};
 
-/// How many results go into one batch, and about how many bytes.
+/// The number of results in one batch, and about how many bytes they may have.
 const MOST_IN_BATCH: usize = 1000;
 const MOST_BATCH_BYTES: usize = 256 * 1024;
 
-/// How long a key under construction lives after its last batch, on top of what a request may take.
+/// The time that a key under construction lives after its last batch, on top of the time that a request may take.
 const LIVES: Duration = Duration::from_secs(60);
 
 /// The key that results go to.

@@ -46,12 +46,13 @@ pub(crate) struct Reducing {
     pub(crate) first_place: u32,
 }
 
-/// What has become of commands.
+/// The outcome of commands.
 pub(crate) enum CommandsDone {
-    /// One for each key, in order: [`None`] if the key is not served here any more, so that its command has not run.
+    /// One reply for each key, in order: [`None`] if the key is not served here any more, so that its command has not
+    /// run.
     Replies(Vec<Option<Reply>>),
-    /// What the replies come to, and the numbers of the commands that have not run since their key is not served here any
-    /// more.
+    /// The partial result of the replies, and the numbers of the commands that have not run since their key is not
+    /// served here any more.
     Reduced { share: ReducedShare, elsewhere: Vec<u32> },
 }
 
@@ -61,7 +62,7 @@ pub(crate) struct KeysWanted {
     /// The slots; [`None`] for the whole database.
     pub(crate) slots: Option<Vec<SlotRange>>,
     pub(crate) filter: KeyFilter,
-    /// These keys alone, as far as they are in the slots; [`None`] for all that the filter lets pass.
+    /// The names that alone are wanted, as far as they are in the slots; [`None`] for all that the filter lets pass.
     pub(crate) names: Option<NamesWanted>,
     /// The most memory that the source may take, in bytes: names that it holds, and hashes of names that it has shown.
     pub(crate) memory: u64,
@@ -71,7 +72,7 @@ pub(crate) struct KeysWanted {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NamesWanted {
     pub(crate) names: Vec<ByteBuf>,
-    /// Those that do not exist are wanted, too; with typed values they have the
+    /// Names that do not exist are wanted, too; with typed values they have the
     /// [letter](super::values::TypeLetter::Missing) that says so.
     pub(crate) with_missing: bool,
 }
@@ -98,12 +99,12 @@ pub(crate) trait KeySource: Send {
     fn memory(&self) -> u64;
 }
 
-/// What a turn of reading has given.
+/// The keys that one turn of reading has found.
 #[derive(Debug, Default)]
 pub(crate) struct KeySlice {
     /// Keys that exist, pass the filter and may be shown; without values unless the filter wants them.
     pub(crate) records: Records,
-    /// How many slots have been read since the last slice.
+    /// The number of slots that have been read since the last slice.
     pub(crate) slots_read: u32,
     /// Slots that were not read, since they were not here or were moving; no key of theirs was shown.
     pub(crate) unread: Vec<u16>,
@@ -111,9 +112,9 @@ pub(crate) struct KeySlice {
     pub(crate) unsettled: Vec<(u16, Vec<u128>)>,
     /// Keys that are to be read where they are now, since they have gone to another node before their values were read.
     pub(crate) elsewhere: Records,
-    /// How many keys the database has; 0 if that was not asked.
+    /// The number of keys in the database; 0 if that was not asked.
     pub(crate) keys_in_table: u64,
-    /// How many keys have been looked at since the last slice, whether they were shown or not.
+    /// The number of keys that have been looked at since the last slice, whether they were shown or not.
     pub(crate) keys_read: u64,
     /// There is nothing more to read.
     pub(crate) is_end: bool,

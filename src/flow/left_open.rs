@@ -4,7 +4,7 @@ use super::keyspace::KeySlice;
 use super::messages::LeafProgress;
 use super::records::Records;
 
-/// What was left open by what has read the keys.
+/// The work that the reader of the keys has left open.
 #[derive(Default)]
 pub(super) struct LeftOpen {
     pub(super) unread: Vec<u16>,

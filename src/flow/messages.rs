@@ -23,13 +23,13 @@ pub(crate) struct RunShare {
     pub(crate) slots: Option<Vec<SlotRange>>,
     /// The most records that this shard's reader may give.
     pub(crate) limit: Option<u64>,
-    /// On whose account it runs; [`None`] if nothing is restricted.
+    /// The user on whose account it runs; [`None`] if nothing is restricted.
     pub(crate) caller: Option<CallerId>,
     /// The most memory that the share may take, in bytes.
     pub(crate) memory: u64,
     /// The place of the first record.
     pub(crate) first_place: u32,
-    /// Who takes the records of which slots between two stages. Empty if there is one stage.
+    /// The nodes that take records between two stages, with their slots. Empty if there is one stage.
     pub(crate) owners: Vec<SlotOwner>,
     /// The id of the node that began the flow, for stages of code that hand on to it.
     pub(crate) coordinator: String,
@@ -46,7 +46,7 @@ pub(crate) struct CallerId {
     pub(crate) rules: u128,
 }
 
-/// Who takes the records of some slots.
+/// A node that takes the records of some slots.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SlotOwner {
     /// The id of the node.
@@ -57,15 +57,15 @@ pub(crate) struct SlotOwner {
 /// Asks a leaf for its next report: the leave to send one batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct NextReport {
-    /// After this the leaf answers with its progress alone.
+    /// The time, in milliseconds, after which the leaf answers with its progress alone.
     pub(crate) wait_ms: u64,
     /// The share is to end soon; the reports after this are the last ones.
     pub(crate) cancels: bool,
-    /// How many stages behind the first one get no more records: all shards have handed theirs on.
+    /// The number of stages behind the first one that get no more records: all shards have handed theirs on.
     pub(crate) closed: u32,
 }
 
-/// What a leaf has done since its last report.
+/// The work of a leaf since its last report.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Report {
     pub(crate) progress: LeafProgress,
@@ -77,9 +77,9 @@ pub(crate) struct Report {
     pub(crate) failures: KeyFailures,
     /// Errors that code has gone on from.
     pub(crate) errors: Vec<ByteBuf>,
-    /// How long each step of the code has taken, in nanoseconds; empty if nobody wants to know that.
+    /// The time that each step of the code has taken, in nanoseconds; empty if nobody wants to know that.
     pub(crate) took: Vec<u64>,
-    /// How long reading has taken since the last report, in nanoseconds, if code reads.
+    /// The time that reading has taken since the last report, in nanoseconds, if code reads.
     pub(crate) read: u64,
     /// Slots of which no key was read. These, and those behind them, are whole once the first stage has ended.
     pub(crate) unread: Vec<SlotRange>,
@@ -89,7 +89,7 @@ pub(crate) struct Report {
     pub(crate) end: Option<LeafEnd>,
 }
 
-/// How long the steps of code have taken on a node, or some of them.
+/// The time that the steps of code, or some of them, have taken on a node.
 #[derive(Debug, Clone)]
 pub(crate) struct StepsTook {
     /// The id of the node; [`None`] for the one that we live in.
@@ -100,11 +100,11 @@ pub(crate) struct StepsTook {
     pub(crate) read: u64,
 }
 
-/// How far a leaf is, since it began.
+/// The progress of a leaf since it began.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct LeafProgress {
     pub(crate) slots_read: u32,
-    /// How many it has to read; 0 without slots.
+    /// The number of slots that it has to read; 0 without slots.
     pub(crate) slots: u32,
     /// Keys that were looked at.
     pub(crate) keys_read: u64,
@@ -115,21 +115,21 @@ pub(crate) struct LeafProgress {
     pub(crate) records_out: Vec<u64>,
     /// Records that have passed the limit.
     pub(crate) limited: u64,
-    /// How many stages have handed on all of their records.
+    /// The number of stages that have handed on all of their records.
     pub(crate) stages_ended: u32,
 }
 
-/// How a share has ended.
+/// The end of a share.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum LeafEnd {
     Done {
-        /// What its records come to, as the reducer encodes it.
+        /// The partial result of its records, as the reducer encodes it.
         reduced: Option<ByteBuf>,
     },
     Failed(LeafFailure),
 }
 
-/// Why a share has failed.
+/// The reason why a share has failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum LeafFailure {
     /// A command was answered with an error, or may have run without anybody knowing how it ended.
@@ -139,7 +139,7 @@ pub(crate) enum LeafFailure {
         #[serde(with = "serde_bytes")]
         error: Vec<u8>,
     },
-    /// It would have taken more memory than it may.
+    /// The share would have taken more memory than it may.
     Memory,
     Cancelled,
     /// The reducer cannot take a reply: what that was.
@@ -156,7 +156,7 @@ pub(crate) enum LeafFailure {
 /// Hands records on to the shard that owns their slots, between two stages. The answer is the leave to send the next batch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct TakenRecords {
-    /// As [`RunShare`] has it.
+    /// The id of the execution, as [`RunShare`] has it.
     pub(crate) execution: String,
     /// The id of the node that takes them.
     pub(crate) node: String,

@@ -14,10 +14,10 @@ use super::records::Records;
 use super::slots::ranges;
 use super::work::StageWork;
 
-/// How long a leaf works for a coordinator that asks for nothing.
+/// The time that a leaf works on for a coordinator that asks for nothing.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long what is under way has when the leaf is cancelled.
+/// The time that commands under way have when the leaf is cancelled.
 const GRACE: Duration = Duration::from_millis(50);
 
 /// Stands between a leaf's work and whoever asks for reports.
@@ -32,13 +32,13 @@ pub(super) struct Outbox {
     begun: watch::Sender<bool>,
 }
 
-/// What waits to be taken.
+/// The output that waits to be taken.
 struct Untaken {
     report: Report,
     asked: Instant,
     /// Somebody waits for a report right now.
     is_asked: bool,
-    /// How many stages had ended at the last report.
+    /// The number of stages that had ended at the last report.
     stages_told: u32,
 }
 

@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::reply::Reply;
 use crate::topology::{BoxFuture, Node};
 
-/// How many keys a server looks at each time.
+/// The number of keys that a server looks at each time.
 const COUNT: u64 = 1000;
 
 /// Reads the keys of a server.
@@ -24,7 +24,7 @@ pub(super) struct ScannedKeys {
     requests: FlowRequests,
     wanted: KeysWanted,
     node: Arc<Node>,
-    /// Where the server goes on; [`None`] when it has come to its end.
+    /// The cursor at which the server goes on; [`None`] when it has come to its end.
     cursor: Option<Bytes>,
     seen: HashSet<u128>,
     /// Keys that were read and not shown.

@@ -14,7 +14,7 @@ use crate::engine::slot_keys::{self, keys_in};
 use crate::error::Error;
 use crate::topology::{BoxFuture, SLOT_COUNT, key_slot};
 
-/// How many slots are read at a time.
+/// The number of slots that are read at a time.
 pub(super) const MOST_SLOTS: usize = 256;
 
 /// Reads slots one after the other, each as a whole.

@@ -6,16 +6,16 @@ use serde_bytes::ByteBuf;
 use crate::command::{Command, PerKey};
 use crate::resp::Protocol;
 
-/// What a flow does: what it reads, what it makes of it, and what is to come of that.
+/// A flow: the keys that it reads, the steps that it takes them through, and its end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct FlowPlan {
     pub(crate) reader: FlowReader,
-    /// At least one; the last one's passage is [`Passage::Collect`].
+    /// The stages, one at least; the last one's passage is [`Passage::Collect`].
     pub(crate) stages: Vec<Stage>,
     pub(crate) end: FlowEnd,
     /// Goes on when a key's command fails, and counts the failures by kind.
     pub(crate) is_partial: bool,
-    /// Whose types the replies to commands have.
+    /// The replies to commands have the types of RESP3.
     pub(crate) is_resp3: bool,
     /// The code that works on all stages; [`None`] unless they are of code.
     pub(crate) code: Option<CodePlan>,
@@ -24,40 +24,40 @@ pub(crate) struct FlowPlan {
 /// Code that keeps state from batch to batch. Each stage of its flow is [`StepPlan::Code`] alone; which one is meant it is told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct CodePlan {
-    /// By which nodes know it.
+    /// The name by which nodes know the code.
     pub(crate) name: String,
     #[serde(with = "serde_bytes")]
     pub(crate) arguments: Vec<u8>,
 }
 
-/// Where the first records come from.
+/// The source of the first records.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum FlowReader {
-    /// All keys that pass the filter.
+    /// Every key that passes the filter.
     Keys(KeyFilter),
-    /// These keys, whether they exist or not.
+    /// Keys of these names, whether they exist or not.
     Names(Vec<ByteBuf>),
-    /// One record a shard, whose key is the id of its primary.
+    /// A record for each shard, whose key is the id of its primary.
     EachShard,
-    /// What the code of the first stage asks for, on each shard.
+    /// The keys that the code of the first stage asks for, on each shard.
     OfCode,
 }
 
 /// Says which keys are read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct KeyFilter {
-    /// As that of `KEYS`.
+    /// The pattern, as that of `KEYS`.
     #[serde(with = "serde_bytes")]
     pub(crate) pattern: Vec<u8>,
-    /// As `TYPE` says it, in lower case.
+    /// The type as `TYPE` says it, in lower case.
     pub(crate) type_name: Option<String>,
     pub(crate) values: ValuesRead,
 }
 
-/// Which values are read along with keys.
+/// The values that are read along with keys.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum ValuesRead {
-    /// None: the names are enough.
+    /// No values: the names are enough.
     #[default]
     No,
     /// The reply to the command that reads the whole value, in RESP3. A key of a type that has no such command is an error.
@@ -80,20 +80,20 @@ pub(crate) struct Stage {
     pub(crate) then: Passage,
 }
 
-/// Where the records of a stage go.
+/// The way that the records of a stage take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Passage {
-    /// To the end of the flow, at the node that began it.
+    /// They go to the end of the flow, at the node that began it.
     Collect,
-    /// To the shard that owns the slot of the record's key.
+    /// They go to the shard that owns the slot of the record's key.
     Repartition,
-    /// To the node that began the flow, which alone works on the next stage. For stages of code.
+    /// They go to the node that began the flow, which alone works on the next stage. For stages of code.
     Gather,
     /// Nowhere: the end of a flow of code whose answer is what that node's own share has made.
     Stay,
 }
 
-/// What a stage does with its records.
+/// The work of a stage on its records.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum StepPlan {
     /// Runs a command for each record's key; its reply is the new value.
@@ -115,13 +115,13 @@ pub(crate) enum StepPlan {
 pub(crate) struct KeyedCommand {
     /// Its name and arguments, without the key.
     pub(crate) words: Vec<ByteBuf>,
-    /// How many of the words stand before the key; at least the name does.
+    /// The number of words before the key; the name is one of them.
     pub(crate) key_at: u32,
-    /// It changes nothing, so that it may be sent twice.
+    /// The command changes nothing, so that it may be sent twice.
     pub(crate) is_read_only: bool,
 }
 
-/// What comes of the records that are left.
+/// The end of a flow: the use of the records that are left.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum FlowEnd {
     /// A reducer that can be split takes them.

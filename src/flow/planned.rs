@@ -45,16 +45,16 @@ pub(super) fn alone(node: &Arc<Node>) -> Planned {
     at(node, None)
 }
 
-/// How a share is done.
+/// The way in which a share is done.
 #[derive(Clone, Copy)]
 pub(super) enum Way<'t> {
-    /// In process, on the server that we live in.
+    /// Run it in process, on the server that we live in.
     Here,
-    /// On its node, if that takes shares.
+    /// Run it on its node, if that takes shares.
     OnItsNode,
-    /// By plain commands, at one of the replicas that this shard has.
+    /// Run it by plain commands, at one of the replicas that this shard has.
     AtReplica(&'t Shard),
-    /// By plain commands.
+    /// Run it by plain commands.
     Plain,
 }
 
@@ -159,7 +159,7 @@ mod tests {
         FlowReader::Keys(KeyFilter { pattern: pattern.into(), type_name: None, values: ValuesRead::No })
     }
 
-    /// The slots of each share, and the keys.
+    /// Returns for each share whether it has a node, its slots, and its number of keys.
     fn shares(reader: &FlowReader) -> Vec<(bool, Vec<SlotRange>, usize)> {
         let of = |share: Planned| {
             let names = share.names.map_or(0, |names| names.len());

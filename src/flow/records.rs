@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::reply::Reply;
 use crate::resp::decode_whole;
 
-/// How large a batch is that is sent from node to node.
+/// The number of records in a batch that is sent from node to node.
 pub(super) const BATCH_RECORDS: usize = 4096;
 pub(super) const BATCH_BYTES: usize = 256 * 1024;
 

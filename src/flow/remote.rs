@@ -19,7 +19,7 @@ use crate::topology::Node;
 /// A share that runs on another node. Dropped, it is cancelled.
 pub(super) struct RemoteLeaf {
     session: Session,
-    /// That of the share, and of all that is asked about it.
+    /// The id of the share, which all questions about it carry too.
     id: u64,
     node: Arc<Node>,
     requests: FlowRequests,

@@ -10,7 +10,7 @@ use crate::engine::{Request, RequestBuilder};
 #[derive(Clone)]
 pub(super) struct FlowRequests {
     pub(super) requests: RequestBuilder,
-    /// When the flow's time is up; [`None`] for one that has all the time it takes.
+    /// The moment when the flow's time is up; [`None`] for a flow that has all the time it takes.
     pub(super) until: Option<Instant>,
 }
 

@@ -10,10 +10,10 @@ use super::records::{BATCH_BYTES, BATCH_RECORDS, Records};
 use crate::error::Error;
 use crate::topology::{SLOT_COUNT, key_slot};
 
-/// Whose slot nobody with the module owns.
+/// The owner of slots that nobody with the module owns.
 const NOBODY: u16 = u16::MAX;
 
-/// Where the records of a stage go.
+/// Sends the records of a stage on their way.
 pub(super) struct Router {
     execution: String,
     /// The stage that they go into.
@@ -22,7 +22,7 @@ pub(super) struct Router {
     owners: Option<Arc<SlotOwners>>,
     /// The share's own way into that stage, with the id of its node.
     own: Option<(String, Arc<Inlet>)>,
-    /// Who takes what is nobody's; [`None`] if that is left over.
+    /// The node that takes the records of slots that nobody owns; [`None`] if those are left over.
     coordinator: Option<String>,
     carrier: Arc<dyn Carrier>,
     /// Records that are not yet a batch, by their owner.

@@ -16,17 +16,17 @@ pub(super) struct Share {
     at: Where,
 }
 
-/// Where a share runs.
+/// The place where a share runs.
 pub(super) enum Where {
-    /// On the server that we live in.
+    /// It runs on the server that we live in.
     Home(Leaf),
-    /// In this process, by plain commands to other servers.
+    /// It runs in this process, by plain commands to other servers.
     Plain(Leaf, Arc<PlainKeyspace>),
-    /// On another node.
+    /// It runs on another node.
     Remote(Box<RemoteLeaf>),
 }
 
-/// What errors of shares say beside what the share has said.
+/// The facts that errors of shares name, beside the share's own words.
 #[derive(Clone, Copy)]
 pub(super) struct FlowFacts {
     pub(super) memory: u64,

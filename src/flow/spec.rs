@@ -21,12 +21,12 @@ pub(crate) struct FlowSpec {
     pub(crate) combine: Option<Arc<dyn AnyCombine>>,
     /// [`None`] for a flow that has all the time it takes.
     pub(crate) timeout: Option<Duration>,
-    /// How long a node may wait for others that get no further; [`None`] for as long as that takes.
+    /// The time that a node may wait for others that get no further; [`None`] for as long as that takes.
     pub(crate) idle: Option<Duration>,
     /// The most memory that it may take on each node, in bytes.
     pub(crate) memory: u64,
     pub(crate) registry: Arc<dyn StepsAndReducers>,
-    /// On whose account it runs; [`None`] if nothing is restricted.
+    /// The user on whose account it runs; [`None`] if nothing is restricted.
     pub(crate) caller: Option<CallerId>,
     /// Reads at replicas, where shards have some. For flows that only read.
     pub(crate) on_replicas: bool,
@@ -38,20 +38,21 @@ pub(crate) struct FlowSpec {
     pub(crate) home: Option<Arc<dyn Keyspace>>,
 }
 
-/// What a flow has come to.
+/// The answer of a flow.
 #[allow(dead_code, reason = "the commands that ask for errors are being built")]
 pub(crate) struct FlowAnswer {
-    /// What the records come to; [`None`] if they are the answer.
+    /// The partial result of the records; [`None`] if the records are the answer.
     pub(crate) reduced: Option<Box<dyn AnyPartial>>,
     pub(crate) records: Records,
-    /// None unless the plan goes on when keys fail.
+    /// The keys that have failed; none unless the plan goes on when keys fail.
     pub(crate) failures: KeyFailures,
     /// Errors that code has gone on from, in no order.
     pub(crate) errors: Vec<Bytes>,
-    /// It was ended since it waited for others for [too long](FlowSpec::idle).
+    /// The flow was ended since it waited for others for [too long](FlowSpec::idle).
     pub(crate) has_idled: bool,
-    /// How long reading has taken on each node where code reads, and the steps of the code, if that was asked for.
+    /// The time that reading has taken on each node where code reads, and the time of the code's steps, if that was
+    /// asked for.
     pub(crate) took: Vec<StepsTook>,
-    /// What has ended it too soon, if its results are [kept](FlowSpec::keeps_results).
+    /// The error that has ended it too soon, if its results are [kept](FlowSpec::keeps_results).
     pub(crate) error: Option<Error>,
 }

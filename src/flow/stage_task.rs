@@ -18,10 +18,12 @@ use super::work::{StageWork, WorkFailed};
 use crate::engine::panicked;
 use crate::error::Error;
 
-/// How many keys are read at a time, if a command runs for each of them: so many run before a failure ends the flow.
+/// The number of keys that are read at a time, if a command runs for each of them: this many run before a failure ends
+/// the flow.
 const SLICE: usize = 1000;
 
-/// How many are read at a time otherwise, as far as a turn on the main thread suffices: each slice costs a hop to it.
+/// The number of keys that are read at a time otherwise, as far as a turn on the main thread suffices: each slice costs
+/// a hop to it.
 const NAMES: usize = BATCH_RECORDS;
 
 /// The work of one stage, or of all.

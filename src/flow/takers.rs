@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::inlet::Inlet;
 use super::messages::TakenRecords;
 
-/// How long records wait for a share that may just begin.
+/// The time that records wait for a share that may just begin.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// An execution, a node, and whether it is what was gathered that the share takes.
@@ -56,13 +56,13 @@ pub(super) fn has(taken: &TakenRecords) -> bool {
     TAKERS.lock().contains_key(&name)
 }
 
-/// What has become of records that another shard sends.
+/// The fate of records that another shard sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Taken {
     Yes,
     /// There was no room in time. They can be sent again.
     NotYet,
-    /// No share takes them here.
+    /// No share takes the records here.
     No,
 }
 
@@ -75,7 +75,8 @@ pub(crate) async fn take(taken: TakenRecords) -> bool {
     }
 }
 
-/// The same, but waits for room so long at most, since code behind it may work for any time.
+/// Gives the records to their share, and waits for room no longer than `wait`, since code behind it may work for any
+/// time.
 pub(crate) async fn take_within(wait: Duration, taken: TakenRecords) -> Taken {
     let Some(inlet) = inlet(&taken).await else { return Taken::No };
     match tokio::time::timeout(wait, inlet.put(taken.records)).await {

@@ -39,7 +39,7 @@ pub(crate) fn unreadable(type_name: Option<&str>, key: &[u8]) -> Error {
     ))
 }
 
-/// What a key holds, as the letter that stands before its value where values are [typed](ValuesRead::Typed).
+/// The kind of a key's value, as the letter that stands before the value where values are [typed](ValuesRead::Typed).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TypeLetter {
     String = b's' as isize,
@@ -81,7 +81,7 @@ impl TypeLetter {
     }
 }
 
-/// Which values are wanted with which keys.
+/// Says which values are wanted with which keys.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct WantedValues {
     pub(crate) values: ValuesRead,

@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::reply::Reply;
 use crate::resp::{Retry, ServerError};
 
-/// How records are worked on, and what has come of those that were.
+/// The work on records, and its results so far.
 pub(super) struct StageWork {
     keyspace: Arc<dyn Keyspace>,
     steps: Vec<ReadyStep>,
@@ -27,10 +27,10 @@ pub(super) struct StageWork {
     /// The reducer is given the keys themselves.
     is_of_keys: bool,
     combine: Option<Arc<dyn AnyCombine>>,
-    /// What the records come to; [`None`] if they are the answer.
+    /// The partial result of the records; [`None`] if the records are the answer.
     pub(super) reduced: Option<Box<dyn AnyPartial>>,
     next_place: u32,
-    /// How many records may yet pass the limit.
+    /// The number of records that may yet pass the limit.
     limit: Option<u64>,
     pub(super) progress: LeafProgress,
     pub(super) failures: KeyFailures,
@@ -40,14 +40,14 @@ pub(super) struct StageWork {
 
 /// A step, with the code that it names.
 enum ReadyStep {
-    /// Whether it runs code of others is said with it: such code may end in any words, also in those of a refusal, when it has
-    /// done its work.
+    /// A command for each record, and whether it runs code of others: such code may end in any words, also in those of
+    /// a refusal, when it has done its work.
     Command(KeyedCommand, bool),
     Named(Arc<dyn BatchStep>, Vec<u8>),
     Limit,
 }
 
-/// Why the work has ended too soon; with the error itself, if it has one that says more than what travels.
+/// The reason why the work has ended too soon; with the error itself, if it has one that says more than what travels.
 #[derive(Debug)]
 pub(super) struct WorkFailed {
     pub(super) failure: LeafFailure,

@@ -8,16 +8,16 @@ use crate::flow::Records;
 use crate::flow::values::TypeLetter;
 use crate::resp::Arguments;
 
-/// What a batch has of its records.
+/// The form in which a batch has its records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum BatchShape {
     /// Keys, types and values.
     Keys,
     /// Keys alone.
     Names,
-    /// Nothing but how many there are.
+    /// Nothing but their number.
     Count,
-    /// What a worker has written.
+    /// The bytes that a worker has written.
     Records,
 }
 
@@ -117,7 +117,7 @@ fn write_value(letter: u8, reply: &[u8], to: &mut Writer) -> Option<()> {
     Some(())
 }
 
-/// What a worker says to a request for a stage.
+/// The answer of a worker to a request for a stage.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct StageAnswer {
     /// Results are replies.

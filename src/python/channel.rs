@@ -18,7 +18,7 @@ use super::frame::{Frame, FrameKind, FrameReader, encode, start_of};
 use super::marshal::Value;
 use crate::error::Error;
 
-/// What a process answers to a request.
+/// The answer of a process to a request.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct WorkerAnswer {
     /// Says all that is small.
@@ -35,7 +35,7 @@ pub(crate) enum WorkerError {
     Failed {
         /// The kind of failure, one of those that PROTOCOL.md lists: `error`, `aborted`, `unknown` ...
         code: String,
-        /// What goes to the client.
+        /// The text that goes to the client.
         text: String,
     },
     /// The process has ended, and how.
@@ -65,7 +65,7 @@ struct ChannelState {
     last: u64,
     waiting: HashMap<u64, AnswerSender>,
     left_over: VecDeque<Bytes>,
-    /// Why nothing can be asked any more.
+    /// The reason why nothing can be asked any more.
     end: Option<String>,
 }
 

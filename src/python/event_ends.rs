@@ -9,10 +9,10 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use super::marshal::Value;
 use crate::flow::Records;
 
-/// What has come of one event.
+/// The outcome of one event.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct EventOutcome {
-    /// In the order in which they came, as values of records.
+    /// The results in the order in which they came, as values of records.
     pub(crate) results: Records,
     pub(crate) errors: Vec<Bytes>,
 }

@@ -27,7 +27,7 @@ pub(crate) struct EventBatch {
     sections: Vec<Bytes>,
 }
 
-/// What a batch has of its events.
+/// The form in which a batch has its events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum EventShape {
     /// Keys, types, values and names of events.
@@ -166,7 +166,7 @@ fn column_of_names<'n>(names: impl Iterator<Item = &'n [u8]>) -> Bytes {
     column.into_bytes().into()
 }
 
-/// Which flow events are for, and how it is to run.
+/// Says which flow events are for, and how it is to run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct EventsRun<'a> {
     /// The number by which the calls of these events are known.
@@ -179,12 +179,12 @@ pub(crate) struct EventsRun<'a> {
     pub(crate) may_wait: bool,
 }
 
-/// How the results of events are written.
+/// The form in which the results of events are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum EventResults {
     /// Replies in RESP2.
     Replies,
-    /// The same, but a string that begins with `+` or `-` is a status or an error.
+    /// Replies in RESP2, where a string that begins with `+` or `-` is a status or an error.
     Trigger,
 }
 
@@ -197,12 +197,12 @@ impl EventResults {
     }
 }
 
-/// What a worker says to a request with events.
+/// The answer of a worker to a request with events.
 #[derive(Debug)]
 pub(crate) struct EventsAnswer {
-    /// One for each event that was begun, in order; [`None`] for one that waits for a future or coroutine.
+    /// One outcome for each event that was begun, in order; [`None`] for one that waits for a future or coroutine.
     pub(crate) outcomes: Vec<Option<EventOutcome>>,
-    /// Those that wait.
+    /// The events that wait.
     pub(crate) waiting: Option<WaitingEvents>,
 }
 

@@ -2,7 +2,7 @@
 
 use super::marshal::Value;
 
-/// What is said of a worker whose template has ended before it could tell.
+/// The text about a worker whose template has ended before it could tell.
 pub(super) const WITH_TEMPLATE: &str = "the Python process has ended together with the one that had forked it";
 
 /// Says in words how a worker has ended, from the head of EXITED.

@@ -11,10 +11,10 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use super::marshal::{self, BadMarshal, Value};
 
-/// How many bytes stand before the head.
+/// The number of bytes before the head.
 pub(crate) const HEADER_BYTES: usize = 17;
 
-/// No body has so many bytes.
+/// The length that every body is shorter than.
 pub(crate) const LARGEST_BODY: usize = 1 << 31;
 
 macro_rules! frame_kinds {
@@ -64,11 +64,11 @@ frame_kinds! {
     Abort = 19,
     /// Settings that have changed.
     Settings = 20,
-    /// What the worker says of itself, in numbers.
+    /// The figures of the worker about itself.
     Stats = 21,
-    /// Where the time of a session's functions goes.
+    /// The time that a session's functions have taken.
     Profile = 22,
-    /// Where each thread of the worker is.
+    /// The place in the code at which each thread of the worker is.
     Stacks = 23,
     /// The function of a timer is to be called.
     Fire = 24,
@@ -76,7 +76,7 @@ frame_kinds! {
     DropTimer = 25,
     /// A registration lives on this shard from now on.
     Registered = 26,
-    /// What has happened, for the flow of a registration.
+    /// The events for the flow of a registration.
     Events = 27,
     /// A line for the log.
     Log = 30,
@@ -90,7 +90,7 @@ frame_kinds! {
     ExecuteMany = 41,
     /// The worker wants the server for itself.
     EnterAtomic = 42,
-    /// It gives the server back.
+    /// The worker gives the server back.
     LeaveAtomic = 43,
     /// A setting that is read.
     ConfigGet = 44,
@@ -118,7 +118,7 @@ frame_kinds! {
     Sync = 60,
 }
 
-/// One frame as it was read.
+/// A frame as it was read.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Frame {
     /// Says what it is.
@@ -219,7 +219,7 @@ impl FrameReader {
     }
 }
 
-/// How much memory is set aside for a frame that has only been announced.
+/// The most memory that is set aside for a frame that has only been announced.
 const LARGEST_AT_ONCE: usize = 1 << 20;
 
 #[cfg(test)]

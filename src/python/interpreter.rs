@@ -20,12 +20,12 @@ pub(crate) struct Interpreter {
     pub(crate) user: String,
     /// Processes and threads that this user may have: `rmr.python-processes`.
     pub(crate) processes: u64,
-    /// How much workers give way to the server.
+    /// The niceness of workers, by which they give way to the server.
     pub(crate) nice: i32,
 }
 
-/// What of the server's environment code of users gets to see: what finds the interpreter and its libraries, and what says
-/// how texts and times are written. All else may be a secret of the server's.
+/// The variables of the server's environment that code of users sees: those that find the interpreter and its
+/// libraries, and those that say how texts and times are written. All others may be secrets of the server.
 const ENVIRONMENT: [&str; 14] = [
     "PATH",
     "HOME",
@@ -43,8 +43,8 @@ const ENVIRONMENT: [&str; 14] = [
     "PYENV_VERSION",
 ];
 
-/// What else pip gets to see, and with it code that builds a package: how the network is reached. Its own settings begin with
-/// [`OF_PIP`].
+/// The variables that pip sees besides, and with it code that builds a package: they say how the network is reached.
+/// Pip's own settings begin with [`OF_PIP`].
 const NETWORK: [&str; 6] =
     ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"];
 

@@ -41,11 +41,11 @@ impl Drop for PackageFolder {
 
 /// Is what is kept for some requirements.
 pub(super) struct PackageSet {
-    /// None: the interpreter has all of it by itself.
+    /// The wheels; empty if the interpreter has all packages by itself.
     wheels: Vec<Wheel>,
     digest: u128,
     folder: Option<Arc<PackageFolder>>,
-    /// When it was used last, counted in uses.
+    /// The time of its last use, counted in uses.
     used: u64,
 }
 
@@ -59,7 +59,7 @@ pub(super) struct PackageSets {
 /// Is a set as it is listed: for requirements of these names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct ListedPackages {
-    /// What was required.
+    /// The requirements.
     pub(crate) names: BTreeSet<String>,
     /// The names of the wheels; none if the interpreter has all by itself.
     pub(crate) wheels: Vec<String>,

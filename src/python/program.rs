@@ -19,7 +19,7 @@ use crate::error::Error;
 const MAIN: &str = "__main__.py";
 const PACKAGE: &str = "rmr_worker";
 
-/// How the names of folders begin.
+/// The beginning of the names of folders.
 const PREFIX: &str = "rmr-python-";
 
 macro_rules! package {
@@ -142,7 +142,7 @@ fn new_folder(place: &Path) -> io::Result<PathBuf> {
 
 /// Removes folders of the same user whose servers have ended without doing so.
 fn remove_left_behind(place: &Path) {
-    /// One that is younger may be about to be locked.
+    /// The age below which a folder may be about to be locked.
     const YOUNG: Duration = Duration::from_secs(60);
     let Ok(entries) = fs::read_dir(place) else { return };
     let own = rustix::process::geteuid().as_raw();

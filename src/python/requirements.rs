@@ -27,14 +27,14 @@ use super::wheels::{Wheel, digest_of, read_wheel, write_wheel};
 use super::worker::lock;
 use crate::error::Error;
 
-/// As RedisGears says it.
+/// The error in the words of RedisGears.
 const NOT_SATISFIED: &str = "Could not satisfy requirements (look at redis log file for more information)";
 
-/// As RedisGears says it.
+/// The error in the words of RedisGears.
 pub(crate) const NOT_INSTALLED: &str =
     "Failed installing requirements on shard, please check shard logs for more details.";
 
-/// What is known of so many requirements is asked again.
+/// The number of requirements whose state is remembered; when there are more, all are asked about again.
 const MOST_SATISFIED: usize = 1_000;
 
 /// Looks after the packages that scripts require.
@@ -48,7 +48,7 @@ struct RequirementTable {
     program: ProgramShelf,
     /// Interpreters and what they can import: that does not go away.
     satisfied: Mutex<HashSet<(String, String)>>,
-    /// What was fetched here or on another shard.
+    /// The packages that were fetched here or on another shard.
     kept: Mutex<PackageSets>,
     /// Held by whoever installs.
     installing: tokio::sync::Mutex<()>,

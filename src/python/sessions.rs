@@ -29,11 +29,11 @@ use crate::error::Error;
 /// More processes than this are a fault of whoever makes sessions.
 const MOST_WORKERS: usize = 512;
 
-/// How long a worker may take to forget a session.
+/// The time that a worker may take to forget a session.
 const TO_FORGET: Duration = Duration::from_secs(5);
 
-/// So many workers of one user may be forgetting their sessions before one of them is waited for, and for how long that is:
-/// executions in a row take turns between two workers, however fast they follow each other.
+/// The number of workers of one user that may be forgetting their sessions before one of them is waited for, and the
+/// time of that wait: executions in a row take turns between two workers, however fast they follow each other.
 const IN_TURNS: usize = 2;
 const TO_BE_WARM: Duration = Duration::from_millis(200);
 
@@ -87,7 +87,7 @@ struct OpenSession {
 /// Is the worker of a session, and its past.
 struct Staff {
     worker: Arc<Worker>,
-    /// How many sessions it had before.
+    /// The number of sessions that it had before.
     sessions: u32,
     first_size: Option<u64>,
 }

@@ -32,15 +32,15 @@ use crate::flow::messages;
 use crate::flow::plan::{CodePlan, FlowEnd, FlowPlan, FlowReader, KeyFilter, Passage, Stage, StepPlan, ValuesRead};
 use crate::topology::BoxFuture;
 
-/// By which nodes know that the code of a flow is Python.
+/// The name by which nodes know that the code of a flow is Python.
 pub(crate) const NAME: &str = "python";
 
-/// How long code has to leave when its flow has ended early; then its process is ended.
+/// The time that code has to leave when its flow has ended early; then its process is ended.
 const TO_LEAVE: Duration = Duration::from_secs(1);
 
 const DID_NOT_LEAVE: &str = "the Python process was ended since code of an aborted flow did not leave";
 
-/// What all stages of a flow are to know, on all shards.
+/// The facts that all stages of a flow know, on all shards.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PythonStage {
     /// The session's name between nodes.
@@ -51,7 +51,7 @@ pub(crate) struct PythonStage {
     pub(crate) key: String,
     /// The flow, for workers that have not made it themselves.
     pub(crate) blob: ByteBuf,
-    /// All steps are one stage, on this shard.
+    /// The steps are one stage, on this shard.
     pub(crate) is_local: bool,
     /// Records change shards in other flows.
     pub(crate) is_cluster: bool,
@@ -64,7 +64,7 @@ pub(crate) struct PythonStage {
     pub(crate) requirements: Vec<String>,
     /// The version of the interpreter that has made the flow, such as `3.11`.
     pub(crate) python: String,
-    /// What has happened, for the flow of a registration.
+    /// The events for the flow of a registration.
     pub(crate) given: Option<GivenEvents>,
 }
 
@@ -85,12 +85,12 @@ impl GivenEvents {
     }
 }
 
-/// What the results of a flow are.
+/// The form in which a flow has its results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum StageResults {
     /// Replies in RESP2, one each.
     Replies,
-    /// The same, for a command that a script implements.
+    /// Replies in RESP2, for a command that a script implements.
     Trigger,
     /// Values that a script gets.
     Records,
@@ -196,7 +196,7 @@ pub(crate) fn open(
 struct SharedRun {
     leaf: u64,
     opened: OnceCell<OpenRun>,
-    /// How many stages have not ended.
+    /// The number of stages that have not ended.
     stages: AtomicUsize,
     is_closed: AtomicBool,
     runtime: Handle,
@@ -263,11 +263,12 @@ struct OpenRun {
     is_one_off: bool,
     reads: CodeReads,
     shape: BatchShape,
-    /// What has happened, for its first stage.
+    /// The events for its first stage.
     given: Mutex<Option<EventBatch>>,
-    /// Where that is the only stage the worker runs it in one request, and nothing is opened: how results are wanted.
+    /// The form in which results are wanted, where that is the only stage: the worker then runs it in one request, and
+    /// nothing is opened.
     as_events: Option<EventResults>,
-    /// Why the code did not want to be opened.
+    /// The reason why the code did not want to be opened.
     refused: Option<Bytes>,
 }
 
@@ -424,7 +425,7 @@ struct PythonCode {
     run: Arc<SharedRun>,
     stage: u64,
     shape: BatchShape,
-    /// What has happened, before there is nothing more.
+    /// The events, until they are taken.
     given: Option<EventBatch>,
     /// The stage can do no more.
     has_failed: bool,

@@ -20,13 +20,13 @@ use super::template::{Forked, Template};
 use super::worker::{StartReply, StartedFlow, Worker, WorkerNumber, WorkerSettings, lock};
 use crate::error::Error;
 
-/// How long a worker that is asked to end may take.
+/// The time that a worker that is asked to end may take.
 const TO_LEAVE: Duration = Duration::from_secs(1);
 
-/// How long a new worker may take for its first answer.
+/// The time that a new worker may take for its first answer.
 const TO_BEGIN: Duration = Duration::from_secs(20);
 
-/// How many flows the scripts of one worker may wait for at the same time.
+/// The number of flows that the scripts of one worker may wait for at the same time.
 const MOST_STARTED: usize = 1000;
 
 static LAST_NUMBER: AtomicU64 = AtomicU64::new(0);

@@ -35,9 +35,9 @@ const LARGEST_CONTROL: usize = 64 << 10;
 pub(super) struct Template {
     control: Arc<FrameChannel>,
     exits: Arc<Exits>,
-    /// How the interpreter was to be run, to see whether that is still so.
+    /// The interpreter as it was to be run, to see whether that has changed.
     interpreter: Interpreter,
-    /// Such as `3.11`.
+    /// The version, such as `3.11`.
     python: Arc<str>,
     is_gone: watch::Receiver<bool>,
 }
@@ -220,7 +220,7 @@ async fn attend(
     let _ = is_gone.send(true);
 }
 
-/// How long a template may take to end its workers and itself.
+/// The time that a template may take to end its workers and itself.
 const TO_END: Duration = Duration::from_secs(1);
 
 /// Logs what a template prints, and keeps the last lines for the error, should it not become ready.

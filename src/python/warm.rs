@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use super::worker::Worker;
 
-/// How many are kept. Each takes some ten megabytes.
+/// The number of workers that are kept. Each takes some ten megabytes.
 const MOST_WARM: usize = 4;
 
-/// How many sessions one worker may have, so that what modules keep for ever does not grow for ever: of flows that came from
-/// other shards some ten kilobytes each. A new worker takes a millisecond.
+/// The number of sessions that one worker may have, so that what modules keep for ever does not grow for ever: of flows
+/// that came from other shards some ten kilobytes each. A new worker takes a millisecond.
 const MOST_SESSIONS: u32 = 250;
 
-/// How much larger than after its first session a worker may have become, in bytes.
+/// The number of bytes that a worker may have grown since its first session.
 const MOST_GROWTH: u64 = 64 << 20;
 
 /// Is a worker that may be used again.
@@ -19,7 +19,7 @@ pub(super) struct WarmWorker {
     pub(super) worker: Arc<Worker>,
     /// The ACL user whose code it has run: what may be left in it is nothing to others.
     pub(super) user: String,
-    /// How many sessions it has had.
+    /// The number of sessions that it has had.
     pub(super) sessions: u32,
     /// Its memory after the first session.
     pub(super) first_size: u64,

@@ -13,7 +13,7 @@ use xxhash_rust::xxh3::xxh3_128;
 pub(crate) struct Wheel {
     /// The name of the file.
     pub(crate) name: String,
-    /// What is in it.
+    /// The content of the file.
     pub(crate) data: Bytes,
 }
 

@@ -21,11 +21,11 @@ pub(crate) struct WorkerNumber(pub(super) u64);
 pub(crate) struct WorkerSettings {
     /// The node's id; `1` without a cluster.
     pub(crate) shard: String,
-    /// Whether records change shards.
+    /// Tells whether records change shards.
     pub(crate) is_cluster: bool,
-    /// Whether errors have a traceback: `PythonAttemptTraceback`.
+    /// Tells whether errors have a traceback: `PythonAttemptTraceback`.
     pub(crate) with_traceback: bool,
-    /// Whether functions are profiled: `ProfileExecutions`.
+    /// Tells whether functions are profiled: `ProfileExecutions`.
     pub(crate) is_profiling: bool,
 }
 
@@ -48,10 +48,10 @@ pub(crate) struct Worker {
     pub(super) template: Arc<Template>,
     /// The session that it has, for its lines in the log.
     pub(super) session: Arc<Mutex<String>>,
-    /// Why it was ended, if the server did it.
+    /// The reason why it was ended, if the server did it.
     pub(super) why: Arc<Mutex<Option<String>>>,
     pub(super) is_gone: watch::Receiver<bool>,
-    /// Who waits for the ends of events.
+    /// The places that wait for the ends of events.
     pub(super) ends: Arc<EventEnds>,
     /// Executions that were opened and not closed.
     pub(super) executions: AtomicI64,
@@ -189,7 +189,7 @@ impl StartedFlow {
 pub(super) struct StartReply {
     pub(super) id: u64,
     pub(super) channel: Arc<FrameChannel>,
-    /// How many of the worker's are not answered.
+    /// The number of the worker's requests that are not answered.
     pub(super) unanswered: Arc<AtomicUsize>,
     pub(super) is_answered: bool,
 }

@@ -25,7 +25,7 @@ use crate::flow::spec::{FlowAnswer, FlowSpec};
 use crate::flow::step::BatchStep;
 use crate::topology::{BoxFuture, key_slot};
 
-/// What a stage does.
+/// The work of a stage.
 #[derive(Clone, Copy, PartialEq)]
 enum Does {
     /// Passes all on.
@@ -48,12 +48,12 @@ enum Does {
     EndsAtB,
 }
 
-/// What the code of a test does, and what has become of it.
+/// The work that the code of a test does, and what the test wants to know of it.
 #[derive(Default)]
 struct Known {
     stages: Vec<Does>,
     opened: Mutex<Vec<CodeShare>>,
-    /// How many were dropped before their end.
+    /// The number of codes that were dropped before their end.
     dropped: Arc<AtomicUsize>,
 }
 
@@ -230,7 +230,7 @@ impl TestFlow {
         (ran.map(|()| answer), known)
     }
 
-    /// The same as an execution; returns what was collected also where it has failed.
+    /// Runs the flow as an execution; returns the collected records also where the flow has failed.
     async fn run_in(
         self,
         execution: Arc<Execution>,

@@ -146,7 +146,7 @@ pub(super) fn even() -> StepPlan {
     StepPlan::Named { name: "EVEN".into(), arguments: Vec::new() }
 }
 
-/// A flow over all keys, with these steps; its end is this reducer, or the records.
+/// Makes a flow over all keys, with these steps; its end is this reducer, or the records.
 pub(super) fn plan(steps: Vec<StepPlan>, reducer: Option<&str>) -> FlowPlan {
     let filter = KeyFilter { pattern: b"*".to_vec(), type_name: None, values: ValuesRead::No };
     FlowPlan {

@@ -12,7 +12,7 @@ use crate::flow::plan::{FlowPlan, KeyedCommand, StepPlan};
 use crate::reduce::Builtin;
 use crate::reply::Reply;
 
-/// All that a leaf says until it ends, put together; its batches apart.
+/// Puts all reports of a leaf together until it ends; the sizes of its batches apart.
 async fn all(leaf: &Leaf) -> (Report, Vec<usize>) {
     let (mut so_far, mut batches) = (Report::default(), Vec::new());
     loop {

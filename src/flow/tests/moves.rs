@@ -28,7 +28,7 @@ impl Carrier for AtHome {
     }
 }
 
-/// A flow of two stages: even keys, then a command for each at the owner of its slot.
+/// Makes a flow of two stages: even keys, then a command for each at the owner of its slot.
 fn two_stages() -> FlowPlan {
     let stages = [(even(), Passage::Repartition), (get(), Passage::Collect)];
     let stages = stages.map(|(step, then)| Stage { steps: vec![step], then }).into();

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::value::Value;
 
-/// How deep values may nest. Heads nest five or six deep.
+/// The depth to which values may nest. Heads nest five or six deep.
 const DEEPEST: usize = 64;
 
 /// Says why bytes are no value.

@@ -7,7 +7,7 @@ use memchr::memchr;
 
 use super::write::Writer;
 
-/// How deep a reply may nest. Python's own limit is 2000.
+/// The depth to which a reply may nest. Python's own limit is 2000.
 const DEEPEST: usize = 128;
 
 /// Says what a reply was.
@@ -17,7 +17,7 @@ pub(crate) enum WrittenReply<'a> {
     Value,
     /// An error, as the server sent it; nothing is written.
     Error(&'a [u8]),
-    /// No reply that is whole; nothing is written.
+    /// The value is no whole reply; nothing is written.
     Broken,
 }
 

@@ -231,7 +231,7 @@ impl Value {
     }
 }
 
-/// How many names a section writes once. Names of fields are few; where they are many they are data.
+/// The number of names that a section writes once. Names of fields are few; where they are many they are data.
 const MOST_NAMES: usize = 1024;
 
 fn is_utf8(string: &[u8]) -> bool {

@@ -15,7 +15,7 @@ use super::super::sessions::{SessionHandle, Sessions};
 use super::super::worker::{StartedFlow, Worker, WorkerNumber, WorkerSettings, lock};
 use super::super::{Interpreter, PythonHost, WorkerAnswer, WorkerError};
 
-/// How long a condition may take to become true.
+/// The time that a condition may take to become true.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Answers every command with the words of it, and writes down what it is told.

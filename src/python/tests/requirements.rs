@@ -140,7 +140,7 @@ async fn what_cannot_be_had_is_an_error_in_the_words_of_gears() {
     toy.sessions.stop().await;
 }
 
-/// As after `rmr.python` was changed.
+/// The interpreter changes, as after `rmr.python` was set.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_installed_any_more_is_kept_no_more() {
     let toy = Toy::new();

@@ -130,7 +130,7 @@ struct Begun {
     _session: SessionHandle,
 }
 
-/// All that a share says until it ends.
+/// Puts all reports of a share together until it ends.
 async fn all(Begun { leaf, .. }: &Begun) -> Report {
     let mut so_far = Report::default();
     loop {
