@@ -10,7 +10,8 @@
 #               each command 100,000 times (RMR_MEMORY_ROUNDS=...), patterns over chance data
 #               (RMR_LAW_ROUNDS=...), and an hour of answers, counts and increments while slots move, primaries change and nodes
 #               are killed (RMR_SLOTS_SECONDS=...), and then half an hour over patterns, and an hour of events of twenty
-#               functions (RMR_EVENTS_SECONDS=...)
+#               functions (RMR_EVENTS_SECONDS=...), and an hour of clients of plain servers with a configuration node
+#               (RMR_HISTORIES_SECONDS=...)
 # make bench    the figures of docs/explanation/performance.md, measured here
 # make site     docs/ as a site that can be searched, with its links checked: target/site/docs/index.html (builds mdBook if missing)
 # make pictures draws docs/pictures/ anew from the .dot files there (installs Graphviz if missing)
@@ -49,13 +50,14 @@ soak: export RMR_FUZZ_ROUNDS ?= 50000
 soak: export RMR_MEMORY_ROUNDS ?= 100000
 soak: export RMR_SLOTS_SECONDS ?= 3600
 soak: export RMR_EVENTS_SECONDS ?= 3600
+soak: export RMR_HISTORIES_SECONDS ?= 3600
 soak: export RMR_PROXY_REQUESTS ?= 1000000
 soak: export RMR_MODULE = $(CARGO_TARGET_DIR)/release/librmr.so
 soak: export RMR_PROXY = $(CARGO_TARGET_DIR)/release/rmr-proxy
 soak: setup
 	cargo build --release --package rmr-module
 	cargo build --release --package rmr-proxy
-	cargo test --test exec_chaos --test law --test slots --no-fail-fast -- --nocapture --test-threads 1
+	cargo test --test exec_chaos --test histories --test law --test slots --no-fail-fast -- --nocapture --test-threads 1
 	cargo test --test gears memory:: -- --nocapture --test-threads 1
 	cargo test --test gears soak:: -- --nocapture --test-threads 1
 	cargo test --test serve fuzz:: -- --nocapture --test-threads 1

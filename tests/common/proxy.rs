@@ -193,6 +193,8 @@ impl Shared {
 
     fn carry_replies(&self, mut server: TcpStream, mut client: TcpStream, late: &Sender<(Instant, Vec<u8>)>) {
         let mut greeted = false;
+        // What follows a late reply must not overtake it.
+        let mut is_late = false;
         let strikes_here = |fault: &Fault| matches!(fault, Fault::CutReply | Fault::Garbage(_) | Fault::Delay(_));
         each_piece(&mut server, |piece| {
             let fault = self.strike(greeted, strikes_here);
@@ -200,7 +202,11 @@ impl Shared {
             match fault {
                 Fault::CutReply => false,
                 Fault::Garbage(bytes) => client.write_all(&bytes).is_ok(),
-                Fault::Delay(time) => late.send((Instant::now() + time, piece.to_vec())).is_ok(),
+                Fault::Delay(time) => {
+                    is_late = true;
+                    late.send((Instant::now() + time, piece.to_vec())).is_ok()
+                }
+                _ if is_late => late.send((Instant::now(), piece.to_vec())).is_ok(),
                 _ => client.write_all(piece).is_ok(),
             }
         });

@@ -128,6 +128,21 @@ impl RmrProxy {
         self.process().alive()
     }
 
+    /// Freezes the process: its port still takes connections, but nothing is answered.
+    pub fn stop_signal(&self) {
+        self.process().stop();
+    }
+
+    /// Lets a frozen process go on.
+    pub fn cont_signal(&self) {
+        self.process().cont();
+    }
+
+    /// Kills the process with SIGKILL; see [`end`](Self::end).
+    pub fn kill(&self) {
+        self.process().signal("KILL");
+    }
+
     /// Asks the process to end; see [`end`](Self::end).
     pub fn terminate(&self) {
         self.process().signal("TERM");
