@@ -25,16 +25,16 @@ pub(super) struct CallersRights {
     is_script: bool,
 }
 
-/// Who calls.
+/// The user who calls.
 enum CallingUser {
     /// May do everything: all commands on all keys and channels, or the server itself.
     Unrestricted,
-    /// This user, whose rights are looked at for each command.
+    /// The user of this name, whose rights are looked at for each command.
     Named(Vec<u8>),
 }
 
 impl CallersRights {
-    /// The rights of whoever runs the command of this context.
+    /// Takes the rights of whoever runs the command of this context.
     pub(super) fn of(ctx: Ctx<'_>) -> Self {
         let caller = match ctx.user_name() {
             None => CallingUser::Unrestricted,
@@ -46,17 +46,17 @@ impl CallersRights {
         Self { caller: Arc::new(caller), is_script: ctx.flags().is_script() }
     }
 
-    /// The rights of a user of this name, who may be anybody.
+    /// Takes the rights of the user of this name, who may be anybody.
     pub(super) fn of_user(name: Vec<u8>) -> Self {
         Self { caller: Arc::new(CallingUser::Named(name)), is_script: false }
     }
 
-    /// The rights of whoever may do everything.
+    /// Makes the rights of a user who may do everything.
     pub(super) fn full() -> Self {
         Self { caller: Arc::new(CallingUser::Unrestricted), is_script: false }
     }
 
-    /// The rights of the same user, whatever he calls from.
+    /// Returns the rights of the same user, without regard to where the call comes from.
     pub(super) fn of_same_user(&self) -> Self {
         Self { caller: self.caller.clone(), is_script: false }
     }
@@ -130,7 +130,8 @@ pub(super) fn check_for_all(command: CommandRef<'_>, facts: Facts) -> Result<(),
     Ok(())
 }
 
-/// Whether a user's rules, as the server shows them, grant everything and take nothing back. In doubt they do not.
+/// Tells whether a user's rules, as the server shows them, grant everything and take nothing back. In doubt they do
+/// not.
 fn allow_everything(rules: &[u8]) -> bool {
     let has = |rule: &[u8]| rules.split(|&byte| byte == b' ').any(|known| known == rule);
     let takes_back = rules.split(|&byte| byte == b' ').any(|rule| rule.starts_with(b"-"));
@@ -144,7 +145,7 @@ impl Gate for CallersRights {
     }
 
     fn may_read(&self, keys: Vec<Bytes>) -> BoxFuture<'_, Result<Option<Vec<bool>>, Error>> {
-        /// So many take a small part of a turn.
+        /// The number of commands that take a small part of a turn.
         const AT_ONCE: usize = 256;
         Box::pin(async move {
             let CallingUser::Named(name) = &*self.caller else { return Ok(None) };

@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::reply::Reply;
 use crate::topology::key_slot;
 
-/// What matters of a command's flags.
+/// The facts about a command that matter, from its flags.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Facts {
     /// The server knows it as a write: it may be refused for what the server is or lacks. So may all that is not known.
@@ -27,25 +27,25 @@ pub(super) struct Facts {
     pub(super) needs_memory: bool,
     /// `CLIENT PAUSE WRITE` holds it back.
     pub(super) is_held_by_pause: bool,
-    /// It may change data or reach other clients, as scripts that only read may not.
+    /// The command may change data or reach other clients, as scripts that only read may not.
     pub(super) may_replicate: bool,
-    /// It changes nothing, and may be sent twice.
+    /// The command changes nothing, and may be sent twice.
     pub(super) is_read_only: bool,
-    /// It may block its client.
+    /// The command may block its client.
     pub(super) is_blocking: bool,
-    /// It runs code that may call any other command.
+    /// The command runs code that may call any other command.
     pub(super) is_script: bool,
-    /// It runs code of others, be it a script or a module's, by whatever name.
+    /// The command runs code of others, be it a script or a module's, by whatever name.
     pub(super) runs_code: bool,
     /// Its replies have names of keys that its arguments do not name.
     pub(super) names_keys: bool,
-    /// All of this is said of a subcommand; others of the same command differ.
+    /// The facts are those of a subcommand; other subcommands of the same command differ.
     pub(super) is_of_subcommand: bool,
     /// Another module runs it, and may block its client unasked.
     pub(super) is_of_module: bool,
-    /// It may have several keys, which may be in several slots.
+    /// The command may have several keys, which may be in several slots.
     pub(super) may_have_several_keys: bool,
-    /// It has no key, so any node may carry it out.
+    /// The command has no key, so any node may carry it out.
     pub(super) is_keyless: bool,
 }
 
@@ -106,7 +106,7 @@ fn of_name(ctx: Ctx<'_>, name: &[u8]) -> Option<Arc<Description>> {
     KNOWN.look_up(&InProcess(ctx), name).now_or_never()?.ok()?
 }
 
-/// The flags of this command; for one with subcommands, of the subcommand.
+/// Returns the facts about this command; for one with subcommands, about the subcommand.
 pub(super) fn facts(ctx: Ctx<'_>, command: CommandRef<'_>) -> Facts {
     let Some(whole) = of_name(ctx, command.name()) else {
         return Facts { is_write: true, is_held_by_pause: true, may_replicate: true, ..Facts::default() };

@@ -22,7 +22,7 @@ use crate::link::{Budget, Failure, Protocol};
 use crate::peer::{self, Envelope, Kind, Outcome};
 use crate::topology::Node;
 
-/// As good as for ever.
+/// A time that is as good as for ever.
 pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(315_360_000);
 
 /// Returns how long `BLOCK` so many milliseconds waits: 0 is for as long as it takes.
@@ -45,7 +45,7 @@ pub(super) fn question(asked: impl Serialize, caller: Option<CallerId>) -> Resul
     messages::encode(&Question { asked, caller })
 }
 
-/// Who asks.
+/// The user who asks.
 #[derive(Clone)]
 pub(super) struct AskingUser {
     /// The users whose executions alone are shown: of several, those that are everybody's.

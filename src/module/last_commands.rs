@@ -22,7 +22,7 @@ fn names() -> MutexGuard<'static, Vec<Vec<u8>>> {
     NAMES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A command has been registered.
+/// Notes that a command has been registered.
 pub(super) fn note(name: &CStr) {
     names().push(name.to_bytes().to_vec());
 }
@@ -56,7 +56,7 @@ pub(super) fn close(ctx: Ctx<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// What this module has registered, its author's commands too, which only the server knows.
+/// Lists the commands that this module has registered, its author's commands too, which only the server knows.
 fn commands_of_this_module(ctx: Ctx<'_>) -> Vec<Vec<u8>> {
     let mut commands = names().clone();
     let modules = asked(ctx, &Command::new("MODULE").arg("LIST"));
@@ -67,8 +67,8 @@ fn commands_of_this_module(ctx: Ctx<'_>) -> Vec<Vec<u8>> {
     commands
 }
 
-/// The module of this file. It may be listed under another path, where the library has stayed mapped since it was loaded
-/// before.
+/// Finds the module of this file. It may be listed under another path, where the library has stayed mapped since it was
+/// loaded before.
 fn name_of_module<'a>(modules: &'a Reply, file: &[u8]) -> Option<&'a [u8]> {
     let identity = |path: &[u8]| fs::metadata(OsStr::from_bytes(path)).ok().map(|found| (found.dev(), found.ino()));
     let (modules, own) = (modules.elements()?, identity(file));
@@ -79,7 +79,7 @@ fn name_of_module<'a>(modules: &'a Reply, file: &[u8]) -> Option<&'a [u8]> {
     this.field("name")?.bytes()
 }
 
-/// What the server answers. Commands that it was told to call something else cannot be called.
+/// Returns the server's answer. Commands that the server was told to rename cannot be called.
 fn asked(ctx: Ctx<'_>, command: &Command) -> Reply {
     let reply = call::run(ctx, command);
     if let Reply::Error(why) = &reply {
@@ -92,7 +92,7 @@ fn asked(ctx: Ctx<'_>, command: &Command) -> Reply {
     reply
 }
 
-/// What a line of `CLIENT LIST` says under this name.
+/// Returns the value of this field in a line of `CLIENT LIST`.
 fn field<'a>(client: &'a str, name: &str) -> &'a str {
     client.split(' ').find_map(|field| field.strip_prefix(name)).unwrap_or_default()
 }

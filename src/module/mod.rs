@@ -134,7 +134,7 @@ pub fn unregister(ctx: &Context) -> Status {
     Status::Ok
 }
 
-/// Everything that `librmr.so` does when it is loaded: settings, commands, `INFO rmr`, engine.
+/// Does everything that `librmr.so` does when it is loaded: settings, commands, `INFO rmr`, engine.
 pub fn load(ctx: &Context, args: &[RedisString]) -> Status {
     let log = Ctx::of(ctx);
     let args: Vec<&[u8]> = args.iter().map(RedisString::as_slice).collect();
@@ -226,7 +226,7 @@ fn serve_as(
     Ok(RedisValue::NoReply)
 }
 
-/// The event loop is about to sleep, or has slept.
+/// Hears that the event loop is about to sleep, or has slept.
 fn on_event_loop(subevent: u64) {
     if subevent == raw::REDISMODULE_SUBEVENT_EVENTLOOP_BEFORE_SLEEP {
         // A panic is one of a request: those not handed over yet are dropped, which answers their clients.
@@ -238,7 +238,7 @@ fn on_event_loop(subevent: u64) {
     }
 }
 
-/// The server has taken all commands and all replies of this round of its event loop.
+/// Ends a round of the event loop: the server has taken all its commands and all its replies.
 fn end_round() {
     /// Replies to no more requests than this are read by this thread.
     const FEW: usize = 4;
@@ -254,7 +254,7 @@ fn end_round() {
     }
 }
 
-/// The node's role has changed, or slots have moved.
+/// Hears that the node's role has changed, or that slots have moved.
 fn on_change(_: u64) {
     if let Some(engine) = state::engine_if_started() {
         engine.hint_change();
@@ -262,7 +262,7 @@ fn on_change(_: u64) {
     gears::role_has_changed();
 }
 
-/// A module has come or gone, and its commands with it.
+/// Hears that a module has come or gone, and its commands with it.
 fn on_module_change(gone: Option<&str>) {
     if let Some(gone) = gone {
         guests::registry::forget(gone);

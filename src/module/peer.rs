@@ -164,7 +164,7 @@ fn running() -> MutexGuard<'static, HashMap<u64, oneshot::Sender<()>>> {
     RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// How many there are, for `INFO`, which takes no lock.
+/// The number of commands of other nodes under way, for `INFO`, which takes no lock.
 pub(super) static UNDER_WAY: AtomicUsize = AtomicUsize::new(0);
 
 /// A request that can be given up while this lives.

@@ -27,11 +27,11 @@ use crate::error::Error;
 use crate::exec::Reach;
 use crate::link::CLIENT_NAME;
 
-/// How many commands have been rewritten.
+/// The number of commands that have been rewritten.
 pub(super) static REWRITTEN: AtomicU64 = AtomicU64::new(0);
 
 thread_local! {
-    /// What there is while the mode is not off. On the main thread only.
+    /// The state of the mode while it is not off. On the main thread only.
     static PROXY: RefCell<Option<ActiveMode>> = const { RefCell::new(None) };
 }
 
@@ -43,18 +43,18 @@ struct ActiveMode {
     known: Catalogue<Arc<KnownCommand>>,
 }
 
-/// What is kept of a client.
+/// The state that is kept for a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct ConnectionState {
-    /// What it has said it wants.
+    /// The wish that the client has sent by `RMR.PROXY`.
     opt: Option<bool>,
-    /// It is some user's, and none of our links; not known before it was looked at.
+    /// The connection belongs to some user, and is none of our links; not known before it was looked at.
     is_plain: Option<bool>,
-    /// It has said `MULTI`. The server is asked whether that still holds.
+    /// The client has sent `MULTI`. The server is asked whether that still holds.
     may_be_in_multi: bool,
 }
 
-/// What is to be done about all commands of a name.
+/// Says what is to be done about all commands of a name.
 #[derive(Debug)]
 struct KnownCommand {
     kind: CommandRule,
@@ -74,7 +74,7 @@ enum CommandRule {
     Special(InProxyMode),
 }
 
-/// Whether this server can be in that mode.
+/// Refuses a mode that this server cannot be in.
 pub(super) fn check(mode: ProxyMode) -> Result<(), String> {
     if mode == ProxyMode::Off {
         return Ok(());
@@ -139,7 +139,7 @@ fn edit(change: impl FnOnce(&mut ActiveMode)) {
     });
 }
 
-/// What is known about commands may be wrong now.
+/// Forgets the known commands, which may be wrong now.
 pub(super) fn forget_commands() {
     edit(|proxy| proxy.known.forget());
 }
@@ -150,7 +150,7 @@ fn forget_client(id: u64) {
     });
 }
 
-/// What the client of this context wants from now on.
+/// Notes the wish of the client of this context.
 ///
 /// # Errors
 /// If it cannot have it, with the reason.
@@ -182,7 +182,7 @@ fn see(filtered: &mut FilteredCommand<'_>) {
 /// under the client's id, and has no room in them for words that are put in front: its memory would be damaged.
 fn is_call_of_script(ctx: Ctx<'_>, id: u64) -> bool {
     thread_local! {
-        /// Who has sent the last command outside of scripts: while a script runs, the client that runs it.
+        /// The client that has sent the last command outside of scripts: while a script runs, the client that runs it.
         static SENDER: Cell<u64> = const { Cell::new(0) };
     }
     if ctx.flags().is_script() {
@@ -244,11 +244,11 @@ fn see_with(ctx: Ctx<'_>, filtered: &mut FilteredCommand<'_>) {
     REWRITTEN.fetch_add(1, Relaxed);
 }
 
-/// What a client is told whose transaction has a key of another node. A redirect would make a cluster's client of it. The
-/// server refuses a command of this name before the transaction begins, shows the name, and aborts the transaction.
+/// The text for a client whose transaction has a key of another node. A redirect would make a cluster's client of it.
+/// The server refuses a command of this name before the transaction begins, shows the name, and aborts the transaction.
 const ELSEWHERE: &[u8] = b"a transaction is one node's own, and what follows is for keys of another node";
 
-/// Whether the client speaks RESP2, in which a client that has subscribed can do little else.
+/// Tells whether the client speaks RESP2, in which a client that has subscribed can do little else.
 fn speaks_resp2(ctx: Ctx<'_>, id: u64) -> bool {
     let seen = call::run(ctx, &Command::new("CLIENT").arg("LIST").arg("ID").arg(id));
     seen.bytes().is_some_and(|line| line.split(|&byte| byte == b' ').any(|field| field.trim_ascii() == b"resp=2"))
@@ -263,7 +263,7 @@ fn has_one_slot(ctx: Ctx<'_>, known: &KnownCommand, filtered: &FilteredCommand<'
     Command::from_args(&words).is_none_or(|command| !catalog::crosses_slots(ctx, (&command).into()))
 }
 
-/// The client of this id, if its commands may be of interest, and what holds for all.
+/// Returns the client of this id, if its commands may be of interest, and the mode and the placement that hold for all.
 fn client(ctx: Ctx<'_>, id: u64) -> Option<(ConnectionState, ProxyMode, Placement)> {
     let (kept, mode, placement) = PROXY.with_borrow(|proxy| {
         let proxy = proxy.as_ref().filter(|proxy| proxy.placement != Placement::Alone)?;
@@ -318,7 +318,7 @@ impl ConnectionState {
     }
 }
 
-/// Whether the client's commands are kept for `EXEC`.
+/// Tells whether the client's commands are kept for `EXEC`.
 fn is_in_multi(id: u64, client: ConnectionState) -> bool {
     let is_in_multi = client.may_be_in_multi && filter::is_in_multi(id);
     if client.may_be_in_multi && !is_in_multi {
@@ -327,7 +327,7 @@ fn is_in_multi(id: u64, client: ConnectionState) -> bool {
     is_in_multi
 }
 
-/// What is to be done about commands of this name; `None` if the server knows none.
+/// Says what is to be done about commands of this name; `None` if the server knows none.
 fn known(ctx: Ctx<'_>, name: &[u8]) -> Option<Arc<KnownCommand>> {
     let kept = PROXY.with_borrow(|proxy| proxy.as_ref()?.known.get(name));
     if kept.is_some() {
@@ -355,7 +355,7 @@ fn kind(ctx: Ctx<'_>, name: &[u8]) -> Option<CommandRule> {
     })
 }
 
-/// How far a command of this name reaches.
+/// Says how far a command of this name reaches.
 fn reach(ctx: Ctx<'_>, known: &KnownCommand, command: &FilteredCommand<'_>) -> Reach {
     match known.kind {
         CommandRule::Reaches(reach) => reach,

@@ -21,7 +21,7 @@ const SETTINGS: [&[u8]; 9] = [
     b"rmr.nodes",
 ];
 
-/// What the names of other settings with secrets have in them.
+/// The parts that the names of other settings with secrets contain.
 const PARTS_OF_SETTINGS: [&[u8]; 3] = [b"pass", b"auth", b"secret"];
 
 /// Commands that may take secrets.
@@ -186,7 +186,7 @@ fn is_named_like_a_secret(setting: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    /// The words of a line that are not hidden.
+    /// Returns the words of a line that are not hidden.
     fn shown(line: &str) -> String {
         let args: Vec<&[u8]> = line.split(' ').skip(1).map(str::as_bytes).collect();
         let hidden = if line.starts_with("RMR.MAP") { in_map(&args) } else { in_words(&args) };

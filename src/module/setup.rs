@@ -21,7 +21,8 @@ use crate::reduce;
 use crate::shard::{Crc16Slots, Crc32Partition, Ketama, Rendezvous, ShardFunc};
 use crate::topology::{Address, BoxFuture, NodeProvider, RedisCluster, Single, StaticList, Topology};
 
-/// How a module's engine is built. All that is left out is as in `librmr.so` with its default configuration.
+/// Says how a module's engine is built. Everything that is left out is as in `librmr.so` with its default
+/// configuration.
 ///
 /// ```no_run
 /// use rmr::{Setup, StaticList};
@@ -45,34 +46,36 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// All defaults.
+    /// Makes a setup with all defaults.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Who is there. Default: `rmr.provider`, which finds out whether the server is a node of a cluster.
+    /// Sets the provider, which says which nodes there are. Default: `rmr.provider`, which finds out whether the server
+    /// is a node of a cluster.
     #[must_use]
     pub fn provider(mut self, provider: impl NodeProvider) -> Self {
         self.provider = Some(Arc::new(provider));
         self
     }
 
-    /// Which node a command belongs to. Default: `rmr.shard-func`, which is CRC16 slots on a cluster.
+    /// Sets the function that says which node a command belongs to. Default: `rmr.shard-func`, which is CRC16 slots on
+    /// a cluster.
     #[must_use]
     pub fn shard_func(mut self, shard_func: impl ShardFunc) -> Self {
         self.shard_func = Some(Arc::new(shard_func));
         self
     }
 
-    /// How many threads do the work. Default: `rmr.threads`, 1.
+    /// Sets the number of threads that do the work. Default: `rmr.threads`, 1.
     #[must_use]
     pub fn threads(mut self, threads: usize) -> Self {
         self.threads = Some(threads.max(1));
         self
     }
 
-    /// A reducer that nodes with the same module run on their own share, known to them by its name. One with arguments makes
-    /// others [with theirs](Combine::with_arguments).
+    /// Adds a reducer that nodes with the same module run on their own share, known to them by its name. One with
+    /// arguments makes others [with theirs](Combine::with_arguments).
     #[must_use]
     pub fn reducer(mut self, reducer: impl Combine) -> Self {
         self.reducers.insert(Combine::name(&reducer), Arc::new(reducer));
@@ -116,8 +119,8 @@ impl Setup {
         self
     }
 
-    /// The command by which nodes with the same module are asked to reduce their share, such as `MYMODULE.INNER`; it is
-    /// registered with the server. Default: none, and all replies come to the node that was asked.
+    /// Sets the command by which nodes with the same module are asked to reduce their share, such as `MYMODULE.INNER`;
+    /// it is registered with the server. Default: none, and all replies come to the node that was asked.
     #[must_use]
     pub fn inner_command(mut self, name: impl Into<String>) -> Self {
         self.inner_command = Some(name.into());
@@ -196,7 +199,7 @@ pub(super) fn set_limits(engine: &Engine) {
     engine.set_consistent(config::consistent());
 }
 
-/// What the engine has to know of the server that it lives in.
+/// The facts that the engine has to know about the server that it lives in.
 struct ThisServer {
     is_cluster: bool,
     own_addresses: Vec<Address>,

@@ -56,27 +56,27 @@ pub(super) fn rebuild_if_changed() -> Result<(), Error> {
     }
 }
 
-/// The runtime; started if need be. On the main thread.
+/// Returns the runtime, and starts it if need be. On the main thread.
 pub(super) fn runtime() -> Result<Handle, Error> {
     running().map(|running| running.handle.clone())
 }
 
-/// The engine; started if need be. On the main thread.
+/// Returns the engine, and starts it if need be. On the main thread.
 pub(super) fn engine() -> Result<Engine, Error> {
     running().map(|running| running.engine.clone())
 }
 
-/// The engine if it has been started; from any thread, and without a lock.
+/// Returns the engine if it has been started; from any thread, and without a lock.
 pub(super) fn engine_if_started() -> Option<Engine> {
     RUNNING.load().as_ref().map(|running| running.engine.clone())
 }
 
-/// The reducer of this name with these arguments: the module's own, or one of those that all have.
+/// Returns the reducer of this name with these arguments: the module's own, or one of those that all have.
 pub(super) fn reducer(name: &str, arguments: &[u8]) -> Option<Arc<dyn AnyCombine>> {
     lock(&SETUP).as_ref()?.reducer_named(name, arguments)
 }
 
-/// The executions that run or have run at this node.
+/// Returns the executions that run or have run at this node.
 pub(super) fn executions() -> &'static Executions {
     &EXECUTIONS
 }
@@ -94,7 +94,7 @@ pub(super) fn python_sessions() -> Result<Arc<Sessions>, Error> {
     lock(&PYTHON).clone().ok_or_else(|| Error::Refused("this module runs no functions in Python".into()))
 }
 
-/// The step of flows of this name: the module's own, or one of another module.
+/// Returns the step of flows of this name: the module's own, or one of another module.
 pub(super) fn step(name: &str) -> Option<Arc<dyn BatchStep>> {
     lock(&SETUP).as_ref()?.step_named(name)
 }

@@ -83,7 +83,7 @@ fn items(keys: &[(Vec<u8>, usize)], commands: Vec<Command>) -> Vec<RoutedCommand
     items
 }
 
-/// What a command has come to: the server's own words where it has spoken.
+/// Returns the outcome of a command: the server's own words where it has spoken.
 fn in_place(result: Result<Reply, Error>) -> Reply {
     result.unwrap_or_else(|error| exec::refusal(&error).unwrap_or_else(|| Reply::Error(error.to_line().into())))
 }

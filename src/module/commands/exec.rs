@@ -39,15 +39,15 @@ fn run(call: &Call<'_>) -> Result<Work, Error> {
 
 /// A command that is not carried out, because of what this server knows of it.
 pub(super) struct Refusal {
-    /// In the server's own words.
+    /// The refusal in the server's own words.
     words: Reply,
     /// The name of a command that it does not know at all.
     unknown: Option<String>,
 }
 
 impl Refusal {
-    /// On a cluster the words of this server are those of all. Plain servers may know commands that this one does not,
-    /// but not where their keys stand.
+    /// Answers the client. On a cluster the words of this server are those of all. Plain servers may know commands that
+    /// this one does not, but not where their keys stand.
     pub(super) async fn answer(self, engine: engine::Request) -> Result<Reply, Error> {
         let is_list = async || engine.pinned_topology().await.is_ok_and(|topology| !topology.has_slots());
         match self.unknown {

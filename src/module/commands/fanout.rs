@@ -69,8 +69,8 @@ pub(super) fn reduced(
     Box::pin(async move { work.await.map(|reduced| beside_failures(partial, reduced)) })
 }
 
-/// Where failures are allowed they stand beside what the rest comes to: an array of the value and a map of node to error,
-/// which is empty when nothing is missing.
+/// Puts failures, where they are allowed, beside the result of the rest: an array of the value and a map of node to
+/// error, which is empty when nothing is missing.
 fn beside_failures(partial: bool, (value, missing): (Reply, Replies)) -> Reply {
     if partial { Reply::Array(vec![value, failures(&missing)]) } else { value }
 }

@@ -166,13 +166,13 @@ fn node_id(topology: &Topology) -> String {
     topology.local().map_or_else(|| "local".to_owned(), |node| node.id.clone())
 }
 
-/// All that a map needs to run.
+/// A map with everything that it needs to run.
 struct RunningMap {
     spec: FlowSpec,
     requests: RequestBuilder,
     reducer: NamedReducer,
     partial: bool,
-    /// Where the results go, if not to the client.
+    /// The writer of the results, if they do not go to the client.
     writer: Option<(ResultKind, ResultWriter)>,
 }
 

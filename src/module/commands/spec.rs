@@ -18,12 +18,12 @@ use crate::module::server::context::Ctx;
 use crate::module::server::main_thread;
 use crate::reduce::Builtin;
 
-/// All that the server is told about a command, and what it does.
+/// Describes a command for the server, and says what it does.
 pub(in crate::module) struct Spec {
     pub(in crate::module) name: &'static CStr,
     pub(in crate::module) summary: &'static CStr,
     pub(in crate::module) complexity: &'static CStr,
-    /// As in `COMMAND INFO`: negative for at least so many.
+    /// The number of words as in `COMMAND INFO`: negative for "at least".
     pub(in crate::module) arity: c_int,
     pub(in crate::module) flags: &'static CStr,
     pub(in crate::module) acl_categories: &'static str,
@@ -82,7 +82,7 @@ pub(in crate::module) const fn to_nodes(own: Arg) -> [Arg; 11] {
 /// The reducers.
 pub(in crate::module) const REDUCER: Arg = Arg::one_of(c"reducer", &all_reducers());
 
-/// Those for replies of nodes, which have no keys.
+/// The reducers for replies of nodes, which have no keys.
 pub(in crate::module) const REDUCER_OF_NODES: Arg = Arg::one_of(c"reducer", BUILTINS);
 
 const BUILTINS: &[Arg] = &builtins();
@@ -100,7 +100,7 @@ const fn all_reducers() -> [Arg; REDUCER_COUNT + 1] {
     all
 }
 
-/// A word each, with a number behind some.
+/// Makes a word for each reducer, with a number behind some.
 const fn builtins() -> [Arg; REDUCER_COUNT] {
     const SMALL: &[[u8; 16]; REDUCER_COUNT] = &reducer_names(false);
     const CAPITALS: &[[u8; 16]; REDUCER_COUNT] = &reducer_names(true);

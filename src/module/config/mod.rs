@@ -98,7 +98,7 @@ static PYTHON_WHEELS: TextSetting = TextSetting::new("python-wheels", raw::REDIS
 pub(super) static TEXTS: [&TextSetting; 7] =
     [&NODES, &USER, &PASSWORD, &POLICY_OVERRIDES, &PYTHON, &PYTHON_USER, &PYTHON_WHEELS];
 
-/// What the text of [`POLICY_OVERRIDES`] says.
+/// The overrides that the text of [`POLICY_OVERRIDES`] contains.
 static OVERRIDES: ArcSwapOption<Overrides> = ArcSwapOption::const_empty();
 
 /// `rmr.provider`
@@ -124,11 +124,11 @@ pub(super) enum ShardBy {
 /// `rmr.proxy-mode`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ProxyMode {
-    /// Nobody's commands are rewritten.
+    /// No client's commands are rewritten.
     Off,
-    /// Those of connections that have said `RMR.PROXY ON`.
+    /// The commands of connections that have sent `RMR.PROXY ON` are rewritten.
     OptIn,
-    /// Those of all plain clients.
+    /// The commands of all plain clients are rewritten.
     On,
 }
 
@@ -144,13 +144,14 @@ pub(super) enum GearsRights {
 /// `rmr.gears`: what there is of RedisGears.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum GearsUse {
-    /// All of it, where the server's files stay free of it as long as nothing is registered; else batches only.
+    /// All `RG.*` commands are there, if the server's files stay free of them as long as nothing is registered; else
+    /// batches only.
     Auto,
-    /// All of it. The module has a data type, and cannot be unloaded.
+    /// All `RG.*` commands are there. The module has a data type, and cannot be unloaded.
     On,
     /// Functions run, and nothing is registered.
     Batch,
-    /// No `RG.*` commands.
+    /// There are no `RG.*` commands.
     Off,
 }
 
@@ -206,18 +207,18 @@ pub(super) fn direct_reads() -> bool {
     DIRECT_READS.value.load(Relaxed) == 1
 }
 
-/// Who knows where keys are.
+/// Says who knows where keys are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Placement {
-    /// All of them are on this node.
+    /// All keys are on this node.
     Alone,
     /// The server knows, as they are where its cluster has them.
     Server,
-    /// Only the engine does.
+    /// The engine alone knows.
     Engine,
 }
 
-/// Who knows where keys are, on a server that is or is not in a cluster.
+/// Says who knows where keys are, on a server that is or is not in a cluster.
 pub(super) fn placement(is_cluster: bool) -> Placement {
     match provider() {
         Provider::Single => Placement::Alone,
@@ -387,7 +388,8 @@ fn check_nodes(nodes: &[u8]) -> Result<(), String> {
     StaticList::parse(nodes).map(drop).map_err(|error| error.to_string())
 }
 
-/// A library that stays mapped after it was unloaded keeps its values; a new load begins anew.
+/// Sets all values back to their defaults: a library that stays mapped after it was unloaded keeps its values, and a
+/// new load begins anew.
 pub(super) fn reset() {
     NUMBERS.iter().for_each(|number| number.set(number.default));
     CHOICES.iter().for_each(|choice| choice.value.store(0, Relaxed));
@@ -433,7 +435,7 @@ pub(super) fn read_arguments(args: &[&[u8]]) -> Result<(), String> {
     Ok(())
 }
 
-/// What an engine is built from. A change of it means a new engine. There are passwords in it.
+/// The settings that an engine is built from. A change of it means a new engine. There are passwords in it.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Fingerprint(Provider, ShardBy, String, Vec<u8>, Vec<u8>, bool);
 

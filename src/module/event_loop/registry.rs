@@ -21,11 +21,11 @@ struct Entry {
     /// Open for as long as the event loop knows it.
     socket: Arc<Socket>,
     reader: Weak<dyn SocketReader>,
-    /// Nobody wants to hear of it any more.
+    /// The reader does not want to hear of the socket any more.
     is_over: Arc<AtomicBool>,
 }
 
-/// Whether there are entries to be swept.
+/// Tells whether there are entries to be swept.
 static SOME_ARE_OVER: AtomicBool = AtomicBool::new(false);
 
 type Entries = HashMap<RawFd, Entry, RandomState>;
@@ -82,7 +82,7 @@ fn add(entry: Entry) {
     }
 }
 
-/// The event loop has found that there is something to be read.
+/// Tells the reader of a socket that the event loop has found something to be read.
 fn readable(descriptor: RawFd) {
     let reader = watched().get(&descriptor).and_then(Entry::reader);
     // In the middle of a slow script, and of loading, no round comes to its end before that does.

@@ -66,7 +66,7 @@ impl Stream for Watched {
 }
 
 impl AsyncRead for Watched {
-    /// Where the runtime does not tell what has come, nobody is woken.
+    /// Reads from the socket. Where the runtime does not report what has arrived, it wakes nobody.
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,

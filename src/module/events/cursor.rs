@@ -5,21 +5,21 @@ use std::fmt::{self, Display, Formatter};
 
 use super::log::LogPlace;
 
-/// What stands for a reader who begins.
+/// The cursor of a reader who begins.
 const START: &[u8] = b"$";
 
-/// How far a reader is, by the ids of nodes: `id:log:next` of each, with a `p` in front of the log's number where the node was
-/// a primary.
+/// The position of a reader, by the ids of nodes: `id:log:next` of each, with a `p` in front of the log's number where
+/// the node was a primary.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(in crate::module) struct EventCursor {
     pub(super) places: BTreeMap<String, NodePlace>,
 }
 
-/// How far a reader is in the events of one node.
+/// The position of a reader in the events of one node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct NodePlace {
     pub(super) place: LogPlace,
-    /// It was a primary when it was asked last, so that it may have had events since.
+    /// The node was a primary when it was asked last, so that it may have had events since.
     pub(super) was_primary: bool,
 }
 

@@ -12,13 +12,13 @@ use tokio::sync::Notify;
 use crate::engine::glob::Pattern;
 use crate::peer;
 
-/// For how long events are kept after somebody has asked for them.
+/// The time for which events are kept after somebody has asked for them.
 const INTEREST: Duration = Duration::from_secs(60);
 
-/// How many events are looked at before the server's main thread may add some.
+/// The number of events that are looked at before the server's main thread may add some.
 const SLICE: usize = 1000;
 
-/// What an event takes besides its texts, in bytes.
+/// The memory that an event takes besides its texts, in bytes.
 const OVERHEAD: usize = size_of::<KeyEvent>() + 32;
 
 /// An event.
@@ -31,7 +31,7 @@ pub(super) struct KeyEvent {
     pub(super) key: Box<[u8]>,
 }
 
-/// Which events somebody wants.
+/// Says which events somebody wants.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::module) struct EventsWanted {
     pub(in crate::module) database: i32,
@@ -39,11 +39,11 @@ pub(in crate::module) struct EventsWanted {
     pub(in crate::module) pattern: ByteBuf,
     /// The names of the events; none for all.
     pub(in crate::module) names: Vec<String>,
-    /// How many at most.
+    /// The most events that are returned.
     pub(in crate::module) count: usize,
 }
 
-/// How far somebody is in the log of a node.
+/// The position of a reader in the log of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct LogPlace {
     /// Tells this log from those that the node had before.
@@ -56,9 +56,9 @@ pub(super) struct LogPlace {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct EventPage {
     pub(super) events: Vec<FoundEvent>,
-    /// Where to go on.
+    /// The place where the next page begins.
     pub(super) place: LogPlace,
-    /// Some events between the place that was asked for and the first of these are not kept.
+    /// Tells whether events between the place that was asked for and the first of these are not kept.
     pub(super) is_lost: bool,
 }
 
@@ -71,12 +71,12 @@ pub(super) struct FoundEvent {
     pub(super) key: ByteBuf,
 }
 
-/// What has happened to the keys of this node.
+/// The events of the keys of this node.
 pub(super) struct EventLog {
     kept: Mutex<Option<KeptEvents>>,
     /// Somebody wants events.
     is_on: AtomicBool,
-    /// How many wait for the next event.
+    /// The number of readers that wait for the next event.
     waiting: AtomicUsize,
     happened: Notify,
     evicted: AtomicU64,
@@ -88,7 +88,7 @@ struct KeptEvents {
     next: u64,
     events: VecDeque<KeyEvent>,
     bytes: usize,
-    /// Until then somebody wants them.
+    /// The moment until which somebody wants the events.
     until: Instant,
 }
 

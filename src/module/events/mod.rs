@@ -21,11 +21,11 @@ pub(super) use cursor::EventCursor;
 pub(super) use log::EventsWanted;
 pub(super) use questions::{EventsAsked, KeyspaceReader, answer};
 
-/// What has happened to keys of this node.
+/// The events of keys of this node.
 static LOG: EventLog = EventLog::new();
 
 thread_local! {
-    /// On the main thread: the server tells of events.
+    /// The subscription by which the server reports events. On the main thread.
     static SUBSCRIPTION: EventSubscription = const { EventSubscription::new() };
 }
 

@@ -26,18 +26,18 @@ use crate::peer::{Kind, Outcome};
 use crate::reply::Reply;
 use crate::topology::{Node, Topology};
 
-/// For how long one question waits at most: then it is looked again which nodes there are.
+/// The time that one question waits at most: then the reader looks again which nodes there are.
 const ROUND: Duration = Duration::from_secs(1);
 
-/// What a reader asks for.
+/// The request of a reader.
 pub(in crate::module) struct EventsAsked {
     pub(in crate::module) cursor: EventCursor,
     pub(in crate::module) wanted: EventsWanted,
-    /// For how long events are waited for, if there are none; [`Duration::ZERO`] for not at all.
+    /// The time to wait for events if there are none; [`Duration::ZERO`] for none at all.
     pub(in crate::module) wait: Duration,
 }
 
-/// What a node is asked for.
+/// The question to a node.
 #[derive(Debug, Serialize, Deserialize)]
 struct NodeQuestion {
     place: Option<LogPlace>,
@@ -45,7 +45,7 @@ struct NodeQuestion {
     wait_ms: u64,
 }
 
-/// What a node answers.
+/// The answer of a node.
 #[derive(Debug, Serialize, Deserialize)]
 struct NodeEvents {
     page: EventPage,

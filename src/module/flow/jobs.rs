@@ -23,13 +23,14 @@ use crate::reply::Reply;
 use crate::resp::decode_whole;
 use crate::topology::{Node, Topology};
 
-/// What is asked about executions.
+/// A question about executions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum JobsAsked {
-    /// Which there are.
+    /// Lists the executions.
     List,
     Status(String),
-    /// What came of one. While it runs, that is waited for, if at all, for so many milliseconds; 0 for as long as it takes.
+    /// Returns the result of one execution. While it runs, the result is waited for, if at all, for this many
+    /// milliseconds; 0 for as long as it takes.
     Result {
         id: String,
         block_ms: Option<u64>,
@@ -38,7 +39,7 @@ pub(crate) enum JobsAsked {
     Forget(String),
 }
 
-/// What is said of executions.
+/// The answer to a question about executions.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum JobsAnswer {
     /// The newest first, and the nodes that could not be asked, each with the reason.
@@ -47,15 +48,15 @@ pub(crate) enum JobsAnswer {
         missing: Vec<(String, String)>,
     },
     Status(Box<ExecutionStatus>),
-    /// It has not ended yet.
+    /// The execution has not ended yet.
     Running,
-    /// What came of it; its error is an error.
+    /// The execution has ended with this result; its error is an error.
     Ended(#[serde(with = "reply_bytes")] Reply),
-    /// It is to end, or is forgotten.
+    /// The execution is to end, or is forgotten.
     Done,
-    /// It cannot be forgotten while it runs.
+    /// The execution cannot be forgotten while it runs.
     StillRuns,
-    /// Nobody knows it: it may be forgotten, or its node has been restarted.
+    /// No such execution is known: it may be forgotten, or its node has been restarted.
     Unknown,
 }
 

@@ -25,7 +25,7 @@ use crate::reply::Reply;
 /// Looking at the clock costs as much as a small part of a check of rights.
 const BETWEEN_LOOKS: usize = 8;
 
-/// Whether there is more to do.
+/// Tells whether there is more to do.
 pub(super) enum AfterTurn {
     GoesOn,
     IsDone,
@@ -38,13 +38,13 @@ pub(super) struct KeyCommands {
     database: i32,
     protocol: Protocol,
     rights: Arc<ShareRights>,
-    /// How many have been checked.
+    /// The number of commands that have been checked.
     checked: usize,
-    /// Those that may run, by their number.
+    /// The commands that may run, by their numbers.
     allowed: Vec<u32>,
     /// The others, with the error that each is answered with.
     denied: Vec<(u32, Bytes)>,
-    /// Those that may run, once all have been checked.
+    /// The commands that may run, once all have been checked.
     share: Option<LocalShare>,
 }
 

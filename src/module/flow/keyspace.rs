@@ -30,7 +30,7 @@ use crate::topology::{BoxFuture, SlotRange};
 pub(crate) struct ServerKeyspace {
     database: i32,
     rights: Arc<ShareRights>,
-    /// Whose types the replies to commands have.
+    /// The protocol whose types the replies to commands have.
     protocol: Protocol,
 }
 
@@ -81,7 +81,7 @@ impl Keyspace for ServerKeyspace {
 
 /// Reads the keys of this server.
 struct ServerKeys {
-    /// On the main thread while that reads.
+    /// The reader; it is on the main thread while it reads.
     reader: Option<Box<KeyReader>>,
 }
 
@@ -129,22 +129,22 @@ fn are_sparse(ctx: Ctx<'_>, slots: &[SlotRange], keys: u64, has_type: bool) -> b
     keys <= MOST_LISTED as u64 || (are_few && (server_version() >= HAS_TABLE_PER_SLOT || has_type || has_expiring(ctx)))
 }
 
-/// How far a keyspace is read.
+/// The progress of reading a keyspace.
 struct KeyReader {
     database: i32,
     rights: Arc<ShareRights>,
     sieve: Sieve,
     values: WantedValues,
-    /// It is slots that are read, which may go to other nodes.
+    /// Tells whether slots are read, which may go to other nodes.
     are_slots: bool,
     place: Place,
     /// Keys that have been read and not shown.
     waiting: Records,
 }
 
-/// What is being read.
+/// The part of the keyspace that is being read.
 enum Place {
-    /// Nothing so far: these slots, or the whole table.
+    /// Nothing has been read: these slots are to be, or the whole table.
     Start(Option<Vec<SlotRange>>),
     Slots(SlotReader),
     Table(TableReader),

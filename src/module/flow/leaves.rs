@@ -136,7 +136,8 @@ impl Drop for AskedLeaf {
     }
 }
 
-/// How long records wait for room before they are sent again, so that whoever sends them knows that this node lives.
+/// The time that records wait for room before they are sent again, so that whoever sends them knows that this node
+/// lives.
 const WAITS_FOR_ROOM: Duration = Duration::from_secs(1);
 
 /// Takes records that another shard sends to a share that runs here; answers once there is room for more, or that there is none yet.

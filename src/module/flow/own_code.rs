@@ -12,7 +12,7 @@ use crate::python::stage;
 
 /// The code of this module, and of its author.
 pub(crate) struct OwnCode {
-    /// Those of whoever the code runs for.
+    /// The rights of the user for whom the code runs.
     rights: Arc<ShareRights>,
 }
 

@@ -38,7 +38,7 @@ impl ShareRights {
         Ok(Self { restricted })
     }
 
-    /// The rights of a user of this name, as they are when they are asked for.
+    /// Takes the rights of the user of this name, as they are when they are asked for.
     pub(in crate::module) fn of_user(name: Vec<u8>) -> Self {
         Self { restricted: vec![CallersRights::of_user(name)] }
     }

@@ -15,7 +15,7 @@ use crate::module::server::call;
 use crate::module::server::context::Ctx;
 use crate::module::server::scan::{KeyView, Now, with_key};
 
-/// What keys have to be.
+/// Says what keys have to be to pass.
 pub(super) struct Sieve {
     pattern: Pattern,
     type_name: Option<String>,
@@ -46,7 +46,7 @@ pub(super) struct SieveInTurn<'a> {
     sieve: &'a Sieve,
     users: Vec<UserInTurn<'a>>,
     now: Now,
-    /// How many keys were looked at.
+    /// The number of keys that were looked at.
     pub(super) read: u64,
     /// The keys that have passed.
     pub(super) taken: Records,

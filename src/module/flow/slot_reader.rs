@@ -123,7 +123,7 @@ fn give_up(slot: u16, shown: HashSet<u128>, slice: &mut KeySlice) {
     }
 }
 
-/// One more than [`MOST_LISTED`].
+/// One more than [`MOST_LISTED`], as text.
 const TOO_MANY: &str = "2001";
 
 /// Tells whether keys of the first database may have expired without being gone: whether any has a time to live at all.

@@ -21,10 +21,10 @@ use crate::module::server::main_thread::Turn;
 use crate::module::server::scan::TableCursor;
 use crate::topology::{OwnSlots, SLOT_COUNT, key_slot};
 
-/// How many steps of the cursor take a small part of a turn.
+/// The number of steps of the cursor that take a small part of a turn.
 const STEPS: usize = 16;
 
-/// What a hash takes in memory, with its part of the table that it stands in, in bytes.
+/// The memory that a hash takes, with its part of the table that it stands in, in bytes.
 const HASH: u64 = 40;
 
 /// The hashes of keys that were shown, by slot.
@@ -44,7 +44,7 @@ struct WantedSlots {
     are_wanted: Vec<bool>,
     count: u32,
     unsteady: Vec<u16>,
-    /// What the server said of its slots in the last turn.
+    /// The slots that the server claimed in the last turn.
     own: Option<Arc<OwnSlots>>,
 }
 

@@ -28,10 +28,10 @@ use crate::topology::key_slot;
 /// A value of more elements is read in slices.
 const MOST_AT_ONCE: usize = 1000;
 
-/// When so many bytes of values have been read, the rest of the keys has to wait for the next slice.
+/// The number of bytes of values after which the rest of the keys has to wait for the next slice.
 const ENOUGH: usize = 1 << 20;
 
-/// What has been read of some keys.
+/// The values that have been read, of some keys.
 pub(super) struct ReadValues {
     pub(super) records: Records,
     /// Keys that have to wait.

@@ -20,11 +20,11 @@ pub(super) const CONTROL: &str = "admin dangerous scripting slow blocking";
 /// The categories of what everybody may do who has any right to commands of modules.
 pub(super) const OWN: &str = "read slow blocking";
 
-/// From Redis 7.2 on modules put their commands into categories.
+/// The first version, Redis 7.2, in which modules put their commands into categories.
 const HAS_CATEGORIES: u32 = 0x0007_0200;
 
-/// For each category, commands that are in it, that name no keys and that nobody is granted for their own sake. The first
-/// that the server has stands for the category; some are renamed on some servers.
+/// Names, for each category, commands that are in it, that name no keys and that nobody is granted for their own sake.
+/// The first one that the server has stands for the category; some are renamed on some servers.
 const STAND_INS: [[&[&str]; 2]; 3] = [
     [&["BGREWRITEAOF"], &["REPLICAOF", "NO", "ONE"]],
     [&["SWAPDB", "0", "1"], &["FLUSHALL"]],

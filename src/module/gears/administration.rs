@@ -44,7 +44,7 @@ pub(super) const PYEXECUTEREMOTE: GearsCommand =
 pub(super) const PYFREEINTERPRETER: GearsCommand =
     control(c"RG.PYFREEINTERPRETER", c"Not supported any more; it says so.", -1, free_interpreter);
 
-/// As what clients know this release of RedisGears.
+/// The version by which clients know this release of RedisGears.
 const VERSION: i64 = 10213;
 
 fn dump_plugins(_call: &Call<'_>) -> Result<Work, Error> {

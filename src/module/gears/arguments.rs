@@ -63,10 +63,10 @@ pub(super) fn gears_script<'a>(args: &[&'a [u8]]) -> Result<GearsScript<'a>, Str
     Ok(call)
 }
 
-/// Which shards `RG.GETEXECUTION` is about.
+/// Says which shards `RG.GETEXECUTION` is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ShownShards {
-    /// Those that have a share, in a cluster; else the one that there is.
+    /// The shards that have a share, in a cluster; else the only one.
     Fitting,
     This,
     All,
@@ -85,13 +85,13 @@ pub(super) fn shown_shards(args: &[&[u8]]) -> Result<ShownShards, String> {
     }
 }
 
-/// Which sessions `RG.PYDUMPSESSIONS` shows, and how.
+/// Says which sessions `RG.PYDUMPSESSIONS` shows, and how.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct SessionsAsked {
-    /// Those that nobody can name any more, and that something still needs.
+    /// Shows the sessions that nobody can name any more, and that something still needs.
     pub(super) dead: bool,
     pub(super) verbose: bool,
-    /// These alone.
+    /// Shows these sessions alone.
     pub(super) only: Option<Vec<String>>,
 }
 
@@ -117,12 +117,12 @@ pub(super) fn sessions_asked(mut args: &[&[u8]]) -> Result<SessionsAsked, String
     Ok(asked)
 }
 
-/// What is wanted of a profile.
+/// Says what is wanted of a profile.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum ProfileAsked {
     Stats {
         session: String,
-        /// By what it is sorted, as `pstats` names it.
+        /// The column by which the profile is sorted, as `pstats` names it.
         order: String,
     },
     Reset {

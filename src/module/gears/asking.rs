@@ -18,10 +18,10 @@ use crate::reply::Reply;
 use crate::resp::decode_whole;
 use crate::topology::Node;
 
-/// What is asked.
+/// A question to a node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum GearsAsked {
-    /// Whether the node is there.
+    /// Asks whether the node is there.
     Ping,
     /// The executions in which this node has a share: those of the node that is asked.
     List,
@@ -30,7 +30,7 @@ pub(super) enum GearsAsked {
         id: String,
         blocks: bool,
     },
-    /// How far each shard is.
+    /// Asks how far each shard is.
     Status {
         id: String,
     },
@@ -40,14 +40,14 @@ pub(super) enum GearsAsked {
     Abort {
         id: String,
     },
-    /// Whether the node has these packages for these requirements.
+    /// Asks whether the node has these packages for these requirements.
     HasPackages {
         names: BTreeSet<String>,
         digest: u128,
     },
     /// Makes the node have requirements.
     Require(CarriedRequirements),
-    /// What is asked about the functions that wait for events.
+    /// Asks about the functions that wait for events.
     Registry(RegistryAsked),
 }
 

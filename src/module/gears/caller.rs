@@ -26,7 +26,7 @@ pub(super) struct GearsCaller {
     /// Prepares requests within the user's rights.
     pub(super) requests: RequestBuilder,
     pub(super) rights: Arc<ShareRights>,
-    /// Who this is to other nodes; [`None`] for one who may do everything.
+    /// The user as other nodes know it; [`None`] for one who may do everything.
     pub(super) caller: Option<CallerId>,
     /// The keys of this server, within the user's rights.
     pub(super) keyspace: Arc<dyn Keyspace>,

@@ -14,7 +14,7 @@ use crate::reply::Reply;
 /// A command of RedisGears.
 pub(super) struct GearsCommand {
     pub(super) spec: Spec,
-    /// It makes or controls functions.
+    /// The command makes or controls functions.
     controls: bool,
     /// Finds where keys stand in its words, the name included.
     keys: Option<FindKeys>,

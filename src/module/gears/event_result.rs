@@ -7,14 +7,14 @@ use crate::flow::Records;
 use crate::python::events::EventOutcome;
 use crate::reply::Reply;
 
-/// How an event has ended.
+/// The end of an event.
 #[derive(Debug)]
 pub(in crate::module::gears) enum EventResult {
     /// Its flow has come to its end, perhaps with errors.
     Ran(EventOutcome),
     /// Its process has ended, or there was none; whether its flow has run nobody can tell.
     Lost(String),
-    /// It was aborted.
+    /// The event was aborted.
     Aborted,
 }
 

@@ -20,10 +20,10 @@ use crate::flow::messages::StepsTook;
 use crate::python::SessionHandle;
 use crate::reply::Reply;
 
-/// What RedisGears has in place of the id of a node where there is no cluster.
+/// The id that RedisGears gives a node where there is no cluster.
 pub(super) const NO_NODE: &str = "0000000000000000000000000000000000000000";
 
-/// What stands before the number of a script that runs.
+/// The text before the number of a script that runs.
 pub(super) const SCRIPT: &str = "-script";
 
 /// The executions that this node has begun.
@@ -31,20 +31,20 @@ pub(super) struct GearsExecutions {
     /// The oldest first.
     all: Mutex<VecDeque<Arc<GearsExecution>>>,
     next: AtomicU64,
-    /// Of scripts.
+    /// The number of the next script.
     next_script: AtomicU64,
 }
 
 /// An execution, as the commands of RedisGears see it.
 pub(super) struct GearsExecution {
     flow: Arc<Execution>,
-    /// It is the top level of a script: not one of those that RedisGears counts.
+    /// The execution is the top level of a script: not one of those that RedisGears counts.
     is_script: bool,
-    /// It stays when it has ended.
+    /// The execution stays when it has ended.
     is_kept: bool,
     /// Events of a registration have begun it.
     is_registered: bool,
-    /// It goes when it ends: newer ones have taken its place.
+    /// The execution goes when it ends: newer ones have taken its place.
     is_pushed_out: AtomicBool,
     began: Instant,
     parts: ExecutionParts,
@@ -56,21 +56,21 @@ pub(super) struct GearsExecution {
 pub(super) struct KeptSession {
     #[expect(dead_code, reason = "it is held")]
     pub(super) facts: Arc<SessionFacts>,
-    /// With its process: the profile is there.
+    /// The session with the process that has the profile.
     #[expect(dead_code, reason = "it is held")]
     pub(super) profiled: Option<SessionHandle>,
 }
 
-/// What an execution consists of.
+/// The parts of an execution.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ExecutionParts {
     /// The ids of the nodes that have a share, this one's first.
     pub(super) shards: Vec<String>,
-    /// In the order of the flow.
+    /// The steps in the order of the flow.
     pub(super) steps: Vec<ShownStep>,
 }
 
-/// How an execution has ended.
+/// The end of an execution.
 #[derive(Debug)]
 pub(super) struct GearsEnd {
     pub(super) is_aborted: bool,
@@ -79,36 +79,36 @@ pub(super) struct GearsEnd {
     pub(super) result_count: usize,
     pub(super) errors: Vec<Bytes>,
     pub(super) took: Duration,
-    /// How long reading has taken on each node, and the steps, if that was measured.
+    /// The time that reading has taken on each node, and the steps, if that was measured.
     pub(super) steps_took: Vec<StepsTook>,
 }
 
-/// What has come of a flow.
+/// The outcome of a flow.
 #[derive(Debug, Default, Clone)]
 pub(super) struct FlowOutcome {
     pub(super) is_aborted: bool,
     pub(super) results: Vec<Reply>,
     pub(super) errors: Vec<Bytes>,
-    /// How long reading has taken on each node, and the steps, if that was measured.
+    /// The time that reading has taken on each node, and the steps, if that was measured.
     pub(super) steps_took: Vec<StepsTook>,
 }
 
-/// What an execution is to have.
+/// The facts with which an execution begins.
 pub(super) struct ExecutionStart<'a> {
     /// The id of this node, or [`NO_NODE`].
     pub(super) prefix: &'a str,
     pub(super) user: &'a str,
     pub(super) command: String,
-    /// It stays when it has ended.
+    /// The execution stays when it has ended.
     pub(super) is_kept: bool,
     /// Events of a registration begin it.
     pub(super) is_registered: bool,
     pub(super) parts: ExecutionParts,
-    /// How many are remembered; [`None`] for all.
+    /// The number of executions that are remembered; [`None`] for all.
     pub(super) most: Option<usize>,
 }
 
-/// What clients are shown of an execution.
+/// The facts about an execution that clients are shown.
 #[derive(Debug, Clone)]
 pub(super) struct ShownExecution {
     pub(super) id: String,
@@ -140,7 +140,7 @@ pub(super) fn number_of(id: &str) -> Option<(&str, u64)> {
     Some((prefix, number.parse().ok()?))
 }
 
-/// What has become of the wish to drop an execution.
+/// The answer to the wish to drop an execution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Dropped {
     Yes,
@@ -348,7 +348,7 @@ mod tests {
             self.gears.end(execution, outcome, &self.flows);
         }
 
-        /// The numbers of those that are there, in both lists.
+        /// Returns the numbers of the executions in both lists.
         fn numbers(&self) -> Vec<String> {
             let number = |id: &str| id.rsplit('-').next().unwrap_or_default().to_owned();
             let mut flows: Vec<String> = self.flows.list().iter().map(|execution| number(execution.id())).collect();

@@ -23,26 +23,26 @@ use crate::python::stage::{GivenEvents, PythonStage, StageResults};
 pub(super) struct FlowOfSession<'a> {
     /// The name of the session between nodes.
     pub(super) session: &'a str,
-    /// Those of its script.
+    /// The requirements of its script.
     pub(super) requirements: &'a [String],
     pub(super) flow: RunnableFlow<'a>,
-    /// Whether there are other shards.
+    /// Tells whether there are other shards.
     pub(super) is_cluster: bool,
 }
 
-/// What of a flow has to be known to run it.
+/// The facts about a flow that are needed to run it.
 pub(super) struct RunnableFlow<'a> {
-    /// By which workers know it.
+    /// The key by which workers know it.
     pub(super) key: &'a str,
-    /// What the workers of other shards make it of.
+    /// The bytes of which the workers of other shards make it.
     pub(super) blob: &'a [u8],
-    /// How its stages hand on.
+    /// The ways in which its stages hand on records.
     pub(super) passages: &'a [Passage],
-    /// All steps run on this shard, as one stage.
+    /// The steps run on this shard, as one stage.
     pub(super) is_local: bool,
-    /// It is not to be forgotten when it has run.
+    /// The flow is not to be forgotten when it has run.
     pub(super) stays: bool,
-    /// What has happened, for the flow of a registration.
+    /// The events for the flow of a registration.
     pub(super) given: Option<GivenEvents>,
 }
 

@@ -7,10 +7,10 @@ use super::started;
 use crate::module::{config, python};
 use crate::python::{Interpreter, PythonHost, StartedFlow, Worker, WorkerNumber};
 
-/// How much processes of functions give way to the server.
+/// The niceness of processes of functions, by which they give way to the server.
 const NICE: i32 = 5;
 
-/// This server.
+/// This server, as processes of functions see it.
 pub(super) struct ServerHost;
 
 impl PythonHost for ServerHost {

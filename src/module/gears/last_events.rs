@@ -20,7 +20,7 @@ pub(super) struct LastEvents(Mutex<VecDeque<LastEvent>>);
 /// An event that has ended.
 #[derive(Debug, Clone)]
 pub(super) struct LastEvent {
-    /// Of the execution, on this node.
+    /// The number of the execution, on this node.
     pub(super) number: u64,
     end: KeptEnd,
 }

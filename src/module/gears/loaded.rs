@@ -4,7 +4,7 @@ use super::plans::DescribedFlow;
 use super::registry::described::DescribedRegistration;
 use crate::python::marshal::Value;
 
-/// What a script has made.
+/// The flows and registrations that a script has made.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct LoadedScript {
     pub(super) flows: Vec<DescribedFlow>,
@@ -12,9 +12,9 @@ pub(super) struct LoadedScript {
     pub(super) run: Option<DescribedFlow>,
     /// The flow that is to run beside registrations, for nobody.
     pub(super) aside: Option<DescribedFlow>,
-    /// In the order in which they were made.
+    /// The registrations in the order in which they were made.
     pub(super) registrations: Vec<DescribedRegistration>,
-    /// How many builders it has made that have not been counted.
+    /// The number of builders that it has made and that have not been counted.
     pub(super) builders: u64,
 }
 

@@ -117,7 +117,7 @@ pub(super) fn register(ctx: Ctx<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// Begins anew, as when the module is loaded.
+/// Forgets everything, as when the module is loaded.
 pub(super) fn reset() {
     settings::reset();
     events::close();

@@ -14,13 +14,13 @@ use crate::python::stage;
 /// A flow that a script has made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct DescribedFlow {
-    /// By which workers know it, on all shards.
+    /// The key by which workers know it, on all shards.
     pub(super) key: String,
-    /// It runs on the shard alone where it was begun.
+    /// The flow runs on the one shard where it was begun.
     pub(super) is_local: bool,
     passages: Vec<Passage>,
     steps: Vec<ShownStep>,
-    /// What the workers of other shards make it of; empty without a cluster.
+    /// The bytes of which the workers of other shards make it; empty without a cluster.
     pub(super) blob: bytes::Bytes,
 }
 

@@ -179,7 +179,7 @@ fn unpause(call: &Call<'_>) -> Result<Work, Error> {
     set_paused(ids, Paused::No, "unpause")
 }
 
-/// Whether registrations are to wait.
+/// Says whether registrations are to wait.
 #[derive(Clone, Copy)]
 enum Paused {
     Yes { aborts_pending: bool },

@@ -103,7 +103,8 @@ async fn on_nodes(
     Ok(Ok(carried))
 }
 
-/// The requirements that this server has, with what is kept for each: for the set that was used last.
+/// Lists the requirements that this server has, with the packages that are kept for each: those of the set that was
+/// used last.
 fn known() -> Result<BTreeMap<String, ListedPackages>, Error> {
     let sets = module_state::python_sessions()?.requirements().list();
     let of_each = |set: ListedPackages| set.names.clone().into_iter().map(move |name| (name, set.clone()));
@@ -139,7 +140,7 @@ fn shown(name: &str, known: &ListedPackages, references: usize) -> Reply {
     ])
 }
 
-/// As RedisGears says it.
+/// The error in the words of RedisGears.
 const NOT_IMPORTED: &str = "Failed install requirement on shard, check shard log for more info.";
 
 /// The longest piece that an export is cut into.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::peer;
 
-/// What a session is called, and what is said of it.
+/// The name of a session, and the facts about it.
 #[derive(Debug)]
 pub(super) struct SessionFacts {
     pub(super) id: String,
@@ -21,9 +21,9 @@ pub(super) struct SessionFacts {
 pub(super) struct GearsSessions(Mutex<NamedSessions>);
 
 struct NamedSessions {
-    /// Those that can be named.
+    /// The sessions that can be named.
     primary: BTreeMap<String, Weak<SessionFacts>>,
-    /// Those whose place another has taken.
+    /// The sessions whose place another has taken.
     dead: Vec<Weak<SessionFacts>>,
 }
 
@@ -48,7 +48,7 @@ pub(super) struct SessionWords {
 /// A session as it is listed.
 pub(super) struct ListedSession {
     pub(super) facts: Arc<SessionFacts>,
-    /// What needs it.
+    /// The number of things that need it.
     pub(super) references: usize,
     pub(super) is_dead: bool,
 }

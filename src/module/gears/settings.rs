@@ -23,7 +23,7 @@ struct GearsSetting {
     changes: SettingChanges,
 }
 
-/// What a setting holds.
+/// The value of a setting.
 enum SettingValue {
     /// A number from this on.
     Number {
@@ -37,16 +37,16 @@ enum SettingValue {
         default: i64,
     },
     Text(Mutex<Vec<u8>>),
-    /// What was given, one after the other.
+    /// The texts that were given, one after the other.
     Texts(Mutex<Vec<Vec<u8>>>),
 }
 
-/// Whether a setting changes at run time.
+/// Says whether a setting changes at run time.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum SettingChanges {
     Always,
     AtLoadOnly,
-    /// At load only, and RedisGears says so in other words, since its Python part says it.
+    /// It changes at load only, and RedisGears says so in other words, since its Python part says it.
     AtLoadOnlyOfPython,
 }
 
@@ -173,7 +173,8 @@ fn is_of_scripts(name: &[u8]) -> bool {
     is_mixed && !name.contains(&b'-') && !has_prefix && !config::is_argument(name)
 }
 
-/// A library that stays mapped after it was unloaded keeps its values; a new load begins anew.
+/// Sets all settings back to their defaults: a library that stays mapped after it was unloaded keeps its values, and a
+/// new load begins anew.
 pub(in crate::module) fn reset() {
     for setting in SETTINGS {
         match &setting.value {

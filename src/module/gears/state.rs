@@ -61,7 +61,7 @@ pub(super) fn digest_of_packages(requirements: &BTreeSet<String>) -> Option<u128
     state::python_sessions().ok()?.requirements().digest(requirements)
 }
 
-/// Begins anew.
+/// Forgets everything, as when the module is loaded.
 pub(in crate::module) fn reset() {
     EXECUTIONS.reset(state::executions());
     STAYING.lock().unwrap_or_else(PoisonError::into_inner).clear();

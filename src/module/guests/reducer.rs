@@ -110,15 +110,15 @@ impl Combine for GuestReducer {
     }
 }
 
-/// What a part of the replies comes to.
+/// The partial result of a part of the replies.
 #[derive(Default)]
 pub(in crate::module) enum GuestPartial {
     #[default]
     Nothing,
-    /// As it has come from another node.
+    /// The bytes as they have come from another node.
     Encoded(Vec<u8>),
     InMemory(ForeignPartial),
-    /// It has come to nothing, for this reason.
+    /// The guest has failed, for this reason.
     Failed(String),
 }
 

@@ -36,15 +36,15 @@ pub(in crate::module) struct GuestRequest {
     guest: Arc<Guest>,
 }
 
-/// Where commands go.
+/// Says where commands go.
 pub(in crate::module) enum GuestRequestKind {
     Map,
     FanOut,
-    /// To all keys that a flow reads.
+    /// They go to all keys that a flow reads.
     Flow(Box<Flow>),
 }
 
-/// What becomes of the replies.
+/// Says what becomes of the replies.
 enum Then {
     Gather,
     Builtin(Builtin),
@@ -58,7 +58,7 @@ pub(in crate::module) trait MergeReplies: Send {
     fn merge(self: Box<Self>, replies: &Reply) -> Merged;
 }
 
-/// What a guest wants when it has all replies.
+/// The wish of a guest that has all replies.
 pub(in crate::module) enum Merged {
     Reply(Reply),
     Next(Box<GuestRequest>),

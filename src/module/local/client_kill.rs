@@ -43,13 +43,13 @@ pub(super) fn kill_others(ctx: Ctx<'_>, command: CommandRef<'_>, caller: u64) ->
     }
 }
 
-/// Who is killed in place of those that the filters mean.
+/// Says how a kill is carried out so that only the clients die that its filters mean.
 #[derive(Debug, PartialEq, Eq)]
 enum KillPlan<'a> {
-    /// Those: the command says `SKIPME no`, names other clients, or names one by its address.
+    /// Run the command as it is: it says `SKIPME no`, names other clients, or names one by its address.
     AsItIs,
     Nobody,
-    /// Those that this command names, the caller's id left out.
+    /// Kill the clients that this command names, without the caller's id.
     These(Vec<&'a [u8]>),
     /// Each other client that the filters mean.
     AllOthers,

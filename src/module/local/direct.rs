@@ -13,10 +13,11 @@ use crate::module::config;
 use crate::module::server::context::{self, Ctx};
 use crate::module::server::key::StringKey;
 
-/// From Redis 8.4 and Valkey 9 on slots move as a whole, and keys that have gone are deleted in the background.
+/// The first version, Redis 8.4, in which slots move as a whole, and keys that have gone are deleted in the background.
+/// Valkey does so from 9 on.
 const MOVES_WHOLE_SLOTS: u32 = 0x0008_0400;
 
-/// Why strings cannot be read in place here; `None` if they can.
+/// Returns the reason why strings cannot be read in place here; `None` if they can.
 pub(crate) fn why_not(is_cluster: bool) -> Option<&'static str> {
     (is_cluster && context::server_version() >= MOVES_WHOLE_SLOTS).then_some(
         "rmr.direct-reads cannot be on here: in a cluster of this server, keys outlive the move of their slot",
@@ -41,13 +42,13 @@ impl<'a> Direct<'a> {
         may.then_some(Self { ctx, is_serving: !is_cluster })
     }
 
-    /// The server has run a command.
+    /// Notes that the server has run a command.
     pub(crate) fn has_served(&mut self) {
         self.is_serving = true;
     }
 
-    /// The string that a `GET` of this key gives, if it is there. Without, the server has to run the command.
-    /// It is let go before the server is told to run one.
+    /// Opens the string that a `GET` of this key returns, if it is there. If it is not, the server has to run the
+    /// command. The string is let go before the server is told to run one.
     pub(crate) fn read(&self, key: &[u8]) -> Option<StringKey<'_>> {
         if self.is_serving { StringKey::open(self.ctx, key) } else { None }
     }

@@ -27,15 +27,15 @@ pub(crate) fn is_pause(error: &[u8]) -> bool {
     PAUSED.strip_prefix(b"-").and_then(|line| line.strip_suffix(b"\r\n")) == Some(error)
 }
 
-/// Why a command does not run in process.
+/// The reason why a command does not run in process.
 pub(super) enum GuardsAnswer {
-    /// This is the answer, as it stands on the wire.
+    /// The guards answer with these words, as they stand on the wire.
     Words(Cow<'static, [u8]>),
     /// The server answers it over a socket.
     BySocket,
 }
 
-/// How a command with these flags is called.
+/// Says how a command with these flags is called.
 pub(in crate::module) fn kind_of_call(facts: Facts) -> CallKind {
     match facts {
         Facts { is_write: false, .. } => CallKind::Plain,
@@ -51,9 +51,9 @@ pub(super) struct Guards {
     is_paused: bool,
     /// A command may go over a socket instead.
     may_leave: bool,
-    /// Whether writes are refused, once it was asked for.
+    /// Remembers whether writes are refused, once the server was asked.
     writes: Option<WritesNow>,
-    /// Whether memory is made where there is none, once it was asked for.
+    /// Remembers whether the server evicts keys when memory is full, once it was asked.
     evicts: Option<bool>,
 }
 
@@ -105,7 +105,8 @@ impl Guards {
         if self.may_leave { GuardsAnswer::BySocket } else { GuardsAnswer::Words(words.into()) }
     }
 
-    /// In `MULTI` and scripts the server looks once, before the first command, and so do calls from there.
+    /// Tells whether the server evicts keys when memory is full. In `MULTI` and scripts the server looks once, before
+    /// the first command, and so do calls from there.
     fn evicts(&mut self, ctx: Ctx<'_>) -> bool {
         *self.evicts.get_or_insert_with(|| call::config_get(ctx, "maxmemory-policy") != b"noeviction")
     }
@@ -139,7 +140,7 @@ pub(super) fn refusal_of_writes(ctx: Ctx<'_>, batch: &Batch) -> Option<Bytes> {
     None
 }
 
-/// The text of an error line.
+/// Returns the text of an error line.
 fn text(wire: &[u8]) -> Bytes {
     let line = wire.strip_prefix(b"-").unwrap_or(wire);
     Bytes::copy_from_slice(line.strip_suffix(b"\r\n").unwrap_or(line))

@@ -78,7 +78,7 @@ fn begin(ctx: Ctx<'_>, share: &mut LocalShare) -> Option<Delivery> {
     None
 }
 
-/// Whether a command must not run within another.
+/// Tells whether a command must not run within another.
 fn needs_own_turn(batch: &Batch) -> bool {
     match &*batch.commands {
         CommandSet::PerKey(per_key) if !per_key.name().eq_ignore_ascii_case(b"CLIENT") => false,

@@ -16,10 +16,10 @@ use crate::module::server::context::Ctx;
 use crate::module::server::main_thread;
 use crate::topology::OwnSlots;
 
-/// What the server has said, or why it has not.
+/// The server's answer about its slots, or the reason why there is none.
 pub(crate) type SlotsSaid = Result<Arc<OwnSlots>, String>;
 
-/// What the server has said so far, and who waits for it to say more.
+/// The server's answers about its slots so far, and the shares that wait for the next one.
 #[derive(Default)]
 struct Asked {
     watch: OwnSlotsWatch,
@@ -35,14 +35,14 @@ struct WaitingShare {
     is_short: bool,
 }
 
-/// Where a share finds what the server says, and who wants to hear of it.
+/// The place where a share finds the server's answer about its slots, and the waker of the task that wants it.
 #[derive(Default)]
 pub(super) struct EndOfRound {
     said: Option<SlotsSaid>,
     waker: Option<Waker>,
 }
 
-/// What a share that is done has to say of itself.
+/// The facts about a share that is done.
 pub(super) struct DoneShare {
     pub(super) others: Option<Arc<AtomicUsize>>,
     pub(super) is_short: bool,
@@ -88,11 +88,11 @@ pub(super) fn before(ctx: Ctx<'_>) -> SlotsSaid {
     last.map_or_else(|| ask(ctx), Ok)
 }
 
-/// How a share that is done hears of its slots.
+/// The way in which a share that is done hears of its slots.
 pub(super) enum SlotsOfShare {
-    /// All is known.
+    /// Both answers are known.
     Known(Result<SlotsAround, String>),
-    /// What held before is known; the end of the round says what holds after.
+    /// The answer from before is known; the end of the round brings the one from after.
     AtEndOfRound { before: SlotsSaid, after: Arc<Mutex<EndOfRound>> },
 }
 
@@ -106,7 +106,7 @@ impl SlotsOfShare {
         Self::Known(ask(ctx).map(|said| SlotsAround::new(said.clone(), said)))
     }
 
-    /// The same for a share that has taken several turns on the main thread, and has just had its last.
+    /// Waits in the same way for a share that has taken several turns on the main thread, and has just had its last.
     pub(super) fn of_slices(before: SlotsSaid, share: DoneShare) -> Self {
         let DoneShare { others, is_short } = share;
         let after = Arc::<Mutex<EndOfRound>>::default();

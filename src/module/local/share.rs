@@ -21,35 +21,36 @@ use crate::reply::Reply;
 use crate::resp::{ELEMENT_COST, bulk, decode, push_bulk};
 use crate::topology::BoxFuture;
 
-/// How Redis refuses a script that writes, on a replica, if a module calls it.
+/// The error with which Redis refuses a script that writes, on a replica, if a module calls it.
 const READONLY_IN_PROCESS: &[u8] = b"-READONLY Can not run script with write flag";
 
 /// A request whose replies take more bytes does not go on in the main thread.
 const SHORT: usize = 64 * 1024;
 
-/// What must not happen, since replies to one command would be taken for those to the next.
+/// The error for an answer that must not happen, since replies to one command would be taken for those to the next.
 const SEVERAL_REPLIES: &str = "the server has answered one command in process with several replies";
 
 /// A batch that is being worked off.
 pub(crate) struct LocalShare {
     batch: Batch,
-    /// How many of the commands have run.
+    /// The number of commands that have run.
     done: usize,
     /// A command has to go over a socket and may run there, so all that follow go there too.
     goes_by_socket: bool,
     outcome: ShareOutcome,
     is_too_big: bool,
-    /// What the server said of its own slots before the first command; once that has run, if it was asked for.
+    /// The server's answer about its own slots before the first command; set once that has run, if it was asked for.
     slots_before: Option<SlotsSaid>,
-    /// How the share hears of the slots that its answers hold for; once it is done, if that was asked for.
+    /// The way in which the share hears of the slots that its answers hold for; set once it is done, if that was asked
+    /// for.
     slots: Option<SlotsOfShare>,
 }
 
-/// What has come of the commands that have run.
+/// The outcome of the commands that have run.
 enum ShareOutcome {
     /// Their replies, as the server encodes them; they are read once all are there.
     Replies(Vec<u8>),
-    /// What they were reduced to.
+    /// Their replies, reduced.
     Reduced(RunningReduction),
 }
 
@@ -184,7 +185,7 @@ impl LocalShare {
     /// Reads strings in place: what this command is for, and as long as they are there what the next ones are for that
     /// differ from it in their keys only. How many were there.
     fn read_on(&mut self, direct: &Direct<'_>, first: CommandRef<'_>) -> usize {
-        /// So much takes a small part of a turn.
+        /// The number of commands that take a small part of a turn.
         const MOST: usize = 32;
         const MOST_BYTES: usize = 16 * 1024;
         let (from, mut bytes) = (self.done, 0);
@@ -251,7 +252,7 @@ impl LocalShare {
         self.is_too_big = !self.batch.budget.take(wire.len() + ELEMENT_COST);
     }
 
-    /// What there is to say when all is done; it may have to wait for what the server says of its slots.
+    /// Makes the delivery when all is done; it may have to wait for the server's answer about its slots.
     pub(crate) fn deliver(mut self) -> BoxFuture<'static, Delivery> {
         match self.slots.take() {
             None => Box::pin(std::future::ready(self.answers())),
@@ -289,7 +290,7 @@ impl LocalShare {
 }
 
 impl RunningReduction {
-    /// What the reducer is told of the command of this number and key.
+    /// Makes the origin that the reducer is told for the command of this number and key.
     fn origin<'k>(&self, number: u32, key: &'k [u8]) -> Origin<'k> {
         Origin::new(self.places.get(number as usize).copied().unwrap_or(number), key)
     }
@@ -323,7 +324,7 @@ impl RunningReduction {
     }
 }
 
-/// What matters of a command beside its key.
+/// The facts about a command that matter beside its key.
 #[derive(Clone, Copy)]
 struct CommandKind {
     facts: Facts,
@@ -350,7 +351,7 @@ impl LookedUp {
     }
 }
 
-/// A count or an error, as the server encodes it.
+/// Encodes a count or an error as the server does.
 fn encoded(reply: &Reply) -> Vec<u8> {
     match reply {
         Reply::Error(message) => [b"-", &message[..], b"\r\n"].concat(),
@@ -358,7 +359,7 @@ fn encoded(reply: &Reply) -> Vec<u8> {
     }
 }
 
-/// The first argument.
+/// Returns the first argument.
 fn argument(command: CommandRef<'_>) -> Option<&[u8]> {
     match command {
         CommandRef::OfKey(per_key, key) if per_key.word_count() == 2 => Some(key),
@@ -376,7 +377,7 @@ mod tests {
     use crate::link::Budget;
     use crate::reduce::Builtin;
 
-    /// A share of so many commands, each of which is answered by this.
+    /// Delivers a share of commands that are answered by these bytes, one each.
     fn answered(wires: &[&[u8]], reduction: Option<Reduction>) -> Delivery {
         let commands: Vec<Command> = wires.iter().map(|_| Command::new("PING")).collect();
         let picks = (0..wires.len() as u32).collect();

@@ -12,14 +12,14 @@ use std::time::{Duration, Instant};
 use crate::module::server::call;
 use crate::module::server::context::Ctx;
 
-/// How often a share that should have run in process was refused.
+/// The number of shares that should have run in process and were refused.
 pub(crate) static REFUSED_SHARES: AtomicU64 = AtomicU64::new(0);
 
-/// At most one line in the log in this time.
+/// The time in which there is at most one line in the log.
 const LOG_EVERY: Duration = Duration::from_secs(60);
 
 thread_local! {
-    /// When a line was logged, on the main thread.
+    /// The moment when a line was logged, on the main thread.
     static LOGGED: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 

@@ -10,12 +10,12 @@ use super::call_socket::Transfer;
 use super::serving::{CallServer, Caller, Served, ServedFor};
 use crate::module::server::socket::{self, Readiness};
 
-/// How a worker's time alone has ended.
+/// The end of a worker's time alone with the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum AloneEnd {
-    /// It has left the block, or come to the end of its event.
+    /// The worker has left the block, or come to the end of its event.
     HasLeft,
-    /// It has closed its socket, as when it ends.
+    /// The worker has closed its socket, as when it ends.
     IsGone,
     /// The deadline has passed, so it must end.
     TooLong,

@@ -6,22 +6,22 @@
 
 use crate::python::frame::{FrameKind, HEADER_BYTES};
 
-/// No call has a larger body. The largest values that servers take by default have half of that.
+/// The length that no body of a call exceeds. The largest values that servers take by default have half of that.
 const LARGEST_BODY: usize = 1 << 30;
 
-/// One call.
+/// A call of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct WorkerCall<'a> {
     /// The worker's number of it, which goes into the answer.
     pub(super) id: u64,
-    /// On whose behalf the code runs that calls.
+    /// The context of those on whose behalf the code runs that calls.
     pub(super) context: u64,
     pub(super) asked: CallWanted<'a>,
     /// The bytes that it takes of the input.
     pub(super) size: usize,
 }
 
-/// What is called for.
+/// Says what is called for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum CallWanted<'a> {
     Execute(CallWords<'a>),
@@ -42,7 +42,7 @@ pub(super) enum CallWanted<'a> {
     EventDone(EventDone<'a>),
 }
 
-/// What a worker says of an event that it was waited for.
+/// The report of a worker about an event that it was waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct EventDone<'a> {
     /// A marshalled value: `(outcome, failure)`.
@@ -54,7 +54,7 @@ pub(super) struct EventDone<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct TimerWanted<'a> {
     pub(super) session: &'a [u8],
-    /// What the worker calls it.
+    /// The name that the worker has for it.
     pub(super) timer: &'a [u8],
     pub(super) seconds: i64,
     /// The key that it is to live in.
@@ -360,7 +360,7 @@ mod tests {
 
     use super::*;
 
-    /// The frame of this name in the vectors that the worker's program is tested with.
+    /// Returns the frame of this name in the vectors that the worker's program is tested with.
     fn vector(name: &str) -> Vec<u8> {
         let lines = include_str!("../../python/worker/vectors.txt").lines();
         let mut lines = lines.map(|line| line.split('\t').collect::<Vec<_>>());

@@ -15,17 +15,17 @@ use super::call::{self, BadCall, WorkerCall};
 use crate::python::frame::{FrameKind, HEADER_BYTES, start_of};
 use crate::python::marshal::Writer;
 
-/// What a buffer has from the start, and keeps.
+/// The size that a buffer has from the start, and keeps.
 const USUAL: usize = 16 << 10;
 
-/// So much is read at once, if so much is expected.
+/// The number of bytes that are read at once, if as many are expected.
 const MOST_AT_ONCE: usize = 1 << 20;
 
-/// With so much that nobody has looked at yet no more is read. A worker's thread calls once and waits for its answer, so
-/// this is for workers that are not what they should be.
+/// The number of bytes that nobody has looked at, beyond which no more are read. A worker's thread calls once and waits
+/// for its answer, so this is for workers that are not what they should be.
 const ENOUGH: usize = 256 << 10;
 
-/// What a worker has to take before it is answered more.
+/// The number of bytes that a worker has to take before it is answered more.
 const MOST_UNSENT: usize = 256 << 10;
 
 /// A socket that is read and written without waiting.
@@ -42,9 +42,9 @@ pub(super) struct CallSocket {
 /// sent to the same worker, and calls that come for that can be answered first.
 pub(super) struct LentSocket {
     stream: Rc<UnixStream>,
-    /// What has come behind the call.
+    /// The bytes that have come behind the call.
     rest: RefCell<Vec<u8>>,
-    /// Why the worker is ended, if it is.
+    /// The reason why the worker is ended, if it is.
     why_ended: RefCell<Option<String>>,
 }
 
@@ -58,14 +58,14 @@ struct CallInput {
 /// Answers that have not left yet.
 pub(super) struct Answers {
     writer: Writer,
-    /// How much of them has left.
+    /// The number of bytes that have left.
     sent: usize,
 }
 
-/// What became of an attempt to read or write.
+/// The outcome of an attempt to read or write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Transfer {
-    /// All that was there is read, or all that was to leave has left.
+    /// The bytes that were there are read, or those that were to leave have left.
     Done,
     /// The worker has to do something first.
     Blocked,
@@ -364,7 +364,7 @@ impl Answers {
     }
 }
 
-/// Why a call has no value and never will.
+/// The reason why a call has no value and never will.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum CallError {
     /// Code of the user gets this as an exception.
@@ -373,11 +373,11 @@ pub(super) enum CallError {
     Aborted,
 }
 
-/// Why a call has no value now.
+/// The reason why a call has no value now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum NoValue {
     Failed(CallError),
-    /// It cannot be answered now, and has changed nothing.
+    /// The call cannot be answered now, and has changed nothing.
     NotNow,
 }
 

@@ -29,7 +29,7 @@ use crate::module::server::main_thread::{LONGEST_TURN, with_detached};
 use crate::module::server::{event_loop, timer};
 use crate::python::{Worker, WorkerNumber};
 
-/// How often calls are tried again that cannot be answered now, as writes while clients are paused.
+/// The time between attempts at calls that cannot be answered now, as writes while clients are paused.
 const TRIED_AGAIN: Duration = Duration::from_millis(10);
 
 thread_local! {
@@ -38,17 +38,17 @@ thread_local! {
 
 #[derive(Default)]
 struct Callers {
-    /// By the descriptors of their sockets.
+    /// The callers, by the descriptors of their sockets.
     places: HashMap<RawFd, CallerPlace, foldhash::fast::RandomState>,
-    /// Those with calls to be answered, in the order in which these came.
+    /// The callers with calls to be answered, in the order in which these came.
     ready: VecDeque<RawFd>,
-    /// Those with calls that cannot be answered now.
+    /// The callers with calls that cannot be answered now.
     held: Vec<RawFd>,
     /// The event loop will come to [`turn`].
     is_scheduled: bool,
     /// The server will come to [`try_again`].
     is_waiting: bool,
-    /// How many pointers to our code the server holds with which it will come back.
+    /// The number of pointers to our code that the server holds, with which it will come back.
     outstanding: usize,
 }
 
@@ -78,7 +78,7 @@ struct WatchedCaller {
     caller: Caller,
     worker: Weak<Worker>,
     number: WorkerNumber,
-    /// It stands among those with calls.
+    /// The caller stands among those with calls.
     is_ready: bool,
     reads: bool,
     writes: bool,
@@ -215,7 +215,7 @@ pub(super) fn close() -> Result<(), String> {
     Ok(())
 }
 
-/// The event loop has found that there is something to be read. Nothing but that is done.
+/// Reads from the socket on which the event loop has found something. Does nothing but that.
 fn readable(descriptor: RawFd) {
     let Some(mut caller) = with(|callers| callers.take(descriptor)) else { return };
     if caller.caller.socket.read() == Transfer::Closed {
@@ -234,7 +234,7 @@ fn readable(descriptor: RawFd) {
     schedule(Soon::InThisRound);
 }
 
-/// The event loop has found that a worker has taken answers.
+/// Sends more answers: the event loop has found that a worker has taken some.
 fn writable(descriptor: RawFd) {
     let Some(mut caller) = with(|callers| callers.take(descriptor)) else { return };
     if !caller.send() {
@@ -250,7 +250,7 @@ fn writable(descriptor: RawFd) {
     schedule(Soon::InThisRound);
 }
 
-/// When calls are to be answered.
+/// Says when calls are to be answered.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Soon {
     /// For callers that are not in a timer.
@@ -273,7 +273,7 @@ fn schedule(soon: Soon) {
     });
 }
 
-/// The next round of the event loop has begun.
+/// Begins the next round of the event loop.
 fn next_round() {
     with(|callers| {
         callers.is_scheduled = false;
@@ -311,7 +311,7 @@ fn turn(ctx: Ctx<'_>) {
     }
 }
 
-/// Whether the turn goes on.
+/// Says whether the turn goes on.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum TurnGoesOn {
     Yes,

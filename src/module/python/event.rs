@@ -11,12 +11,13 @@ use super::serving::{CallServer, Caller, EventSaid, ServedFor};
 use crate::module::config;
 
 thread_local! {
-    /// When the innermost of the events has to be done that the main thread is in.
+    /// The moment when the innermost of the events has to be done that the main thread is in.
     static UNTIL: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
-/// When an event has to be done for which the main thread waits. Events within events have one deadline together: an inner one
-/// has nine tenths of what is left, so that its caller can still make something of its failure.
+/// Sets the moment when an event has to be done for which the main thread waits. Events within events have one deadline
+/// together: an inner one has nine tenths of the time that is left, so that its caller can still make something of its
+/// failure.
 pub(super) struct EventDeadline {
     at: Instant,
     outer: Option<Instant>,

@@ -23,7 +23,7 @@ pub(in crate::module) trait EventClient: Send + Sync {
     fn next(&self, arguments: &[&[u8]]) -> Option<NextCommand>;
 }
 
-/// What comes after a hook.
+/// The command that comes after a hook.
 pub(in crate::module) enum NextCommand {
     /// The command itself.
     Command(Vec<bytes::Bytes>),

@@ -34,13 +34,13 @@ use crate::python::Context;
 use crate::python::Worker;
 use crate::python::marshal::{Writer, WrittenReply, write_reply};
 
-/// What scripts know as the words for a command that the server does not have.
+/// The words that scripts know for a command that the server does not have.
 const NO_SUCH_COMMAND: &str = "No such file or directory";
 const WRONG_COUNT: &str = "Invalid argument";
 const NOT_HERE: &str = "Operation not permitted";
 const FAILED: &str = "Failed executing command";
 
-/// So many names of commands are remembered. Scripts that use more make them up.
+/// The number of names of commands that are remembered. Scripts that use more make them up.
 const MOST_NAMES: usize = 4096;
 
 /// The server, as calls see it in one turn.
@@ -50,33 +50,33 @@ pub(super) struct ServerCalls<'c> {
     /// The worker that is served now.
     worker: Weak<Worker>,
     until: Instant,
-    /// It has the server for itself, so that nothing that is waited for would come.
+    /// The worker has the server for itself, so that nothing that is waited for would come.
     is_alone: bool,
     is_cluster: bool,
     has_run_commands: bool,
 }
 
-/// What has to be known of a command before it runs.
+/// The facts about a command that are needed before it runs.
 #[derive(Clone, Copy)]
 struct KnownScriptCommand {
     facts: Facts,
-    /// It is about the connection that it comes by, of which calls have none.
+    /// The command is about the connection that it comes by, of which calls have none.
     is_of_connection: bool,
 }
 
-/// What was found out about commands, by their names as scripts write them.
+/// The facts about commands, by their names as scripts write them.
 #[derive(Default)]
 struct KnownScriptCommands {
-    /// As of which state of the catalogue.
+    /// The edition of the catalogue that the facts are from.
     edition: u64,
     by_name: HashMap<Box<[u8]>, KnownScriptCommand, foldhash::fast::RandomState>,
 }
 
 thread_local! {
-    /// On the main thread.
+    /// The facts that are known. On the main thread.
     static KNOWN: RefCell<KnownScriptCommands> = RefCell::default();
 
-    /// When a line of a refusal was logged, on the main thread.
+    /// The moment when a line of a refusal was logged, on the main thread.
     static LOGGED: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 

@@ -21,7 +21,7 @@ struct Tag {
     length: usize,
 }
 
-/// How long what the server has said of its slots is taken to hold. The question takes it 20 us.
+/// The time for which the server's answer about its slots is taken to hold. The question takes it 20 us.
 const HOLDS_FOR: Duration = Duration::from_millis(20);
 
 thread_local! {

@@ -36,7 +36,7 @@ pub(in crate::module) use event_clients::{BoundClient, EventClient, NextCommand,
 pub(in crate::module) use hashtag::of_slot as hashtag_of_slot;
 pub(in crate::module) use script_log::log;
 
-/// Whether all workers are ending, so that nobody has to be told of each.
+/// Tells whether all workers are ending, so that nobody has to be told of each.
 static IS_CLOSING: AtomicBool = AtomicBool::new(false);
 
 /// Reads the calls of a worker from the server's end of its call socket, until it ends. From any thread.
@@ -51,11 +51,11 @@ pub(in crate::module) fn serve_calls(worker: Weak<Worker>, socket: OwnedFd) {
     });
 }
 
-/// What has come of an event that the server has waited for.
+/// The end of an event that the server has waited for.
 pub(in crate::module) enum SyncEnd {
-    /// It is done with.
+    /// The event is done with.
     Done(EventOutcome),
-    /// It waits for a future or coroutine, and ends later.
+    /// The event waits for a future or coroutine, and ends later.
     Waits,
 }
 

@@ -9,7 +9,7 @@ use super::call::{BadCall, CallWanted, CallWords, Commands, TimerWanted};
 use super::call_socket::{CallError, CallSocket, NoValue};
 use crate::python::marshal::Writer;
 
-/// What a script is told that enters an atomic block within another.
+/// The error for a script that enters an atomic block within another.
 pub(super) const ALREADY_ATOMIC: &str = "Already inside an atomic block";
 
 /// Answers calls.
@@ -51,24 +51,24 @@ pub(super) trait CallServer {
 /// A worker that calls.
 pub(super) struct Caller {
     pub(super) socket: CallSocket,
-    /// What has been done of its call with many commands.
+    /// The part of its call with many commands that is done.
     many: Option<ManyDone>,
-    /// What it has said of the event that it was waited for.
+    /// The worker's report about the event that it was waited for.
     pub(super) event_end: Option<EventSaid>,
 }
 
-/// What a worker has said of an event: the head of its answer, and the results.
+/// The report of a worker about an event: the head of its answer, and the results.
 pub(super) struct EventSaid {
     pub(super) head: Vec<u8>,
     pub(super) section: Vec<u8>,
 }
 
-/// What a worker is served for.
+/// Says what a worker is served for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ServedFor {
     /// Whatever it calls for.
     All,
-    /// It has the server for itself, and gives it back in between.
+    /// The worker has the server for itself, and gives it back in between.
     Alone,
     /// The server waits for the end of an event of this number: other calls have to wait.
     Event(u64),
@@ -77,16 +77,16 @@ pub(super) enum ServedFor {
 /// The commands of one call that have run, and their replies.
 struct ManyDone {
     replies: Writer,
-    /// How many are left.
+    /// The number of commands that are left.
     left: usize,
-    /// How far into the commands these begin.
+    /// The position of these among the commands.
     behind: usize,
 }
 
-/// Why serving has ended.
+/// The reason why serving has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Served {
-    /// All calls that have come are answered.
+    /// The calls that have come are answered.
     All,
     /// There are more, and time is up.
     TimeIsUp,
@@ -96,17 +96,17 @@ pub(super) enum Served {
     IsFull,
     /// The next call wants the server for itself; it is not answered yet.
     WantsAlone { id: u64 },
-    /// It gives the server back, and is answered.
+    /// The worker gives the server back, and is answered.
     HasLeft,
     /// The event is done with.
     EventHasEnded,
     /// The worker was ended by what its call has caused.
     WasEnded,
-    /// What the worker has sent is no call.
+    /// The worker has sent something that is no call.
     Bad(BadCall),
 }
 
-/// What comes after a call.
+/// Says what comes after a call.
 enum AfterCall {
     /// The next one.
     Answered,
@@ -296,10 +296,10 @@ fn too_big(most: usize) -> CallError {
     CallError::of(format!("the replies to one call grew past {most} bytes; rmr.max-reply-bytes allows no more"))
 }
 
-/// What was under way when an event was begun.
+/// The call that was under way when an event was begun.
 pub(super) struct BeforeEvent(Option<ManyDone>);
 
-/// What has become of a call with many commands.
+/// The outcome of a call with many commands.
 enum ManyOutcome {
     Done(Result<Writer, CallError>),
     Stopped(ManyDone, Served),

@@ -19,7 +19,7 @@ use crate::python::marshal::{Value, Writer};
 #[derive(Default)]
 struct MapServer {
     values: HashMap<Vec<u8>, Vec<u8>>,
-    /// After so many calls of [`CallServer::is_time_up`] it is; 0 for never.
+    /// The number of calls of [`CallServer::is_time_up`] after which time is up; 0 for never.
     looks_in_turn: usize,
     looks: std::cell::Cell<usize>,
     is_paused: bool,
@@ -101,7 +101,7 @@ struct WorkerEnd {
     last: u64,
 }
 
-/// A worker that calls, and what answers it.
+/// Makes a worker that calls, and the caller that answers it.
 fn pair() -> (WorkerEnd, Caller) {
     let (theirs, ours) = UnixStream::pair().unwrap();
     theirs.set_read_timeout(Some(Duration::from_secs(10))).unwrap();

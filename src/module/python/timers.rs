@@ -59,7 +59,7 @@ pub(super) fn add(
 /// A function that is called again and again.
 struct Timer {
     session: SessionHandle,
-    /// On whose behalf the session's code runs.
+    /// The contexts of those on whose behalf the session's code runs.
     _contexts: Vec<ContextGuard>,
     timer: String,
 }

@@ -16,10 +16,10 @@ pub(super) struct BlockedClient {
     is_answered: bool,
 }
 
-/// What the time is in which a client is blocked.
+/// Says what the time counts as in which a client is blocked.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BlockedTime {
-    /// It waits for others, which is nothing for the slow log.
+    /// The client waits for others, which is nothing for the slow log.
     Waits,
     /// Its command runs.
     Works,

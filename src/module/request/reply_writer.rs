@@ -7,7 +7,7 @@ use crate::module::server::context::ReplyTo;
 use crate::number::double_text;
 use crate::reply::Reply;
 
-/// Where a reply goes, and what the client understands.
+/// The place where a reply goes, and the protocol that the client understands.
 #[derive(Clone, Copy)]
 pub(crate) struct ReplyWriter<'a> {
     pub(crate) to: ReplyTo<'a>,

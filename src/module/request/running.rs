@@ -27,13 +27,14 @@ use crate::module::server::main_thread;
 use crate::module::state;
 use crate::reply::Reply;
 
-/// What a command comes to.
+/// The future that makes the reply to a command.
 pub(crate) type Work = Pin<Box<dyn Future<Output = Result<Reply, Error>> + Send>>;
 
-/// Where a request goes on when something that it waits for has come.
+/// Says where a request goes on when something that it waits for has come.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum GoesOn {
-    /// In the main thread, if that has read it, and it is short; else on the runtime. For work that is known to be as short.
+    /// On the main thread, if that has read it, and it is short; else on the runtime. For work that is known to be as
+    /// short.
     WhereItIsRead,
     /// On the runtime.
     OnRuntime,
@@ -67,8 +68,8 @@ thread_local! {
     static READY: RefCell<Vec<(Arc<RunningRequest>, BlockedRequest)>> = const { RefCell::new(Vec::new()) };
 }
 
-/// The server has taken all commands and all replies of this round of its event loop: goes on with what they were waited
-/// for, and lets go what there is to send.
+/// Goes on with the requests whose replies have come, and writes what there is to send: the server has taken all
+/// commands and all replies of this round of its event loop.
 pub(crate) fn end_round() {
     for (begun, parked) in READY.take() {
         begun.go_on(parked);
@@ -100,8 +101,9 @@ impl RunningRequest {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A set of futures that has just polled all that it holds, as where no share is on this node, asks to be polled once
-    /// more. Nothing has come yet: that is no reason to leave the request to the runtime.
+    /// Polls the work for the first time, and a second time if it asks for that. A set of futures that has just polled
+    /// all that it holds, as where no share is on this node, asks to be polled once more. Nothing has come yet: that is
+    /// no reason to leave the request to the runtime.
     fn first_poll(self: &Arc<Self>, work: &mut Work) -> Poll<Result<Reply, Error>> {
         let poll = self.poll(work);
         let polls_again = poll.is_pending() && self.goes_on == GoesOn::WhereItIsRead;

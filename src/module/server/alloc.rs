@@ -15,8 +15,8 @@ pub struct ModuleAlloc;
 /// with another allocator there are 8 bytes of its own before each block.
 const GIVEN: usize = 8;
 
-/// For a larger alignment a block is asked for that is larger by so much; the server's own pointer to it stands in the
-/// word before the aligned part.
+/// Returns the size of the block that is asked for a larger alignment: it has room to align the part in use, and the
+/// server's own pointer to it stands in the word before that part.
 fn with_room(layout: Layout) -> usize {
     layout.size() + layout.align()
 }
@@ -39,7 +39,7 @@ unsafe fn align(block: *mut u8, layout: Layout) -> *mut u8 {
     }
 }
 
-/// The server's own pointer to what [`align`] gave.
+/// Returns the server's own pointer to the block of a pointer that [`align`] returned.
 ///
 /// # Safety
 /// `pointer` comes from [`align`].

@@ -23,7 +23,7 @@ macro_rules! required {
 }
 pub(super) use required;
 
-/// The functions without which nothing works; the name of one that this server lacks.
+/// Returns the name of a function that this server lacks and without which nothing works.
 pub(crate) fn missing() -> Option<&'static str> {
     macro_rules! first_missing {
         ($($name:ident),* $(,)?) => {

@@ -11,7 +11,7 @@ use super::api::required;
 use super::callback::{guarded, note_answer};
 use super::context::{Ctx, ReplyTo};
 
-/// Those who wait to hear that a blocked client has gone, by the address of its handle.
+/// The channels by which tasks hear that a blocked client has gone, by the address of its handle.
 static WAITING: LazyLock<Mutex<Gone>> = LazyLock::new(Mutex::default);
 
 type Gone = HashMap<usize, oneshot::Sender<()>, RandomState>;

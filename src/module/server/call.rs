@@ -15,19 +15,19 @@ use crate::link::Protocol;
 use crate::reply::Reply;
 use crate::resp::decode;
 
-/// How the server is to take a command.
+/// Says how the server is to take a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CallKind {
-    /// As it is.
+    /// The server takes the command as it is.
     Plain,
-    /// As a write: the values that it stores are encoded as those of clients are.
+    /// The server takes it as a write: the values that it stores are encoded as those of clients are.
     Write,
-    /// As a write that the server refuses where it refuses those of clients: on a replica, with too few replicas, after a
-    /// snapshot that has failed.
+    /// The server takes it as a write, and refuses it where it refuses those of clients: on a replica, with too few
+    /// replicas, after a snapshot that has failed.
     GuardedWrite,
 }
 
-/// With so many arguments the server may be handed their bytes one by one, for as many there is a place in a call.
+/// The number of arguments up to which the server may be handed their bytes one by one: a call has a place for each.
 const FEW: usize = 4;
 const SEVERAL: usize = 16;
 const MANY: usize = 64;
@@ -38,7 +38,7 @@ struct CallFormats {
     one: &'static CStr,
     many: &'static CStr,
     many_guarded: &'static CStr,
-    /// What the format of a write begins with.
+    /// The beginning of the format of a write.
     write: &'static str,
     guarded_write: &'static str,
 }
@@ -47,15 +47,16 @@ const IN_RESP2: CallFormats =
     CallFormats { one: c"!EMb", many: c"!EMv", many_guarded: c"!ESMv", write: "!EM", guarded_write: "!ESM" };
 const IN_RESP3: CallFormats =
     CallFormats { one: c"!3EMb", many: c"!3EMv", many_guarded: c"!3ESMv", write: "!3EM", guarded_write: "!3ESM" };
-/// In RESP2.
+/// The formats of calls in RESP2 that do not mind `maxmemory`.
 const WITHOUT_LIMIT: CallFormats =
     CallFormats { one: c"!Eb", many: c"!Ev", many_guarded: c"!ESv", write: "!E", guarded_write: "!ES" };
 
-/// In RESP2, without a limit, for commands that may block their client: K lets them, where others would end the server.
+/// The formats of calls in RESP2, without a limit, for commands that may block their client: K lets them, where others
+/// would end the server.
 const MAY_BLOCK: CallFormats =
     CallFormats { one: c"!EKb", many: c"!EKv", many_guarded: c"!ESKv", write: "!EK", guarded_write: "!ESK" };
 
-/// From Redis 7.2 on a call may be let block its client.
+/// The first version, Redis 7.2, in which a call may be let block its client.
 const HAS_PROMISES: u32 = 0x0007_0200;
 
 /// Runs commands in process. What it needs for one command serves the next.
@@ -198,7 +199,7 @@ pub(crate) fn refuses_all(ctx: Ctx<'_>) -> bool {
     !reply.is_null() && Called::of(ctx, reply).is_not_here()
 }
 
-/// What the server says to writes that cannot be called as [guarded](CallKind::GuardedWrite).
+/// The server's answer to writes that cannot be called as [guarded](CallKind::GuardedWrite).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum WritesNow {
     Allowed,
@@ -208,7 +209,8 @@ pub(crate) enum WritesNow {
     Unknown,
 }
 
-/// From Redis 7.2 on a call may be a dry run: the server looks whether it would run the command, and leaves it at that.
+/// The first version, Redis 7.2, in which a call may be a dry run: the server looks whether it would run the command,
+/// and leaves it at that.
 const HAS_DRY_RUNS: u32 = 0x0007_0200;
 
 /// Asks whether the server takes writes now, apart from whose keys are and how full its memory is. It is asked by a write
@@ -245,11 +247,11 @@ pub(crate) fn writes_now(ctx: Ctx<'_>, key: Option<&[u8]>) -> WritesNow {
     }
 }
 
-/// What became of a command that was run in process.
+/// The outcome of a command that was run in process.
 pub(crate) enum Called<'c> {
     /// The server has answered. `errno` says something of an error only.
     Answered { reply: ServersReply<'c>, errno: i32 },
-    /// It could not be called, as this error says.
+    /// The command could not be called, as this error says.
     Refused(String),
 }
 
@@ -263,7 +265,7 @@ impl<'c> Called<'c> {
         }
     }
 
-    /// The reply, as the server encodes it.
+    /// Returns the reply, as the server encodes it.
     pub(crate) fn wire(&self) -> &[u8] {
         match self {
             Self::Answered { reply, .. } => reply.wire(),
@@ -279,8 +281,8 @@ impl<'c> Called<'c> {
         kind as isize == raw::REDISMODULE_REPLY_PROMISE
     }
 
-    /// Whether the server refused the command for keys that are not this node's, or because the cluster is down. It does
-    /// not say whose they are.
+    /// Tells whether the server refused the command for keys that are not this node's, or because the cluster is down.
+    /// It does not say whose they are.
     pub(crate) fn is_not_here(&self) -> bool {
         const REFUSALS: [&[u8]; 2] = [b"-ERR Attempted to access ", b"-ERR Can not execute a "];
         matches!(self, Self::Answered { errno: libc::EPERM | libc::ENETDOWN | libc::EROFS, .. })
@@ -301,7 +303,7 @@ impl<'c> Called<'c> {
         }
     }
 
-    /// Whether the server refused a guarded write for what it is or lacks.
+    /// Tells whether the server refused a guarded write for what it is or lacks.
     pub(crate) fn is_guarded(&self) -> bool {
         matches!(self, Self::Answered { errno: libc::ESPIPE, .. }) && self.wire().first() == Some(&b'-')
     }
@@ -338,7 +340,7 @@ pub(crate) fn run(ctx: Ctx<'_>, command: &Command) -> Reply {
     decode(&Bytes::copy_from_slice(called.wire()), &mut 0).unwrap_or_else(failed)
 }
 
-/// One setting of the server; empty if it has none of this name. On the main thread.
+/// Returns one setting of the server; empty if it has none of this name. On the main thread.
 pub(crate) fn config_get(ctx: Ctx<'_>, name: &str) -> Vec<u8> {
     let reply = run(ctx, &Command::new("CONFIG").arg("GET").arg(name));
     reply.field(name).and_then(Reply::bytes).unwrap_or_default().to_vec()

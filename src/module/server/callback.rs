@@ -21,7 +21,7 @@ pub(super) fn guarded<T>(work: impl FnOnce() -> T) -> Option<T> {
 }
 
 thread_local! {
-    /// Whether the command that runs on this thread has begun to answer its client, or has blocked it.
+    /// Tells whether the command that runs on this thread has begun to answer its client, or has blocked it.
     static IS_ANSWERED: Cell<bool> = const { Cell::new(false) };
 }
 

@@ -13,11 +13,11 @@ use super::context::Ctx;
 /// A command of ours, while the module is being loaded.
 pub(crate) struct RegisteredCommand(NonNull<raw::RedisModuleCommand>);
 
-/// What the server is told about a command.
+/// The description of a command for the server.
 pub(crate) struct CommandDocs {
     pub(crate) summary: &'static CStr,
     pub(crate) complexity: &'static CStr,
-    /// As in `COMMAND INFO`: negative for at least so many.
+    /// The number of words as in `COMMAND INFO`: negative for "at least".
     pub(crate) arity: c_int,
     pub(crate) args: &'static [Arg],
 }
@@ -46,7 +46,7 @@ impl Arg {
         Self { name, kind, token: None, flags: raw::REDISMODULE_CMD_ARG_NONE, of: &[] }
     }
 
-    /// A word that stands for itself.
+    /// Makes a word that stands for itself.
     pub(crate) const fn word(name: &'static CStr, token: &'static CStr) -> Self {
         Self { token: Some(token), ..Self::new(name, ArgKind::Token) }
     }

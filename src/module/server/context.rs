@@ -22,10 +22,11 @@ pub(crate) struct Ctx<'a> {
     of: PhantomData<&'a ()>,
 }
 
-/// From Valkey 9 on no module can block a client that has subscribed, which in RESP3 may send any command.
+/// The first version, Valkey 9, in which no module can block a client that has subscribed, which in RESP3 may send any
+/// command.
 const BLOCKS_NO_SUBSCRIBER: u32 = 0x0009_0000;
 
-/// What a command's context says about where it runs.
+/// The flags of a command's context, which say where it runs.
 #[derive(Clone, Copy)]
 pub(crate) struct Flags(u32);
 
@@ -42,13 +43,14 @@ impl Flags {
         self.0 & denying != 0
     }
 
-    /// A replica loads the data set of its primary, and serves the old one meanwhile. Commands come in the midst of the
-    /// loading: until it is done no timer fires, no round of the event loop ends, and no blocked client is let go.
+    /// Tells whether a replica loads the data set of its primary, and serves the old one meanwhile. Commands come in
+    /// the midst of the loading: until it is done no timer fires, no round of the event loop ends, and no blocked
+    /// client is let go.
     pub(crate) fn is_serving_while_loading(self) -> bool {
         self.0 & raw::REDISMODULE_CTX_FLAGS_ASYNC_LOADING != 0
     }
 
-    /// The command comes from the primary of this node.
+    /// Tells whether the command comes from the primary of this node.
     pub(crate) fn is_replicated(self) -> bool {
         self.0 & raw::REDISMODULE_CTX_FLAGS_REPLICATED != 0
     }
@@ -57,17 +59,18 @@ impl Flags {
         self.0 & raw::REDISMODULE_CTX_FLAGS_LUA != 0
     }
 
-    /// The server is in the middle of a script, or of loading its data, and refuses most commands.
+    /// Tells whether the server is in the middle of a script, or of loading its data, and refuses most commands.
     pub(crate) fn is_busy(self) -> bool {
         self.0 & (raw::REDISMODULE_CTX_FLAGS_LUA | raw::REDISMODULE_CTX_FLAGS_LOADING) != 0
     }
 
-    /// The command comes from the node's primary, or from a file that is being loaded: nobody asks whether it may run.
+    /// Tells whether the command comes from the node's primary, or from a file that is being loaded: nobody asks
+    /// whether it may run.
     pub(crate) fn is_from_server(self) -> bool {
         self.0 & (raw::REDISMODULE_CTX_FLAGS_REPLICATED | raw::REDISMODULE_CTX_FLAGS_LOADING) != 0
     }
 
-    /// The server is loading its data.
+    /// Tells whether the server is loading its data.
     pub(crate) fn is_loading(self) -> bool {
         self.0 & raw::REDISMODULE_CTX_FLAGS_LOADING != 0
     }
@@ -160,13 +163,14 @@ impl<'a> Ctx<'a> {
         unsafe { required!(RedisModule_SelectDb)(self.raw, database) == raw::REDISMODULE_OK as c_int }
     }
 
-    /// The client that the command of this context runs on.
+    /// Returns the client that the command of this context runs on.
     pub(crate) fn client_id(self) -> u64 {
         // SAFETY: invariant 1, by `new`.
         unsafe { required!(RedisModule_GetClientId)(self.raw) }
     }
 
-    /// The user who calls. `Ok(None)`: nobody in particular, as on the links of the server itself.
+    /// Returns the user who calls; `None` for nobody in particular, as on the links of the server itself. `Ok(None)`:
+    /// nobody in particular, as on the links of the server itself.
     pub(crate) fn user_name(self) -> Option<Vec<u8>> {
         if let Some(name) = client_user_name(self, self.client_id()) {
             return Some(name.bytes().to_vec());
@@ -190,7 +194,7 @@ impl<'a> Ctx<'a> {
         name.map(|name| name.bytes().to_vec())
     }
 
-    /// One field of the server's `INFO`.
+    /// Returns one field of the server's `INFO`.
     pub(crate) fn server_info(self, section: &CStr, field: &CStr) -> Option<String> {
         // SAFETY: a live context, strings that end in zero; the data is freed below.
         unsafe {
@@ -211,7 +215,7 @@ impl<'a> Ctx<'a> {
         }
     }
 
-    /// The secret that nodes of a cluster share, from Redis 8.0.
+    /// Returns the secret that nodes of a cluster share, from Redis 8.0.
     pub(crate) fn internal_secret(self) -> Option<Vec<u8>> {
         let secret = probe!(RedisModule_GetInternalSecret)?;
         let mut length = 0;
@@ -335,13 +339,13 @@ pub(super) fn client_flags(id: u64) -> Option<u64> {
     (status == raw::REDISMODULE_OK as c_int).then_some(info.flags)
 }
 
-/// The server's version: a byte each for the major, minor and patch number.
+/// Returns the server's version: a byte each for the major, minor and patch number.
 pub(crate) fn server_version() -> u32 {
     // SAFETY: takes nothing, and only reads.
     probe!(RedisModule_GetServerVersion).map_or(0, |version| unsafe { version() } as u32)
 }
 
-/// Whether writes must wait: a failover is under way, or `CLIENT PAUSE`.
+/// Tells whether writes must wait: a failover is under way, or `CLIENT PAUSE`.
 pub(crate) fn writes_are_paused() -> bool {
     thread::debug_assert_locked();
     // SAFETY: no arguments.
@@ -355,20 +359,20 @@ pub(crate) fn used_memory_ratio() -> f32 {
     unsafe { required!(RedisModule_GetUsedMemoryRatio)() }
 }
 
-/// The name of the user that a client is; `None` if there is no such client, or it is nobody in particular.
+/// Returns the name of the user that a client is; `None` if there is no such client, or it is nobody in particular.
 pub(super) fn client_user_name(ctx: Ctx<'_>, id: u64) -> Option<OwnedString> {
     // SAFETY: a live context; the name is ours to free.
     unsafe { OwnedString::from_raw(required!(RedisModule_GetClientUserNameById)(ctx.raw, id)) }
 }
 
-/// The name that a client has given itself, from Redis 7.0.3.
+/// Returns the name that a client has given itself, from Redis 7.0.3.
 pub(super) fn client_name(ctx: Ctx<'_>, id: u64) -> Option<OwnedString> {
     let name = probe!(RedisModule_GetClientNameById)?;
     // SAFETY: a live context; the name is ours to free.
     unsafe { OwnedString::from_raw(name(ctx.raw, id)) }
 }
 
-/// The file that this code was loaded from, as it was called when it was mapped.
+/// Returns the file that this code was loaded from, under the name by which it was mapped.
 pub(crate) fn own_file() -> Option<Vec<u8>> {
     let mut info = MaybeUninit::<libc::Dl_info>::zeroed();
     // SAFETY: an address within this file; of what is written there only the name is read, which lives as long as the
@@ -382,8 +386,8 @@ pub(crate) fn own_file() -> Option<Vec<u8>> {
     }
 }
 
-/// Where a reply goes: the context of a command, or that of a blocked client. The latter may be used from any one
-/// thread, without the server's lock.
+/// The context that a reply goes to: that of a command, or that of a blocked client. The latter may be used from any
+/// one thread, without the server's lock.
 #[derive(Clone, Copy)]
 pub(crate) struct ReplyTo<'a> {
     raw: *mut raw::RedisModuleCtx,

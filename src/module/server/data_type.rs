@@ -48,7 +48,7 @@ pub(crate) struct KeyType<V> {
     of: PhantomData<fn() -> V>,
 }
 
-/// What a key has.
+/// The content of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum KeyHolds<T> {
     Nothing,
@@ -268,7 +268,7 @@ unsafe extern "C" fn load_aside<V: KeyValue>(file: *mut raw::RedisModuleIO, vers
     if is_taken { raw::REDISMODULE_OK as c_int } else { raw::REDISMODULE_ERR as c_int }
 }
 
-/// Where a command goes that this node replicates.
+/// Says where a command goes that this node replicates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ReplicateTo {
     AofAndReplicas,

@@ -19,7 +19,7 @@ use super::thread;
 /// A filter that is in place until it is removed, and that hears of clients that leave.
 pub(crate) struct Filter(WordsFilter);
 
-/// What the server lacks for telling whose command a filter sees.
+/// Returns the name of the function that the server lacks for telling whose command a filter sees.
 pub(crate) fn missing() -> Option<&'static str> {
     probe!(RedisModule_CommandFilterGetClientId).is_none().then_some("RedisModule_CommandFilterGetClientId")
 }
@@ -95,13 +95,13 @@ impl FilteredCommand<'_> {
         Self { ctx, of: PhantomData }
     }
 
-    /// The client that sent it, or that it runs on.
+    /// Returns the client that sent the command, or that it runs on.
     pub(crate) fn client(&self) -> u64 {
         // SAFETY: invariant 1, by `new`.
         unsafe { required!(RedisModule_CommandFilterGetClientId)(self.ctx) }
     }
 
-    /// How many words it has; at least its name.
+    /// Returns the number of words; the name is one of them.
     pub(crate) fn len(&self) -> usize {
         // SAFETY: invariant 1, by `new`.
         unsafe { required!(RedisModule_CommandFilterArgsCount)(self.ctx) as usize }
@@ -112,7 +112,7 @@ impl FilteredCommand<'_> {
         unsafe { required!(RedisModule_CommandFilterArgGet)(self.ctx, at as c_int) }
     }
 
-    /// One of its words; empty past the end.
+    /// Returns one of the words; empty past the end.
     pub(crate) fn word(&self, at: usize) -> &[u8] {
         let string = self.string(at);
         // SAFETY: a string of the command, which stays as it is while `self` is borrowed.
@@ -129,8 +129,8 @@ impl FilteredCommand<'_> {
         }
     }
 
-    /// Whether this node would run the command, as far as its keys go: by the server's own look at whose they are and
-    /// what is moving, which it takes again in a moment, with nothing happening in between.
+    /// Tells whether this node would run the command, as far as its keys go: by the server's own look at whose they are
+    /// and what is moving, which it takes again in a moment, with nothing happening in between.
     pub(crate) fn is_for_this_node(&self, ctx: Ctx<'_>, name: &CStr) -> bool {
         let mut args: Vec<_> = (1..self.len()).map(|at| self.string(at)).collect();
         errno::set_errno(errno::Errno(0));
@@ -150,19 +150,19 @@ impl FilteredCommand<'_> {
     }
 }
 
-/// What the server says about a client.
+/// The server's facts about a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Seen {
-    /// It came to a port of the server and is some user, unlike the server's own links and those of modules that share
-    /// the server's secret.
+    /// The client came to a port of the server and is some user, unlike the server's own links and those of modules
+    /// that share the server's secret.
     pub(crate) is_user: bool,
     pub(crate) is_in_multi: bool,
-    /// It keeps copies of what it reads, and is told when that changes.
+    /// The client keeps copies of what it reads, and is told when that changes.
     pub(crate) is_tracking: bool,
 }
 
-/// What the server says about the client of this id; `None` for what has no connection: scripts, modules, the append
-/// only file.
+/// Returns the server's facts about the client of this id; `None` for one without a connection: scripts, modules, the
+/// append only file.
 pub(crate) fn look(ctx: Ctx<'_>, id: u64) -> Option<Seen> {
     let flags = client_flags(id)?;
     let has = |flag: u32| flags & u64::from(flag) != 0;
@@ -173,17 +173,17 @@ pub(crate) fn look(ctx: Ctx<'_>, id: u64) -> Option<Seen> {
     })
 }
 
-/// The ACL user of the client of this id.
+/// Returns the ACL user of the client of this id.
 pub(crate) fn user_of(ctx: Ctx<'_>, id: u64) -> Option<Vec<u8>> {
     client_user_name(ctx, id).map(|name| name.bytes().to_vec())
 }
 
-/// Whether the client has this name.
+/// Tells whether the client has this name.
 pub(crate) fn is_named(ctx: Ctx<'_>, id: u64, name: &str) -> bool {
     client_name(ctx, id).is_some_and(|known| known.bytes() == name.as_bytes())
 }
 
-/// Whether the client has said `MULTI`, and not yet `EXEC`.
+/// Tells whether the client has sent `MULTI`, and not yet `EXEC`.
 pub(crate) fn is_in_multi(id: u64) -> bool {
     client_flags(id).is_some_and(|flags| flags & u64::from(raw::REDISMODULE_CLIENTINFO_FLAG_MULTI) != 0)
 }

@@ -11,7 +11,7 @@ use super::context::Ctx;
 use super::main_thread::enter;
 use super::string::string_bytes;
 
-/// All events but key misses and new keys, as `notify-keyspace-events A` has them.
+/// The events but key misses and new keys, as `notify-keyspace-events A` has them.
 const ALL: c_int = raw::REDISMODULE_NOTIFY_GENERIC
     | raw::REDISMODULE_NOTIFY_STRING
     | raw::REDISMODULE_NOTIFY_LIST
@@ -36,7 +36,7 @@ pub(super) fn quietly<T>(look: impl FnOnce() -> T) -> T {
     found
 }
 
-/// Whether reads of keys that do not exist are told of, too.
+/// Says whether reads of keys that do not exist are reported, too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WithMisses {
     Yes,
@@ -86,7 +86,7 @@ impl EventSubscription {
         self.0.get()
     }
 
-    /// Begins anew: the module is unloaded, and the server forgets its subscriptions.
+    /// Forgets that it has subscribed: the module is unloaded, and the server forgets its subscriptions.
     pub(crate) fn reset(&self) {
         self.0.set(false);
     }

@@ -24,12 +24,12 @@ use crate::error::Error;
 /// A context that belongs to no client and lasts as long as the module.
 static DETACHED: AtomicPtr<RedisModuleCtx> = AtomicPtr::new(ptr::null_mut());
 
-/// What the main thread is to do, in the order in which it was handed over.
+/// The jobs for the main thread, in the order in which they were handed over.
 static QUEUE: Mutex<Queue> = Mutex::new(Queue { jobs: VecDeque::new(), is_scheduled: false });
 
 struct Queue {
     jobs: VecDeque<Job>,
-    /// Whether the server holds a pointer to our code, with which it will come back to the queue.
+    /// Tells whether the server holds a pointer to our code, with which it will come back to the queue.
     is_scheduled: bool,
 }
 
@@ -38,11 +38,11 @@ pub(super) type Job = Box<dyn FnOnce(Turn<'_>) + Send>;
 /// The longest that the main thread is kept at a time, by all requests together.
 pub(crate) const LONGEST_TURN: Duration = Duration::from_millis(1);
 
-/// What a job has of the main thread.
+/// The turn of a job on the main thread.
 #[derive(Clone, Copy)]
 pub(crate) struct Turn<'a> {
     pub(crate) ctx: Ctx<'a>,
-    /// When the job should leave off, and go on in another turn.
+    /// The moment when the job should leave off, and go on in another turn.
     pub(crate) until: Instant,
 }
 
@@ -89,7 +89,7 @@ pub(crate) fn log(level: &CStr, text: &str) {
     }
 }
 
-/// Whether the server will come back to our code by itself.
+/// Tells whether the server will come back to our code by itself.
 pub(crate) fn is_scheduled() -> bool {
     queue().is_scheduled
 }
@@ -173,8 +173,8 @@ pub(crate) fn post(job: impl FnOnce(Turn<'_>) + Send + 'static) {
     }
 }
 
-/// The event loop has come to the queue. Jobs run in a timer that is due at once, since a timer has a context that ends:
-/// Redis 7.0 replicates what a job has written, or has found expired, only when such a context does.
+/// Runs jobs: the event loop has come to the queue. They run in a timer that is due at once, since a timer has a
+/// context that ends: Redis 7.0 replicates what a job has written, or has found expired, only when such a context does.
 fn arrived() {
     if with_detached(create_timer).is_none() {
         let mut queue = queue();

@@ -15,7 +15,7 @@ const NOBODY: Duration = Duration::from_micros(30);
 /// The account of the main thread's time between turns of long work.
 #[derive(Debug)]
 pub(super) struct Pace {
-    /// What is owed since the last turn; [`None`] if nothing is.
+    /// The time that is owed since the last turn; [`None`] if there is none.
     debt: Option<Debt>,
 }
 
@@ -23,11 +23,11 @@ pub(super) struct Pace {
 #[derive(Debug)]
 struct Debt {
     until: Instant,
-    /// When it was last looked whether anybody waits.
+    /// The moment when it was last looked whether anybody waits.
     looked: Instant,
-    /// How long the event loop has slept since.
+    /// The time that the event loop has slept since.
     slept: Duration,
-    /// When the event loop fell asleep, if it has not woken up.
+    /// The moment when the event loop fell asleep, if it has not woken up.
     asleep: Option<Instant>,
 }
 
@@ -80,7 +80,7 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
     const US: Duration = Duration::from_micros(1);
 
-    /// A pace after a turn of a millisecond, and when that ended.
+    /// Makes a pace after a turn of a millisecond, and returns when that ended.
     fn after_turn(share: u32) -> (Pace, Instant) {
         let mut pace = Pace::new();
         let began = Instant::now();

@@ -26,24 +26,24 @@ use super::pace::Pace;
 use super::{event_loop, thread};
 use crate::error::Error;
 
-/// What the main thread is to do for flows, in the order in which it was handed over.
+/// The jobs of flows for the main thread, in the order in which they were handed over.
 static QUEUE: Mutex<PacedQueue> = Mutex::new(PacedQueue { jobs: VecDeque::new(), is_scheduled: false });
 
 /// The per cent of its time that the main thread gives to flows while clients wait.
 static SHARE: AtomicU32 = AtomicU32::new(50);
 
-/// How many turns have been taken, for `INFO`, which takes no lock.
+/// The number of turns that have been taken, for `INFO`, which takes no lock.
 pub(crate) static TURNS: AtomicU64 = AtomicU64::new(0);
 
-/// How long all turns took together, in nanoseconds.
+/// The time that all turns took together, in nanoseconds.
 pub(crate) static BUSY: AtomicU64 = AtomicU64::new(0);
 
-/// How often a turn had to wait since clients did.
+/// The number of times that a turn had to wait since clients did.
 pub(crate) static WAITS: AtomicU64 = AtomicU64::new(0);
 
 struct PacedQueue {
     jobs: VecDeque<Job>,
-    /// Whether the server holds a pointer to our code, with which it will come back to the queue.
+    /// Tells whether the server holds a pointer to our code, with which it will come back to the queue.
     is_scheduled: bool,
 }
 
@@ -61,7 +61,7 @@ pub(crate) fn set_share(percent: u32) {
     SHARE.store(percent, Relaxed);
 }
 
-/// Whether the server will come back to our code by itself.
+/// Tells whether the server will come back to our code by itself.
 pub(crate) fn is_scheduled() -> bool {
     queue().is_scheduled
 }
@@ -101,7 +101,7 @@ fn come_back(queue: &mut PacedQueue) {
     }
 }
 
-/// The event loop has come to the queue.
+/// Runs jobs: the event loop has come to the queue.
 fn arrived() {
     if with_detached(|ctx| create_timer(ctx, 0)).is_none() {
         let mut queue = queue();

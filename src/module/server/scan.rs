@@ -17,7 +17,7 @@ use super::context::Ctx;
 use super::keyspace_events::quietly;
 use super::string::{OwnedString, string_bytes};
 
-/// What a key holds.
+/// The type of a key's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum KeyKind {
     String,
@@ -104,10 +104,10 @@ impl KeyView<'_> {
     }
 }
 
-/// How much a key is used, by which servers choose what to evict.
+/// The use of a key, by which servers choose what to evict.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Usage {
-    /// In milliseconds; -1 if the server counts uses.
+    /// The idle time in milliseconds; -1 if the server counts uses.
     idle: i64,
     /// -1 if the server does not count uses.
     frequency: i64,
@@ -141,7 +141,7 @@ pub(crate) fn with_key<T>(ctx: Ctx<'_>, name: &[u8], now: Now, look: impl FnOnce
     (!view.has_expired(now)).then(|| look(view))
 }
 
-/// How keys are opened: without any effect, as far as the server knows how.
+/// Returns the mode in which keys are opened: without any effect, as far as the server knows how.
 fn mode() -> c_int {
     const QUIET: u32 =
         raw::REDISMODULE_OPEN_KEY_NONOTIFY | raw::REDISMODULE_OPEN_KEY_NOSTATS | raw::REDISMODULE_OPEN_KEY_NOEXPIRE;

@@ -110,7 +110,7 @@ unsafe extern "C" fn get_number(_: *const c_char, number: *mut c_void) -> c_long
     unsafe { &*number.cast::<NumberSetting>() }.get()
 }
 
-/// The server has checked the range.
+/// Sets a number. The server has checked the range.
 unsafe extern "C" fn set_number(
     _: *const c_char,
     value: c_longlong,
@@ -127,7 +127,7 @@ unsafe extern "C" fn get_choice(_: *const c_char, choice: *mut c_void) -> c_int 
     unsafe { &*choice.cast::<ChoiceSetting>() }.value.load(Relaxed) as c_int
 }
 
-/// The server has checked that it is one of the values.
+/// Sets a choice. The server has checked that it is one of the values.
 unsafe extern "C" fn set_choice(
     _: *const c_char,
     value: c_int,
@@ -140,7 +140,7 @@ unsafe extern "C" fn set_choice(
 }
 
 thread_local! {
-    /// What `CONFIG GET` was last answered with: the server copies it, and does not free it.
+    /// The text that `CONFIG GET` was last answered with: the server copies it, and does not free it.
     static SHOWN: RefCell<Option<OwnedString>> = const { RefCell::new(None) };
 }
 

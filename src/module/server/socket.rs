@@ -31,7 +31,7 @@ pub(crate) fn receive(socket: &Socket, buffer: &mut ReadBuf<'_>) -> io::Result<(
     Ok(())
 }
 
-/// What a socket is waited for to be.
+/// The state that a socket is waited for to reach.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Readiness {
     Readable,

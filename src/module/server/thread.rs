@@ -10,11 +10,11 @@ thread_local! {
     /// The context of what the thread does now for the server; null while it does nothing.
     pub(super) static CURRENT: Cell<*mut RedisModuleCtx> = const { Cell::new(ptr::null_mut()) };
 
-    /// Whether this is the thread that has loaded the module. A child that the server forks is that thread too.
+    /// Tells whether this is the thread that has loaded the module. A child that the server forks is that thread too.
     static IS_MAIN: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether some thread is known to be the main thread.
+/// Tells whether some thread is known to be the main thread.
 static IS_KNOWN: AtomicBool = AtomicBool::new(false);
 
 /// Notes that this is the main thread.
@@ -23,7 +23,7 @@ pub(super) fn is_main() {
     IS_KNOWN.store(true, Ordering::Relaxed);
 }
 
-/// Whether this is known not to be the main thread, as one on which another module calls with the server's lock.
+/// Tells whether this is known not to be the main thread, as one on which another module calls with the server's lock.
 pub(super) fn is_another() -> bool {
     !IS_MAIN.get() && IS_KNOWN.load(Ordering::Relaxed)
 }

@@ -16,7 +16,7 @@ use crate::describe::KeyUse;
 /// A user as the ACL functions want it; freed with this.
 pub(crate) struct User(NonNull<raw::RedisModuleUser>);
 
-/// What the ACL says to a command.
+/// The answer of the ACL to a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Permission {
     Granted,
@@ -33,14 +33,14 @@ impl User {
         NonNull::new(unsafe { required!(RedisModule_GetModuleUserFromUserName)(name.as_ptr()) }).map(Self)
     }
 
-    /// The user's rules as `ACL LIST` shows them, from Redis 7.0.6.
+    /// Returns the user's rules as `ACL LIST` shows them, from Redis 7.0.6.
     pub(crate) fn rules(&self) -> Option<Vec<u8>> {
         let rules = probe!(RedisModule_GetModuleUserACLString)?;
         // SAFETY: a live user; the string is ours to free.
         unsafe { OwnedString::from_raw(rules(self.0.as_ptr())) }.map(|rules| rules.bytes().to_vec())
     }
 
-    /// Whether the user may read this key.
+    /// Tells whether the user may read this key.
     pub(crate) fn may_read(&self, key: &[u8]) -> bool {
         let key = OwnedString::new(key);
         let flags = raw::REDISMODULE_CMD_KEY_ACCESS as c_int;

@@ -37,7 +37,7 @@ impl<'a> ArgumentCursor<'a> {
         millis.map(Duration::from_millis).ok_or_else(|| wrong("TIMEOUT", given, &allowed))
     }
 
-    /// How many of something follow.
+    /// Reads how many of something follow.
     pub(super) fn count(&mut self, what: impl Fn() -> String) -> Result<usize, Error> {
         const ALLOWED: &str = "how many follow, 1 or more";
         let given = self.value(&what(), ALLOWED)?;

@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::module::events::{EventCursor, EventsAsked, EventsWanted};
 use crate::module::inquiry::block;
 
-/// How many events are returned at most by default, and the most that can be asked for.
+/// The number of events that are returned at most by default, and the most that can be asked for.
 const COUNT: usize = 1000;
 const MOST: u64 = 100_000;
 

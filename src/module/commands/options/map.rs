@@ -22,9 +22,9 @@ pub(in crate::module::commands) struct MapArgs {
 /// The keys of a map.
 #[derive(Debug)]
 pub(in crate::module::commands) enum MapOver {
-    /// Those that were given, each with its command.
+    /// Keys that were given, each with its command.
     Given(CommandSet),
-    /// All that there are of some kind.
+    /// All keys of some kind.
     Matching { how: MatchOptions, keys: KeysByPattern },
 }
 
@@ -96,7 +96,7 @@ mod tests {
         commands
     }
 
-    /// The keys of a map over a pattern, and the options that only it has.
+    /// Reads the keys of a map over a pattern, and the options that only such a map has.
     fn matching(line: &str) -> Result<(KeysByPattern, MatchOptions), Error> {
         match map(&words(line))?.over {
             MapOver::Matching { keys, how } => Ok((keys, how)),

@@ -7,7 +7,7 @@ use crate::engine::Targets;
 use crate::error::Error;
 use crate::reduce::Builtin;
 
-/// What stands before an inner command, and that command.
+/// The options before an inner command, and that command.
 #[derive(Debug, Default)]
 pub(in crate::module::commands) struct Inner<'a> {
     pub(in crate::module::commands) targets: Option<Targets>,

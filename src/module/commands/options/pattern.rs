@@ -11,9 +11,9 @@ use crate::flow::plan::{KeyFilter, KeyedCommand, ValuesRead};
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::module::commands) struct KeysByPattern {
     pub(in crate::module::commands) filter: KeyFilter,
-    /// How many at most.
+    /// The most keys that are taken.
     pub(in crate::module::commands) limit: Option<u64>,
-    /// What is run for each of them; `None` if the keys themselves are what is asked for.
+    /// The command that is run for each key; `None` if the keys themselves are asked for.
     pub(in crate::module::commands) command: Option<KeyedCommand>,
 }
 

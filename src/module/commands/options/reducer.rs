@@ -23,7 +23,7 @@ impl ArgumentCursor<'_> {
         }
     }
 
-    /// The number behind the name of a reducer.
+    /// Reads the number behind the name of a reducer.
     fn most(&mut self, name: &str) -> Result<u32, Error> {
         const MOST: u32 = Builtin::MOST_WANTED;
         let allowed = format!("how many are wanted, from 1 to {MOST}");
@@ -32,7 +32,7 @@ impl ArgumentCursor<'_> {
         most.ok_or_else(|| wrong(name, given, &allowed))
     }
 
-    /// A built-in reducer, or `PREFIX separator reducer`.
+    /// Reads a built-in reducer, or `PREFIX separator reducer`.
     pub(super) fn reducer(&mut self, option: &str) -> Result<NamedReducer, Error> {
         if !self.word("PREFIX") {
             return Ok(NamedReducer::Builtin(self.builtin(option, ", PREFIX separator reducer")?));
@@ -47,7 +47,7 @@ impl ArgumentCursor<'_> {
     }
 }
 
-/// A reducer as messages name it.
+/// Names a reducer as messages do.
 fn shown(reducer: Builtin) -> String {
     if reducer.most().is_some() { format!("{} n", reducer.name()) } else { reducer.name().to_owned() }
 }

@@ -32,7 +32,7 @@ pub(super) struct SessionHome {
     session: String,
     user: String,
     rights: Arc<ShareRights>,
-    /// In the order in which they were made.
+    /// The registrations in the order in which they were made.
     registrations: Mutex<Vec<Arc<LiveRegistration>>>,
     staff: tokio::sync::Mutex<Option<HomeStaff>>,
 }
@@ -41,7 +41,7 @@ pub(super) struct SessionHome {
 struct HomeStaff {
     handle: SessionHandle,
     _contexts: Vec<ContextGuard>,
-    /// Those that live in the process.
+    /// The ids of the registrations that live in the process.
     living: Vec<String>,
 }
 

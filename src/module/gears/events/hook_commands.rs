@@ -97,7 +97,7 @@ fn run_itself(call: &Call<'_>, command: CommandRef<'_>) -> Result<Reply, Error> 
 struct HookClient {
     /// The name of the command.
     name: Bytes,
-    /// What stands before it behind this function.
+    /// The hooks that stand before the command behind this function.
     rest: Vec<Arc<Hook>>,
 }
 

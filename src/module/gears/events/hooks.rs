@@ -15,7 +15,7 @@ use crate::module::server::filter::{self, FilteredCommand, WordsFilter};
 use crate::module::server::main_thread;
 use crate::module::server::user::{User, key_positions};
 
-/// What is put in front of a command: this asks its user for the right to it,
+/// The command that the filter puts in the place of another. This one asks its user for the right to it,
 pub(super) const HOOKED: &str = "RG.INNERHOOK";
 
 /// and this asks for none, not even for a password.
@@ -23,9 +23,9 @@ pub(super) const HOOKED_FOR_ALL: &str = "RG.INNERHOOKFORALL";
 
 /// A function that stands before a command.
 pub(super) struct Hook {
-    /// In lower case.
+    /// The name of the command, in lower case.
     command: String,
-    /// What one of its keys begins with.
+    /// The beginning of one of its keys.
     prefix: Option<Vec<u8>>,
     pub(super) runner: EventRunner,
 }
@@ -33,9 +33,9 @@ pub(super) struct Hook {
 /// Commands whose clients wait for functions that their events begin.
 struct LinkedCommands {
     id: String,
-    /// In lower case.
+    /// The names of the commands, in lower case.
     commands: Vec<String>,
-    /// Of keys.
+    /// The beginning of the keys.
     prefix: Vec<u8>,
 }
 
@@ -48,7 +48,7 @@ struct HookTable {
 }
 
 thread_local! {
-    /// On the main thread.
+    /// The hooks of this server. On the main thread.
     static TABLE: RefCell<HookTable> = RefCell::default();
 }
 

@@ -26,7 +26,7 @@ use crate::module::{config, state as module_state};
 use crate::python::events::{EventBatch, EventResults};
 use crate::python::stage::StageResults;
 
-/// So many events go to a process at once.
+/// The number of events that go to a process at once.
 const AT_ONCE: usize = 128;
 
 /// A registration that waits for events of keys.
@@ -157,7 +157,7 @@ impl KeyListener {
     }
 }
 
-/// One function that a client waits for, until this is dropped.
+/// Counts as one function that a client waits for, until this is dropped.
 struct LinkWaits(Arc<LinkedClient>);
 
 impl LinkWaits {

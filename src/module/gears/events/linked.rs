@@ -12,7 +12,7 @@ use crate::module::python::{EventClient, NextCommand};
 use crate::reply::Reply;
 
 thread_local! {
-    /// On the main thread.
+    /// The client whose command is running. On the main thread.
     static CURRENT: RefCell<Option<Arc<LinkedClient>>> = const { RefCell::new(None) };
 }
 

@@ -46,12 +46,12 @@ enum Listening {
     Keys(KeyListener),
     Streams(StreamListener),
     Trigger(Arc<Trigger>),
-    /// Nothing comes to it from here: it stands before a command, or cannot live here, and why stands in its last error.
+    /// No events come to it from here: it stands before a command, or cannot live here, and its last error says why.
     Nothing,
 }
 
 thread_local! {
-    /// All that live on this node, in the order in which they were made. On the main thread.
+    /// The registrations that live on this node, in the order in which they were made. On the main thread.
     static LISTENING: RefCell<Vec<(Arc<LiveRegistration>, Listening)>> = const { RefCell::new(Vec::new()) };
 
     /// The server tells of events of keys.
@@ -76,7 +76,7 @@ pub(super) fn check(registration: &Registration) -> Result<(), String> {
     }
 }
 
-/// A registration lives on this node from now on. On the main thread.
+/// Makes a registration live on this node. On the main thread.
 pub(super) fn began(ctx: Ctx<'_>, live: &Arc<LiveRegistration>) {
     let runner = EventRunner { live: live.clone(), home: SessionHome::of(live), client: None };
     let listening = begin(ctx, live, runner).unwrap_or_else(|error| {
@@ -102,7 +102,7 @@ fn begin(ctx: Ctx<'_>, live: &Arc<LiveRegistration>, runner: EventRunner) -> Res
     }
 }
 
-/// A registration does not live on this node any more. Events that were not begun are aborted, or run yet. On the main
+/// Ends the life of a registration on this node. Events that were not begun are aborted, or still run. On the main
 /// thread.
 pub(super) fn ended(live: &Arc<LiveRegistration>, aborts_pending: bool) {
     let ended = LISTENING.with_borrow_mut(|all| {
@@ -139,8 +139,8 @@ fn happened(ctx: Ctx<'_>, name: &[u8], key: &[u8]) {
     });
 }
 
-/// This node is a primary now that was a replica, or the other way round: there may be streams that nobody reads. On the main
-/// thread.
+/// Looks for streams that nobody reads: this node is a primary now that was a replica, or the other way round. On the
+/// main thread.
 pub(in crate::module) fn role_has_changed() {
     look_for_streams(|_| true);
 }

@@ -34,7 +34,7 @@ impl<T: Send> Backlog for std::collections::VecDeque<T> {
     }
 }
 
-/// What has happened and is not worked on yet.
+/// The events that are not worked on yet.
 #[derive(Default)]
 pub(super) struct EventQueue<B> {
     state: Mutex<QueueState<B>>,
@@ -44,7 +44,7 @@ pub(super) struct EventQueue<B> {
 #[derive(Default)]
 struct QueueState<B> {
     backlog: B,
-    /// Nothing is added any more.
+    /// The queue takes nothing more.
     is_closed: bool,
 }
 

@@ -23,7 +23,7 @@ use crate::python::{ContextGuard, SessionHandle, stage};
 
 const NO_PROCESS: &str = "the Python process of the session has ended, and is begun anew";
 
-/// What has become of the events of one request.
+/// The outcome of the events of one request.
 struct SomeRan {
     begun: usize,
     waits: Option<Unfinished>,
@@ -34,7 +34,7 @@ struct SomeRan {
 /// Events of one request, among the executions: so they are seen, and can be ended. The first event has the execution's number.
 struct RunningEvents {
     execution: Arc<GearsExecution>,
-    /// What has come of the first.
+    /// The result of the first event.
     first: Option<Arc<EventResult>>,
 }
 
@@ -63,19 +63,19 @@ impl Drop for RunningEvents {
     }
 }
 
-/// What has become of an event that the main thread has run.
+/// The outcome of an event that the main thread has run.
 pub(super) enum RanNow {
     Ended(Arc<EventResult>),
-    /// It waits for a future or coroutine, which the main thread does not.
+    /// The event waits for a future or coroutine, which the main thread does not.
     Waits(Unfinished),
 }
 
 thread_local! {
-    /// How many events the main thread is in.
+    /// The number of events that the main thread is in.
     static DEPTH: Cell<usize> = const { Cell::new(0) };
 }
 
-/// One more event that the main thread is in.
+/// Counts as one more event that the main thread is in, until this is dropped.
 pub(super) struct Depth(usize);
 
 impl Depth {
@@ -109,7 +109,7 @@ impl Drop for Depth {
 pub(super) struct EventRunner {
     pub(super) live: Arc<LiveRegistration>,
     pub(super) home: Arc<SessionHome>,
-    /// Who waits for the event.
+    /// The client that waits for the event.
     pub(super) client: Option<Arc<dyn EventClient>>,
 }
 
@@ -120,7 +120,7 @@ pub(super) struct Unfinished {
     events: Vec<Option<usize>>,
     began: Instant,
     session: SessionHandle,
-    /// By which the calls of the events are known.
+    /// The context by which the calls of the events are known.
     context: RunContext,
     execution: RunningEvents,
 }

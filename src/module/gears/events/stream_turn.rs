@@ -37,10 +37,10 @@ struct StreamEntry {
     fields: Vec<Bytes>,
 }
 
-/// Which entries are wanted.
+/// Says which entries are wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum EntriesWanted {
-    /// Those that were read before and not acknowledged.
+    /// Entries that were read before and not acknowledged.
     Pending,
     /// New ones, if there is a whole batch of them.
     WholeBatch,
@@ -48,13 +48,13 @@ pub(super) enum EntriesWanted {
     Any,
 }
 
-/// What has been found.
+/// The result of a look at a stream.
 #[derive(Debug)]
 pub(super) enum StreamFound {
     Batch(StreamBatch),
     /// There are so many new entries, which do not make a batch.
     TooFew(u64),
-    /// It is no stream, or not this node's any more.
+    /// The key is no stream, or not this node's any more.
     Gone,
 }
 

@@ -30,7 +30,7 @@ use crate::python::marshal::Writer;
 use crate::python::stage::StageResults;
 use crate::topology::key_slot;
 
-/// How often a batch is tried whose process has died, where nothing is said about failures.
+/// The number of times that a batch is tried whose process has died, where nothing is said about failures.
 const TRIES_OF_DEATHS: u64 = 3;
 
 /// The first pause before what the server has refused is tried again.
@@ -47,7 +47,7 @@ pub(super) struct StreamListener {
 struct SharedListener {
     wanted: StreamEvents,
     runner: EventRunner,
-    /// Those that are read.
+    /// The streams that are read.
     streams: Mutex<HashMap<Vec<u8>, Arc<StreamSignal>>>,
     is_closed: AtomicBool,
 }
@@ -56,7 +56,7 @@ struct SharedListener {
 #[derive(Default)]
 struct StreamSignal {
     has_changed: Notify,
-    /// Since the reader has looked.
+    /// The stream has changed since the reader has last looked.
     is_new: AtomicBool,
 }
 
@@ -281,19 +281,19 @@ fn batch_of(stream: &ReadStream, batch: &StreamBatch) -> EventBatch {
     EventBatch::of_lists(1, list)
 }
 
-/// How far a stream is read.
+/// The progress of reading a stream.
 struct StreamReading<'s> {
     shared: &'s Arc<SharedListener>,
     stream: &'s ReadStream,
     /// Worked on, and not acknowledged.
     done: Option<StreamBatch>,
     wanted: EntriesWanted,
-    /// Whether what was left from before has been looked at.
+    /// Tells whether the entries that were left from before have been looked at.
     is_begun: bool,
-    /// When the first entry was seen that waits for others.
+    /// The moment when the first entry was seen that waits for others.
     waits_since: Option<Instant>,
     failures: u64,
-    /// How often in a row the server has refused to have the stream read.
+    /// The number of times in a row that the server has refused to have the stream read.
     refusals: u64,
 }
 

@@ -23,7 +23,7 @@ use crate::python::events::{EventBatch, EventResults};
 use crate::python::stage::StageResults;
 use crate::reply::Reply;
 
-/// So many calls go to a process at once, if so many wait.
+/// The number of calls that go to a process at once, if as many wait.
 const AT_ONCE: usize = 64;
 
 /// A registration that is called by a name.

@@ -4,19 +4,19 @@ use std::cell::RefCell;
 
 use super::kept::KeptRegistry;
 
-/// What has come.
+/// The registrations that have come with a load so far.
 #[derive(Default)]
 pub(super) struct CameSoFar {
-    /// It is all that there is.
+    /// Tells whether they are all that there is.
     pub(super) is_whole: bool,
-    /// What stood beside the keys.
+    /// The registry that stood beside the keys.
     pub(super) aside: Option<KeptRegistry>,
-    /// What was changed since.
+    /// The changes since then.
     pub(super) changes: Vec<KeptRegistry>,
 }
 
 thread_local! {
-    /// On the main thread.
+    /// The registrations of the load under way. On the main thread.
     static CAME: RefCell<Option<CameSoFar>> = const { RefCell::new(None) };
 }
 

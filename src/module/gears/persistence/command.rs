@@ -11,7 +11,7 @@ use crate::module::server::context::Ctx;
 use crate::module::server::data_type::replicate_this;
 use crate::reply::Reply;
 
-/// What the server is told about it.
+/// The description of the command for the server.
 const SPEC: Spec = Spec {
     name: COMMAND,
     summary: c"For the server itself: a change of what is registered.",

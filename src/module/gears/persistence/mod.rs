@@ -36,7 +36,7 @@ pub(super) fn register(ctx: Ctx<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// Begins anew.
+/// Forgets everything, as when the module is loaded.
 pub(super) fn reset() {
     saved::reset();
     came::reset();

@@ -10,7 +10,7 @@ use crate::module::config::{self, GearsUse};
 use crate::module::gears::registry::set::Registry;
 use crate::module::server::data_type;
 
-/// What the registry of this node is, saved.
+/// The registry of this node, as it is saved.
 #[derive(Default)]
 struct SavedRegistry {
     has_registrations: bool,
@@ -18,11 +18,11 @@ struct SavedRegistry {
 }
 
 thread_local! {
-    /// On the main thread, and in children of it.
+    /// The saved registry. On the main thread, and in children of it.
     static SAVED: RefCell<SavedRegistry> = RefCell::default();
 }
 
-/// Whether the server keeps what is registered.
+/// Tells whether the server keeps what is registered.
 pub(super) fn is_kept() -> bool {
     match config::gears() {
         GearsUse::Auto => data_type::saves_nothing(),
@@ -65,7 +65,7 @@ pub(super) fn with_whole<T>(work: impl FnOnce(&[u8]) -> T) -> T {
     SAVED.with_borrow(|saved| work(&saved.bytes))
 }
 
-/// Begins anew.
+/// Forgets everything, as when the module is loaded.
 pub(super) fn reset() {
     SAVED.set(SavedRegistry::default());
 }

@@ -35,7 +35,7 @@ fn replicate_whole(ctx: Ctx<'_>) {
     }
 }
 
-/// A child of the server's has begun, or has ended.
+/// Hears that a child of the server has begun, or has ended.
 pub(super) fn on_child(subevent: u64) {
     if subevent != raw::REDISMODULE_SUBEVENT_FORK_CHILD_BORN || saved::saved().is_none() {
         return;
@@ -47,7 +47,7 @@ pub(super) fn on_child(subevent: u64) {
     });
 }
 
-/// A rewrite of the AOF has begun, which lacks the registrations if it has no RDB in front.
+/// Completes a rewrite of the AOF that has begun, which lacks the registrations if it has no RDB in front.
 fn complete_aof(ctx: Ctx<'_>) {
     if context::writes_are_paused() {
         timer::after(ctx, TRIED_AGAIN, complete_aof);

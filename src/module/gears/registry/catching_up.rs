@@ -29,10 +29,10 @@ use crate::topology::Node;
 
 const EVERY: Duration = Duration::from_secs(1);
 
-/// So many other primaries are asked at a time.
+/// The number of other primaries that are asked at a time.
 const AT_A_TIME: usize = 3;
 
-/// Whether somebody compares.
+/// Tells whether somebody compares.
 static IS_RUNNING: AtomicBool = AtomicBool::new(false);
 
 /// Sees to it that others are compared with from now on. From the main thread.
@@ -51,12 +51,12 @@ pub(in crate::module::gears) fn reset() {
     IS_RUNNING.store(false, Relaxed);
 }
 
-/// How far comparing has got.
+/// The progress of comparing.
 #[derive(Default)]
 struct Comparison {
     /// The topology of the last round.
     stamp: Option<u64>,
-    /// Who is next.
+    /// The index of the shard that is next.
     next: usize,
 }
 

@@ -9,7 +9,7 @@ use super::registration::{
 use crate::module::gears::plans::DescribedFlow;
 use crate::python::marshal::Value;
 
-/// What a script has registered, as its worker describes it: all that the worker knows of a registration.
+/// A registration of a script, as its worker describes it: all that the worker knows of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::module::gears) struct DescribedRegistration {
     pub(in crate::module::gears) id: String,

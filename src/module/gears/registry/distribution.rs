@@ -27,10 +27,10 @@ use crate::peer;
 use crate::reply::Reply;
 use crate::topology::Node;
 
-/// When a change is decided, it is within this time; sooner than others forget it.
+/// The time within which a change is decided; it is shorter than the time after which others forget it.
 const TO_DECIDE: Duration = Duration::from_secs(9);
 
-/// How long shards that are told of no change are waited for.
+/// The time that shards have to answer when they are told that there is no change.
 const TO_DROP: Duration = Duration::from_secs(1);
 
 /// A shard that a change has to be made on.
@@ -47,7 +47,7 @@ struct Decision {
     engine: Engine,
     /// The id of this node.
     own: String,
-    /// In the order of their ids.
+    /// The shards in the order of their ids.
     shards: Vec<ChangedShard>,
 }
 

@@ -16,12 +16,12 @@ pub(in crate::module::gears) struct LiveRegistration {
     pub(in crate::module::gears) stats: RegistrationStats,
     /// Its last events.
     pub(in crate::module::gears) kept: LastEvents,
-    /// Whether events that were not begun are to be aborted.
+    /// Tells whether events that were not begun are to be aborted.
     aborts_pending: watch::Sender<bool>,
     state: AtomicU8,
 }
 
-/// What a registration does at present.
+/// The present state of a registration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::module::gears) enum RegistrationState {
     Works,
@@ -100,7 +100,7 @@ pub(in crate::module::gears) struct StatsNow {
     pub(in crate::module::gears) dropped: u64,
     pub(in crate::module::gears) last: Duration,
     pub(in crate::module::gears) total: Duration,
-    /// How old the last entry of a stream was when it had been worked on.
+    /// The age of the last entry of a stream when it had been worked on.
     pub(in crate::module::gears) last_lag: Duration,
     pub(in crate::module::gears) total_lag: Duration,
     pub(in crate::module::gears) last_error: Option<String>,
@@ -161,7 +161,7 @@ impl RegistrationStats {
         }
     }
 
-    /// Begins to count anew: what is under way stays counted.
+    /// Sets all counts to zero, but for those of events under way.
     pub(in crate::module::gears) fn clear(&self) {
         let ends = [&self.succeeded, &self.failed, &self.aborted, &self.dropped].map(|count| count.swap(0, Relaxed));
         self.triggered.fetch_sub(ends.iter().sum(), Relaxed);

@@ -32,7 +32,7 @@ use set::{RegistrationSet, Registry, RegistryChange, RegistryMoves};
 
 static REGISTRY: Mutex<Option<NodeRegistry>> = Mutex::new(None);
 
-/// What is called when there is something new.
+/// The function that is called when there is something new.
 static HEAR_NEWS: OnceLock<fn()> = OnceLock::new();
 
 #[derive(Default)]
@@ -132,12 +132,12 @@ pub(super) fn commit(ctx: Ctx<'_>, mut change: RegistryChange, aborts_pending: b
     }
 }
 
-/// What sets that are taken are.
+/// The meaning of sets that are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TakenSets {
     /// A change of what there was.
     Change,
-    /// All that there is.
+    /// The sets are all that there is.
     Whole,
 }
 
@@ -187,7 +187,7 @@ fn set_paused(ids: &[String], is_paused: bool, aborts_pending: bool) {
     }
 }
 
-/// Begins anew.
+/// Forgets everything, as when the module is loaded.
 pub(super) fn reset() {
     *lock().0 = None;
     numbers::reset();

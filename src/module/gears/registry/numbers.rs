@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 /// The number of the next builder or registration.
 static NEXT_PLAN: AtomicU64 = AtomicU64::new(0);
 
-/// What stands for the id of a node where there is no cluster.
+/// The id that stands for a node where there is no cluster.
 const NO_NODE: &str = "0";
 
 /// Returns the id of a new registration on the node of this id, which comes after so many builders: each takes a number, too.
@@ -26,7 +26,7 @@ pub(super) fn see(id: &str) {
     }
 }
 
-/// Begins anew.
+/// Forgets everything, as when the module is loaded.
 pub(super) fn reset() {
     NEXT_PLAN.store(0, Relaxed);
 }

@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 
 use super::set::{RegistrationSet, Registry, RegistryChange};
 
-/// How long a change that was agreed to keeps others out. Who makes it decides sooner, or not at all.
+/// The time for which a change that was agreed to keeps others out. Who makes it decides sooner, or not at all.
 const HOLDS_FOR: Duration = Duration::from_secs(10);
 
 /// The changes that are not decided yet.
 #[derive(Debug, Default)]
 pub(super) struct PreparedChanges {
     agreed: Vec<PreparedChange>,
-    /// Those that were decided before this node was asked, as a node hears that was away for a while.
+    /// The changes that were decided before this node was asked, as a node hears that was away for a while.
     over: Vec<(String, Instant)>,
 }
 

@@ -9,7 +9,7 @@ use crate::module::gears::shown::ShownStep;
 /// A function that waits for events.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::module::gears) struct Registration {
-    /// By which clients know it.
+    /// The id by which clients know it.
     pub(in crate::module::gears) id: String,
     /// The session's name between nodes.
     pub(in crate::module::gears) session: String,
@@ -25,18 +25,18 @@ pub(in crate::module::gears) struct Registration {
     pub(in crate::module::gears) python: String,
 }
 
-/// Where and when the function runs.
+/// Says where and when the function runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::module::gears) enum RegistrationMode {
-    /// After the event, on all shards.
+    /// The function runs after the event, on all shards.
     Async,
-    /// After the event, on the shard of the event.
+    /// The function runs after the event, on the shard of the event.
     AsyncLocal,
-    /// With the event: the server waits for it.
+    /// The function runs with the event: the server waits for it.
     Sync,
 }
 
-/// Which events a function waits for.
+/// Says which events a function waits for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::module::gears) enum EventReader {
     /// Events of keys.
@@ -47,7 +47,7 @@ pub(in crate::module::gears) enum EventReader {
     Command(CommandEvents),
 }
 
-/// Which events of keys are wanted. Lists are [`None`] for all.
+/// Says which events of keys are wanted. Lists are [`None`] for all.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::module::gears) struct KeyEvents {
     /// A key, or with `*` at its end the beginning of keys.
@@ -59,13 +59,13 @@ pub(in crate::module::gears) struct KeyEvents {
     pub(in crate::module::gears) commands: Option<Vec<String>>,
 }
 
-/// Which streams are read, and how.
+/// Says which streams are read, and how.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::module::gears) struct StreamEvents {
     /// A key, or with `*` at its end the beginning of keys.
     pub(in crate::module::gears) prefix: ByteBuf,
     pub(in crate::module::gears) batch: u64,
-    /// How long the first entry waits for a full batch; 0 for as long as it takes.
+    /// The time, in milliseconds, that the first entry waits for a full batch; 0 for as long as it takes.
     pub(in crate::module::gears) duration_ms: u64,
     pub(in crate::module::gears) on_failed: OnFailed,
     pub(in crate::module::gears) retry_interval_s: u64,
@@ -107,7 +107,7 @@ pub(in crate::module::gears) fn is_of_prefix(prefix: &[u8], key: &[u8]) -> bool 
     }
 }
 
-/// What is done when a batch has failed.
+/// Says what is done when a batch has failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::module::gears) enum OnFailed {
     Continue,
@@ -115,7 +115,7 @@ pub(in crate::module::gears) enum OnFailed {
     Retry,
 }
 
-/// Which calls are wanted.
+/// Says which calls are wanted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::module::gears) struct CommandEvents {
     pub(in crate::module::gears) trigger: Option<String>,
@@ -133,12 +133,12 @@ impl CommandEvents {
     }
 }
 
-/// What the function consists of.
+/// The parts of the function.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::module::gears) struct RegisteredFlow {
-    /// By which workers know it.
+    /// The key by which workers know it.
     pub(in crate::module::gears) key: String,
-    /// What a new worker makes it of.
+    /// The bytes of which a new worker makes it.
     pub(in crate::module::gears) blob: ByteBuf,
     pub(in crate::module::gears) passages: Vec<Passage>,
     pub(in crate::module::gears) steps: Vec<ShownStep>,

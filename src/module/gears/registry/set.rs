@@ -12,8 +12,8 @@ use super::live::LiveRegistration;
 use super::registration::{Registration, RegistrationMode};
 use crate::module::gears::sessions::SessionFacts;
 
-/// So many sets without registrations are remembered. A node that was away while more sessions have come and gone brings back
-/// those that are remembered nowhere.
+/// The number of sets without registrations that are remembered. A node that was away while more sessions have come and
+/// gone brings back those that are remembered nowhere.
 const MOST_EMPTY: usize = 1024;
 
 /// Tells which of two versions of a set is the later one.
@@ -25,19 +25,19 @@ pub(in crate::module::gears) struct SetVersion {
     pub(in crate::module::gears) node: String,
 }
 
-/// All that one session has registered.
+/// The registrations of one session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::module::gears) struct RegistrationSet {
     /// The session's name between nodes.
     pub(in crate::module::gears) session: String,
-    /// By which clients know the session.
+    /// The id by which clients know the session.
     pub(in crate::module::gears) session_id: String,
     pub(in crate::module::gears) session_description: Option<String>,
     pub(in crate::module::gears) requirements: Vec<String>,
     /// The number of its first version: sets come to life in the order of these.
     pub(in crate::module::gears) first: u64,
     pub(in crate::module::gears) version: SetVersion,
-    /// In the order in which they were made.
+    /// The registrations in the order in which they were made.
     pub(in crate::module::gears) registrations: Vec<Arc<Registration>>,
 }
 
@@ -71,11 +71,11 @@ pub(super) type SetVersions = BTreeMap<String, SetVersion>;
 #[derive(Debug, Default)]
 pub(in crate::module::gears) struct Registry {
     sets: BTreeMap<String, RegistrationSet>,
-    /// In the order in which they came to life.
+    /// The registrations in the order in which they came to life.
     live: Vec<Arc<LiveRegistration>>,
 }
 
-/// What has become of registrations by a change.
+/// The registrations that a change begins and ends.
 #[derive(Debug, Default)]
 pub(in crate::module::gears) struct RegistryMoves {
     pub(in crate::module::gears) ended: Vec<Arc<LiveRegistration>>,

@@ -10,7 +10,7 @@ use crate::module::gears::carried::CarriedRequirements;
 /// The command that has a timer and its key in the AOF and for replicas.
 pub(super) const COMMAND: &CStr = c"RG.INNERTIMER";
 
-/// What it takes to call the function of a timer in any process.
+/// The facts that are needed to call the function of a timer in any process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::module) struct KeptTimer {
     /// The session's name between nodes.
@@ -20,7 +20,7 @@ pub(in crate::module) struct KeptTimer {
     /// The packages that the session requires, and these.
     pub(super) requirements: Vec<String>,
     pub(super) packages: Option<CarriedRequirements>,
-    /// What processes call it.
+    /// The name by which processes call it.
     pub(super) timer: String,
     pub(super) period_s: u64,
     /// The function.

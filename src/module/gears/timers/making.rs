@@ -18,7 +18,7 @@ use crate::module::server::context::{self, Ctx};
 use crate::module::server::data_type::{self, KeyHolds, ReplicateTo};
 use crate::python::SessionHandle;
 
-/// Why a timer does not live in a key.
+/// The reason why a timer does not live in a key.
 pub(in crate::module) enum NotKept {
     /// Writes are paused.
     NotNow,

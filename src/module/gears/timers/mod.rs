@@ -29,7 +29,7 @@ pub(super) fn register(ctx: Ctx<'_>) -> Result<(), String> {
     command::register(ctx)
 }
 
-/// Begins anew.
+/// Forgets everything, as when the module is loaded.
 pub(super) fn reset() {
     table::reset();
     run::reset();

@@ -41,12 +41,12 @@ pub(super) fn begin_soon() {
     });
 }
 
-/// Begins anew.
+/// Forgets everything, as when the module is loaded.
 pub(super) fn reset() {
     SUBSCRIPTION.with(EventSubscription::reset);
 }
 
-/// A key has another name now.
+/// Hears that a key has another name now.
 fn happened(ctx: Ctx<'_>, name: &[u8], key: &[u8]) {
     if matches!(name, b"rename_to" | b"move_to")
         && let KeyHolds::Value(id) = TYPE.find(ctx, key, |value| value.id())
@@ -64,7 +64,7 @@ struct WaitingTimer {
 /// The process that has the function.
 struct TimerStaff {
     session: SessionHandle,
-    /// On whose behalf the function runs.
+    /// The contexts of those on whose behalf the function runs.
     _context: Vec<ContextGuard>,
 }
 

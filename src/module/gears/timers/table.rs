@@ -10,12 +10,12 @@ use super::kept::KeptTimer;
 /// Values may be freed on other threads than the main one.
 static TABLE: Mutex<Option<TimerTable>> = Mutex::new(None);
 
-/// All timers.
+/// The timers of this server.
 #[derive(Default)]
 struct TimerTable {
-    /// By the numbers of their values.
+    /// The timers by the numbers of their values.
     timers: HashMap<u64, TimerEntry>,
-    /// To be told of new ones.
+    /// The function that is told of new timers.
     tell: Option<fn()>,
 }
 

@@ -122,7 +122,7 @@ impl ForeignReducer {
     }
 }
 
-/// What a part of the replies comes to, in memory of another module.
+/// The partial result of a part of the replies, in memory of another module.
 pub(crate) struct ForeignPartial {
     memory: NonNull<c_void>,
     reducer: Arc<ForeignReducer>,

@@ -35,7 +35,7 @@ fn given(reply: Reply) -> *mut RawReply {
     Box::into_raw(Box::new(RawReply(reply)))
 }
 
-/// The reply itself, without attributes; a null for null.
+/// Returns the reply itself, without attributes; a null for null.
 ///
 /// # Safety
 /// `reply` is null or lives for `'a`.
@@ -183,7 +183,7 @@ pub(super) unsafe extern "C" fn push(to: *mut RawReply, element: *mut RawReply) 
     OK
 }
 
-/// What stands for the value of a key in a map until it is pushed.
+/// Makes the reply that stands for the value of a key in a map until the value is pushed.
 fn open() -> Reply {
     Reply::Attributed { attributes: Vec::new(), reply: Box::new(Reply::Null) }
 }
