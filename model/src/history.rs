@@ -2,7 +2,7 @@
 
 use stateright::semantics::SequentialSpec;
 
-/// What a client asks for.
+/// A request of a client.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Operation {
     /// Appends a number that no other write has.
@@ -11,7 +11,7 @@ pub enum Operation {
     Read,
 }
 
-/// What a client is told.
+/// An answer to a client.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Returned {
     /// The write is acknowledged.

@@ -11,7 +11,8 @@ use crate::world::{Answer, Reading, Sent, TWO, Takeover, World};
 pub struct Safeguards {
     /// A node does a proxy's commands in the order in which they were sent.
     pub order: bool,
-    /// Who takes over first switches the former sequencer's user off on each node that stays, and ends its connections.
+    /// A proxy that takes over first switches the former sequencer's user off on each node that stays, and ends its
+    /// connections.
     pub fence: bool,
     /// No write is acknowledged before the slot's last change is in force.
     pub in_force: bool,
@@ -24,12 +25,12 @@ pub struct Safeguards {
 }
 
 impl Safeguards {
-    /// All of them, as in the program.
+    /// The rules, all of them, as in the program.
     pub const ALL: Self =
         Self { order: true, fence: true, in_force: true, suspect: true, held_reads: true, epochs: true };
 }
 
-/// What happens next.
+/// The next event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// A client's write reaches a proxy that takes itself for the sequencer, which sends it to all copies.
@@ -69,13 +70,13 @@ pub enum Action {
 pub struct SlotModel {
     /// The rules.
     pub safeguards: Safeguards,
-    /// How many writes there are at most.
+    /// The most writes.
     pub writes: u8,
-    /// How many reads there are at most.
+    /// The most reads.
     pub reads: u8,
     /// Reads are in order, by the sequencer; else of any copy, by any proxy.
     pub ordered: bool,
-    /// Whether a node may crash.
+    /// Tells whether a node may crash.
     pub crash: bool,
 }
 
@@ -98,7 +99,8 @@ impl SlotModel {
         is_done && is_write && (!self.safeguards.in_force || world.is_in_force(it.table.epoch))
     }
 
-    /// A change that is refused since there was another makes who asked for it read the table.
+    /// Tells whether a change is refused since there was another before it; the proxy that asked for it then reads the
+    /// table.
     fn is_refused(&self, world: &World, epoch: u8) -> bool {
         self.safeguards.epochs && epoch != world.table.epoch
     }
@@ -160,7 +162,8 @@ impl SlotModel {
         world.reload(proxy);
     }
 
-    /// A read in order is told when the writes are acknowledged that it may have seen. Nobody but the sequencer knows that.
+    /// Tells whether a read in order may be answered: when the writes that it may have seen are acknowledged. Nobody
+    /// but the sequencer knows that.
     fn may_tell(&self, world: &World, reading: &Reading) -> bool {
         let proxy = &world.proxies[reading.proxy];
         let Some(answer) = &reading.answer else { return false };

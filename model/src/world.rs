@@ -4,10 +4,10 @@ use stateright::semantics::LinearizabilityTester;
 
 use crate::history::ListSpec;
 
-/// How many nodes there are, and how many proxies.
+/// The number of nodes, and the number of proxies.
 pub(crate) const TWO: usize = 2;
 
-/// What a proxy has sent to a node.
+/// A message of a proxy to a node.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Sent {
     /// A client's write.
@@ -19,22 +19,22 @@ pub enum Sent {
 /// A node, which knows nothing of slots: it does what it is sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Node {
-    /// It has crashed, and what was in its memory is gone.
+    /// The node has crashed, and its memory is gone.
     pub crashed: bool,
     /// The key's value.
     pub list: Vec<u8>,
-    /// Whose user is switched off here, by proxy.
+    /// Tells, by proxy, whose user is switched off here.
     pub fenced: [bool; TWO],
-    /// What is on its way from each proxy and has not been read.
+    /// The messages of each proxy that are on their way and have not been read.
     pub unread: [Vec<Sent>; TWO],
 }
 
-/// What the configuration node has written down about the slot, or what a proxy has read of that.
+/// The configuration node's record of the slot, or a proxy's copy of it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Table {
     /// Grows by one with each change of the slot.
     pub epoch: u8,
-    /// Which nodes hold a copy; the first of them is the first copy.
+    /// Tells which nodes hold a copy; the first of them is the first copy.
     pub copies: [bool; TWO],
     /// The proxy that sends the slot's writes.
     pub sequencer: usize,
@@ -51,20 +51,20 @@ impl Table {
 /// A write that was sent and is not acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Waiting {
-    /// What was sent.
+    /// The message that was sent.
     pub sent: Sent,
-    /// Which nodes have done it.
+    /// Tells which nodes have done it.
     pub done: [bool; TWO],
 }
 
 /// A proxy.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Proxy {
-    /// What it knows of the table.
+    /// The table as the proxy has read it.
     pub table: Table,
-    /// Whether it may serve. Its lease runs out by itself; to have another it reads the table.
+    /// Tells whether it may serve. Its lease runs out by itself; to have another it reads the table.
     pub lease: bool,
-    /// What it has sent as the sequencer, in that order.
+    /// The messages that it has sent as the sequencer, in that order.
     pub waiting: Vec<Waiting>,
 }
 
@@ -79,7 +79,7 @@ pub struct Reading {
     pub(crate) answer: Option<Answer>,
 }
 
-/// What a node has answered to a read.
+/// The answer of a node to a read.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Answer {
     pub(crate) list: Vec<u8>,
@@ -95,7 +95,7 @@ pub struct Takeover {
     pub(crate) fenced: [bool; TWO],
 }
 
-/// Everything at one moment.
+/// The state of everything at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct World {
     /// The nodes.
@@ -110,7 +110,7 @@ pub struct World {
     pub(crate) reads: u8,
     /// The writes that clients were told are done.
     pub acknowledged: Vec<u8>,
-    /// What clients have asked for and were told, each operation by a client of its own.
+    /// The requests and answers of clients, each operation by a client of its own.
     pub history: LinearizabilityTester<u8, ListSpec>,
     /// A read of any copy lacked a write that had been acknowledged before.
     pub read_too_old: bool,

@@ -196,7 +196,7 @@ mod tests {
         );
     }
 
-    /// The page has a row for each argument, with the words of `--help`, and no others.
+    /// Checks that the page has a row for each argument, with the words of `--help`, and no others.
     #[test]
     fn the_page_says_what_help_says() {
         use clap::CommandFactory;
@@ -213,7 +213,7 @@ mod tests {
         assert_eq!(written, rows);
     }
 
-    /// The example of a file in `deploy/`, also with all that is commented out there.
+    /// Checks the example of a file in `deploy/`, also with all that is commented out there.
     #[test]
     fn the_example_of_a_file_is_one() {
         let example = include_str!("../../deploy/rmr-proxy.toml");

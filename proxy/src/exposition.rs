@@ -190,7 +190,7 @@ fn nodes(metrics: &ProxyMetrics, to: &mut Families<'_>) -> Result<(), Error> {
     )
 }
 
-/// What the system says of the process; nothing where it does not.
+/// Writes the system's figures of the process; nothing where there are none.
 fn process(to: &mut Families<'_>) -> Result<(), Error> {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next()?.parse().ok());
@@ -225,7 +225,8 @@ mod tests {
         }
     }
 
-    /// All that is shown stands in the reference, and nothing else does; the dashboard and the alerts name nothing else.
+    /// Checks that the reference has all names that are shown, and no others; and that the dashboard and the alerts use
+    /// no others.
     #[tokio::test]
     async fn the_names_are_those_of_the_reference() {
         let is_of_name = |letter: char| letter.is_ascii_lowercase() || letter == '_';

@@ -18,13 +18,13 @@ use crate::exposition::page;
 /// The most that a request may have, in bytes.
 const MOST: usize = 8 * 1024;
 
-/// How long a request and its answer may take.
+/// The time that a request and its answer may take.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// How many may be answered at once; others wait.
+/// The number of requests that may be answered at once; others wait.
 const AT_ONCE: usize = 16;
 
-/// How long the next one waits after one could not be accepted.
+/// The time that the next connection waits after one could not be accepted.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Opens the address, and answers there for as long as the runtime lives.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use rmr::testing::{Process, ScratchDir, Servers, eventually, free_port};
 use serde_json::Value;
 
-/// How long anything may take here: machines are busy.
+/// The time that anything may take here: machines are busy.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn deploy() -> PathBuf {

@@ -11,13 +11,13 @@ use crate::error::Error;
 use crate::reply::Reply;
 use crate::resp::ServerErrorKind;
 
-/// What is known of commands. Shared by all clones of a client.
+/// The known facts about commands. Shared by all clones of a client.
 #[derive(Default)]
 pub(super) struct Catalog {
     known: Catalogue<Routing>,
 }
 
-/// What is known of a command, and what of that is asked for each time that it is sent.
+/// The description of a command, and the facts in it that each call asks for.
 #[derive(Clone)]
 struct Routing {
     description: Arc<Description>,
@@ -40,7 +40,7 @@ impl From<Arc<Description>> for Routing {
 }
 
 impl Routing {
-    /// What is known of the subcommand, where there are such.
+    /// Returns the facts about the subcommand, where there are subcommands.
     fn of_subcommand(&self, command: &Command) -> Option<Self> {
         if self.description.subcommands.is_empty() {
             return None;
@@ -50,23 +50,23 @@ impl Routing {
     }
 }
 
-/// What the arguments of a command alone say.
+/// The answer that the arguments of a command alone give.
 enum Found {
-    /// It may go, and may keep its connection waiting or not.
+    /// The command may go; says whether it may keep its connection waiting.
     Ready {
         may_block: bool,
     },
-    /// Only the server can tell.
+    /// The server alone can tell.
     AskServer,
     Refused(Error),
 }
 
-/// What was found out about commands as they were made ready to go.
+/// The findings about commands as they were made ready to go.
 #[derive(Default)]
 pub(super) struct Routed {
-    /// Those that cannot go, with the reason.
+    /// The commands that cannot go, with the reasons.
     pub(super) refused: Vec<(usize, Error)>,
-    /// Whether one of the others may keep its connection waiting.
+    /// Tells whether one of the others may keep its connection waiting.
     pub(super) may_block: bool,
 }
 

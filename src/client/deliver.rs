@@ -29,7 +29,7 @@ use crate::topology::{Node, Shard, Topology};
 /// Says how a batch is delivered.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct DeliveryOptions {
-    /// How many hosts are spoken to at once.
+    /// The number of hosts that are spoken to at once.
     pub(crate) max_concurrency: usize,
     pub(crate) auto_batch: bool,
 }
@@ -61,7 +61,7 @@ pub(super) async fn deliver(
     settle(refused.into_iter().map(|(place, error)| (place, Err(error.into()))).unzip());
 }
 
-/// The same, for whoever waits for all of them: one outcome each, in order.
+/// Delivers the commands for a caller that waits for all of them: one outcome each, in order.
 pub(crate) async fn deliver_in_order(
     request: &Request,
     items: &[RoutedCommand],
@@ -80,7 +80,7 @@ pub(crate) async fn deliver_in_order(
 /// Holds items, parted by the nodes that they are for.
 struct HostShares<'a> {
     shares: Vec<HostShare<'a>>,
-    /// What is not sent, and why.
+    /// The commands that are not sent, with the reasons.
     refused: Vec<(usize, Error)>,
 }
 
@@ -125,8 +125,8 @@ impl<'a> HostShares<'a> {
     }
 }
 
-/// The node that an item is for; `shard` is that of its key, if it has one and somebody has looked. The last name that was
-/// found fit need not be looked at again.
+/// Finds the node that an item is for; `shard` is that of its key, if it has one and somebody has looked. The last name
+/// that was found fit need not be looked at again.
 fn destination<'a>(
     request: &Request,
     topology: &'a Topology,
@@ -153,35 +153,35 @@ struct HostShare<'a> {
     /// The node once more, so that the engine need not place the items again.
     placed: Option<PlacedOn>,
     items: Vec<MergeInfo<'a>>,
-    /// Where each of the items stands in the batch.
+    /// The place of each item in the batch.
     places: Vec<usize>,
     outcomes: Vec<Option<BoxedResult<Reply>>>,
-    /// Which scripts the host had right before their first calls, by their SHA-1.
+    /// Tells which scripts the host had right before their first calls, by their SHA-1.
     had: HashMap<&'a str, bool, RandomState>,
 }
 
 /// Says what a command on the wire is for.
 enum DeliveryPart {
-    /// Whether the host has the script that this item is about to call.
+    /// Asks whether the host has the script that this item is about to call.
     HasScript(usize),
-    /// This item.
+    /// Sends this item.
     One(usize),
-    /// This item, a script's call, with the text of the script.
+    /// Sends this item, a script's call, with the text of the script.
     Text(usize),
-    /// So many items from this one on.
+    /// Sends this number of items from this one on, merged.
     Merged(&'static Pair, usize, usize),
-    /// Whether any of these items has a key at all.
+    /// Asks whether any of these items has a key at all.
     Exists(Vec<usize>),
 }
 
 /// Lists what is to be asked again.
 #[derive(Default)]
 struct Leftovers {
-    /// As they are.
+    /// The items that are sent as they are.
     single: Vec<usize>,
     /// Calls of scripts that the server does not know.
     unknown: Vec<usize>,
-    /// Whose key is gone, or of another type; by the command that left it open.
+    /// The items whose key is gone, or of another type; by the command that left it open.
     unclear: Vec<Vec<usize>>,
 }
 
@@ -360,7 +360,7 @@ impl<'a> HostShare<'a> {
     }
 }
 
-/// The words of a server that has refused a command instead of running it.
+/// Returns the kind of the error with which a server has refused a command instead of running it.
 fn refusal(error: &Error) -> Option<ServerErrorKind> {
     match error {
         Error::Shard { message, .. } => Some(message.kind()),

@@ -9,7 +9,7 @@ use crate::command::Command;
 use crate::error::Error;
 use crate::reply::Reply;
 
-/// One of a list: a command, or the call of a script.
+/// An action of a list: a command, or the call of a script.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Action {
@@ -77,7 +77,7 @@ impl Client {
     }
 }
 
-/// The items of one list.
+/// Makes the items of one list.
 pub(crate) fn list_of(key: &[u8], list: impl IntoIterator<Item = Action>) -> Vec<RoutedCommand> {
     let to_item = |action| match action {
         Action::Command(command) => RoutedCommand::chosen(command.routed_by(key)),

@@ -10,7 +10,7 @@ use crate::topology::{Node, Topology};
 /// Holds the answer of each host, by its id. An error of one host is that host's, and nobody else's.
 pub type ByHost = BTreeMap<usize, Result<Reply, Error>>;
 
-/// Where a command goes that is not for its own key's host.
+/// The hosts of a command that is not for its own key's host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Hosts {
     All,
@@ -18,7 +18,7 @@ pub(super) enum Hosts {
 }
 
 impl Hosts {
-    /// The hosts' ids and nodes.
+    /// Returns the hosts' ids and nodes.
     pub(super) fn nodes(&self, topology: &Topology) -> Vec<(usize, Result<Arc<Node>, Error>)> {
         match self {
             Self::All => all(topology).map(|(id, node)| (id, Ok(node.clone()))).collect(),
@@ -27,12 +27,12 @@ impl Hosts {
     }
 }
 
-/// All hosts: those that hold data, for a shard without slots is none.
+/// Lists all hosts: those that hold data, for a shard without slots is none.
 pub(super) fn all(topology: &Topology) -> impl Iterator<Item = (usize, &Arc<Node>)> {
     topology.data_shards().map(|shard| &shard.primary).enumerate()
 }
 
-/// The host of this id.
+/// Returns the host of this id.
 pub(super) fn host(topology: &Topology, id: usize) -> Result<Arc<Node>, Error> {
     let found = all(topology).find(|(known, _)| *known == id).map(|(_, node)| node.clone());
     found.ok_or_else(|| match all(topology).count() {

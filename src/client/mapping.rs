@@ -61,7 +61,7 @@ struct QueuedCommands {
     items: Vec<RoutedCommand>,
     /// The result of each item.
     promises: PromiseSet<Reply>,
-    /// Those of the items that are for a host of some id: their places, and the ids.
+    /// The items that are for a host of some id: their places, and the ids.
     at_hosts: Vec<(usize, usize)>,
     fan_outs: Vec<HostFanOut>,
 }
@@ -80,8 +80,8 @@ impl Mapping {
         Self { client, queued: QueuedCommands::default() }
     }
 
-    /// The most that a join may take, from its call to the last result. What is not answered by then is rejected with
-    /// [`Error::Timeout`]. Default: the client's.
+    /// Sets the most time that a join may take, from its call to the last result. Commands that are not answered by
+    /// then are rejected with [`Error::Timeout`]. Default: the client's.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.client.timeout = Some(timeout);
         self
@@ -110,34 +110,34 @@ impl Mapping {
         self.len() == 0
     }
 
-    /// A command for the host of its one key. [`Error::Unroutable`] rejects one that has none, or several.
+    /// Queues a command for the host of its one key. [`Error::Unroutable`] rejects one that has none, or several.
     pub fn send(&mut self, command: Command) -> Promise<Reply> {
         self.queued.add(RoutedCommand::keyed(command))
     }
 
-    /// A command for the host that a key belongs to, whatever keys it has itself.
+    /// Queues a command for the host that a key belongs to, whatever keys it has itself.
     pub fn send_to_key(&mut self, key: impl Argument, command: Command) -> Promise<Reply> {
         self.queued.add(RoutedCommand::chosen(command.routed_by(key)))
     }
 
-    /// A command for the host of this id.
+    /// Queues a command for the host of this id.
     pub fn send_to_host(&mut self, host: usize, command: Command) -> Promise<Reply> {
         self.queued.at_hosts.push((self.queued.items.len(), host));
         self.queued.add(RoutedCommand::chosen(command))
     }
 
-    /// A command for each host of these ids.
+    /// Queues a command for each host of these ids.
     pub fn send_to_hosts(&mut self, hosts: impl IntoIterator<Item = usize>, command: Command) -> Promise<ByHost> {
         self.queued.fan_out(command, Hosts::Of(hosts.into_iter().collect()))
     }
 
-    /// A command for all hosts.
+    /// Queues a command for all hosts.
     pub fn send_to_all(&mut self, command: Command) -> Promise<ByHost> {
         self.queued.fan_out(command, Hosts::All)
     }
 
-    /// The values of keys wherever they are, in order; nil for a key that does not exist or is no string, as `MGET` has
-    /// it. Rejected with the first failure.
+    /// Queues reads of the values of keys wherever they are, in order; nil for a key that does not exist or is no
+    /// string, as `MGET` has it. Rejected with the first failure.
     pub fn mget<K: Argument>(&mut self, keys: impl IntoIterator<Item = K>) -> Promise<Vec<Reply>> {
         let gets = keys.into_iter().map(|key| {
             let no_string = |error| if is_wrong_type(&error) { Ok(Reply::Null) } else { Err(error) };
@@ -199,9 +199,9 @@ type ResultOfHost = (usize, Promise<Reply>);
 struct JoinInProgress {
     /// The results of items.
     promises: PromiseSet<Reply>,
-    /// Where among them that of each item stands; nothing if they are in the same order.
+    /// The place of each item's promise among them; empty if they are in the same order.
     places: Vec<usize>,
-    /// What fan-outs come to, with the result of each host.
+    /// The promises of fan-outs, with the result of each host.
     by_host: Vec<(Promise<ByHost>, Vec<ResultOfHost>)>,
 }
 
@@ -242,7 +242,7 @@ impl JoinInProgress {
         }
     }
 
-    /// The items with the nodes that they are for, if not for that of their key; a fan-out becomes one for each.
+    /// Finds the nodes of items that are not for the node of their key; a fan-out becomes an item for each node.
     fn place(
         &mut self,
         queued: &mut QueuedCommands,

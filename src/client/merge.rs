@@ -21,7 +21,7 @@ use super::routed_command::RoutedCommand;
 use crate::command::Command;
 use crate::topology::Topology;
 
-/// At most so many commands become one, which keeps the server from its other clients for half a millisecond or so. More
+/// The most commands that become one, which keeps the server from its other clients for half a millisecond or so. More
 /// gain nothing.
 const MOST_MERGED: usize = 512;
 
@@ -31,14 +31,14 @@ pub(super) struct MergeInfo<'a> {
     pub(super) routed: &'a RoutedCommand,
     /// Its arguments as they travel, without its name.
     args: &'a [u8],
-    /// As what it may merge.
+    /// The pair that the command may be merged by.
     pair: Option<&'static Pair>,
     /// The only key that it touches is known.
     has_key: bool,
     is_read: bool,
-    /// It is routed by a key that is not its own.
+    /// The command is routed by a key that is not its own.
     is_apart: bool,
-    /// It goes to a node that is named.
+    /// The command goes to a node that is named.
     is_at_node: bool,
 }
 
@@ -55,7 +55,7 @@ impl<'a> MergeInfo<'a> {
         }
     }
 
-    /// The only key that it touches. To be asked for only where it matters.
+    /// Returns the only key that the command touches. To be asked for only where it matters.
     fn key(&self) -> Option<&'a [u8]> {
         self.routed.only_key()
     }
@@ -64,13 +64,13 @@ impl<'a> MergeInfo<'a> {
 /// A stretch of a host's batch.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct MergeRun {
-    /// How many commands, in order.
+    /// The number of commands, in order.
     pub(super) length: usize,
-    /// What they become; `None` for a command as it is.
+    /// The pair that they are merged by; `None` for a command as it is.
     pub(super) pair: Option<&'static Pair>,
 }
 
-/// What is used behind the place that is looked at.
+/// The keys that are used behind the place that is looked at.
 #[derive(Default)]
 struct Later<'a> {
     read: HashSet<&'a [u8], RandomState>,
@@ -78,7 +78,7 @@ struct Later<'a> {
     /// Something may read, or write, whatever it wants.
     reads_any: bool,
     writes_any: bool,
-    /// Nothing is written at all, so that it is all the same what is read.
+    /// Nothing is written at all, so that it does not matter what is read.
     ignores_reads: bool,
 }
 
@@ -104,7 +104,7 @@ impl<'a> Later<'a> {
         };
     }
 
-    /// Whether this one, which is of this kind, may just as well run last.
+    /// Tells whether this command, which is of this kind, may just as well run last.
     fn allows(&self, pair: &Pair, info: &MergeInfo<'_>) -> bool {
         let has = |keys: &HashSet<&[u8], _>| !keys.is_empty() && info.key().is_none_or(|key| keys.contains(key));
         let is_written = self.writes_any || has(&self.written);
@@ -158,7 +158,7 @@ pub(super) fn merged(pair: &Pair, infos: &[MergeInfo<'_>]) -> Command {
     pair.merged(infos.iter().map(|info| info.args), routed_by)
 }
 
-/// Whether two neighbours of one kind may stand in one command.
+/// Tells whether two neighbours of one kind may stand in one command.
 fn are_together(pair: &Pair, one: &MergeInfo<'_>, other: &MergeInfo<'_>, same_slot: Option<&Topology>) -> bool {
     if !(one.has_key && other.has_key) || (one.is_at_node, one.is_apart) != (other.is_at_node, other.is_apart) {
         return false;
@@ -190,7 +190,7 @@ mod tests {
         RoutedCommand { has_one_key, ..RoutedCommand::keyed(command.read_only(is_read)) }
     }
 
-    /// The commands as they leave.
+    /// Shows the commands as they leave.
     fn sent_to(lines: &[&str], same_slot: bool) -> Vec<String> {
         let items: Vec<RoutedCommand> = lines.iter().map(|line| routed(line)).collect();
         let infos: Vec<MergeInfo<'_>> = items.iter().map(MergeInfo::of).collect();

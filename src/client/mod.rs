@@ -38,7 +38,7 @@ use crate::reply::Reply;
 use crate::resp::ServerErrorKind;
 use catalog::{Catalog, Routed};
 
-/// How many hosts are spoken to at once, unless somebody says otherwise.
+/// The number of hosts that are spoken to at once, unless the program sets another.
 pub(crate) const MAX_CONCURRENCY: usize = 64;
 
 /// A client of many hosts. Cheap to clone; clones share connections and what is known of commands.
@@ -74,13 +74,13 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client of the engine's hosts.
+    /// Makes a client of the engine's hosts.
     pub fn new(engine: Engine) -> Self {
         let catalog = Arc::default();
         Self { engine, catalog, timeout: None, max_concurrency: MAX_CONCURRENCY, auto_batch: true }
     }
 
-    /// The most that one call may take. Default: the engine's timeout, which is 5 s.
+    /// Sets the most time that one call may take. Default: the engine's timeout, which is 5 s.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
@@ -102,7 +102,7 @@ impl Client {
         self
     }
 
-    /// The engine that it stands on.
+    /// Returns the engine that it stands on.
     pub fn engine(&self) -> &Engine {
         &self.engine
     }
@@ -174,8 +174,8 @@ impl Client {
         promise.await
     }
 
-    /// The values of keys wherever they are, in order; nil for a key that does not exist or is no string, as `MGET` has
-    /// it.
+    /// Returns the values of keys wherever they are, in order; nil for a key that does not exist or is no string, as
+    /// `MGET` has it.
     ///
     /// # Errors
     /// The first failure.
@@ -197,7 +197,7 @@ impl Client {
         self.execute_all(sets).await.into_iter().try_for_each(|result| result.map(drop))
     }
 
-    /// The id of the host that a key belongs to.
+    /// Returns the id of the host that a key belongs to.
     ///
     /// # Errors
     /// If the topology is not known, or no host holds such keys.
@@ -216,7 +216,7 @@ impl Client {
     }
 }
 
-/// Whether a server said that a key is of another type than the command is for.
+/// Tells whether a server said that a key is of another type than the command is for.
 fn is_wrong_type(error: &Error) -> bool {
     matches!(error, Error::Shard { message, .. } if message.kind() == ServerErrorKind::WrongType)
 }

@@ -10,9 +10,9 @@ use crate::reply::Reply;
 pub(super) struct Pair {
     single: &'static str,
     pub(super) many: &'static str,
-    /// How many arguments the single one has, its name included.
+    /// The number of words of the single command, its name included.
     args: usize,
-    /// All of them are of one key.
+    /// The keys of the merged command are one key.
     pub(super) one_key: bool,
     pub(super) is_write: bool,
     /// Nil in the reply may mean a key of another type.

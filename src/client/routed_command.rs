@@ -12,15 +12,15 @@ use crate::topology::Node;
 pub(crate) struct RoutedCommand {
     /// Routed by its key, unless a node is named.
     pub(crate) command: Command,
-    /// Where it is to go, whatever its key.
+    /// The node that it goes to, whatever its key.
     pub(crate) node: Option<Arc<Node>>,
     /// The script that it calls by its SHA-1.
     pub(crate) script: Option<Script>,
-    /// It goes to the host of its own key, which the catalog has to find.
+    /// The command goes to the host of its own key, which the catalog has to find.
     pub(crate) is_by_own_key: bool,
     /// Commands come behind it that must not run before it.
     pub(crate) is_followed: bool,
-    /// It touches the one key that it names, and nothing else.
+    /// The command touches the one key that it names, and nothing else.
     pub(crate) has_one_key: bool,
 }
 

@@ -36,24 +36,24 @@ impl PartialEq for Script {
 impl Eq for Script {}
 
 impl Script {
-    /// A script of this text.
+    /// Makes a script of this text.
     pub fn new(body: impl Argument) -> Self {
         let body = body.to_argument().into_owned();
         let sha1 = sha1_smol::Sha1::from(&body).digest().to_string();
         Self { parts: Arc::new(ScriptParts { body, sha1, is_not_to_be_asked_for: AtomicBool::new(false) }) }
     }
 
-    /// The text.
+    /// Returns the text.
     pub fn body(&self) -> &[u8] {
         &self.parts.body
     }
 
-    /// The SHA-1 of the text in 40 lower case digits, by which servers know it.
+    /// Returns the SHA-1 of the text in 40 lower case digits, by which servers know it.
     pub fn sha1(&self) -> &str {
         &self.parts.sha1
     }
 
-    /// A call with these keys and arguments.
+    /// Makes a call with these keys and arguments.
     pub fn call<K: Argument, A: Argument>(
         &self,
         keys: impl IntoIterator<Item = K>,

@@ -27,22 +27,23 @@ use tokio::time::timeout;
 
 use crate::error::Error;
 
-/// What every script begins with.
+/// The beginning of every script.
 const PREAMBLE: &str = include_str!("config_node.lua");
 
-/// How long a server may take to be connected and to say what it is: a machine may be busy, and nobody waits but for this.
+/// The time that a server may take to be connected and to say what it is: a machine may be busy, and nobody waits but
+/// for this.
 const DIAL_LIMIT: Duration = Duration::from_secs(2);
 
-/// How long the others are waited for when the first primary has answered.
+/// The time for which the others are waited for when the first primary has answered.
 const OTHERS_LIMIT: Duration = Duration::from_millis(100);
 
-/// How often a script is sent in all, if connections break.
+/// The number of times that a script is sent in all, if connections break.
 const ATTEMPTS: usize = 2;
 
 /// A script at the configuration node.
 pub(crate) struct ConfigScript {
     script: Script,
-    /// Whether a replica has to have what it wrote before that counts.
+    /// Tells whether a replica has to have what it wrote before that counts.
     is_change: bool,
 }
 
@@ -64,7 +65,7 @@ pub(crate) struct ConfigNode {
     prefix: String,
     limit: Duration,
     connected: Mutex<Option<Connected>>,
-    /// How many connections there have been: what is known from an earlier one may have been lost with its server.
+    /// The number of connections so far: what is known from an earlier one may have been lost with its server.
     generation: watch::Sender<u64>,
     /// The address of the last connection.
     place: AtomicUsize,
@@ -80,7 +81,7 @@ struct Connected {
     has_replicas: bool,
 }
 
-/// What a server says about itself.
+/// The facts that a server tells about itself.
 struct LivePrimary {
     place: usize,
     connection: MultiplexedConnection,

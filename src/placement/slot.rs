@@ -16,7 +16,7 @@ use crate::words::words;
 /// The most slots that there can be.
 pub const MAX_SLOTS: u16 = SLOT_COUNT as u16;
 
-/// How an object becomes a number.
+/// The way in which an object becomes a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum SlotHash {
@@ -132,7 +132,7 @@ mod tests {
     use crate::topology::key_slot;
     use proptest::prelude::*;
 
-    /// What the last bits of the SHA1 of these keys are: key, 4 bits, 8, 10, 12, 14, and modulo 1000.
+    /// The last bits of the SHA1 of these keys: key, 4 bits, 8, 10, 12, 14, and modulo 1000.
     const SHA1: [(&[u8], [u16; 6]); 16] = [
         (b"", [9, 9, 777, 1801, 1801, 305]),
         (b"mykey", [6, 6, 6, 3078, 11270, 22]),
@@ -152,7 +152,7 @@ mod tests {
         (&[0xff, 0xfe], [11, 187, 955, 3003, 3003, 883]),
     ];
 
-    /// What MD5 makes of these objects: of 16 slots, 512, 1000, 1024, 16384.
+    /// The slots that MD5 gives these objects: of 16 slots, 512, 1000, 1024, 16384.
     const MD5: [(&[u8], [u16; 5]); 7] = [
         (b"abcdefg", [6, 198, 430, 710, 15046]),
         (b"", [13, 29, 301, 29, 5149]),

@@ -11,10 +11,10 @@ use super::metrics::{Cut, CutCounts};
 use crate::command::printable;
 use crate::resp::Protocol;
 
-/// What others may know of a client, and do about it.
+/// The facts about a client that others may know, and the ways to act on it.
 pub(super) struct ClientEntry {
     pub(super) id: u64,
-    /// Where it connects from, and to.
+    /// The addresses that it connects from and to.
     pub(super) address: String,
     pub(super) local_address: String,
     began: Instant,
@@ -28,7 +28,7 @@ pub(super) struct ClientEntry {
     about: Mutex<AboutClient>,
 }
 
-/// What changes as a client talks.
+/// The facts that change as a client talks.
 #[derive(Debug, Clone)]
 pub(super) struct AboutClient {
     pub(super) name: String,
@@ -37,7 +37,7 @@ pub(super) struct AboutClient {
     pub(super) user: String,
     pub(super) last_command: String,
     pub(super) protocol: Protocol,
-    /// How many commands are kept for `EXEC`; `None` outside of a transaction.
+    /// The number of commands that are kept for `EXEC`; `None` outside of a transaction.
     pub(super) queued: Option<usize>,
     pub(super) channels: usize,
     pub(super) patterns: usize,
@@ -131,16 +131,16 @@ impl ClientEntry {
     }
 }
 
-/// All clients that are connected.
+/// The clients that are connected.
 #[derive(Default)]
 pub(super) struct Clients {
     last_id: AtomicU64,
     by_id: Mutex<BTreeMap<u64, Arc<ClientEntry>>>,
-    /// How many have come since the start.
+    /// The number of clients that have come since the start.
     pub(super) accepted: AtomicU64,
-    /// How many were sent away, since there were too many.
+    /// The number of clients that were sent away, since there were too many.
     pub(super) refused: AtomicU64,
-    /// How many were cut off.
+    /// The numbers of clients that were cut off.
     pub(super) cuts: Arc<CutCounts>,
 }
 

@@ -96,22 +96,22 @@ const OWN: [(&[u8], OwnCommand, i64); 31] = [
     (b"WATCH", OwnCommand::Watch, -2),
 ];
 
-/// Which way a command takes to the nodes.
+/// Says which way a command takes to the nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum CommandWay {
-    /// To the node of the one key that stands here; many such go in one write.
+    /// To the node of the one key that stands here; many such commands go in one write.
     OneKey(usize),
-    /// As `RMR.EXEC` carries it out.
+    /// To the nodes that `RMR.EXEC` would send it to.
     ClusterWide,
     /// The subcommand says it.
     Container,
     /// Over a connection that this client has to itself, for as long as it takes.
     Alone,
-    /// The same if it has the option to block, else by its keys.
+    /// As `RMR.EXEC` sends it if it has the option to block, else by its keys.
     MayBlock(&'static Special),
 }
 
-/// What is known of a command.
+/// The facts about a command.
 #[derive(Debug, Clone)]
 pub(super) enum ServedCommand {
     Own(OwnCommand, i64),
@@ -154,18 +154,18 @@ impl NodeCommand {
     }
 }
 
-/// What is known of all commands.
+/// The facts about all commands.
 #[derive(Default)]
 pub(super) struct KnownCommands {
     known: Catalogue<ServedCommand>,
-    /// Whether there is a store to be placed; else the command is the nodes'.
+    /// Tells whether there is a store to be placed; else the command is the nodes'.
     has_store: bool,
-    /// How often those of the proxy's own were sent, in their order.
+    /// Counts how often the proxy's own commands were sent, in their order.
     own: [Arc<CommandCounts>; OWN.len()],
 }
 
 impl KnownCommands {
-    /// Nothing is known so far of the nodes' commands.
+    /// Makes a table that knows nothing yet about the nodes' commands.
     pub(super) fn new(has_store: bool) -> Self {
         Self { has_store, ..Self::default() }
     }

@@ -33,7 +33,7 @@ pub struct Proxy {
     state: Arc<ProxyState>,
 }
 
-/// Where clients come from.
+/// A listener for clients.
 #[non_exhaustive]
 pub enum Listener {
     /// TCP.
@@ -44,7 +44,8 @@ pub enum Listener {
     Unix(UnixListener),
 }
 
-/// How long the next client waits after one could not be accepted, since there are too many open files for example.
+/// The time that the next client waits after one could not be accepted, since there are too many open files for
+/// example.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(100);
 
 /// The longest that a client may take to agree on TLS.

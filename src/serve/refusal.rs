@@ -1,6 +1,6 @@
 //! How nodes say that they do not take a user.
 
-/// What a client is told that has to say who it is.
+/// The error for a client that has to say who it is.
 pub(super) const NOAUTH: &str = "NOAUTH Authentication required.";
 
 /// Tells whether a node that could not be connected to has said that it does not take the user.

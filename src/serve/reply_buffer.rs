@@ -18,10 +18,10 @@ const LONG: usize = 16 * 1024;
 /// Holds replies until they are written.
 #[derive(Default)]
 pub(super) struct ReplyBuffer {
-    /// What comes before the tail.
+    /// The pieces before the tail.
     ready: VecDeque<Bytes>,
     tail: BytesMut,
-    /// How many bytes there are.
+    /// The number of bytes.
     len: usize,
 }
 
@@ -168,7 +168,7 @@ impl ReplyBuffer {
     /// # Errors
     /// If the client takes no more.
     pub(super) async fn write_to(&mut self, stream: &mut (impl AsyncWrite + Unpin)) -> std::io::Result<()> {
-        /// How many pieces go in one call.
+        /// The number of pieces that go in one call.
         const PIECES: usize = 16;
         if self.ready.is_empty() {
             stream.write_all(&self.tail).await?;

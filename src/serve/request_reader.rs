@@ -13,14 +13,14 @@ const LONGEST_LINE: usize = 64 * 1024;
 /// The most arguments of a command, as in Redis. They take no room before they come.
 const MOST_ARGUMENTS: usize = i32::MAX as usize;
 
-/// From this length on, in bytes, the memory of a request is given back as soon as it is read.
+/// The length from which on, in bytes, the memory of a request is given back as soon as it is read.
 const LARGE: usize = 64 * 1024;
 
-/// What a client that is not known yet may send, as in Redis.
+/// The number of arguments that a client may send which is not known yet, as in Redis.
 const MOST_ARGUMENTS_OF_STRANGERS: usize = 10;
 const LONGEST_OF_STRANGERS: usize = 16 * 1024;
 
-/// How many bytes are read at once: for clients that say little, and for those that say much.
+/// The number of bytes that are read at once: for clients that say little, and for those that say much.
 const LEAST_ROOM: usize = 512;
 const MOST_ROOM: usize = 64 * 1024;
 
@@ -33,7 +33,7 @@ pub(super) struct RequestLimits {
     pub(super) max_request: usize,
 }
 
-/// What a client has sent is no request. The connection cannot be used any more.
+/// A fault in bytes of a client that are no request. The connection cannot be used any more.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("ERR Protocol error: {0}")]
 pub(super) struct BadRequest(String);
@@ -48,13 +48,13 @@ impl BadRequest {
 pub(super) struct RequestReader {
     input: BytesMut,
     limits: RequestLimits,
-    /// Whether the client is known: strangers may send little.
+    /// Tells whether the client is known: strangers may send little.
     is_trusted: bool,
     /// The array that is being read.
     open: Option<OpenArray>,
-    /// How far the bytes have been looked at for the end of a line.
+    /// The number of bytes that have been searched for the end of a line.
     looked_at: usize,
-    /// How many bytes are read at once, at the least.
+    /// The least number of bytes that are read at once.
     room: usize,
 }
 
@@ -62,15 +62,15 @@ pub(super) struct RequestReader {
 #[derive(Debug)]
 struct OpenArray {
     count: usize,
-    /// Where the first argument begins.
+    /// The position of the first argument.
     start: usize,
-    /// Where the next one does.
+    /// The position of the next argument.
     at: usize,
-    /// How many arguments are whole.
+    /// The number of arguments that are whole.
     done: usize,
-    /// Where the bytes of the argument under way begin, and how many they are.
+    /// The position and the length of the argument under way.
     body: Option<(usize, usize)>,
-    /// Whether all lengths are written in the shortest way, and all arguments end as they should.
+    /// Tells whether all lengths are written in the shortest way, and all arguments end as they should.
     travels_as_it_is: bool,
 }
 
@@ -88,7 +88,7 @@ impl RequestReader {
     /// Returns the buffer to read into, with room for what is known to come, and for as much more as the client has been
     /// sending at once: little for the many that say little.
     pub(super) fn buffer(&mut self) -> &mut BytesMut {
-        /// What is set aside at once for an argument of which few bytes have come.
+        /// The memory that is set aside at once for an argument of which few bytes have come.
         const MOST_AHEAD: usize = 1024 * 1024;
         let body = self.open.as_ref().and_then(|open| open.body);
         let missing = body.map_or(0, |(start, length)| (start + length + 2).saturating_sub(self.input.len()));
@@ -250,7 +250,7 @@ impl RequestReader {
     }
 }
 
-/// Where a line ends, without its line break, and where the next one begins.
+/// The end of a line, without its line break, and the beginning of the next one.
 struct Line {
     end: usize,
     next: usize,

@@ -9,7 +9,7 @@ use crate::engine::Targets;
 use crate::error::Error;
 use crate::reply::Reply;
 
-/// What is said of a version that no node has told yet.
+/// The version that is named while no node has told its own.
 const UNKNOWN_VERSION: &str = "7.0.0";
 
 impl ProxyState {

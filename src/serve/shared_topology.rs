@@ -11,7 +11,7 @@ use crate::engine::Engine;
 use crate::error::Error;
 use crate::topology::{BoxFuture, NodeProvider, Topology};
 
-/// How often the proxy's own engine is looked at for a change that it has noticed.
+/// The time between two looks at the proxy's own engine for a change that it has noticed.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// The topology of another engine.

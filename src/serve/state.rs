@@ -15,7 +15,7 @@ use super::shared_topology::SharedTopology;
 use super::users::{EngineParts, Users};
 use crate::engine::Engine;
 
-/// What all connections share.
+/// The state that all connections share.
 pub(super) struct ProxyState {
     /// Follows the nodes and asks about commands, as nobody but the proxy itself.
     pub(super) engine: Engine,

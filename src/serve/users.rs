@@ -17,19 +17,19 @@ use crate::link::{Credentials, LinkOptions, LinkStats, StatsByNode};
 use crate::shard::ShardFunc;
 use crate::topology::Address;
 
-/// For how long the links of a user without clients stay open, for those who connect again and again.
+/// The time for which the links of a user without clients stay open, for those who connect again and again.
 const KEPT_FOR: Duration = Duration::from_secs(60);
 
 /// Makes what all engines of users have in common.
 pub(super) struct EngineParts {
-    /// How links connect, but for credentials.
+    /// Makes the options of links, but for credentials.
     pub(super) links: Box<dyn Fn() -> LinkOptions + Send + Sync>,
-    /// Which node a key belongs to, where nodes have no slots.
+    /// Makes the function that says which node a key belongs to, where nodes have no slots.
     pub(super) shard_func: Option<Box<dyn Fn() -> Box<dyn ShardFunc> + Send + Sync>>,
     pub(super) topology: SharedTopology,
     pub(super) timeout: Duration,
     pub(super) max_reply_bytes: usize,
-    /// What all users' requests are counted in, and all links to each node: users come and go, counters stay.
+    /// The counters of all users' requests, and of all links to each node: users come and go, counters stay.
     pub(super) stats: Arc<Stats>,
     pub(super) stats_by_node: Arc<StatsByNode>,
 }
@@ -67,7 +67,7 @@ pub(super) struct Users {
     parts: EngineParts,
     known: Mutex<HashMap<(String, Vec<u8>), KnownUser>>,
     anonymous: Arc<ProxyUser>,
-    /// Whether nodes let everybody in, as far as is known.
+    /// Tells whether nodes let everybody in, as far as is known.
     are_open: AtomicBool,
 }
 
@@ -77,7 +77,7 @@ struct KnownUser {
 }
 
 impl Users {
-    /// No users so far. Must be called within a tokio runtime.
+    /// Makes the table of users, without users. Must be called within a tokio runtime.
     pub(super) fn new(parts: EngineParts) -> Self {
         let anonymous = ProxyUser::new("default".into(), parts.build(None));
         Self { parts, known: Mutex::default(), anonymous, are_open: AtomicBool::new(false) }

@@ -16,10 +16,10 @@ use crate::error::Error;
 /// Errors are kept apart: they are large and few, promises are many.
 pub(crate) type BoxedResult<T> = Result<T, Box<Error>>;
 
-/// What is called with an outcome.
+/// A callback for an outcome.
 pub(super) type OutcomeCallback<T> = Box<dyn FnOnce(&Result<T, Error>) + Send>;
 
-/// Who waits for a promise.
+/// The callbacks and tasks that wait for a promise.
 pub(super) struct Waiting<T> {
     pub(super) callbacks: Vec<OutcomeCallback<T>>,
     pub(super) wakers: Vec<Waker>,
@@ -31,16 +31,17 @@ impl<T> Default for Waiting<T> {
     }
 }
 
-/// One promise or many, each in its place. Of one by itself any place will do.
+/// Holds one promise or many, each in its place. Of one by itself any place will do.
 pub(super) enum Ledger<T> {
     Pending(Waiting<T>),
     Settled(BoxedResult<T>),
     Many(Many<T>),
 }
 
-/// What has become of many promises.
+/// The states of many promises.
 pub(super) struct Many<T> {
-    /// By the place of each promise, where its outcome stands. Those that are not there yet are pending too.
+    /// The place of each promise's outcome, by the place of the promise. Promises that are not there yet are pending
+    /// too.
     found_at: Vec<u32>,
     outcomes: Vec<BoxedResult<T>>,
     /// Few of them are waited for one by one.
@@ -53,7 +54,7 @@ impl<T> Default for Many<T> {
     }
 }
 
-/// In place of where the outcome of a promise stands.
+/// Stands for the place of an outcome while the promise is pending.
 const PENDING: u32 = u32::MAX;
 
 impl<T> Many<T> {
@@ -92,7 +93,7 @@ impl<T: Clone> Many<T> {
 }
 
 impl<T> Ledger<T> {
-    /// What has become of a promise, if it is settled.
+    /// Returns the outcome of a promise, if it is settled.
     pub(super) fn outcome(&self, place: usize) -> Option<&BoxedResult<T>> {
         match self {
             Self::Pending(_) => None,
@@ -101,7 +102,8 @@ impl<T> Ledger<T> {
         }
     }
 
-    /// Who waits for a promise, or what they need not wait for any more.
+    /// Returns the callbacks and tasks that wait for a promise, or its outcome if there is nothing to wait for any
+    /// more.
     pub(super) fn waiting(&mut self, place: usize) -> Result<&mut Waiting<T>, &BoxedResult<T>> {
         match self {
             Self::Pending(waiting) => Ok(waiting),
@@ -161,7 +163,7 @@ impl<T> Wakeups<T> {
     }
 }
 
-/// A callback that panics must not take the others with it.
+/// Runs a callback. One that panics must not take the others with it.
 pub(super) fn run<T>(callback: impl FnOnce(&Result<T, Error>), outcome: &Result<T, Error>) {
     let _ = catch_unwind(AssertUnwindSafe(|| callback(outcome)));
 }

@@ -33,26 +33,26 @@ use crate::error::Error;
 /// It is a future too: `.await` gives a clone of the value, or the error. One that nobody settles stays pending; those of
 /// a [`Mapping`](crate::client::Mapping) are always settled, when it is done, cancelled or dropped.
 pub struct Promise<T> {
-    /// With what has become of it.
+    /// The ledger with its state.
     ledger: SharedLedger<T>,
-    /// Where it stands there.
+    /// Its place there.
     place: usize,
 }
 
 impl<T: Clone + Send + 'static> Promise<T> {
-    /// A promise that somebody will [resolve](Self::resolve) or [reject](Self::reject).
+    /// Makes a promise that somebody will [resolve](Self::resolve) or [reject](Self::reject).
     #[must_use]
     pub fn new() -> Self {
         Self::of(Ledger::Pending(Waiting::default()))
     }
 
-    /// A promise that has its value.
+    /// Makes a promise that has its value.
     #[must_use]
     pub fn resolved(value: T) -> Self {
         Self::of(Ledger::Settled(Ok(value)))
     }
 
-    /// A promise that has failed.
+    /// Makes a promise that has failed.
     #[must_use]
     pub fn rejected(reason: Error) -> Self {
         Self::of(Ledger::Settled(Err(reason.into())))
@@ -62,12 +62,12 @@ impl<T: Clone + Send + 'static> Promise<T> {
         Self { ledger: Arc::new(Mutex::new(ledger)), place: 0 }
     }
 
-    /// The value, if it is there.
+    /// Returns the value, if it is there.
     pub fn value(&self) -> Option<T> {
         self.outcome()?.ok()
     }
 
-    /// Why it has failed, if it has.
+    /// Returns the reason of its failure, if it has failed.
     pub fn reason(&self) -> Option<Error> {
         self.outcome()?.err()
     }
@@ -152,8 +152,8 @@ impl<T: Clone + Send + 'static> Promise<T> {
         self
     }
 
-    /// A promise of what the callback makes of the value. A failure is passed on, and so is one of the callback; a panic
-    /// in it is a failure.
+    /// Returns a promise of the callback's result for the value. A failure is passed on, and so is one of the callback;
+    /// a panic in it is a failure.
     pub fn then<U: Clone + Send + 'static>(
         &self,
         callback: impl FnOnce(T) -> Result<U, Error> + Send + 'static,
@@ -178,7 +178,7 @@ impl<T: Clone + Send + 'static> Promise<T> {
         next
     }
 
-    /// A promise of the value of the promise that the callback makes of the value.
+    /// Returns a promise of the value of the promise that the callback makes.
     pub fn and_then<U: Clone + Send + 'static>(
         &self,
         callback: impl FnOnce(T) -> Promise<U> + Send + 'static,
@@ -197,7 +197,8 @@ impl<T: Clone + Send + 'static> Promise<T> {
         next
     }
 
-    /// A promise of all values, in order. Fails with the first failure there is; of no promises it is resolved at once.
+    /// Returns a promise of all values, in order. It fails with the first failure there is; of no promises it is
+    /// resolved at once.
     ///
     /// ```
     /// use rmr::client::Promise;
@@ -240,7 +241,7 @@ impl<T: Clone + Send + 'static> Promise<T> {
         all
     }
 
-    /// A promise of all values under their keys.
+    /// Returns a promise of all values under their keys.
     pub fn all_of<K>(promises: impl IntoIterator<Item = (K, Self)>) -> Promise<HashMap<K, T>>
     where
         K: Eq + Hash + Clone + Send + 'static,

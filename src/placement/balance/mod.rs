@@ -15,7 +15,7 @@ pub use even::even;
 use super::slot::first_two_bytes;
 use crate::words::words;
 
-/// How the candidates of a slot are ordered.
+/// Says how the candidates of a slot are ordered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Order {
@@ -44,7 +44,7 @@ pub struct Balance {
     slots: u16,
     copies: usize,
     order: Order,
-    /// In the order of their ids, so that ties are decided by id.
+    /// The candidates in the order of their ids, so that ties are decided by id.
     candidates: Vec<Candidate>,
 }
 

@@ -61,7 +61,7 @@ mod golden {
         (16383, "14253"),
     ];
 
-    /// The same with weights 1 to 5.
+    /// The orders with weights 1 to 5.
     const WEIGHTED: [&str; 8] = ["51234", "45231", "54213", "45312", "42513", "54321", "54321", "32145"];
 
     #[test]

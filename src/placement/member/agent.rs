@@ -20,10 +20,10 @@ use super::table::Holder;
 use crate::error::Error;
 use crate::placement::config_node::ConfigNode;
 
-/// How long is waited after something has failed.
+/// The pause after something has failed.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// What is added to the time at which a key runs out: the server tells milliseconds.
+/// The time that is added to the moment at which a key runs out: the server tells milliseconds.
 const MARGIN: Duration = Duration::from_millis(2);
 
 pub(super) struct Agent {

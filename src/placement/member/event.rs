@@ -1,6 +1,6 @@
 //! [`Event`]: what a member is told.
 
-/// What a member is told, in this order where several things happen at once. Slots are in ascending order.
+/// Tells a member something, in this order where several things happen at once. Slots are in ascending order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
@@ -9,10 +9,11 @@ pub enum Event {
     Lost(Vec<u16>),
     /// The slots have changed of which this member is the primary.
     Primaries {
-        /// Those that it is the primary of from now on, each with its token; also those that it was before, with a new token.
+        /// The slots that it is the primary of from now on, each with its token; also those that it was before, with a
+        /// new token.
         gained: Vec<(u16, u64)>,
-        /// Those that it is the primary of no more. That is all of them while the configuration node was out of reach for
-        /// longer than the timeout: another one may have been made the primary.
+        /// The slots that it is the primary of no more. That is all of them while the configuration node was out of
+        /// reach for longer than the timeout: another one may have been made the primary.
         lost: Vec<u16>,
     },
     /// These slots ought to be served here. Prepare each, then call [`ready`](super::Member::ready), or

@@ -68,7 +68,7 @@ use self::scripts::Changed;
 use crate::error::Error;
 use crate::placement::config_node::ConfigNode;
 
-/// What came of asking to give a slot up.
+/// The answer to a request to give a slot up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Release {
@@ -76,9 +76,9 @@ pub enum Release {
     Done,
     /// Too few others serve it: it stays, and becomes [redundant](Event::Redundant) when there are enough.
     Refused {
-        /// How many others serve it.
+        /// The number of others that serve it.
         others: usize,
-        /// How many have to.
+        /// The number of others that have to.
         wanted: usize,
     },
 }
@@ -90,7 +90,7 @@ impl Release {
     }
 }
 
-/// What a member left behind.
+/// The state in which a member has left the slots.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Left {
@@ -98,8 +98,8 @@ pub struct Left {
     pub short: Vec<(u16, usize)>,
 }
 
-/// One of the processes that share work. Dropping it without [`leave`](Self::leave) is like a crash: the others notice after
-/// its timeout.
+/// A process among those that share work. Dropping it without [`leave`](Self::leave) is like a crash: the others notice
+/// after its timeout.
 pub struct Member {
     agent: Arc<Agent>,
     events: Mutex<UnboundedReceiver<Event>>,

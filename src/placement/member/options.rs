@@ -10,8 +10,8 @@ use crate::placement::slot::SlotFunc;
 /// The shortest time after which a silent member can be given up.
 const LEAST_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// How a member joins. Slots, copies, order and minimum are stored at the configuration node by the first one; a member that
-/// has others is not let in.
+/// Says how a member joins. Slots, copies, order and minimum are stored at the configuration node by the first one; a
+/// member that has others is not let in.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -35,7 +35,7 @@ pub struct MemberOptions {
     pub(super) settings: Settings,
 }
 
-/// What is asked for again and again, without what is only needed to connect.
+/// The settings that are needed again and again, without those that are only needed to connect.
 #[derive(Clone)]
 pub(super) struct Settings {
     pub(super) id: String,

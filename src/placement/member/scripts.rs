@@ -18,14 +18,14 @@ static RELEASE: LazyLock<ConfigScript> = LazyLock::new(|| ConfigScript::change(&
 static LEAVE: LazyLock<ConfigScript> = LazyLock::new(|| ConfigScript::change(&[COMMON, include_str!("leave.lua")]));
 static SYNC: LazyLock<ConfigScript> = LazyLock::new(|| ConfigScript::look(&[include_str!("sync.lua")]));
 
-/// What came of asking to be let in.
+/// The answer to a request to be let in.
 pub(super) enum Joined {
     As(u64),
     /// Somebody with this id is there, for at least so many milliseconds more.
     Taken(u64),
 }
 
-/// What came of saying that one is still there.
+/// The answer to a member that says that it is still there.
 pub(super) enum Renewed {
     Gone,
     /// The epoch, and in how many milliseconds the first key of a member runs out.
@@ -35,17 +35,17 @@ pub(super) enum Renewed {
     },
 }
 
-/// What came of a change of one slot.
+/// The answer to a change of one slot.
 pub(super) enum Changed {
     /// The member that asks is none any more.
     Gone,
-    /// Who holds the slot now, and as of which epoch.
+    /// The holders of the slot now, and the epoch of that.
     Done { epoch: u64, holders: Vec<Holder> },
     /// Too few others hold it.
     Refused { others: usize },
 }
 
-/// How another member stands in the list.
+/// The entry of another member in the list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Standing {
     pub(super) incarnation: u64,
@@ -54,12 +54,12 @@ pub(super) struct Standing {
     pub(super) zone: Option<String>,
 }
 
-/// What has changed.
+/// The changes since the last look.
 pub(super) struct News {
     pub(super) epoch: u64,
-    /// All slots are named that have holders.
+    /// Tells whether all slots are named that have holders.
     pub(super) is_all: bool,
-    /// All members, if they may have changed.
+    /// The members, if they may have changed.
     pub(super) members: Option<BTreeMap<String, Standing>>,
     pub(super) slots: Vec<(u16, Vec<Holder>)>,
 }

@@ -16,13 +16,13 @@ use super::scripts::{News, Standing};
 use super::table::{Holder, Routes, Row, Table};
 use crate::placement::balance::{Balance, Candidate};
 
-/// By how much the pause after failures grows at most.
+/// The number of times that the pause after failures doubles at most.
 const MOST_DOUBLINGS: u32 = 6;
 
 /// The slots that a member ought to hold; `None` while there are too few members.
 pub(super) type OwnTargets = Option<Vec<bool>>;
 
-/// What the program was told of a slot and has not settled yet.
+/// The news of a slot that the program was told and has not settled yet.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Notice {
     Nothing,
@@ -50,7 +50,7 @@ pub(super) struct State {
     primaries: BTreeMap<u16, u64>,
     /// Slots that the program gives up just now.
     giving_up: HashSet<u16>,
-    /// When others may take this member for dead.
+    /// The moment when others may take this member for dead.
     lease_end: Instant,
     /// The lease has run out: others may be primaries.
     is_suspended: bool,
@@ -143,13 +143,13 @@ impl State {
         Some((0..settings.slots.slots()).map(|slot| balance.holders(slot).any(|id| id == settings.id)).collect())
     }
 
-    /// It was let in by a request that was sent at this time.
+    /// Notes that the member was let in by a request that was sent at this time.
     pub(super) fn joined(&mut self, incarnation: u64, sent: Instant, now: Instant) {
         self.incarnation = Some(incarnation);
         self.renewed(sent, now);
     }
 
-    /// The configuration node has heard from this member, by a request that was sent at this time.
+    /// Notes that the configuration node has heard from this member, by a request that was sent at this time.
     pub(super) fn renewed(&mut self, sent: Instant, now: Instant) {
         self.lease_end = self.lease_end.max(sent + self.settings.timeout);
         // The answer may have waited while this process was stopped.
@@ -159,12 +159,12 @@ impl State {
         }
     }
 
-    /// Nothing has changed, as of a request that was sent at this time.
+    /// Notes that nothing has changed, as of a request that was sent at this time.
     pub(super) fn confirmed(&mut self, sent: Instant) {
         self.confirmed = self.confirmed.max(sent);
     }
 
-    /// What is known may be undone: the configuration node is another server now.
+    /// Forgets how recent the table is: the configuration node is another server now, and what is known may be undone.
     pub(super) fn forget_epoch(&mut self) {
         let table = Arc::make_mut(&mut self.table);
         table.epoch = None;
@@ -222,12 +222,12 @@ impl State {
         self.look_at(&[slot], now, lost);
     }
 
-    /// The program begins to give a slot up: that it is not held any more will be no news.
+    /// Notes that the program begins to give a slot up: that it is not held any more will be no news.
     pub(super) fn gives_up(&mut self, slot: u16) {
         self.giving_up.insert(slot);
     }
 
-    /// The program has asked to give a slot up, and it was done or not.
+    /// Notes that the program has asked to give a slot up, and whether that was done.
     pub(super) fn has_given_up(&mut self, slot: u16, is_done: bool, now: Instant) {
         self.giving_up.remove(&slot);
         if is_done {
@@ -237,7 +237,7 @@ impl State {
         }
     }
 
-    /// The program could not do what it was told about a slot: it is told again later, and later each time.
+    /// Notes that the program could not do what it was told about a slot: it is told again later, and later each time.
     pub(super) fn failed(&mut self, slot: u16, now: Instant) {
         let first = self.settings.retry_pause;
         let failure = self.failures.entry(slot).or_insert(Setback { count: 0, pause: first, until: now, ready: None });
@@ -251,7 +251,7 @@ impl State {
         self.told[usize::from(slot)] = Notice::Nothing;
     }
 
-    /// This member was removed: it holds nothing, and has to join again.
+    /// Notes that this member was removed: it holds nothing, and has to join again.
     pub(super) fn removed(&mut self) {
         let held = self.held();
         self.incarnation = None;

@@ -13,15 +13,16 @@ pub struct Holder {
     pub token: u64,
 }
 
-/// Who holds each slot.
+/// The holders of each slot.
 #[derive(Debug, Clone)]
 pub(super) struct Table {
-    /// Everything up to this change is in it; `None` before the first load.
+    /// The last change that is in it, with all those before; `None` before the first load.
     pub(super) epoch: Option<u64>,
     pub(super) slots: Vec<Row>,
 }
 
-/// Who holds one slot, as of an epoch. A change that one has made oneself may be known before those that came before it.
+/// The holders of one slot, as of an epoch. A change that one has made oneself may be known before those that came
+/// before it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Row {
     pub(super) as_of: u64,

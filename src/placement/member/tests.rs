@@ -34,7 +34,7 @@ struct Fixture {
 }
 
 impl Fixture {
-    /// A member that was let in by the first change, with these others.
+    /// Makes a member that was let in by the first change, with these others.
     fn with(others: &[&str]) -> Self {
         let (sender, events) = unbounded_channel();
         let begun = Instant::now();
@@ -54,7 +54,7 @@ impl Fixture {
         News { epoch: self.epoch, is_all: false, members, slots }
     }
 
-    /// The members change: me and these others.
+    /// Changes the members: me and these others.
     fn members(&mut self, others: &[&str], seconds: u64) -> bool {
         let listed = |incarnation| Standing { incarnation, weight: 1, is_leaving: false, zone: None };
         let mut members: BTreeMap<String, Standing> = others.iter().map(|id| ((*id).to_owned(), listed(9))).collect();

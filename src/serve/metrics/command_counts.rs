@@ -2,8 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// What may become of a command: `ok`, the first word of an error that is known, or `other`. No more names than these, whatever
-/// scripts and modules say.
+/// The outcomes of a command: `ok`, the first word of an error that is known, or `other`. There are no more names than
+/// these, whatever scripts and modules say.
 pub(in crate::serve) const OUTCOMES: [&str; 25] = [
     "ok",
     "ERR",
@@ -32,8 +32,8 @@ pub(in crate::serve) const OUTCOMES: [&str; 25] = [
     "other",
 ];
 
-/// How often a command was sent, and how often it failed in which way. What has not failed is not counted by itself: the way of
-/// most commands is the shortest.
+/// Counts how often a command was sent, and how often it failed in which way. Successes are not counted by themselves:
+/// the way of most commands is the shortest.
 #[derive(Debug, Default)]
 pub(in crate::serve) struct CommandCounts {
     sent: AtomicU64,

@@ -7,24 +7,24 @@ use std::time::Duration;
 use super::command_counts::CommandCounts;
 use crate::histogram::Histogram;
 
-/// Why a client was cut off that did not want to go.
+/// The reason why a client was cut off that did not want to go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::serve) enum Cut {
-    /// It has not read its replies in time.
+    /// The client has not read its replies in time.
     SlowReader,
     /// Too many messages waited for it.
     TooMuchOutput,
-    /// It has said nothing for too long.
+    /// The client has sent nothing for too long.
     Idle,
     /// `CLIENT KILL`.
     Killed,
-    /// What it sent is not the protocol, or too long.
+    /// The client has sent bytes that are not the protocol, or too long.
     BadRequest,
-    /// It has not agreed on TLS.
+    /// The client has not agreed on TLS.
     Tls,
 }
 
-/// How many clients were cut off.
+/// Counts the clients that were cut off.
 #[derive(Debug, Default)]
 pub(in crate::serve) struct CutCounts([AtomicU64; Self::REASONS.len()]);
 
@@ -49,18 +49,18 @@ impl CutCounts {
     }
 }
 
-/// What all connections count.
+/// The counters of all connections.
 #[derive(Debug, Default)]
 pub(in crate::serve) struct ProxyCounters {
     /// Bytes from clients.
     pub(in crate::serve) received_bytes: AtomicU64,
     /// Bytes to clients.
     pub(in crate::serve) sent_bytes: AtomicU64,
-    /// How long commands of one key wait in the proxy: from when they were read to when they go to the nodes.
+    /// The time that commands of one key wait in the proxy: from when they were read to when they go to the nodes.
     pub(in crate::serve) queue: Histogram,
-    /// How long it takes to write replies.
+    /// The time that it takes to write replies.
     pub(in crate::serve) write: Histogram,
-    /// From when commands were read to when their replies are written.
+    /// The time from when commands were read to when their replies are written.
     pub(in crate::serve) total: Histogram,
     /// Commands that nodes do not know.
     pub(in crate::serve) unknown: Arc<CommandCounts>,

@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use crate::histogram::Doublings;
 
-/// What a proxy has counted since it began, and how it is now.
+/// The counts of a proxy since it began, and its present state.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ProxyMetrics {
-    /// How long ago it began.
+    /// The time since it began.
     pub uptime: Duration,
     /// Clients that are connected.
     pub clients: usize,
-    /// How many may be.
+    /// The number of clients that it admits.
     pub max_clients: usize,
     /// Clients that were taken in.
     pub accepted: u64,
@@ -28,8 +28,8 @@ pub struct ProxyMetrics {
     pub waiting_bytes: u64,
     /// Commands of clients.
     pub commands: Vec<CommandMetrics>,
-    /// How long which stage of a request took: `queue` before commands of one key go to the nodes, `nodes` for what nodes are
-    /// asked, `write` to the client, `total` from reading to having written.
+    /// The durations of the stages of a request: `queue` before commands of one key go to the nodes, `nodes` for the
+    /// work of the nodes, `write` to the client, `total` from reading to having written.
     pub stages: Vec<(&'static str, Doublings)>,
     /// Requests to nodes that are under way.
     pub in_flight: usize,
@@ -63,13 +63,13 @@ pub struct CommandMetrics {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct TopologyMetrics {
-    /// How long ago it was fetched.
+    /// The time since it was fetched.
     pub age: Duration,
     /// Shards that have data, or may have.
     pub shards: usize,
     /// Slots that belong to a shard; 0 for a list of servers.
     pub slots_covered: u32,
-    /// Whether it has slots.
+    /// Tells whether it has slots.
     pub has_slots: bool,
 }
 
@@ -77,11 +77,11 @@ pub struct TopologyMetrics {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct NodeMetrics {
-    /// Where it listens.
+    /// The address at which it listens.
     pub address: String,
-    /// Whether it is a primary.
+    /// Tells whether it is a primary.
     pub is_primary: bool,
-    /// Whether it could be connected to when that was last tried.
+    /// Tells whether it could be connected to when that was last tried.
     pub is_reachable: bool,
     /// Batches of commands that are not answered yet.
     pub in_flight: usize,
@@ -93,6 +93,6 @@ pub struct NodeMetrics {
     pub sent_bytes: u64,
     /// Bytes from it.
     pub received_bytes: u64,
-    /// How long its answers took.
+    /// The durations of its answers.
     pub round_trips: Doublings,
 }

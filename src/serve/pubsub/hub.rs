@@ -18,13 +18,14 @@ use crate::resp::ServerErrorKind;
 use crate::serve::refusal::is_refusal;
 use crate::topology::Node;
 
-/// How often the hub looks whether topics are subscribed to where they should be, while something is amiss.
+/// The time between two looks of the hub whether topics are subscribed to where they should be, while something is
+/// amiss.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
-/// How often it looks while nothing is.
+/// The time between two looks while nothing is amiss.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// For how long a node that was lost is not connected to again.
+/// The time for which a node that was lost is not connected to again.
 const SPARED: Duration = Duration::from_millis(500);
 
 /// The pub/sub of a user. It ends with its last handle.
@@ -33,7 +34,7 @@ pub(in crate::serve) struct Hub {
     asked: mpsc::UnboundedSender<HubRequest>,
 }
 
-/// What clients want.
+/// A request of a client.
 enum HubRequest {
     Subscribe { topic: Topic, subscriber: Subscriber, done: oneshot::Sender<Result<(), String>> },
     Unsubscribe { topic: Topic, client: u64 },
@@ -76,15 +77,15 @@ impl Hub {
     }
 }
 
-/// What is known of a topic.
+/// The state of a topic.
 #[derive(Default)]
 struct TopicState {
     subscribers: HashMap<u64, Subscriber>,
-    /// Those who wait for the nodes to confirm it.
+    /// The tasks that wait for the nodes to confirm it.
     waiting: Vec<oneshot::Sender<Result<(), String>>>,
     /// The connections over which it is subscribed to, and whether the node has confirmed that.
     at: HashMap<u64, bool>,
-    /// What reads it in place of these, if that is possible.
+    /// The reader that reads it in place of these, if that is possible.
     key_events: Option<KeyEventsReader>,
     is_ready: bool,
 }
@@ -108,7 +109,7 @@ struct Switchboard {
     spared: HashMap<String, Instant>,
     tell: mpsc::UnboundedSender<(u64, Heard)>,
     heard: mpsc::UnboundedReceiver<(u64, Heard)>,
-    /// What reads events of keys tells here.
+    /// The channel by which the reader of keys' events reports to the hub.
     tell_events: mpsc::UnboundedSender<key_events::Told>,
     events: mpsc::UnboundedReceiver<key_events::Told>,
     is_amiss: bool,

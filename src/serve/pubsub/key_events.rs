@@ -17,26 +17,26 @@ use crate::engine::{Engine, glob};
 use crate::link::{Budget, Session};
 use crate::reply::Reply;
 
-/// How long one question waits for events, in milliseconds.
+/// The time that one question waits for events, in milliseconds.
 const BLOCK_MS: u64 = 1000;
 
-/// How much longer than that the answer may take.
+/// The time beyond that which the answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// After a failure.
+/// The pause after a failure.
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// The most that an answer may take, in bytes.
 const LONGEST: usize = 64 << 20;
 
-/// What a reader tells.
+/// A report of a reader.
 pub(super) enum Told {
-    /// Everything from now on will be told.
+    /// Every event from now on will be told.
     Ready(Topic),
     Message(PublishedMessage),
     /// The user may not read events, in the words of the node.
     Refused(Topic, String),
-    /// Not all nodes have rmr.
+    /// Some node does not have rmr.
     Unavailable(Topic),
 }
 
@@ -60,12 +60,12 @@ impl KeyEventsReader {
     }
 }
 
-/// Which events a topic is about.
+/// Says which events a topic is about.
 #[derive(Debug, PartialEq, Eq)]
 enum WantedEvents {
-    /// Those of keys that fit a pattern; the channel names the key.
+    /// Events of keys that fit a pattern; the channel names the key.
     OfKeys(Bytes),
-    /// Those of a kind that fits a pattern; the channel names the kind.
+    /// Events of a kind that fits a pattern; the channel names the kind.
     OfKind(Bytes),
 }
 

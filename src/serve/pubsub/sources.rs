@@ -11,7 +11,7 @@ use crate::command::Command;
 use crate::engine::Request;
 use crate::topology::{Node, Topology};
 
-/// What the channels begin with in which a node tells of its keys.
+/// The beginnings of the channels in which a node reports events of its keys.
 const OF_KEYS: [&[u8]; 2] = [b"__keyspace@", b"__keyevent@"];
 
 /// Tells whether messages of a channel are told by the node alone whose keys they are about.

@@ -44,7 +44,7 @@ impl Subscriber {
     }
 }
 
-/// What a client has subscribed to, and the messages that wait for it.
+/// The subscriptions of a client, and the messages that wait for it.
 pub(in crate::serve) struct Subscriptions {
     pub(in crate::serve) channels: BTreeSet<Bytes>,
     pub(in crate::serve) patterns: BTreeSet<Bytes>,
@@ -54,7 +54,7 @@ pub(in crate::serve) struct Subscriptions {
 }
 
 impl Subscriptions {
-    /// Nothing so far. No more than so many bytes may wait for the client.
+    /// Makes subscriptions without topics. No more than `most` bytes may wait for the client.
     pub(in crate::serve) fn new(client: Arc<ClientEntry>, most: usize) -> Self {
         let (sender, messages) = mpsc::unbounded_channel();
         let subscriber = Subscriber { client, messages: sender, waiting: Arc::default(), most };

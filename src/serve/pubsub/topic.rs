@@ -4,12 +4,12 @@ use bytes::Bytes;
 
 use crate::reply::Reply;
 
-/// How something is subscribed to.
+/// Says how something is subscribed to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(in crate::serve) enum TopicKind {
     /// A channel: `SUBSCRIBE`.
     Channel,
-    /// All channels that fit a pattern: `PSUBSCRIBE`.
+    /// The channels that fit a pattern: `PSUBSCRIBE`.
     Pattern,
     /// A channel of a slot: `SSUBSCRIBE`.
     Shard,
@@ -65,19 +65,19 @@ impl PublishedMessage {
 
     /// Returns about how many bytes it takes.
     pub(in crate::serve) fn size(&self) -> usize {
-        /// What stands around the texts.
+        /// The number of bytes around the texts.
         const AROUND: usize = 48;
         AROUND + self.topic.name.len() + self.channel.len() + self.payload.len()
     }
 }
 
-/// What a node says on a connection that has subscribed.
+/// A message of a node on a connection that has subscribed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum NodeSaid {
     Message(PublishedMessage),
     Subscribed(Topic),
     Unsubscribed(Topic),
-    /// It has refused the command that is not answered yet.
+    /// The node has refused the command that is not answered yet.
     Refused(Bytes),
     Other,
 }

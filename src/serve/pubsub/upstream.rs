@@ -16,10 +16,10 @@ use crate::topology::Node;
 /// The most that one message may take, in bytes.
 const LONGEST: usize = 1 << 30;
 
-/// What is heard of a connection.
+/// News of a connection.
 pub(super) enum Heard {
     Said(NodeSaid),
-    /// It is over, and why.
+    /// The connection is over, for this reason.
     Lost(String),
 }
 

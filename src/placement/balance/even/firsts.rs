@@ -19,7 +19,7 @@ pub(super) fn choose(candidates: &[Candidate], was: &[Vec<usize>], holders: &mut
     firsts.shift(|load| load.count > load.least, |load| load.count < load.least);
 }
 
-/// In how many slots a candidate comes first, and in how many it ought to.
+/// The number of slots in which a candidate comes first, and the number in which it ought to.
 #[derive(Clone, Copy)]
 struct Load {
     count: usize,
@@ -31,7 +31,7 @@ struct Firsts<'a> {
     candidates: &'a [Candidate],
     holders: &'a mut [Vec<usize>],
     loads: Vec<Load>,
-    /// How many slots have the one first and the other behind it.
+    /// The number of slots that have the one candidate first and the other behind it.
     behind: Vec<Vec<usize>>,
     placed: Vec<bool>,
 }

@@ -48,12 +48,13 @@ pub fn even<S: AsRef<str>>(
     plan.holders.iter().map(ids).collect()
 }
 
-/// Who holds what by now, and how many slots each ought to have. Candidates are numbers, in the order of their ids.
+/// The slots that each candidate holds by now, and the number that it ought to have. Candidates are numbers, in the
+/// order of their ids.
 struct EvenPlan<'a> {
     candidates: &'a [Candidate],
     copies: usize,
     was: &'a [Vec<usize>],
-    /// How many copies of a slot have to be in a zone with another one.
+    /// The number of copies of a slot that have to be in a zone with another copy of it.
     crowded: usize,
     holders: Vec<Vec<usize>>,
     counts: Vec<usize>,
@@ -213,7 +214,7 @@ impl<'a> EvenPlan<'a> {
     }
 }
 
-/// One takes a copy of a slot, from another or as one more.
+/// A step: a candidate takes a copy of a slot, from another or as one more.
 #[derive(Clone, Copy)]
 struct Handover {
     slot: usize,
@@ -226,9 +227,9 @@ struct Ways {
     costs: Vec<i64>,
     /// The last step of the way to each.
     last: Vec<Option<Handover>>,
-    /// Whose steps are to be looked at; `None` for the free places.
+    /// The candidates whose steps are to be looked at; `None` for the free places.
     queue: VecDeque<Option<usize>>,
-    /// How often each was queued: more often than there are candidates only in a circle.
+    /// Counts how often each was queued: more often than there are candidates only in a circle.
     queued: Vec<usize>,
 }
 
