@@ -234,7 +234,7 @@ impl Command {
         out.extend_from_slice(self.wire.bytes());
     }
 
-    /// Name and arguments as they travel.
+    /// Returns the name and the arguments as they travel.
     pub(crate) fn wire(&self) -> &[u8] {
         self.wire.bytes()
     }

@@ -183,7 +183,7 @@ impl FakeNode {
         self.plays((0..10_000).map(|_| turn()));
     }
 
-    /// Would refuse writes with these words, the next times that it is asked.
+    /// Makes the node refuse writes with these words, the next times that it is asked.
     pub(super) fn would_refuse(&self, words: impl IntoIterator<Item = &'static str>) {
         self.refusals.lock().unwrap().extend(words);
     }
@@ -477,7 +477,7 @@ pub(super) fn cluster(shards: &[(u16, SlotRange)]) -> Topology {
     Topology::with_slots("fake", shards.iter().map(shard).collect())
 }
 
-/// Node 1 has the lower half of the slots, node 2 the upper one.
+/// Makes a cluster in which node 1 has the lower half of the slots, node 2 the upper one.
 pub(super) fn halves() -> Topology {
     cluster(&[(1, (0, 8191)), (2, (8192, 16383))])
 }

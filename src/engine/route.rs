@@ -175,7 +175,7 @@ fn destination(
 /// Nodes, and the units that are for each.
 type ByNode<'v> = Vec<(&'v Arc<Node>, Vec<u32>)>;
 
-/// `None` if the units cannot be placed without their commands.
+/// Places all units at once. Returns `None` if the units cannot be placed without their commands.
 fn all_at_once<'v>(
     route: &impl Route,
     commands: &CommandSet,

@@ -18,7 +18,7 @@ use crate::reply::Reply;
 ///
 /// A panic in a reducer is an error of its request.
 pub trait Reducer: Send + 'static {
-    /// Called once, with all replies. Unless the request allows partial results, all of them are there.
+    /// Reduces the replies. Called once, with all of them. Unless the request allows partial results, none is missing.
     ///
     /// # Errors
     /// The request ends in the error that this returns.
@@ -58,17 +58,17 @@ pub enum Step {
 }
 
 impl Step {
-    /// Answer the request with this.
+    /// Answers the request with this reply.
     pub fn reply(reply: impl Into<Reply>) -> Self {
         Self::Reply(reply.into())
     }
 
-    /// Send each command to its shard, and reduce again.
+    /// Sends each command to its shard, and reduces again.
     pub fn map(commands: impl IntoIterator<Item = Command>, reducer: impl Reducer) -> Self {
         Self::Map { commands: CommandSet::Each(commands.into_iter().collect()), reducer: Box::new(reducer) }
     }
 
-    /// Send one command to every primary that holds data, and reduce again.
+    /// Sends one command to every primary that holds data, and reduces again.
     pub fn fan_out(command: Command, reducer: impl Reducer) -> Self {
         Self::FanOut { command, targets: Targets::Primaries, reducer: Box::new(reducer) }
     }

@@ -143,7 +143,7 @@ mod tests {
         DescribedCommand { command, description, keys: keys.to_vec() }
     }
 
-    /// `MSETEX numkeys key value [key value ...] [NX | XX] [EX seconds ...]`, as Redis 8.4 describes it.
+    /// Describes `MSETEX numkeys key value [key value ...] [NX | XX] [EX seconds ...]`, as Redis 8.4 describes it.
     fn msetex(line: &str, keys: &[usize]) -> DescribedCommand {
         request(line, 1, "keynum", &[("keynumidx", 0), ("firstkey", 1), ("keystep", 2)], &["OW", "UPDATE"], keys)
     }

@@ -22,7 +22,8 @@ pub(crate) trait Watcher: Send + Sync {
 
 /// Reads a stream of a [`Watcher`].
 pub(crate) trait SocketReader: Send + Sync {
-    /// There is something to be read. `here`: whether who waits for it may go on in this thread. `false` to hear no more.
+    /// Reads: there is something to be read. With `here`, the task that waits for it may go on in this thread. Returns
+    /// `false` to hear no more.
     fn read(&self, here: bool) -> bool;
 
     /// Hears that nothing will be told: the event loop does not take the socket.
@@ -58,8 +59,8 @@ fn with<T>(said: &'static LocalKey<Cell<bool>>, is_so: bool, work: impl FnOnce()
     done
 }
 
-/// Leaves the thread of a [`Watcher`], by asking to be polled again, if what has come for a request is long: some of it has
-/// been read by the runtime meanwhile.
+/// Leaves the thread of a [`Watcher`], by asking to be polled again, if what has come for a request is long: some of it
+/// has been read by the runtime meanwhile.
 pub(crate) async fn leave_event_loop_if_long(budget: &Budget) {
     if IN_EVENT_LOOP.get() && budget.used() > LARGE {
         tokio::task::yield_now().await;

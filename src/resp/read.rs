@@ -301,7 +301,7 @@ fn parse<T: std::str::FromStr>(line: &[u8], what: &'static str) -> Result<T, Pro
     std::str::from_utf8(line).ok().and_then(|text| text.parse().ok()).ok_or(ProtocolError(what))
 }
 
-/// `inf`, `-inf` and any spelling of `nan` included: Redis passes on what the C library printed.
+/// Reads a double, `inf`, `-inf` and any spelling of `nan` included: Redis passes on what the C library printed.
 fn double(line: &[u8]) -> Result<f64, ProtocolError> {
     if line.ends_with(b"nan") { Ok(f64::NAN) } else { parse(line, "a bad double") }
 }

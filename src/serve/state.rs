@@ -35,7 +35,7 @@ pub(super) struct ProxyState {
 }
 
 impl ProxyState {
-    /// Must be called within a tokio runtime.
+    /// Makes the state of a proxy. Must be called within a tokio runtime.
     pub(super) fn new(engine: Engine, mut options: ProxyOptions) -> Self {
         let parts = EngineParts {
             links: std::mem::replace(&mut options.links, Box::new(crate::link::LinkOptions::new)),

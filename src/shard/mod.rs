@@ -98,7 +98,7 @@ fn routing_key(command: &Command) -> Result<&[u8], Error> {
     })
 }
 
-/// Placement by position in the list of shards, as both hash partitions do it.
+/// Places a key by position in the list of shards, as both hash partitions do.
 fn one_of_all(topology: &Topology, pick: impl FnOnce(usize) -> usize) -> Result<usize, Error> {
     match topology.shards().len() {
         0 => Err(Error::no_node(topology.source())),

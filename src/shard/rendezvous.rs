@@ -5,7 +5,8 @@ use super::one_of_all;
 use crate::error::Error;
 use crate::topology::Topology;
 
-/// Highest score of a 64 bit hash over the node's id, or the [label](crate::topology::Host::label) that a list gives it, and the key.
+/// Highest score of a 64 bit hash over the node's id, or the [label](crate::topology::Host::label) that a list gives
+/// it, and the key.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Rendezvous;
 
@@ -19,8 +20,8 @@ impl Rendezvous {
 
 places_by_key!(Rendezvous);
 
-/// FNV-1a over id, a separator and key, finished by the mixer of SplitMix64: stable across versions and machines, which
-/// the standard library's hasher is not.
+/// Computes FNV-1a over id, a separator and key, finished by the mixer of SplitMix64: stable across versions and
+/// machines, which the standard library's hasher is not.
 fn score(id: &[u8], key: &[u8]) -> u64 {
     let bytes = id.iter().chain(&[0xff]).chain(key);
     let mut hash = bytes

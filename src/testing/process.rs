@@ -92,7 +92,7 @@ impl Process {
 }
 
 impl Drop for Process {
-    /// SIGKILL ends a stopped process too, so there is no need to continue it first.
+    /// Kills the process. SIGKILL ends a stopped process too, so there is no need to continue it first.
     fn drop(&mut self) {
         // Errors mean that one of the two has ended already, which is what is wanted.
         let _ = self.child.kill();

@@ -116,7 +116,7 @@ impl Word {
         Ok(word)
     }
 
-    /// `name`, `name:port`, `[v6]:port`, `:port`, or nothing.
+    /// Reads `name`, `name:port`, `[v6]:port`, `:port`, or nothing.
     fn read_place(&mut self, place: &str) -> Result<(), &'static str> {
         if place.contains(',') {
             return Err("has a comma; hosts are parted by blanks");

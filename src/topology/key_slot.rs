@@ -28,9 +28,10 @@ pub(crate) fn hash_tag(key: &[u8]) -> Option<&[u8]> {
     (close > 0).then(|| &rest[..close])
 }
 
-/// CRC16 XMODEM, and whether a brace opens somewhere. A map does this for each of its keys, so it takes four bytes a step:
-/// their tables can be looked up at the same time, where byte by byte each step waits for the one before. (M. E. Kounavis
-/// and F. L. Berry, "A Systematic Approach to Building High Performance, Software-based, CRC Generators", 2005.)
+/// Computes CRC16 XMODEM, and tells whether a brace opens somewhere. A map does this for each of its keys, so it takes
+/// four bytes a step: their tables can be looked up at the same time, where byte by byte each step waits for the one
+/// before. (M. E. Kounavis and F. L. Berry, "A Systematic Approach to Building High Performance, Software-based, CRC
+/// Generators", 2005.)
 fn crc16_and_brace(bytes: &[u8]) -> (u16, bool) {
     let (words, rest) = bytes.as_chunks::<4>();
     let (mut crc, mut has_brace) = (0_u16, false);

@@ -72,7 +72,7 @@ impl<T: Clone + Send + 'static> Promise<T> {
         self.outcome()?.err()
     }
 
-    /// Value or error, if it is settled.
+    /// Returns the value or the error, if it is settled.
     pub fn outcome(&self) -> Option<Result<T, Error>> {
         lock(&self.ledger).outcome(self.place).map(cloned)
     }

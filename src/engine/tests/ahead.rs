@@ -12,7 +12,7 @@ use crate::reply::Reply;
 const NOREPLICAS: &str = "NOREPLICAS Not enough good replicas to write.";
 const PAUSED: &str = "TRYAGAIN writes are paused, as for a failover";
 
-/// Two nodes, the first of which is the process itself.
+/// Makes a cluster of two nodes, the first of which is the process itself.
 fn here_and_there() -> Fake {
     Fake::of([halves().with_local("10.0.0.1:1")])
 }

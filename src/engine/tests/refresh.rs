@@ -15,7 +15,7 @@ fn sum(replies: Result<Replies, Error>) -> i64 {
     replies.unwrap().integers().sum()
 }
 
-/// Slot 12182, which is that of [`FOO`], is nobody's.
+/// Makes a topology in which slot 12182, which is that of [`FOO`], is nobody's.
 fn with_hole() -> crate::topology::Topology {
     cluster(&[(1, (0, 12181)), (2, (12183, 16383))])
 }

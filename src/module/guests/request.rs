@@ -54,7 +54,7 @@ enum Then {
 
 /// A guest's code that gets all replies.
 pub(in crate::module) trait MergeReplies: Send {
-    /// Called once, with an array.
+    /// Merges the replies. Called once, with an array.
     fn merge(self: Box<Self>, replies: &Reply) -> Merged;
 }
 

@@ -32,7 +32,7 @@ pub(crate) struct Direct<'a> {
 }
 
 impl<'a> Direct<'a> {
-    /// `None` where strings are not read in place.
+    /// Begins to read strings in place. Returns `None` where they are not read so.
     pub(crate) fn begin(ctx: Ctx<'a>) -> Option<Self> {
         if !config::direct_reads() {
             return None;

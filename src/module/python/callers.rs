@@ -501,7 +501,7 @@ fn wait_for_held(ctx: Ctx<'_>) {
     }
 }
 
-/// Time has gone since calls could not be answered.
+/// Tries calls again that could not be answered before.
 fn try_again(_: Ctx<'_>) {
     with(|callers| {
         callers.is_waiting = false;

@@ -31,8 +31,8 @@ const BLOCKS_NO_SUBSCRIBER: u32 = 0x0009_0000;
 pub(crate) struct Flags(u32);
 
 impl Flags {
-    /// `MULTI`, scripts, calls from other modules, and clients of a replica that
-    /// [serves while it loads](Self::is_serving_while_loading).
+    /// Tells whether the client cannot be blocked: `MULTI`, scripts, calls from other modules, and clients of a replica
+    /// that [serves while it loads](Self::is_serving_while_loading).
     fn deny_blocking(self) -> bool {
         let denying = raw::REDISMODULE_CTX_FLAGS_DENY_BLOCKING
             | raw::REDISMODULE_CTX_FLAGS_MULTI
@@ -157,7 +157,7 @@ impl<'a> Ctx<'a> {
         Ok(done)
     }
 
-    /// `false` if the server has no such database, and the selected one is as before.
+    /// Selects a database. Returns `false` if the server has no such database; the selected one is then as before.
     fn select_database(self, database: i32) -> bool {
         // SAFETY: invariant 1, by `new`.
         unsafe { required!(RedisModule_SelectDb)(self.raw, database) == raw::REDISMODULE_OK as c_int }

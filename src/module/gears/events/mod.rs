@@ -119,7 +119,7 @@ pub(super) fn ended(live: &Arc<LiveRegistration>, aborts_pending: bool) {
     home::leave(live);
 }
 
-/// Something has happened to a key, in the midst of a command.
+/// Takes an event of a key, in the midst of a command.
 fn happened(ctx: Ctx<'_>, name: &[u8], key: &[u8]) {
     LISTENING.with_borrow(|all| {
         if all.is_empty() {
