@@ -75,6 +75,9 @@ fn check_together() -> Result<(), String> {
         Provider::Static if config::nodes().trim().is_empty() => {
             Err("rmr.provider static needs rmr.nodes \"host:port ...\"".into())
         }
+        Provider::Placement if config::configuration_node().0.is_empty() => {
+            Err("rmr.provider placement needs rmr.placement \"redis://host:port\"".into())
+        }
         Provider::Cluster if !is_cluster => Err("rmr.provider is cluster, but cluster-enabled is no".into()),
         _ if config::direct_reads() => {
             direct::why_not(is_cluster).map_or_else(|| proxy::check(config::proxy_mode()), |why| Err(why.to_owned()))

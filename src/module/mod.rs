@@ -28,6 +28,7 @@ mod secrets;
 mod server;
 mod setup;
 mod state;
+mod store;
 
 use std::borrow::Cow;
 use std::sync::atomic::Ordering::Relaxed;

@@ -9,7 +9,7 @@ use crate::command::{CommandSet, printable};
 use crate::reduce::Builtin;
 
 /// Settings with a secret for their value, whatever stands before them.
-const SETTINGS: [&[u8]; 9] = [
+const SETTINGS: [&[u8]; 10] = [
     b"masterauth",
     b"masteruser",
     b"primaryauth",
@@ -19,6 +19,7 @@ const SETTINGS: [&[u8]; 9] = [
     b"tls-client-key-file-pass",
     b"rmr.password",
     b"rmr.nodes",
+    b"rmr.placement",
 ];
 
 /// The parts that the names of other settings with secrets contain.

@@ -12,6 +12,7 @@ use super::local::link::LocalLink;
 use super::local::source::InServer;
 use super::server::context::Ctx;
 use super::server::{call, main_thread};
+use super::store;
 use crate::combine::{AnyCombine, Combine};
 use crate::engine::Engine;
 use crate::error::Error;
@@ -247,6 +248,7 @@ impl ThisServer {
             Provider::Cluster => {
                 return Err(Error::Invalid("rmr.provider is cluster, but cluster-enabled is no".into()));
             }
+            Provider::Placement => store::provide(builder, config::configuration_node())?,
             Provider::Auto if !config::nodes().is_empty() => builder.provider(list()?),
             Provider::Auto if self.is_cluster => builder.provider(cluster()),
             Provider::Auto => builder.provider(single()),

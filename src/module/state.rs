@@ -12,6 +12,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 
 use super::config::{self, Fingerprint};
 use super::setup::Setup;
+use super::store;
 use crate::combine::AnyCombine;
 use crate::engine::Engine;
 use crate::error::Error;
@@ -147,6 +148,7 @@ pub(super) fn stop() -> Result<(), String> {
     /// Long enough for threads that are at work, short enough for a server that is asked to unload.
     const PATIENCE: Duration = Duration::from_secs(3);
     RUNNING.store(None);
+    store::forget();
     if let Some(runtime) = lock(&RUNTIME).take() {
         if let Ok(sessions) = python_sessions() {
             runtime.block_on(sessions.stop());

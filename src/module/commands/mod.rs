@@ -14,6 +14,7 @@ mod map;
 mod matching;
 mod options;
 mod ping;
+mod place;
 mod proxy;
 mod refresh;
 mod scan;
@@ -35,4 +36,4 @@ macro_rules! commands {
     };
 }
 
-commands![sum, fanout, map, job, events, batch, exec, scan, explain, topology, ping, refresh, proxy];
+commands![sum, fanout, map, job, events, batch, exec, scan, explain, topology, ping, refresh, proxy, place];

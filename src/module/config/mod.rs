@@ -12,6 +12,7 @@ use arc_swap::ArcSwapOption;
 use redis_module::raw;
 
 use super::server::setting::{ChoiceSetting, NumberSetting, TextSetting};
+use super::store;
 use crate::engine::{DEFAULT_MAX_IN_FLIGHT, DEFAULT_MAX_REPLY_BYTES, DEFAULT_TIMEOUT_MS};
 use crate::exec::Overrides;
 use crate::link::Credentials;
@@ -80,6 +81,9 @@ pub(super) static CHOICES: [&ChoiceSetting; 8] =
     [&PROVIDER, &SHARD_FUNC, &PROXY_MODE, &CONSISTENT, &PUSHDOWN, &DIRECT_READS, &GEARS_RIGHTS, &GEARS];
 
 // There may be passwords in it.
+static PLACEMENT: TextSetting = TextSetting::new("placement", raw::REDISMODULE_CONFIG_SENSITIVE, check_placement);
+static PLACEMENT_NAME: TextSetting =
+    TextSetting::new("placement-name", raw::REDISMODULE_CONFIG_DEFAULT, check_placement_name);
 static NODES: TextSetting = TextSetting::new("nodes", raw::REDISMODULE_CONFIG_SENSITIVE, check_nodes);
 static USER: TextSetting = TextSetting::new("user", raw::REDISMODULE_CONFIG_DEFAULT, |_| Ok(()));
 static PASSWORD: TextSetting = TextSetting::new("password", raw::REDISMODULE_CONFIG_SENSITIVE, |_| Ok(()));
@@ -95,8 +99,8 @@ static PYTHON_USER: TextSetting =
 
 static PYTHON_WHEELS: TextSetting = TextSetting::new("python-wheels", raw::REDISMODULE_CONFIG_IMMUTABLE, |_| Ok(()));
 
-pub(super) static TEXTS: [&TextSetting; 7] =
-    [&NODES, &USER, &PASSWORD, &POLICY_OVERRIDES, &PYTHON, &PYTHON_USER, &PYTHON_WHEELS];
+pub(super) static TEXTS: [&TextSetting; 9] =
+    [&NODES, &PLACEMENT, &PLACEMENT_NAME, &USER, &PASSWORD, &POLICY_OVERRIDES, &PYTHON, &PYTHON_USER, &PYTHON_WHEELS];
 
 /// The overrides that the text of [`POLICY_OVERRIDES`] contains.
 static OVERRIDES: ArcSwapOption<Overrides> = ArcSwapOption::const_empty();
@@ -108,6 +112,7 @@ pub(super) enum Provider {
     Single,
     Static,
     Cluster,
+    Placement,
 }
 
 /// `rmr.shard-func`
@@ -155,7 +160,7 @@ pub(super) enum GearsUse {
     Off,
 }
 
-words!(pub(super) Provider { Auto = "auto", Single = "single", Static = "static", Cluster = "cluster" });
+words!(pub(super) Provider { Auto = "auto", Single = "single", Static = "static", Cluster = "cluster", Placement = "placement" });
 
 words!(pub(super) ShardBy {
     Auto = "auto",
@@ -224,7 +229,7 @@ pub(super) fn placement(is_cluster: bool) -> Placement {
         Provider::Single => Placement::Alone,
         Provider::Auto if nodes().is_empty() && !is_cluster => Placement::Alone,
         Provider::Auto if !nodes().is_empty() => Placement::Engine,
-        Provider::Static => Placement::Engine,
+        Provider::Static | Provider::Placement => Placement::Engine,
         Provider::Auto | Provider::Cluster => match shard_by() {
             ShardBy::Auto | ShardBy::Crc16 => Placement::Server,
             ShardBy::Crc32 | ShardBy::Ketama | ShardBy::KetamaRb | ShardBy::Rendezvous => Placement::Engine,
@@ -234,6 +239,12 @@ pub(super) fn placement(is_cluster: bool) -> Placement {
 
 pub(super) fn nodes() -> String {
     String::from_utf8_lossy(&NODES.value()).into_owned()
+}
+
+/// `rmr.placement` and `rmr.placement-name`
+pub(super) fn configuration_node() -> (String, String) {
+    let text = |setting: &TextSetting| String::from_utf8_lossy(&setting.value()).trim().to_owned();
+    (text(&PLACEMENT), text(&PLACEMENT_NAME))
 }
 
 pub(super) fn credentials() -> Option<Credentials> {
@@ -388,6 +399,16 @@ fn check_nodes(nodes: &[u8]) -> Result<(), String> {
     StaticList::parse(nodes).map(drop).map_err(|error| error.to_string())
 }
 
+fn check_placement(addresses: &[u8]) -> Result<(), String> {
+    let addresses = String::from_utf8_lossy(addresses);
+    if addresses.trim().is_empty() { Ok(()) } else { store::check(&addresses, "") }
+}
+
+fn check_placement_name(name: &[u8]) -> Result<(), String> {
+    let name = String::from_utf8_lossy(name);
+    if name.trim().is_empty() { Ok(()) } else { store::check("redis://127.0.0.1", &name) }
+}
+
 /// Sets all values back to their defaults: a library that stays mapped after it was unloaded keeps its values, and a
 /// new load begins anew.
 pub(super) fn reset() {
@@ -437,8 +458,9 @@ pub(super) fn read_arguments(args: &[&[u8]]) -> Result<(), String> {
 
 /// The settings that an engine is built from. A change of it means a new engine. There are passwords in it.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct Fingerprint(Provider, ShardBy, String, Vec<u8>, Vec<u8>, bool);
+pub(super) struct Fingerprint(Provider, ShardBy, String, (String, String), Vec<u8>, Vec<u8>, bool);
 
 pub(super) fn fingerprint() -> Fingerprint {
-    Fingerprint(provider(), shard_by(), nodes(), USER.value().clone(), PASSWORD.value().clone(), pushdown())
+    let (user, password) = (USER.value().clone(), PASSWORD.value().clone());
+    Fingerprint(provider(), shard_by(), nodes(), configuration_node(), user, password, pushdown())
 }

@@ -3,7 +3,7 @@
 use crate::common::{Server, elements, show};
 
 /// Name, arity, and flags that must and must not be there.
-const COMMANDS: [(&str, &str, &[&str]); 14] = [
+const COMMANDS: [(&str, &str, &[&str]); 15] = [
     ("rmr.sum", "-2", &["readonly", "blocking"]),
     ("rmr.fanout", "-2", &["blocking"]),
     ("rmr.map", "-4", &["blocking"]),
@@ -14,6 +14,7 @@ const COMMANDS: [(&str, &str, &[&str]); 14] = [
     ("rmr.scan", "-2", &["readonly", "blocking"]),
     ("rmr.explain", "-2", &["readonly"]),
     ("rmr.proxy", "2", &["fast", "noscript"]),
+    ("rmr.place", "-2", &["blocking", "noscript"]),
     ("rmr.topology", "-1", &["readonly", "blocking"]),
     ("rmr.ping", "1", &["readonly", "blocking"]),
     ("rmr.refresh", "1", &["readonly", "blocking"]),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::common::{Cluster, Server, eventually};
 
 /// Every setting with its default.
-const DEFAULTS: [(&str, &str); 32] = [
+const DEFAULTS: [(&str, &str); 34] = [
     ("rmr.atomic-timeout-ms", "1000"),
     ("rmr.connect-timeout-ms", "1000"),
     ("rmr.consistent", "yes"),
@@ -22,6 +22,8 @@ const DEFAULTS: [(&str, &str); 32] = [
     ("rmr.max-trigger-depth", "16"),
     ("rmr.nodes", ""),
     ("rmr.password", ""),
+    ("rmr.placement", ""),
+    ("rmr.placement-name", ""),
     ("rmr.policy-overrides", ""),
     ("rmr.provider", "auto"),
     ("rmr.proxy-mode", "off"),

@@ -1,0 +1,56 @@
+//! `RMR.PLACE`: plain servers whose slots a configuration node knows. The words are those that `rmr-proxy` serves, too.
+
+use super::spec::{Arg, ArgKind, Call, Spec};
+use crate::error::Error;
+use crate::module::config::{self, Provider};
+use crate::module::request::running::Work;
+use crate::module::server::user::User;
+use crate::module::store;
+
+pub(super) const SPEC: Spec = Spec {
+    name: c"RMR.PLACE",
+    summary: c"Shows plain servers whose slots a configuration node knows: who holds which, and who serves them.",
+    complexity: c"O(N) where N is the number of slots",
+    arity: -2,
+    flags: c"blocking allow-stale deny-script",
+    acl_categories: "slow blocking",
+    args: &[Arg::one_of(
+        c"subcommand",
+        &[
+            Arg::word(c"status", c"STATUS"),
+            Arg::word(c"nodes", c"NODES"),
+            Arg::word(c"proxies", c"PROXIES"),
+            Arg::block(c"slots", SLOTS).after(c"SLOTS"),
+            Arg::new(c"key", ArgKind::String).after(c"KEY"),
+            Arg::block(c"log", &[Arg::new(c"count", ArgKind::Integer).optional()]).after(c"LOG"),
+            Arg::word(c"help", c"HELP"),
+        ],
+    )],
+    run,
+};
+
+const SLOTS: &[Arg] =
+    &[Arg::block(c"range", &[Arg::new(c"first", ArgKind::Integer), Arg::new(c"last", ArgKind::Integer).optional()])
+        .optional()];
+
+/// What those may say in a Redis Cluster who may change a store.
+const RIGHT_TO_CHANGE: [&[u8]; 4] = [b"CLUSTER", b"SETSLOT", b"0", b"STABLE"];
+
+fn run(call: &Call<'_>) -> Result<Work, Error> {
+    if store::changes(&call.args)
+        && let Some(name) = call.ctx.user_name()
+    {
+        let user = User::named(&name);
+        if !user.as_ref().is_some_and(|user| user.may_run_keyless(&RIGHT_TO_CHANGE)) {
+            user.iter().for_each(|user| user.note_denied(call.ctx, b"cluster|setslot"));
+            return Err(Error::NoPermission(
+                "this changes a store; the user has no permissions to run the 'cluster|setslot' command".into(),
+            ));
+        }
+    }
+    if config::provider() != Provider::Placement {
+        return Err(Error::Refused("RMR.PLACE is for a store; rmr.provider is not placement".into()));
+    }
+    let answer = store::place(config::configuration_node(), call.args.iter().map(|word| word.to_vec()).collect())?;
+    Ok(Box::pin(answer))
+}
