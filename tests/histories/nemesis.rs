@@ -54,7 +54,7 @@ pub fn with_one_copy(world: &World, random: &mut Random) -> Trouble {
     let anyone = random.pick(&[Target::Node(node), Target::Proxy(proxy), Target::Config]);
     match random.below(10) {
         0 | 1 => Trouble::Stop(anyone, time),
-        2 => Trouble::Kill(random.pick(&[Target::Proxy(proxy), Target::Config])),
+        2 => Trouble::Kill(Target::Config),
         3 => Trouble::Disconnect(node),
         4 => Trouble::Cut(node),
         5 => Trouble::Swallow(random.pick(&[Target::Node(node), Target::Proxy(proxy)]), time),
@@ -63,11 +63,6 @@ pub fn with_one_copy(world: &World, random: &mut Random) -> Trouble {
         8 => Trouble::CutReplies(node, time),
         _ => Trouble::Refuse(random.pick(&[Target::Node(node), Target::Proxy(proxy)]), time),
     }
-}
-
-/// What is not survived with one copy: a data node that is killed takes its keys along.
-pub fn with_lost_nodes(world: &World, random: &mut Random) -> Trouble {
-    Trouble::Kill(Target::Node(random.below(world.nodes.len())))
 }
 
 /// Does one thing after the other, with a pause between, until the time is over or a client has seen what must not be.
