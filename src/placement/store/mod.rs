@@ -15,12 +15,15 @@
 //! | `proxy:ADDRESS` | string | expires when that proxy has not been heard of |
 //!
 //! - [`table`]: what is read of that, and where keys are by it
+//! - [`definite`]: what copies run in place of a write, so that it has the same effect on each
 //! - [`handler`], [`admit`]: letting nodes in, and giving slots out
 //! - [`place`], [`report`]: what operators ask, and what there is to tell
 
 mod admit;
 #[cfg_attr(not(test), expect(dead_code, reason = "slots move in the next step"))]
 mod copy;
+#[allow(dead_code, reason = "the order of writes asks it, once there are several copies")]
+mod definite;
 mod handler;
 mod place;
 mod report;

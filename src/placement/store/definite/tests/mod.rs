@@ -1,0 +1,6 @@
+//! What is made of commands, by their words alone; and on real servers, whether that keeps copies equal.
+
+mod content;
+mod pure;
+mod scripts;
+mod servers;
