@@ -7,8 +7,10 @@
 pub mod balance;
 mod config_node;
 pub mod member;
+mod proxies;
 pub mod slot;
 mod store;
 
+pub use proxies::Proxies;
 pub use store::Store;
 pub(crate) use store::changes;

@@ -5,6 +5,7 @@
 mod common;
 
 mod admission;
+mod clients;
 mod module;
 mod place;
 mod serving;

@@ -15,7 +15,8 @@ for place = 1, #entries, 2 do
     local key = P .. 'proxy:' .. entries[place]
     local left = redis.call('PTTL', key)
     if left >= 0 then
-        proxies[#proxies + 1] = {entries[place], digits(tonumber(entries[place + 1])), redis.call('GET', key) or '0', left}
+        local said = words(redis.call('GET', key))
+        proxies[#proxies + 1] = {entries[place], digits(tonumber(entries[place + 1])), said[#said] or '0', left}
     end
 end
 return {digits(epoch), redis.call('HGETALL', P .. 'settings'), lists, redis.call('HGETALL', P .. 'nodes'),
