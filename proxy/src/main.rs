@@ -13,6 +13,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
+use rmr::placement::Store;
 use rmr::serve::{Proxy, ProxyOptions};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info};
@@ -58,18 +59,14 @@ async fn serve(arguments: &Arguments) -> Result<(), String> {
     let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| error.to_string())?;
     let store = nodes::store(arguments)?;
-    let options = store.iter().cloned().fold(options(arguments)?, ProxyOptions::store);
-    let proxy = Proxy::new(nodes::engine(arguments, store.clone())?, options);
-    for listener in listeners::open(arguments).await? {
-        if let (Some(store), Some(address)) = (store.clone(), listeners::address(&listener)) {
-            tokio::spawn(async move { store.register(&address).await });
-        }
+    let proxy = Proxy::new(nodes::engine(arguments, store.clone())?, options(arguments, store.clone())?);
+    let opened = listeners::open(arguments).await?;
+    if let (Some(store), Some(address)) = (store, opened.iter().find_map(listeners::address)) {
+        tokio::spawn(async move { store.serve_as(&address).await });
+    }
+    for listener in opened {
         let proxy = proxy.clone();
         tokio::spawn(async move { proxy.listen(listener).await });
-    }
-    if let Some(store) = store {
-        let links = nodes::own_links(arguments)?;
-        tokio::spawn(async move { store.handle(links).await });
     }
     if let Some(address) = arguments.metrics {
         metrics::open(address, proxy.clone()).await?;
@@ -90,8 +87,8 @@ async fn serve(arguments: &Arguments) -> Result<(), String> {
     Ok(())
 }
 
-fn options(arguments: &Arguments) -> Result<ProxyOptions, String> {
-    let defaults = nodes::with_links(ProxyOptions::new(), arguments)?;
+fn options(arguments: &Arguments, store: Option<Store>) -> Result<ProxyOptions, String> {
+    let defaults = nodes::with_links(ProxyOptions::new(), arguments, store)?;
     let millis = Duration::from_millis;
     let mut options = defaults.splits_writes(arguments.split_writes);
     if let Some(timeout) = arguments.timeout_ms {

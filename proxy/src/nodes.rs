@@ -13,12 +13,12 @@ use crate::arguments::Arguments;
 pub fn store(arguments: &Arguments) -> Result<Option<Store>, String> {
     let Some(list) = &arguments.placement else { return Ok(None) };
     let addresses: Vec<String> = list.split(',').map(|address| address.trim().to_owned()).collect();
-    let store = Store::new(&addresses, arguments.placement_name.as_deref());
+    let store = Store::with_own_links(&addresses, arguments.placement_name.as_deref(), own_links(arguments)?);
     store.map(Some).map_err(|error| format!("--placement: {error}"))
 }
 
 /// Says how the proxy itself, and not a client, connects to nodes.
-pub fn own_links(arguments: &Arguments) -> Result<impl Fn() -> LinkOptions + Send + Sync + use<>, String> {
+fn own_links(arguments: &Arguments) -> Result<impl Fn() -> LinkOptions + Send + Sync + use<>, String> {
     let (tls, credentials) = (tls(arguments), credentials(arguments)?);
     Ok(move || links(tls.clone()).credentials_if(credentials.clone()))
 }
@@ -52,9 +52,10 @@ pub fn engine(arguments: &Arguments, store: Option<Store>) -> Result<Engine, Str
 }
 
 /// Says how links of clients connect.
-pub fn with_links(options: ProxyOptions, arguments: &Arguments) -> Result<ProxyOptions, String> {
+pub fn with_links(options: ProxyOptions, arguments: &Arguments, store: Option<Store>) -> Result<ProxyOptions, String> {
     let tls = tls(arguments);
     let options = options.links(move || links(tls.clone()));
+    let options = store.iter().cloned().fold(options, ProxyOptions::store);
     Ok(match shard_func(arguments)? {
         Some(make) => options.shard_func(make),
         None => options,

@@ -127,7 +127,11 @@ impl Request {
         topology: &Topology,
         keys: impl ExactSizeIterator<Item = &'k [u8]> + Clone,
     ) -> Result<Vec<usize>, Error> {
-        let at_once = if topology.requires_same_slot() { None } else { self.shards_of_keys(topology, keys.clone()) };
+        let at_once = if topology.requires_same_slot() || topology.key_placement().is_some() {
+            None
+        } else {
+            self.shards_of_keys(topology, keys.clone())
+        };
         at_once.map_or_else(|| keys.map(|key| self.key_group(topology, key)).collect(), Ok)
     }
 
@@ -135,6 +139,9 @@ impl Request {
     pub(crate) fn key_group(&self, topology: &Topology, key: &[u8]) -> Result<usize, Error> {
         if topology.requires_same_slot() {
             return Ok(usize::from(topology.slot_of(key)));
+        }
+        if let Some(placement) = topology.key_placement().filter(|_| self.engine.shard_func.is_none()) {
+            return placement.group(key).map_err(Error::Slots);
         }
         let node = self.engine.holder(topology, key)?;
         let is_it = |shard: &Shard| Arc::ptr_eq(&shard.primary, node);

@@ -49,6 +49,10 @@ impl Dialler {
             };
             let offers_inner = greet(&mut *stream, &candidates, &greeting).await?;
             self.inner.iter().for_each(|inner| inner.learn(offers_inner));
+            if let Some(check) = &self.options.check {
+                // Asked now, the node is the one at the other end of this connection, or the connection is broken.
+                check.check(&self.endpoint.address).await?;
+            }
             Ok(stream)
         });
         connected

@@ -45,6 +45,7 @@ mod cork;
 mod dedicated;
 mod dial;
 mod handshake;
+mod node_link;
 mod options;
 mod own_slots;
 mod pool;
@@ -61,12 +62,17 @@ pub use crate::peer::{ReducedShare, Reduction};
 pub use batch::{Batch, Delivery, Failure, Mode};
 pub use budget::Budget;
 pub use handshake::{CredentialSource, Credentials};
+pub use node_link::Link;
 pub use options::LinkOptions;
+#[cfg(feature = "placement")]
+pub(crate) use options::{LinkFront, NodeCheck};
 pub use own_slots::SlotsAround;
 pub(crate) use pool::Links;
 pub(crate) use session::Session;
 pub(crate) use stats::StatsByNode;
 pub use stats::{LinkState, LinkStats};
+#[cfg(any(feature = "module", feature = "placement"))]
+pub(crate) use stream::Stream;
 pub use tls::TlsSource;
 pub(crate) use watch::{Watcher, leave_event_loop_if_long};
 #[cfg(feature = "module")]
@@ -74,46 +80,14 @@ pub(crate) use {
     cork::{cork, uncork},
     handshake::CLIENT_NAME,
     own_slots::{OwnSlotsWatch, QUESTION as OWN_SLOTS_QUESTION},
-    stream::{Stream, has_pending_input},
+    stream::has_pending_input,
     watch::{SocketReader, in_event_loop, may_go_on_here, wake},
 };
 
 pub use crate::resp::Protocol;
-use crate::topology::BoxFuture;
-use bytes::Bytes;
 
 /// The prefix of the error with which the link to the node that we live in hands a command back, to be sent over a
 /// socket: only there does the node say where the key has gone (`MOVED`, `ASK`).
 ///
 /// No script can end in it: the line breaks of its errors are made spaces.
 pub(crate) const NOT_IN_PROCESS: &[u8] = b"RMRNOTINPROCESS\r";
-
-/// A way to one node.
-pub trait Link: Send + Sync {
-    /// Sends a batch. It is on its way when this returns, before the future is polled. Dropping the future gives the
-    /// request up: what has not left is not sent, a late reply is dropped.
-    fn send(&self, batch: Batch) -> BoxFuture<'static, Delivery>;
-
-    /// Tells whether the node is to be asked to reduce its share. It may decline.
-    fn reduces(&self) -> bool {
-        false
-    }
-
-    /// Asks whether the node would refuse the writes of a batch for what it is or lacks, before other nodes get their shares
-    /// of the same request. Returns the refusal, in the node's words; `None` if there is none, and where only sending the
-    /// batch tells.
-    fn refusal(&self, _batch: Batch) -> BoxFuture<'static, Option<Bytes>> {
-        Box::pin(std::future::ready(None))
-    }
-
-    /// Returns the state and the figures of the link.
-    fn stats(&self) -> &LinkStats;
-
-    /// Takes what has come from the node and was not read yet, because whoever is to read it has other things to do. Called
-    /// when a request's time is over.
-    fn drain_ready(&self, _protocol: Protocol) {}
-
-    /// Hears that a request's time was over before this node answered. A link that hears this again and again, and nothing
-    /// from the node meanwhile, should connect anew.
-    fn on_timeout(&self, _protocol: Protocol) {}
-}

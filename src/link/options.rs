@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::handshake::CredentialSource;
+use super::node_link::Link;
 use super::stats::StatsByNode;
 use super::tls::TlsSource;
+use crate::topology::{Address, BoxFuture};
 
 /// Sets how links connect: at first within one second, without authentication, TLS or an inner command.
 ///
@@ -31,7 +33,24 @@ pub struct LinkOptions {
     pub(super) gathers: bool,
     /// The place where links to the same node count together. Without it each link counts for itself.
     pub(super) stats_by_node: Option<Arc<StatsByNode>>,
+    /// Stands before each shared link.
+    pub(super) front: Option<Arc<dyn LinkFront>>,
+    /// Looks at who is at the other end of each new connection.
+    pub(super) check: Option<Arc<dyn NodeCheck>>,
     reduces_there: bool,
+}
+
+/// Puts a link of its own before the shared link to each node.
+#[cfg_attr(not(feature = "placement"), allow(dead_code, reason = "only a placement has copies of what a node holds"))]
+pub(crate) trait LinkFront: Send + Sync {
+    /// Returns the link that requests are given in place of this one, which leads to the node itself.
+    fn before(&self, address: &Address, link: Arc<dyn Link>) -> Arc<dyn Link>;
+}
+
+/// Looks at a node when a connection to it has been opened.
+pub(crate) trait NodeCheck: Send + Sync {
+    /// Returns why nothing is to be sent to the server that listens at this address now.
+    fn check<'a>(&'a self, address: &'a Address) -> BoxFuture<'a, Result<(), String>>;
 }
 
 impl Default for LinkOptions {
@@ -45,6 +64,8 @@ impl Default for LinkOptions {
             ignores_logins: false,
             gathers: false,
             stats_by_node: None,
+            front: None,
+            check: None,
             reduces_there: true,
         }
     }
@@ -96,6 +117,25 @@ impl LinkOptions {
     #[must_use]
     pub(crate) fn counting_by_node(mut self, stats: Arc<StatsByNode>) -> Self {
         self.stats_by_node = Some(stats);
+        self
+    }
+
+    /// Puts links of this kind before those to the nodes.
+    #[cfg_attr(
+        not(feature = "placement"),
+        allow(dead_code, reason = "only a placement has copies of what a node holds")
+    )]
+    #[must_use]
+    pub(crate) fn fronted_by(mut self, front: Arc<dyn LinkFront>) -> Self {
+        self.front = Some(front);
+        self
+    }
+
+    /// Has each new connection looked at before anything is sent.
+    #[cfg_attr(not(feature = "placement"), allow(dead_code, reason = "only a placement knows its nodes' processes"))]
+    #[must_use]
+    pub(crate) fn checked_by(mut self, check: Arc<dyn NodeCheck>) -> Self {
+        self.check = Some(check);
         self
     }
 

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::Link;
 use super::dial::Dialler;
+use super::node_link::Link;
 use super::options::LinkOptions;
 use super::socket::SocketLink;
 use super::watch::Watcher;
@@ -17,7 +17,7 @@ pub(crate) struct Links {
     options: Arc<LinkOptions>,
     /// The watcher that reports bytes that have arrived. Without one the runtime does.
     watcher: Option<Arc<dyn Watcher>>,
-    by_endpoint: Mutex<HashMap<Endpoint, Arc<SocketLink>>>,
+    by_endpoint: Mutex<HashMap<Endpoint, Arc<dyn Link>>>,
 }
 
 impl Links {
@@ -32,7 +32,11 @@ impl Links {
         if let Some(link) = links.get(&endpoint) {
             return link.clone();
         }
-        let link = Arc::new(SocketLink::new(endpoint.clone(), self.options.clone(), self.watcher.clone()));
+        let link = SocketLink::new(endpoint.clone(), self.options.clone(), self.watcher.clone());
+        let link: Arc<dyn Link> = match &self.options.front {
+            Some(front) => front.before(&endpoint.address, Arc::new(link)),
+            None => Arc::new(link),
+        };
         links.insert(endpoint, link.clone());
         link
     }

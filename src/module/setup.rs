@@ -162,18 +162,25 @@ impl Setup {
         let server = main_thread::with_detached(ThisServer::describe)
             .or_else(|| main_thread::with_current(ThisServer::describe))
             .ok_or_else(|| Error::Refused("rmr is not registered".into()))?;
-        let mut links = LinkOptions::new()
-            .connect_timeout_by(config::connect_timeout)
-            .credentials(ServersOwn)
-            .tls(ServersOwn)
-            .tls_by_default(server.with_tls);
+        let with_tls = server.with_tls;
+        let own_links = move || {
+            LinkOptions::new()
+                .connect_timeout_by(config::connect_timeout)
+                .credentials(ServersOwn)
+                .tls(ServersOwn)
+                .tls_by_default(with_tls)
+        };
+        let mut links = own_links();
         if let Some(name) = self.inner_command.as_deref() {
             links = links.inner_command(name).reduces_there(!self.heeds_pushdown || config::pushdown());
         }
-        let mut builder = Engine::builder().links(links).watcher(EventLoop).local_link(Arc::new(LocalLink::default()));
+        let mut builder = Engine::builder().watcher(EventLoop).local_link(Arc::new(LocalLink::default()));
         builder = match &self.provider {
-            Some(provider) => builder.provider(SharedProvider(provider.clone())),
-            None => server.provide(builder)?,
+            Some(provider) => builder.provider(SharedProvider(provider.clone())).links(links),
+            None if config::provider() == Provider::Placement => {
+                store::provide(builder, config::configuration_node(), links, own_links)?
+            }
+            None => server.provide(builder)?.links(links),
         };
         builder = match &self.shard_func {
             Some(shard_func) => builder.shard_func(SharedFunc(shard_func.clone())),
@@ -248,7 +255,7 @@ impl ThisServer {
             Provider::Cluster => {
                 return Err(Error::Invalid("rmr.provider is cluster, but cluster-enabled is no".into()));
             }
-            Provider::Placement => store::provide(builder, config::configuration_node())?,
+            Provider::Placement => return Err(Error::Internal("a store is provided with its links".into())),
             Provider::Auto if !config::nodes().is_empty() => builder.provider(list()?),
             Provider::Auto if self.is_cluster => builder.provider(cluster()),
             Provider::Auto => builder.provider(single()),

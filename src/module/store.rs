@@ -17,6 +17,7 @@ mod of_settings {
 
     use crate::engine::Builder;
     use crate::error::Error;
+    use crate::link::LinkOptions;
     use crate::placement::Store;
     pub(in crate::module) use crate::placement::changes;
     use crate::reply::Reply;
@@ -24,28 +25,41 @@ mod of_settings {
     /// The store, and the settings that it was made of.
     static STORE: Mutex<Option<((String, String), Store)>> = Mutex::new(None);
 
-    fn make((addresses, name): &(String, String)) -> Result<Store, Error> {
+    fn make(
+        (addresses, name): &(String, String),
+        links: impl Fn() -> LinkOptions + Send + Sync + 'static,
+    ) -> Result<Store, Error> {
         let addresses: Vec<String> = addresses.split(',').map(|address| address.trim().to_owned()).collect();
-        Store::new(&addresses, Some(name.as_str()).filter(|name| !name.is_empty()))
+        Store::with_own_links(&addresses, Some(name.as_str()).filter(|name| !name.is_empty()), links)
     }
 
     /// Returns the store of these settings.
-    fn store(wanted: (String, String)) -> Result<Store, Error> {
+    fn store(
+        wanted: (String, String),
+        links: impl Fn() -> LinkOptions + Send + Sync + 'static,
+    ) -> Result<Store, Error> {
         let mut known = STORE.lock().unwrap_or_else(PoisonError::into_inner);
         match &*known {
             Some((of, store)) if *of == wanted => Ok(store.clone()),
-            _ => Ok(known.insert((wanted.clone(), make(&wanted)?)).1.clone()),
+            _ => Ok(known.insert((wanted.clone(), make(&wanted, links)?)).1.clone()),
         }
     }
 
     /// Returns why these settings name no store.
     pub(in crate::module) fn check(addresses: &str, name: &str) -> Result<(), String> {
-        make(&(addresses.to_owned(), name.to_owned())).map(drop).map_err(|error| error.to_string())
+        make(&(addresses.to_owned(), name.to_owned()), LinkOptions::new).map(drop).map_err(|error| error.to_string())
     }
 
-    /// Has an engine find the nodes of the store, and keys on them.
-    pub(in crate::module) fn provide(builder: Builder, settings: (String, String)) -> Result<Builder, Error> {
-        Ok(builder.provider(store(settings)?))
+    /// Has an engine find the nodes of the store, and keys on them. Writes go to the proxies that order them.
+    pub(in crate::module) fn provide(
+        builder: Builder,
+        settings: (String, String),
+        links: LinkOptions,
+        own_links: impl Fn() -> LinkOptions + Send + Sync + 'static,
+    ) -> Result<Builder, Error> {
+        let store = store(settings, own_links)?;
+        store.forward_only();
+        Ok(builder.links(store.links(links)).provider(store))
     }
 
     /// Carries out what stands behind `RMR.PLACE`.
@@ -53,7 +67,7 @@ mod of_settings {
         settings: (String, String),
         words: Vec<Vec<u8>>,
     ) -> Result<impl Future<Output = Result<Reply, Error>> + Send + 'static, Error> {
-        let store = store(settings)?;
+        let store = store(settings, LinkOptions::new)?;
         Ok(async move {
             let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
             store.place(&words).await
@@ -72,6 +86,7 @@ mod without {
 
     use crate::engine::Builder;
     use crate::error::Error;
+    use crate::link::LinkOptions;
     use crate::reply::Reply;
 
     const WHY: &str = "this module was built without placement";
@@ -84,7 +99,12 @@ mod without {
         Err(WHY.into())
     }
 
-    pub(in crate::module) fn provide(_: Builder, _: (String, String)) -> Result<Builder, Error> {
+    pub(in crate::module) fn provide(
+        _: Builder,
+        _: (String, String),
+        _: LinkOptions,
+        _: impl Fn() -> LinkOptions,
+    ) -> Result<Builder, Error> {
         Err(Error::Refused(WHY.into()))
     }
 

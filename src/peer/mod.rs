@@ -12,6 +12,7 @@
 #![cfg_attr(not(feature = "module"), allow(dead_code, reason = "only a server is asked to reduce"))]
 
 mod envelope;
+mod forward;
 mod outcome;
 mod reduce;
 mod reduction;
@@ -21,6 +22,7 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 pub(crate) use envelope::{Envelope, Kind};
+pub(crate) use forward::{FORWARD, Forwarded, ForwardedStep, taken_apart, together};
 pub(crate) use outcome::Outcome;
 pub(crate) use reduce::ReduceRequest;
 pub use reduction::{ReducedShare, Reduction};

@@ -9,6 +9,7 @@ use crate::describe::{Catalogue, Description, getkeys};
 use crate::engine::{Gate, Request};
 use crate::error::Error;
 use crate::exec::{Overrides, Reach};
+use crate::peer::FORWARD;
 use crate::reply::Reply;
 use crate::topology::BoxFuture;
 
@@ -21,6 +22,7 @@ pub(super) enum OwnCommand {
     Discard,
     Echo,
     Exec,
+    Forward,
     Hello,
     Info,
     Monitor,
@@ -57,12 +59,12 @@ impl OwnCommand {
     /// Tells whether a client may send it that has not said who it is. `RMR.PLACE` looks at that itself: it is served before
     /// there are nodes that could know.
     pub(super) fn is_for_anybody(self) -> bool {
-        matches!(self, Self::Auth | Self::Hello | Self::Place | Self::Quit | Self::Reset)
+        matches!(self, Self::Auth | Self::Forward | Self::Hello | Self::Place | Self::Quit | Self::Reset)
     }
 }
 
 #[rustfmt::skip]
-const OWN: [(&[u8], OwnCommand, i64); 31] = [
+const OWN: [(&[u8], OwnCommand, i64); 32] = [
     (b"AUTH", OwnCommand::Auth, -2),
     (b"ASKING", OwnCommand::Cluster, 1),
     (b"CLIENT", OwnCommand::Client, -2),
@@ -83,6 +85,7 @@ const OWN: [(&[u8], OwnCommand, i64); 31] = [
     (b"READWRITE", OwnCommand::Cluster, 1),
     (b"REPLCONF", OwnCommand::Replication, -1),
     (b"RESET", OwnCommand::Reset, 1),
+    (FORWARD.as_bytes(), OwnCommand::Forward, 2),
     (b"RMR.PLACE", OwnCommand::Place, -2),
     (b"SELECT", OwnCommand::Select, 2),
     (b"SSUBSCRIBE", OwnCommand::Ssubscribe, -2),

@@ -1,9 +1,11 @@
 //! How a proxy is to be.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::request_reader::RequestLimits;
 use crate::link::LinkOptions;
+use crate::peer::Forwarded;
 #[cfg(feature = "placement")]
 use crate::placement::Store;
 use crate::shard::ShardFunc;
@@ -24,6 +26,8 @@ pub struct ProxyOptions {
     pub(super) splits_writes: bool,
     #[cfg(feature = "placement")]
     pub(super) store: Option<Store>,
+    /// Takes what other proxies of a placement forward.
+    pub(super) forwarded: Option<Arc<dyn Forwarded>>,
 }
 
 impl Default for ProxyOptions {
@@ -42,6 +46,7 @@ impl Default for ProxyOptions {
             splits_writes: false,
             #[cfg(feature = "placement")]
             store: None,
+            forwarded: None,
         }
     }
 }
@@ -121,19 +126,20 @@ impl ProxyOptions {
         self
     }
 
-    /// Names the store that the nodes are of: clients can ask for it, and change it, with `RMR.PLACE`. Default: none.
+    /// Serves data of a store: links to nodes, set before, read any copy and take writes to all of them, other proxies of the same
+    /// store forward their writes to this one, and clients can ask for it, and change it, with `RMR.PLACE`. Default: none.
     #[cfg(feature = "placement")]
     pub fn store(mut self, store: Store) -> Self {
+        self.forwarded = Some(store.forwarded());
+        let (links, front) = (self.links, store.clone());
+        self.links = Box::new(move || front.links(links()));
         self.store = Some(store);
         self
     }
 
     /// Tells whether the nodes are those of a store.
     pub(super) fn has_store(&self) -> bool {
-        #[cfg(feature = "placement")]
-        return self.store.is_some();
-        #[cfg(not(feature = "placement"))]
-        false
+        self.forwarded.is_some()
     }
 
     pub(super) fn request_limits(&self) -> RequestLimits {

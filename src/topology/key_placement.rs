@@ -11,4 +11,18 @@ pub trait KeyPlacement: Debug + Send + Sync + 'static {
     /// # Errors
     /// What whoever asks for the key is told.
     fn shard(&self, key: &[u8]) -> Result<usize, String>;
+
+    /// Returns whether keys have copies on other nodes, which only the links of an engine write. The default is that they have
+    /// none.
+    fn has_copies(&self) -> bool {
+        false
+    }
+
+    /// Returns a number that two keys share if one command may have both. The default is that of their shard.
+    ///
+    /// # Errors
+    /// What whoever asks for the key is told.
+    fn group(&self, key: &[u8]) -> Result<usize, String> {
+        self.shard(key)
+    }
 }

@@ -295,6 +295,12 @@ impl Topology {
         self.key_placement.as_ref().map(|(_, placement)| &**placement)
     }
 
+    /// Returns whether keys have copies on other nodes, which only links write: a connection of its own to a node would change one
+    /// copy alone.
+    pub(crate) fn has_copies(&self) -> bool {
+        self.key_placement().is_some_and(KeyPlacement::has_copies)
+    }
+
     /// Returns the slots that nobody owns; empty where there are no slots.
     pub fn uncovered(&self) -> &[SlotRange] {
         &self.uncovered

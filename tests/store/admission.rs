@@ -71,10 +71,10 @@ fn a_node_that_comes_later_waits() {
     assert_eq!(config.run::<u64>(&["HLEN", "nodes"]), 1);
 }
 
-/// B21 is not served yet, and neither is what never changes in another way than it is stored.
+/// Settings that nobody can serve are refused, each with the reason.
 #[test]
 fn settings_that_are_not_served_are_named() {
-    for (name, value, why) in [("copies", "2", "only one copy"), ("version", "2", "this is version 1")] {
+    for (name, value, why) in [("copies", "many", "from 1 to 16"), ("version", "2", "this is version 1")] {
         let [config, node] = servers::<2>();
         config.run::<u64>(&["HSET", "settings", name, value]);
         let proxy = proxy(&config);

@@ -6,6 +6,7 @@ mod common;
 
 mod admission;
 mod clients;
+mod copies;
 mod module;
 mod place;
 mod serving;
@@ -38,8 +39,8 @@ fn push(config: &Server, nodes: &[Server]) {
     config.run::<u64>(&words.iter().map(String::as_str).collect::<Vec<_>>());
 }
 
-/// Waits until the proxy serves.
+/// Waits until the proxy serves, writes too.
 #[track_caller]
 fn await_served(proxy: &RmrProxy) {
-    eventually(SOON, "slots are given out", || !proxy.reply("EXISTS key").starts_with('-'));
+    eventually(SOON, "slots are given out", || !proxy.reply("DEL nothing").starts_with('-'));
 }

@@ -56,7 +56,9 @@ fn a_proxy_tells_what_the_configuration_node_knows() {
         assert!(shown.contains(&format!("\"why\": \"sha1 of {what} modulo 1024\"")), "{shown}");
     }
     let last = ask(&proxy, "LOG 1");
-    assert!(last.contains(&format!("\"epoch\": {epoch}")) && last.contains("\"what\": \"given out\""), "{last}");
+    assert!(last.contains(&format!("\"epoch\": {epoch}")) && last.contains("\"what\": \"sequencers\""), "{last}");
+    assert!(ask(&proxy, "LOG").contains("\"what\": \"given out\""));
+    assert!(!ask(&proxy, "STATUS").contains("secret"));
     assert_eq!(ask(&proxy, "LOG").matches("\"admitted\"").count(), 3);
     assert!(ask(&proxy, "HELP").contains("+KEY key, +    Shows the slot of a key"), "{}", ask(&proxy, "HELP"));
     // RESP2 has lists of names and values.

@@ -114,6 +114,7 @@ fn a_name_keeps_placements_apart() {
 #[test]
 fn a_slot_at_no_node_is_an_error() {
     let [config, nodes @ ..] = servers::<3>();
+    config.run::<u64>(&["HSET", "settings", "coverage", "slot"]);
     let proxy = proxy(&config);
     push(&config, &nodes);
     await_served(&proxy);

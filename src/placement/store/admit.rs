@@ -39,7 +39,12 @@ impl Clock {
 }
 
 /// Looks at a node, and returns the id of its process, or why it cannot hold slots.
-pub(super) async fn look_at(address: &str, links: LinkOptions, clock: Clock) -> Result<String, String> {
+pub(super) async fn look_at(
+    address: &str,
+    links: LinkOptions,
+    clock: Clock,
+    has_copies: bool,
+) -> Result<String, String> {
     let asked = async {
         let list = StaticList::new([Address::parse(address)?])?;
         let engine = Engine::builder().provider(list).links(links).timeout(LIMIT).build();
@@ -50,7 +55,7 @@ pub(super) async fn look_at(address: &str, links: LinkOptions, clock: Clock) -> 
     };
     let (info, time, began) = asked.await.map_err(|error: Error| error.to_string())?;
     let info = String::from_utf8_lossy(info.bytes().unwrap_or_default()).into_owned();
-    let run_id = check(&info)?;
+    let run_id = check(&info, has_copies)?;
     let part = |place: usize| {
         let text = time.elements().and_then(|parts| parts.get(place)?.bytes()).unwrap_or_default();
         String::from_utf8_lossy(text).parse::<f64>().unwrap_or_default()
@@ -70,7 +75,7 @@ async fn ask(engine: &Engine, command: Command) -> Result<Reply, Error> {
 }
 
 /// Returns the id of a node's process, or why it cannot hold slots.
-fn check(info: &str) -> Result<String, String> {
+fn check(info: &str, has_copies: bool) -> Result<String, String> {
     let field = |name: &str| {
         let line = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
         line.map(str::trim).unwrap_or_default()
@@ -89,6 +94,12 @@ fn check(info: &str) -> Result<String, String> {
     if info.lines().any(|line| line.starts_with("db") && line.contains(":keys=")) {
         return Err("it holds keys already, and would have to be empty".into());
     }
+    let policy = field("maxmemory_policy");
+    if has_copies && policy != "noeviction" {
+        return Err(format!(
+            "its maxmemory-policy is {policy}, and copies need noeviction: each node would evict other keys"
+        ));
+    }
     match field("run_id") {
         "" => Err("it does not tell the id of its process (run_id in INFO)".into()),
         run_id => Ok(run_id.to_owned()),
@@ -99,20 +110,26 @@ fn check(info: &str) -> Result<String, String> {
 mod tests {
     use super::*;
 
-    const GOOD: &str =
-        "# Server\r\nredis_version:7.0.15\r\nrun_id:abc\r\nrole:master\r\ncluster_enabled:0\r\n# Keyspace\r\n";
+    const GOOD: &str = "# Server\r\nredis_version:7.0.15\r\nrun_id:abc\r\nrole:master\r\ncluster_enabled:0\r\nmaxmemory_policy:noeviction\r\n\
+         # Keyspace\r\n";
 
     #[test]
     fn a_node_has_to_be_new_enough_empty_and_on_its_own() {
-        assert_eq!(check(GOOD), Ok("abc".to_owned()));
+        assert_eq!(check(GOOD, true), Ok("abc".to_owned()));
+        assert!(check(&GOOD.replace("noeviction", "allkeys-lru"), false).is_ok());
         for (from, to, why) in [
             ("7.0.15", "6.2.14", "it is Redis 6.2.14, and 7.0 is the oldest that will do"),
             ("role:master", "role:slave", "it is a replica"),
             ("cluster_enabled:0", "cluster_enabled:1", "it is a node of a Redis Cluster (cluster-enabled yes)"),
             ("# Keyspace", "db0:keys=1,expires=0", "it holds keys already, and would have to be empty"),
+            (
+                "noeviction",
+                "allkeys-lru",
+                "its maxmemory-policy is allkeys-lru, and copies need noeviction: each node would evict other keys",
+            ),
             ("run_id:abc", "", "it does not tell the id of its process (run_id in INFO)"),
         ] {
-            assert_eq!(check(&GOOD.replace(from, to)), Err(why.to_owned()));
+            assert_eq!(check(&GOOD.replace(from, to), true), Err(why.to_owned()));
         }
     }
 

@@ -4,29 +4,33 @@
 use std::time::SystemTime;
 
 use super::admit::{Clock, look_at};
-use super::scripts::{ADMIT, GIVE, READY, REFUSE, SETTLE, TAKE};
-use super::table::DEFAULTS;
+use super::scripts::{ADMIT, GIVE, READY, REFUSE, SEQUENCE, SEQUENCERS, SETTLE, TAKE};
+use super::settings::DEFAULTS;
+use super::tables::Tables;
 use crate::error::Error;
 use crate::link::LinkOptions;
-use crate::placement::balance::{Candidate, even};
-use crate::placement::config_node::ConfigNode;
+use crate::peer::secret_word;
+use crate::placement::balance::{Balance, Candidate, even};
+use crate::placement::slot::MAX_SLOTS;
 
 /// Does what there is to do by now. Returns whether there was something.
-pub(super) async fn step(config: &ConfigNode, links: LinkOptions) -> Result<bool, Error> {
-    config.run::<i64>(&SETTLE, &DEFAULTS).await?;
+pub(super) async fn step(tables: &Tables, links: LinkOptions) -> Result<bool, Error> {
+    let secret = secret_word();
+    let secret = ["secret", &secret];
+    tables.run::<i64>(&SETTLE, &[&DEFAULTS[..], &secret].concat()).await?;
     let asked = SystemTime::now();
-    let (node, seconds, micros): (String, f64, f64) = config.run(&TAKE, &[]).await?;
+    let (node, seconds, micros, copies): (String, f64, f64, u64) = tables.run(&TAKE, &[]).await?;
     if node.is_empty() {
-        return give_out(config).await;
+        return give_out(tables).await;
     }
-    match look_at(&node, links, Clock::of(seconds, micros, asked)).await {
+    match look_at(&node, links, Clock::of(seconds, micros, asked), copies > 1).await {
         Ok(run_id) => {
-            if config.run::<i64>(&ADMIT, &[&node, &run_id]).await? == 1 {
+            if tables.run::<i64>(&ADMIT, &[&node, &run_id]).await? == 1 {
                 log::info!("the node {node} is let in");
             }
         }
         Err(why) => {
-            if config.run::<i64>(&REFUSE, &[&node, &why]).await? == 1 {
+            if tables.run::<i64>(&REFUSE, &[&node, &why]).await? == 1 {
                 log::warn!("the node {node} is not let in: {why}");
             }
         }
@@ -34,19 +38,32 @@ pub(super) async fn step(config: &ConfigNode, links: LinkOptions) -> Result<bool
     Ok(true)
 }
 
-/// Gives each slot a node, if there are nodes and nobody has done it.
-async fn give_out(config: &ConfigNode) -> Result<bool, Error> {
-    let (epoch, nodes, slots): (String, Vec<String>, usize) = config.run(&READY, &[]).await?;
-    if nodes.is_empty() {
-        return Ok(false);
+/// Gives each slot its nodes, once there are as many as it is to have copies.
+async fn give_out(tables: &Tables) -> Result<bool, Error> {
+    let (epoch, nodes, slots, copies): (String, Vec<String>, usize, usize) = tables.run(&READY, &[]).await?;
+    if nodes.len() < copies.max(1) {
+        return sequence(tables).await;
     }
     let count = nodes.len();
-    let plan = even(1, nodes.into_iter().map(Candidate::new), &vec![Vec::<String>::new(); slots]);
+    let plan = even(copies, nodes.into_iter().map(Candidate::new), &vec![Vec::<String>::new(); slots]);
     let lists: Vec<String> = plan.iter().map(|holders| holders.join(" ")).collect();
     let arguments: Vec<&str> = std::iter::once(epoch.as_str()).chain(lists.iter().map(String::as_str)).collect();
-    let is_done = config.run::<i64>(&GIVE, &arguments).await? == 1;
+    let is_done = tables.run::<i64>(&GIVE, &arguments).await? == 1;
     if is_done {
-        log::info!("{slots} slots are given out to {count} nodes");
+        log::info!("{slots} slots with {copies} copies each are given out to {count} nodes");
     }
     Ok(is_done)
+}
+
+/// Says who orders the writes of slots for which nobody does: of the proxies that live the one that rendezvous hashing ranks first.
+async fn sequence(tables: &Tables) -> Result<bool, Error> {
+    let (live, free): (Vec<String>, Vec<u16>) = tables.run(&SEQUENCERS, &[]).await?;
+    if live.is_empty() || free.is_empty() {
+        return Ok(false);
+    }
+    let balance = Balance::new(MAX_SLOTS, 1, live.into_iter().map(Candidate::new));
+    let slots: Vec<String> = free.iter().map(u16::to_string).collect();
+    let chosen = free.iter().filter_map(|&slot| balance.ranked(slot).next());
+    let arguments: Vec<&str> = slots.iter().zip(chosen).flat_map(|(slot, proxy)| [slot.as_str(), proxy]).collect();
+    Ok(tables.run::<i64>(&SEQUENCE, &arguments).await? > 0)
 }

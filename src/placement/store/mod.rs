@@ -14,60 +14,75 @@
 //! | `proxies` | sorted set | addresses of proxies, by when they came |
 //! | `proxy:ADDRESS` | string | expires when that proxy has not been heard of |
 //!
-//! - [`table`]: what is read of that, and where keys are by it
+//! - [`settings`], [`table`]: what is read of that, and where keys are by it; [`tables`]: how it is followed
+//! - [`handler`], [`admit`]: letting nodes in, giving slots out, and saying who orders their writes
+//! - [`order`]: the writes of a slot, in one order to all copies
 //! - [`definite`]: what copies run in place of a write, so that it has the same effect on each
-//! - [`handler`], [`admit`]: letting nodes in, and giving slots out
+//! - [`copy`]: keys from node to node
 //! - [`place`], [`report`]: what operators ask, and what there is to tell
+//! - [`front`]: links that know of copies; [`whole`]: commands about all keys; [`rights`]: who may write
 
 mod admit;
 #[cfg_attr(not(test), expect(dead_code, reason = "slots move in the next step"))]
 mod copy;
 #[allow(dead_code, reason = "the order of writes asks it, once there are several copies")]
 mod definite;
+mod front;
 mod handler;
+mod node_links;
+mod order;
 mod place;
 mod report;
+mod rights;
 mod scripts;
+mod settings;
+mod shared;
 mod table;
+mod tables;
+mod whole;
 
-use std::collections::HashMap;
-use std::future::pending;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use redis::aio::PubSub;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use super::config_node::ConfigNode;
+use crate::command::Command;
 use crate::error::Error;
-use crate::link::LinkOptions;
-use crate::topology::{BoxFuture, NodeProvider, Topology};
+use crate::link::{LinkOptions, Links, NodeCheck};
+use crate::peer::{Forwarded, ForwardedStep, secret_word};
+use crate::reply::Reply;
+use crate::topology::{Address, BoxFuture, NodeProvider, Topology};
+use front::StoreFront;
+use order::Sequencer;
 pub(crate) use place::changes;
-use scripts::{EPOCH, RENEW, TABLE};
-use table::SlotTable;
+use scripts::RENEW;
+use shared::Shared;
+use tables::Tables;
 
 /// How long the configuration node has to answer.
 const LIMIT: Duration = Duration::from_secs(2);
 
-/// How often everybody looks whether something has changed, should no hint of it arrive.
+/// How often the handler looks whether there is something to do.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
-/// For how long a proxy is known without being heard of. It says that it is there four times as often.
-const LEASE: Duration = Duration::from_millis(2000);
+/// How long a proxy that has just begun is known without being heard of, before the settings are.
+const FIRST_LEASE: Duration = Duration::from_millis(2000);
 
-/// A store of plain servers. One copy of each key is kept; the slots are given out once, and do not move.
+/// A store of plain servers, which keeps as many copies of each key as the setting `copies` says. The slots are given out once,
+/// and do not move.
 ///
-/// As a [`NodeProvider`] it makes an engine find the nodes, and keys on them. A clone is a handle to the same store.
+/// As a [`NodeProvider`] it makes an engine find the nodes, and keys on them. [`links`](Self::links) makes the engine's links
+/// read any copy, and take writes to all of them. A clone is a handle to the same store.
 ///
 /// ```no_run
 /// use rmr::Engine;
+/// use rmr::link::LinkOptions;
 /// use rmr::placement::Store;
 ///
 /// # async fn run() -> Result<(), rmr::Error> {
 /// let store = Store::new(&["redis://10.0.0.9:6379".into()], None)?;
-/// let engine = Engine::builder().provider(store).build();
+/// let engine = Engine::builder().links(store.links(LinkOptions::new())).provider(store).build();
 /// # Ok(())
 /// # }
 /// ```
@@ -78,31 +93,75 @@ pub struct Store {
     shared: Arc<Shared>,
 }
 
-struct Shared {
-    config: ConfigNode,
-    /// The table that was read last: it holds on while the configuration node is away.
-    last: Mutex<Option<Arc<SlotTable>>>,
-    /// Its epoch.
-    epoch: AtomicU64,
-}
-
 impl Store {
     /// Takes the addresses of the configuration node, as `redis://[user:password@]host:port[/database]`, and the name of the
-    /// store, if it has one: without a name its keys have no prefix. Nobody is asked yet.
+    /// store, if it has one: without a name its keys have no prefix. Nobody is asked yet. Nodes are reached without a login.
     ///
     /// # Errors
     /// [`Error::Invalid`] for no address, for one that cannot be read, and for a name with braces or spaces.
     pub fn new(addresses: &[String], name: Option<&str>) -> Result<Self, Error> {
-        let config = ConfigNode::new(addresses, name, LIMIT)?;
-        Ok(Self { shared: Arc::new(Shared { config, last: Mutex::default(), epoch: AtomicU64::new(0) }) })
+        Self::with_own_links(addresses, name, LinkOptions::new)
     }
 
-    /// Lets nodes in that are pushed to `newnodes`, and gives the slots out to those who are in, once no other is waiting. Never
-    /// ends. Nodes are asked by such links.
-    pub async fn handle(&self, links: impl Fn() -> LinkOptions + Send + Sync) {
+    /// Makes a store that reaches its nodes by such links of its own: to look at nodes that want in, and to write to copies.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_own_links(
+        addresses: &[String],
+        name: Option<&str>,
+        own: impl Fn() -> LinkOptions + Send + Sync + 'static,
+    ) -> Result<Self, Error> {
+        let tables = Arc::new(Tables::new(ConfigNode::new(addresses, name, LIMIT)?));
+        let own_links = Arc::new(Links::new(own(), None));
+        let make_links = Box::new(own);
+        Ok(Self { shared: Arc::new(Shared { tables, own_links, make_links, sequencer: OnceLock::new() }) })
+    }
+
+    /// Makes links know of copies: reads go to any copy, writes to all of them, and a server that was started again since it was
+    /// let in is not spoken to.
+    #[must_use]
+    pub fn links(&self, options: LinkOptions) -> LinkOptions {
+        let front = StoreFront::new(self.shared.clone());
+        options.fronted_by(front).checked_by(Arc::new(SameProcess { shared: self.shared.clone() }))
+    }
+
+    /// Takes part as somebody who orders nothing: writes go to the proxies that do.
+    #[cfg_attr(not(feature = "module"), allow(dead_code, reason = "a proxy orders writes, and a client asks one"))]
+    pub(crate) fn forward_only(&self) {
+        let shared = &self.shared;
+        shared.sequencer.get_or_init(|| Sequencer::new("-".into(), shared.tables.clone(), shared.own_links.clone()));
+    }
+
+    /// Returns what takes the steps that other proxies forward.
+    pub(crate) fn forwarded(&self) -> Arc<dyn Forwarded> {
+        Arc::new(StepsOfPeers { shared: self.shared.clone() })
+    }
+
+    /// Takes part as a proxy that clients reach at this address: orders the writes of slots, lets nodes in that are pushed to
+    /// `newnodes`, and gives the slots out. Never ends. Must be called once, within a tokio runtime.
+    pub async fn serve_as(&self, address: &str) {
+        let start = secret_word()[..8].to_owned();
+        let name: Arc<str> = format!("{address}/{start}").into();
+        let sequencer = Sequencer::new(name, self.shared.tables.clone(), self.shared.own_links.clone());
+        let _ = self.shared.sequencer.set(sequencer);
+        let (tell, renew) = tokio::sync::watch::channel(());
+        let tables = &self.shared.tables;
+        tokio::join!(
+            tables.keep_up(|| {
+                tell.send_replace(());
+            }),
+            tables.follow_in_force(),
+            self.register(address, &start, renew),
+            self.handle(),
+        );
+    }
+
+    /// Lets nodes in, and gives the slots out to those who are in, once no other is waiting. Never ends.
+    async fn handle(&self) {
         let mut was_away = false;
         loop {
-            match handler::step(&self.shared.config, links()).await {
+            match handler::step(&self.shared.tables, (self.shared.make_links)()).await {
                 Ok(true) => continue,
                 Ok(false) => was_away = false,
                 Err(error) if was_away => log::debug!("{error}"),
@@ -115,14 +174,18 @@ impl Store {
         }
     }
 
-    /// Tells the configuration node that a proxy is at this address, again and again. Never ends.
-    pub async fn register(&self, address: &str) {
-        let lease = LEASE.as_millis().to_string();
+    /// Tells the configuration node that the proxy lives, and by which epoch it goes: again and again, and whenever there is
+    /// another table. Never ends.
+    async fn register(&self, address: &str, start: &str, mut renew: tokio::sync::watch::Receiver<()>) {
         loop {
-            if let Err(error) = self.shared.config.run::<String>(&RENEW, &[address, &lease]).await {
+            let table = self.shared.tables.current();
+            let lease = table.as_ref().map_or(FIRST_LEASE, |table| table.settings.lease);
+            let (millis, epoch) = (lease.as_millis().to_string(), table.map_or(0, |table| table.epoch).to_string());
+            let told = self.shared.tables.run::<String>(&RENEW, &[address, &millis, start, &epoch]).await;
+            if let Err(error) = told {
                 log::debug!("the proxy {address} is not registered: {error}");
             }
-            sleep(LEASE / 4).await;
+            let _ = tokio::time::timeout(lease / 4, renew.changed()).await;
         }
     }
 
@@ -131,54 +194,17 @@ impl Store {
     /// # Errors
     /// If it does not answer.
     pub(crate) async fn is_open(&self) -> Result<bool, Error> {
-        self.shared.config.is_open().await
-    }
-
-    fn last(&self) -> Option<Arc<SlotTable>> {
-        self.shared.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    async fn load(&self) -> Result<Arc<SlotTable>, Error> {
-        type StoredTable = (u64, HashMap<String, String>, Vec<Vec<String>>);
-        let (epoch, settings, lists): StoredTable = self.shared.config.run(&TABLE, &[]).await?;
-        self.shared.config.saw(epoch);
-        let table = Arc::new(SlotTable::read(epoch, &settings, &lists)?);
-        self.shared.epoch.store(epoch, Ordering::Relaxed);
-        *self.shared.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(table.clone());
-        Ok(table)
-    }
-
-    /// Waits until the configuration node has another epoch than that of the last table.
-    async fn change(&self) {
-        let mut hints: Option<_> = None;
-        loop {
-            if hints.is_none() {
-                hints = self.shared.config.hints().await.ok().map(PubSub::into_on_message);
-            }
-            let hint = async {
-                match &mut hints {
-                    Some(hints) => hints.next().await.is_some(),
-                    None => pending().await,
-                }
-            };
-            if matches!(timeout(LOOK_EVERY, hint).await, Ok(false)) {
-                hints = None;
-                sleep(LOOK_EVERY).await;
-            }
-            let epoch = self.shared.config.run::<u64>(&EPOCH, &[]).await;
-            if epoch.is_ok_and(|epoch| epoch != self.shared.epoch.load(Ordering::Relaxed)) {
-                return;
-            }
-        }
+        self.shared.tables.config().is_open().await
     }
 }
 
 impl NodeProvider for Store {
     fn topology(&self) -> BoxFuture<'_, Result<Topology, Error>> {
         Box::pin(async {
-            let table = match self.load().await {
+            let tables = &self.shared.tables;
+            let table = match tables.load().await {
                 // Without the configuration node all goes on as it was.
-                Err(error @ Error::Node { .. }) => self.last().ok_or(error)?,
+                Err(error @ Error::Node { .. }) => tables.current().ok_or(error)?,
                 table => table?,
             };
             Ok(table.topology())
@@ -186,6 +212,47 @@ impl NodeProvider for Store {
     }
 
     fn changed(&self) -> BoxFuture<'_, ()> {
-        Box::pin(self.change())
+        Box::pin(self.shared.tables.changed())
+    }
+}
+
+/// Takes steps of other proxies.
+struct StepsOfPeers {
+    shared: Arc<Shared>,
+}
+
+impl Forwarded for StepsOfPeers {
+    fn is_peer(&self, secret: &[u8]) -> bool {
+        let table = self.shared.tables.current();
+        table.is_some_and(|table| !secret.is_empty() && table.settings.secret.as_bytes() == secret)
+    }
+
+    fn take(&self, step: Command) -> BoxFuture<'_, ForwardedStep> {
+        Box::pin(async move {
+            match self.shared.sequencer() {
+                Some(sequencer) => sequencer.take_forwarded(&step).await,
+                None => {
+                    ForwardedStep::answered(Reply::Error("TRYAGAIN the proxy has only begun; nothing was sent".into()))
+                }
+            }
+        })
+    }
+}
+
+/// Knows nodes by the ids of their processes.
+struct SameProcess {
+    shared: Arc<Shared>,
+}
+
+impl NodeCheck for SameProcess {
+    fn check<'a>(&'a self, address: &'a Address) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(async move {
+            let Some(table) = self.shared.tables.current() else { return Ok(()) };
+            match table.place_of(address).map(|place| &table.nodes[place]) {
+                Some(node) if node.run_id.is_empty() => Ok(()),
+                Some(node) => order::is_same_process(self.shared.links(), node).await,
+                None => Err("it is no node of the store, or none any more".into()),
+            }
+        })
     }
 }

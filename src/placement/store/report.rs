@@ -101,7 +101,7 @@ impl Store {
     /// # Errors
     /// If it does not answer.
     pub(super) async fn report(&self) -> Result<StoreReport, Error> {
-        Ok(StoreReport::of(self.shared.config.run(&REPORT, &[]).await?))
+        Ok(StoreReport::of(self.shared.tables.run(&REPORT, &[]).await?))
     }
 
     /// Asks the configuration node for the last changes, the last one first.
@@ -110,7 +110,7 @@ impl Store {
     /// If it does not answer.
     pub(super) async fn last_changes(&self, count: u32) -> Result<Vec<LogEntry>, Error> {
         let entries: Vec<(String, HashMap<String, String>)> =
-            self.shared.config.run(&LOG, &[&count.to_string()]).await?;
+            self.shared.tables.run(&LOG, &[&count.to_string()]).await?;
         let entry = |(id, mut fields): (String, HashMap<String, String>)| {
             let mut field = |name: &str| fields.remove(name).unwrap_or_default();
             LogEntry {

@@ -17,3 +17,10 @@ pub(super) static GIVE: LazyLock<ConfigScript> = LazyLock::new(|| ConfigScript::
 pub(super) static RENEW: LazyLock<ConfigScript> = LazyLock::new(|| ConfigScript::look(&[include_str!("renew.lua")]));
 pub(super) static REPORT: LazyLock<ConfigScript> = LazyLock::new(|| ConfigScript::look(&[include_str!("report.lua")]));
 pub(super) static LOG: LazyLock<ConfigScript> = LazyLock::new(|| ConfigScript::look(&[include_str!("log.lua")]));
+pub(super) static IN_FORCE: LazyLock<ConfigScript> =
+    LazyLock::new(|| ConfigScript::look(&[include_str!("in_force.lua")]));
+pub(super) static LEAVE: LazyLock<ConfigScript> = LazyLock::new(|| ConfigScript::change(&[include_str!("leave.lua")]));
+pub(super) static SEQUENCERS: LazyLock<ConfigScript> =
+    LazyLock::new(|| ConfigScript::look(&[include_str!("sequencers.lua")]));
+pub(super) static SEQUENCE: LazyLock<ConfigScript> =
+    LazyLock::new(|| ConfigScript::change(&[include_str!("sequence.lua")]));

@@ -2,131 +2,221 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
+use super::settings::StoreSettings;
 use crate::error::Error;
-use crate::placement::slot::{SlotFunc, SlotHash};
 use crate::topology::{Address, KeyPlacement, Topology};
 
 /// What topologies of stores name as their source.
 const SOURCE: &str = "placement";
 
-/// What is stored where nobody has stored anything else, name and value by turns.
-pub(super) const DEFAULTS: [&str; 10] =
-    ["version", "1", "slots", "1024", "copies", "1", "hash", "sha1", "hash-tags", "yes"];
-
 /// Who holds which slot.
 #[derive(Debug)]
 pub(super) struct SlotTable {
     pub(super) epoch: u64,
-    func: SlotFunc,
-    /// The nodes that hold slots, in the order of their addresses.
-    nodes: Vec<Address>,
-    /// The place of each slot's node among them.
-    holders: Vec<Option<usize>>,
+    pub(super) settings: StoreSettings,
+    /// The nodes that are in, and those that hold slots, in the order of their addresses as texts.
+    pub(super) nodes: Vec<StoreNode>,
+    slots: Vec<SlotEntry>,
+    /// A slot that nobody can serve, if there is one.
+    lost: Option<u16>,
 }
+
+/// A data node.
+#[derive(Debug, Clone)]
+pub(super) struct StoreNode {
+    pub(super) address: Address,
+    /// The id of its process; empty if it was never looked at.
+    pub(super) run_id: String,
+}
+
+/// A slot.
+#[derive(Debug, Clone)]
+pub(super) struct SlotEntry {
+    /// The places of the nodes that have a copy of it, the first copy first.
+    pub(super) copies: Vec<usize>,
+    pub(super) state: SlotState,
+    /// The proxy that orders its writes; none if nobody does.
+    pub(super) sequencer: Option<Arc<str>>,
+    /// The epoch of its last change.
+    pub(super) epoch: u64,
+}
+
+/// How far a slot's copies can be relied on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SlotState {
+    /// All copies are equal, but for writes that are under way.
+    Ok,
+    /// The copies may differ: the first one counts.
+    Suspect,
+    /// No copy is left that has every write.
+    Lost,
+}
+
+/// What the configuration node has said: the epoch, the settings, of each slot its copies, the nodes, and the slots' entries.
+pub(super) type StoredTable =
+    (u64, HashMap<String, String>, Vec<Vec<String>>, HashMap<String, String>, HashMap<String, String>);
 
 impl SlotTable {
     /// Reads what the configuration node says.
     ///
     /// # Errors
     /// [`Error::Invalid`] for settings that cannot be served, with the reason; [`Error::Topology`] if no slot is given out.
-    pub(super) fn read(epoch: u64, settings: &HashMap<String, String>, lists: &[Vec<String>]) -> Result<Self, Error> {
-        let func = slot_func(settings)?;
+    pub(super) fn read(stored: &StoredTable) -> Result<Self, Error> {
+        let (epoch, settings, lists, nodes, slots) = stored;
+        let settings = StoreSettings::read(settings)?;
         if lists.iter().all(Vec::is_empty) {
             return Err(Error::Topology(
                 "no slots are given out yet: LPUSH newnodes ip:port at the configuration node".into(),
             ));
         }
-        let mut names: Vec<&String> = lists.iter().filter_map(|list| list.first()).collect();
+        let is_in = |entry: &&String| entry.split(' ').nth(3) == Some("in");
+        let mut names: Vec<&String> = lists.iter().flatten().collect();
+        names.extend(nodes.iter().filter(|(_, entry)| is_in(entry)).map(|(name, _)| name));
         names.sort_unstable();
         names.dedup();
-        let nodes = names.iter().map(|name| Address::parse(name)).collect::<Result<_, _>>()?;
-        let place = |list: &Vec<String>| names.binary_search(&list.first()?).ok();
-        let holders = lists.iter().map(place).collect();
-        Ok(Self { epoch, func, nodes, holders })
+        let node = |name: &&String| {
+            let run_id = nodes.get(*name).and_then(|entry| entry.split(' ').next()).unwrap_or_default();
+            Ok(StoreNode { address: Address::parse(name)?, run_id: run_id.to_owned() })
+        };
+        let place = |name: &String| names.binary_search(&name).ok();
+        let mut proxies: HashMap<&str, Arc<str>> = HashMap::new();
+        let mut entry = |(slot, list): (usize, &Vec<String>)| {
+            let mut words = slots.get(&slot.to_string()).map_or("", String::as_str).split(' ');
+            let epoch = words.next().and_then(|epoch| epoch.parse().ok()).unwrap_or_default();
+            let sequencer = words.next().filter(|name| !matches!(*name, "-" | ""));
+            let sequencer = sequencer.map(|name| proxies.entry(name).or_insert_with(|| name.into()).clone());
+            let state = match words.next() {
+                Some("suspect") => SlotState::Suspect,
+                Some("lost") => SlotState::Lost,
+                _ if list.is_empty() => SlotState::Lost,
+                _ => SlotState::Ok,
+            };
+            SlotEntry { copies: list.iter().filter_map(place).collect(), state, sequencer, epoch }
+        };
+        let slots: Vec<SlotEntry> = lists.iter().enumerate().map(&mut entry).collect();
+        let nodes = names.iter().map(node).collect::<Result<_, Error>>()?;
+        let lost = slots.iter().position(|slot| slot.state == SlotState::Lost);
+        Ok(Self { epoch: *epoch, settings, nodes, slots, lost: lost.map(|slot| slot as u16) })
     }
 
     /// Makes the picture that an engine works by: one shard for each node.
     pub(super) fn topology(self: Arc<Self>) -> Topology {
-        Topology::of_nodes(SOURCE, self.nodes.iter().cloned()).with_key_placement(self.epoch, self)
+        let addresses: Vec<Address> = self.nodes.iter().map(|node| node.address.clone()).collect();
+        Topology::of_nodes(SOURCE, addresses).with_key_placement(self.epoch, self)
+    }
+
+    /// Returns the slot of a key.
+    pub(super) fn slot_of(&self, key: &[u8]) -> u16 {
+        self.settings.func.slot(key)
+    }
+
+    /// Returns a slot.
+    ///
+    /// # Errors
+    /// Why it is not served.
+    pub(super) fn slot(&self, slot: u16) -> Result<&SlotEntry, String> {
+        let entry = &self.slots[usize::from(slot)];
+        if entry.copies.is_empty() {
+            return Err(format!("slot {slot} is at no node: the configuration node has no hashingslot:{slot}"));
+        }
+        if entry.state == SlotState::Lost {
+            return Err(format!("slot {slot} is lost: no node is left that has all its keys"));
+        }
+        match self.lost.filter(|_| self.settings.needs_full_coverage) {
+            Some(lost) => Err(format!(
+                "slot {lost} is at no node that has all its keys, and the setting coverage is full: nothing is served before \
+                 it is back"
+            )),
+            None => Ok(entry),
+        }
+    }
+
+    /// Returns all slots, in order.
+    pub(super) fn slots(&self) -> &[SlotEntry] {
+        &self.slots
+    }
+
+    /// Returns the place of a node.
+    pub(super) fn place_of(&self, address: &Address) -> Option<usize> {
+        self.nodes.iter().position(|node| node.address == *address)
+    }
+
+    /// Returns for how long a node with copies may be silent.
+    pub(super) fn patience(&self) -> Duration {
+        /// Nobody else can answer for the only copy.
+        const ONLY_COPY: Duration = Duration::from_secs(60);
+        if self.settings.copies > 1 { self.settings.node_timeout } else { ONLY_COPY }
     }
 }
 
 impl KeyPlacement for SlotTable {
     fn shard(&self, key: &[u8]) -> Result<usize, String> {
-        let slot = self.func.slot(key);
-        let holder = self.holders.get(usize::from(slot)).copied().flatten();
-        holder.ok_or_else(|| format!("slot {slot} is at no node: the configuration node has no hashingslot:{slot}"))
+        Ok(self.slot(self.slot_of(key))?.copies[0])
     }
-}
 
-/// Reads the settings that never change.
-pub(super) fn slot_func(settings: &HashMap<String, String>) -> Result<SlotFunc, Error> {
-    let setting = |name: &str| {
-        let known = DEFAULTS.chunks(2).find(|pair| pair[0] == name).map_or("", |pair| pair[1]);
-        settings.get(name).map_or(known, String::as_str)
-    };
-    let refused = |name: &str, why: &str| {
-        Error::Invalid(format!("the setting {name} of the configuration node is '{}': {why}", setting(name)))
-    };
-    if setting("version") != "1" {
-        return Err(refused("version", "this is version 1"));
+    fn has_copies(&self) -> bool {
+        self.settings.copies > 1
     }
-    if setting("copies") != "1" {
-        return Err(refused("copies", "only one copy of each slot is served"));
+
+    fn group(&self, key: &[u8]) -> Result<usize, String> {
+        if self.settings.copies == 1 { self.shard(key) } else { Ok(usize::from(self.slot_of(key))) }
     }
-    let hash = SlotHash::named(setting("hash")).ok_or_else(|| refused("hash", "sha1, crc16 and md5 are known"))?;
-    let slots = setting("slots").parse().map_err(|_| refused("slots", "this is no number of slots"))?;
-    let tags = match setting("hash-tags") {
-        "yes" => true,
-        "no" => false,
-        _ => return Err(refused("hash-tags", "yes and no are known")),
-    };
-    Ok(SlotFunc::new(hash, slots)?.hash_tags(tags))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::placement::slot::{SlotFunc, SlotHash};
 
-    fn settings(pairs: &[(&str, &str)]) -> HashMap<String, String> {
-        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
-    }
-
-    fn lists(nodes: &[&str]) -> Vec<Vec<String>> {
-        nodes.iter().map(|node| node.split_whitespace().map(str::to_owned).collect()).collect()
+    fn stored(slots: &str, lists: &[&str], states: &[(&str, &str)]) -> StoredTable {
+        let map = |pairs: &[(&str, &str)]| {
+            pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+        };
+        let lists = lists.iter().map(|list| list.split_whitespace().map(str::to_owned).collect()).collect();
+        let settings = map(&[("slots", slots), ("copies", "2"), ("coverage", "slot")]);
+        (7, settings, lists, map(&[("c:3", "id3 1 - in 2"), ("d:4", "id4 1 - out 2")]), map(states))
     }
 
     #[test]
-    fn a_key_is_at_the_node_of_its_slot() {
-        let four = settings(&[("slots", "4")]);
-        let table = SlotTable::read(7, &four, &lists(&["b:2", "a:1", "", "b:2"])).unwrap();
+    fn a_key_is_at_the_first_node_of_its_slot() {
+        let table = SlotTable::read(&stored("4", &["b:2 a:1", "a:1", "", "b:2"], &[])).unwrap();
         let func = SlotFunc::new(SlotHash::Sha1, 4).unwrap();
         for key in 0..64 {
             let key = format!("key:{key}");
             let expected = [Some(1), Some(0), None, Some(1)][usize::from(func.slot(key.as_bytes()))];
             assert_eq!(table.shard(key.as_bytes()).ok(), expected, "{key}");
         }
+        assert_eq!(table.slots()[0].copies, [1, 0]);
+        let addresses: Vec<String> = table.nodes.iter().map(|node| node.address.to_string()).collect();
+        assert_eq!(addresses, ["a:1", "b:2", "c:3"], "who is out is no node");
+        assert_eq!(table.nodes[2].run_id, "id3");
         let topology = Arc::new(table).topology();
         assert_eq!(topology.shards()[0].primary.address, Address::new("a", 1));
-        let later = Arc::new(SlotTable::read(8, &four, &lists(&["b:2", "b:2", "", "a:1"])).unwrap()).topology();
-        assert!(topology.same_as(&topology.clone()) && !topology.same_as(&later));
     }
 
     #[test]
-    fn settings_that_cannot_be_served_are_refused_with_the_reason() {
-        for (name, value, why) in [
-            ("version", "2", "this is version 1"),
-            ("copies", "2", "only one copy"),
-            ("hash", "crc32", "sha1, crc16 and md5"),
-            ("slots", "many", "no number"),
-            ("slots", "16385", "1 to 16384"),
-            ("hash-tags", "perhaps", "yes and no"),
-        ] {
-            let error = SlotTable::read(1, &settings(&[(name, value)]), &lists(&["a:1"])).unwrap_err().to_string();
-            assert!(error.contains(why), "{error}");
-        }
-        let error = SlotTable::read(1, &settings(&[]), &lists(&["", ""])).unwrap_err();
+    fn a_slot_knows_who_orders_its_writes_and_what_is_left_of_it() {
+        let entries = [("0", "5 p:1 ok"), ("1", "6 - suspect"), ("2", "7 p:1 lost")];
+        let table = SlotTable::read(&stored("3", &["a:1", "a:1", "a:1"], &entries)).unwrap();
+        let shown = |slot: usize| {
+            let entry = &table.slots()[slot];
+            (entry.epoch, entry.sequencer.as_deref(), entry.state)
+        };
+        assert_eq!(shown(0), (5, Some("p:1"), SlotState::Ok));
+        assert_eq!(shown(1), (6, None, SlotState::Suspect));
+        assert_eq!(shown(2), (7, Some("p:1"), SlotState::Lost));
+        assert!(table.slot(0).is_ok() && table.slot(2).unwrap_err().contains("slot 2 is lost"));
+        let mut full = stored("3", &["a:1", "a:1", "a:1"], &entries);
+        full.1.insert("coverage".into(), "full".into());
+        let refused = SlotTable::read(&full).unwrap().slot(0).unwrap_err();
+        assert!(refused.contains("slot 2") && refused.contains("coverage is full"), "{refused}");
+    }
+
+    #[test]
+    fn without_slots_there_is_no_table() {
+        let error = SlotTable::read(&stored("2", &["", ""], &[])).unwrap_err();
         assert!(error.to_string().contains("LPUSH newnodes"), "{error}");
     }
 }

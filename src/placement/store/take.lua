@@ -1,7 +1,7 @@
--- Returns the node that is to be looked at, and the time: one that was taken before and not done with comes first. Once the slots
--- are given out nobody is taken from the list.
+-- Returns the node that is to be looked at, the time, and how many copies slots have. A node that was taken before and not done
+-- with comes first. Once the slots are given out nobody is taken from the list.
 local node = redis.call('LINDEX', P .. 'joining', -1)
 if not node and redis.call('EXISTS', P .. 'slots') == 0 then
     node = redis.call('LMOVE', P .. 'newnodes', P .. 'joining', 'RIGHT', 'LEFT')
 end
-return {node or '', time[1], time[2]}
+return {node or '', time[1], time[2], redis.call('HGET', P .. 'settings', 'copies') or '1'}

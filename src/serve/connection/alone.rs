@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::time::Instant;
 
 use super::client_connection::{ClientConnection, Over};
-use super::node_connection::{NodeConnection, failed, not_in_time, settle};
+use super::node_connection::{NodeConnection, failed, not_in_time, refuse_copies, settle};
 use crate::command::Command;
 use crate::engine::Request;
 use crate::error::Error;
@@ -43,6 +43,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> ClientConnection<S> {
                 return ControlFlow::Continue(());
             }
         };
+        if !keys.is_empty() && !of_nodes.only_reads {
+            let request = self.user.engine.request().begin();
+            if let Err(error) = refuse_copies(&request, &command).await {
+                self.answer(Err(error));
+                return ControlFlow::Continue(());
+            }
+        }
         let until = Instant::now() + self.user.engine.timeout();
         loop {
             // Each attempt has a time of its own to connect; what the command itself takes is not bounded.

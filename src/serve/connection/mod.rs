@@ -13,6 +13,7 @@ mod greeting;
 mod node_connection;
 mod open_transaction;
 mod own;
+mod peer;
 mod place;
 mod subscriptions;
 mod to_node;
@@ -330,7 +331,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> ClientConnection<S> {
     }
 
     /// Writes what there is to be said. A client that does not read is not waited for.
-    async fn write(&mut self) -> Result<(), Over> {
+    pub(super) async fn write(&mut self) -> Result<(), Over> {
         if self.replies.is_empty() {
             return Ok(());
         }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::command::{Command, printable};
 use crate::engine::Request;
 use crate::error::Error;
 use crate::link::{Failure, Session};
@@ -24,6 +25,17 @@ pub(super) async fn settle(request: &Request) {
     // What cannot be fetched now is fetched before the next attempt.
     let _ = request.refresh().await;
     tokio::time::sleep(PAUSE).await;
+}
+
+/// Refuses a command that would go to one copy of its keys, where there are several.
+pub(super) async fn refuse_copies(request: &Request, command: &Command) -> Result<(), Error> {
+    if request.pinned_topology().await?.has_copies() {
+        let name = printable(&command.name().to_ascii_uppercase());
+        return Err(Error::Refused(format!(
+            "'{name}' goes to one node, and keys have copies on several here; it is served where the setting copies is 1"
+        )));
+    }
+    Ok(())
 }
 
 /// Refuses keys that are not together.

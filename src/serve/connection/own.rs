@@ -39,6 +39,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> ClientConnection<S> {
             OwnCommand::Discard => self.discard(),
             OwnCommand::Watch => self.watch(&command).await,
             OwnCommand::Unwatch => self.unwatch(),
+            OwnCommand::Forward => {
+                self.serve_peer(&command).await;
+                return ControlFlow::Break(Over);
+            }
             OwnCommand::Wait if command.name().eq_ignore_ascii_case(b"WAIT") => {
                 return self.wait_for_replicas(&command).await;
             }

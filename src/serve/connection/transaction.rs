@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::client_connection::ClientConnection;
-use super::node_connection::{PAUSE, apart, failed, not_in_time, reply_text, settle};
+use super::node_connection::{PAUSE, apart, failed, not_in_time, refuse_copies, reply_text, settle};
 use super::open_transaction::{OpenTransaction, WatchedKeys};
 use crate::command::{Command, printable};
 use crate::describe::special;
@@ -16,6 +16,7 @@ use crate::engine::Request;
 use crate::error::Error;
 use crate::exec::{Overrides, Reach};
 use crate::link::Budget;
+use crate::peer::together;
 use crate::reply::Reply;
 use crate::resp::{Retry, ServerErrorKind};
 use crate::serve::known::{NodeCommand, keys_of};
@@ -132,6 +133,7 @@ impl<S> ClientConnection<S> {
     async fn try_watch(&mut self, command: &Command) -> Result<Reply, Error> {
         let keys: Vec<usize> = (1..command.word_count()).collect();
         let request = self.user.engine.request().protocol(self.protocol).begin();
+        refuse_copies(&request, command).await?;
         let mut command = command.clone();
         command.route_by_argument(1);
         loop {
@@ -191,6 +193,13 @@ impl<S> ClientConnection<S> {
         commands.insert(0, Command::new("MULTI"));
         commands.push(Command::new("EXEC"));
         let request = self.user.engine.request().protocol(self.protocol).begin();
+        if let Some(keyed) = &keyed
+            && request.pinned_topology().await?.has_copies()
+        {
+            let key = keyed.routing_key().unwrap_or_default();
+            let mut replies = request.map([together(&commands).routed_by(key)]).await?.into_all()?;
+            return Ok(replies.pop().unwrap_or(Reply::Null));
+        }
         let mut watching = watched.map(|watched| watched.connection);
         let watches = watching.is_some();
         loop {

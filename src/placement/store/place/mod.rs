@@ -6,10 +6,8 @@
 mod shown;
 mod words;
 
-use std::sync::atomic::Ordering;
-
 use super::Store;
-use super::table::slot_func;
+use super::settings::StoreSettings;
 use crate::error::Error;
 use crate::reply::Reply;
 use words::{FORMS, PlaceCommand};
@@ -27,15 +25,15 @@ impl Store {
     pub(crate) async fn place(&self, words: &[&[u8]]) -> Result<Reply, Error> {
         Ok(match PlaceCommand::parse(words)? {
             PlaceCommand::Status => {
-                let followed = self.shared.epoch.load(Ordering::Relaxed);
-                shown::status(&self.report().await?, &self.shared.config.addresses(), followed)
+                let followed = self.shared.tables.current().map_or(0, |table| table.epoch);
+                shown::status(&self.report().await?, &self.shared.tables.config().addresses(), followed)
             }
             PlaceCommand::Nodes => shown::nodes(&self.report().await?),
             PlaceCommand::Proxies => shown::proxies(&self.report().await?),
             PlaceCommand::Slots(range) => shown::slots(&self.report().await?, range)?,
             PlaceCommand::Key(key) => {
                 let report = self.report().await?;
-                shown::key(&report, slot_func(&report.settings)?, &key)?
+                shown::key(&report, StoreSettings::read(&report.settings)?.func, &key)?
             }
             PlaceCommand::Log(count) => shown::log(&self.last_changes(count).await?),
             PlaceCommand::Help => help(),

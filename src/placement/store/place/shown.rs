@@ -29,7 +29,7 @@ fn text_or_null(text: Option<&str>) -> Reply {
 /// Shows how a store is. `followed` is the epoch that whoever answers goes by.
 pub(super) fn status(report: &StoreReport, config_node: &str, followed: u64) -> Reply {
     let count = |health| integer(report.count(health));
-    let settings: BTreeMap<&String, &String> = report.settings.iter().collect();
+    let settings: BTreeMap<&String, &String> = report.settings.iter().filter(|(name, _)| *name != "secret").collect();
     let settings = settings.into_iter().map(|(name, value)| (name.as_str().into(), value.as_str().into())).collect();
     map([
         ("configuration-node", config_node.into()),

@@ -1,0 +1,60 @@
+//! What is done by all nodes at one moment of the order of all slots.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::time::{Duration, Instant};
+
+use super::Sequencer;
+use super::in_flight::StepInFlight;
+use super::lane::NodeLane;
+use super::link::Appended;
+use super::refusal::unknown;
+use crate::command::Command;
+use crate::placement::store::table::StoreNode;
+use crate::reply::Reply;
+
+/// How long the writes that are under way may take to end.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+impl Sequencer {
+    /// Has all nodes do a command, behind all writes that have come and before all that come later.
+    ///
+    /// # Errors
+    /// What the client is told.
+    pub(in crate::placement::store) async fn everywhere(&self, command: Command) -> Result<Reply, Bytes> {
+        let until = Instant::now() + PATIENCE;
+        let slots = self.table()?.settings.func.slots();
+        let mut turns = Vec::with_capacity(usize::from(slots));
+        for slot in 0..slots {
+            turns.push(self.turns.alone(slot, until).await?);
+        }
+        let table = self.table()?;
+        for slot in 0..slots {
+            if self.own(&table, slot, false)?.is_none() {
+                return Err(Bytes::from_static(
+                    b"ERR all keys are emptied at once only where one proxy orders the writes of all slots, and several do; \
+                      nothing was sent",
+                ));
+            }
+        }
+        let holds = |place: &usize| table.slots().iter().any(|slot| slot.copies.contains(place));
+        let nodes: Vec<&StoreNode> = (0..table.nodes.len()).filter(holds).map(|place| &table.nodes[place]).collect();
+        let lanes: Vec<Arc<NodeLane>> = nodes.iter().map(|node| self.lane(node)).collect();
+        let links = self.connect_all(&table, &lanes, &nodes).await;
+        let links = links.map_err(|why| Bytes::from(format!("RMRNODE {why}; nothing was sent")))?;
+        let (in_flight, settled) = StepInFlight::of(links.len(), None, |_| {});
+        let mut wire = Vec::new();
+        command.write_to(&mut wire);
+        let wire = Bytes::from(wire);
+        for (copy, link) in links.iter().enumerate() {
+            link.append(Appended { wire: wire.clone(), replies: 1, copy, waiting: in_flight.clone() });
+        }
+        drop(in_flight);
+        let settled = settled.await.map_err(|_| unknown(&lanes[0], "nothing was heard"))?;
+        match settled.failed.first() {
+            Some(failed) => Err(unknown(&lanes[failed.copy], &failed.why)),
+            None => Ok(settled.replies.unwrap_or_default().into_iter().next().unwrap_or(Reply::Null)),
+        }
+    }
+}

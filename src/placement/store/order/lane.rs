@@ -1,0 +1,185 @@
+//! [`NodeLane`]: the way to one node, over one ordered connection after the other.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::link::OrderedLink;
+use crate::command::Command;
+use crate::link::{Budget, Failure, Links, Protocol, Session};
+use crate::placement::store::table::StoreNode;
+use crate::reply::Reply;
+use crate::topology::{Address, Node};
+
+/// How long a node may take to be connected to.
+const DIAL_LIMIT: Duration = Duration::from_secs(1);
+
+const LATE: &str = "no connection within a second";
+
+/// The way to one node.
+pub(super) struct NodeLane {
+    pub(super) address: Address,
+    current: Mutex<Option<Arc<OrderedLink>>>,
+    /// The id of the last connection at the node, and of its process. Nobody connects while another does.
+    last: tokio::sync::Mutex<Option<LastConnection>>,
+    /// Counts the ends of connections of which everything that follows has been done.
+    settled: watch::Sender<u64>,
+    /// Counts the ends of connections.
+    broken: watch::Sender<u64>,
+}
+
+struct LastConnection {
+    client_id: i64,
+    run_id: String,
+}
+
+impl NodeLane {
+    pub(super) fn to(address: Address) -> Arc<Self> {
+        Arc::new(Self {
+            address,
+            current: Mutex::default(),
+            last: tokio::sync::Mutex::default(),
+            settled: watch::Sender::new(0),
+            broken: watch::Sender::new(0),
+        })
+    }
+
+    fn current(&self) -> MutexGuard<'_, Option<Arc<OrderedLink>>> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the connection that is open.
+    pub(super) fn open_link(&self) -> Option<Arc<OrderedLink>> {
+        self.current().clone().filter(|link| !link.is_over())
+    }
+
+    /// Returns whether a connection has broken, and what follows from that is not done yet.
+    pub(super) fn is_settling(&self) -> bool {
+        *self.settled.borrow() < *self.broken.borrow()
+    }
+
+    /// Waits until what follows from the last break is done. Returns whether that is so in time.
+    pub(super) async fn until_settled(&self, until: Instant) -> bool {
+        let mut settled = self.settled.subscribe();
+        let wanted = *self.broken.borrow();
+        matches!(tokio::time::timeout_at(until, settled.wait_for(|count| *count >= wanted)).await, Ok(Ok(_)))
+    }
+
+    /// Uses the connection of this number no more; with `None`, says that there is none to be had. Returns the number of the
+    /// break, if it is a new one.
+    pub(super) fn breaks_off(&self, link: Option<u64>) -> Option<u64> {
+        let mut current = self.current();
+        let is_new = match (link, &*current) {
+            (Some(number), Some(open)) => open.number() == number,
+            (None, None) => !self.is_settling(),
+            (None, Some(open)) => open.is_over(),
+            (Some(_), None) => false,
+        };
+        if !is_new {
+            return None;
+        }
+        *current = None;
+        let mut number = 0;
+        self.broken.send_modify(|count| {
+            *count += 1;
+            number = *count;
+        });
+        Some(number)
+    }
+
+    /// Says that all is done that follows from the end of the connection with this number.
+    pub(super) fn has_settled(&self, number: u64) {
+        self.settled.send_modify(|count| *count = number.max(*count));
+    }
+
+    /// Returns a connection, opened if there is none. The one before is ended at the node first: what is still unread of it
+    /// would run behind what is appended now.
+    ///
+    /// # Errors
+    /// Why the node cannot be used.
+    pub(super) async fn connect(
+        &self,
+        links: &Links,
+        node: &StoreNode,
+        patience: Duration,
+        broken: impl FnOnce(u64, String) + Send + 'static,
+    ) -> Result<Arc<OrderedLink>, String> {
+        if let Some(link) = self.open_link() {
+            return Ok(link);
+        }
+        let mut last = self.last.lock().await;
+        if let Some(link) = self.open_link() {
+            return Ok(link);
+        }
+        let opening = open(links, node, last.as_ref());
+        let (session, opened) = tokio::time::timeout(DIAL_LIMIT, opening).await.map_err(|_| LATE.to_owned())??;
+        let stream = session.into_stream().ok_or("the connection has ended")?;
+        let link = Arc::new(OrderedLink::over(stream, patience, broken));
+        *last = Some(opened);
+        *self.current() = Some(link.clone());
+        Ok(link)
+    }
+}
+
+/// Checks that the server at a node's address is the process that was let in.
+///
+/// # Errors
+/// That it is not, or why that cannot be known.
+pub(in crate::placement::store) async fn is_same_process(links: &Links, node: &StoreNode) -> Result<(), String> {
+    tokio::time::timeout(DIAL_LIMIT, open(links, node, None))
+        .await
+        .map_or_else(|_| Err(LATE.into()), |open| open.map(drop))
+}
+
+async fn open(
+    links: &Links,
+    node: &StoreNode,
+    last: Option<&LastConnection>,
+) -> Result<(Session, LastConnection), String> {
+    let endpoint = Node::new(node.address.clone()).endpoint();
+    let mut session = links.open_session(endpoint, Protocol::Resp3).await.map_err(|failure| words_of(&failure))?;
+    let info = ask(&mut session, Command::new("INFO").arg("server")).await?;
+    let info = String::from_utf8_lossy(info.bytes().unwrap_or_default()).into_owned();
+    let run_id = run_id_of(&info).to_owned();
+    if !node.run_id.is_empty() && run_id != node.run_id {
+        return Err(other_process(&node.address.to_string()));
+    }
+    let client_id = ask(&mut session, Command::new("CLIENT").arg("ID")).await?.integer().unwrap_or_default();
+    if let Some(last) = last.filter(|last| last.run_id == run_id) {
+        // The node says that there is no such client, more often than not.
+        let kill = Command::new("CLIENT").arg("KILL").arg("ID").arg(last.client_id);
+        call(&mut session, kill).await?;
+    }
+    Ok((session, LastConnection { client_id, run_id }))
+}
+
+async fn ask(session: &mut Session, command: Command) -> Result<Reply, String> {
+    match call(session, command).await? {
+        Reply::Error(words) => Err(String::from_utf8_lossy(&words).into_owned()),
+        reply => Ok(reply),
+    }
+}
+
+async fn call(session: &mut Session, command: Command) -> Result<Reply, String> {
+    let called = session.call(&command, &Budget::new(1 << 20), Instant::now() + DIAL_LIMIT).await;
+    called.map_err(|failure| words_of(&failure))
+}
+
+/// Returns the id of a server's process, from its `INFO`.
+fn run_id_of(info: &str) -> &str {
+    info.lines().find_map(|line| line.strip_prefix("run_id:")).map(str::trim).unwrap_or_default()
+}
+
+/// Says that a server is not the one that was let in.
+fn other_process(address: &str) -> String {
+    format!("the server at {address} has been started again since it was let in, and what it holds is not relied on")
+}
+
+fn words_of(failure: &Failure) -> String {
+    match failure {
+        Failure::Unreachable(why) | Failure::Lost(why) => why.clone(),
+        other => format!("{other:?}"),
+    }
+}

@@ -1,0 +1,97 @@
+//! What follows when a node fails: it leaves the copies of the slots whose writes are ordered here, by a numbered change.
+//! Writes that have failed there wait for that.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::Sequencer;
+use super::in_flight::StepInFlight;
+use super::lane::NodeLane;
+use super::link::Appended;
+use crate::command::Command;
+use crate::error::Error;
+use crate::placement::store::scripts::LEAVE;
+use crate::placement::store::table::{SlotTable, StoreNode};
+
+/// How long the configuration node is asked for a change before the writes that wait for it are given up.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long after a failure it is asked again.
+const PAUSE: Duration = Duration::from_millis(50);
+
+impl Sequencer {
+    /// Hears that a node has failed: by the connection of this number, or that none can be had. What follows is done by a task
+    /// of its own, once.
+    pub(super) fn is_unfit(&self, lane: &Arc<NodeLane>, link: Option<u64>, why: &str) {
+        let Some(number) = lane.breaks_off(link) else { return };
+        let (Some(itself), lane, why) = (self.itself.upgrade(), lane.clone(), why.to_owned()) else { return };
+        tokio::spawn(async move {
+            log::warn!("the node {} fails: {why}", lane.address);
+            let until = Instant::now() + PATIENCE;
+            while let Err(error) = itself.take_out(&lane, &why).await {
+                if Instant::now() >= until {
+                    log::warn!("the node {} stays a copy: {error}", lane.address);
+                    break;
+                }
+                sleep(PAUSE).await;
+            }
+            lane.has_settled(number);
+        });
+    }
+
+    /// Takes a node out of the copies of all slots that have another one which works. Slots that have others of which none works
+    /// become suspect.
+    async fn take_out(&self, lane: &NodeLane, why: &str) -> Result<(), Error> {
+        let table = match self.tables.current() {
+            Some(table) => table,
+            None => self.tables.load().await?,
+        };
+        let Some(place) = table.place_of(&lane.address) else { return Ok(()) };
+        let mut others: HashMap<usize, bool> = HashMap::new();
+        let (mut lose, mut suspect) = (Vec::new(), Vec::new());
+        for (slot, entry) in table.slots().iter().enumerate() {
+            let is_own = entry.sequencer.as_deref() == Some(&*self.name);
+            if !is_own || entry.copies.len() < 2 || !entry.copies.contains(&place) {
+                continue;
+            }
+            let mut works = false;
+            for &other in entry.copies.iter().filter(|other| **other != place) {
+                let known = match others.get(&other) {
+                    Some(known) => *known,
+                    None => self.works(&table, &table.nodes[other]).await,
+                };
+                others.insert(other, known);
+                works |= known;
+            }
+            let list = if works { &mut lose } else { &mut suspect };
+            list.push(slot.to_string());
+        }
+        if lose.is_empty() && suspect.is_empty() {
+            return Ok(());
+        }
+        let (node, count) = (lane.address.to_string(), lose.len().to_string());
+        let mut args: Vec<&str> = vec![&self.name, &node, why, &count];
+        args.extend(lose.iter().chain(&suspect).map(String::as_str));
+        self.tables.run::<u64>(&LEAVE, &args).await?;
+        self.tables.load().await.map(drop)
+    }
+
+    /// Returns whether a node answers.
+    async fn works(&self, table: &SlotTable, node: &StoreNode) -> bool {
+        let lane = self.lane(node);
+        if lane.is_settling() {
+            return false;
+        }
+        let Ok(link) = self.connect(table, &lane, node).await else { return false };
+        let (waiting, settled) = StepInFlight::of(1, None, |_| {});
+        let mut wire = Vec::new();
+        Command::new("PING").write_to(&mut wire);
+        link.append(Appended { wire: wire.into(), replies: 1, copy: 0, waiting });
+        let patience = table.settings.node_timeout;
+        let settled = tokio::time::timeout(patience, settled).await;
+        matches!(settled, Ok(Ok(settled)) if settled.failed.is_empty())
+    }
+}

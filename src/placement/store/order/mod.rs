@@ -1,0 +1,248 @@
+//! [`Sequencer`]: sends the writes of slots to all their copies, in one order.
+//!
+//! Each node has one [connection](link::OrderedLink) on which it does what is appended in the order in which it was appended.
+//! A write is appended to the connections of all copies of its slot in one step, so each copy does the slot's writes in the same
+//! order (source: total order by a sequencer, as in chain and primary-backup replication). It is acknowledged when all copies
+//! have done it. A copy that fails leaves the copies of its slots by a numbered change at the configuration node first; then the
+//! write is acknowledged by those that are left, or, if that cannot be had, its outcome is unknown.
+//!
+//! - [`link`]: a connection; [`lane`]: one after the other to the same node
+//! - [`in_flight`]: a step, from when it is appended until all have answered; [`equal`]: whether they say the same
+//! - [`leave`]: what follows when a connection breaks
+//! - [`forward`]: steps of slots that another proxy orders; [`everywhere`]: what is done by all nodes
+
+mod equal;
+mod everywhere;
+mod forward;
+mod in_flight;
+mod lane;
+mod leave;
+mod link;
+mod peer_lane;
+mod refusal;
+mod step;
+mod turn;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use bytes::Bytes;
+use tokio::time::{Instant, timeout_at};
+
+use super::table::{SlotEntry, SlotState, SlotTable, StoreNode};
+use super::tables::Tables;
+use crate::link::Links;
+use crate::reply::Reply;
+use in_flight::{FailedCopy, Settled, StepInFlight};
+use lane::NodeLane;
+pub(super) use lane::is_same_process;
+use link::{Appended, OrderedLink};
+use peer_lane::PeerLane;
+use refusal::{nobody_has, not_now, unknown, unreachable};
+use step::PlacedHere;
+pub(super) use step::{Placed, SlotStep};
+use turn::SlotTurns;
+
+/// Sends the writes of slots to all their copies, in one order.
+pub(super) struct Sequencer {
+    /// How this proxy is called at the configuration node.
+    name: Arc<str>,
+    tables: Arc<Tables>,
+    links: Arc<Links>,
+    turns: SlotTurns,
+    lanes: Mutex<HashMap<String, Arc<NodeLane>>>,
+    peers: Mutex<HashMap<Arc<str>, Arc<PeerLane>>>,
+    itself: Weak<Self>,
+}
+
+impl Sequencer {
+    /// Makes a sequencer of this name, which reaches nodes by these links.
+    pub(super) fn new(name: Arc<str>, tables: Arc<Tables>, links: Arc<Links>) -> Arc<Self> {
+        Arc::new_cyclic(|itself| Self {
+            name,
+            tables,
+            links,
+            turns: SlotTurns::default(),
+            lanes: Mutex::default(),
+            peers: Mutex::default(),
+            itself: itself.clone(),
+        })
+    }
+
+    /// Puts a step behind those that its slot has. It is on its way when this returns.
+    ///
+    /// # Errors
+    /// Why it cannot be, in the words for the client: it was not sent.
+    pub(super) async fn place(&self, slot: u16, step: SlotStep, until: Instant) -> Result<Placed, Bytes> {
+        loop {
+            let turn = self.turns.shared(slot, until).await?;
+            let table = self.table()?;
+            let Some(entry) = self.own(&table, slot, step.reads)? else {
+                drop(turn);
+                return self.forward(&table, slot, &step).await.map(Placed::There);
+            };
+            let count = if step.reads { 1 } else { entry.copies.len() };
+            let nodes: Vec<&StoreNode> = entry.copies[..count].iter().map(|&place| &table.nodes[place]).collect();
+            let lanes: Vec<Arc<NodeLane>> = nodes.iter().map(|node| self.lane(node)).collect();
+            if let Some(settling) = lanes.iter().find(|lane| lane.is_settling()) {
+                // The copies are about to be others.
+                drop(turn);
+                if !settling.until_settled(until).await {
+                    return Err(not_now(slot, "a copy has failed, and it is not settled yet what follows"));
+                }
+                continue;
+            }
+            let links = match self.connect_all(&table, &lanes, &nodes).await {
+                Ok(links) => links,
+                Err(why) if lanes.len() == 1 => return Err(unreachable(&lanes[0], &why)),
+                // It has been taken for a break, and the copies are about to be others.
+                Err(why) if Instant::now() >= until => return Err(not_now(slot, &why)),
+                Err(_) => continue,
+            };
+            let itself = self.itself.clone();
+            let (in_flight, settled) = StepInFlight::of(count, Some(turn), move |settled| {
+                if let Some(itself) = itself.upgrade() {
+                    itself.differ(slot, &settled);
+                }
+            });
+            let (wire, replies) = (step.wire(), step.commands.len());
+            let order = self.turns.order(slot);
+            for (copy, link) in links.iter().enumerate() {
+                link.append(Appended { wire: wire.clone(), replies, copy, waiting: in_flight.clone() });
+            }
+            drop(order);
+            let copies = lanes.into_iter().zip(links.iter().map(|link| link.number())).collect();
+            return Ok(Placed::Here(PlacedHere { slot, epoch: entry.epoch, copies, settled }));
+        }
+    }
+
+    /// Waits until all copies have done a step.
+    ///
+    /// # Errors
+    /// What the client is told.
+    pub(super) async fn outcome(&self, placed: Placed, until: Instant) -> Result<Vec<Reply>, Bytes> {
+        let PlacedHere { slot, epoch, copies, settled } = match placed {
+            Placed::Here(here) => here,
+            Placed::There(there) => return self.outcome_there(there).await,
+        };
+        let first = &copies[0].0;
+        let late = || unknown(first, "the time of the command was over");
+        let settled = timeout_at(until, settled).await.map_err(|_| late())?.map_err(|_| late())?;
+        if !settled.differ.is_empty() {
+            self.differ(slot, &settled);
+        }
+        let Settled { replies, failed, .. } = settled;
+        let Some(replies) = replies else { return Err(nobody_has(&copies, &failed)) };
+        for FailedCopy { copy, why, .. } in &failed {
+            let (lane, link) = &copies[*copy];
+            self.is_unfit(lane, Some(*link), why);
+            if !lane.until_settled(until).await || self.has_copy(slot, lane) {
+                return Err(unknown(lane, why));
+            }
+        }
+        let changed = match failed.is_empty() {
+            true => epoch,
+            false => {
+                let table = self.table()?;
+                let entry = &table.slots()[usize::from(slot)];
+                if entry.copies.len() < table.settings.min_copies {
+                    return Err(unknown(first, "too few copies are left"));
+                }
+                entry.epoch
+            }
+        };
+        // A proxy that has not heard of the slot's last change may still read a copy that is none any more.
+        match self.tables.until_in_force(changed, until).await {
+            true => Ok(replies),
+            false => Err(unknown(first, "not all proxies have heard of a change of the slot's copies")),
+        }
+    }
+
+    /// Returns whether a node is a copy of a slot.
+    fn has_copy(&self, slot: u16, lane: &NodeLane) -> bool {
+        let Some(table) = self.tables.current() else { return true };
+        let Some(place) = table.place_of(&lane.address) else { return false };
+        table.slots()[usize::from(slot)].copies.contains(&place)
+    }
+
+    fn table(&self) -> Result<Arc<SlotTable>, Bytes> {
+        self.tables
+            .current()
+            .ok_or_else(|| Bytes::from_static(b"ERRCLUSTER the configuration node has said nothing yet"))
+    }
+
+    /// Returns the entry of a slot whose steps are ordered here; `None` if another proxy orders them.
+    fn own<'t>(&self, table: &'t SlotTable, slot: u16, reads: bool) -> Result<Option<&'t SlotEntry>, Bytes> {
+        let entry = table.slot(slot).map_err(|why| Bytes::from(format!("RMRSLOTS {why}")))?;
+        match entry.sequencer.as_deref() {
+            Some(name) if *name == *self.name => {}
+            Some(_) => return Ok(None),
+            None => return Err(not_now(slot, "no proxy orders its writes yet")),
+        }
+        if entry.state == SlotState::Suspect {
+            return Err(not_now(slot, "its copies may differ, and are made equal first"));
+        }
+        if !reads && entry.copies.len() < table.settings.min_copies {
+            return Err(Bytes::from(format!(
+                "READONLY slot {slot} has {} copies, and takes no writes with less than {} (the setting min-copies)",
+                entry.copies.len(),
+                table.settings.min_copies
+            )));
+        }
+        Ok(Some(entry))
+    }
+
+    fn lane(&self, node: &StoreNode) -> Arc<NodeLane> {
+        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        let name = format!("{} {}", node.address, node.run_id);
+        lanes.entry(name).or_insert_with(|| NodeLane::to(node.address.clone())).clone()
+    }
+
+    /// Returns connections to all copies.
+    ///
+    /// # Errors
+    /// Why one cannot be had, which is then taken for a break.
+    async fn connect_all(
+        &self,
+        table: &SlotTable,
+        lanes: &[Arc<NodeLane>],
+        nodes: &[&StoreNode],
+    ) -> Result<Vec<Arc<OrderedLink>>, String> {
+        let mut links = Vec::with_capacity(lanes.len());
+        for (lane, node) in lanes.iter().zip(nodes) {
+            match self.connect(table, lane, node).await {
+                Ok(link) => links.push(link),
+                Err(why) => {
+                    if lanes.len() > 1 {
+                        self.is_unfit(lane, None, &why);
+                    }
+                    return Err(why);
+                }
+            }
+        }
+        Ok(links)
+    }
+
+    async fn connect(
+        &self,
+        table: &SlotTable,
+        lane: &Arc<NodeLane>,
+        node: &StoreNode,
+    ) -> Result<Arc<OrderedLink>, String> {
+        if let Some(link) = lane.open_link() {
+            return Ok(link);
+        }
+        let (itself, broken) = (self.itself.clone(), lane.clone());
+        let on_break = move |link, why: String| {
+            if let Some(itself) = itself.upgrade() {
+                itself.is_unfit(&broken, Some(link), &why);
+            }
+        };
+        lane.connect(&self.links, node, table.patience(), on_break).await
+    }
+
+    /// Copies of a slot have said different things: what the first has counts.
+    fn differ(&self, slot: u16, settled: &Settled) {
+        log::warn!("copies {:?} of slot {slot} have answered otherwise than the first copy", settled.differ);
+    }
+}

@@ -1,0 +1,29 @@
+//! What clients are told of a step that was not done, or of which that cannot be known.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::in_flight::FailedCopy;
+use super::lane::NodeLane;
+
+/// Says that nothing was sent, and that another try may do.
+pub(super) fn not_now(slot: u16, why: &str) -> Bytes {
+    format!("TRYAGAIN slot {slot}: {why}; nothing was sent").into()
+}
+
+pub(super) fn unreachable(lane: &NodeLane, why: &str) -> Bytes {
+    format!("RMRNODE {}: {why}", lane.address).into()
+}
+
+pub(super) fn unknown(lane: &NodeLane, why: &str) -> Bytes {
+    format!("RMRNODE {}: {why}; the command was sent, its outcome is unknown", lane.address).into()
+}
+
+/// Says that no copy has done a step, or that nobody can know.
+pub(super) fn nobody_has(copies: &[(Arc<NodeLane>, u64)], failed: &[FailedCopy]) -> Bytes {
+    match failed.iter().find(|failed| failed.is_unknown) {
+        Some(failed) => unknown(&copies[failed.copy].0, &failed.why),
+        None => failed.first().map_or_else(Bytes::new, |failed| unreachable(&copies[failed.copy].0, &failed.why)),
+    }
+}

@@ -1,0 +1,106 @@
+//! [`SlotTurns`]: who may append to a slot. Steps share a slot; who has to have it alone waits until those under way are done,
+//! and others wait meanwhile.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
+use tokio::time::{Instant, timeout_at};
+
+use super::refusal::not_now;
+use crate::placement::slot::MAX_SLOTS;
+
+/// How many steps may wait for slots that somebody has alone.
+const MOST_WAITING: usize = 10_000;
+
+/// Who may append to which slot.
+pub(super) struct SlotTurns {
+    slots: Box<[SlotTurn]>,
+    waiting: AtomicUsize,
+}
+
+#[derive(Default)]
+struct SlotTurn {
+    turn: Arc<RwLock<()>>,
+    order: Mutex<()>,
+}
+
+impl Default for SlotTurns {
+    fn default() -> Self {
+        let slots = std::iter::repeat_with(SlotTurn::default).take(usize::from(MAX_SLOTS)).collect();
+        Self { slots, waiting: AtomicUsize::new(0) }
+    }
+}
+
+impl SlotTurns {
+    /// Returns a share of a slot.
+    ///
+    /// # Errors
+    /// If somebody has it alone for too long, or too many wait.
+    pub(super) async fn shared(&self, slot: u16, until: Instant) -> Result<OwnedRwLockReadGuard<()>, Bytes> {
+        let turn = &self.slots[usize::from(slot)].turn;
+        if let Ok(guard) = turn.clone().try_read_owned() {
+            return Ok(guard);
+        }
+        let _waits = self.wait(slot)?;
+        timeout_at(until, turn.clone().read_owned()).await.map_err(|_| not_now(slot, "it is locked"))
+    }
+
+    /// Returns a slot that nobody else has.
+    ///
+    /// # Errors
+    /// If those who have it do not end in time.
+    pub(super) async fn alone(&self, slot: u16, until: Instant) -> Result<OwnedRwLockWriteGuard<()>, Bytes> {
+        let turn = self.slots[usize::from(slot)].turn.clone();
+        let _waits = self.wait(slot)?;
+        timeout_at(until, turn.write_owned()).await.map_err(|_| not_now(slot, "others do not end"))
+    }
+
+    /// Keeps others from appending to a slot for a moment.
+    pub(super) fn order(&self, slot: u16) -> MutexGuard<'_, ()> {
+        self.slots[usize::from(slot)].order.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait(&self, slot: u16) -> Result<WaitingSteps<'_>, Bytes> {
+        let waits = WaitingSteps(&self.waiting);
+        match self.waiting.fetch_add(1, Ordering::Relaxed) < MOST_WAITING {
+            true => Ok(waits),
+            false => Err(not_now(slot, "too many wait for slots that are locked")),
+        }
+    }
+}
+
+struct WaitingSteps<'a>(&'a AtomicUsize);
+
+impl Drop for WaitingSteps<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_millis(20)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn steps_share_a_slot_and_wait_for_who_has_it_alone() {
+        let turns = SlotTurns::default();
+        let (one, other) = (turns.shared(3, soon()).await.unwrap(), turns.shared(3, soon()).await.unwrap());
+        assert!(turns.alone(3, soon()).await.is_err());
+        drop((one, other));
+        let alone = turns.alone(3, soon()).await.unwrap();
+        let refused = turns.shared(3, soon()).await.unwrap_err();
+        assert!(refused.starts_with(b"TRYAGAIN slot 3: it is locked"));
+        assert!(turns.shared(4, soon()).await.is_ok());
+        drop(alone);
+        assert!(turns.shared(3, soon()).await.is_ok());
+        assert_eq!(turns.waiting.load(Ordering::Relaxed), 0);
+    }
+}

@@ -1,0 +1,145 @@
+//! [`Tables`]: the table that a proxy works by, how it follows that of the configuration node, and since when all proxies do.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use redis::FromRedisValue;
+use redis::aio::PubSub;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+
+use super::scripts::{EPOCH, IN_FORCE, TABLE};
+use super::table::{SlotTable, StoredTable};
+use crate::error::Error;
+use crate::placement::config_node::{ConfigNode, ConfigScript};
+
+/// How often everybody looks whether something has changed, should no hint of it arrive.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// How often is asked whether all proxies have heard of a change.
+const ASK_EVERY: Duration = Duration::from_millis(10);
+
+/// The table that counts here, and the configuration node that it is from.
+pub(super) struct Tables {
+    config: ConfigNode,
+    /// It holds on while the configuration node is away.
+    current: watch::Sender<Option<Arc<SlotTable>>>,
+    /// The last epoch that all proxies go by.
+    in_force: watch::Sender<u64>,
+}
+
+impl Tables {
+    pub(super) fn new(config: ConfigNode) -> Self {
+        Self { config, current: watch::Sender::new(None), in_force: watch::Sender::new(0) }
+    }
+
+    /// Returns the configuration node.
+    pub(super) fn config(&self) -> &ConfigNode {
+        &self.config
+    }
+
+    /// Returns the table that was read last.
+    pub(super) fn current(&self) -> Option<Arc<SlotTable>> {
+        self.current.borrow().clone()
+    }
+
+    /// Returns the same, and tells of later ones.
+    pub(super) fn follow(&self) -> watch::Receiver<Option<Arc<SlotTable>>> {
+        self.current.subscribe()
+    }
+
+    /// Runs a script at the configuration node.
+    pub(super) async fn run<T: FromRedisValue>(&self, script: &ConfigScript, args: &[&str]) -> Result<T, Error> {
+        self.config.run(script, args).await
+    }
+
+    /// Reads the table of the configuration node. One that was read at a later epoch stays.
+    pub(super) async fn load(&self) -> Result<Arc<SlotTable>, Error> {
+        let stored: StoredTable = self.config.run(&TABLE, &[]).await?;
+        self.config.saw(stored.0);
+        let table = Arc::new(SlotTable::read(&stored)?);
+        let mut newest = table.clone();
+        self.current.send_if_modified(|current| match current {
+            Some(current) if current.epoch >= table.epoch => {
+                newest = current.clone();
+                false
+            }
+            current => {
+                *current = Some(table);
+                true
+            }
+        });
+        Ok(newest)
+    }
+
+    /// Reads the table whenever there is another one, and calls `seen` with its epoch. Never ends.
+    pub(super) async fn keep_up(&self, seen: impl Fn()) {
+        let mut hints: Option<_> = None;
+        loop {
+            let known = self.current().map(|table| table.epoch);
+            if self.epoch().await.is_ok_and(|epoch| Some(epoch) != known) {
+                match self.load().await {
+                    Ok(_) => seen(),
+                    Err(error) => log::debug!("the table is not read: {error}"),
+                }
+            }
+            if hints.is_none() {
+                hints = self.config.hints().await.ok().map(PubSub::into_on_message);
+            }
+            match &mut hints {
+                Some(listener) => {
+                    if matches!(timeout(LOOK_EVERY, listener.next()).await, Ok(None)) {
+                        hints = None;
+                        sleep(LOOK_EVERY).await;
+                    }
+                }
+                None => sleep(LOOK_EVERY).await,
+            }
+        }
+    }
+
+    async fn epoch(&self) -> Result<u64, Error> {
+        self.config.run(&EPOCH, &[]).await
+    }
+
+    /// Waits until the configuration node has another epoch than that of the table.
+    pub(super) async fn changed(&self) {
+        let known = self.current().map_or(0, |table| table.epoch);
+        let mut tables = self.follow();
+        loop {
+            if self.epoch().await.is_ok_and(|epoch| epoch != known) {
+                return;
+            }
+            // Who takes part as a proxy reads each table at once.
+            let _ = timeout(LOOK_EVERY, tables.changed()).await;
+        }
+    }
+
+    /// Asks, whenever the table is another one, until each proxy that lives goes by it. Never ends.
+    pub(super) async fn follow_in_force(&self) {
+        let mut tables = self.follow();
+        loop {
+            let epoch = tables.borrow_and_update().as_ref().map_or(0, |table| table.epoch);
+            if epoch > *self.in_force.borrow() {
+                let asked = self.config.run::<i64>(&IN_FORCE, &[&epoch.to_string()]).await;
+                if asked.is_ok_and(|is_so| is_so == 1) {
+                    self.in_force.send_replace(epoch);
+                } else {
+                    sleep(ASK_EVERY).await;
+                }
+            } else if tables.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Waits until each proxy that lives goes by this epoch, or a later one. Returns whether that is so in time.
+    pub(super) async fn until_in_force(&self, epoch: u64, until: Instant) -> bool {
+        if *self.in_force.borrow() >= epoch {
+            return true;
+        }
+        let mut in_force = self.in_force.subscribe();
+        matches!(timeout_at(until, in_force.wait_for(|known| *known >= epoch)).await, Ok(Ok(_)))
+    }
+}
