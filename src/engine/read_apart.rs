@@ -48,7 +48,7 @@ impl ReadApart {
     /// Reads more slots. Returns those that failures are allowed for and that could not be read, with the reasons.
     ///
     /// # Errors
-    /// Why a slot cannot be read as a whole, if that lasts.
+    /// The error says why a slot cannot be read as a whole, if that lasts.
     pub(super) async fn read(
         &mut self,
         request: &Request,
@@ -155,7 +155,7 @@ impl ReadApart {
     /// that a node has shown them.
     ///
     /// # Errors
-    /// Why a key cannot be looked at.
+    /// The error says why a key cannot be looked at.
     pub(super) async fn drop_expired(&mut self, request: &Request, shown: &HashSet<Bytes>) -> Result<(), Error> {
         let (mut alive, unsure): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.names).into_iter().partition(|name| shown.contains(name));

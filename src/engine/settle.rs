@@ -31,7 +31,7 @@ impl Request {
     /// as long as the cluster is in transit again and again.
     ///
     /// # Errors
-    /// Why it cannot be found by the last snapshot.
+    /// The error says why it cannot be found by the last snapshot.
     pub(super) async fn retry_while_unsettled<T>(
         &self,
         snapshot: &mut Arc<Snapshot>,

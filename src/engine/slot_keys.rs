@@ -59,7 +59,7 @@ pub(crate) struct SlotsRead {
 /// Reads all keys of some slots. With `partial` it passes slots that cannot be read, as those without an owner.
 ///
 /// # Errors
-/// Why a slot cannot be read as a whole, if that lasts.
+/// The error says why a slot cannot be read as a whole, if that lasts.
 pub(crate) async fn keys_in(
     engine: &Request,
     slots: impl IntoIterator<Item = usize>,

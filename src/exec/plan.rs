@@ -37,7 +37,7 @@ pub(super) struct Keyed<'r> {
 /// Decides.
 ///
 /// # Errors
-/// What cannot be done cluster-wide, with the reason and what to do instead.
+/// The error says what cannot be done cluster-wide, with the reason and what to do instead.
 pub(super) fn plan<'r>(
     request: &Request,
     topology: &Topology,
@@ -129,7 +129,7 @@ fn by_keys<'r>(
 /// Returns what splits the command.
 ///
 /// # Errors
-/// Why it must not be split.
+/// The error says why it must not be split.
 fn splitter<'r>(
     topology: &Topology,
     described: &'r DescribedCommand,

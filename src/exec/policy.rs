@@ -147,7 +147,7 @@ impl Overrides {
     /// Reads `command request_policy:word response_policy:word; ...`, commands as in `config|set`.
     ///
     /// # Errors
-    /// What was given, and what is allowed.
+    /// The error says what was given, and what is allowed.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let mut overrides = Vec::new();
         for entry in text.split(';').map(str::trim).filter(|entry| !entry.is_empty()) {

@@ -8,7 +8,7 @@ use crate::describe::Description;
 pub(crate) enum Reach {
     /// The node that was asked: the command is about that node or its connection, or any node knows the answer.
     ThisNode,
-    /// Whoever has its keys.
+    /// The node that has its keys can.
     ItsKeys,
     /// All nodes together can.
     AllNodes,

@@ -41,7 +41,7 @@ impl DescribedCommand {
     /// not follow from the description.
     ///
     /// # Errors
-    /// Why the command is not described.
+    /// The error says why the command is not described.
     pub(crate) async fn of(
         args: &[&[u8]],
         catalogue: &Catalogue,

@@ -27,7 +27,7 @@ impl<'a> Splitter<'a> {
     /// Finds out how the keys stand.
     ///
     /// # Errors
-    /// Why the command cannot be split.
+    /// The error says why the command cannot be split.
     pub(super) fn of(topology: &Topology, described: &'a DescribedCommand) -> Result<Self, Error> {
         let args: Vec<&[u8]> = described.command.words().collect();
         let [spec] = described.description.keys.as_slice() else {

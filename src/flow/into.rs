@@ -144,7 +144,7 @@ impl ResultWriter {
     /// Makes the writer, if the caller may replace the key and it is somebody's.
     ///
     /// # Errors
-    /// Why the results cannot go there.
+    /// The error says why the results cannot go there.
     pub(crate) async fn new(requests: RequestBuilder, target: ResultKey) -> Result<Self, Error> {
         let request = requests.clone().begin();
         let topology = request.pinned_topology().await?;
@@ -165,7 +165,8 @@ impl ResultWriter {
     /// Writes the results, and returns how many there are.
     ///
     /// # Errors
-    /// Why nothing was written; only if it is said that the outcome is unknown may the key have been replaced.
+    /// The error says why nothing was written; only if it is said that the outcome is unknown may the key have been
+    /// replaced.
     pub(crate) async fn write(&self, results: ResultTexts, execution: &Execution) -> Result<u64, Error> {
         let ResultTexts(mut results) = results;
         if results.is_empty() {

@@ -27,8 +27,8 @@ pub(crate) trait Keyspace: Send + Sync {
     /// With a reducer its replies are given to it in process; the place of the first one is `first_place`.
     ///
     /// # Errors
-    /// Why no command has run, if that is about none of them alone; then none has. The errors of single commands are among
-    /// the replies.
+    /// The error says why no command has run, if that is about none of them alone; then none has. The errors of single
+    /// commands are among the replies.
     fn run(&self, commands: PerKey, reducing: Option<Reducing>) -> BoxFuture<'_, Result<CommandsDone, Error>>;
 
     /// Tells whether commands have gone wherever their keys are, so that nobody else can do better with those that were
@@ -92,7 +92,7 @@ pub(crate) trait KeySource: Send {
     /// key is shown twice.
     ///
     /// # Errors
-    /// Why the keyspace cannot be read.
+    /// The error says why the keyspace cannot be read.
     fn next(&mut self, most: usize) -> BoxFuture<'_, Result<KeySlice, Error>>;
 
     /// Returns the memory that the source takes now, in bytes.

@@ -83,7 +83,7 @@ impl OwnSlotsWatch {
     /// Hears a whole reply, as it came. Returns what the node says now.
     ///
     /// # Errors
-    /// Why it does not say it, in its words.
+    /// The error says why the node does not say it, in its words.
     pub(crate) fn hear(&mut self, reply: &[u8]) -> Result<Arc<OwnSlots>, String> {
         let line = match reply {
             // A verbatim string says what kind of text it is.
@@ -107,7 +107,7 @@ impl OwnSlotsWatch {
     /// Hears a whole reply, as it came. Returns what holds for the answers since the reply before.
     ///
     /// # Errors
-    /// Why the node does not say it, in its words.
+    /// The error says why the node does not say it, in its words.
     pub(crate) fn hear_after(&mut self, reply: &[u8]) -> Result<SlotsAround, String> {
         let before = self.last.clone();
         let after = self.hear(reply)?;
@@ -131,7 +131,7 @@ impl LatestOwnSlots {
 /// Reads what a node says in a reply.
 ///
 /// # Errors
-/// Why it does not say it, in its words.
+/// The error says why the node does not say it, in its words.
 pub(super) fn said_in(reply: &Reply) -> Result<OwnSlots, String> {
     match reply {
         Reply::Error(message) => Err(String::from_utf8_lossy(message).into_owned()),

@@ -99,7 +99,7 @@ impl<'a> Envelope<'a> {
     /// Reads what another node has sent.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The error says what is wrong with it.
     pub(crate) fn decode(bytes: &'a [u8]) -> Result<Self, Malformed> {
         let Some((&version, rest)) = bytes.split_first() else { return Err(Malformed::Format("it is empty")) };
         if version != VERSION {

@@ -59,7 +59,7 @@ impl<'a> ReduceRequest<'a> {
     /// Lets a request pass that can be read as commands.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The error says what is wrong with it.
     pub(super) fn check(&self) -> Result<(), &'static str> {
         if !self.places.is_empty() && self.commands_len() != self.places.len() {
             return Err("it has not one place a command");
@@ -194,7 +194,7 @@ impl ReduceAnswer<'_> {
     /// Reads the answer, which lies in these bytes, as that about so many commands.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The error says what is wrong with it.
     fn into_share(self, bytes: &Bytes, reduction: &Reduction, commands: usize) -> Result<ReducedShare, &'static str> {
         let is_ascending = self.failed.windows(2).all(|pair| pair[0].0 < pair[1].0);
         let ats = self.failed.iter().map(|(at, _)| at).chain(self.mixed.iter().map(|(at, _)| at));

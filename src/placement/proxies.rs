@@ -11,13 +11,13 @@ use super::config_node::{ConfigNode, ConfigScript};
 use crate::error::Error;
 use crate::topology::{Address, BoxFuture, NodeProvider, Topology};
 
-/// What topologies of proxies name as their source.
+/// The source that topologies of proxies name.
 const SOURCE: &str = "proxies";
 
-/// How long the configuration node has to answer.
+/// The time that the configuration node has to answer.
 const LIMIT: Duration = Duration::from_secs(2);
 
-/// How long a proxy has to show that somebody is there.
+/// The time that a proxy has to show that it is there.
 const ANSWERS_WITHIN: Duration = Duration::from_millis(500);
 
 /// Returns the addresses of the proxies that live.
@@ -45,7 +45,7 @@ pub struct Proxies {
     state: Mutex<Known>,
 }
 
-/// What is known so far.
+/// The proxies that are known so far.
 #[derive(Default)]
 struct Known {
     /// As the configuration node has listed them last.

@@ -102,7 +102,7 @@ impl ServerBuilder {
     /// Starts the server and waits until it answers.
     ///
     /// # Errors
-    /// Why it did not start.
+    /// The error says why it did not start.
     pub fn try_start(self) -> Result<Server, StartError> {
         for _ in 0..PORT_ATTEMPTS {
             let server = self.prepare();

@@ -19,7 +19,7 @@ use crate::topology::SlotRange;
 /// Begins to explain a map of these arguments.
 ///
 /// # Errors
-/// Why the map would be refused.
+/// The error says why the map would be refused.
 pub(super) fn explain(call: &Call<'_>, args: &[&[u8]]) -> Result<Work, Error> {
     let MapArgs { reducer, over, .. } = options::map(args)?;
     let requests = call.request()?;

@@ -45,7 +45,7 @@ impl MatchingMap {
     /// Begins it for the caller of a command.
     ///
     /// # Errors
-    /// Why it cannot be run.
+    /// The error says why it cannot be run.
     pub(super) fn begin(self, call: &Call<'_>) -> Result<Work, Error> {
         if let Some(why) = call.ctx.why_not_wait() {
             return Err(Error::Refused(format!("{why}; a map over a pattern has to wait, if only for its turn")));

@@ -26,7 +26,7 @@ pub(crate) struct FittingCommand {
 /// Checks a command by what this server says of it.
 ///
 /// # Errors
-/// Why it cannot be run for a key.
+/// The error says why it cannot be run for a key.
 pub(crate) fn check(ctx: Ctx<'_>, command: &KeyedCommand) -> Result<FittingCommand, Error> {
     let sample = command.for_keys([PLACE]).command(0);
     check_fit(&CommandSet::from(vec![sample.clone()]))?;

@@ -72,7 +72,7 @@ impl KeyCommands {
     /// Goes on until all is done, or time is up.
     ///
     /// # Errors
-    /// Why none of the commands may run. None has.
+    /// The error says why none of the commands may run. None has.
     pub(super) fn go_on(&mut self, turn: Turn<'_>) -> Result<AfterTurn, Error> {
         if self.share.is_none() {
             self.check(turn)?;

@@ -35,7 +35,7 @@ impl CarriedRequirements {
     /// Reads what another server has exported.
     ///
     /// # Errors
-    /// What is wrong with it, in the words of RedisGears.
+    /// The error says what is wrong with it, in the words of RedisGears.
     pub(super) fn from_export(bytes: &[u8]) -> Result<Self, String> {
         let mut rest = bytes;
         let version: u32 = next(&mut rest, "requirement version")?;

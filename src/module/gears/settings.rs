@@ -147,7 +147,7 @@ pub(in crate::module) fn extra(name: &[u8]) -> Option<Vec<u8>> {
 /// (`configGet`); returns the others. A setting with a list may be given several times.
 ///
 /// # Errors
-/// What is allowed.
+/// The error says what is allowed.
 pub(in crate::module) fn take_arguments<'a>(args: &[&'a [u8]]) -> Result<Vec<&'a [u8]>, String> {
     let mut others = Vec::new();
     for pair in args.chunks(2) {

@@ -63,7 +63,7 @@ pub(in crate::module) fn guest(name: &str) -> Option<Arc<Guest>> {
 /// Forgets a guest that leaves, unless requests use its code.
 ///
 /// # Errors
-/// Why it has to stay.
+/// The error says why it has to stay.
 pub(in crate::module) fn leave(name: &str) -> Result<(), String> {
     let mut registry = registry();
     let Some(guest) = registry.guests.get(name) else { return Ok(()) };

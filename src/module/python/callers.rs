@@ -393,7 +393,7 @@ fn serve_caller_alone(ctx: Ctx<'_>, caller: &mut WatchedCaller, id: u64) -> Resu
 /// of its execution. The worker may itself wait for the answer to a call, by which the event was caused.
 ///
 /// # Errors
-/// Why it has not come to its end; then the worker is ended.
+/// The error says why it has not come to its end; then the worker is ended.
 pub(super) fn run_event(
     ctx: Ctx<'_>,
     worker: &Arc<Worker>,

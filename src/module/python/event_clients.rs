@@ -15,7 +15,7 @@ pub(in crate::module) trait EventClient: Send + Sync {
     /// Takes another reply, in RESP, than that of the command.
     ///
     /// # Errors
-    /// Why it cannot have one.
+    /// The error says why it cannot have one.
     fn override_reply(&self, reply: &[u8]) -> Result<(), &'static str>;
 
     /// Returns the words of the command that comes after this hook, with these arguments, and what stands before it; [`None`]

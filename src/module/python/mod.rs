@@ -63,7 +63,7 @@ pub(in crate::module) enum SyncEnd {
 /// `rmr.sync-timeout-ms` at most.
 ///
 /// # Errors
-/// Why it has not come to its end.
+/// The error says why it has not come to its end.
 pub(in crate::module) fn run_event(
     ctx: Ctx<'_>,
     worker: &Arc<Worker>,

@@ -80,7 +80,7 @@ impl SessionHome {
     /// Returns the process in which the registrations live, and begins it if there is none.
     ///
     /// # Errors
-    /// Why there is none.
+    /// The error says why there is none.
     pub(super) async fn staff(&self) -> Result<SessionHandle, Error> {
         let mut staff = self.staff.lock().await;
         if staff.as_ref().is_none_or(|staff| staff.handle.worker().is_ending()) {

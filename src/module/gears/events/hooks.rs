@@ -55,7 +55,7 @@ thread_local! {
 /// Checks whether a function can stand before a command, or be waited for by its clients. On the main thread.
 ///
 /// # Errors
-/// Why not, as clients are told.
+/// The error says why not, as clients are told.
 pub(super) fn check(ctx: Ctx<'_>, reader: &EventReader) -> Result<(), String> {
     match reader {
         EventReader::Command(wanted) => {

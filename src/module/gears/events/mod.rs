@@ -61,7 +61,7 @@ thread_local! {
 /// Checks whether a registration can live on a server as this one.
 ///
 /// # Errors
-/// Why not, as clients are told.
+/// The error says why not, as clients are told.
 pub(super) fn check(registration: &Registration) -> Result<(), String> {
     let is_sync = registration.mode == RegistrationMode::Sync;
     match registration.reader {

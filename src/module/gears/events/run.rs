@@ -172,7 +172,7 @@ impl EventRunner {
     /// Waits until the registration lives in its process.
     ///
     /// # Errors
-    /// Why it cannot: no event has begun.
+    /// The error says why it cannot: no event has begun.
     pub(super) async fn live_or_fail(&self) -> Result<(), Error> {
         self.home.staff().await.map(drop)
     }

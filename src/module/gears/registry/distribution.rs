@@ -55,7 +55,7 @@ struct Decision {
 /// it any more.
 ///
 /// # Errors
-/// Why it is not made: then nothing has changed. Or which shards do not know of it yet.
+/// The error says why it is not made: then nothing has changed. Or which shards do not know of it yet.
 pub(in crate::module::gears) async fn decide(
     change: RegistryChange,
     session: Option<NewSession>,

@@ -29,7 +29,7 @@ impl PreparedChanges {
     /// Agrees to a change.
     ///
     /// # Errors
-    /// Why it cannot be made, or which other one is under way.
+    /// The error says why it cannot be made, or which other one is under way.
     pub(super) fn prepare(
         &mut self,
         id: &str,

@@ -139,7 +139,7 @@ impl Registry {
     /// Checks whether a change may be made.
     ///
     /// # Errors
-    /// Why not, as clients are told.
+    /// The error says why not, as clients are told.
     pub(in crate::module::gears) fn check(&self, change: &RegistryChange) -> Result<(), String> {
         let mut names: Vec<&str> = Vec::new();
         let stays = |set: &&RegistrationSet| change.sets.iter().all(|changed| changed.session != set.session);
