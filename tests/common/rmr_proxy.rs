@@ -24,6 +24,7 @@ const LOG_TAIL: usize = 60;
 #[derive(Clone, Default)]
 pub struct RmrProxyBuilder {
     args: Vec<String>,
+    env: Vec<(String, String)>,
     is_on_tcp: bool,
 }
 
@@ -37,6 +38,12 @@ impl RmrProxyBuilder {
     /// Adds one word to the command line as it is.
     pub fn arg(mut self, word: &str) -> Self {
         self.args.push(word.to_owned());
+        self
+    }
+
+    /// Sets a variable of its environment.
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -55,7 +62,7 @@ impl RmrProxyBuilder {
         let log = dir.path().join("rmr-proxy.log");
         let file = File::create(&log).expect("a log");
         let mut command = Command::new(proxy_path());
-        command.args(&self.args).env("RMR_LOG", "debug").stdout(Stdio::null()).stderr(file);
+        command.args(&self.args).envs(self.env).env("RMR_LOG", "debug").stdout(Stdio::null()).stderr(file);
         if self.is_on_tcp {
             command.args(["--listen", "127.0.0.1:0"]);
         }
@@ -88,7 +95,7 @@ pub struct RmrProxy {
 impl RmrProxy {
     /// What to start, to be filled in.
     pub fn builder() -> RmrProxyBuilder {
-        RmrProxyBuilder { args: Vec::new(), is_on_tcp: true }
+        RmrProxyBuilder { is_on_tcp: true, ..Default::default() }
     }
 
     /// What to start with other listeners than a port of 127.0.0.1.

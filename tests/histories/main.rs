@@ -2,7 +2,7 @@
 //! be explained afterwards (claims S1 to S12 of `docs/explanation/guarantees.md`).
 //!
 //! - [`workloads`]: what clients do, and how its answers are judged; [`checker`]: whether one order explains them
-//! - [`nemesis`]: what goes wrong meanwhile; [`world`]: the servers; [`run`]: one run of it all
+//! - [`nemesis`]: what goes wrong meanwhile; [`world`]: the servers; [`copies`]: whether copies are equal; [`run`]: one run of it all
 //! - [`client`]: what an error says of its command
 //!
 //! All runs take 60 s; `RMR_HISTORIES_SECONDS=600` makes that ten minutes. Each prints its seed and what it does:
@@ -14,19 +14,50 @@ mod common;
 
 mod checker;
 mod client;
+mod copies;
 mod nemesis;
 mod run;
 mod workloads;
 mod world;
 
-use nemesis::with_one_copy;
+use nemesis::{Kinds, with_lost_nodes, with_one_copy, with_two_copies, without_nodes};
 use run::{run, seed, share_of_time};
 use workloads::Reads;
 use world::Shape;
 
+const ONE_COPY: Shape = Shape { copies: 1, nodes: 3, proxies: 2, without: "" };
+const TWO_COPIES: Shape = Shape { copies: 2, ..ONE_COPY };
+
+#[track_caller]
+fn holds(shape: Shape, reads: Reads, kinds: Kinds, percent: u32) {
+    run(shape, reads, kinds, seed(1), share_of_time(percent)).unwrap_or_else(|why| panic!("{why}"));
+}
+
 /// S3 and S6 to S8 as far as one copy goes, B24, B32: whatever leaves the data nodes their memory, all is in one order.
 #[test]
 fn one_copy_is_in_one_order() {
-    let shape = Shape { copies: 1, nodes: 3, proxies: 2 };
-    run(shape, Reads::Atomic, with_one_copy, seed(1), share_of_time(30)).unwrap_or_else(|why| panic!("{why}"));
+    holds(ONE_COPY, Reads::Atomic, with_one_copy, 25);
+}
+
+/// S1, S4, S6, S7 and S9: one of three nodes is stopped, cut off and killed, and comes back empty or with what it had long ago.
+#[test]
+fn two_copies_lose_nothing() {
+    holds(TWO_COPIES, Reads::Regular, with_two_copies, 35);
+}
+
+/// S2: while proxies and the configuration node are stopped and cut off, all copies stay equal.
+#[test]
+fn copies_stay_equal() {
+    holds(TWO_COPIES, Reads::Regular, without_nodes, 15);
+}
+
+/// What must be found: each of these safeguards, left out, shows within seconds.
+#[test]
+fn a_safeguard_that_is_left_out_is_missed() {
+    let left_out = [("order", TWO_COPIES, without_nodes as Kinds), ("process", ONE_COPY, with_lost_nodes)];
+    for (without, shape, kinds) in left_out {
+        let found = run(Shape { without, ..shape }, Reads::Regular, kinds, seed(1), share_of_time(8));
+        let why = found.expect_err("nothing was found");
+        println!("without {without}: {}", why.lines().next().unwrap_or_default());
+    }
 }

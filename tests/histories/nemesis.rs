@@ -1,13 +1,13 @@
 //! What is done to the servers meanwhile: by chance, and the same for the same seed.
 
-use std::fmt;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::common::{Fault, Random, poll};
 use crate::world::World;
 
 /// What one fault strikes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
     Node(usize),
     Proxy(usize),
@@ -19,8 +19,10 @@ pub enum Target {
 pub enum Trouble {
     /// The process stands still for so many milliseconds.
     Stop(Target, u64),
-    /// The process is killed, and started anew.
+    /// The process is killed, and started anew: empty, or with what it has saved.
     Kill(Target),
+    /// A node saves what it holds, to come back with that when it is killed later.
+    Save(usize),
     /// All connections to a node are closed by it, with `CLIENT KILL`.
     Disconnect(usize),
     /// All connections to a node are cut on the way.
@@ -33,46 +35,111 @@ pub enum Trouble {
     CutRequests(usize, u64),
     /// Requests are carried out, and connections cut before the reply, for so many milliseconds.
     CutReplies(usize, u64),
+    /// All connections to a node are cut on the way, and this proxy hears nothing of the configuration node for so long.
+    Unheard { node: usize, proxy: usize, time: u64 },
     /// New connections are refused, and the open ones cut, for so many milliseconds.
     Refuse(Target, u64),
 }
 
-impl fmt::Display for Trouble {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self:?}")
+impl Trouble {
+    fn target(self) -> Target {
+        match self {
+            Self::Stop(target, _) | Self::Kill(target) | Self::Swallow(target, _) | Self::Refuse(target, _) => target,
+            Self::Save(node)
+            | Self::Disconnect(node)
+            | Self::Cut(node)
+            | Self::Delay(node, _)
+            | Self::CutRequests(node, _)
+            | Self::CutReplies(node, _)
+            | Self::Unheard { node, .. } => Target::Node(node),
+        }
     }
 }
 
-/// Which kinds of trouble a store of some shape is said to survive.
-pub type Kinds = fn(&World, &mut Random) -> Trouble;
+/// What goes wrong next, when so much of the time of a run is over: 0 to 1.
+pub type Kinds = fn(&World, &mut Random, f64) -> Trouble;
 
 /// What is survived with one copy of each key: whatever leaves data nodes their memory.
-pub fn with_one_copy(world: &World, random: &mut Random) -> Trouble {
-    let node = random.below(world.nodes.len());
+pub fn with_one_copy(world: &World, random: &mut Random, _over: f64) -> Trouble {
+    match random.below(10) {
+        0 => Trouble::Kill(Target::Config),
+        _ => {
+            let node = random.below(world.nodes.len());
+            harmless(world, random, node)
+        }
+    }
+}
+
+/// What is survived with two copies of each key while nobody makes a lost one anew: one node may lose its memory. It is the first
+/// one. The others fail only when it is out of all copies, since each failure leaves fewer of them.
+pub fn with_two_copies(world: &World, random: &mut Random, over: f64) -> Trouble {
+    const BEGINS: f64 = 0.4;
+    if over > BEGINS && !world.has_lost_one() {
+        return Trouble::Kill(Target::Node(0));
+    }
+    match random.below(10) {
+        0 if over < BEGINS => Trouble::Save(0),
+        1 => Trouble::Kill(Target::Config),
+        2 if over > BEGINS => Trouble::Kill(Target::Node(0)),
+        _ => {
+            let node = if over > BEGINS { random.below(world.nodes.len()) } else { 0 };
+            harmless(world, random, node)
+        }
+    }
+}
+
+/// What leaves all copies what they are: nothing strikes nodes.
+pub fn without_nodes(world: &World, random: &mut Random, _over: f64) -> Trouble {
+    let proxy = Target::Proxy(random.below(world.proxies.len()));
+    let time = random.pick(&[100, 300, 1500]);
+    match random.below(4) {
+        0 => Trouble::Kill(Target::Config),
+        1 => Trouble::Stop(random.pick(&[proxy, Target::Config]), time),
+        2 => Trouble::Swallow(proxy, time),
+        _ => Trouble::Refuse(proxy, time),
+    }
+}
+
+/// A node is killed, and comes back empty.
+pub fn with_lost_nodes(world: &World, random: &mut Random, _over: f64) -> Trouble {
+    Trouble::Kill(Target::Node(random.below(world.nodes.len())))
+}
+
+/// What leaves this node, and all proxies, their memory.
+fn harmless(world: &World, random: &mut Random, node: usize) -> Trouble {
     let proxy = random.below(world.proxies.len());
     let time = random.pick(&[100, 300, 1500, 2500]);
     let anyone = random.pick(&[Target::Node(node), Target::Proxy(proxy), Target::Config]);
-    match random.below(10) {
+    match random.below(9) {
+        8 => Trouble::Unheard { node, proxy, time: time.min(1500) },
         0 | 1 => Trouble::Stop(anyone, time),
-        2 => Trouble::Kill(Target::Config),
-        3 => Trouble::Disconnect(node),
-        4 => Trouble::Cut(node),
-        5 => Trouble::Swallow(random.pick(&[Target::Node(node), Target::Proxy(proxy)]), time),
-        6 => Trouble::Delay(node, time),
-        7 => Trouble::CutRequests(node, time),
-        8 => Trouble::CutReplies(node, time),
+        2 => Trouble::Disconnect(node),
+        3 => Trouble::Cut(node),
+        4 => Trouble::Swallow(random.pick(&[Target::Node(node), Target::Proxy(proxy)]), time),
+        5 => Trouble::Delay(node, time),
+        6 => random.pick(&[Trouble::CutRequests(node, time), Trouble::CutReplies(node, time)]),
         _ => Trouble::Refuse(random.pick(&[Target::Node(node), Target::Proxy(proxy)]), time),
     }
 }
 
-/// Does one thing after the other, with a pause between, until the time is over or a client has seen what must not be.
+/// Does one thing after the other, now and then two at once, with a pause between, until the time is over or a client has seen what
+/// must not be.
 pub fn haunt(world: &World, random: &mut Random, kinds: Kinds, time: Duration) {
     let began = Instant::now();
     let is_over = || began.elapsed() > time || !world.clients.faults().is_empty();
     while !is_over() {
-        let trouble = kinds(world, random);
-        println!("{:8.3} s: {trouble}", began.elapsed().as_secs_f64());
-        strike(world, trouble);
+        let over = began.elapsed().as_secs_f64() / time.as_secs_f64();
+        let mut troubles = vec![kinds(world, random, over)];
+        if random.chance(25) {
+            let other = kinds(world, random, over);
+            // Two nodes at once are more than two copies survive.
+            let are_nodes = [troubles[0], other].iter().all(|trouble| matches!(trouble.target(), Target::Node(_)));
+            troubles.extend(Some(other).filter(|other| !are_nodes && other.target() != troubles[0].target()));
+        }
+        println!("{:8.3} s: {troubles:?}", began.elapsed().as_secs_f64());
+        thread::scope(|scope| {
+            troubles.iter().for_each(|&trouble| drop(scope.spawn(move || strike(world, trouble))));
+        });
         wait(50 + random.below(400) as u64);
     }
 }
@@ -91,12 +158,18 @@ fn strike(world: &World, trouble: Trouble) {
         }
         Trouble::Kill(Target::Proxy(number)) => world.restart_proxy(number),
         Trouble::Kill(Target::Config) => world.config.restart(),
-        Trouble::Kill(Target::Node(number)) => world.nodes[number].server.restart(),
+        Trouble::Kill(Target::Node(number)) => world.restart_node(number),
+        Trouble::Save(number) => world.nodes[number].server.run(&["SAVE"]),
         // A node that has no clients at all says so by an error.
         Trouble::Disconnect(number) => {
             let _ = world.nodes[number].server.try_run::<u64>(&["CLIENT", "KILL", "TYPE", "normal"]);
         }
         Trouble::Cut(number) => world.nodes[number].relay.cut_all(),
+        Trouble::Unheard { node, proxy, time } => {
+            world.proxies[proxy].to_config.set(Fault::HalfOpen);
+            world.nodes[node].relay.cut_all();
+            relayed(world, Target::Proxy(proxy), Fault::HalfOpen, time);
+        }
         Trouble::Swallow(target, time) => relayed(world, target, Fault::HalfOpen, time),
         Trouble::Delay(number, time) => {
             relayed(world, Target::Node(number), Fault::Delay(Duration::from_millis(80)), time);

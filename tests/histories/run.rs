@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::client::Client;
 use crate::common::{Random, while_repeating};
+use crate::copies;
 use crate::nemesis::{Kinds, haunt};
 use crate::workloads::{Reads, all};
 use crate::world::{Shape, World};
@@ -54,6 +55,7 @@ pub fn run(shape: Shape, reads: Reads, kinds: Kinds, seed: u64, time: Duration) 
         workloads.iter().for_each(|workload| workload.finish(&mut client));
     }
     println!("{}", world.clients.figures());
+    println!("{} keys are equal on all copies", copies::compare(&world)?);
     let began = Instant::now();
     for workload in &workloads {
         println!("{}", workload.judge(reads)?);

@@ -1,5 +1,6 @@
 //! Plain servers, their configuration node, and proxies, with a relay on each way that a fault can strike.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,6 +19,8 @@ pub struct Shape {
     pub copies: usize,
     pub nodes: usize,
     pub proxies: usize,
+    /// The safeguard that the proxies leave out, to see that this is noticed. Only debug builds of them can.
+    pub without: &'static str,
 }
 
 /// A data node, and the relay that stands for it: its address is the one that is pushed to `newnodes`.
@@ -27,10 +30,12 @@ pub struct Node {
 }
 
 pub struct World {
+    shape: Shape,
     pub config: Server,
     pub nodes: Vec<Node>,
     pub proxies: Vec<Proxy>,
     pub clients: Clients,
+    has_lost_one: AtomicBool,
 }
 
 /// A proxy, and the relay by which it reaches the configuration node.
@@ -40,10 +45,10 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    fn start(config: &Server) -> Self {
+    fn start(config: &Server, without: &str) -> Self {
         let to_config = Relay::to(config.port());
         to_config.strike_greetings(true);
-        Self { running: Mutex::new(started(&to_config)), to_config }
+        Self { running: Mutex::new(started(&to_config, without)), to_config }
     }
 
     pub fn running(&self) -> MutexGuard<'_, RmrProxy> {
@@ -51,9 +56,9 @@ impl Proxy {
     }
 }
 
-fn started(to_config: &Relay) -> RmrProxy {
+fn started(to_config: &Relay, without: &str) -> RmrProxy {
     let builder = RmrProxy::builder().set("placement", format!("redis://{}", to_config.address()));
-    builder.set("timeout-ms", TIMEOUT_MS).set("threads", 2).start()
+    builder.set("timeout-ms", TIMEOUT_MS).set("threads", 2).env("RMR_WITHOUT", without).start()
 }
 
 impl World {
@@ -75,9 +80,9 @@ impl World {
         let addresses: Vec<String> = nodes.iter().map(|node| node.relay.address()).collect();
         let words: Vec<&str> = ["LPUSH", "newnodes"].into_iter().chain(addresses.iter().map(String::as_str)).collect();
         config.run::<u64>(&words);
-        let proxies: Vec<Proxy> = (0..shape.proxies).map(|_| Proxy::start(&config)).collect();
+        let proxies: Vec<Proxy> = (0..shape.proxies).map(|_| Proxy::start(&config, shape.without)).collect();
         let clients = Clients::new(proxies.iter().map(|proxy| proxy.running().port()));
-        let world = Self { config, nodes, proxies, clients };
+        let world = Self { shape, config, nodes, proxies, clients, has_lost_one: AtomicBool::new(false) };
         world.await_served();
         world
     }
@@ -97,12 +102,23 @@ impl World {
         }
     }
 
+    /// Kills a node and starts it anew.
+    pub fn restart_node(&self, number: usize) {
+        self.has_lost_one.store(true, Ordering::Relaxed);
+        self.nodes[number].server.restart();
+    }
+
+    /// Returns whether a node was killed so far.
+    pub fn has_lost_one(&self) -> bool {
+        self.has_lost_one.load(Ordering::Relaxed)
+    }
+
     /// Kills a proxy and starts another one in its place, which listens elsewhere.
     pub fn restart_proxy(&self, number: usize) {
         let proxy = &self.proxies[number];
         let mut running = proxy.running();
         running.kill();
-        *running = started(&proxy.to_config);
+        *running = started(&proxy.to_config, self.shape.without);
         self.clients.moved(number, running.port());
     }
 }

@@ -21,6 +21,7 @@
 //! - [`copy`]: keys from node to node
 //! - [`place`], [`report`]: what operators ask, and what there is to tell
 //! - [`front`]: links that know of copies; [`whole`]: commands about all keys; [`rights`]: who may write
+//! - [`without`]: what tests leave out, to be missed
 
 mod admit;
 #[cfg_attr(not(test), expect(dead_code, reason = "slots move in the next step"))]
@@ -40,6 +41,7 @@ mod shared;
 mod table;
 mod tables;
 mod whole;
+mod without;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;

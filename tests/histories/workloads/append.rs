@@ -79,18 +79,18 @@ fn judge(history: &[Event], level: Reads) -> Result<(), String> {
             }
         }
     }
-    let Some(longest) = reads.iter().map(|(.., ids)| *ids).max_by_key(|ids| ids.len()) else { return Ok(()) };
-    if longest.iter().collect::<HashSet<_>>().len() != longest.len() {
-        return Err(format!("an element is in the list twice: {longest:?}"));
+    let Some((.., last)) = reads.iter().max_by_key(|(called, ..)| *called).copied() else { return Ok(()) };
+    if last.iter().collect::<HashSet<_>>().len() != last.len() {
+        return Err(format!("an element is in the list twice: {last:?}"));
     }
-    let place_of: HashMap<u64, usize> = longest.iter().enumerate().map(|(place, id)| (*id, place)).collect();
+    let place_of: HashMap<u64, usize> = last.iter().enumerate().map(|(place, id)| (*id, place)).collect();
     for (called, returned, ids) in &reads {
-        let same = ids.iter().zip(longest).take_while(|(id, other)| id == other).count();
+        let same = ids.iter().zip(last).take_while(|(id, other)| id == other).count();
         // What one copy had of a write that nobody has acknowledged may go with that copy.
         let may_be_lost = |id: &u64| appends.get(id).is_some_and(|(.., length)| length.is_none());
         let is_lost = |id: &u64| level == Reads::Regular && may_be_lost(id) && !place_of.contains_key(id);
         if !ids[same..].iter().all(is_lost) {
-            return Err(format!("two orders were read: {ids:?} and {longest:?}"));
+            return Err(format!("two orders were read: {ids:?} and {last:?}"));
         }
         if let Some(id) = ids.iter().find(|id| appends.get(id).is_none_or(|(sent, ..)| sent > returned)) {
             return Err(format!("{id} was read out of nowhere, or before it was sent: {ids:?}"));
@@ -109,12 +109,54 @@ fn judge(history: &[Event], level: Reads) -> Result<(), String> {
     for (id, (called, _, length)) in &appends {
         let Some(place) = place_of.get(id) else { continue };
         if length.is_some_and(|length| length != *place as u64 + 1) {
-            return Err(format!("{id} was answered the length {length:?}, and is at {place} of {longest:?}"));
+            return Err(format!("{id} was answered the length {length:?}, and is at {place} of {last:?}"));
         }
         let is_late = |other: &&u64| appends[*other].1 < *called;
-        if let Some(earlier) = longest[place + 1..].iter().find(is_late) {
-            return Err(format!("{earlier} was acknowledged before {id} was sent, and comes after it: {longest:?}"));
+        if let Some(earlier) = last[place + 1..].iter().find(is_late) {
+            return Err(format!("{earlier} was acknowledged before {id} was sent, and comes after it: {last:?}"));
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checker::NEVER;
+
+    fn append(id: u64, called: u64, length: Option<u64>) -> Event {
+        Event::Append { id, called, returned: if length.is_some() { called + 1 } else { NEVER }, length }
+    }
+
+    fn read(called: u64, ids: &[u64]) -> Event {
+        Event::Read { called, returned: called + 1, ids: ids.to_vec() }
+    }
+
+    #[test]
+    fn elements_that_are_lost_doubled_or_moved_are_found() {
+        let judged = |history: Vec<Event>| judge(&history, Reads::Atomic);
+        let begin = || vec![append(1, 10, Some(1)), append(2, 20, Some(2)), append(3, 25, None)];
+        let with = |events: Vec<Event>| judged(begin().into_iter().chain(events).collect());
+        assert_eq!(with(vec![read(30, &[1, 2]), read(40, &[1, 2, 3])]), Ok(()));
+        for (wrong, why) in [
+            (vec![read(30, &[1])], "lost"),
+            (vec![read(30, &[1, 2, 2])], "twice"),
+            (vec![read(30, &[2, 1])], "the other way round"),
+            (vec![read(30, &[1, 2, 9])], "out of nowhere"),
+            (vec![read(22, &[1, 2, 3])], "before it was sent"),
+            (vec![read(30, &[1, 2, 3]), read(40, &[1, 2])], "back to before"),
+            (vec![append(4, 50, Some(3)), read(60, &[1, 2, 3, 4])], "at another place than was answered"),
+        ] {
+            assert!(with(wrong).is_err(), "{why}");
+        }
+    }
+
+    #[test]
+    fn what_nobody_has_acknowledged_may_go_with_the_copy_that_had_it() {
+        let history = [append(1, 10, Some(1)), append(2, 20, None), read(30, &[1, 2]), read(40, &[1]), read(50, &[1])];
+        assert!(judge(&history, Reads::Atomic).is_err());
+        let after =
+            [append(1, 10, Some(1)), append(2, 20, None), read(30, &[1, 2]), append(3, 35, Some(2)), read(40, &[1, 3])];
+        assert_eq!(judge(&after, Reads::Regular), Ok(()));
+    }
 }

@@ -99,3 +99,20 @@ fn judge(history: &[Event]) -> Result<(), String> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_total_that_changes_is_found() {
+        let judged = |called: u64, has: [u64; ACCOUNTS]| {
+            let read = Event::Read { called, returned: called + 1, has: has.to_vec() };
+            judge(&[Event::Opened { called: 10, returned: 20 }, Event::Moved, read])
+        };
+        assert_eq!(judged(30, [100, 50, 150, 100, 100]), Ok(()));
+        assert_eq!(judged(15, [0; ACCOUNTS]), Ok(()));
+        assert!(judged(30, [100, 50, 100, 100, 100]).is_err(), "half of a transfer");
+        assert!(judged(30, [0; ACCOUNTS]).is_err(), "lost");
+    }
+}

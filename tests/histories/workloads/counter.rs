@@ -66,3 +66,32 @@ fn judge(history: &[Event], reads: Reads) -> Result<(), String> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checker::NEVER;
+
+    fn event(is_read: bool, called: u64, returned: u64, count: Option<u64>) -> Event {
+        Event { is_read, called, returned, count }
+    }
+
+    fn incr(called: u64, returned: u64, count: u64) -> Event {
+        event(false, called, returned, Some(count))
+    }
+
+    #[test]
+    fn what_is_lost_or_done_twice_is_found() {
+        let unknown = || event(false, 5, NEVER, None);
+        let get = |called, count| event(true, called, called + 1, Some(count));
+        let judged = |history: &[Event]| judge(history, Reads::Atomic);
+        assert_eq!(judged(&[incr(1, 2, 1), unknown(), incr(10, 11, 2), get(12, 2)]), Ok(()));
+        assert_eq!(judged(&[incr(1, 2, 1), unknown(), incr(10, 11, 3), get(12, 3)]), Ok(()));
+        assert!(judged(&[incr(1, 2, 1), unknown(), incr(10, 11, 4)]).is_err(), "done twice");
+        assert!(judged(&[incr(1, 2, 1), incr(3, 4, 2), get(12, 1)]).is_err(), "lost");
+        assert!(judged(&[incr(1, 2, 1), incr(3, 4, 1)]).is_err(), "one answer for two");
+        let back = [incr(1, 2, 1), unknown(), get(10, 2), get(20, 1)];
+        assert!(judged(&back).is_err(), "back to before");
+        assert_eq!(judge(&back, Reads::Regular), Ok(()));
+    }
+}

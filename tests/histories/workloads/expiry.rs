@@ -96,3 +96,21 @@ fn judge(history: &[Event]) -> Result<(), String> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_lives_too_long_or_too_short_is_found() {
+        const SECOND: u64 = 1_000_000_000;
+        let judged = |at: u64, is_there: bool| {
+            let written = Event::Written { called: SECOND, returned: SECOND + 1000, lives: SECOND };
+            judge(&[written, Event::Read { called: at, returned: at + 1000, is_there }])
+        };
+        assert!(judged(SECOND / 2, false).is_ok() && judged(3 * SECOND / 2, true).is_ok());
+        assert!(judged(3 * SECOND, false).is_ok());
+        assert!(judged(3 * SECOND / 2, false).is_err(), "gone too soon");
+        assert!(judged(3 * SECOND, true).is_err(), "back from the dead");
+    }
+}

@@ -1,0 +1,98 @@
+//! Whether all copies of a slot hold the same, once nobody writes (claim S2).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::SystemTime;
+
+use redis::Connection;
+use rmr::placement::slot::SlotFunc;
+
+use crate::world::World;
+
+/// Keys that expire while copies are compared, this many milliseconds, may be on one of them alone.
+const LONGEST: i64 = 2000;
+
+/// How far apart the copies of a key may expire: clocks of nodes may be that far apart.
+const CLOCKS_APART: i64 = 50;
+
+/// What one node holds of a key: a digest of its value that knows no order where the type has none, and when it expires.
+type Held = (String, i64);
+
+/// Compares the copies of each slot that is in order, and returns how many keys were compared, or how they differ.
+pub fn compare(world: &World) -> Result<usize, String> {
+    let table = Table::read(world);
+    let over = now() + LONGEST;
+    let mut held: BTreeMap<&str, BTreeMap<String, Held>> = BTreeMap::new();
+    for node in world.nodes.iter().filter(|node| node.server.running()) {
+        held.insert(table.known(&node.relay.address()), contents(&mut node.server.connection()));
+    }
+    let mut compared = 0;
+    for (slot, copies) in &table.slots {
+        let of_slot = |node: &String| {
+            let held = held.get(node.as_str()).ok_or_else(|| format!("{node}, a copy of slot {slot}, does not run"))?;
+            Ok(held
+                .iter()
+                .filter(|(key, _)| SlotFunc::default().slot(key.as_bytes()) == *slot)
+                .collect::<BTreeMap<_, _>>())
+        };
+        let all: Vec<BTreeMap<&String, &Held>> = copies.iter().map(of_slot).collect::<Result<_, String>>()?;
+        for (copy, node) in all.iter().zip(copies).skip(1) {
+            let keys: BTreeSet<_> = all[0].keys().chain(copy.keys()).collect();
+            let unequal =
+                keys.into_iter().find(|key| !are_equal(all[0].get(*key).copied(), copy.get(*key).copied(), over));
+            if let Some(key) = unequal {
+                let (first, other) = (all[0].get(key), copy.get(key));
+                return Err(format!("slot {slot}: {key} is {first:?} on {} and {other:?} on {node}", copies[0]));
+            }
+            compared += copy.len();
+        }
+    }
+    Ok(compared)
+}
+
+/// Compares what two copies hold of a key, of which nobody knows if it expires before `over`.
+fn are_equal(first: Option<&Held>, other: Option<&Held>, over: i64) -> bool {
+    match (first, other) {
+        (Some(first), Some(other)) => first.0 == other.0 && (first.1 - other.1).abs() <= CLOCKS_APART,
+        (Some((_, expires)), None) | (None, Some((_, expires))) => (0..over).contains(expires),
+        (None, None) => true,
+    }
+}
+
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).expect("a time in milliseconds")
+}
+
+/// The slots that are in order, with their copies.
+struct Table {
+    slots: BTreeMap<u16, Vec<String>>,
+    addresses: BTreeSet<String>,
+}
+
+impl Table {
+    fn read(world: &World) -> Self {
+        let entries: BTreeMap<u16, String> = world.config.run(&["HGETALL", "slots"]);
+        let is_in_order = |entry: &String| entry.split(' ').nth(2) == Some("ok");
+        let slots = entries.iter().filter(|(_, entry)| is_in_order(entry)).map(|(slot, _)| {
+            let copies: Vec<String> = world.config.run(&["LRANGE", &format!("hashingslot:{slot}"), "0", "-1"]);
+            (*slot, copies)
+        });
+        let addresses = world.nodes.iter().map(|node| node.relay.address()).collect();
+        Self { slots: slots.collect(), addresses }
+    }
+
+    fn known(&self, address: &str) -> &str {
+        self.addresses.get(address).expect("a node of this world")
+    }
+}
+
+fn contents(node: &mut Connection) -> BTreeMap<String, Held> {
+    let keys: Vec<String> = redis::cmd("KEYS").arg("*").query(node).expect("the keys of a node");
+    let held = |key: String| {
+        let both = redis::pipe().cmd("DEBUG").arg(&["DIGEST-VALUE", &key]).cmd("PEXPIRETIME").arg(&key).query(node);
+        let (digest, expires): (Vec<String>, i64) = both.expect("what a node holds of a key");
+        // What has expired meanwhile is not there.
+        (expires != -2).then(|| (key, (digest.concat(), expires)))
+    };
+    keys.into_iter().filter_map(held).collect()
+}
