@@ -186,7 +186,7 @@ impl Request {
     /// Lets something be sent to this node, which is another process.
     ///
     /// # Errors
-    /// The error says why nothing may be.
+    /// The error says why nothing may be sent.
     pub(super) fn may_leave(&self, node: &Node) -> Result<(), Error> {
         if let Some(reason) = self.terms.in_process {
             return Err(Error::Refused(format!("{reason}; this one needs {node}")));
