@@ -145,6 +145,17 @@ fn topology(metrics: &ProxyMetrics, to: &mut Families<'_>) -> Result<(), Error> 
     to.counter("topology_refresh_failures", "Attempts to fetch the topology that failed", metrics.refresh_failures)?;
     let shards = metrics.topology.as_ref().map_or(0, |topology| topology.shards);
     to.gauge("shards", "Shards that have data, or may have; 0 as long as none is known", shards as f64)?;
+    if let Some(store) = &metrics.store {
+        to.gauge("place_epoch", "The number of the last change of the store that is known", store.epoch as f64)?;
+        let slots = [
+            ("ok", store.slots_ok),
+            ("suspect", store.slots_suspect),
+            ("short", store.slots_short),
+            ("lost", store.slots_lost),
+        ];
+        let slots = slots.iter().map(|&(state, slots)| ([("state", state)], slots as f64));
+        to.gauges("place_slots", "Slots of the store, by how they are", slots)?;
+    }
     let Some(topology) = &metrics.topology else { return Ok(()) };
     to.gauge("topology_age_seconds", "Seconds since the topology was last fetched", topology.age.as_secs_f64())?;
     if topology.has_slots {
@@ -241,8 +252,9 @@ mod tests {
         let page = page(&Proxy::new(engine, rmr::serve::ProxyOptions::new())).unwrap();
         let families: String = page.lines().filter(|line| line.starts_with("# TYPE ")).collect::<Vec<_>>().join("\n");
         let mut shown = names(&families);
-        // A list of servers has no slots.
-        shown.insert("rmr_proxy_slots_covered".to_owned());
+        // A list of servers has no slots, and is no store.
+        let others = ["rmr_proxy_slots_covered", "rmr_proxy_place_epoch", "rmr_proxy_place_slots"];
+        shown.extend(others.map(str::to_owned));
         assert_eq!(names(include_str!("../../docs/reference/rmr-proxy.md")), shown);
         for text in [
             include_str!("../../deploy/grafana/rmr-proxy.json"),

@@ -4,7 +4,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use super::config::{self, Provider};
+use super::config::{self, Provider, ShardBy};
 use super::local::direct;
 use super::server::context::Ctx;
 use super::server::setting_callbacks::{load_values, register_choice, register_number, register_text};
@@ -77,6 +77,9 @@ fn check_together() -> Result<(), String> {
         }
         Provider::Placement if config::configuration_node().0.is_empty() => {
             Err("rmr.provider placement needs rmr.placement \"redis://host:port\"".into())
+        }
+        Provider::Placement if config::shard_by() != ShardBy::Auto => {
+            Err("rmr.provider placement needs rmr.shard-func auto: the configuration node says where keys are".into())
         }
         Provider::Cluster if !is_cluster => Err("rmr.provider is cluster, but cluster-enabled is no".into()),
         _ if config::direct_reads() => {

@@ -171,7 +171,9 @@ impl Setup {
                 .tls_by_default(with_tls)
         };
         let mut links = own_links();
-        if let Some(name) = self.inner_command.as_deref() {
+        // A node of a store would do its share in process, and pass by those who watch over the copies of a key.
+        let is_store = self.provider.is_none() && config::provider() == Provider::Placement;
+        if let Some(name) = self.inner_command.as_deref().filter(|_| !is_store) {
             links = links.inner_command(name).reduces_there(!self.heeds_pushdown || config::pushdown());
         }
         let mut builder = Engine::builder().watcher(EventLoop).local_link(Arc::new(LocalLink::default()));

@@ -12,5 +12,5 @@ pub mod slot;
 mod store;
 
 pub use proxies::Proxies;
-pub use store::Store;
 pub(crate) use store::changes;
+pub use store::{Store, StoreFigures};

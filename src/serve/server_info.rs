@@ -95,6 +95,19 @@ impl ProxyState {
         section("Replication", vec![("role", "master".into()), ("connected_slaves", "0".into())]);
         section("Cluster", vec![("cluster_enabled", "0".into())]);
         section("Proxy", vec![("nodes", nodes.to_string()), ("shards", shards.to_string())]);
+        #[cfg(feature = "placement")]
+        if let Some(figures) = self.options.store.as_ref().and_then(crate::placement::Store::figures) {
+            section(
+                "Placement",
+                vec![
+                    ("place_epoch", figures.epoch.to_string()),
+                    ("slots_ok", figures.slots_ok.to_string()),
+                    ("slots_suspect", figures.slots_suspect.to_string()),
+                    ("slots_short", figures.slots_short.to_string()),
+                    ("slots_lost", figures.slots_lost.to_string()),
+                ],
+            );
+        }
         let Some(keyspaces) = keyspaces else { return Ok(text) };
         let sum = |name: &str| keyspaces.iter().filter_map(|info| db0(info, name)).sum::<u64>();
         let keys = sum("keys");

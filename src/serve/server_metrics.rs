@@ -47,6 +47,8 @@ impl ProxyState {
                     .sum(),
                 has_slots: topology.has_slots(),
             }),
+            #[cfg(feature = "placement")]
+            store: self.options.store.as_ref().and_then(crate::placement::Store::figures),
             nodes: topology.map_or_else(Vec::new, |topology| {
                 let mut nodes: BTreeMap<&Address, bool> = BTreeMap::new();
                 for node in topology.all_nodes() {

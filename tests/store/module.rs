@@ -60,9 +60,38 @@ fn a_provider_without_a_configuration_node_is_refused() {
     let line = format!("CONFIG SET rmr.placement {} rmr.provider placement", url(&config));
     assert_eq!(server.reply(&line), "+OK");
     assert_eq!(server.reply("RMR.SUM key"), "7");
+    let refusal = server.reply("CONFIG SET rmr.shard-func ketama");
+    assert!(refusal.contains("rmr.provider placement needs rmr.shard-func auto"), "{refusal}");
     assert!(server.reply("RMR.PLACE NOTHING").starts_with("-ERR RMR.PLACE 'NOTHING' is not known"));
     config.kill();
     assert_eq!(server.reply("RMR.SUM key"), "7");
     assert!(server.reply("RMR.PLACE STATUS").starts_with("-RMRNODE configuration node "));
     assert_eq!(server.reply("MODULE UNLOAD rmr"), "+OK");
+}
+
+/// S2 after a flow that writes, H23: with two copies the module counts each key once, and what it writes is the same on both.
+#[test]
+fn the_module_counts_and_writes_all_copies() {
+    let [config, nodes @ ..] = servers::<2>();
+    config.run::<u64>(&["HSET", "settings", "copies", "2"]);
+    let member = with_module(&config);
+    let nodes: Vec<Server> = nodes.into_iter().chain([member]).collect();
+    let proxy = proxy(&config);
+    push(&config, &nodes);
+    await_served(&proxy);
+    for number in 0..60 {
+        assert_eq!(proxy.reply(&format!("SET key:{number} {number}")), "+OK");
+    }
+    let mut wire = nodes[1].wire();
+    assert_eq!(wire.reply("RMR.EXEC DBSIZE"), "60");
+    assert_eq!(wire.reply("RMR.SUM key:1 key:20 key:300 key:59"), "80");
+    assert_eq!(wire.reply("RMR.MAP COUNT MATCH key:* GET"), "60");
+    assert_eq!(wire.reply("RMR.FANOUT REDUCE SUM DBSIZE"), "60");
+    assert_eq!(wire.reply("RMR.EXEC INCRBY key:5 100"), "105");
+    assert_eq!(wire.reply("RMR.MAP COUNT MATCH key:1? UNLINK"), "10");
+    for node in &nodes {
+        assert_eq!(node.run::<u64>(&["DBSIZE"]), 50, "{}", node.address());
+        assert_eq!(node.run::<String>(&["GET", "key:5"]), "105");
+    }
+    assert_eq!(proxy.reply("GET key:5"), "\"105\"");
 }

@@ -65,6 +65,23 @@ fn a_proxy_tells_what_the_configuration_node_knows() {
     assert!(proxy.reply("RMR.PLACE KEY mykey").starts_with("[\"slot\", 6, "));
 }
 
+/// Figures of the table that a proxy goes by are there without a question to anybody.
+#[test]
+fn the_figures_of_a_store_are_in_info() {
+    let [config, node] = servers::<2>();
+    let proxy = proxy(&config);
+    push(&config, std::slice::from_ref(&node));
+    await_served(&proxy);
+    let info = proxy.reply("INFO placement");
+    assert!(info.contains("slots_ok:1024") && info.contains("slots_lost:0"), "{info}");
+    config.run::<u64>(&["DEL", "hashingslot:6"]);
+    config.run::<u64>(&["INCR", "epoch"]);
+    eventually(SOON, "the slot is lost", || {
+        let info = proxy.reply("INFO placement");
+        info.contains("slots_ok:1023") && info.contains("slots_lost:1")
+    });
+}
+
 /// S7 for a slot: what is at no node is shown so.
 #[test]
 fn a_slot_at_no_node_is_shown() {
@@ -132,4 +149,91 @@ fn a_configuration_node_with_a_password_keeps_strangers_out() {
     let proxy = RmrProxy::builder().set("placement", url).start();
     eventually(SOON, "the proxy is registered", || config.run::<u64>(&["EXISTS", "proxies"]) == 1);
     assert_eq!(proxy.reply("RMR.PLACE STATUS"), "-NOAUTH Authentication required.");
+}
+
+/// B50 with what goes along, B21, B22: a store is made, and changed, by words to a proxy.
+#[test]
+fn operators_make_and_change_a_store() {
+    let [config, nodes @ ..] = servers::<4>();
+    let proxy = proxy(&config);
+    eventually(SOON, "the settings are stored", || config.run::<bool>(&["EXISTS", "settings"]));
+    let addresses: Vec<String> = nodes.iter().map(Server::address).collect();
+    for (line, refusal) in [
+        (format!("CREATE COPIES 9 NODES {}", addresses[0]), "-ERR 9 copies need as many nodes; 1 are named"),
+        (
+            format!("CREATE SLOTS 99999 NODES {}", addresses[0]),
+            "-ERR the setting slots of the configuration node is '99999'",
+        ),
+        ("SET colour blue".into(), "-ERR there is no setting 'colour'; known are slots, copies, hash"),
+        ("SET version 2".into(), "-ERR there is no setting 'version'"),
+        (
+            "SET min-copies 2".into(),
+            "-ERR the setting min-copies of the configuration node is '2': a number from 1 to 1",
+        ),
+        ("SET secret word".into(), "-ERR there is no setting 'secret'"),
+    ] {
+        let said = proxy.reply(&format!("RMR.PLACE {line}"));
+        assert!(said.starts_with(refusal), "{line}: {said}");
+    }
+    let create = format!("RMR.PLACE CREATE SLOTS 64 COPIES 2 NODES {} {}", addresses[0], addresses[1]);
+    assert_eq!(proxy.reply(&create), "+OK");
+    await_served(&proxy);
+    assert_eq!(config.run::<u64>(&["HLEN", "slots"]), 64);
+    assert_eq!(config.run::<u64>(&["LLEN", "hashingslot:7"]), 2);
+    assert!(proxy.reply(&create).starts_with("-ERR CREATE: this store has nodes already"));
+    assert!(!ask(&proxy, "STATUS").contains("secret"));
+
+    assert_eq!(proxy.reply("RMR.PLACE SET node-timeout-ms 700"), "+OK");
+    assert_eq!(proxy.reply("RMR.PLACE SET MIN-COPIES 2"), "+OK");
+    assert!(
+        ask(&proxy, "STATUS").contains("\"min-copies\": \"2\", \"node-timeout-ms\": \"700\""),
+        "{}",
+        ask(&proxy, "STATUS")
+    );
+    assert!(ask(&proxy, "LOG 1").contains("\"what\": \"set: min-copies 2\""), "{}", ask(&proxy, "LOG 1"));
+    for line in ["SET slots 128", "SET hash md5", "SET hash-tags no"] {
+        let said = proxy.reply(&format!("RMR.PLACE {line}"));
+        assert!(said.contains("does not change any more"), "{line}: {said}");
+    }
+    assert!(proxy.reply("RMR.PLACE COPIES 1").starts_with("-ERR the setting "));
+    assert_eq!(proxy.reply("RMR.PLACE COPIES 2"), "+OK", "it is so already");
+
+    let add = format!("RMR.PLACE ADD {} WEIGHT 2 ZONE rack1", addresses[2]);
+    assert_eq!(proxy.reply(&add), "+OK");
+    assert!(proxy.reply(&add).contains("already"), "{}", proxy.reply(&add));
+    let again = proxy.reply(&format!("RMR.PLACE ADD {}", addresses[0]));
+    assert!(again.ends_with("it is in already"), "{again}");
+}
+
+/// Weights and zones go along with a node.
+#[test]
+fn weights_and_zones_count_when_slots_are_given_out() {
+    let [config, light, heavy] = servers::<3>();
+    config.run::<u64>(&["HSET", "asked", &heavy.address(), "3 rack1"]);
+    let proxy = proxy(&config);
+    let nodes = [light, heavy];
+    push(&config, &nodes);
+    await_served(&proxy);
+    let shown = ask(&proxy, "NODES");
+    assert!(shown.contains("\"weight\": 3, \"zone\": \"rack1\"") && shown.contains("\"copies\": 768"), "{shown}");
+    assert!(shown.contains("\"weight\": 1, \"zone\": nil") && shown.contains("\"copies\": 256"), "{shown}");
+    assert!(!config.run::<bool>(&["EXISTS", "asked"]));
+}
+
+/// Who may not change a Redis Cluster may not change a store.
+#[test]
+fn who_may_not_change_is_refused() {
+    let [config, node] = servers::<2>();
+    let proxy = proxy(&config);
+    push(&config, std::slice::from_ref(&node));
+    await_served(&proxy);
+    assert_eq!(node.reply("ACL SETUSER app on >word ~* +@all -@dangerous"), "+OK");
+    let mut app = proxy.wire();
+    assert_eq!(app.reply("AUTH app word"), "+OK");
+    assert!(app.reply("RMR.PLACE STATUS").starts_with('['), "{}", app.reply("RMR.PLACE STATUS"));
+    for line in ["SET coverage slot", "COPIES 2", "ADD a:1", "CREATE NODES a:1"] {
+        let said = app.reply(&format!("RMR.PLACE {line}"));
+        assert!(said.starts_with("-NOPERM "), "{line}: {said}");
+    }
+    assert_eq!(config.run::<String>(&["HGET", "settings", "coverage"]), "full");
 }

@@ -9,7 +9,8 @@ use crate::module::store;
 
 pub(super) const SPEC: Spec = Spec {
     name: c"RMR.PLACE",
-    summary: c"Shows plain servers whose slots a configuration node knows: who holds which, and who serves them.",
+    summary:
+        c"Shows and changes plain servers whose slots a configuration node knows: who holds which, and who serves them.",
     complexity: c"O(N) where N is the number of slots",
     arity: -2,
     flags: c"blocking allow-stale deny-script",
@@ -23,6 +24,11 @@ pub(super) const SPEC: Spec = Spec {
             Arg::block(c"slots", SLOTS).after(c"SLOTS"),
             Arg::new(c"key", ArgKind::String).after(c"KEY"),
             Arg::block(c"log", &[Arg::new(c"count", ArgKind::Integer).optional()]).after(c"LOG"),
+            Arg::block(c"create", CREATE).after(c"CREATE"),
+            Arg::block(c"add", ADD).after(c"ADD"),
+            Arg::block(c"set", &[Arg::new(c"setting", ArgKind::String), Arg::new(c"value", ArgKind::String)])
+                .after(c"SET"),
+            Arg::new(c"copies", ArgKind::Integer).after(c"COPIES"),
             Arg::word(c"help", c"HELP"),
         ],
     )],
@@ -32,6 +38,19 @@ pub(super) const SPEC: Spec = Spec {
 const SLOTS: &[Arg] =
     &[Arg::block(c"range", &[Arg::new(c"first", ArgKind::Integer), Arg::new(c"last", ArgKind::Integer).optional()])
         .optional()];
+
+const CREATE: &[Arg] = &[
+    Arg::new(c"slots", ArgKind::Integer).after(c"SLOTS").optional(),
+    Arg::new(c"copies", ArgKind::Integer).after(c"COPIES").optional(),
+    Arg::new(c"hash", ArgKind::String).after(c"HASH").optional(),
+    Arg::block(c"nodes", &[Arg::new(c"node", ArgKind::String).multiple()]).after(c"NODES"),
+];
+
+const ADD: &[Arg] = &[
+    Arg::new(c"node", ArgKind::String),
+    Arg::new(c"weight", ArgKind::Integer).after(c"WEIGHT").optional(),
+    Arg::new(c"zone", ArgKind::String).after(c"ZONE").optional(),
+];
 
 /// What those may say in a Redis Cluster who may change a store.
 const RIGHT_TO_CHANGE: [&[u8]; 4] = [b"CLUSTER", b"SETSLOT", b"0", b"STABLE"];

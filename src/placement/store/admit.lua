@@ -3,5 +3,7 @@ if redis.call('LREM', P .. 'joining', 0, ARGV[3]) == 0 then
     return 0
 end
 change('admitted', ARGV[3], '')
-redis.call('HSET', P .. 'nodes', ARGV[3], ARGV[4] .. ' 1 - in ' .. digits(epoch))
+local about = redis.call('HGET', P .. 'asked', ARGV[3]) or '1 -'
+redis.call('HDEL', P .. 'asked', ARGV[3])
+redis.call('HSET', P .. 'nodes', ARGV[3], ARGV[4] .. ' ' .. about .. ' in ' .. digits(epoch))
 return 1

@@ -1,6 +1,7 @@
 //! The handler: lets nodes in, and gives the slots out. Any number of them may run at once: each step is a script that does
 //! nothing if another handler has done it.
 
+use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use super::admit::{Clock, look_at};
@@ -40,12 +41,13 @@ pub(super) async fn step(tables: &Tables, links: LinkOptions) -> Result<bool, Er
 
 /// Gives each slot its nodes, once there are as many as it is to have copies.
 async fn give_out(tables: &Tables) -> Result<bool, Error> {
-    let (epoch, nodes, slots, copies): (String, Vec<String>, usize, usize) = tables.run(&READY, &[]).await?;
+    let (epoch, nodes, slots, copies): (String, BTreeMap<String, String>, usize, usize) =
+        tables.run(&READY, &[]).await?;
     if nodes.len() < copies.max(1) {
         return sequence(tables).await;
     }
     let count = nodes.len();
-    let plan = even(copies, nodes.into_iter().map(Candidate::new), &vec![Vec::<String>::new(); slots]);
+    let plan = even(copies, nodes.iter().map(candidate), &vec![Vec::<String>::new(); slots]);
     let lists: Vec<String> = plan.iter().map(|holders| holders.join(" ")).collect();
     let arguments: Vec<&str> = std::iter::once(epoch.as_str()).chain(lists.iter().map(String::as_str)).collect();
     let is_done = tables.run::<i64>(&GIVE, &arguments).await? == 1;
@@ -53,6 +55,17 @@ async fn give_out(tables: &Tables) -> Result<bool, Error> {
         log::info!("{slots} slots with {copies} copies each are given out to {count} nodes");
     }
     Ok(is_done)
+}
+
+/// Returns a node as one that may hold slots, with the weight and the zone of its entry.
+fn candidate((address, entry): (&String, &String)) -> Candidate {
+    let mut words = entry.split(' ').skip(1);
+    let weight = words.next().and_then(|weight| weight.parse().ok()).unwrap_or(1);
+    let candidate = Candidate::new(address).weight(weight);
+    match words.next() {
+        None | Some("-" | "") => candidate,
+        Some(zone) => candidate.zone(zone),
+    }
 }
 
 /// Says who orders the writes of slots for which nobody does: of the proxies that live the one that rendezvous hashing ranks first.

@@ -19,7 +19,7 @@
 //! - [`order`]: the writes of a slot, in one order to all copies
 //! - [`definite`]: what copies run in place of a write, so that it has the same effect on each
 //! - [`copy`]: keys from node to node
-//! - [`place`], [`report`]: what operators ask, and what there is to tell
+//! - [`place`], [`report`]: what operators ask, and what there is to tell; [`figures`]: what is told without asking
 //! - [`front`]: links that know of copies; [`whole`]: commands about all keys; [`rights`]: who may write
 //! - [`without`]: what tests leave out, to be missed
 
@@ -28,6 +28,7 @@ mod admit;
 mod copy;
 #[allow(dead_code, reason = "the order of writes asks it, once there are several copies")]
 mod definite;
+mod figures;
 mod front;
 mod handler;
 mod node_links;
@@ -55,6 +56,7 @@ use crate::link::{LinkOptions, Links, NodeCheck};
 use crate::peer::{Forwarded, ForwardedStep, secret_word};
 use crate::reply::Reply;
 use crate::topology::{Address, BoxFuture, NodeProvider, Topology};
+pub use figures::StoreFigures;
 use front::StoreFront;
 use order::Sequencer;
 pub(crate) use place::changes;

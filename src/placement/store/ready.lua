@@ -3,7 +3,7 @@
 local nodes = {}
 local pending = redis.call('LLEN', P .. 'newnodes') + redis.call('LLEN', P .. 'joining')
 if pending == 0 and redis.call('EXISTS', P .. 'slots') == 0 then
-    nodes = redis.call('HKEYS', P .. 'nodes')
+    nodes = redis.call('HGETALL', P .. 'nodes')
 end
 return {digits(epoch), nodes, redis.call('HGET', P .. 'settings', 'slots') or '0',
     redis.call('HGET', P .. 'settings', 'copies') or '1'}

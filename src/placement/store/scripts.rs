@@ -24,3 +24,7 @@ pub(super) static SEQUENCERS: LazyLock<ConfigScript> =
     LazyLock::new(|| ConfigScript::look(&[include_str!("sequencers.lua")]));
 pub(super) static SEQUENCE: LazyLock<ConfigScript> =
     LazyLock::new(|| ConfigScript::change(&[include_str!("sequence.lua")]));
+pub(super) static ADD: LazyLock<ConfigScript> = LazyLock::new(|| ConfigScript::change(&[include_str!("add.lua")]));
+pub(super) static SET: LazyLock<ConfigScript> = LazyLock::new(|| ConfigScript::change(&[include_str!("set.lua")]));
+pub(super) static CREATE: LazyLock<ConfigScript> =
+    LazyLock::new(|| ConfigScript::change(&[include_str!("create.lua")]));

@@ -45,6 +45,9 @@ pub struct ProxyMetrics {
     pub refresh_failures: u64,
     /// The topology; `None` as long as there is none.
     pub topology: Option<TopologyMetrics>,
+    /// The store that the nodes are of, if they are of one and it is known.
+    #[cfg(feature = "placement")]
+    pub store: Option<crate::placement::StoreFigures>,
     /// The nodes of the topology.
     pub nodes: Vec<NodeMetrics>,
 }

@@ -1,8 +1,10 @@
 //! `RMR.PLACE`: what operators ask a store and tell it, by whatever way they come.
 //!
 //! - [`words`]: what can be said
+//! - [`changes`]: what is changed
 //! - [`shown`]: what is answered
 
+mod changes;
 mod shown;
 mod words;
 
@@ -36,6 +38,18 @@ impl Store {
                 shown::key(&report, StoreSettings::read(&report.settings)?.func, &key)?
             }
             PlaceCommand::Log(count) => shown::log(&self.last_changes(count).await?),
+            PlaceCommand::Create(new) => {
+                self.create(&new).await?;
+                Reply::OK
+            }
+            PlaceCommand::Add { address, weight, zone } => {
+                self.add(&address, weight, zone.as_deref()).await?;
+                Reply::OK
+            }
+            PlaceCommand::Set { name, value } => {
+                self.set(&name, &value).await?;
+                Reply::OK
+            }
             PlaceCommand::Help => help(),
         })
     }

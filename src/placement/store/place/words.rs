@@ -4,6 +4,8 @@ use std::str::FromStr;
 
 use crate::command::printable;
 use crate::error::Error;
+use crate::placement::config_node::has_spaces;
+use crate::topology::Address;
 
 /// How many changes `LOG` shows if nothing is said.
 const LOGGED: u32 = 10;
@@ -18,17 +20,44 @@ pub(super) enum PlaceCommand {
     Slots(Option<(u16, u16)>),
     Key(Vec<u8>),
     Log(u32),
+    /// Settings and nodes of a store that has none.
+    Create(NewStore),
+    /// A node is to be let in.
+    Add {
+        address: String,
+        weight: u32,
+        zone: Option<String>,
+    },
+    /// A setting is to be another.
+    Set {
+        name: String,
+        value: String,
+    },
     Help,
 }
 
+/// What a new store is to be.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct NewStore {
+    pub(super) settings: Vec<(&'static str, String)>,
+    pub(super) nodes: Vec<String>,
+}
+
 /// What `HELP` says: each form with what it does. Other lists of the words follow this one.
-pub(super) const FORMS: [(&str, &str); 7] = [
+pub(super) const FORMS: [(&str, &str); 11] = [
     ("STATUS", "Shows the epoch, the settings, and how many slots are whole."),
     ("NODES", "Shows the data nodes, and how many slots each has."),
     ("PROXIES", "Shows the proxies that live."),
     ("SLOTS [first [last]]", "Shows which nodes have the copies of slots."),
     ("KEY key", "Shows the slot of a key, and which nodes have it."),
     ("LOG [count]", "Shows the last changes, the last one first."),
+    (
+        "CREATE [SLOTS slots] [COPIES copies] [HASH hash] NODES node [node ...]",
+        "Stores the settings of a store that has no nodes, and lets nodes in.",
+    ),
+    ("ADD node [WEIGHT weight] [ZONE zone]", "Lets a node in."),
+    ("SET setting value", "Changes a setting."),
+    ("COPIES copies", "Changes how many copies there are of each slot."),
     ("HELP", "Shows this text."),
 ];
 
@@ -60,6 +89,10 @@ impl PlaceCommand {
                 Some(count) => Ok(Self::Log(count)),
                 None => Err(Error::Invalid(format!("LOG '{}': give a number from 1 to 10000", printable(count)))),
             },
+            (b"CREATE", rest) => NewStore::parse(rest).map(Self::Create),
+            (b"ADD", [node, options @ ..]) => add(node, options),
+            (b"SET", [name, value]) => Ok(Self::Set { name: text(name).to_ascii_lowercase(), value: text(value) }),
+            (b"COPIES", [copies]) => Ok(Self::Set { name: "copies".into(), value: text(copies) }),
             (b"HELP", []) => Ok(Self::Help),
             (name, _) => Err(misread(name)),
         }
@@ -69,8 +102,71 @@ impl PlaceCommand {
 impl PlaceCommand {
     /// Tells whether it changes something.
     pub(super) fn changes(&self) -> bool {
-        false
+        matches!(self, Self::Create(_) | Self::Add { .. } | Self::Set { .. })
     }
+}
+
+impl NewStore {
+    fn parse(mut words: &[&[u8]]) -> Result<Self, Error> {
+        let mut settings = Vec::new();
+        loop {
+            match words {
+                [word, nodes @ ..] if word.eq_ignore_ascii_case(b"NODES") && !nodes.is_empty() => {
+                    let nodes = nodes.iter().map(|node| address(node)).collect::<Result<Vec<_>, _>>()?;
+                    if let Some(twice) = nodes.iter().enumerate().find(|(at, node)| nodes[..*at].contains(node)) {
+                        return Err(Error::Invalid(format!("the node {} is named twice", twice.1)));
+                    }
+                    return Ok(Self { settings, nodes });
+                }
+                [word, value, rest @ ..] => {
+                    let names = ["slots", "copies", "hash"];
+                    let name = names.into_iter().find(|name| name.as_bytes().eq_ignore_ascii_case(word));
+                    settings.push((name.ok_or_else(|| misread(b"CREATE"))?, text(value).to_ascii_lowercase()));
+                    words = rest;
+                }
+                _ => return Err(misread(b"CREATE")),
+            }
+        }
+    }
+}
+
+/// Reads what follows `ADD`.
+fn add(node: &[u8], options: &[&[u8]]) -> Result<PlaceCommand, Error> {
+    /// With more, one node's share takes long to be worked out.
+    const HEAVIEST: u32 = 1000;
+    let (mut weight, mut zone) = (1, None);
+    for option in options.chunks(2) {
+        match *option {
+            [word, value] if word.eq_ignore_ascii_case(b"WEIGHT") => {
+                let read = number(value).filter(|weight| (0..=HEAVIEST).contains(weight));
+                let refused = || format!("WEIGHT '{}': give a number from 0 to {HEAVIEST}", printable(value));
+                weight = read.ok_or_else(|| Error::Invalid(refused()))?;
+            }
+            [word, value] if word.eq_ignore_ascii_case(b"ZONE") => {
+                let value = text(value);
+                if value.is_empty() || value == "-" || has_spaces(&value) {
+                    let value = printable(value.as_bytes());
+                    return Err(Error::Invalid(format!("ZONE '{value}': give a name without spaces")));
+                }
+                zone = Some(value);
+            }
+            _ => return Err(misread(b"ADD")),
+        }
+    }
+    Ok(PlaceCommand::Add { address: address(node)?, weight, zone })
+}
+
+/// Reads an address, which is written down as it is read.
+fn address(node: &[u8]) -> Result<String, Error> {
+    let address = Address::parse(&text(node))?;
+    match address.port() {
+        Some(_) => Ok(address.to_string()),
+        None => Err(Error::Invalid(format!("the node '{}' is no host:port", printable(node)))),
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// Returns what whoever has said this is told: how the word is used, or which words there are.
@@ -117,6 +213,20 @@ mod tests {
             ("KEY Key", PlaceCommand::Key(b"Key".to_vec())),
             ("LOG", PlaceCommand::Log(LOGGED)),
             ("LOG 3", PlaceCommand::Log(3)),
+            ("SET Coverage slot", PlaceCommand::Set { name: "coverage".into(), value: "slot".into() }),
+            ("COPIES 2", PlaceCommand::Set { name: "copies".into(), value: "2".into() }),
+            ("ADD a:1", PlaceCommand::Add { address: "a:1".into(), weight: 1, zone: None }),
+            (
+                "ADD a:1 zone r1 weight 3",
+                PlaceCommand::Add { address: "a:1".into(), weight: 3, zone: Some("r1".into()) },
+            ),
+            (
+                "CREATE COPIES 2 nodes a:1 b:2",
+                PlaceCommand::Create(NewStore {
+                    settings: vec![("copies", "2".into())],
+                    nodes: vec!["a:1".into(), "b:2".into()],
+                }),
+            ),
         ] {
             assert_eq!(parse(line), Ok(command), "{line}");
         }
@@ -132,6 +242,15 @@ mod tests {
             ("SLOTS 1 2 3", "it is RMR.PLACE SLOTS [first [last]]"),
             ("SLOTS -1", "SLOTS '-1': this is no number of a slot"),
             ("SLOTS 9 7", "the first slot comes first"),
+            ("ADD", "it is RMR.PLACE ADD node"),
+            ("ADD a:1 WEIGHT", "it is RMR.PLACE ADD node"),
+            ("ADD a:1 WEIGHT many", "WEIGHT 'many': give a number from 0 to 1000"),
+            ("ADD a:1 ZONE -", "ZONE '-': give a name"),
+            ("ADD nonsense", "nonsense"),
+            ("CREATE", "it is RMR.PLACE CREATE"),
+            ("CREATE NODES", "it is RMR.PLACE CREATE"),
+            ("CREATE VERSION 2 NODES a:1", "it is RMR.PLACE CREATE"),
+            ("CREATE NODES a:1 b:2 a:1", "the node a:1 is named twice"),
             ("LOG 0", "LOG '0': give a number from 1 to 10000"),
         ] {
             let refusal = parse(line).unwrap_err();
@@ -143,6 +262,7 @@ mod tests {
     fn each_form_is_read() {
         for (form, _) in FORMS {
             let line = form.replace(['[', ']'], "").replace("first", "1").replace("last", "2").replace("count", "3");
+            let line = line.replace("node ...", "b:2").replace("node", "a:1").replace(" weight", " 2");
             assert!(parse(&line).is_ok(), "{line}");
         }
     }
