@@ -12,7 +12,7 @@ use super::{SOON, await_served, proxy, push, servers};
 use crate::common::{RmrProxy, Server, Wire, eventually};
 
 /// Starts a store of so many nodes with two copies of each key, and a proxy that serves it.
-fn two_copies<const NODES: usize>(settings: &[(&str, &str)]) -> (Server, [Server; NODES], RmrProxy) {
+pub(super) fn two_copies<const NODES: usize>(settings: &[(&str, &str)]) -> (Server, [Server; NODES], RmrProxy) {
     let [config] = servers::<1>();
     for (name, value) in [("copies", "2")].iter().chain(settings) {
         config.run::<u64>(&["HSET", "settings", name, value]);
@@ -25,16 +25,16 @@ fn two_copies<const NODES: usize>(settings: &[(&str, &str)]) -> (Server, [Server
 }
 
 /// Returns the nodes that have a copy of a key's slot, the first copy first.
-fn holders(config: &Server, key: &str) -> Vec<String> {
+pub(super) fn holders(config: &Server, key: &str) -> Vec<String> {
     let slot = SlotFunc::default().slot(key.as_bytes());
     config.run(&["LRANGE", &format!("hashingslot:{slot}"), "0", "-1"])
 }
 
-fn node<'a>(nodes: &'a [Server], address: &str) -> &'a Server {
+pub(super) fn node<'a>(nodes: &'a [Server], address: &str) -> &'a Server {
     nodes.iter().find(|node| node.address() == address).expect("a node of this address")
 }
 
-fn value(wire: &mut Wire, key: &str) -> Option<i64> {
+pub(super) fn value(wire: &mut Wire, key: &str) -> Option<i64> {
     let reply = String::from_utf8(wire.call(&["GET", key])).unwrap();
     match reply.as_bytes()[0] {
         b'$' if reply.starts_with("$-1") => None,
@@ -118,16 +118,16 @@ fn a_client_reads_what_it_has_written() {
 
 /// What clients have been told, and what they have read, while something happened.
 #[derive(Default)]
-struct Storm {
-    acknowledged: Mutex<BTreeMap<String, i64>>,
-    unknown: Mutex<Vec<String>>,
+pub(super) struct Storm {
+    pub(super) acknowledged: Mutex<BTreeMap<String, i64>>,
+    pub(super) unknown: Mutex<Vec<String>>,
     slowest_write: Mutex<Duration>,
 }
 
 impl Storm {
     /// Adds to counters through these proxies, and reads them, until the end. A counter never is less than was acknowledged
     /// before it was read, and never more than was sent (S1, S4, S6).
-    fn blow(&self, proxies: &[&RmrProxy], end: &AtomicBool) {
+    pub(super) fn blow(&self, proxies: &[&RmrProxy], end: &AtomicBool) {
         thread::scope(|scope| {
             for number in 0..4 {
                 scope.spawn(move || {
@@ -243,6 +243,36 @@ fn too_few_copies_take_no_writes() {
     let refused = |reply: String| reply.starts_with("-READONLY slot") && reply.contains("min-copies");
     eventually(SOON, "writes are refused", || refused(proxy.reply("SET key 1")));
     assert_eq!(proxy.reply("GET key"), "\"1\"");
+}
+
+/// H10: writes that would leave different data on each copy are made definite: copies stay equal, TTLs to the millisecond.
+#[test]
+fn what_depends_on_chance_and_clocks_is_the_same_on_all_copies() {
+    let (config, nodes, proxy) = two_copies::<3>(&[]);
+    let mut wire = proxy.wire();
+    let random = "EVAL return(redis.call('SET',KEYS[1],math.random())) 1";
+    for number in 0..20 {
+        assert_eq!(wire.reply(&format!("SET ttl:{number} 1 EX 1000")), "+OK");
+        assert_eq!(wire.reply(&format!("EXPIRE ttl:{number} 500")), "1");
+        wire.reply(&format!("SADD set:{number} a b c d e f g h"));
+        assert!(wire.reply(&format!("SPOP set:{number} 3")).starts_with('['));
+        assert!(wire.reply(&format!("XADD stream:{number} * a b")).contains('-'));
+        assert_eq!(wire.reply(&format!("{random} random:{number}")), "+OK");
+    }
+    for number in 0..20 {
+        let same = |key: String, question: &[&str]| {
+            let of_key = holders(&config, &key);
+            let asked: Vec<&str> =
+                question.iter().map(|word| if *word == "KEY" { key.as_str() } else { *word }).collect();
+            let of = |address: &String| format!("{:?}", node(&nodes, address).run::<redis::Value>(&asked));
+            assert_eq!(of_key.len(), 2);
+            assert_eq!(of(&of_key[0]), of(&of_key[1]), "{key}");
+        };
+        same(format!("ttl:{number}"), &["PEXPIRETIME", "KEY"]);
+        same(format!("set:{number}"), &["SORT", "KEY", "ALPHA"]);
+        same(format!("stream:{number}"), &["XRANGE", "KEY", "-", "+"]);
+        same(format!("random:{number}"), &["GET", "KEY"]);
+    }
 }
 
 /// The rights of a client's user hold for writes too, which go over the proxy's own connections.

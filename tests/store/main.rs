@@ -10,6 +10,7 @@ mod copies;
 mod module;
 mod place;
 mod serving;
+mod takeover;
 
 use std::time::Duration;
 

@@ -2,12 +2,13 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::node_links::NodeLinks;
-use super::order::{Placed, SlotStep};
+use super::order::{Placed, Sequencer, SlotStep};
 use super::rights::Rights;
 use super::shared::Shared;
 use super::table::{SlotState, SlotTable};
@@ -17,6 +18,13 @@ use crate::link::{Batch, Delivery, Failure, Link, LinkFront, LinkStats, Protocol
 use crate::peer::taken_apart;
 use crate::reply::Reply;
 use crate::topology::{Address, BoxFuture};
+
+/// For how long a write that has been sent is followed. The request's own time is bounded by whoever waits for it.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// For how long a write that was not sent is tried again, and how long the pause is. A proxy that is gone is replaced by then.
+const LONGEST_TRIES: Duration = Duration::from_secs(4);
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Puts a link that knows of copies before each link of one user.
 pub(super) struct StoreFront {
@@ -122,8 +130,6 @@ impl Link for CopiesLink {
 /// Runs the commands of a batch in order; those that write at all copies, and those that read at the first one, behind the
 /// writes that stand before them.
 async fn write(front: Arc<StoreFront>, node: Arc<dyn Link>, batch: Batch, ways: Vec<CopyWay>) -> Delivery {
-    /// The request's own time is bounded by whoever waits for it; a write that has been sent is followed for as long.
-    const LONGEST: std::time::Duration = std::time::Duration::from_secs(60);
     let until = Instant::now() + LONGEST;
     let Some(sequencer) = front.links.shared().sequencer() else {
         let why = Bytes::from_static(b"READONLY writes are taken by rmr-proxy, which orders them, and not here");
@@ -133,6 +139,8 @@ async fn write(front: Arc<StoreFront>, node: Arc<dyn Link>, batch: Batch, ways: 
         Ok(refusals) => refusals,
         Err(failure) => return Delivery::failed(failure),
     };
+    // What was not sent, since a proxy or a copy has just gone, may be tried again if nothing stands behind it.
+    let tries_until = (ways.len() == 1).then(|| Instant::now() + LONGEST_TRIES);
     let mut waiting: Vec<Result<Placed, Reply>> = Vec::with_capacity(ways.len());
     for ((at, (command, way)), refusal) in batch.picked().zip(&ways).enumerate().zip(refusals) {
         if let Some(refusal) = refusal {
@@ -154,24 +162,45 @@ async fn write(front: Arc<StoreFront>, node: Arc<dyn Link>, batch: Batch, ways: 
         };
         let alone = || vec![command.command().into_owned()];
         let step = SlotStep::of(taken_apart(command.name(), command.args()).unwrap_or_else(alone), reads);
-        let placed = sequencer.place(slot, step, until).await;
-        waiting.push(placed.map_err(Reply::Error));
+        if let Some(tries_until) = tries_until {
+            return Delivery::of(vec![try_step(sequencer, slot, step, until, tries_until).await]);
+        }
+        waiting.push(sequencer.place(slot, step, until).await.map_err(Reply::Error));
     }
     let mut replies = Vec::with_capacity(waiting.len());
     for placed in waiting {
         replies.push(match placed {
-            Ok(placed) => match sequencer.outcome(placed, until).await {
-                Ok(replies) => outcome(replies),
-                Err(words) => Reply::Error(words),
-            },
+            Ok(placed) => told(sequencer.outcome(placed, until).await),
             Err(reply) => reply,
         });
     }
     Delivery::of(replies)
 }
 
+/// Runs a step, again and again if it was not sent.
+async fn try_step(sequencer: &Sequencer, slot: u16, step: SlotStep, until: Instant, tries_until: Instant) -> Reply {
+    loop {
+        let outcome = match sequencer.place(slot, step.clone(), until).await {
+            Ok(placed) => sequencer.outcome(placed, until).await,
+            Err(words) => Err(words),
+        };
+        match outcome {
+            Err(words) if words.starts_with(b"TRYAGAIN") && Instant::now() < tries_until => sleep(PAUSE).await,
+            outcome => return told(outcome),
+        }
+    }
+}
+
+/// Returns what a client is told of a step.
+fn told(outcome: Result<Vec<Reply>, Bytes>) -> Reply {
+    match outcome {
+        Ok(replies) => last_of(replies),
+        Err(words) => Reply::Error(words),
+    }
+}
+
 /// Returns the reply to the last of the commands of a step; to a transaction that was refused, with the reason.
-fn outcome(mut replies: Vec<Reply>) -> Reply {
+fn last_of(mut replies: Vec<Reply>) -> Reply {
     let last = replies.pop().unwrap_or(Reply::Null);
     match (&last, replies.iter().find(|reply| matches!(reply, Reply::Error(_)))) {
         (Reply::Error(words), Some(Reply::Error(why))) => Reply::Error([&**words, b" ", &**why].concat().into()),

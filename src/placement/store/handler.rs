@@ -7,24 +7,26 @@ use std::time::SystemTime;
 use super::admit::{Clock, look_at};
 use super::scripts::{ADMIT, GIVE, READY, REFUSE, SEQUENCE, SEQUENCERS, SETTLE, TAKE};
 use super::settings::DEFAULTS;
+use super::shared::Shared;
 use super::tables::Tables;
+use super::take_over::take_over;
 use crate::error::Error;
-use crate::link::LinkOptions;
 use crate::peer::secret_word;
 use crate::placement::balance::{Balance, Candidate, even};
 use crate::placement::slot::MAX_SLOTS;
 
 /// Does what there is to do by now. Returns whether there was something.
-pub(super) async fn step(tables: &Tables, links: LinkOptions) -> Result<bool, Error> {
+pub(super) async fn step(shared: &Shared) -> Result<bool, Error> {
+    let tables = &*shared.tables;
     let secret = secret_word();
     let secret = ["secret", &secret];
     tables.run::<i64>(&SETTLE, &[&DEFAULTS[..], &secret].concat()).await?;
     let asked = SystemTime::now();
     let (node, seconds, micros, copies): (String, f64, f64, u64) = tables.run(&TAKE, &[]).await?;
     if node.is_empty() {
-        return give_out(tables).await;
+        return Ok(give_out(tables).await? || take_over(tables, shared.links()).await?);
     }
-    match look_at(&node, links, Clock::of(seconds, micros, asked), copies > 1).await {
+    match look_at(&node, (shared.make_links)(), Clock::of(seconds, micros, asked), copies > 1).await {
         Ok(run_id) => {
             if tables.run::<i64>(&ADMIT, &[&node, &run_id]).await? == 1 {
                 log::info!("the node {node} is let in");

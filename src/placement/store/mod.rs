@@ -16,6 +16,7 @@
 //!
 //! - [`settings`], [`table`]: what is read of that, and where keys are by it; [`tables`]: how it is followed
 //! - [`handler`], [`admit`]: letting nodes in, giving slots out, and saying who orders their writes
+//! - [`take_over`]: the slots of a proxy that does not live any more
 //! - [`order`]: the writes of a slot, in one order to all copies
 //! - [`definite`]: what copies run in place of a write, so that it has the same effect on each
 //! - [`copy`]: keys from node to node
@@ -26,7 +27,6 @@
 mod admit;
 #[cfg_attr(not(test), expect(dead_code, reason = "slots move in the next step"))]
 mod copy;
-#[allow(dead_code, reason = "the order of writes asks it, once there are several copies")]
 mod definite;
 mod figures;
 mod front;
@@ -41,6 +41,7 @@ mod settings;
 mod shared;
 mod table;
 mod tables;
+mod take_over;
 mod whole;
 mod without;
 
@@ -148,7 +149,7 @@ impl Store {
         let start = secret_word()[..8].to_owned();
         let name: Arc<str> = format!("{address}/{start}").into();
         let sequencer = Sequencer::new(name, self.shared.tables.clone(), self.shared.own_links.clone());
-        let _ = self.shared.sequencer.set(sequencer);
+        let _ = self.shared.sequencer.set(sequencer.clone());
         let (tell, renew) = tokio::sync::watch::channel(());
         let tables = &self.shared.tables;
         tokio::join!(
@@ -158,6 +159,7 @@ impl Store {
             tables.follow_in_force(),
             self.register(address, &start, renew),
             self.handle(),
+            sequencer.scrub(),
         );
     }
 
@@ -165,7 +167,7 @@ impl Store {
     async fn handle(&self) {
         let mut was_away = false;
         loop {
-            match handler::step(&self.shared.tables, (self.shared.make_links)()).await {
+            match handler::step(&self.shared).await {
                 Ok(true) => continue,
                 Ok(false) => was_away = false,
                 Err(error) if was_away => log::debug!("{error}"),

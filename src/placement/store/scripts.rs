@@ -28,3 +28,7 @@ pub(super) static ADD: LazyLock<ConfigScript> = LazyLock::new(|| ConfigScript::c
 pub(super) static SET: LazyLock<ConfigScript> = LazyLock::new(|| ConfigScript::change(&[include_str!("set.lua")]));
 pub(super) static CREATE: LazyLock<ConfigScript> =
     LazyLock::new(|| ConfigScript::change(&[include_str!("create.lua")]));
+pub(super) static DEAD: LazyLock<ConfigScript> = LazyLock::new(|| ConfigScript::look(&[include_str!("dead.lua")]));
+pub(super) static TAKE_OVER: LazyLock<ConfigScript> =
+    LazyLock::new(|| ConfigScript::change(&[include_str!("take_over.lua")]));
+pub(super) static TRUST: LazyLock<ConfigScript> = LazyLock::new(|| ConfigScript::change(&[include_str!("trust.lua")]));

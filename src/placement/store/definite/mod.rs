@@ -36,9 +36,10 @@ mod table;
 mod tests;
 mod transaction;
 
-#[allow(unused_imports, reason = "the order of writes asks it, once there are several copies")]
+#[cfg(test)]
+pub(crate) use made::CopyRefusal;
 pub(crate) use {
-    made::{After, CarriedKeys, CopyRefusal, Definite, FollowUp, Rewritten, WriteCall},
+    made::{CarriedKeys, Definite, FollowUp, Rewritten, WriteCall},
     rules::definite,
     transaction::{DefiniteTransaction, Others, definite_transaction},
 };

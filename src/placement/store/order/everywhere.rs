@@ -43,7 +43,7 @@ impl Sequencer {
         let lanes: Vec<Arc<NodeLane>> = nodes.iter().map(|node| self.lane(node)).collect();
         let links = self.connect_all(&table, &lanes, &nodes).await;
         let links = links.map_err(|why| Bytes::from(format!("RMRNODE {why}; nothing was sent")))?;
-        let (in_flight, settled) = StepInFlight::of(links.len(), None, |_| {});
+        let (in_flight, settled) = StepInFlight::of(links.len(), None, || {});
         let mut wire = Vec::new();
         command.write_to(&mut wire);
         let wire = Bytes::from(wire);

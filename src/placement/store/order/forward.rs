@@ -45,7 +45,7 @@ impl Sequencer {
                 self.connect_peer(&peer, &proxy, &table.settings.secret).await.map_err(why)?
             }
         };
-        let (waiting, settled) = StepInFlight::of(1, None, |_| {});
+        let (waiting, settled) = StepInFlight::of(1, None, || {});
         let mut wire = Vec::new();
         frame(slot, step).write_to(&mut wire);
         link.append(Appended { wire: wire.into(), replies: 1, copy: 0, waiting });

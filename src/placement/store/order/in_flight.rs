@@ -32,7 +32,7 @@ pub(super) struct FailedCopy {
 pub(super) struct StepInFlight {
     outcomes: Mutex<CopyOutcomes>,
     /// Called if the copies do not agree and nobody waits any more.
-    unheard: Box<dyn Fn(Settled) + Send + Sync>,
+    unheard: Box<dyn Fn() + Send + Sync>,
     _turn: Option<OwnedRwLockReadGuard<()>>,
 }
 
@@ -47,7 +47,7 @@ impl StepInFlight {
     pub(super) fn of(
         copies: usize,
         turn: Option<OwnedRwLockReadGuard<()>>,
-        unheard: impl Fn(Settled) + Send + Sync + 'static,
+        unheard: impl Fn() + Send + Sync + 'static,
     ) -> (Arc<Self>, oneshot::Receiver<Settled>) {
         let (tell, settled) = oneshot::channel();
         let of_copies = std::iter::repeat_with(|| None).take(copies).collect();
@@ -70,7 +70,7 @@ impl Answered for StepInFlight {
         if let Err(settled) = tell.send(settled)
             && !settled.differ.is_empty()
         {
-            (self.unheard)(settled);
+            (self.unheard)();
         }
     }
 }
@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     fn settled(outcomes: Vec<Result<Reply, CopyFailure>>) -> Settled {
-        let (in_flight, mut settled) = StepInFlight::of(outcomes.len(), None, |_| {});
+        let (in_flight, mut settled) = StepInFlight::of(outcomes.len(), None, || {});
         for (copy, outcome) in outcomes.into_iter().enumerate().rev() {
             assert!(settled.try_recv().is_err());
             in_flight.answered(copy, outcome.map(|reply| vec![reply]));

@@ -1,7 +1,8 @@
 //! [`NodeLane`]: the way to one node, over one ordered connection after the other.
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -9,6 +10,7 @@ use tokio::time::Instant;
 use super::link::OrderedLink;
 use crate::command::Command;
 use crate::link::{Budget, Failure, Links, Protocol, Session};
+use crate::peer::secret_word;
 use crate::placement::store::table::StoreNode;
 use crate::placement::store::without::is_without;
 use crate::reply::Reply;
@@ -16,6 +18,47 @@ use crate::topology::{Address, Node};
 
 /// How long a node may take to be connected to.
 const DIAL_LIMIT: Duration = Duration::from_secs(1);
+
+/// The user as whom a proxy writes to nodes: another one at each start, so that this start can be kept from a node.
+pub(super) struct NodeLogin {
+    name: String,
+    password: String,
+}
+
+impl NodeLogin {
+    /// Makes up the user of a proxy.
+    pub(super) fn of(proxy: &str) -> Self {
+        Self { name: user_of(proxy), password: secret_word() }
+    }
+
+    /// Makes the user known to a node, unless somebody has switched it off there, and becomes that user.
+    async fn log_in(&self, session: &mut Session) -> Result<(), String> {
+        let acl = |word: &str| Command::new("ACL").arg(word).arg(&self.name);
+        let create = acl("SETUSER").arg("reset").arg("on").arg(format!(">{}", self.password));
+        let create = create.arg("~*").arg("&*").arg("+@all");
+        // In one transaction: nobody can switch the user off between the question and the answer to it.
+        let commands = [Command::new("MULTI"), acl("GETUSER"), create, Command::new("EXEC")];
+        let replies = session.call_all(&commands, &Budget::new(1 << 20), Instant::now() + DIAL_LIMIT).await;
+        let done = replies.map_err(|failure| words_of(&failure))?.pop().unwrap_or(Reply::Null);
+        let Reply::Array(done) = &done else { return Err(format!("no user can be made for the proxy: {done}")) };
+        if let Some(Reply::Error(words)) = done.iter().find(|reply| matches!(reply, Reply::Error(_))) {
+            let words = String::from_utf8_lossy(words);
+            return Err(format!("no user can be made for the proxy with its own login (--user): {words}"));
+        }
+        let is_off =
+            |flags: &Reply| flags.elements().unwrap_or_default().iter().any(|flag| flag.bytes() == Some(b"off"));
+        if done.first().and_then(|user| user.field("flags")).is_some_and(is_off) {
+            call(session, acl("SETUSER").arg("off")).await?;
+            return Err("another proxy has taken over, and keeps this one from the node".into());
+        }
+        ask(session, Command::new("AUTH").arg(&self.name).arg(&self.password)).await.map(drop)
+    }
+}
+
+/// Returns the name of the user as whom a proxy of this name writes.
+pub(in crate::placement::store) fn user_of(proxy: &str) -> String {
+    format!("rmr-{}", proxy.rsplit('/').next().unwrap_or_default())
+}
 
 const LATE: &str = "no connection within a second";
 
@@ -34,6 +77,8 @@ pub(super) struct NodeLane {
 struct LastConnection {
     client_id: i64,
     run_id: String,
+    /// How many milliseconds the node's clock is ahead of this machine's.
+    clock_ahead: i64,
 }
 
 impl NodeLane {
@@ -105,6 +150,8 @@ impl NodeLane {
         links: &Links,
         node: &StoreNode,
         patience: Duration,
+        login: &NodeLogin,
+        clock: &AtomicI64,
         broken: impl FnOnce(u64, String) + Send + 'static,
     ) -> Result<Arc<OrderedLink>, String> {
         if let Some(link) = self.open_link() {
@@ -114,10 +161,11 @@ impl NodeLane {
         if let Some(link) = self.open_link() {
             return Ok(link);
         }
-        let opening = open(links, node, last.as_ref());
+        let opening = open(links, node, Some(login), last.as_ref());
         let (session, opened) = tokio::time::timeout(DIAL_LIMIT, opening).await.map_err(|_| LATE.to_owned())??;
         let stream = session.into_stream().ok_or("the connection has ended")?;
         let link = Arc::new(OrderedLink::over(stream, patience, broken));
+        clock.store(opened.clock_ahead, Ordering::Relaxed);
         *last = Some(opened);
         *self.current() = Some(link.clone());
         Ok(link)
@@ -129,7 +177,7 @@ impl NodeLane {
 /// # Errors
 /// That it is not, or why that cannot be known.
 pub(in crate::placement::store) async fn is_same_process(links: &Links, node: &StoreNode) -> Result<(), String> {
-    tokio::time::timeout(DIAL_LIMIT, open(links, node, None))
+    tokio::time::timeout(DIAL_LIMIT, open(links, node, None, None))
         .await
         .map_or_else(|_| Err(LATE.into()), |open| open.map(drop))
 }
@@ -137,23 +185,29 @@ pub(in crate::placement::store) async fn is_same_process(links: &Links, node: &S
 async fn open(
     links: &Links,
     node: &StoreNode,
+    login: Option<&NodeLogin>,
     last: Option<&LastConnection>,
 ) -> Result<(Session, LastConnection), String> {
     let endpoint = Node::new(node.address.clone()).endpoint();
     let mut session = links.open_session(endpoint, Protocol::Resp3).await.map_err(|failure| words_of(&failure))?;
     let info = ask(&mut session, Command::new("INFO").arg("server")).await?;
     let info = String::from_utf8_lossy(info.bytes().unwrap_or_default()).into_owned();
-    let run_id = run_id_of(&info).to_owned();
+    let run_id = field(&info, "run_id:").to_owned();
     if !node.run_id.is_empty() && run_id != node.run_id && !is_without("process") {
         return Err(other_process(&node.address.to_string()));
     }
+    if let Some(login) = login {
+        login.log_in(&mut session).await?;
+    }
+    let here = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as i64;
+    let there = field(&info, "server_time_usec:").parse::<i64>().map_or(here, |micros| micros / 1000);
     let client_id = ask(&mut session, Command::new("CLIENT").arg("ID")).await?.integer().unwrap_or_default();
     if let Some(last) = last.filter(|last| last.run_id == run_id) {
         // The node says that there is no such client, more often than not.
         let kill = Command::new("CLIENT").arg("KILL").arg("ID").arg(last.client_id);
         call(&mut session, kill).await?;
     }
-    Ok((session, LastConnection { client_id, run_id }))
+    Ok((session, LastConnection { client_id, run_id, clock_ahead: there - here }))
 }
 
 async fn ask(session: &mut Session, command: Command) -> Result<Reply, String> {
@@ -168,9 +222,9 @@ async fn call(session: &mut Session, command: Command) -> Result<Reply, String> 
     called.map_err(|failure| words_of(&failure))
 }
 
-/// Returns the id of a server's process, from its `INFO`.
-fn run_id_of(info: &str) -> &str {
-    info.lines().find_map(|line| line.strip_prefix("run_id:")).map(str::trim).unwrap_or_default()
+/// Returns a field of `INFO`, whose name ends with a colon; nothing if there is none.
+fn field<'i>(info: &'i str, name: &str) -> &'i str {
+    info.lines().find_map(|line| line.strip_prefix(name)).map(str::trim).unwrap_or_default()
 }
 
 /// Says that a server is not the one that was let in.

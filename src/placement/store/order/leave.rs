@@ -86,7 +86,7 @@ impl Sequencer {
             return false;
         }
         let Ok(link) = self.connect(table, &lane, node).await else { return false };
-        let (waiting, settled) = StepInFlight::of(1, None, |_| {});
+        let (waiting, settled) = StepInFlight::of(1, None, || {});
         let mut wire = Vec::new();
         Command::new("PING").write_to(&mut wire);
         link.append(Appended { wire: wire.into(), replies: 1, copy: 0, waiting });

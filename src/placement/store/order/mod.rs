@@ -8,6 +8,8 @@
 //!
 //! - [`link`]: a connection; [`lane`]: one after the other to the same node
 //! - [`in_flight`]: a step, from when it is appended until all have answered; [`equal`]: whether they say the same
+//! - [`plan`]: what copies run in place of a step; [`in_turn`]: steps that they do one after the other
+//! - [`scrub`]: suspect slots, whose copies may differ
 //! - [`leave`]: what follows when a connection breaks
 //! - [`forward`]: steps of slots that another proxy orders; [`everywhere`]: what is done by all nodes
 
@@ -15,16 +17,21 @@ mod equal;
 mod everywhere;
 mod forward;
 mod in_flight;
+mod in_turn;
 mod lane;
 mod leave;
 mod link;
 mod peer_lane;
+mod plan;
 mod refusal;
+mod scrub;
 mod step;
 mod turn;
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::{Instant, timeout_at};
@@ -32,25 +39,35 @@ use tokio::time::{Instant, timeout_at};
 use super::table::{SlotEntry, SlotState, SlotTable, StoreNode};
 use super::tables::Tables;
 use super::without::is_without;
+use crate::describe::Catalogue;
 use crate::link::Links;
 use crate::reply::Reply;
 use in_flight::{FailedCopy, Settled, StepInFlight};
-use lane::NodeLane;
-pub(super) use lane::is_same_process;
+use lane::{NodeLane, NodeLogin};
+pub(super) use lane::{is_same_process, user_of};
 use link::{Appended, OrderedLink};
 use peer_lane::PeerLane;
+use plan::StepPlan;
 use refusal::{nobody_has, not_now, unknown, unreachable};
 use step::PlacedHere;
 pub(super) use step::{Placed, SlotStep};
 use turn::SlotTurns;
 
+/// How long a slot is waited for whose copies have answered differently.
+const REPAIR_LIMIT: Duration = Duration::from_secs(10);
+
 /// Sends the writes of slots to all their copies, in one order.
 pub(super) struct Sequencer {
     /// How this proxy is called at the configuration node.
     name: Arc<str>,
+    login: NodeLogin,
     tables: Arc<Tables>,
     links: Arc<Links>,
     turns: SlotTurns,
+    /// What the nodes say of commands.
+    known: Catalogue,
+    /// How many milliseconds the clocks of the nodes are ahead of this machine's.
+    clock: Arc<AtomicI64>,
     lanes: Mutex<HashMap<String, Arc<NodeLane>>>,
     peers: Mutex<HashMap<Arc<str>, Arc<PeerLane>>>,
     itself: Weak<Self>,
@@ -60,10 +77,13 @@ impl Sequencer {
     /// Makes a sequencer of this name, which reaches nodes by these links.
     pub(super) fn new(name: Arc<str>, tables: Arc<Tables>, links: Arc<Links>) -> Arc<Self> {
         Arc::new_cyclic(|itself| Self {
+            login: NodeLogin::of(&name),
             name,
             tables,
             links,
             turns: SlotTurns::default(),
+            known: Catalogue::default(),
+            clock: Arc::default(),
             lanes: Mutex::default(),
             peers: Mutex::default(),
             itself: itself.clone(),
@@ -75,14 +95,32 @@ impl Sequencer {
     /// # Errors
     /// Why it cannot be, in the words for the client: it was not sent.
     pub(super) async fn place(&self, slot: u16, step: SlotStep, until: Instant) -> Result<Placed, Bytes> {
+        let table = self.table()?;
+        if self.own(&table, slot, step.reads)?.is_none() {
+            return self.forward(&table, slot, &step).await.map(Placed::There);
+        }
+        let SlotStep { commands, reads } = step;
+        let is_alike = reads || table.settings.copies == 1;
+        let plan = if is_alike { StepPlan::as_they_are(commands) } else { self.plan(commands).await? };
+        let is_suspect = !reads && table.slots()[usize::from(slot)].state == SlotState::Suspect;
+        match plan.is_at_once() && !is_suspect {
+            true => self.place_at_once(slot, plan, reads, until).await.map(Placed::Here),
+            false => self.place_in_turn(slot, plan, until).await.map(Placed::Later),
+        }
+    }
+
+    /// Puts a step behind those that its slot has, at all copies at once.
+    async fn place_at_once(&self, slot: u16, plan: StepPlan, reads: bool, until: Instant) -> Result<PlacedHere, Bytes> {
         loop {
             let turn = self.turns.shared(slot, until).await?;
             let table = self.table()?;
-            let Some(entry) = self.own(&table, slot, step.reads)? else {
-                drop(turn);
-                return self.forward(&table, slot, &step).await.map(Placed::There);
+            let Some(entry) = self.own(&table, slot, reads)? else {
+                return Err(not_now(slot, "another proxy orders its writes now"));
             };
-            let count = if step.reads { 1 } else { entry.copies.len() };
+            if !reads && entry.state == SlotState::Suspect {
+                return Err(not_now(slot, "its copies may differ since a moment ago"));
+            }
+            let count = if reads { 1 } else { entry.copies.len() };
             let nodes: Vec<&StoreNode> = entry.copies[..count].iter().map(|&place| &table.nodes[place]).collect();
             let lanes: Vec<Arc<NodeLane>> = nodes.iter().map(|node| self.lane(node)).collect();
             if let Some(settling) = lanes.iter().find(|lane| lane.is_settling()) {
@@ -100,20 +138,23 @@ impl Sequencer {
                 Err(why) if Instant::now() >= until => return Err(not_now(slot, &why)),
                 Err(_) => continue,
             };
-            let itself = self.itself.clone();
-            let (in_flight, settled) = StepInFlight::of(count, Some(turn), move |settled| {
+            let (itself, of_step) = (self.itself.clone(), plan.keys.clone());
+            let (in_flight, settled) = StepInFlight::of(count, Some(turn), move || {
                 if let Some(itself) = itself.upgrade() {
-                    itself.differ(slot, &settled);
+                    itself.differ(slot, &of_step);
                 }
             });
-            let (wire, replies) = (step.wire(), step.commands.len());
+            let replies = plan.commands.len();
+            let mut wire = Vec::new();
+            plan.commands.iter().for_each(|command| command.write_to(&mut wire));
+            let wire = Bytes::from(wire);
             let order = self.turns.order(slot);
             for (copy, link) in links.iter().enumerate() {
                 link.append(Appended { wire: wire.clone(), replies, copy, waiting: in_flight.clone() });
             }
             drop(order);
             let copies = lanes.into_iter().zip(links.iter().map(|link| link.number())).collect();
-            return Ok(Placed::Here(PlacedHere { slot, epoch: entry.epoch, copies, settled }));
+            return Ok(PlacedHere { slot, epoch: entry.epoch, copies, settled, then: plan.then, keys: plan.keys });
         }
     }
 
@@ -122,15 +163,19 @@ impl Sequencer {
     /// # Errors
     /// What the client is told.
     pub(super) async fn outcome(&self, placed: Placed, until: Instant) -> Result<Vec<Reply>, Bytes> {
-        let PlacedHere { slot, epoch, copies, settled } = match placed {
+        let PlacedHere { slot, epoch, copies, settled, then, keys } = match placed {
             Placed::Here(here) => here,
             Placed::There(there) => return self.outcome_there(there).await,
+            Placed::Later(later) => {
+                let lost = || Bytes::from_static(b"RMRNODE the proxy ends; the outcome of the command is unknown");
+                return later.told.await.map_err(|_| lost())?;
+            }
         };
         let first = &copies[0].0;
         let late = || unknown(first, "the time of the command was over");
         let settled = timeout_at(until, settled).await.map_err(|_| late())?.map_err(|_| late())?;
         if !settled.differ.is_empty() {
-            self.differ(slot, &settled);
+            self.differ(slot, &keys);
         }
         let Settled { replies, failed, .. } = settled;
         let Some(replies) = replies else { return Err(nobody_has(&copies, &failed)) };
@@ -154,7 +199,7 @@ impl Sequencer {
         };
         // A proxy that has not heard of the slot's last change may still read a copy that is none any more.
         match self.tables.until_in_force(changed, until).await {
-            true => Ok(replies),
+            true => Ok(StepPlan::told(&then, replies)),
             false => Err(unknown(first, "not all proxies have heard of a change of the slot's copies")),
         }
     }
@@ -179,9 +224,6 @@ impl Sequencer {
             Some(name) if *name == *self.name || is_without("order") => {}
             Some(_) => return Ok(None),
             None => return Err(not_now(slot, "no proxy orders its writes yet")),
-        }
-        if entry.state == SlotState::Suspect {
-            return Err(not_now(slot, "its copies may differ, and are made equal first"));
         }
         if !reads && entry.copies.len() < table.settings.min_copies {
             return Err(Bytes::from(format!(
@@ -239,11 +281,23 @@ impl Sequencer {
                 itself.is_unfit(&broken, Some(link), &why);
             }
         };
-        lane.connect(&self.links, node, table.patience(), on_break).await
+        lane.connect(&self.links, node, table.patience(), &self.login, &self.clock, on_break).await
     }
 
-    /// Copies of a slot have said different things: what the first has counts.
-    fn differ(&self, slot: u16, settled: &Settled) {
-        log::warn!("copies {:?} of slot {slot} have answered otherwise than the first copy", settled.differ);
+    /// Copies of a slot have said different things, as they do when a key expires at one of them first. What the first copy has
+    /// of the step's keys counts.
+    fn differ(&self, slot: u16, keys: &[Bytes]) {
+        let (Some(itself), keys) = (self.itself.upgrade(), keys.to_vec()) else { return };
+        tokio::spawn(async move {
+            let until = Instant::now() + REPAIR_LIMIT;
+            let repaired = async {
+                let _turn = itself.turns.alone(slot, until).await?;
+                itself.make_keys_equal(slot, &keys, until).await
+            };
+            match repaired.await {
+                Ok(()) => log::info!("copies of slot {slot} had answered differently, and have the same again"),
+                Err(why) => log::warn!("copies of slot {slot} may differ: {}", String::from_utf8_lossy(&why)),
+            }
+        });
     }
 }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::in_flight::FailedCopy;
 use super::lane::NodeLane;
+use crate::command::{Command, printable};
 
 /// Says that nothing was sent, and that another try may do.
 pub(super) fn not_now(slot: u16, why: &str) -> Bytes {
@@ -26,4 +27,10 @@ pub(super) fn nobody_has(copies: &[(Arc<NodeLane>, u64)], failed: &[FailedCopy])
         Some(failed) => unknown(&copies[failed.copy].0, &failed.why),
         None => failed.first().map_or_else(Bytes::new, |failed| unreachable(&copies[failed.copy].0, &failed.why)),
     }
+}
+
+/// Says why a command is not run where keys have several copies.
+pub(super) fn refused(command: &Command, why: &str) -> Bytes {
+    let name = printable(&command.name().to_ascii_uppercase());
+    format!("ERR '{name}' is not run where keys have several copies: {why}").into()
 }

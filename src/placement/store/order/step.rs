@@ -7,7 +7,9 @@ use tokio::sync::oneshot;
 
 use super::in_flight::Settled;
 use super::lane::NodeLane;
+use super::plan::Then;
 use crate::command::Command;
+use crate::reply::Reply;
 
 /// A step for a slot: commands that go to its copies in one piece.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,12 +24,6 @@ impl SlotStep {
     pub(in crate::placement::store) fn of(commands: Vec<Command>, reads: bool) -> Self {
         Self { commands, reads }
     }
-
-    pub(super) fn wire(&self) -> Bytes {
-        let mut wire = Vec::with_capacity(self.commands.iter().map(|command| command.wire().len() + 16).sum());
-        self.commands.iter().for_each(|command| command.write_to(&mut wire));
-        wire.into()
-    }
 }
 
 /// A step that has its place in the order of its slot.
@@ -36,6 +32,8 @@ pub(in crate::placement::store) enum Placed {
     Here(PlacedHere),
     /// At the proxy that orders the slot.
     There(PlacedThere),
+    /// The copies do it one after the other.
+    Later(PlacedLater),
 }
 
 /// A step that was appended to the connections of copies.
@@ -46,10 +44,19 @@ pub(in crate::placement::store) struct PlacedHere {
     /// The copies, and the number of the connection to each.
     pub(super) copies: Vec<(Arc<NodeLane>, u64)>,
     pub(super) settled: oneshot::Receiver<Settled>,
+    /// What the client is told of the replies.
+    pub(super) then: Then,
+    /// The keys of the step.
+    pub(super) keys: Vec<Bytes>,
 }
 
 /// A step that is on its way to the proxy that orders its slot.
 pub(in crate::placement::store) struct PlacedThere {
     pub(super) proxy: Arc<str>,
     pub(super) settled: oneshot::Receiver<Settled>,
+}
+
+/// A step that the copies of a slot do one after the other, while it is held.
+pub(in crate::placement::store) struct PlacedLater {
+    pub(super) told: oneshot::Receiver<Result<Vec<Reply>, Bytes>>,
 }

@@ -1,0 +1,248 @@
+//! Steps that copies do one after the other: the first copy, and then the others what follows from its reply. The slot is held
+//! meanwhile.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::{OwnedRwLockWriteGuard, oneshot};
+use tokio::time::Instant;
+
+use super::Sequencer;
+use super::in_flight::{Settled, StepInFlight};
+use super::lane::NodeLane;
+use super::link::{Appended, OrderedLink};
+use super::plan::{StepPlan, Then, in_transaction};
+use super::refusal::{nobody_has, not_now, unknown};
+use super::step::PlacedLater;
+use crate::command::Command;
+use crate::placement::store::table::{SlotState, StoreNode};
+use crate::reply::Reply;
+
+/// Connections to all copies of a slot that is held.
+struct HeldSlot {
+    slot: u16,
+    is_suspect: bool,
+    copies: Vec<(Arc<NodeLane>, Arc<OrderedLink>)>,
+}
+
+impl Sequencer {
+    /// Holds a slot for a step that its copies do one after the other. It is done whether or not somebody waits for it.
+    ///
+    /// # Errors
+    /// Why it cannot be, in the words for the client: it was not sent.
+    pub(super) async fn place_in_turn(&self, slot: u16, plan: StepPlan, until: Instant) -> Result<PlacedLater, Bytes> {
+        let turn = self.turns.alone(slot, until).await?;
+        let Some(itself) = self.itself.upgrade() else { return Err(not_now(slot, "the proxy ends")) };
+        let (tell, told) = oneshot::channel();
+        tokio::spawn(async move {
+            let outcome = itself.run_in_turn(slot, plan, until).await;
+            drop::<OwnedRwLockWriteGuard<()>>(turn);
+            // Who has gone does not want to know.
+            let _ = tell.send(outcome);
+        });
+        Ok(PlacedLater { told })
+    }
+
+    async fn run_in_turn(&self, slot: u16, plan: StepPlan, until: Instant) -> Result<Vec<Reply>, Bytes> {
+        let held = self.hold(slot, until).await?;
+        let StepPlan { commands, then, keys } = plan;
+        let others: Vec<usize> = (1..held.copies.len()).collect();
+        if held.is_suspect {
+            // What a proxy that is gone has written to some of the copies only is settled before the keys change.
+            self.carry(&held, &others, &keys, until).await?;
+        }
+        if then.is_at_once() {
+            let all: Vec<usize> = (0..held.copies.len()).collect();
+            return self.run_at_all(&held, &all, &commands, &then, until).await;
+        }
+        let Settled { replies, failed, .. } = held.send(&[0], &commands).await?;
+        let Some(replies) = replies else {
+            // Nothing has reached the others. A first copy that may have done it is out before it can be read again.
+            let copies: Vec<_> = held.copies.iter().map(|(lane, link)| (lane.clone(), link.number())).collect();
+            for failed in &failed {
+                let (lane, link) = &copies[failed.copy];
+                self.is_unfit(lane, Some(*link), &failed.why);
+                lane.until_settled(until).await;
+            }
+            return Err(nobody_has(&copies, &failed));
+        };
+        let last = replies.last().cloned().unwrap_or(Reply::Null);
+        match &then {
+            Then::Follow(follow_up) => {
+                let after = follow_up.after(&last);
+                self.make_equal(&held, &others, &after.others, until).await?;
+                self.make_equal(&held, &[0], &after.first, until).await?;
+            }
+            Then::FollowAll(all) => {
+                if let Reply::Array(done) = &last {
+                    self.make_equal(&held, &others, &all.after(done), until).await?;
+                }
+            }
+            Then::Carry(carried) if carried.is_needed(&last) => {
+                self.carry(&held, &others, &carried.keys, until).await?;
+            }
+            Then::CarryAll(all) => {
+                if let crate::placement::store::definite::Others::Carried(carried) = all.others()
+                    && matches!(last, Reply::Array(_))
+                {
+                    self.carry(&held, &others, &carried.keys, until).await?;
+                }
+            }
+            _ => {}
+        }
+        self.tell(&held, &then, replies, until).await
+    }
+
+    /// Has all copies run commands at once.
+    async fn run_at_all(
+        &self,
+        held: &HeldSlot,
+        all: &[usize],
+        commands: &[Command],
+        then: &Then,
+        until: Instant,
+    ) -> Result<Vec<Reply>, Bytes> {
+        let Settled { replies, failed, differ } = held.send(all, commands).await?;
+        for failed in &failed {
+            let (lane, link) = &held.copies[failed.copy];
+            self.is_unfit(lane, Some(link.number()), &failed.why);
+            if !lane.until_settled(until).await || (replies.is_some() && self.has_copy(held.slot, lane)) {
+                return Err(unknown(lane, &failed.why));
+            }
+        }
+        for copy in differ {
+            let (lane, link) = &held.copies[copy];
+            self.is_unfit(lane, Some(link.number()), "it answers otherwise than the others");
+            lane.until_settled(until).await;
+        }
+        match replies {
+            Some(replies) => self.tell(held, then, replies, until).await,
+            None => Err(unknown(&held.copies[0].0, failed.first().map_or("", |failed| failed.why.as_str()))),
+        }
+    }
+
+    /// Returns what the client is told, once all proxies know which copies the slot has.
+    async fn tell(
+        &self,
+        held: &HeldSlot,
+        then: &Then,
+        replies: Vec<Reply>,
+        until: Instant,
+    ) -> Result<Vec<Reply>, Bytes> {
+        let epoch = self.table()?.slots()[usize::from(held.slot)].epoch;
+        match self.tables.until_in_force(epoch, until).await {
+            true => Ok(StepPlan::told(then, replies)),
+            false => Err(unknown(&held.copies[0].0, "not all proxies have heard of a change of the slot's copies")),
+        }
+    }
+
+    /// Gives the copies of a slot that is held keys as the first one has them.
+    ///
+    /// # Errors
+    /// If that is not known of one that stays a copy.
+    pub(super) async fn make_keys_equal(&self, slot: u16, keys: &[Bytes], until: Instant) -> Result<(), Bytes> {
+        let held = self.hold(slot, until).await?;
+        let others: Vec<usize> = (1..held.copies.len()).collect();
+        self.carry(&held, &others, keys, until).await
+    }
+
+    /// Connects to all copies of a slot.
+    async fn hold(&self, slot: u16, until: Instant) -> Result<HeldSlot, Bytes> {
+        loop {
+            let table = self.table()?;
+            let Some(entry) = self.own(&table, slot, false)? else {
+                return Err(not_now(slot, "another proxy orders its writes now"));
+            };
+            let nodes: Vec<&StoreNode> = entry.copies.iter().map(|&place| &table.nodes[place]).collect();
+            let lanes: Vec<Arc<NodeLane>> = nodes.iter().map(|node| self.lane(node)).collect();
+            if let Some(settling) = lanes.iter().find(|lane| lane.is_settling()) {
+                if !settling.until_settled(until).await {
+                    return Err(not_now(slot, "a copy has failed, and it is not settled yet what follows"));
+                }
+                continue;
+            }
+            match self.connect_all(&table, &lanes, &nodes).await {
+                Ok(links) => {
+                    let is_suspect = entry.state == SlotState::Suspect;
+                    return Ok(HeldSlot { slot, is_suspect, copies: lanes.into_iter().zip(links).collect() });
+                }
+                Err(why) if lanes.len() == 1 || Instant::now() >= until => return Err(not_now(slot, &why)),
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// Has copies run what makes them equal to the first one. One that does not is no copy any more.
+    async fn make_equal(
+        &self,
+        held: &HeldSlot,
+        copies: &[usize],
+        commands: &[Command],
+        until: Instant,
+    ) -> Result<(), Bytes> {
+        if commands.is_empty() || copies.is_empty() {
+            return Ok(());
+        }
+        let several = in_transaction(commands);
+        let commands = if commands.len() == 1 { commands } else { &several[..] };
+        let settled = held.send(copies, commands).await?;
+        let refused = settled.replies.iter().flatten().find(|reply| matches!(reply, Reply::Error(_)));
+        let mut failed: Vec<(usize, String)> =
+            settled.failed.into_iter().map(|failed| (copies[failed.copy], failed.why)).collect();
+        failed.extend(settled.differ.iter().map(|&copy| (copies[copy], "it answers otherwise than the others".into())));
+        if let Some(refused) = refused {
+            failed.extend(copies.iter().map(|&copy| (copy, format!("it refuses what makes it equal: {refused}"))));
+        }
+        for (copy, why) in failed {
+            let (lane, link) = &held.copies[copy];
+            self.is_unfit(lane, Some(link.number()), &why);
+            if !lane.until_settled(until).await || self.has_copy(held.slot, lane) {
+                return Err(unknown(lane, &why));
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives copies keys as the first one has them.
+    async fn carry(&self, held: &HeldSlot, copies: &[usize], keys: &[Bytes], until: Instant) -> Result<(), Bytes> {
+        for key in keys {
+            let look = [Command::new("PEXPIRETIME").key(&key[..]), Command::new("DUMP").key(&key[..])];
+            let Settled { replies, failed, .. } = held.send(&[0], &in_transaction(&look)).await?;
+            let found = replies.and_then(|mut replies| replies.pop()?.into_elements());
+            let Some([expires, value]) = found.as_deref() else {
+                let (lane, link) = &held.copies[0];
+                let why = failed.first().map_or("it does not say what a key holds", |failed| failed.why.as_str());
+                self.is_unfit(lane, Some(link.number()), why);
+                lane.until_settled(until).await;
+                return Err(unknown(lane, why));
+            };
+            let command = match value.bytes() {
+                Some(payload) => Command::new("RESTORE")
+                    .key(&key[..])
+                    .arg(expires.integer().filter(|at| *at > 0).unwrap_or_default())
+                    .arg(payload)
+                    .arg("REPLACE")
+                    .arg("ABSTTL"),
+                None => Command::new("UNLINK").key(&key[..]),
+            };
+            self.make_equal(held, copies, &[command], until).await?;
+        }
+        Ok(())
+    }
+}
+
+impl HeldSlot {
+    /// Has copies do commands, and waits until all have answered.
+    async fn send(&self, copies: &[usize], commands: &[Command]) -> Result<Settled, Bytes> {
+        let (in_flight, settled) = StepInFlight::of(copies.len(), None, || {});
+        let mut wire = Vec::new();
+        commands.iter().for_each(|command| command.write_to(&mut wire));
+        let wire = Bytes::from(wire);
+        for (number, &copy) in copies.iter().enumerate() {
+            let (waiting, replies) = (in_flight.clone(), commands.len());
+            self.copies[copy].1.append(Appended { wire: wire.clone(), replies, copy: number, waiting });
+        }
+        drop(in_flight);
+        settled.await.map_err(|_| unknown(&self.copies[0].0, "nothing was heard"))
+    }
+}

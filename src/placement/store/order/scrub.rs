@@ -1,0 +1,88 @@
+//! Making the copies of suspect slots equal again: what the first copy has counts.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::{Instant, sleep};
+
+use super::Sequencer;
+use crate::error::Error;
+use crate::placement::store::copy::node::DataNode;
+use crate::placement::store::copy::scan::keys_of;
+use crate::placement::store::scripts::TRUST;
+use crate::placement::store::table::{SlotState, SlotTable};
+
+/// How many keys are made equal while their slot is held.
+const KEYS_AT_ONCE: usize = 64;
+
+/// How long is waited for a slot.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long after a failure it is tried again.
+const PAUSE: Duration = Duration::from_millis(250);
+
+impl Sequencer {
+    /// Makes the copies of slots equal whose state is suspect. Never ends.
+    pub(in crate::placement::store) async fn scrub(&self) {
+        let mut tables = self.tables.follow();
+        loop {
+            let table = tables.borrow_and_update().clone();
+            let suspect: BTreeSet<u16> = table.iter().flat_map(|table| self.suspects(table)).collect();
+            match &table {
+                Some(table) if !suspect.is_empty() => {
+                    if let Err(error) = self.make_slots_equal(table, &suspect).await {
+                        log::debug!("suspect slots stay as they are: {error}");
+                        sleep(PAUSE).await;
+                    }
+                }
+                _ => {
+                    if tables.changed().await.is_err() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn suspects<'t>(&self, table: &'t SlotTable) -> impl Iterator<Item = u16> + use<'t> {
+        let name = self.name.clone();
+        let is_own = move |entry: &crate::placement::store::table::SlotEntry| {
+            entry.state == SlotState::Suspect && entry.sequencer.as_deref() == Some(&*name)
+        };
+        table.slots().iter().enumerate().filter(move |(_, entry)| is_own(entry)).map(|(slot, _)| slot as u16)
+    }
+
+    async fn make_slots_equal(&self, table: &SlotTable, suspect: &BTreeSet<u16>) -> Result<(), Error> {
+        let mut keys: Vec<(u16, BTreeSet<Box<[u8]>>)> = suspect.iter().map(|&slot| (slot, BTreeSet::new())).collect();
+        for (place, node) in table.nodes.iter().enumerate() {
+            let is_of_it =
+                |slot: u16| suspect.contains(&slot) && table.slots()[usize::from(slot)].copies.contains(&place);
+            if !suspect.iter().any(|&slot| is_of_it(slot)) {
+                continue;
+            }
+            // Who cannot be asked is found to have failed by the steps below, and is no copy then.
+            let Ok(mut open) = DataNode::connect(&self.links, &node.address.to_string()).await else { continue };
+            let found = keys_of(&mut open, table.settings.func, is_of_it).await?;
+            for (slot, own) in &mut keys {
+                own.extend(found.get(slot).into_iter().flatten().cloned());
+            }
+        }
+        let refused = |words: Bytes| Error::Refused(String::from_utf8_lossy(&words).into_owned());
+        let mut equal = Vec::new();
+        for (slot, keys) in keys {
+            let keys: Vec<Bytes> = keys.into_iter().map(|key| Bytes::from(key.into_vec())).collect();
+            for some in keys.chunks(KEYS_AT_ONCE) {
+                let until = Instant::now() + PATIENCE;
+                let _turn = self.turns.alone(slot, until).await.map_err(refused)?;
+                self.make_keys_equal(slot, some, until).await.map_err(refused)?;
+            }
+            equal.push(slot.to_string());
+        }
+        let mut arguments: Vec<&str> = vec![&self.name];
+        arguments.extend(equal.iter().map(String::as_str));
+        let count: i64 = self.tables.run(&TRUST, &arguments).await?;
+        log::info!("the copies of {count} slots are equal again");
+        self.tables.load().await.map(drop)
+    }
+}
