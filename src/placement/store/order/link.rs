@@ -257,7 +257,7 @@ mod tests {
         let waiting: Vec<_> = (0..100).map(|number| append(&link, &["ECHO", &number.to_string()])).collect();
         tokio::spawn(async move {
             let mut read = Vec::new();
-            let wanted: usize = (0..100).map(|number: u32| 21 + 2 * number.to_string().len() - 1).sum();
+            let wanted: usize = (0..100).map(|number: u32| 20 + number.to_string().len()).sum();
             while read.len() < wanted {
                 node.read_buf(&mut read).await.unwrap();
             }
