@@ -57,20 +57,6 @@ fn a_node_that_was_taken_and_not_let_in_is_looked_at_again() {
     assert_eq!(config.run::<Vec<String>>(&["LRANGE", "hashingslot:0", "0", "-1"]).len(), 1);
 }
 
-/// Slots do not move yet: who comes when they are given out waits in the list.
-#[test]
-fn a_node_that_comes_later_waits() {
-    let [config, one, later] = servers::<3>();
-    let first = proxy(&config);
-    push(&config, from_ref(&one));
-    await_served(&first);
-    push(&config, from_ref(&later));
-    // A handler that has begun since has looked at the list by the time that it serves.
-    await_served(&proxy(&config));
-    assert_eq!(config.run::<u64>(&["LLEN", "newnodes"]), 1);
-    assert_eq!(config.run::<u64>(&["HLEN", "nodes"]), 1);
-}
-
 /// Settings that nobody can serve are refused, each with the reason.
 #[test]
 fn settings_that_are_not_served_are_named() {

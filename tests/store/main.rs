@@ -8,6 +8,7 @@ mod admission;
 mod clients;
 mod copies;
 mod module;
+mod moves;
 mod place;
 mod serving;
 mod takeover;

@@ -38,12 +38,21 @@ impl Clock {
     }
 }
 
+/// What a node has to be like.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct NodeDemands {
+    /// Others have copies of what it has.
+    pub(super) has_copies: bool,
+    /// It may hold keys, in database 0: they become those of the store.
+    pub(super) may_hold_keys: bool,
+}
+
 /// Looks at a node, and returns the id of its process, or why it cannot hold slots.
 pub(super) async fn look_at(
     address: &str,
     links: LinkOptions,
     clock: Clock,
-    has_copies: bool,
+    demands: NodeDemands,
 ) -> Result<String, String> {
     let asked = async {
         let list = StaticList::new([Address::parse(address)?])?;
@@ -55,7 +64,7 @@ pub(super) async fn look_at(
     };
     let (info, time, began) = asked.await.map_err(|error: Error| error.to_string())?;
     let info = String::from_utf8_lossy(info.bytes().unwrap_or_default()).into_owned();
-    let run_id = check(&info, has_copies)?;
+    let run_id = check(&info, demands)?;
     let part = |place: usize| {
         let text = time.elements().and_then(|parts| parts.get(place)?.bytes()).unwrap_or_default();
         String::from_utf8_lossy(text).parse::<f64>().unwrap_or_default()
@@ -75,7 +84,7 @@ async fn ask(engine: &Engine, command: Command) -> Result<Reply, Error> {
 }
 
 /// Returns the id of a node's process, or why it cannot hold slots.
-fn check(info: &str, has_copies: bool) -> Result<String, String> {
+fn check(info: &str, demands: NodeDemands) -> Result<String, String> {
     let field = |name: &str| {
         let line = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
         line.map(str::trim).unwrap_or_default()
@@ -91,11 +100,15 @@ fn check(info: &str, has_copies: bool) -> Result<String, String> {
     if field("cluster_enabled") == "1" {
         return Err("it is a node of a Redis Cluster (cluster-enabled yes)".into());
     }
-    if info.lines().any(|line| line.starts_with("db") && line.contains(":keys=")) {
+    let mut databases = info.lines().filter(|line| line.starts_with("db") && line.contains(":keys="));
+    if demands.may_hold_keys && databases.any(|line| !line.starts_with("db0:")) {
+        return Err("it holds keys in other databases than 0".into());
+    }
+    if !demands.may_hold_keys && databases.next().is_some() {
         return Err("it holds keys already, and would have to be empty".into());
     }
     let policy = field("maxmemory_policy");
-    if has_copies && policy != "noeviction" {
+    if demands.has_copies && policy != "noeviction" {
         return Err(format!(
             "its maxmemory-policy is {policy}, and copies need noeviction: each node would evict other keys"
         ));
@@ -112,6 +125,18 @@ mod tests {
 
     const GOOD: &str = "# Server\r\nredis_version:7.0.15\r\nrun_id:abc\r\nrole:master\r\ncluster_enabled:0\r\nmaxmemory_policy:noeviction\r\n\
          # Keyspace\r\n";
+
+    fn check(info: &str, has_copies: bool) -> Result<String, String> {
+        super::check(info, NodeDemands { has_copies, may_hold_keys: false })
+    }
+
+    #[test]
+    fn a_node_that_is_taken_with_its_keys_has_them_in_the_first_database() {
+        let check = |info: &str| super::check(info, NodeDemands { has_copies: true, may_hold_keys: true });
+        assert!(check(&GOOD.replace("# Keyspace", "db0:keys=1,expires=0")).is_ok());
+        let refused = check(&GOOD.replace("# Keyspace", "db0:keys=1,expires=0\r\ndb3:keys=1,expires=0"));
+        assert_eq!(refused, Err("it holds keys in other databases than 0".to_owned()));
+    }
 
     #[test]
     fn a_node_has_to_be_new_enough_empty_and_on_its_own() {

@@ -1,10 +1,11 @@
-//! The handler: lets nodes in, and gives the slots out. Any number of them may run at once: each step is a script that does
+//! The handler: lets nodes in, gives the slots out, and plans which of them move. Any number of them may run at once: each step is a script that does
 //! nothing if another handler has done it.
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use super::admit::{Clock, look_at};
+use super::admit::{Clock, NodeDemands, look_at};
+use super::mover::Planner;
 use super::scripts::{ADMIT, GIVE, READY, REFUSE, SEQUENCE, SEQUENCERS, SETTLE, TAKE};
 use super::settings::DEFAULTS;
 use super::shared::Shared;
@@ -16,7 +17,7 @@ use crate::placement::balance::{Balance, Candidate, even};
 use crate::placement::slot::MAX_SLOTS;
 
 /// Does what there is to do by now. Returns whether there was something.
-pub(super) async fn step(shared: &Shared) -> Result<bool, Error> {
+pub(super) async fn step(shared: &Shared, planner: &mut Planner) -> Result<bool, Error> {
     let tables = &*shared.tables;
     let secret = secret_word();
     let secret = ["secret", &secret];
@@ -24,9 +25,10 @@ pub(super) async fn step(shared: &Shared) -> Result<bool, Error> {
     let asked = SystemTime::now();
     let (node, seconds, micros, copies): (String, f64, f64, u64) = tables.run(&TAKE, &[]).await?;
     if node.is_empty() {
-        return Ok(give_out(tables).await? || take_over(tables, shared.links()).await?);
+        return Ok(give_out(tables).await? || take_over(tables, shared.links()).await? || planner.step(tables).await?);
     }
-    match look_at(&node, (shared.make_links)(), Clock::of(seconds, micros, asked), copies > 1).await {
+    let demands = NodeDemands { has_copies: copies > 1, may_hold_keys: false };
+    match look_at(&node, (shared.make_links)(), Clock::of(seconds, micros, asked), demands).await {
         Ok(run_id) => {
             if tables.run::<i64>(&ADMIT, &[&node, &run_id]).await? == 1 {
                 log::info!("the node {node} is let in");

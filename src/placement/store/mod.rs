@@ -10,6 +10,7 @@
 //! | `joining` | list | the one of them that the handler looks at |
 //! | `nodes` | hash | `ip:port` of who is in; the id of its process, weight, zone, state, epoch |
 //! | `hashingslot:N` | list | `ip:port` of the nodes that hold slot N |
+//! | `moves` | hash | each slot that is to move: who loses it, who gets it, phase, epoch |
 //! | `slots` | hash | each slot: epoch, sequencer, state |
 //! | `proxies` | sorted set | addresses of proxies, by when they came |
 //! | `proxy:ADDRESS` | string | expires when that proxy has not been heard of |
@@ -19,18 +20,18 @@
 //! - [`take_over`]: the slots of a proxy that does not live any more
 //! - [`order`]: the writes of a slot, in one order to all copies
 //! - [`definite`]: what copies run in place of a write, so that it has the same effect on each
-//! - [`copy`]: keys from node to node
+//! - [`mover`]: copies of slots go from node to node, by [`copy`]
 //! - [`place`], [`report`]: what operators ask, and what there is to tell; [`figures`]: what is told without asking
 //! - [`front`]: links that know of copies; [`whole`]: commands about all keys; [`rights`]: who may write
 //! - [`without`]: what tests leave out, to be missed
 
 mod admit;
-#[cfg_attr(not(test), expect(dead_code, reason = "slots move in the next step"))]
 mod copy;
 mod definite;
 mod figures;
 mod front;
 mod handler;
+mod mover;
 mod node_links;
 mod order;
 mod place;
@@ -59,6 +60,7 @@ use crate::reply::Reply;
 use crate::topology::{Address, BoxFuture, NodeProvider, Topology};
 pub use figures::StoreFigures;
 use front::StoreFront;
+use mover::{Mover, Planner};
 use order::Sequencer;
 pub(crate) use place::changes;
 use scripts::RENEW;
@@ -74,8 +76,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How long a proxy that has just begun is known without being heard of, before the settings are.
 const FIRST_LEASE: Duration = Duration::from_millis(2000);
 
-/// A store of plain servers, which keeps as many copies of each key as the setting `copies` says. The slots are given out once,
-/// and do not move.
+/// A store of plain servers, which keeps as many copies of each key as the setting `copies` says. Slots move while
+/// all runs when nodes come and go.
 ///
 /// As a [`NodeProvider`] it makes an engine find the nodes, and keys on them. [`links`](Self::links) makes the engine's links
 /// read any copy, and take writes to all of them. A clone is a handle to the same store.
@@ -148,26 +150,27 @@ impl Store {
     pub async fn serve_as(&self, address: &str) {
         let start = secret_word()[..8].to_owned();
         let name: Arc<str> = format!("{address}/{start}").into();
-        let sequencer = Sequencer::new(name, self.shared.tables.clone(), self.shared.own_links.clone());
+        let links = self.shared.own_links.clone();
+        let sequencer = Sequencer::new(name.clone(), self.shared.tables.clone(), links.clone());
+        let mover = Mover::new(name, self.shared.tables.clone(), sequencer.clone(), links);
         let _ = self.shared.sequencer.set(sequencer.clone());
-        let (tell, renew) = tokio::sync::watch::channel(());
         let tables = &self.shared.tables;
         tokio::join!(
-            tables.keep_up(|| {
-                tell.send_replace(());
-            }),
+            tables.keep_up(),
             tables.follow_in_force(),
-            self.register(address, &start, renew),
+            self.register(address, &start),
             self.handle(),
             sequencer.scrub(),
+            self.welcome_back(),
+            mover.run(),
         );
     }
 
     /// Lets nodes in, and gives the slots out to those who are in, once no other is waiting. Never ends.
     async fn handle(&self) {
-        let mut was_away = false;
+        let (mut was_away, mut planner) = (false, Planner::default());
         loop {
-            match handler::step(&self.shared).await {
+            match handler::step(&self.shared, &mut planner).await {
                 Ok(true) => continue,
                 Ok(false) => was_away = false,
                 Err(error) if was_away => log::debug!("{error}"),
@@ -180,18 +183,30 @@ impl Store {
         }
     }
 
+    /// Lets nodes in again that were lost. Never ends.
+    async fn welcome_back(&self) {
+        loop {
+            sleep(mover::WELCOME_EVERY).await;
+            let Shared { tables, own_links, make_links, .. } = &*self.shared;
+            if let Err(error) = mover::readmit(tables, own_links, make_links).await {
+                log::debug!("it is not known which nodes are back: {error}");
+            }
+        }
+    }
+
     /// Tells the configuration node that the proxy lives, and by which epoch it goes: again and again, and whenever there is
     /// another table. Never ends.
-    async fn register(&self, address: &str, start: &str, mut renew: tokio::sync::watch::Receiver<()>) {
+    async fn register(&self, address: &str, start: &str) {
+        let mut tables = self.shared.tables.follow();
         loop {
-            let table = self.shared.tables.current();
+            let table = tables.borrow_and_update().clone();
             let lease = table.as_ref().map_or(FIRST_LEASE, |table| table.settings.lease);
             let (millis, epoch) = (lease.as_millis().to_string(), table.map_or(0, |table| table.epoch).to_string());
             let told = self.shared.tables.run::<String>(&RENEW, &[address, &millis, start, &epoch]).await;
             if let Err(error) = told {
                 log::debug!("the proxy {address} is not registered: {error}");
             }
-            let _ = tokio::time::timeout(lease / 4, renew.changed()).await;
+            let _ = tokio::time::timeout(lease / 4, tables.changed()).await;
         }
     }
 

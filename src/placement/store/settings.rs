@@ -42,6 +42,8 @@ pub(super) struct StoreSettings {
     pub(super) node_timeout: Duration,
     /// For how long a proxy is known without being heard of.
     pub(super) lease: Duration,
+    /// Slots move: a write that is not ordered by its slot's sequencer could be lost.
+    pub(super) is_moving: bool,
     /// What proxies know each other by. Empty before a handler has made it up.
     pub(super) secret: String,
 }
@@ -86,6 +88,7 @@ impl StoreSettings {
             needs_full_coverage,
             node_timeout: Duration::from_millis(number("node-timeout-ms", 10, 600_000)?),
             lease: Duration::from_millis(number("lease-ms", 100, 600_000)?),
+            is_moving: settings.contains_key("moving"),
             secret: settings.get("secret").cloned().unwrap_or_default(),
         })
     }

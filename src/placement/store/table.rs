@@ -71,7 +71,7 @@ impl SlotTable {
                 "no slots are given out yet: LPUSH newnodes ip:port at the configuration node".into(),
             ));
         }
-        let is_in = |entry: &&String| entry.split(' ').nth(3) == Some("in");
+        let is_in = |entry: &&String| matches!(entry.split(' ').nth(3), Some("in" | "leaving"));
         let mut names: Vec<&String> = lists.iter().flatten().collect();
         names.extend(nodes.iter().filter(|(_, entry)| is_in(entry)).map(|(name, _)| name));
         names.sort_unstable();
@@ -138,6 +138,25 @@ impl SlotTable {
         &self.slots
     }
 
+    /// Returns the table of this epoch, at which nothing but the copies of one slot have changed: one node in place of another, as
+    /// one more, or as one less. `None` if more has changed since.
+    pub(super) fn after_move(&self, epoch: u64, slot: u16, from: Option<&str>, to: Option<&str>) -> Option<Self> {
+        if epoch != self.epoch + 1 {
+            return None;
+        }
+        let place = |name: &str| self.nodes.iter().position(|node| node.address.to_string() == name);
+        let mut slots = self.slots.clone();
+        let entry = &mut slots[usize::from(slot)];
+        let from = from.map(|from| entry.copies.iter().position(|&copy| Some(copy) == place(from)).ok_or(()));
+        match (from.transpose().ok()?, to.map(place)) {
+            (Some(from), Some(to)) => entry.copies[from] = to?,
+            (Some(from), None) => drop(entry.copies.remove(from)),
+            (None, to) => entry.copies.push(to??),
+        }
+        entry.epoch = epoch;
+        Some(Self { epoch, settings: self.settings.clone(), nodes: self.nodes.clone(), slots, lost: self.lost })
+    }
+
     /// Returns the place of a node.
     pub(super) fn place_of(&self, address: &Address) -> Option<usize> {
         self.nodes.iter().position(|node| node.address == *address)
@@ -157,11 +176,11 @@ impl KeyPlacement for SlotTable {
     }
 
     fn has_copies(&self) -> bool {
-        self.settings.copies > 1
+        self.settings.copies > 1 || self.settings.is_moving
     }
 
     fn group(&self, key: &[u8]) -> Result<usize, String> {
-        if self.settings.copies == 1 { self.shard(key) } else { Ok(usize::from(self.slot_of(key))) }
+        if !self.has_copies() { self.shard(key) } else { Ok(usize::from(self.slot_of(key))) }
     }
 }
 
@@ -212,6 +231,20 @@ mod tests {
         full.1.insert("coverage".into(), "full".into());
         let refused = SlotTable::read(&full).unwrap().slot(0).unwrap_err();
         assert!(refused.contains("slot 2") && refused.contains("coverage is full"), "{refused}");
+    }
+
+    #[test]
+    fn a_move_changes_one_slot() {
+        let table = SlotTable::read(&stored("2", &["a:1 b:2", "a:1"], &[])).unwrap();
+        let copies = |from, to| table.after_move(8, 0, from, to).map(|table| table.slots()[0].copies.clone());
+        assert_eq!(copies(Some("a:1"), Some("c:3")), Some(vec![2, 1]));
+        assert_eq!(copies(Some("a:1"), None), Some(vec![1]));
+        assert_eq!(copies(None, Some("c:3")), Some(vec![0, 1, 2]));
+        assert_eq!(copies(Some("c:3"), Some("a:1")), None);
+        assert_eq!(copies(None, Some("d:4")), None, "who is out gets nothing");
+        assert!(table.after_move(9, 0, None, Some("c:3")).is_none(), "something else has changed too");
+        let moved = table.after_move(8, 0, None, Some("c:3")).unwrap();
+        assert_eq!((moved.epoch, moved.slots()[0].epoch, moved.slots()[1].copies.clone()), (8, 8, vec![0]));
     }
 
     #[test]

@@ -73,16 +73,38 @@ impl Tables {
         Ok(newest)
     }
 
-    /// Reads the table whenever there is another one, and calls `seen` with its epoch. Never ends.
-    pub(super) async fn keep_up(&self, seen: impl Fn()) {
+    /// Hears that a slot has moved with the change of this epoch. Returns the table as it is since, read anew if there is more that
+    /// has changed.
+    pub(super) async fn moved(
+        &self,
+        epoch: u64,
+        slot: u16,
+        from: Option<&str>,
+        to: Option<&str>,
+    ) -> Result<Arc<SlotTable>, Error> {
+        let next = self.current().and_then(|table| table.after_move(epoch, slot, from, to)).map(Arc::new);
+        let Some(next) = next else { return self.load().await };
+        self.config.saw(epoch);
+        let is_next = |table: &Arc<SlotTable>| table.epoch + 1 == epoch;
+        self.current.send_if_modified(|current| {
+            let is_next = current.as_ref().is_some_and(is_next);
+            if is_next {
+                *current = Some(next.clone());
+            }
+            is_next
+        });
+        Ok(next)
+    }
+
+    /// Reads the table whenever there is another one. Never ends.
+    pub(super) async fn keep_up(&self) {
         let mut hints: Option<_> = None;
         loop {
             let known = self.current().map(|table| table.epoch);
-            if self.epoch().await.is_ok_and(|epoch| Some(epoch) != known) {
-                match self.load().await {
-                    Ok(_) => seen(),
-                    Err(error) => log::debug!("the table is not read: {error}"),
-                }
+            if self.epoch().await.is_ok_and(|epoch| Some(epoch) != known)
+                && let Err(error) = self.load().await
+            {
+                log::debug!("the table is not read: {error}");
             }
             if hints.is_none() {
                 hints = self.config.hints().await.ok().map(PubSub::into_on_message);

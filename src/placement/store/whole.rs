@@ -9,7 +9,7 @@ use super::table::SlotTable;
 use crate::command::Command;
 use crate::link::{Batch, Delivery, Link};
 use crate::reply::Reply;
-use crate::topology::{Address, BoxFuture};
+use crate::topology::{Address, BoxFuture, KeyPlacement};
 
 /// How often a random key is asked for before all keys are looked at.
 const RANDOM_TRIES: usize = 64;
@@ -89,7 +89,7 @@ impl NodeAsked {
                 Whole::RandomKey => self.random_key(alone).await,
                 Whole::DbSize => self.size(alone).await,
                 // Of copies of its own each node decides the order.
-                Whole::Flush if self.table.settings.copies == 1 => self.answer(alone).await,
+                Whole::Flush if !self.table.has_copies() => self.answer(alone).await,
                 Whole::Flush => self.flush(command.command().into_owned()).await,
             };
             match answer {
@@ -159,7 +159,7 @@ impl NodeAsked {
 
     /// Counts the keys that are counted here. With one copy of each the node's own count is that.
     async fn size(&self, batch: Batch) -> Result<Reply, Delivery> {
-        if self.table.settings.copies == 1 {
+        if !self.table.has_copies() {
             return self.answer(batch).await;
         }
         let mut count = 0;

@@ -39,6 +39,17 @@ impl DataNode {
         Ok(node)
     }
 
+    /// Asks for the id of its process.
+    ///
+    /// # Errors
+    /// Those of the node.
+    pub(in crate::placement::store) async fn run_id(&mut self) -> Result<String, Error> {
+        let info = self.call(Command::new("INFO").arg("server")).await?;
+        let info = String::from_utf8_lossy(info.bytes().unwrap_or_default()).into_owned();
+        let line = info.lines().find_map(|line| line.strip_prefix("run_id:"));
+        line.map(|id| id.trim().to_owned()).ok_or_else(|| self.odd("does not tell the id of its process"))
+    }
+
     /// Sends commands in one write, and returns the reply to each, be it an error.
     pub(super) async fn ask(&mut self, commands: &[Command]) -> Result<Vec<Reply>, Error> {
         if commands.is_empty() {
@@ -80,7 +91,7 @@ impl DataNode {
     }
 
     /// Returns the error that a node has answered in a way that was not expected.
-    pub(super) fn odd(&self, why: &str) -> Error {
+    pub(in crate::placement::store) fn odd(&self, why: &str) -> Error {
         Error::BadReply { node: self.name.clone(), why: why.to_owned() }
     }
 }

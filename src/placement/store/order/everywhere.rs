@@ -43,6 +43,7 @@ impl Sequencer {
         let lanes: Vec<Arc<NodeLane>> = nodes.iter().map(|node| self.lane(node)).collect();
         let links = self.connect_all(&table, &lanes, &nodes).await;
         let links = links.map_err(|why| Bytes::from(format!("RMRNODE {why}; nothing was sent")))?;
+        self.turns.all_written();
         let (in_flight, settled) = StepInFlight::of(links.len(), None, || {});
         let mut wire = Vec::new();
         command.write_to(&mut wire);

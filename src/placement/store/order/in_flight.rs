@@ -2,10 +2,11 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::{OwnedRwLockReadGuard, oneshot};
+use tokio::sync::oneshot;
 
 use super::equal::{is_about_the_node, same};
 use super::link::{Answered, CopyFailure};
+use super::notes::SlotShare;
 use crate::reply::Reply;
 
 /// What has become of a step at all of its copies.
@@ -33,7 +34,7 @@ pub(super) struct StepInFlight {
     outcomes: Mutex<CopyOutcomes>,
     /// Called if the copies do not agree and nobody waits any more.
     unheard: Box<dyn Fn() + Send + Sync>,
-    _turn: Option<OwnedRwLockReadGuard<()>>,
+    _turn: Option<SlotShare>,
 }
 
 struct CopyOutcomes {
@@ -46,7 +47,7 @@ impl StepInFlight {
     /// Waits for so many copies.
     pub(super) fn of(
         copies: usize,
-        turn: Option<OwnedRwLockReadGuard<()>>,
+        turn: Option<SlotShare>,
         unheard: impl Fn() + Send + Sync + 'static,
     ) -> (Arc<Self>, oneshot::Receiver<Settled>) {
         let (tell, settled) = oneshot::channel();

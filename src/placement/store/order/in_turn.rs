@@ -34,8 +34,12 @@ impl Sequencer {
         let turn = self.turns.alone(slot, until).await?;
         let Some(itself) = self.itself.upgrade() else { return Err(not_now(slot, "the proxy ends")) };
         let (tell, told) = oneshot::channel();
+        let func = self.table()?.settings.func;
         tokio::spawn(async move {
+            let notes = itself.turns.notes(slot);
+            let written = notes.words(&plan.commands, func, slot);
             let outcome = itself.run_in_turn(slot, plan, until).await;
+            notes.add(written.into_iter());
             drop::<OwnedRwLockWriteGuard<()>>(turn);
             // Who has gone does not want to know.
             let _ = tell.send(outcome);

@@ -26,6 +26,8 @@ impl Sequencer {
     /// Hears that a node has failed: by the connection of this number, or that none can be had. What follows is done by a task
     /// of its own, once.
     pub(super) fn is_unfit(&self, lane: &Arc<NodeLane>, link: Option<u64>, why: &str) {
+        // What was on its way may be done yet.
+        self.turns.all_written();
         let Some(number) = lane.breaks_off(link) else { return };
         let (Some(itself), lane, why) = (self.itself.upgrade(), lane.clone(), why.to_owned()) else { return };
         tokio::spawn(async move {

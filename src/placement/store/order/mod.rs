@@ -10,6 +10,7 @@
 //! - [`in_flight`]: a step, from when it is appended until all have answered; [`equal`]: whether they say the same
 //! - [`plan`]: what copies run in place of a step; [`in_turn`]: steps that they do one after the other
 //! - [`scrub`]: suspect slots, whose copies may differ
+//! - [`lock`]: a slot for one alone; [`notes`]: which keys are written while it is copied
 //! - [`leave`]: what follows when a connection breaks
 //! - [`forward`]: steps of slots that another proxy orders; [`everywhere`]: what is done by all nodes
 
@@ -21,6 +22,8 @@ mod in_turn;
 mod lane;
 mod leave;
 mod link;
+mod lock;
+mod notes;
 mod peer_lane;
 mod plan;
 mod refusal;
@@ -46,6 +49,7 @@ use in_flight::{FailedCopy, Settled, StepInFlight};
 use lane::{NodeLane, NodeLogin};
 pub(super) use lane::{is_same_process, user_of};
 use link::{Appended, OrderedLink};
+pub(super) use notes::NotedSlot;
 use peer_lane::PeerLane;
 use plan::StepPlan;
 use refusal::{nobody_has, not_now, unknown, unreachable};
@@ -112,11 +116,14 @@ impl Sequencer {
     /// Puts a step behind those that its slot has, at all copies at once.
     async fn place_at_once(&self, slot: u16, plan: StepPlan, reads: bool, until: Instant) -> Result<PlacedHere, Bytes> {
         loop {
-            let turn = self.turns.shared(slot, until).await?;
+            let mut turn = self.turns.shared(slot, until).await?;
             let table = self.table()?;
             let Some(entry) = self.own(&table, slot, reads)? else {
                 return Err(not_now(slot, "another proxy orders its writes now"));
             };
+            if !reads {
+                turn.writes(&plan.commands, table.settings.func, slot);
+            }
             if !reads && entry.state == SlotState::Suspect {
                 return Err(not_now(slot, "its copies may differ since a moment ago"));
             }

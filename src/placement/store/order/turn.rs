@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
+use tokio::sync::{OwnedRwLockWriteGuard, RwLock};
 use tokio::time::{Instant, timeout_at};
 
+use super::notes::{SlotNotes, SlotShare};
 use super::refusal::not_now;
 use crate::placement::slot::MAX_SLOTS;
 
@@ -24,6 +25,7 @@ pub(super) struct SlotTurns {
 struct SlotTurn {
     turn: Arc<RwLock<()>>,
     order: Mutex<()>,
+    notes: Arc<SlotNotes>,
 }
 
 impl Default for SlotTurns {
@@ -38,13 +40,24 @@ impl SlotTurns {
     ///
     /// # Errors
     /// If somebody has it alone for too long, or too many wait.
-    pub(super) async fn shared(&self, slot: u16, until: Instant) -> Result<OwnedRwLockReadGuard<()>, Bytes> {
-        let turn = &self.slots[usize::from(slot)].turn;
+    pub(super) async fn shared(&self, slot: u16, until: Instant) -> Result<SlotShare, Bytes> {
+        let SlotTurn { turn, notes, .. } = &self.slots[usize::from(slot)];
+        let share = |guard| SlotShare::new(guard, notes.clone());
         if let Ok(guard) = turn.clone().try_read_owned() {
-            return Ok(guard);
+            return Ok(share(guard));
         }
         let _waits = self.wait(slot)?;
-        timeout_at(until, turn.clone().read_owned()).await.map_err(|_| not_now(slot, "it is locked"))
+        timeout_at(until, turn.clone().read_owned()).await.map(share).map_err(|_| not_now(slot, "it is locked"))
+    }
+
+    /// Returns what is noted of a slot.
+    pub(super) fn notes(&self, slot: u16) -> Arc<SlotNotes> {
+        self.slots[usize::from(slot)].notes.clone()
+    }
+
+    /// Says that any key of any slot may have been written, or be written yet.
+    pub(super) fn all_written(&self) {
+        self.slots.iter().for_each(|slot| slot.notes.add_all());
     }
 
     /// Returns a slot that nobody else has.
@@ -84,9 +97,38 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::command::Command;
+    use crate::placement::slot::{SlotFunc, SlotHash};
 
     fn soon() -> Instant {
         Instant::now() + Duration::from_millis(20)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_written_is_noted_once_it_is_done() {
+        let turns = SlotTurns::default();
+        let func = SlotFunc::new(SlotHash::Sha1, 16).unwrap();
+        let slot = func.slot(b"key");
+        let set = [Command::new("MSET").arg("key").arg("v").arg("{key}2").arg("v")];
+        let write = async || {
+            let mut share = turns.shared(slot, soon()).await.unwrap();
+            share.writes(&set, func, slot);
+            share
+        };
+        drop(write().await);
+        let noted = super::super::notes::NotedSlot::new(turns.notes(slot));
+        assert!(noted.take().keys.is_empty(), "nobody wanted to know");
+        let share = write().await;
+        assert!(noted.take().keys.is_empty(), "it is still under way");
+        drop(share);
+        let written = noted.take();
+        assert!(written.keys.contains(&b"key"[..]) && written.keys.contains(&b"{key}2"[..]) && !written.is_all);
+        turns.all_written();
+        assert!(noted.take().is_all);
+        drop(noted);
+        drop(write().await);
+        turns.all_written();
+        assert!(!turns.notes(slot).is_wanted());
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,0 +1,108 @@
+//! Copies of slots go from node to node while all runs.
+//!
+//! Who ought to hold which slot is [planned](plan) by any handler, and written down as [records](record), one for each slot that is
+//! to lose a node, get one, or both. The proxy that orders the writes of a slot [carries](carrier) its keys, since it knows what is
+//! written meanwhile:
+//!
+//! | phase | what | whoever dies |
+//! |---|---|---|
+//! | planned | nothing yet | |
+//! | copying | the keys that the source has, then those that were written meanwhile; at last, with writes waiting, the rest | what is at the target is wiped, and copied again |
+//! | flipped | the table names the target in place of the source | forward only |
+//! | | when all proxies go by that, the keys go at the source | goes on |
+//!
+//! Reads go on all the time, and writes wait for milliseconds, one slot at a time.
+
+mod carrier;
+mod clean;
+mod plan;
+mod readmit;
+mod record;
+mod scripts;
+mod words;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
+
+use super::copy::node::DataNode;
+use super::order::Sequencer;
+use super::table::SlotTable;
+use super::tables::Tables;
+use crate::error::Error;
+use crate::link::Links;
+pub(super) use plan::Planner;
+pub(super) use readmit::{LOOK_EVERY as WELCOME_EVERY, readmit};
+use record::CopyMove;
+use scripts::MOVES;
+
+/// How many slots are copied after one look at all keys of a node.
+const SLOTS_AT_ONCE: usize = 32;
+
+/// How often is looked for moves, should no change be heard of.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// How long after a failure a move is tried again.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Moves the slots whose writes are ordered here.
+pub(super) struct Mover {
+    name: Arc<str>,
+    tables: Arc<Tables>,
+    sequencer: Arc<Sequencer>,
+    links: Arc<Links>,
+}
+
+impl Mover {
+    /// Makes a mover for the slots that a proxy of this name orders the writes of.
+    pub(super) fn new(name: Arc<str>, tables: Arc<Tables>, sequencer: Arc<Sequencer>, links: Arc<Links>) -> Self {
+        Self { name, tables, sequencer, links }
+    }
+
+    /// Moves what there is to move. Never ends.
+    pub(super) async fn run(&self) {
+        tokio::join!(self.again(|| self.copy_some()), self.again(|| self.clean_some()));
+    }
+
+    /// Does something again and again, and waits for a change where there was nothing to do.
+    async fn again<F: Future<Output = Result<bool, Error>>>(&self, step: impl Fn() -> F) {
+        let mut tables = self.tables.follow();
+        loop {
+            tables.mark_unchanged();
+            match step().await {
+                Ok(true) => continue,
+                Ok(false) => drop(timeout(LOOK_EVERY, tables.changed()).await),
+                Err(error) => {
+                    log::warn!("a slot does not move: {error}");
+                    sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// Returns the table, and the moves of the slots whose writes are ordered here.
+    async fn moves(&self) -> Result<Option<(Arc<SlotTable>, Vec<CopyMove>, bool)>, Error> {
+        let Some(table) = self.tables.current() else { return Ok(None) };
+        let (records, is_paused): (HashMap<String, String>, i64) = self.tables.run(&MOVES, &[]).await?;
+        let mut moves = CopyMove::read_all(&records);
+        let is_own = |slot: u16| {
+            let entry = table.slots().get(usize::from(slot));
+            entry.is_some_and(|entry| entry.sequencer.as_deref() == Some(&*self.name))
+        };
+        moves.retain(|one| is_own(one.slot));
+        Ok((!moves.is_empty()).then_some((table, moves, is_paused == 1)))
+    }
+
+    /// Connects to a node, which has to be the process that was let in.
+    async fn connect(&self, table: &SlotTable, name: &str) -> Result<DataNode, Error> {
+        let mut node = DataNode::connect(&self.links, name).await?;
+        let known = table.nodes.iter().find(|known| known.address.to_string() == name);
+        let run_id = node.run_id().await?;
+        match known {
+            Some(known) if known.run_id.is_empty() || known.run_id == run_id => Ok(node),
+            _ => Err(node.odd("is not the process that was let in")),
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! [`Planner`]: which copies have to go where, from what the configuration node says.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use super::record::NOBODY;
+use super::scripts::{GONE, PLAN};
+use crate::error::Error;
+use crate::placement::balance::{Candidate, even};
+use crate::placement::store::scripts::TABLE;
+use crate::placement::store::table::{SlotTable, StoredTable};
+use crate::placement::store::tables::Tables;
+
+/// For how long a slot stays short of a copy after a node was lost, in milliseconds, if the setting `grace-ms` says nothing: it may
+/// come back.
+const GRACE: u64 = 30_000;
+
+/// Plans moves. Any number of planners may do so at once: a plan counts only if nothing has changed meanwhile.
+#[derive(Default)]
+pub(in crate::placement::store) struct Planner {
+    /// The epoch at which there was nothing to do.
+    idle_at: Option<u64>,
+    /// Since when slots are short of copies.
+    short_since: Option<Instant>,
+}
+
+/// What there is to do.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct WantedMoves {
+    /// Slot, who loses it, who gets it.
+    moves: Vec<(u16, String, String)>,
+    /// Whether slots are to get a copy for one that a lost node had.
+    replaces: bool,
+    /// Nodes that were to leave and hold nothing any more.
+    left: Vec<String>,
+}
+
+impl Planner {
+    /// Writes moves down if there are any to be made. Returns whether there was something to do.
+    pub(in crate::placement::store) async fn step(&mut self, tables: &Tables) -> Result<bool, Error> {
+        let is_due = |table: &SlotTable| !table.settings.is_moving && Some(table.epoch) != self.idle_at;
+        if !tables.current().is_some_and(|table| is_due(&table)) {
+            return Ok(false);
+        }
+        let stored: StoredTable = tables.run(&TABLE, &[]).await?;
+        let epoch = stored.0.to_string();
+        let wanted = wanted(&stored);
+        if wanted.replaces {
+            let grace = stored.1.get("grace-ms").and_then(|grace| grace.parse().ok()).unwrap_or(GRACE);
+            let since = *self.short_since.get_or_insert_with(Instant::now);
+            if since.elapsed() < Duration::from_millis(grace) {
+                return Ok(false);
+            }
+        } else {
+            self.short_since = None;
+        }
+        if !wanted.moves.is_empty() {
+            let words = wanted.moves.iter().map(|(slot, from, to)| [slot.to_string(), from.clone(), to.clone()]);
+            let arguments: Vec<String> = std::iter::once(epoch).chain(words.flatten()).collect();
+            let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+            let is_planned = tables.run::<i64>(&PLAN, &arguments).await? == 1;
+            if is_planned {
+                log::info!("{} copies of slots are to move", wanted.moves.len());
+            }
+            return Ok(is_planned);
+        }
+        if !wanted.left.is_empty() {
+            let arguments: Vec<&str> = std::iter::once(&epoch).chain(&wanted.left).map(String::as_str).collect();
+            return Ok(tables.run::<i64>(&GONE, &arguments).await? > 0);
+        }
+        self.idle_at = Some(stored.0);
+        Ok(false)
+    }
+}
+
+/// Compares who holds which slot with who ought to.
+fn wanted((_, settings, lists, nodes, _): &StoredTable) -> WantedMoves {
+    if lists.iter().all(Vec::is_empty) {
+        return WantedMoves::default();
+    }
+    let state: HashMap<&str, &str> =
+        nodes.iter().filter_map(|(node, entry)| Some((node.as_str(), entry.split(' ').nth(3)?))).collect();
+    let state = &state;
+    let in_state =
+        |wanted: &'static str| nodes.iter().filter(move |(node, _)| state.get(node.as_str()) == Some(&wanted));
+    let candidate = |(node, entry): (&String, &String)| {
+        let words: Vec<&str> = entry.split(' ').collect();
+        let candidate = Candidate::new(node).weight(words.get(1).and_then(|weight| weight.parse().ok()).unwrap_or(1));
+        match words.get(2) {
+            Some(&zone) if zone != NOBODY => candidate.zone(zone),
+            _ => candidate,
+        }
+    };
+    let copies = settings.get("copies").and_then(|copies| copies.parse().ok()).unwrap_or(1);
+    let plan = even(copies, in_state("in").map(candidate), lists);
+    let mut moves = Vec::new();
+    for (slot, (now, planned)) in lists.iter().zip(&plan).enumerate() {
+        let loses = now.iter().find(|node| !planned.contains(node));
+        let gets = planned.iter().find(|node| !now.contains(node));
+        // A slot that nobody holds has nothing to be copied, and the last copy stays.
+        if now.is_empty() || (loses.is_none() && gets.is_none()) || (gets.is_none() && now.len() < 2) {
+            continue;
+        }
+        let word = |node: Option<&String>| node.map_or(NOBODY, String::as_str).to_owned();
+        moves.push((slot as u16, word(loses), word(gets)));
+    }
+    let has_lost = in_state("out").next().is_some();
+    let replaces = has_lost && moves.iter().any(|(_, from, _)| from == NOBODY);
+    let holds = |node: &String| lists.iter().any(|list| list.contains(node));
+    let left = in_state("leaving").map(|(node, _)| node.clone()).filter(|node| !holds(node)).collect();
+    WantedMoves { moves, replaces, left }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stored(copies: &str, lists: &[&str], nodes: &[(&str, &str)]) -> StoredTable {
+        let settings = HashMap::from([("copies".to_owned(), copies.to_owned())]);
+        let lists = lists.iter().map(|list| list.split_whitespace().map(str::to_owned).collect()).collect();
+        let nodes = nodes.iter().map(|(node, state)| ((*node).to_owned(), format!("id 1 - {state} 1"))).collect();
+        (7, settings, lists, nodes, HashMap::new())
+    }
+
+    /// B52: a third node gets 341 of 1024 slots, from both.
+    #[test]
+    fn a_third_node_gets_its_share_from_both() {
+        let lists: Vec<&str> = (0..1024).map(|slot| if slot % 2 == 0 { "a" } else { "b" }).collect();
+        let wanted = wanted(&stored("1", &lists, &[("a", "in"), ("b", "in"), ("c", "in")]));
+        assert_eq!(wanted.moves.len(), 341);
+        assert!(wanted.moves.iter().all(|(_, _, to)| to == "c") && !wanted.replaces);
+        let from_a = wanted.moves.iter().filter(|(_, from, _)| from == "a").count();
+        assert!((170..=171).contains(&from_a), "{from_a}");
+    }
+
+    #[test]
+    fn one_copy_more_has_no_source_and_one_less_no_target() {
+        let nodes = [("a", "in"), ("b", "in")];
+        let more = wanted(&stored("2", &["a", "b", "a b"], &nodes));
+        let words = |slot, from: &str, to: &str| (slot, from.to_owned(), to.to_owned());
+        assert_eq!(more.moves, [words(0, "-", "b"), words(1, "-", "a")]);
+        assert!(!more.replaces);
+        let less = wanted(&stored("1", &["a b", "a b"], &nodes));
+        assert!(less.moves.len() == 2 && less.moves.iter().all(|(_, from, to)| from != "-" && to == "-"));
+        let replaced = wanted(&stored("2", &["a", "b"], &[("a", "in"), ("b", "in"), ("c", "out")]));
+        assert!(replaced.replaces);
+        assert_eq!(wanted(&stored("2", &["", ""], &nodes)), WantedMoves::default());
+    }
+
+    #[test]
+    fn a_node_that_leaves_gives_all_it_has_and_is_gone_then() {
+        let nodes = [("a", "in"), ("b", "leaving")];
+        let drained = wanted(&stored("1", &["a", "b", "b"], &nodes));
+        assert_eq!(drained.moves.iter().map(|(slot, ..)| *slot).collect::<Vec<_>>(), [1, 2]);
+        assert!(drained.left.is_empty());
+        assert_eq!(wanted(&stored("1", &["a", "a", "a"], &nodes)).left, ["b"]);
+        assert_eq!(wanted(&stored("1", &["a", "b"], &[("b", "leaving")])).moves, []);
+    }
+}
