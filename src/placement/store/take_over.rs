@@ -4,7 +4,6 @@
 //! and its connections are ended, in this order; what they had not read is never run. A node on which that fails is no copy any
 //! more.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -33,9 +32,8 @@ pub(super) async fn take_over(tables: &Tables, links: &Links) -> Result<bool, Er
     let mut taken = 0;
     for (name, slots) in dead {
         let table = tables.load().await?;
-        let of_slots: BTreeSet<usize> =
-            slots.iter().flat_map(|&slot| &table.slots()[usize::from(slot)].copies).copied().collect();
-        let nodes: Vec<String> = of_slots.iter().map(|&place| table.nodes[place].address.to_string()).collect();
+        // All of them: one that has no copy yet may be about to get one.
+        let nodes: Vec<String> = table.nodes.iter().map(|node| node.address.to_string()).collect();
         let user = user_of(&name);
         let fences = join_all(nodes.iter().map(|node| timeout(FENCE_LIMIT, fence(links, node, &user)))).await;
         let is_fenced = |fence: &Result<Result<(), Error>, _>| matches!(fence, Ok(Ok(())));

@@ -50,6 +50,11 @@ impl DataNode {
         line.map(|id| id.trim().to_owned()).ok_or_else(|| self.odd("does not tell the id of its process"))
     }
 
+    /// Returns the connection itself, to log in as somebody else.
+    pub(in crate::placement::store) fn session(&mut self) -> &mut Session {
+        &mut self.session
+    }
+
     /// Sends commands in one write, and returns the reply to each, be it an error.
     pub(super) async fn ask(&mut self, commands: &[Command]) -> Result<Vec<Reply>, Error> {
         if commands.is_empty() {

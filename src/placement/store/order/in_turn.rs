@@ -11,7 +11,7 @@ use super::Sequencer;
 use super::in_flight::{Settled, StepInFlight};
 use super::lane::NodeLane;
 use super::link::{Appended, OrderedLink};
-use super::plan::{StepPlan, Then, in_transaction};
+use super::plan::{AfterFirst, CopyPlan, in_transaction};
 use super::refusal::{nobody_has, not_now, unknown};
 use super::step::PlacedLater;
 use crate::command::Command;
@@ -30,7 +30,7 @@ impl Sequencer {
     ///
     /// # Errors
     /// Why it cannot be, in the words for the client: it was not sent.
-    pub(super) async fn place_in_turn(&self, slot: u16, plan: StepPlan, until: Instant) -> Result<PlacedLater, Bytes> {
+    pub(super) async fn place_in_turn(&self, slot: u16, plan: CopyPlan, until: Instant) -> Result<PlacedLater, Bytes> {
         let turn = self.turns.alone(slot, until).await?;
         let Some(itself) = self.itself.upgrade() else { return Err(not_now(slot, "the proxy ends")) };
         let (tell, told) = oneshot::channel();
@@ -47,9 +47,9 @@ impl Sequencer {
         Ok(PlacedLater { told })
     }
 
-    async fn run_in_turn(&self, slot: u16, plan: StepPlan, until: Instant) -> Result<Vec<Reply>, Bytes> {
+    async fn run_in_turn(&self, slot: u16, plan: CopyPlan, until: Instant) -> Result<Vec<Reply>, Bytes> {
         let held = self.hold(slot, until).await?;
-        let StepPlan { commands, then, keys } = plan;
+        let CopyPlan { commands, then, keys } = plan;
         let others: Vec<usize> = (1..held.copies.len()).collect();
         if held.is_suspect {
             // What a proxy that is gone has written to some of the copies only is settled before the keys change.
@@ -72,20 +72,20 @@ impl Sequencer {
         };
         let last = replies.last().cloned().unwrap_or(Reply::Null);
         match &then {
-            Then::Follow(follow_up) => {
+            AfterFirst::Follow(follow_up) => {
                 let after = follow_up.after(&last);
                 self.make_equal(&held, &others, &after.others, until).await?;
                 self.make_equal(&held, &[0], &after.first, until).await?;
             }
-            Then::FollowAll(all) => {
+            AfterFirst::FollowAll(all) => {
                 if let Reply::Array(done) = &last {
                     self.make_equal(&held, &others, &all.after(done), until).await?;
                 }
             }
-            Then::Carry(carried) if carried.is_needed(&last) => {
+            AfterFirst::Carry(carried) if carried.is_needed(&last) => {
                 self.carry(&held, &others, &carried.keys, until).await?;
             }
-            Then::CarryAll(all) => {
+            AfterFirst::CarryAll(all) => {
                 if let crate::placement::store::definite::Others::Carried(carried) = all.others()
                     && matches!(last, Reply::Array(_))
                 {
@@ -103,7 +103,7 @@ impl Sequencer {
         held: &HeldSlot,
         all: &[usize],
         commands: &[Command],
-        then: &Then,
+        then: &AfterFirst,
         until: Instant,
     ) -> Result<Vec<Reply>, Bytes> {
         let Settled { replies, failed, differ } = held.send(all, commands).await?;
@@ -129,13 +129,13 @@ impl Sequencer {
     async fn tell(
         &self,
         held: &HeldSlot,
-        then: &Then,
+        then: &AfterFirst,
         replies: Vec<Reply>,
         until: Instant,
     ) -> Result<Vec<Reply>, Bytes> {
         let epoch = self.table()?.slots()[usize::from(held.slot)].epoch;
         match self.tables.until_in_force(epoch, until).await {
-            true => Ok(StepPlan::told(then, replies)),
+            true => Ok(CopyPlan::told(then, replies)),
             false => Err(unknown(&held.copies[0].0, "not all proxies have heard of a change of the slot's copies")),
         }
     }

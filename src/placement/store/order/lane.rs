@@ -20,7 +20,7 @@ use crate::topology::{Address, Node};
 const DIAL_LIMIT: Duration = Duration::from_secs(1);
 
 /// The user as whom a proxy writes to nodes: another one at each start, so that this start can be kept from a node.
-pub(super) struct NodeLogin {
+pub(in crate::placement::store) struct NodeLogin {
     name: String,
     password: String,
 }
@@ -32,7 +32,7 @@ impl NodeLogin {
     }
 
     /// Makes the user known to a node, unless somebody has switched it off there, and becomes that user.
-    async fn log_in(&self, session: &mut Session) -> Result<(), String> {
+    pub(in crate::placement::store) async fn log_in(&self, session: &mut Session) -> Result<(), String> {
         let acl = |word: &str| Command::new("ACL").arg(word).arg(&self.name);
         let create = acl("SETUSER").arg("reset").arg("on").arg(format!(">{}", self.password));
         let create = create.arg("~*").arg("&*").arg("+@all");

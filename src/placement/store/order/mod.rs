@@ -8,7 +8,7 @@
 //!
 //! - [`link`]: a connection; [`lane`]: one after the other to the same node
 //! - [`in_flight`]: a step, from when it is appended until all have answered; [`equal`]: whether they say the same
-//! - [`plan`]: what copies run in place of a step; [`in_turn`]: steps that they do one after the other
+//! - [`plan`], [`planning`]: what copies run in place of a step; [`in_turn`]: steps that they do one after the other
 //! - [`scrub`]: suspect slots, whose copies may differ
 //! - [`lock`]: a slot for one alone; [`notes`]: which keys are written while it is copied
 //! - [`leave`]: what follows when a connection breaks
@@ -26,6 +26,7 @@ mod lock;
 mod notes;
 mod peer_lane;
 mod plan;
+mod planning;
 mod refusal;
 mod scrub;
 mod step;
@@ -51,7 +52,7 @@ pub(super) use lane::{is_same_process, user_of};
 use link::{Appended, OrderedLink};
 pub(super) use notes::NotedSlot;
 use peer_lane::PeerLane;
-use plan::StepPlan;
+use plan::CopyPlan;
 use refusal::{nobody_has, not_now, unknown, unreachable};
 use step::PlacedHere;
 pub(super) use step::{Placed, SlotStep};
@@ -94,6 +95,11 @@ impl Sequencer {
         })
     }
 
+    /// Returns the user as whom the proxy writes to nodes.
+    pub(super) fn login(&self) -> &NodeLogin {
+        &self.login
+    }
+
     /// Puts a step behind those that its slot has. It is on its way when this returns.
     ///
     /// # Errors
@@ -105,7 +111,7 @@ impl Sequencer {
         }
         let SlotStep { commands, reads } = step;
         let is_alike = reads || table.settings.copies == 1;
-        let plan = if is_alike { StepPlan::as_they_are(commands) } else { self.plan(commands).await? };
+        let plan = if is_alike { CopyPlan::as_they_are(commands) } else { self.plan(commands).await? };
         let is_suspect = !reads && table.slots()[usize::from(slot)].state == SlotState::Suspect;
         match plan.is_at_once() && !is_suspect {
             true => self.place_at_once(slot, plan, reads, until).await.map(Placed::Here),
@@ -114,7 +120,7 @@ impl Sequencer {
     }
 
     /// Puts a step behind those that its slot has, at all copies at once.
-    async fn place_at_once(&self, slot: u16, plan: StepPlan, reads: bool, until: Instant) -> Result<PlacedHere, Bytes> {
+    async fn place_at_once(&self, slot: u16, plan: CopyPlan, reads: bool, until: Instant) -> Result<PlacedHere, Bytes> {
         loop {
             let mut turn = self.turns.shared(slot, until).await?;
             let table = self.table()?;
@@ -206,7 +212,7 @@ impl Sequencer {
         };
         // A proxy that has not heard of the slot's last change may still read a copy that is none any more.
         match self.tables.until_in_force(changed, until).await {
-            true => Ok(StepPlan::told(&then, replies)),
+            true => Ok(CopyPlan::told(&then, replies)),
             false => Err(unknown(first, "not all proxies have heard of a change of the slot's copies")),
         }
     }

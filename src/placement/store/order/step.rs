@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use super::in_flight::Settled;
 use super::lane::NodeLane;
-use super::plan::Then;
+use super::plan::AfterFirst;
 use crate::command::Command;
 use crate::reply::Reply;
 
@@ -45,7 +45,7 @@ pub(in crate::placement::store) struct PlacedHere {
     pub(super) copies: Vec<(Arc<NodeLane>, u64)>,
     pub(super) settled: oneshot::Receiver<Settled>,
     /// What the client is told of the replies.
-    pub(super) then: Then,
+    pub(super) then: AfterFirst,
     /// The keys of the step.
     pub(super) keys: Vec<Bytes>,
 }
