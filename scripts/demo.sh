@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Starts a Redis Cluster of three shards on loopback with the module and sample data, shows what the commands do, and
 # stops it all. With `stay` it shows nothing, and the cluster stays until Ctrl-C.
-# rmr-proxy is shown too if it stands beside the module.
+# rmr-proxy is shown too if it stands beside the module: before the cluster, and before plain servers with two copies.
 # Usage: scripts/demo.sh path/to/librmr.so [stay]
 set -euo pipefail
 
@@ -179,6 +179,53 @@ if [ -x "$proxy" ]; then
     await "the proxy answers" is_up "$proxy_port"
     at=$proxy_port show MGET visits:home visits:search visits:about
     at=$proxy_port show DBSIZE
+fi
+
+# Starts a plain server at the next free port from the given one on, which is then $plain.
+start_plain() {
+    plain=$(next_free_port "$1")
+    mkdir "$work/$plain"
+    "$server" --port "$plain" --bind 127.0.0.1 --dir "$work/$plain" --logfile "$work/$plain.log" --save '' \
+        >"$work/$plain.out.log" 2>&1 &
+    pids+=($!)
+    await "port $plain answers" is_up "$plain"
+}
+
+# Kills the server that was started last, at once.
+kill_last() {
+    kill -9 "${pids[-1]}"
+    wait "${pids[-1]}" 2>/dev/null || true
+    unset 'pids[-1]'
+}
+
+# Whether the store takes writes.
+takes_writes() {
+    redis-cli -p "$proxy_port" del nothing | grep -qx '[0-9]*'
+}
+
+if [ -x "$proxy" ]; then
+    title "Plain servers with two copies of each key, and one of them is killed"
+    start_plain 6390
+    config=$plain
+    at=$config show HSET settings copies 2
+    proxy_port=$(next_free_port 6381)
+    "$proxy" --placement "redis://127.0.0.1:$config" --listen "127.0.0.1:$proxy_port" >"$work/placement.log" 2>&1 &
+    pids+=($!)
+    nodes=()
+    for _ in 1 2 3; do
+        start_plain "$((plain + 1))"
+        nodes+=("127.0.0.1:$plain")
+    done
+    at=$config show LPUSH newnodes "${nodes[@]}"
+    await "the slots are given out" takes_writes
+    at=$proxy_port show SET greeting hello
+    at=$proxy_port show INCR visits
+    at=$proxy_port show RMR.PLACE KEY greeting
+    kill_last
+    printf '\n(the server at %s is killed)\n' "${nodes[2]}"
+    at=$proxy_port show INCR visits
+    at=$proxy_port show GET greeting
+    at=$proxy_port show RMR.PLACE NODES
 fi
 
 title "A shard that does not answer: an error that names it, or what the others say"
