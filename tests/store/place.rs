@@ -195,7 +195,9 @@ fn operators_make_and_change_a_store() {
         let said = proxy.reply(&format!("RMR.PLACE {line}"));
         assert!(said.contains("does not change any more"), "{line}: {said}");
     }
-    assert!(proxy.reply("RMR.PLACE COPIES 1").starts_with("-ERR the setting "));
+    let refused = proxy.reply("RMR.PLACE COPIES 1");
+    assert!(refused.starts_with("-ERR the setting "), "{refused}, with min-copies 2");
+    assert_eq!(proxy.reply("RMR.PLACE COPIES 3"), "-ERR 3 copies need as many nodes, and 2 are in");
     assert_eq!(proxy.reply("RMR.PLACE COPIES 2"), "+OK", "it is so already");
 
     let add = format!("RMR.PLACE ADD {} WEIGHT 2 ZONE rack1", addresses[2]);
@@ -203,6 +205,37 @@ fn operators_make_and_change_a_store() {
     assert!(proxy.reply(&add).contains("already"), "{}", proxy.reply(&add));
     let again = proxy.reply(&format!("RMR.PLACE ADD {}", addresses[0]));
     assert!(again.ends_with("it is in already"), "{again}");
+}
+
+/// B43, B44, B57: a node leaves by a word to a proxy, and copies of slots come and go.
+#[test]
+fn operators_have_slots_move() {
+    let [config, nodes @ ..] = servers::<4>();
+    let proxy = proxy(&config);
+    let addresses: Vec<String> = nodes.iter().map(Server::address).collect();
+    eventually(SOON, "the settings are stored", || config.run::<bool>(&["EXISTS", "settings"]));
+    assert_eq!(proxy.reply(&format!("RMR.PLACE CREATE SLOTS 32 NODES {}", addresses.join(" "))), "+OK");
+    await_served(&proxy);
+    for key in 0..200 {
+        assert_eq!(proxy.reply(&format!("SET key:{key} {key}")), "+OK");
+    }
+    assert_eq!(proxy.reply("RMR.PLACE PAUSE"), "+OK");
+    assert_eq!(proxy.reply("RMR.PLACE CANCEL"), "0");
+    assert_eq!(proxy.reply(&format!("RMR.PLACE REMOVE {}", addresses[1])), "+OK");
+    assert_eq!(proxy.reply("RMR.PLACE RESUME"), "+OK");
+    let lists = || -> Vec<Vec<String>> {
+        (0..32).map(|slot| config.run(&["LRANGE", &format!("hashingslot:{slot}"), "0", "-1"])).collect()
+    };
+    eventually(SOON, "the node has no slot any more", || !lists().concat().contains(&addresses[1]));
+    assert_eq!(proxy.reply("RMR.PLACE COPIES 2"), "+OK");
+    eventually(SOON, "each slot has two copies", || lists().iter().all(|list| list.len() == 2));
+    for key in 0..200 {
+        assert_eq!(proxy.reply(&format!("GET key:{key}")), format!("\"{key}\""));
+    }
+    let refused = proxy.reply(&format!("RMR.PLACE REMOVE {}", addresses[0]));
+    assert!(refused.starts_with("-ERR the node ") && refused.contains("cannot leave"), "{refused}");
+    let refused = proxy.reply(&format!("RMR.PLACE ADOPT {}", addresses[1]));
+    assert!(refused.starts_with("-ERR the server "), "{refused}");
 }
 
 /// Weights and zones go along with a node.

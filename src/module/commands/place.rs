@@ -26,6 +26,11 @@ pub(super) const SPEC: Spec = Spec {
             Arg::block(c"log", &[Arg::new(c"count", ArgKind::Integer).optional()]).after(c"LOG"),
             Arg::block(c"create", CREATE).after(c"CREATE"),
             Arg::block(c"add", ADD).after(c"ADD"),
+            Arg::new(c"adopt", ArgKind::String).after(c"ADOPT"),
+            Arg::new(c"remove", ArgKind::String).after(c"REMOVE"),
+            Arg::word(c"pause", c"PAUSE"),
+            Arg::word(c"resume", c"RESUME"),
+            Arg::block(c"cancel", &[Arg::new(c"slot", ArgKind::Integer).optional().multiple()]).after(c"CANCEL"),
             Arg::block(c"set", &[Arg::new(c"setting", ArgKind::String), Arg::new(c"value", ArgKind::String)])
                 .after(c"SET"),
             Arg::new(c"copies", ArgKind::Integer).after(c"COPIES"),

@@ -86,8 +86,9 @@ fn check_setting(report: &StoreReport, name: &str, value: &str) -> Result<(), Er
         let words = "the slots of keys depend on it, and the slots are given out";
         return Err(Error::Refused(format!("the setting {name} does not change any more: {words}")));
     }
-    if is_given_out && is_other && name == "copies" {
-        return Err(Error::Refused("the setting copies does not change once the slots are given out".into()));
+    let nodes = report.nodes.values().filter(|node| node.state == "in").count();
+    if is_given_out && name == "copies" && value.parse::<usize>().is_ok_and(|copies| copies > nodes) {
+        return Err(Error::Refused(format!("{value} copies need as many nodes, and {nodes} are in")));
     }
     let mut settings: HashMap<String, String> = report.settings.clone();
     settings.insert(name.to_owned(), value.to_owned());

@@ -46,6 +46,23 @@ impl Store {
                 self.add(&address, weight, zone.as_deref()).await?;
                 Reply::OK
             }
+            PlaceCommand::Adopt(node) => {
+                self.adopt(&node).await?;
+                Reply::OK
+            }
+            PlaceCommand::Remove(node) => {
+                self.drain(&node).await?;
+                Reply::OK
+            }
+            PlaceCommand::Pause => {
+                self.pause_moves().await?;
+                Reply::OK
+            }
+            PlaceCommand::Resume => {
+                self.resume_moves().await?;
+                Reply::OK
+            }
+            PlaceCommand::Cancel(slots) => Reply::Integer(self.cancel_moves(&slots).await? as i64),
             PlaceCommand::Set { name, value } => {
                 self.set(&name, &value).await?;
                 Reply::OK

@@ -28,6 +28,16 @@ pub(super) enum PlaceCommand {
         weight: u32,
         zone: Option<String>,
     },
+    /// A server with data is to become the only copy of all slots.
+    Adopt(String),
+    /// A node is to leave.
+    Remove(String),
+    /// No further slot is to move.
+    Pause,
+    /// Slots are to move again.
+    Resume,
+    /// Moves of these slots are to be given up; of all, if none is named.
+    Cancel(Vec<u16>),
     /// A setting is to be another.
     Set {
         name: String,
@@ -44,7 +54,7 @@ pub(super) struct NewStore {
 }
 
 /// What `HELP` says: each form with what it does. Other lists of the words follow this one.
-pub(super) const FORMS: [(&str, &str); 11] = [
+pub(super) const FORMS: [(&str, &str); 16] = [
     ("STATUS", "Shows the epoch, the settings, and how many slots are whole."),
     ("NODES", "Shows the data nodes, and how many slots each has."),
     ("PROXIES", "Shows the proxies that live."),
@@ -56,6 +66,11 @@ pub(super) const FORMS: [(&str, &str); 11] = [
         "Stores the settings of a store that has no nodes, and lets nodes in.",
     ),
     ("ADD node [WEIGHT weight] [ZONE zone]", "Lets a node in."),
+    ("ADOPT node", "Makes a server with data the only copy of all slots."),
+    ("REMOVE node", "Has a node leave, once others have its copies."),
+    ("PAUSE", "Has no further slot move."),
+    ("RESUME", "Has slots move again."),
+    ("CANCEL [slot ...]", "Gives up moves whose new copies do not count yet."),
     ("SET setting value", "Changes a setting."),
     ("COPIES copies", "Changes how many copies there are of each slot."),
     ("HELP", "Shows this text."),
@@ -91,6 +106,13 @@ impl PlaceCommand {
             },
             (b"CREATE", rest) => NewStore::parse(rest).map(Self::Create),
             (b"ADD", [node, options @ ..]) => add(node, options),
+            (b"ADOPT", [node]) => address(node).map(Self::Adopt),
+            (b"REMOVE", [node]) => address(node).map(Self::Remove),
+            (b"PAUSE", []) => Ok(Self::Pause),
+            (b"RESUME", []) => Ok(Self::Resume),
+            (b"CANCEL", slots) => {
+                slots.iter().map(|slot| slot_number(slot)).collect::<Result<_, _>>().map(Self::Cancel)
+            }
             (b"SET", [name, value]) => Ok(Self::Set { name: text(name).to_ascii_lowercase(), value: text(value) }),
             (b"COPIES", [copies]) => Ok(Self::Set { name: "copies".into(), value: text(copies) }),
             (b"HELP", []) => Ok(Self::Help),
@@ -102,7 +124,8 @@ impl PlaceCommand {
 impl PlaceCommand {
     /// Tells whether it changes something.
     pub(super) fn changes(&self) -> bool {
-        matches!(self, Self::Create(_) | Self::Add { .. } | Self::Set { .. })
+        use PlaceCommand::{Add, Adopt, Cancel, Create, Pause, Remove, Resume, Set};
+        matches!(self, Add { .. } | Adopt(_) | Cancel(_) | Create(_) | Pause | Remove(_) | Resume | Set { .. })
     }
 }
 
@@ -179,7 +202,7 @@ fn misread(name: &[u8]) -> Error {
 }
 
 fn slot_number(text: &[u8]) -> Result<u16, Error> {
-    number(text).ok_or_else(|| Error::Invalid(format!("SLOTS '{}': this is no number of a slot", printable(text))))
+    number(text).ok_or_else(|| Error::Invalid(format!("'{}' is no number of a slot", printable(text))))
 }
 
 fn number<T: FromStr>(text: &[u8]) -> Option<T> {
@@ -215,6 +238,11 @@ mod tests {
             ("LOG 3", PlaceCommand::Log(3)),
             ("SET Coverage slot", PlaceCommand::Set { name: "coverage".into(), value: "slot".into() }),
             ("COPIES 2", PlaceCommand::Set { name: "copies".into(), value: "2".into() }),
+            ("remove a:1", PlaceCommand::Remove("a:1".into())),
+            ("ADOPT a:1", PlaceCommand::Adopt("a:1".into())),
+            ("Pause", PlaceCommand::Pause),
+            ("CANCEL", PlaceCommand::Cancel(Vec::new())),
+            ("CANCEL 3 4", PlaceCommand::Cancel(vec![3, 4])),
             ("ADD a:1", PlaceCommand::Add { address: "a:1".into(), weight: 1, zone: None }),
             (
                 "ADD a:1 zone r1 weight 3",
@@ -240,7 +268,10 @@ mod tests {
             ("NODES now", "it is RMR.PLACE NODES"),
             ("KEY", "it is RMR.PLACE KEY key"),
             ("SLOTS 1 2 3", "it is RMR.PLACE SLOTS [first [last]]"),
-            ("SLOTS -1", "SLOTS '-1': this is no number of a slot"),
+            ("SLOTS -1", "'-1' is no number of a slot"),
+            ("CANCEL 3 x", "'x' is no number of a slot"),
+            ("REMOVE", "it is RMR.PLACE REMOVE node"),
+            ("PAUSE 3", "it is RMR.PLACE PAUSE"),
             ("SLOTS 9 7", "the first slot comes first"),
             ("ADD", "it is RMR.PLACE ADD node"),
             ("ADD a:1 WEIGHT", "it is RMR.PLACE ADD node"),
@@ -262,7 +293,11 @@ mod tests {
     fn each_form_is_read() {
         for (form, _) in FORMS {
             let line = form.replace(['[', ']'], "").replace("first", "1").replace("last", "2").replace("count", "3");
-            let line = line.replace("node ...", "b:2").replace("node", "a:1").replace(" weight", " 2");
+            let line = line
+                .replace("slot ...", "7")
+                .replace("node ...", "b:2")
+                .replace("node", "a:1")
+                .replace(" weight", " 2");
             assert!(parse(&line).is_ok(), "{line}");
         }
     }
