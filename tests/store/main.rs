@@ -9,6 +9,7 @@ mod clients;
 mod copies;
 mod module;
 mod moves;
+mod one_to_three;
 mod place;
 mod serving;
 mod takeover;
