@@ -87,3 +87,27 @@ fn a_proxy_that_is_started_again_serves_on() {
     await_served(&second);
     assert_eq!(second.reply("INCR key"), "2");
 }
+
+/// What the fence rests on: once a node has answered `CLIENT KILL USER`, nothing runs any more of what that user had sent, read
+/// or unread, and the user cannot come back; with threads for reading and writing too.
+#[test]
+fn nothing_runs_of_a_user_that_is_fenced() {
+    for io_threads in ["1", "4"] {
+        let server = Server::builder().module(false).config("io-threads", io_threads).start();
+        for round in 0..10 {
+            let user = format!("rmr-{round}");
+            server.run::<String>(&["ACL", "SETUSER", &user, "on", ">secret", "~*", "+@all"]);
+            let mut wire = server.wire();
+            assert_eq!(wire.reply(&format!("AUTH {user} secret")), "+OK");
+            wire.send_raw("INCR counter\r\n".repeat(20_000).as_bytes());
+            server.run::<String>(&["ACL", "SETUSER", &user, "off"]);
+            server.run::<i64>(&["CLIENT", "KILL", "USER", &user]);
+            let after = server.run::<Option<i64>>(&["GET", "counter"]);
+            for _ in 0..100 {
+                server.run::<String>(&["PING"]);
+            }
+            assert_eq!(server.run::<Option<i64>>(&["GET", "counter"]), after, "io-threads {io_threads}");
+            assert!(server.reply(&format!("AUTH {user} secret")).starts_with("-WRONGPASS"));
+        }
+    }
+}
