@@ -63,6 +63,7 @@ pub type Kinds = fn(&World, &mut Random, f64) -> Trouble;
 pub fn with_one_copy(world: &World, random: &mut Random, _over: f64) -> Trouble {
     match random.below(10) {
         0 => Trouble::Kill(Target::Config),
+        1 => Trouble::Kill(Target::Proxy(random.below(world.proxies.len()))),
         _ => {
             let node = random.below(world.nodes.len());
             harmless(world, random, node)
@@ -81,6 +82,7 @@ pub fn with_two_copies(world: &World, random: &mut Random, over: f64) -> Trouble
         0 if over < BEGINS => Trouble::Save(0),
         1 => Trouble::Kill(Target::Config),
         2 if over > BEGINS => Trouble::Kill(Target::Node(0)),
+        3 => Trouble::Kill(Target::Proxy(random.below(world.proxies.len()))),
         _ => {
             let node = if over > BEGINS { random.below(world.nodes.len()) } else { 0 };
             harmless(world, random, node)

@@ -249,23 +249,34 @@ fn too_few_copies_take_no_writes() {
 /// H10: writes that would leave different data on each copy are made definite: copies stay equal, TTLs to the millisecond.
 #[test]
 fn what_depends_on_chance_and_clocks_is_the_same_on_all_copies() {
-    let (config, nodes, proxy) = two_copies::<3>(&[]);
-    let mut wire = proxy.wire();
+    let (config, nodes, first) = two_copies::<3>(&[]);
+    // It orders nothing, and forwards all that it is sent.
+    let second = super::proxy(&config);
+    await_served(&second);
+    for (number, proxy) in [&first, &second].into_iter().enumerate() {
+        chance_and_clocks(&config, &nodes, &mut proxy.wire(), number * 20);
+    }
+}
+
+fn chance_and_clocks(config: &Server, nodes: &[Server], wire: &mut Wire, from: usize) {
     let random = "EVAL return(redis.call('SET',KEYS[1],math.random())) 1";
-    for number in 0..20 {
+    for number in from..from + 20 {
         assert_eq!(wire.reply(&format!("SET ttl:{number} 1 EX 1000")), "+OK");
         assert_eq!(wire.reply(&format!("EXPIRE ttl:{number} 500")), "1");
         wire.reply(&format!("SADD set:{number} a b c d e f g h"));
         assert!(wire.reply(&format!("SPOP set:{number} 3")).starts_with('['));
         assert!(wire.reply(&format!("XADD stream:{number} * a b")).contains('-'));
         assert_eq!(wire.reply(&format!("{random} random:{number}")), "+OK");
+        // Each was done once.
+        assert_eq!(wire.reply(&format!("SCARD set:{number}")), "5");
+        assert_eq!(wire.reply(&format!("XLEN stream:{number}")), "1");
     }
-    for number in 0..20 {
+    for number in from..from + 20 {
         let same = |key: String, question: &[&str]| {
-            let of_key = holders(&config, &key);
+            let of_key = holders(config, &key);
             let asked: Vec<&str> =
                 question.iter().map(|word| if *word == "KEY" { key.as_str() } else { *word }).collect();
-            let of = |address: &String| format!("{:?}", node(&nodes, address).run::<redis::Value>(&asked));
+            let of = |address: &String| format!("{:?}", node(nodes, address).run::<redis::Value>(&asked));
             assert_eq!(of_key.len(), 2);
             assert_eq!(of(&of_key[0]), of(&of_key[1]), "{key}");
         };

@@ -11,7 +11,7 @@ use super::in_flight::StepInFlight;
 use super::link::{Appended, OrderedLink};
 use super::peer_lane::PeerLane;
 use super::refusal::not_now;
-use super::step::{Placed, PlacedThere, SlotStep};
+use super::step::{PlacedThere, SlotStep};
 use crate::command::Command;
 use crate::link::{Budget, Failure, Protocol};
 use crate::peer::{FORWARD, ForwardedStep, taken_apart, together};
@@ -114,15 +114,19 @@ impl Sequencer {
             let why = format!("{} does not order its writes, or does not know it yet", self.name);
             return ForwardedStep::answered(Reply::Error(not_now(slot, &why)));
         }
+        // Wherever it has its place by now: what has one must not be called unsent.
         match (self.place(slot, step, until).await, self.itself.upgrade()) {
-            (Ok(Placed::Here(here)), Some(itself)) => ForwardedStep(Box::pin(async move {
-                match itself.outcome(Placed::Here(here), until).await {
+            (Ok(placed), Some(itself)) => ForwardedStep(Box::pin(async move {
+                match itself.outcome(placed, until).await {
                     Ok(replies) => Reply::Array(replies),
                     Err(words) => Reply::Error(words),
                 }
             })),
             (Err(words), _) => ForwardedStep::answered(Reply::Error(words)),
-            _ => ForwardedStep::answered(Reply::Error(not_now(slot, "it goes from one proxy to the next"))),
+            (Ok(_), None) => {
+                let words = "RMRNODE the proxy ends; the command was sent, its outcome is unknown";
+                ForwardedStep::answered(Reply::Error(words.into()))
+            }
         }
     }
 }
