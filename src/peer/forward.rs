@@ -1,6 +1,8 @@
 //! [`Forwarded`]: commands that one proxy sends to another one, which orders them.
 
 use crate::command::Command;
+#[cfg(feature = "placement")]
+use crate::command::CommandRef;
 use crate::reply::Reply;
 use crate::topology::BoxFuture;
 
@@ -33,6 +35,13 @@ pub(crate) fn taken_apart<'a>(name: &[u8], mut words: impl Iterator<Item = &'a [
         commands.push(Command::from_args(command)?);
     }
     (!commands.is_empty()).then_some(commands)
+}
+
+/// Returns the commands that one stands for, or the command itself.
+#[cfg(feature = "placement")]
+pub(crate) fn each_of(command: CommandRef<'_>) -> Vec<Command> {
+    let itself = || vec![command.command().into_owned()];
+    taken_apart(command.name(), command.args()).unwrap_or_else(itself)
 }
 
 /// Takes commands that other proxies forward.

@@ -22,6 +22,8 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 pub(crate) use envelope::{Envelope, Kind};
+#[cfg(feature = "placement")]
+pub(crate) use forward::each_of;
 pub(crate) use forward::{FORWARD, Forwarded, ForwardedStep, taken_apart, together};
 pub(crate) use outcome::Outcome;
 pub(crate) use reduce::ReduceRequest;

@@ -15,7 +15,7 @@ use super::table::{SlotState, SlotTable};
 use super::whole;
 use crate::command::CommandRef;
 use crate::link::{Batch, Delivery, Failure, Link, LinkFront, LinkStats, Protocol};
-use crate::peer::taken_apart;
+use crate::peer::each_of;
 use crate::reply::Reply;
 use crate::topology::{Address, BoxFuture};
 
@@ -160,8 +160,7 @@ async fn write(front: Arc<StoreFront>, node: Arc<dyn Link>, batch: Batch, ways: 
                 continue;
             }
         };
-        let alone = || vec![command.command().into_owned()];
-        let step = SlotStep::of(taken_apart(command.name(), command.args()).unwrap_or_else(alone), reads);
+        let step = SlotStep::of(each_of(command), reads);
         if let Some(tries_until) = tries_until {
             return Delivery::of(vec![try_step(sequencer, slot, step, until, tries_until).await]);
         }

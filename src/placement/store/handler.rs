@@ -1,5 +1,5 @@
-//! The handler: lets nodes in, gives the slots out, and plans which of them move. Any number of them may run at once: each step is a script that does
-//! nothing if another handler has done it.
+//! The handler: lets nodes in, gives the slots out, and plans which of them move. Any number of them may run at once: each step
+//! is a script that does nothing if another handler has done it.
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
@@ -25,7 +25,9 @@ pub(super) async fn step(shared: &Shared, planner: &mut Planner) -> Result<bool,
     let asked = SystemTime::now();
     let (node, seconds, micros, copies): (String, f64, f64, u64) = tables.run(&TAKE, &[]).await?;
     if node.is_empty() {
-        return Ok(give_out(tables).await? || take_over(tables, shared.links()).await? || planner.step(tables).await?);
+        return Ok(give_out(tables).await?
+            || take_over(tables, &shared.own_links).await?
+            || planner.step(tables).await?);
     }
     let demands = NodeDemands { has_copies: copies > 1, may_hold_keys: false };
     match look_at(&node, (shared.make_links)(), Clock::of(seconds, micros, asked), demands).await {

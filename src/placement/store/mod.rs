@@ -271,7 +271,7 @@ impl NodeCheck for SameProcess {
             let Some(table) = self.shared.tables.current() else { return Ok(()) };
             match table.place_of(address).map(|place| &table.nodes[place]) {
                 Some(node) if node.run_id.is_empty() => Ok(()),
-                Some(node) => order::is_same_process(self.shared.links(), node).await,
+                Some(node) => order::is_same_process(&self.shared.own_links, node).await,
                 None => Err("it is no node of the store, or none any more".into()),
             }
         })

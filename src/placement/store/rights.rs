@@ -11,7 +11,7 @@ use super::node_links::NodeLinks;
 use super::shared::Shared;
 use crate::command::Command;
 use crate::link::{Batch, Budget, Failure, Protocol, Session};
-use crate::peer::taken_apart;
+use crate::peer::each_of;
 use crate::reply::Reply;
 use crate::topology::Node;
 
@@ -70,8 +70,7 @@ impl Rights {
         }
         let mut refusals = Vec::with_capacity(batch.picks.len());
         for command in batch.picked() {
-            let alone = || vec![command.command().into_owned()];
-            let parts = taken_apart(command.name(), command.args()).unwrap_or_else(alone);
+            let parts = each_of(command);
             let question = || Command::new("ACL").arg("DRYRUN").arg(name);
             let questions = parts.iter().map(|part| part.words().fold(question(), |question, word| question.arg(word)));
             let answers = call(&mut open, questions.collect()).await?;
@@ -144,7 +143,7 @@ async fn connect(shared: &Shared) -> Result<Session, Failure> {
     let mut failure = Failure::Unreachable("no node is known".into());
     for node in shared.tables.current().iter().flat_map(|table| &table.nodes) {
         let endpoint = Node::new(node.address.clone()).endpoint();
-        match shared.links().open_session(endpoint, Protocol::Resp3).await {
+        match shared.own_links.open_session(endpoint, Protocol::Resp3).await {
             Ok(session) => return Ok(session),
             Err(why) => failure = why,
         }

@@ -9,6 +9,7 @@ use crate::link::{LinkOptions, Links};
 /// What all handles to a store share.
 pub(super) struct Shared {
     pub(super) tables: Arc<Tables>,
+    /// Reach nodes as the proxy itself, and not as a client.
     pub(super) own_links: Arc<Links>,
     pub(super) make_links: Box<dyn Fn() -> LinkOptions + Send + Sync>,
     /// Orders writes, in a process that is a proxy.
@@ -16,11 +17,6 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// Returns the links by which the proxy itself reaches nodes, and not a client.
-    pub(super) fn links(&self) -> &Links {
-        &self.own_links
-    }
-
     pub(super) fn sequencer(&self) -> Option<&Arc<Sequencer>> {
         self.sequencer.get()
     }

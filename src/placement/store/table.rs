@@ -24,7 +24,7 @@ pub(super) struct SlotTable {
 }
 
 /// A data node.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct StoreNode {
     pub(super) address: Address,
     /// The id of its process; empty if it was never looked at.
@@ -41,6 +41,13 @@ pub(super) struct SlotEntry {
     pub(super) sequencer: Option<Arc<str>>,
     /// The epoch of its last change.
     pub(super) epoch: u64,
+}
+
+impl SlotEntry {
+    /// Returns whether a proxy of this name orders the slot's writes.
+    pub(super) fn is_ordered_by(&self, proxy: &str) -> bool {
+        self.sequencer.as_deref() == Some(proxy)
+    }
 }
 
 /// How far a slot's copies can be relied on.

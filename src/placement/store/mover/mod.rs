@@ -89,7 +89,7 @@ impl Mover {
         let mut moves = CopyMove::read_all(&records);
         let is_own = |slot: u16| {
             let entry = table.slots().get(usize::from(slot));
-            entry.is_some_and(|entry| entry.sequencer.as_deref() == Some(&*self.name))
+            entry.is_some_and(|entry| entry.is_ordered_by(&self.name))
         };
         moves.retain(|one| is_own(one.slot));
         Ok((!moves.is_empty()).then_some((table, moves, is_paused == 1)))

@@ -8,7 +8,6 @@ use tokio::time::{Duration, Instant};
 use super::Sequencer;
 use super::in_flight::StepInFlight;
 use super::lane::NodeLane;
-use super::link::Appended;
 use super::refusal::unknown;
 use crate::command::Command;
 use crate::placement::store::table::StoreNode;
@@ -44,14 +43,7 @@ impl Sequencer {
         let links = self.connect_all(&table, &lanes, &nodes).await;
         let links = links.map_err(|why| Bytes::from(format!("RMRNODE {why}; nothing was sent")))?;
         self.turns.all_written();
-        let (in_flight, settled) = StepInFlight::of(links.len(), None, || {});
-        let mut wire = Vec::new();
-        command.write_to(&mut wire);
-        let wire = Bytes::from(wire);
-        for (copy, link) in links.iter().enumerate() {
-            link.append(Appended { wire: wire.clone(), replies: 1, copy, waiting: in_flight.clone() });
-        }
-        drop(in_flight);
+        let settled = StepInFlight::send(links.iter().map(|link| &**link), &[command], None, || {});
         let settled = settled.await.map_err(|_| unknown(&lanes[0], "nothing was heard"))?;
         match settled.failed.first() {
             Some(failed) => Err(unknown(&lanes[failed.copy], &failed.why)),

@@ -8,7 +8,8 @@ use tokio::time::{Instant, timeout};
 
 use super::Sequencer;
 use super::in_flight::StepInFlight;
-use super::link::{Appended, OrderedLink};
+use super::lane::words_of;
+use super::link::OrderedLink;
 use super::peer_lane::PeerLane;
 use super::refusal::not_now;
 use super::step::{PlacedThere, SlotStep};
@@ -45,10 +46,7 @@ impl Sequencer {
                 self.connect_peer(&peer, &proxy, &table.settings.secret).await.map_err(why)?
             }
         };
-        let (waiting, settled) = StepInFlight::of(1, None, || {});
-        let mut wire = Vec::new();
-        frame(slot, step).write_to(&mut wire);
-        link.append(Appended { wire: wire.into(), replies: 1, copy: 0, waiting });
+        let settled = StepInFlight::send([&*link].into_iter(), &[frame(slot, step)], None, || {});
         Ok(PlacedThere { proxy, settled })
     }
 
@@ -82,10 +80,7 @@ impl Sequencer {
         }
         let address = proxy.split('/').next().unwrap_or_default();
         let address = Address::parse(address).map_err(|error| error.to_string())?;
-        let words = |failure: Failure| match failure {
-            Failure::Unreachable(why) | Failure::Lost(why) => why,
-            other => format!("{other:?}"),
-        };
+        let words = |failure: Failure| words_of(&failure);
         let opened = async {
             let endpoint = Node::new(address).endpoint();
             let mut session = self.links.open_session(endpoint, Protocol::Resp3).await.map_err(words)?;
@@ -108,7 +103,7 @@ impl Sequencer {
             return ForwardedStep::answered(Reply::Error("ERR this is no step of a slot".into()));
         };
         let is_own = |table: &SlotTable| {
-            table.slots().get(usize::from(slot)).is_some_and(|entry| entry.sequencer.as_deref() == Some(&*self.name))
+            table.slots().get(usize::from(slot)).is_some_and(|entry| entry.is_ordered_by(&self.name))
         };
         if !self.tables.current().is_some_and(|table| is_own(&table)) {
             let why = format!("{} does not order its writes, or does not know it yet", self.name);

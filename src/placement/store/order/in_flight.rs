@@ -2,11 +2,13 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::equal::{is_about_the_node, same};
-use super::link::{Answered, CopyFailure};
+use super::link::{Answered, Appended, CopyFailure, OrderedLink};
 use super::notes::SlotShare;
+use crate::command::Command;
 use crate::reply::Reply;
 
 /// What has become of a step at all of its copies.
@@ -44,8 +46,27 @@ struct CopyOutcomes {
 }
 
 impl StepInFlight {
+    /// Appends commands to the connection of each copy, in one piece, and waits for the replies of all. Who keeps others from
+    /// appending to the slot meanwhile is the caller.
+    pub(super) fn send<'l>(
+        links: impl ExactSizeIterator<Item = &'l OrderedLink>,
+        commands: &[Command],
+        turn: Option<SlotShare>,
+        unheard: impl Fn() + Send + Sync + 'static,
+    ) -> oneshot::Receiver<Settled> {
+        let (in_flight, settled) = Self::of(links.len(), turn, unheard);
+        let mut wire = Vec::new();
+        commands.iter().for_each(|command| command.write_to(&mut wire));
+        let wire = Bytes::from(wire);
+        for (copy, link) in links.enumerate() {
+            let (wire, waiting) = (wire.clone(), in_flight.clone());
+            link.append(Appended { wire, replies: commands.len(), copy, waiting });
+        }
+        settled
+    }
+
     /// Waits for so many copies.
-    pub(super) fn of(
+    fn of(
         copies: usize,
         turn: Option<SlotShare>,
         unheard: impl Fn() + Send + Sync + 'static,

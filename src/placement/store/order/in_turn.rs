@@ -10,11 +10,12 @@ use tokio::time::Instant;
 use super::Sequencer;
 use super::in_flight::{Settled, StepInFlight};
 use super::lane::NodeLane;
-use super::link::{Appended, OrderedLink};
+use super::link::OrderedLink;
 use super::plan::{AfterFirst, CopyPlan, in_transaction};
 use super::refusal::{nobody_has, not_now, unknown};
 use super::step::PlacedLater;
 use crate::command::Command;
+use crate::placement::store::definite::Others;
 use crate::placement::store::table::{SlotState, StoreNode};
 use crate::reply::Reply;
 
@@ -86,7 +87,7 @@ impl Sequencer {
                 self.carry(&held, &others, &carried.keys, until).await?;
             }
             AfterFirst::CarryAll(all) => {
-                if let crate::placement::store::definite::Others::Carried(carried) = all.others()
+                if let Others::Carried(carried) = all.others()
                     && matches!(last, Reply::Array(_))
                 {
                     self.carry(&held, &others, &carried.keys, until).await?;
@@ -199,10 +200,7 @@ impl Sequencer {
         }
         for (copy, why) in failed {
             let (lane, link) = &held.copies[copy];
-            self.is_unfit(lane, Some(link.number()), &why);
-            if !lane.until_settled(until).await || self.has_copy(held.slot, lane) {
-                return Err(unknown(lane, &why));
-            }
+            self.take_out_of(held.slot, lane, link.number(), &why, until).await?;
         }
         Ok(())
     }
@@ -238,15 +236,8 @@ impl Sequencer {
 impl HeldSlot {
     /// Has copies do commands, and waits until all have answered.
     async fn send(&self, copies: &[usize], commands: &[Command]) -> Result<Settled, Bytes> {
-        let (in_flight, settled) = StepInFlight::of(copies.len(), None, || {});
-        let mut wire = Vec::new();
-        commands.iter().for_each(|command| command.write_to(&mut wire));
-        let wire = Bytes::from(wire);
-        for (number, &copy) in copies.iter().enumerate() {
-            let (waiting, replies) = (in_flight.clone(), commands.len());
-            self.copies[copy].1.append(Appended { wire: wire.clone(), replies, copy: number, waiting });
-        }
-        drop(in_flight);
+        let links = copies.iter().map(|&copy| &*self.copies[copy].1);
+        let settled = StepInFlight::send(links, commands, None, || {});
         settled.await.map_err(|_| unknown(&self.copies[0].0, "nothing was heard"))
     }
 }

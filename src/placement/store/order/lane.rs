@@ -232,7 +232,8 @@ fn other_process(address: &str) -> String {
     format!("the server at {address} has been started again since it was let in, and what it holds is not relied on")
 }
 
-fn words_of(failure: &Failure) -> String {
+/// Returns why a node, or another proxy, does not answer.
+pub(super) fn words_of(failure: &Failure) -> String {
     match failure {
         Failure::Unreachable(why) | Failure::Lost(why) => why.clone(),
         other => format!("{other:?}"),

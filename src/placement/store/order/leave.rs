@@ -10,7 +10,6 @@ use tokio::time::{Instant, sleep};
 use super::Sequencer;
 use super::in_flight::StepInFlight;
 use super::lane::NodeLane;
-use super::link::Appended;
 use crate::command::Command;
 use crate::error::Error;
 use crate::placement::store::scripts::LEAVE;
@@ -55,8 +54,7 @@ impl Sequencer {
         let mut others: HashMap<usize, bool> = HashMap::new();
         let (mut lose, mut suspect) = (Vec::new(), Vec::new());
         for (slot, entry) in table.slots().iter().enumerate() {
-            let is_own = entry.sequencer.as_deref() == Some(&*self.name);
-            if !is_own || entry.copies.len() < 2 || !entry.copies.contains(&place) {
+            if !entry.is_ordered_by(&self.name) || entry.copies.len() < 2 || !entry.copies.contains(&place) {
                 continue;
             }
             let mut works = false;
@@ -88,10 +86,7 @@ impl Sequencer {
             return false;
         }
         let Ok(link) = self.connect(table, &lane, node).await else { return false };
-        let (waiting, settled) = StepInFlight::of(1, None, || {});
-        let mut wire = Vec::new();
-        Command::new("PING").write_to(&mut wire);
-        link.append(Appended { wire: wire.into(), replies: 1, copy: 0, waiting });
+        let settled = StepInFlight::send([&*link].into_iter(), &[Command::new("PING")], None, || {});
         let patience = table.settings.node_timeout;
         let settled = tokio::time::timeout(patience, settled).await;
         matches!(settled, Ok(Ok(settled)) if settled.failed.is_empty())

@@ -49,7 +49,7 @@ use crate::reply::Reply;
 use in_flight::{FailedCopy, Settled, StepInFlight};
 use lane::{NodeLane, NodeLogin};
 pub(super) use lane::{is_same_process, user_of};
-use link::{Appended, OrderedLink};
+use link::OrderedLink;
 pub(super) use notes::NotedSlot;
 use peer_lane::PeerLane;
 use plan::CopyPlan;
@@ -73,7 +73,7 @@ pub(super) struct Sequencer {
     known: Catalogue,
     /// How many milliseconds the clocks of the nodes are ahead of this machine's.
     clock: Arc<AtomicI64>,
-    lanes: Mutex<HashMap<String, Arc<NodeLane>>>,
+    lanes: Mutex<HashMap<StoreNode, Arc<NodeLane>>>,
     peers: Mutex<HashMap<Arc<str>, Arc<PeerLane>>>,
     itself: Weak<Self>,
 }
@@ -152,19 +152,13 @@ impl Sequencer {
                 Err(_) => continue,
             };
             let (itself, of_step) = (self.itself.clone(), plan.keys.clone());
-            let (in_flight, settled) = StepInFlight::of(count, Some(turn), move || {
+            let unheard = move || {
                 if let Some(itself) = itself.upgrade() {
                     itself.differ(slot, &of_step);
                 }
-            });
-            let replies = plan.commands.len();
-            let mut wire = Vec::new();
-            plan.commands.iter().for_each(|command| command.write_to(&mut wire));
-            let wire = Bytes::from(wire);
+            };
             let order = self.turns.order(slot);
-            for (copy, link) in links.iter().enumerate() {
-                link.append(Appended { wire: wire.clone(), replies, copy, waiting: in_flight.clone() });
-            }
+            let settled = StepInFlight::send(links.iter().map(|link| &**link), &plan.commands, Some(turn), unheard);
             drop(order);
             let copies = lanes.into_iter().zip(links.iter().map(|link| link.number())).collect();
             return Ok(PlacedHere { slot, epoch: entry.epoch, copies, settled, then: plan.then, keys: plan.keys });
@@ -194,10 +188,7 @@ impl Sequencer {
         let Some(replies) = replies else { return Err(nobody_has(&copies, &failed)) };
         for FailedCopy { copy, why, .. } in &failed {
             let (lane, link) = &copies[*copy];
-            self.is_unfit(lane, Some(*link), why);
-            if !lane.until_settled(until).await || self.has_copy(slot, lane) {
-                return Err(unknown(lane, why));
-            }
+            self.take_out_of(slot, lane, *link, why, until).await?;
         }
         let changed = match failed.is_empty() {
             true => epoch,
@@ -215,6 +206,25 @@ impl Sequencer {
             true => Ok(CopyPlan::told(&then, replies)),
             false => Err(unknown(first, "not all proxies have heard of a change of the slot's copies")),
         }
+    }
+
+    /// Waits until a node that has failed by this connection is no copy of a slot any more.
+    ///
+    /// # Errors
+    /// If it stays one, so that the outcome of what it was sent is unknown.
+    async fn take_out_of(
+        &self,
+        slot: u16,
+        lane: &Arc<NodeLane>,
+        link: u64,
+        why: &str,
+        until: Instant,
+    ) -> Result<(), Bytes> {
+        self.is_unfit(lane, Some(link), why);
+        if !lane.until_settled(until).await || self.has_copy(slot, lane) {
+            return Err(unknown(lane, why));
+        }
+        Ok(())
     }
 
     /// Returns whether a node is a copy of a slot.
@@ -250,8 +260,10 @@ impl Sequencer {
 
     fn lane(&self, node: &StoreNode) -> Arc<NodeLane> {
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        let name = format!("{} {}", node.address, node.run_id);
-        lanes.entry(name).or_insert_with(|| NodeLane::to(node.address.clone())).clone()
+        if let Some(lane) = lanes.get(node) {
+            return lane.clone();
+        }
+        lanes.entry(node.clone()).or_insert_with(|| NodeLane::to(node.address.clone())).clone()
     }
 
     /// Returns connections to all copies.

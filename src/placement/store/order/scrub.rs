@@ -48,7 +48,7 @@ impl Sequencer {
     fn suspects<'t>(&self, table: &'t SlotTable) -> impl Iterator<Item = u16> + use<'t> {
         let name = self.name.clone();
         let is_own = move |entry: &crate::placement::store::table::SlotEntry| {
-            entry.state == SlotState::Suspect && entry.sequencer.as_deref() == Some(&*name)
+            entry.state == SlotState::Suspect && entry.is_ordered_by(&name)
         };
         table.slots().iter().enumerate().filter(move |(_, entry)| is_own(entry)).map(|(slot, _)| slot as u16)
     }
