@@ -111,3 +111,23 @@ fn nothing_runs_of_a_user_that_is_fenced() {
         }
     }
 }
+
+/// A proxy that was taken for dead, and fenced, is one of the proxies again when it wakes up: it takes over in its turn.
+#[test]
+fn a_proxy_that_was_fenced_begins_anew() {
+    let (config, _nodes, first) = two_copies::<3>(&[]);
+    let second = proxy(&config);
+    await_served(&second);
+    first.stop_signal();
+    await_settled(&config, &second);
+    assert_eq!(second.reply("SET key 1"), "+OK");
+    first.cont_signal();
+    // It has been told by a node that it is fenced once it has tried to write there.
+    eventually(SOON, "it forwards what it is sent", || first.reply("INCR key").parse::<i64>().is_ok());
+    drop(second);
+    eventually(SOON, "it orders writes again", || first.reply("SET key 5") == "+OK");
+    await_settled(&config, &first);
+    for key in 0..30 {
+        assert_eq!(first.reply(&format!("SET key:{key} {key}")), "+OK");
+    }
+}

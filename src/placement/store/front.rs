@@ -162,7 +162,7 @@ async fn write(front: Arc<StoreFront>, node: Arc<dyn Link>, batch: Batch, ways: 
         };
         let step = SlotStep::of(each_of(command), reads);
         if let Some(tries_until) = tries_until {
-            return Delivery::of(vec![try_step(sequencer, slot, step, until, tries_until).await]);
+            return Delivery::of(vec![try_step(&sequencer, slot, step, until, tries_until).await]);
         }
         waiting.push(sequencer.place(slot, step, until).await.map_err(Reply::Error));
     }

@@ -46,9 +46,10 @@ mod take_over;
 mod whole;
 mod without;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use tokio::time::sleep;
 
 use super::config_node::ConfigNode;
@@ -122,7 +123,7 @@ impl Store {
         let tables = Arc::new(Tables::new(ConfigNode::new(addresses, name, LIMIT)?));
         let own_links = Arc::new(Links::new(own(), None));
         let make_links = Box::new(own);
-        Ok(Self { shared: Arc::new(Shared { tables, own_links, make_links, sequencer: OnceLock::new() }) })
+        Ok(Self { shared: Arc::new(Shared { tables, own_links, make_links, sequencer: ArcSwapOption::empty() }) })
     }
 
     /// Makes links know of copies: reads go to any copy, writes to all of them, and a server that was started again since it was
@@ -137,7 +138,10 @@ impl Store {
     #[cfg_attr(not(feature = "module"), allow(dead_code, reason = "a proxy orders writes, and a client asks one"))]
     pub(crate) fn forward_only(&self) {
         let shared = &self.shared;
-        shared.sequencer.get_or_init(|| Sequencer::new("-".into(), shared.tables.clone(), shared.own_links.clone()));
+        if shared.sequencer().is_none() {
+            let sequencer = Sequencer::new("-".into(), shared.tables.clone(), shared.own_links.clone());
+            shared.sequencer.store(Some(sequencer));
+        }
     }
 
     /// Returns what takes the steps that other proxies forward.
@@ -148,22 +152,36 @@ impl Store {
     /// Takes part as a proxy that clients reach at this address: orders the writes of slots, lets nodes in that are pushed to
     /// `newnodes`, and gives the slots out. Never ends. Must be called once, within a tokio runtime.
     pub async fn serve_as(&self, address: &str) {
+        loop {
+            self.serve_once(address).await;
+        }
+    }
+
+    /// Takes part under a name that nobody has had, until another proxy has fenced it: then it has to be another one, since that
+    /// name never writes to the node any more.
+    async fn serve_once(&self, address: &str) {
         let start = secret_word()[..8].to_owned();
         let name: Arc<str> = format!("{address}/{start}").into();
         let links = self.shared.own_links.clone();
         let sequencer = Sequencer::new(name.clone(), self.shared.tables.clone(), links.clone());
-        let mover = Mover::new(name, self.shared.tables.clone(), sequencer.clone(), links);
-        let _ = self.shared.sequencer.set(sequencer.clone());
+        let mover = Mover::new(name.clone(), self.shared.tables.clone(), sequencer.clone(), links);
+        self.shared.sequencer.store(Some(sequencer.clone()));
         let tables = &self.shared.tables;
-        tokio::join!(
-            tables.keep_up(),
-            tables.follow_in_force(),
-            self.register(address, &start),
-            self.handle(),
-            sequencer.scrub(),
-            self.welcome_back(),
-            mover.run(),
-        );
+        let taking_part = async {
+            tokio::join!(
+                tables.keep_up(),
+                tables.follow_in_force(),
+                self.register(address, &start),
+                self.handle(),
+                sequencer.scrub(),
+                self.welcome_back(),
+                mover.run(),
+            )
+        };
+        tokio::select! {
+            _ = taking_part => {}
+            () = sequencer.login().until_fenced() => log::warn!("{name} was taken for dead, and begins anew"),
+        }
     }
 
     /// Lets nodes in, and gives the slots out to those who are in, once no other is waiting. Never ends.

@@ -1,6 +1,8 @@
 //! [`Shared`]: what all handles to a store share.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
 
 use super::order::Sequencer;
 use super::tables::Tables;
@@ -12,12 +14,12 @@ pub(super) struct Shared {
     /// Reach nodes as the proxy itself, and not as a client.
     pub(super) own_links: Arc<Links>,
     pub(super) make_links: Box<dyn Fn() -> LinkOptions + Send + Sync>,
-    /// Orders writes, in a process that is a proxy.
-    pub(super) sequencer: OnceLock<Arc<Sequencer>>,
+    /// Orders writes, in a process that is a proxy. Another one takes its place if this one is fenced.
+    pub(super) sequencer: ArcSwapOption<Sequencer>,
 }
 
 impl Shared {
-    pub(super) fn sequencer(&self) -> Option<&Arc<Sequencer>> {
-        self.sequencer.get()
+    pub(super) fn sequencer(&self) -> Option<Arc<Sequencer>> {
+        self.sequencer.load_full()
     }
 }

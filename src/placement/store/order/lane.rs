@@ -23,12 +23,20 @@ const DIAL_LIMIT: Duration = Duration::from_secs(1);
 pub(in crate::placement::store) struct NodeLogin {
     name: String,
     password: String,
+    /// Whether a node was seen on which somebody has switched the user off.
+    is_fenced: watch::Sender<bool>,
 }
 
 impl NodeLogin {
     /// Makes up the user of a proxy.
     pub(super) fn of(proxy: &str) -> Self {
-        Self { name: user_of(proxy), password: secret_word() }
+        Self { name: user_of(proxy), password: secret_word(), is_fenced: watch::Sender::new(false) }
+    }
+
+    /// Waits until a node is seen on which somebody has switched the user off.
+    pub(in crate::placement::store) async fn until_fenced(&self) {
+        // The sender is here: it is not gone.
+        let _ = self.is_fenced.subscribe().wait_for(|is_fenced| *is_fenced).await;
     }
 
     /// Makes the user known to a node, unless somebody has switched it off there, and becomes that user.
@@ -48,6 +56,7 @@ impl NodeLogin {
         let is_off =
             |flags: &Reply| flags.elements().unwrap_or_default().iter().any(|flag| flag.bytes() == Some(b"off"));
         if done.first().and_then(|user| user.field("flags")).is_some_and(is_off) {
+            self.is_fenced.send_replace(true);
             call(session, acl("SETUSER").arg("off")).await?;
             return Err("another proxy has taken over, and keeps this one from the node".into());
         }
