@@ -1,4 +1,4 @@
-//! What a member asks the configuration node, and what that answers.
+//! The questions of a member to the configuration node, as scripts, and the answers as data.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;

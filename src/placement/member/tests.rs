@@ -1,4 +1,4 @@
-//! What follows from what a member knows, without a server and without waiting.
+//! Tests of what a member concludes from its own state, without a server and without waiting.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

@@ -12,10 +12,10 @@ use crate::topology::{Address, StaticList};
 /// The oldest version of Redis that nodes may have.
 const OLDEST: u64 = 7;
 
-/// How far the clocks of a node and of the configuration node may be apart.
+/// The most by which the clocks of a node and of the configuration node may differ.
 const CLOCKS_APART: Duration = Duration::from_millis(50);
 
-/// How long a node has to answer.
+/// The time that a node has to answer.
 const LIMIT: Duration = Duration::from_secs(2);
 
 /// The time of a server, as far as it is known: how far it is ahead of this machine's, and by how much that may be wrong.
@@ -38,12 +38,12 @@ impl Clock {
     }
 }
 
-/// What a node has to be like.
+/// The conditions that a node has to meet.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct NodeDemands {
     /// Others have copies of what it has.
     pub(super) has_copies: bool,
-    /// It may hold keys, in database 0: they become those of the store.
+    /// The node may hold keys, in database 0: they become those of the store.
     pub(super) may_hold_keys: bool,
 }
 

@@ -3,19 +3,19 @@
 use super::Store;
 use super::table::SlotState;
 
-/// How a store is, by the table that was read last.
+/// The state of a store in figures, by the table that was read last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StoreFigures {
     /// The number of the last change that is known.
     pub epoch: u64,
-    /// How many slots have all their copies, and these are equal.
+    /// The number of slots that have all their copies, and these are equal.
     pub slots_ok: u64,
-    /// How many slots have copies that may differ.
+    /// The number of slots whose copies may differ.
     pub slots_suspect: u64,
-    /// How many slots have fewer copies than they should.
+    /// The number of slots that have fewer copies than they should.
     pub slots_short: u64,
-    /// How many slots have no copy with all their keys.
+    /// The number of slots that have no copy with all their keys.
     pub slots_lost: u64,
 }
 

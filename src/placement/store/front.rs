@@ -77,7 +77,7 @@ struct CopiesLink {
     node: Arc<dyn Link>,
 }
 
-/// Where a command goes.
+/// The copies to which a command goes.
 enum CopyWay {
     /// To any copy of its slot.
     Read(u16),

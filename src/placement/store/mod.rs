@@ -68,13 +68,13 @@ use scripts::RENEW;
 use shared::Shared;
 use tables::Tables;
 
-/// How long the configuration node has to answer.
+/// The time that the configuration node has to answer.
 const LIMIT: Duration = Duration::from_secs(2);
 
-/// How often the handler looks whether there is something to do.
+/// The time after which the handler looks again whether there is something to do.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
-/// How long a proxy that has just begun is known without being heard of, before the settings are.
+/// The time for which a proxy that has just begun is known without being heard of, until the settings say another.
 const FIRST_LEASE: Duration = Duration::from_millis(2000);
 
 /// A store of plain servers, which keeps as many copies of each key as the setting `copies` says. Slots move while

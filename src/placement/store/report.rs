@@ -7,7 +7,7 @@ use super::scripts::{LOG, REPORT};
 use crate::error::Error;
 use crate::words::words;
 
-/// What the configuration node has said.
+/// The state of a store, as the configuration node has told it.
 #[derive(Debug)]
 pub(super) struct StoreReport {
     pub(super) epoch: u64,
@@ -30,9 +30,9 @@ pub(super) struct NodeReport {
     pub(super) zone: Option<String>,
     pub(super) state: String,
     pub(super) epoch: u64,
-    /// How many slots it has a copy of.
+    /// The number of slots that it has a copy of.
     pub(super) copies: usize,
-    /// How many of these are the first ones.
+    /// The number of slots of which its copy is the first one.
     pub(super) first_copies: usize,
 }
 
@@ -46,16 +46,16 @@ pub(super) struct SlotReport {
     pub(super) epoch: u64,
 }
 
-/// How a slot is.
+/// The state of a slot's copies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SlotHealth {
-    /// It has all its copies, and they are equal.
+    /// The slot has all its copies, and they are equal.
     Ok,
     /// Its copies may differ: the first one counts.
     Suspect,
-    /// It has fewer copies than it should.
+    /// The slot has fewer copies than it should.
     Short,
-    /// It has none that can be relied on.
+    /// The slot has no copy that can be relied on.
     Lost,
 }
 
@@ -65,7 +65,7 @@ words!(pub(super) SlotHealth { Ok = "ok", Suspect = "suspect", Short = "short", 
 #[derive(Debug)]
 pub(super) struct ProxyReport {
     pub(super) address: String,
-    /// When it came, in milliseconds since 1970.
+    /// The time at which it came, in milliseconds since 1970.
     pub(super) since: u64,
     /// The epoch that it has said last.
     pub(super) epoch: u64,
@@ -80,11 +80,11 @@ pub(super) struct LogEntry {
     pub(super) what: String,
     pub(super) who: String,
     pub(super) slots: String,
-    /// When, in milliseconds since 1970.
+    /// The time of the change, in milliseconds since 1970.
     pub(super) at: u64,
 }
 
-/// What the script says: in the order of [`StoreReport`], and the slots' lists and entries apart.
+/// The reply of the script: in the order of [`StoreReport`], and the slots' lists and entries apart.
 type ToldStore = (
     u64,
     HashMap<String, String>,

@@ -18,10 +18,10 @@ use crate::topology::Node;
 /// For how long a user who may do everything is taken for one.
 const TRUSTED_FOR: Duration = Duration::from_millis(500);
 
-/// How long a node has to say what a user may do.
+/// The time that a node has to say what a user may do.
 const LIMIT: Duration = Duration::from_secs(2);
 
-/// What a user may write.
+/// The rights of a user to write.
 #[derive(Default)]
 pub(super) struct Rights {
     name: OnceCell<String>,

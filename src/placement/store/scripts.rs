@@ -1,4 +1,4 @@
-//! What a store's configuration node is asked.
+//! The questions to a store's configuration node, as scripts.
 
 use std::sync::LazyLock;
 

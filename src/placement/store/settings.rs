@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::placement::slot::{SlotFunc, SlotHash};
 
-/// What is stored where nobody has stored anything else, name and value by turns.
+/// The settings of a store for which nobody has stored others, name and value by turns.
 pub(super) const DEFAULTS: [&str; 18] = [
     "version",
     "1",
@@ -28,11 +28,11 @@ pub(super) const DEFAULTS: [&str; 18] = [
     "2000",
 ];
 
-/// What all proxies of a store have agreed on.
+/// The settings on which all proxies of a store have agreed.
 #[derive(Debug, Clone)]
 pub(super) struct StoreSettings {
     pub(super) func: SlotFunc,
-    /// How many nodes are to hold each slot.
+    /// The number of nodes that are to hold each slot.
     pub(super) copies: usize,
     /// With fewer copies than these a slot takes no writes.
     pub(super) min_copies: usize,
@@ -44,7 +44,7 @@ pub(super) struct StoreSettings {
     pub(super) lease: Duration,
     /// Slots move: a write that is not ordered by its slot's sequencer could be lost.
     pub(super) is_moving: bool,
-    /// What proxies know each other by. Empty before a handler has made it up.
+    /// The secret by which proxies know each other. Empty before a handler has made it up.
     pub(super) secret: String,
 }
 

@@ -8,7 +8,7 @@ use super::order::Sequencer;
 use super::tables::Tables;
 use crate::link::{LinkOptions, Links};
 
-/// What all handles to a store share.
+/// The state that all handles to a store share.
 pub(super) struct Shared {
     pub(super) tables: Arc<Tables>,
     /// Reach nodes as the proxy itself, and not as a client.

@@ -8,10 +8,10 @@ use super::settings::StoreSettings;
 use crate::error::Error;
 use crate::topology::{Address, KeyPlacement, Topology};
 
-/// What topologies of stores name as their source.
+/// The name of the source in topologies of stores.
 const SOURCE: &str = "placement";
 
-/// Who holds which slot.
+/// The table of slots with the nodes that hold each.
 #[derive(Debug)]
 pub(super) struct SlotTable {
     pub(super) epoch: u64,
@@ -50,7 +50,7 @@ impl SlotEntry {
     }
 }
 
-/// How far a slot's copies can be relied on.
+/// The state of a slot's copies, as far as they can be relied on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SlotState {
     /// All copies are equal, but for writes that are under way.
@@ -61,7 +61,7 @@ pub(super) enum SlotState {
     Lost,
 }
 
-/// What the configuration node has said: the epoch, the settings, of each slot its copies, the nodes, and the slots' entries.
+/// The reply of the configuration node: the epoch, the settings, of each slot its copies, the nodes, and the slots' entries.
 pub(super) type StoredTable =
     (u64, HashMap<String, String>, Vec<Vec<String>>, HashMap<String, String>, HashMap<String, String>);
 

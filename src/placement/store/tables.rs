@@ -14,16 +14,16 @@ use super::table::{SlotTable, StoredTable};
 use crate::error::Error;
 use crate::placement::config_node::{ConfigNode, ConfigScript};
 
-/// How often everybody looks whether something has changed, should no hint of it arrive.
+/// The pause between two looks whether something has changed, should no hint of it arrive.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
-/// How often is asked whether all proxies have heard of a change.
+/// The pause between two questions whether all proxies have heard of a change.
 const ASK_EVERY: Duration = Duration::from_millis(10);
 
 /// The table that counts here, and the configuration node that it is from.
 pub(super) struct Tables {
     config: ConfigNode,
-    /// It holds on while the configuration node is away.
+    /// The last table that was read. It holds on while the configuration node is away.
     current: watch::Sender<Option<Arc<SlotTable>>>,
     /// The last epoch that all proxies go by.
     in_force: watch::Sender<u64>,

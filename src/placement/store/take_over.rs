@@ -19,7 +19,7 @@ use crate::link::Links;
 use crate::placement::balance::{Balance, Candidate};
 use crate::placement::slot::MAX_SLOTS;
 
-/// How long a node has to do what fences a proxy.
+/// The time that a node has to do what fences a proxy.
 const FENCE_LIMIT: Duration = Duration::from_secs(1);
 
 /// Gives the slots of proxies that do not live any more to those that do. Returns whether there were any.

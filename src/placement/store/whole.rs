@@ -11,7 +11,7 @@ use crate::link::{Batch, Delivery, Link};
 use crate::reply::Reply;
 use crate::topology::{Address, BoxFuture, KeyPlacement};
 
-/// How often a random key is asked for before all keys are looked at.
+/// The number of times that a random key is asked for before all keys are looked at.
 const RANDOM_TRIES: usize = 64;
 
 /// A command about all keys.
@@ -22,7 +22,7 @@ enum Whole {
     RandomKey,
     DbSize,
     Flush,
-    /// It is not about keys.
+    /// A command that is not about all keys.
     Other,
 }
 

@@ -1,4 +1,4 @@
-//! Who comes first in each slot: spread by weight, and left as it is where it can be.
+//! The planner's choice of the first copy of each slot: spread by weight, and left as it is where it can be.
 
 use std::collections::VecDeque;
 

@@ -1,4 +1,4 @@
-//! How many slots each candidate gets: by weight, within what it can hold.
+//! The planner's count of slots for each candidate: by weight, within what it can hold.
 //!
 //! A slot is once at a candidate, and once in a zone where there are zones enough, so nobody gets more than all slots, and no
 //! zone does. Who would get more by its weight gets that, and the rest is shared among the others.

@@ -14,14 +14,14 @@ use crate::command::Command;
 use crate::error::Error;
 use crate::reply::Reply;
 
-/// What was carried.
+/// The counts of keys that were carried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(in crate::placement::store) struct Carried {
     /// Keys that the targets have now.
     pub(in crate::placement::store) keys: u64,
     /// Keys that the source had no more, and that the targets have no more either.
     pub(in crate::placement::store) gone: u64,
-    /// How many of the keys went in pieces.
+    /// The number of keys that went in pieces.
     pub(in crate::placement::store) in_pieces: u64,
 }
 
@@ -71,7 +71,7 @@ pub(super) struct SourceKey<'a> {
 
 pub(super) enum SourceValue {
     Gone,
-    /// What `DUMP` gives, and when it expires: -1 for never.
+    /// The reply to `DUMP`, and when the key expires: -1 for never.
     Payload {
         payload: bytes::Bytes,
         expires: i64,

@@ -1,4 +1,4 @@
-//! Whether keys are the same at two nodes: types, values and TTLs.
+//! Comparison of keys at two nodes: types, values and TTLs.
 //!
 //! Equal payloads are equal values, and most are. Where they differ the values may still be the same: sets and hashes have no order,
 //! and two versions of the server write them otherwise. Then, and for large values, both are read in pieces, and all that is kept
@@ -16,14 +16,14 @@ use crate::command::Command;
 use crate::error::Error;
 use crate::reply::Reply;
 
-/// How long before and behind its end a key may be at one node and not at the other: their clocks are not quite the same.
+/// The time before and after its end in which a key may be at one node and not at the other: their clocks are not quite the same.
 const NEAR_THE_END: Duration = Duration::from_millis(200);
 
 /// A key that is not the same at two nodes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::placement::store) struct Difference {
     pub(in crate::placement::store) key: Vec<u8>,
-    /// What differs, as the rest of a sentence.
+    /// The difference, as the rest of a sentence.
     pub(in crate::placement::store) what: &'static str,
 }
 
@@ -83,7 +83,7 @@ async fn differ(
     })
 }
 
-/// What a key is, in a form that has no order where the value has none.
+/// The value of a key, in a form that has no order where the value has none.
 struct Content {
     kind: ValueKind,
     digest: u128,
@@ -126,7 +126,7 @@ impl Content {
     }
 }
 
-/// What becomes of the pieces of a value.
+/// The digest of the pieces of a value.
 enum Digest {
     /// The order counts, and how a value falls into pieces does not.
     Ordered(Box<Xxh3>),

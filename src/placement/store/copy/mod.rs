@@ -24,13 +24,13 @@ mod tests;
 /// Values that take more memory than this are carried and compared in pieces, which are about half as large.
 const LARGE: u64 = 1 << 20;
 
-/// How many bytes are asked for, or sent, at once.
+/// The number of bytes that are asked for, or sent, at once.
 const PIECE: usize = 512 * 1024;
 
-/// How many small keys are asked for at once.
+/// The number of small keys that are asked for at once.
 const KEYS_AT_ONCE: usize = 256;
 
-/// What the names begin with under which values are put together at a target, before they take the place of the key.
+/// The beginning of the names under which values are put together at a target, before they take the place of the key.
 const UNFINISHED: &[u8] = b"rmr:carried:";
 
 /// Returns the name under which the value of a key is put together.

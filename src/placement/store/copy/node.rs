@@ -10,17 +10,17 @@ use crate::link::{Budget, Failure, Links, Protocol, Session};
 use crate::reply::Reply;
 use crate::topology::Address;
 
-/// How long a node has to answer. One that is busy is not taken for dead.
+/// The time that a node has to answer. One that is busy is not taken for dead.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How many bytes the replies to one request may have: as many as an element of a value can have, and then some.
+/// The most bytes that the replies to one request may have: as many as an element of a value can have, and then some.
 const MOST_BYTES: usize = 1 << 30;
 
 /// A conversation with one node over a connection of its own. When a request fails it is over.
 pub(in crate::placement::store) struct DataNode {
     name: String,
     session: Session,
-    /// Whether fields of hashes can have TTLs.
+    /// Whether the server has TTLs for fields of hashes.
     pub(super) has_field_ttls: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Which keys a node has of some slots. A plain server has no index of slots: one pass over all names finds those of as many
+//! Search for the keys that a node has of some slots. A plain server has no index of slots: one pass over all names finds those of as many
 //! slots as are asked for.
 
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::placement::slot::SlotFunc;
 use crate::reply::Reply;
 
-/// How many names a node is asked for at once: less than a millisecond for it.
+/// The number of names that a node is asked for at once: less than a millisecond for it.
 const NAMES_AT_ONCE: usize = 1000;
 
 /// Returns the keys that a node has of the slots for which `wanted` says yes, each once, in order. A key that comes or goes

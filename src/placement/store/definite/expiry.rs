@@ -76,12 +76,12 @@ pub(super) fn restore_asking(call: &WriteCall<'_>, words: &[&[u8]], now_ms: i64)
 
 const SECOND: i64 = 1000;
 
-/// What a time from now is.
+/// A time that is counted from now.
 enum Time {
     At(i64),
-    /// It is none, or lies in the past: that has the same effect on every copy at whatever time.
+    /// The time is zero or negative: that has the same effect on every copy at whatever time.
     Whenever,
-    /// It may be too far away, which the first copy has to decide.
+    /// The time may be too far away, which the first copy has to decide.
     TooFar,
 }
 

@@ -1,4 +1,4 @@
-//! What is made of a write so that it has the same effect on every copy.
+//! The forms into which a write is brought so that it has the same effect on every copy.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use crate::command::Command;
 use crate::describe::Description;
 use crate::reply::Reply;
 
-/// Why a write is not run on copies of a slot.
+/// The reason why a write is not run on copies of a slot.
 pub(crate) type CopyRefusal = &'static str;
 
 /// A write, and what is known of it.
@@ -17,13 +17,13 @@ pub(crate) struct WriteCall<'a> {
     pub(crate) command: &'a Command,
     /// Of the subcommand, where it has such.
     pub(crate) description: &'a Description,
-    /// Where all its keys stand among its words, the name being the first.
+    /// The places of all its keys among its words, the name being the first.
     pub(crate) keys: &'a [usize],
     /// The text of the script that `EVALSHA` names, if that is known.
     pub(crate) script: Option<&'a [u8]>,
 }
 
-/// How a write has the same effect on every copy.
+/// The way in which a write has the same effect on every copy.
 #[derive(Debug)]
 pub(crate) enum Definite {
     /// Every copy runs it as it is.
@@ -39,15 +39,15 @@ pub(crate) enum Definite {
 /// A command that stands in for another.
 #[derive(Debug)]
 pub(crate) struct Rewritten {
-    /// What every copy runs.
+    /// The command that every copy runs.
     pub(crate) command: Command,
     /// The name of the command that the client has sent, in lower case.
     was: &'static str,
 }
 
-/// What is left to do once the first copy has run a write.
+/// The work that is left once the first copy has run a write.
 pub(crate) struct FollowUp {
-    /// What the first copy runs; `None` for what the client has sent.
+    /// The command that the first copy runs; `None` for what the client has sent.
     pub(crate) command: Option<Command>,
     pub(super) corrects_first: bool,
     after: Box<dyn Fn(&Reply) -> After + Send + Sync>,
@@ -56,9 +56,9 @@ pub(crate) struct FollowUp {
 /// The commands that follow from the reply of the first copy. Those of one copy are one transaction if there are several.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct After {
-    /// What the other copies run.
+    /// The commands that the other copies run.
     pub(crate) others: Vec<Command>,
-    /// What the first copy runs besides. Replies to it are of no interest.
+    /// The commands that the first copy runs besides. Replies to it are of no interest.
     pub(crate) first: Vec<Command>,
 }
 

@@ -6,7 +6,7 @@ use super::made::{After, Definite, FollowUp, WriteCall};
 use crate::command::Command;
 use crate::reply::Reply;
 
-/// How many members one `SREM` takes out.
+/// The number of members that one `SREM` takes out.
 const AT_ONCE: usize = 1000;
 
 /// `SPOP key [count]`

@@ -13,7 +13,7 @@ use super::made::{After, Definite, FollowUp, WriteCall};
 use crate::command::{Command, integer};
 use crate::reply::Reply;
 
-/// How many ids one command names.
+/// The number of ids that one command names.
 const AT_ONCE: usize = 1000;
 
 /// Longer than anything was idle: with that a claim takes nothing, but forgets what is no longer in the stream.
@@ -31,10 +31,10 @@ fn is_one_of(word: &[u8], options: &[&str]) -> bool {
 struct Trimmed<'a> {
     /// The words, trimming made exact.
     words: Vec<&'a [u8]>,
-    /// Where, among those, the first word stands that is no option.
+    /// The index among those of the first word that is no option.
     rest: usize,
     was_approximate: bool,
-    /// What has to be a limit is none.
+    /// The word that has to be a limit is none.
     is_wrong: bool,
 }
 

@@ -3,20 +3,20 @@
 use super::made::{CopyRefusal, Definite, WriteCall};
 use super::{expiry, once, stored, streams};
 
-/// How a command is made definite.
+/// The way in which a command is made definite.
 #[derive(Clone, Copy)]
 pub(super) enum Rule {
-    /// It is, whatever its arguments are.
+    /// Every copy runs it as it is, whatever its arguments are.
     Always,
-    /// It is not run on copies.
+    /// Copies do not run it.
     Refused(CopyRefusal),
-    /// It waits until it has something to do, and is definite otherwise.
+    /// Waits until it has something to do, and is definite otherwise.
     Blocks,
     /// By its arguments.
     By(fn(&WriteCall<'_>, &[&[u8]], i64) -> Definite),
-    /// It may block, by its arguments.
+    /// May block, by its arguments.
     XReadGroup,
-    /// It may reach into another database.
+    /// May reach into another database.
     Copy,
     /// By the script, which is its first argument.
     Script,

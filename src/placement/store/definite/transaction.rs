@@ -6,12 +6,12 @@ use super::table;
 use crate::command::Command;
 use crate::reply::Reply;
 
-/// How a transaction has the same effect on every copy.
+/// The way in which a transaction has the same effect on every copy.
 #[derive(Debug)]
 pub(crate) struct DefiniteTransaction {
     commands: Vec<Command>,
     parts: Vec<TransactionPart>,
-    /// What is carried over, if the replies do not tell the other copies enough.
+    /// The keys that are carried over, if the replies do not tell the other copies enough.
     carried: Option<CarriedKeys>,
 }
 
@@ -23,12 +23,12 @@ enum TransactionPart {
     First(FollowUp),
 }
 
-/// What the copies besides the first run, or get.
+/// The commands that the copies besides the first run, or the keys that they get.
 #[derive(Debug)]
 pub(crate) enum Others<'a> {
     /// The same as the first, at the same time.
     Same,
-    /// What follows from the replies of the first.
+    /// The commands that follow from the replies of the first.
     FromReplies,
     /// The keys that it may have changed.
     Carried(&'a CarriedKeys),

@@ -17,25 +17,25 @@ use crate::placement::store::copy::scan::{drop_slots, keys_of};
 use crate::placement::store::order::NotedSlot;
 use crate::placement::store::table::{SlotState, SlotTable};
 
-/// How long the writes of a slot may take to end that were under way before it is copied.
+/// The time that the writes of a slot have to end which were under way before it is copied.
 const DRAIN: Duration = Duration::from_secs(2);
 
 /// With fewer keys than these left, a slot is locked for them.
 const FEW: usize = 100;
 
-/// How often is copied what was written meanwhile before the slot is locked all the same.
+/// The number of rounds in which the keys written meanwhile are copied, before the slot is locked all the same.
 const ROUNDS: usize = 5;
 
-/// How long writes may wait for what is left, at first. Each time that does not do they may wait twice as long.
+/// The time for which writes may wait for the keys that are left, at first. Each time that does not do they may wait twice as long.
 const LOCKED: Duration = Duration::from_millis(200);
 
-/// How often a slot is locked before its move begins anew.
+/// The number of times that a slot is locked before its move begins anew.
 const LOCKS: u32 = 6;
 
 /// One of so many keys is compared before a new copy counts, and a few at least.
 const ONE_OF: usize = 100;
 
-/// How long after the configuration node has failed it is asked again.
+/// The pause before the configuration node is asked again after a failure.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// The nodes that take part: where the keys of a slot are, and where they go.

@@ -11,7 +11,7 @@ use super::scripts::CLEANED;
 use crate::error::Error;
 use crate::placement::store::copy::scan::drop_slots;
 
-/// How long proxies may take to hear of a change.
+/// The time that proxies have to hear of a change.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Mover {

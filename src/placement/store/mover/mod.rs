@@ -38,13 +38,13 @@ pub(super) use readmit::{LOOK_EVERY as WELCOME_EVERY, readmit};
 use record::CopyMove;
 use scripts::MOVES;
 
-/// How many slots are copied after one look at all keys of a node.
+/// The number of slots that are copied after one look at all keys of a node.
 const SLOTS_AT_ONCE: usize = 32;
 
-/// How often is looked for moves, should no change be heard of.
+/// The pause between two looks for moves, should no change be heard of.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// How long after a failure a move is tried again.
+/// The pause before a move is tried again after a failure.
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// Moves the slots whose writes are ordered here.

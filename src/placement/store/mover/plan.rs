@@ -24,12 +24,12 @@ pub(in crate::placement::store) struct Planner {
     short_since: Option<Instant>,
 }
 
-/// What there is to do.
+/// The moves that are to be made.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct WantedMoves {
     /// Slot, who loses it, who gets it.
     moves: Vec<(u16, String, String)>,
-    /// Whether slots are to get a copy for one that a lost node had.
+    /// Slots are to get a copy for one that a lost node had.
     replaces: bool,
     /// Nodes that were to leave and hold nothing any more.
     left: Vec<String>,

@@ -13,7 +13,7 @@ use crate::placement::store::admit::{Clock, NodeDemands, look_at};
 use crate::placement::store::copy::node::DataNode;
 use crate::placement::store::tables::Tables;
 
-/// How often is looked whether one has come back.
+/// The pause between two looks whether a lost node has come back.
 pub(in crate::placement::store) const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Lets nodes in again that were lost and answer. Such links reach them.

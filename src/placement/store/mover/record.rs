@@ -2,23 +2,23 @@
 
 use std::collections::HashMap;
 
-/// What stands in a record for no node.
+/// The word in a record that stands for no node.
 pub(super) const NOBODY: &str = "-";
 
 /// A copy of a slot that goes from one node to another.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct CopyMove {
     pub(super) slot: u16,
-    /// Who loses it; `None` if the slot gets one copy more.
+    /// The node that loses the copy; `None` if the slot gets one copy more.
     pub(super) from: Option<String>,
-    /// Who gets it; `None` if the slot gets one copy less.
+    /// The node that gets the copy; `None` if the slot gets one copy less.
     pub(super) to: Option<String>,
     pub(super) phase: Phase,
     /// The epoch at which the move was planned, flipped or cancelled.
     pub(super) epoch: u64,
 }
 
-/// How far a move is.
+/// The phase that a move has reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
     /// Nothing has been done.
@@ -27,7 +27,7 @@ pub(super) enum Phase {
     Copying,
     /// The new copy counts, and the old one does not; its keys are still to go.
     Flipped,
-    /// It was given up; the keys of the new copy are still to go.
+    /// The move was given up; the keys of the new copy are still to go.
     Cancelled,
 }
 

@@ -1,4 +1,4 @@
-//! What the configuration node is asked about moves.
+//! The questions about moves to the configuration node, as scripts.
 
 use std::sync::LazyLock;
 

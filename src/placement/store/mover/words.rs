@@ -1,4 +1,4 @@
-//! What operators ask for: [`Store::drain`], [`Store::pause_moves`] and the like.
+//! The requests of operators about moves: [`Store::drain`], [`Store::pause_moves`] and the like.
 
 use std::time::SystemTime;
 

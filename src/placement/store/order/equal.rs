@@ -1,4 +1,4 @@
-//! Whether the replies of copies say the same.
+//! Compares the replies of copies.
 
 use std::cmp::Ordering;
 

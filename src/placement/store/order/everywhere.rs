@@ -1,4 +1,4 @@
-//! What is done by all nodes at one moment of the order of all slots.
+//! Steps that all nodes do at one moment of the order of all slots.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::command::Command;
 use crate::placement::store::table::StoreNode;
 use crate::reply::Reply;
 
-/// How long the writes that are under way may take to end.
+/// The time that the writes under way have to end.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Sequencer {

@@ -20,13 +20,13 @@ use crate::placement::store::table::SlotTable;
 use crate::reply::Reply;
 use crate::topology::{Address, Node};
 
-/// How long another proxy may take to be connected to.
+/// The time in which a connection to another proxy has to stand.
 const DIAL_LIMIT: Duration = Duration::from_secs(1);
 
-/// How long it may say nothing while it has something to answer. By then its lease is over, and it is taken for dead.
+/// The time for which another proxy may be silent while it has something to answer. By then its lease is over, and it is taken for dead.
 const PATIENCE: Duration = Duration::from_secs(8);
 
-/// How long a step of another proxy is followed.
+/// The longest time for which a step of another proxy is followed.
 const LONGEST: Duration = Duration::from_secs(60);
 
 impl Sequencer {

@@ -11,7 +11,7 @@ use super::notes::SlotShare;
 use crate::command::Command;
 use crate::reply::Reply;
 
-/// What has become of a step at all of its copies.
+/// The outcome of a step at all of its copies.
 #[derive(Debug)]
 pub(super) struct Settled {
     /// The replies of the first copy that has done it, and no error about the node itself.
@@ -27,7 +27,7 @@ pub(super) struct Settled {
 pub(super) struct FailedCopy {
     pub(super) copy: usize,
     pub(super) why: String,
-    /// It may have done it.
+    /// The copy may have done the step.
     pub(super) is_unknown: bool,
 }
 

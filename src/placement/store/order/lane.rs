@@ -16,14 +16,14 @@ use crate::placement::store::without::is_without;
 use crate::reply::Reply;
 use crate::topology::{Address, Node};
 
-/// How long a node may take to be connected to.
+/// The time in which a connection to a node has to stand.
 const DIAL_LIMIT: Duration = Duration::from_secs(1);
 
 /// The user as whom a proxy writes to nodes: another one at each start, so that this start can be kept from a node.
 pub(in crate::placement::store) struct NodeLogin {
     name: String,
     password: String,
-    /// Whether a node was seen on which somebody has switched the user off.
+    /// Says whether a node was seen on which somebody has switched the user off.
     is_fenced: watch::Sender<bool>,
 }
 
@@ -86,7 +86,7 @@ pub(super) struct NodeLane {
 struct LastConnection {
     client_id: i64,
     run_id: String,
-    /// How many milliseconds the node's clock is ahead of this machine's.
+    /// The milliseconds by which the node's clock is ahead of this machine's.
     clock_ahead: i64,
 }
 

@@ -1,5 +1,5 @@
-//! What follows when a node fails: it leaves the copies of the slots whose writes are ordered here, by a numbered change.
-//! Writes that have failed there wait for that.
+//! The change that follows when a node fails: it leaves the copies of the slots whose writes are ordered here, by a numbered change. Writes
+//! that have failed there wait for that.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,10 +15,10 @@ use crate::error::Error;
 use crate::placement::store::scripts::LEAVE;
 use crate::placement::store::table::{SlotTable, StoreNode};
 
-/// How long the configuration node is asked for a change before the writes that wait for it are given up.
+/// The time for which the configuration node is asked for a change before the writes that wait for it are given up.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long after a failure it is asked again.
+/// The pause before the configuration node is asked again after a failure.
 const PAUSE: Duration = Duration::from_millis(50);
 
 impl Sequencer {

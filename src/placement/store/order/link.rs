@@ -17,15 +17,15 @@ use crate::link::Stream;
 use crate::reply::Reply;
 use crate::resp::{Scanner, decode};
 
-/// How much is taken from the queue before it has been written, in bytes.
+/// The most bytes that are taken from the queue before they have been written.
 const MOST_UNWRITTEN: usize = 1 << 20;
 
-/// Why a node has not answered.
+/// The reason why a node has not answered.
 #[derive(Debug, Clone)]
 pub(super) enum CopyFailure {
-    /// It was never told.
+    /// The node never got the commands.
     NotSent(String),
-    /// It was told, and may have done it.
+    /// The node may have got the commands, and may have done them.
     Unknown(String),
 }
 
@@ -106,7 +106,7 @@ impl OrderedLink {
 
 /// Commands of which something may have left.
 struct PendingReplies {
-    /// How many bytes of the connection come before them.
+    /// The number of bytes of the connection that come before them.
     begins_at: u64,
     since: Instant,
     left: usize,
@@ -117,7 +117,7 @@ struct PendingReplies {
 struct LinkTask {
     inbox: mpsc::UnboundedReceiver<Appended>,
     unwritten: BytesMut,
-    /// How many bytes were written in all.
+    /// The number of bytes that were written in all.
     sent: u64,
     pending: VecDeque<PendingReplies>,
     is_over: Arc<AtomicBool>,

@@ -58,20 +58,20 @@ use step::PlacedHere;
 pub(super) use step::{Placed, SlotStep};
 use turn::SlotTurns;
 
-/// How long a slot is waited for whose copies have answered differently.
+/// The time for which a step waits for a slot whose copies have answered differently.
 const REPAIR_LIMIT: Duration = Duration::from_secs(10);
 
 /// Sends the writes of slots to all their copies, in one order.
 pub(super) struct Sequencer {
-    /// How this proxy is called at the configuration node.
+    /// The name of this proxy at the configuration node.
     name: Arc<str>,
     login: NodeLogin,
     tables: Arc<Tables>,
     links: Arc<Links>,
     turns: SlotTurns,
-    /// What the nodes say of commands.
+    /// The descriptions of commands, as the nodes give them.
     known: Catalogue,
-    /// How many milliseconds the clocks of the nodes are ahead of this machine's.
+    /// The milliseconds by which the clocks of the nodes are ahead of this machine's.
     clock: Arc<AtomicI64>,
     lanes: Mutex<HashMap<StoreNode, Arc<NodeLane>>>,
     peers: Mutex<HashMap<Arc<str>, Arc<PeerLane>>>,

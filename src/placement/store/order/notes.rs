@@ -9,16 +9,16 @@ use tokio::sync::OwnedRwLockReadGuard;
 use crate::command::Command;
 use crate::placement::slot::SlotFunc;
 
-/// What was written in a slot.
+/// The keys that were written in a slot.
 #[derive(Debug, Default)]
 pub(in crate::placement::store) struct Written {
     /// The keys that may have been written: each word of a write that would be a key of the slot.
     pub(in crate::placement::store) keys: HashSet<Vec<u8>>,
-    /// Whether any key may have been, as after `FLUSHALL`, or after a connection broke with writes on their way.
+    /// Any key may have been written, as after `FLUSHALL`, or after a connection broke with writes on their way.
     pub(in crate::placement::store) is_all: bool,
 }
 
-/// What is written in a slot, while somebody wants to know.
+/// The notes of the keys that are written in a slot, kept while somebody wants to know.
 #[derive(Debug, Default)]
 pub(super) struct SlotNotes {
     is_wanted: AtomicBool,

@@ -6,16 +6,16 @@ use crate::command::Command;
 use crate::placement::store::definite::{CarriedKeys, DefiniteTransaction, FollowUp, Rewritten};
 use crate::reply::Reply;
 
-/// How a step has the same effect on every copy.
+/// The way in which a step has the same effect on every copy.
 pub(super) struct CopyPlan {
-    /// What the first copy runs: all copies, if they do so at once.
+    /// The commands that the first copy runs: all copies, if they do so at once.
     pub(super) commands: Vec<Command>,
     pub(super) then: AfterFirst,
     /// The keys of all commands, as far as they were looked for.
     pub(super) keys: Vec<Bytes>,
 }
 
-/// What is left to do when the first copy has run a step.
+/// The work that is left when the first copy has run a step.
 pub(super) enum AfterFirst {
     /// All copies run it at once.
     Nothing,

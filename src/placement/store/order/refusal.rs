@@ -1,4 +1,4 @@
-//! What clients are told of a step that was not done, or of which that cannot be known.
+//! The errors that clients get for a step that was not done, or of which that cannot be known.
 
 use std::sync::Arc;
 

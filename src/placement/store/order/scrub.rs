@@ -13,13 +13,13 @@ use crate::placement::store::copy::scan::keys_of;
 use crate::placement::store::scripts::TRUST;
 use crate::placement::store::table::{SlotState, SlotTable};
 
-/// How many keys are made equal while their slot is held.
+/// The number of keys that are made equal while their slot is held.
 const KEYS_AT_ONCE: usize = 64;
 
-/// How long is waited for a slot.
+/// The longest time for which a scrub waits for a slot.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long after a failure it is tried again.
+/// The pause before a scrub is tried again after a failure.
 const PAUSE: Duration = Duration::from_millis(250);
 
 impl Sequencer {

@@ -39,12 +39,12 @@ pub(in crate::placement::store) enum Placed {
 /// A step that was appended to the connections of copies.
 pub(in crate::placement::store) struct PlacedHere {
     pub(super) slot: u16,
-    /// When the slot's copies last changed.
+    /// The epoch at which the slot's copies last changed.
     pub(super) epoch: u64,
     /// The copies, and the number of the connection to each.
     pub(super) copies: Vec<(Arc<NodeLane>, u64)>,
     pub(super) settled: oneshot::Receiver<Settled>,
-    /// What the client is told of the replies.
+    /// The work that is left with the replies of the first copy.
     pub(super) then: AfterFirst,
     /// The keys of the step.
     pub(super) keys: Vec<Bytes>,

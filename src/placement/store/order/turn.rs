@@ -12,10 +12,10 @@ use super::notes::{SlotNotes, SlotShare};
 use super::refusal::not_now;
 use crate::placement::slot::MAX_SLOTS;
 
-/// How many steps may wait for slots that somebody has alone.
+/// The most steps that may wait for slots that somebody has alone.
 const MOST_WAITING: usize = 10_000;
 
-/// Who may append to which slot.
+/// The turns of slots: each is held by those who append, together, or by one alone.
 pub(super) struct SlotTurns {
     slots: Box<[SlotTurn]>,
     waiting: AtomicUsize,

@@ -1,4 +1,4 @@
-//! What operators change.
+//! Changes of a store by operators.
 
 use std::collections::HashMap;
 
@@ -13,7 +13,7 @@ use crate::placement::store::settings::{DEFAULTS, StoreSettings};
 /// Settings on which the slot of each key depends.
 const FIXED: [&str; 3] = ["slots", "hash", "hash-tags"];
 
-/// How often a change is tried while others change something, too.
+/// The number of times that a change is tried while others change something, too.
 const TRIES: usize = 5;
 
 impl Store {

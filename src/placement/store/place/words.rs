@@ -1,4 +1,4 @@
-//! What can be said with `RMR.PLACE`, and how it is read.
+//! The arguments of `RMR.PLACE`, and how they are read.
 
 use std::str::FromStr;
 
@@ -7,10 +7,10 @@ use crate::error::Error;
 use crate::placement::config_node::has_spaces;
 use crate::topology::Address;
 
-/// How many changes `LOG` shows if nothing is said.
+/// The number of changes that `LOG` shows by default.
 const LOGGED: u32 = 10;
 
-/// What is wanted.
+/// A parsed call of `RMR.PLACE`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum PlaceCommand {
     Status,
@@ -46,14 +46,14 @@ pub(super) enum PlaceCommand {
     Help,
 }
 
-/// What a new store is to be.
+/// The settings and nodes that a new store is to have.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct NewStore {
     pub(super) settings: Vec<(&'static str, String)>,
     pub(super) nodes: Vec<String>,
 }
 
-/// What `HELP` says: each form with what it does. Other lists of the words follow this one.
+/// The forms that `HELP` lists: each form with what it does. Other lists of the words follow this one.
 pub(super) const FORMS: [(&str, &str); 16] = [
     ("STATUS", "Shows the epoch, the settings, and how many slots are whole."),
     ("NODES", "Shows the data nodes, and how many slots each has."),

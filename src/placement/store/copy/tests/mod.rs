@@ -52,7 +52,7 @@ impl Fixture {
         carry(&mut self.source, &mut self.target, keys).await.unwrap()
     }
 
-    /// What differs, in words.
+    /// Returns the differences in words.
     async fn differences(&mut self, keys: &[Vec<u8>]) -> Vec<String> {
         let differences = compare(&mut self.source, &mut self.target[0], keys).await.unwrap();
         differences.iter().map(|found| format!("{} {}", String::from_utf8_lossy(&found.key), found.what)).collect()

@@ -9,7 +9,7 @@ use crate::command::Command;
 pub(super) struct Value {
     pub(super) key: Vec<u8>,
     pub(super) commands: Vec<Command>,
-    /// Whether the server has to know TTLs of fields.
+    /// The server has to know TTLs of fields.
     pub(super) field_ttls: bool,
 }
 
@@ -109,7 +109,8 @@ pub(super) fn large(bytes: usize) -> Vec<Value> {
     ]
 }
 
-/// What shows a value as a client sees it. A question about another type than that of the key is answered with an error.
+/// Returns the questions that show a value as a client sees it. A question about another type than that of the key is answered with an
+/// error.
 pub(super) fn questions(key: &[u8]) -> Vec<Vec<Vec<u8>>> {
     let lines = [
         "TYPE KEY",

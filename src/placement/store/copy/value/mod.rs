@@ -65,7 +65,7 @@ pub(super) enum Piece {
 pub(super) struct Field {
     pub(super) name: Bytes,
     pub(super) value: Bytes,
-    /// When it expires, in milliseconds since 1970.
+    /// The time at which the key expires, in milliseconds since 1970.
     pub(super) expires: Option<i64>,
 }
 

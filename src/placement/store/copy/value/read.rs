@@ -10,21 +10,21 @@ use crate::placement::store::copy::node::DataNode;
 use crate::placement::store::copy::{PIECE, scan};
 use crate::reply::Reply;
 
-/// How many elements a piece has at most.
+/// The most elements that a piece has.
 const MOST_ELEMENTS: usize = 1000;
 
 /// Reads the value of a key in pieces. Nobody may write to it meanwhile.
 pub(in super::super) struct PieceReader {
     key: Vec<u8>,
     pub(in super::super) kind: ValueKind,
-    /// How many elements make a piece.
+    /// The number of elements that make a piece.
     count: usize,
     place: ReadPlace,
-    /// What a stream has besides its entries.
+    /// The counters and groups of a stream.
     pub(in super::super) head: Option<StreamHead>,
 }
 
-/// What has been read.
+/// The place up to which the value has been read.
 enum ReadPlace {
     Before(usize),
     Cursor(Vec<u8>),

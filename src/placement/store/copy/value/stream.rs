@@ -1,4 +1,4 @@
-//! What a stream has besides its entries: its counters, its groups, and what they have not acknowledged.
+//! The part of a stream that is not its entries: its counters, its groups, and what they have not acknowledged.
 
 use super::{Id, number};
 use crate::command::Command;
@@ -6,10 +6,10 @@ use crate::error::Error;
 use crate::placement::store::copy::node::DataNode;
 use crate::reply::Reply;
 
-/// How many pending entries are asked for at once.
+/// The number of pending entries that are asked for at once.
 const PENDING_AT_ONCE: usize = 1000;
 
-/// What a stream has besides its entries.
+/// The part of a stream that is not its entries.
 #[derive(Debug, PartialEq, Eq)]
 pub(in super::super) struct StreamHead {
     pub(in super::super) last: Id,
@@ -23,7 +23,7 @@ pub(in super::super) struct StreamHead {
 pub(in super::super) struct Group {
     pub(in super::super) name: Vec<u8>,
     pub(in super::super) last: Id,
-    /// How many entries it has read, where the server knows.
+    /// The number of entries that the group has read, where the server knows.
     pub(in super::super) read: Option<u64>,
     pub(in super::super) consumers: Vec<Vec<u8>>,
     pub(in super::super) pending: Vec<Pending>,
@@ -34,9 +34,9 @@ pub(in super::super) struct Group {
 pub(in super::super) struct Pending {
     pub(in super::super) id: Id,
     pub(in super::super) consumer: Vec<u8>,
-    /// When it was given last, in milliseconds since 1970.
+    /// The time at which the entry was last given to a consumer, in milliseconds since 1970.
     pub(in super::super) given: u64,
-    /// How often it was given.
+    /// The number of times that the entry was given to a consumer.
     pub(in super::super) times: u64,
 }
 

@@ -14,7 +14,7 @@ use crate::placement::store::copy::node::DataNode;
 use crate::placement::store::copy::unfinished;
 use crate::reply::Reply;
 
-/// How many commands are sent at once for what has a command each.
+/// The number of commands that are sent at once for elements that need a command each.
 const COMMANDS_AT_ONCE: usize = 500;
 
 /// Carries one value from a source to targets in pieces. Returns how many elements it had, or bytes of a string; `None` if the

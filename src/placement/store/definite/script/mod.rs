@@ -1,4 +1,4 @@
-//! Which scripts leave equal data on every copy as they are.
+//! Tells the scripts that leave equal data on every copy as they are.
 //!
 //! A script does if all that it can get at is its keys, its arguments, and what definite commands say. So it is read word by
 //! word: each call of a command has to name one that is definite whatever its arguments are, and each other name has to
@@ -39,11 +39,11 @@ const KEYWORDS: [&[u8]; 21] = [
     b"while",
 ];
 
-/// What scripts may use by itself.
+/// The globals that a script may use without naming one of their members.
 const FREE: [&[u8]; 10] =
     [b"KEYS", b"ARGV", b"tonumber", b"type", b"ipairs", b"unpack", b"select", b"error", b"assert", b"pcall"];
 
-/// What they may use of something, and only by its name.
+/// The globals of which a script may use these members alone, each by its name.
 const MEMBERS: [(&[u8], &[&[u8]]); 7] = [
     (
         b"string",
@@ -71,7 +71,7 @@ const SERVER: [&[u8]; 2] = [b"redis", b"server"];
 const OF_SERVER: [&[u8]; 8] =
     [b"error_reply", b"status_reply", b"sha1hex", b"log", b"LOG_DEBUG", b"LOG_VERBOSE", b"LOG_NOTICE", b"LOG_WARNING"];
 
-/// What a script must not use, not even as a name of its own.
+/// The names that a script must not use, not even for a variable of its own.
 const NEVER: [&[u8]; 22] = [
     b"_G",
     b"_VERSION",

@@ -5,7 +5,7 @@
 pub(super) enum LuaWord<'a> {
     /// Of a variable, or a keyword.
     Name(&'a [u8]),
-    /// What stands between quotation marks, if it means itself: nothing is escaped in it.
+    /// The text between quotation marks, if it means itself: nothing is escaped in it.
     Text(&'a [u8]),
     /// Any other text.
     OtherText,

@@ -1,4 +1,4 @@
-//! What a server has, in a form that does not depend on the order in which it happens to keep it.
+//! Reads all data of a server, in a form that does not depend on the order in which it happens to keep it.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use super::servers::Node;
 use crate::command::Command;
 use crate::reply::Reply;
 
-/// What no command can make equal, and how entries are kept.
+/// Fields of `XINFO` that no command can make equal, or that say how entries are stored.
 const OWN: [&str; 4] = ["seen-time", "active-time", "radix-tree-keys", "radix-tree-nodes"];
 
 /// Returns the reply as text; sets and maps in the order of their elements.
@@ -60,7 +60,7 @@ fn full(node: &mut Node, key: &[u8]) -> String {
     text(&node.call(&Command::new("XINFO").arg("STREAM").arg(key).arg("FULL").arg("COUNT").arg(0)))
 }
 
-/// When the fields of a hash expire, where the server knows of that.
+/// Returns when the fields of a hash expire, where the server knows of that.
 fn fields_expire(node: &mut Node, key: &[u8]) -> String {
     let fields = node.call(&Command::new("HKEYS").arg(key));
     let mut fields: Vec<&[u8]> = fields.elements().expect("fields").iter().filter_map(Reply::bytes).collect();

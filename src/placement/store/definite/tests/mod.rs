@@ -1,4 +1,4 @@
-//! What is made of commands, by their words alone; and on real servers, whether that keeps copies equal.
+//! Tests of how writes are made definite, by their words alone; and on real servers, whether that keeps copies equal.
 
 mod content;
 mod pure;

@@ -1,4 +1,4 @@
-//! What is made of commands, by their words alone.
+//! Tests of how writes are made definite, by their words alone.
 
 use bytes::Bytes;
 
@@ -39,7 +39,7 @@ fn shown(line: &str) -> String {
     }
 }
 
-/// What the other copies, and the first, run after this reply.
+/// Returns the commands that the other copies, and those that the first, run after this reply.
 fn after(line: &str, reply: Reply) -> [String; 2] {
     let Definite::First(first) = made(line) else { panic!("{line}") };
     let after = first.after(&reply);

@@ -1,4 +1,4 @@
-//! Which scripts are taken for definite.
+//! Tests of the scripts that are taken for definite.
 
 use super::super::script::is_definite;
 use super::super::{Definite, WriteCall, definite};
