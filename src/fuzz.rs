@@ -1,5 +1,5 @@
-//! What the fuzzer runs, and the property tests with it: bytes of other nodes, read with every reducer there is, and bytes of
-//! the clients of a proxy.
+//! The functions that the fuzzer runs, and the property tests with it: bytes of other nodes, read with every reducer there is,
+//! and bytes of the clients of a proxy.
 //!
 //! It stands at the root because it needs both what travels ([`crate::peer`]) and the reducers, which are above that.
 

@@ -1,4 +1,4 @@
-//! How data of users is shown in error texts and logs.
+//! Makes data of users fit to be shown in error texts and logs.
 
 /// Makes user data fit for an error text or a log line: escaped where it is not plain ASCII, cut after 64 bytes.
 pub(crate) fn printable(data: &[u8]) -> String {

@@ -1,4 +1,4 @@
-//! What `rmr-proxy` is called with. Each argument may stand in a file too, under the same name.
+//! The arguments of `rmr-proxy`. Each argument may stand in a file too, under the same name.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -27,11 +27,11 @@ pub struct Arguments {
     #[arg(long, value_name = "NAME", requires = "placement")]
     pub placement_name: Option<String>,
 
-    /// Which of the plain servers a key belongs to: crc32 (default), ketama, ketama-rb or rendezvous
+    /// The function that tells which plain server a key belongs to: crc32 (default), ketama, ketama-rb or rendezvous
     #[arg(long, value_name = "NAME")]
     pub shard_func: Option<String>,
 
-    /// Where clients connect [default: 127.0.0.1:6380]; several with commas between them
+    /// The address where clients connect [default: 127.0.0.1:6380]; several with commas between them
     #[arg(long, value_name = "ADDRESS:PORT,...")]
     pub listen: Option<String>,
 
@@ -71,11 +71,11 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE")]
     pub password_file: Option<PathBuf>,
 
-    /// How many threads serve clients [default: the number of processors]
+    /// The number of threads that serve clients [default: the number of processors]
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
 
-    /// Where Prometheus finds the figures, at /metrics
+    /// The address where Prometheus finds the figures, at /metrics
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub metrics: Option<SocketAddr>,
 
@@ -83,7 +83,7 @@ pub struct Arguments {
     #[arg(long, value_name = "MS")]
     pub timeout_ms: Option<u64>,
 
-    /// How many clients may be connected at once [default: 10000]
+    /// The most clients that may be connected at once [default: 10000]
     #[arg(long, value_name = "N")]
     pub max_clients: Option<usize>,
 
@@ -95,15 +95,15 @@ pub struct Arguments {
     #[arg(long, value_name = "BYTES")]
     pub max_reply_bytes: Option<usize>,
 
-    /// What may wait for a client that has subscribed and does not read, in bytes [default: 33554432]
+    /// The most that may wait for a client that has subscribed and does not read, in bytes [default: 33554432]
     #[arg(long, value_name = "BYTES")]
     pub max_output_bytes: Option<usize>,
 
-    /// How long a client may take to read its replies, in milliseconds [default: 30000]
+    /// The longest that a client may take to read its replies, in milliseconds [default: 30000]
     #[arg(long, value_name = "MS")]
     pub write_timeout_ms: Option<u64>,
 
-    /// How long a client may say nothing, in seconds; 0, the default, is for ever
+    /// The longest that a client may say nothing, in seconds; 0, the default, is for ever
     #[arg(long, value_name = "S")]
     pub idle_timeout_s: Option<u64>,
 
@@ -112,7 +112,7 @@ pub struct Arguments {
     #[serde(default)]
     pub split_writes: bool,
 
-    /// How long clients have to take their last replies after SIGTERM, in milliseconds [default: 10000]
+    /// The time that clients have to take their last replies after SIGTERM, in milliseconds [default: 10000]
     #[arg(long, value_name = "MS")]
     pub drain_ms: Option<u64>,
 

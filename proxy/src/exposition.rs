@@ -1,4 +1,4 @@
-//! What the proxy has counted, in the text that Prometheus reads.
+//! Writes the proxy's figures in the text format that Prometheus reads.
 
 use std::fmt::Error;
 

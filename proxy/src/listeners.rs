@@ -1,4 +1,4 @@
-//! Where clients connect.
+//! The sockets at which clients connect.
 
 use std::path::Path;
 use std::sync::Arc;

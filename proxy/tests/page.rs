@@ -1,4 +1,4 @@
-//! What is typed in `docs/how-to/run-rmr-proxy.md` is typed here, at a proxy before two plain servers, and comes out as shown.
+//! Types all that `docs/how-to/run-rmr-proxy.md` types, at a proxy before two plain servers, and compares what comes out.
 
 use std::process::{Command, Stdio};
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! Which key a command is for, by what the servers themselves say: `COMMAND INFO`, and `COMMAND GETKEYS` where that does
-//! not tell it. Each name is asked for once and kept.
+//! Finds the keys of a command by what the servers themselves say: `COMMAND INFO`, and `COMMAND GETKEYS` where that does not tell
+//! it. Each name is asked for once and kept.
 
 use std::sync::Arc;
 

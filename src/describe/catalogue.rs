@@ -1,4 +1,4 @@
-//! What the server says about its commands, asked once for each name with `COMMAND INFO` and kept.
+//! The descriptions of commands as the server gives them, asked for once for each name with `COMMAND INFO` and kept.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,4 +1,4 @@
-//! Where keys stand in the few commands whose key specifications do not say it: behind an option.
+//! Finds the keys of the few commands whose key specifications do not say where they stand: behind an option.
 //!
 //! These finders read the arguments as the server's own code for the command does. They spare the question to the server,
 //! which loses memory with each answer that has many keys.

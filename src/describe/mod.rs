@@ -1,4 +1,4 @@
-//! What the server says about a command: arity, flags, tips, key specifications. Read from `COMMAND INFO`.
+//! The description of a command, as the server gives it: arity, flags, tips, key specifications. Read from `COMMAND INFO`.
 
 mod catalogue;
 mod finders;

@@ -1,4 +1,4 @@
-//! How an [`Engine`] comes to be.
+//! Builds an [`Engine`].
 
 use std::sync::Arc;
 use std::time::Duration;

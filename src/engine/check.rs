@@ -1,5 +1,5 @@
-//! Which fan-outs are checked for each slot being in the answer once: those whose answer depends on keys, over the primaries
-//! of a cluster.
+//! Tells the fan-outs whose answer is checked for each slot being in it once: those whose answer depends on keys, over the
+//! primaries of a cluster.
 //!
 //! What is sent to nodes by their name is a report of these nodes, and has no slots.
 

@@ -1,4 +1,4 @@
-//! Whether answers of many nodes count each slot once: what each of them says of its own slots, put together.
+//! Checks that the answers of many nodes count each slot once. Each node says which slots it counted; here that is put together.
 //!
 //! Each node has answered at a moment of its own. That does not matter as long as all slots are in the answers, and each
 //! of them in one: a slot that has changed hands between two answers is claimed by both nodes, or by neither. A slot

@@ -1,4 +1,4 @@
-//! What nodes deliver to one request, in the order in which it comes.
+//! The deliveries of nodes to one request, in the order in which they come.
 //!
 //! The node that we live in has answered long before the others, and then only waits for which slots that was about. To be
 //! woken for that costs as much as a good part of the request. So its delivery is looked at each time another one comes,

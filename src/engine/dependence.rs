@@ -1,4 +1,4 @@
-//! Whether the answer to a command depends on the keys that a node has, by what the server says of the command.
+//! Tells whether the answer to a command depends on the keys that a node has, by what the server says of the command.
 //!
 //! Only such answers can be wrong while slots move. Reports about nodes (`INFO`, `CONFIG GET`, `SLOWLOG`) have no slots.
 

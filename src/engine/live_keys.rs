@@ -1,4 +1,4 @@
-//! Which of the keys that a slot lists are there: the list has keys that have expired and that nobody has asked for since.
+//! Tells the keys of a slot's list that are still there: the list has keys that have expired and that nobody has asked for since.
 
 use std::collections::{BTreeSet, HashSet};
 

@@ -1,4 +1,4 @@
-//! What has become of the units of a request: each reply kept, or all of them reduced as they come.
+//! The outcomes of the units of a request: each reply kept, or all of them reduced as they come.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,4 +1,4 @@
-//! Where commands and keys belong: what the shard function says, and what that comes to if it says nonsense.
+//! Finds the nodes of commands and keys by the shard function, and refuses nonsense that it says.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What a reply means for the way of its command: done, go elsewhere, or try again.
+//! Reads from a reply the next step for its command: done, go elsewhere, or try again.
 //!
 //! Each kind of refusal is handled as itself. All of them are sent by a node *instead of* running the command, so a
 //! write may be sent again after any of them.

@@ -1,4 +1,4 @@
-//! Which units of a request go to which node.
+//! Parts the units of a request by the node that each goes to.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What the engine counts. Atomics only, so that it can be read at any moment, in a crash report too.
+//! The counters of the engine. They are atomics, so that they can be read at any moment, in a crash report too.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 

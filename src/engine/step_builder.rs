@@ -1,5 +1,5 @@
-//! What maps and fan-outs do alike: they take options, `.await` gives the replies, and reducers that can be split run
-//! where the data is.
+//! The part that maps and fan-outs have in common: they take options, `.await` gives the replies, and reducers that can be split
+//! run where the data is.
 
 /// Adds the common methods to a builder that has `options`, `gather` to send its commands, and `into_step` for a
 /// reducer of its replies.

@@ -1,4 +1,4 @@
-//! What would be done for a command, and why. Nothing is sent.
+//! Explains what rmr would do for a command, and why. Nothing is sent.
 
 use super::merge::Merge;
 use super::options::ExecOptions;

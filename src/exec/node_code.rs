@@ -1,4 +1,4 @@
-//! What of code and users each node has, and what it lacks that others have.
+//! Compares the code and users of all nodes, and finds what a node lacks that others have.
 //!
 //! Functions, scripts and ACL users are no part of a node's slots: a node that joins later has none of them, and a key that
 //! moves there finds none. Nothing but a look at all nodes shows that.

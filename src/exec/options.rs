@@ -1,4 +1,4 @@
-//! What the caller wants of a command that is run cluster-wide.
+//! The options of a command that is run cluster-wide.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Which keys of a command go together, and what is said when they must not be parted.
+//! Parts the keys of a command by the node or slot that they go to, and makes the error for a command that must not be parted.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! What is to be done for a command, decided before anything is sent.
+//! Plans all that is sent for a command, before anything is sent.
 
 use super::options::ExecOptions;
 use super::part::{Parts, keys_apart};

@@ -1,5 +1,5 @@
-//! Where a command goes and how its replies are merged: the request and response policies of Redis' command tips.
-//! Source: the Redis documentation, "Redis command tips".
+//! The policies of a command, where it goes and how its replies are merged: the request and response policies of Redis' command
+//! tips. Source: the Redis documentation, "Redis command tips".
 //!
 //! The server publishes them about its own commands and those of its modules. They are advice and have been wrong; a
 //! short table corrects what is known to be, and the operator may correct the rest.

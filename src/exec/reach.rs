@@ -1,4 +1,4 @@
-//! How far a command reaches: whether the node that it was sent to can answer it as a single server would.
+//! Tells whether the node that a command was sent to can answer it as a single server would.
 
 use super::policy::{Overrides, Policy, RequestPolicy, ResponsePolicy};
 use crate::describe::Description;

@@ -1,4 +1,4 @@
-//! Who would do which share of a flow, and how. Nodes are asked whether they take shares; nothing is run.
+//! Explains which node would do which share of a flow, and how. Nodes are asked whether they take shares; nothing is run.
 
 use futures_util::future::join_all;
 

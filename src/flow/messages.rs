@@ -1,4 +1,4 @@
-//! What the coordinator of a flow and its leaves say to each other. To [`crate::peer`] these are bytes.
+//! The messages between the coordinator of a flow and its leaves. To [`crate::peer`] these are bytes.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};

@@ -18,11 +18,11 @@ pub(super) struct Share {
 
 /// The place where a share runs.
 pub(super) enum Where {
-    /// It runs on the server that we live in.
+    /// The share runs on the server that we live in.
     Home(Leaf),
-    /// It runs in this process, by plain commands to other servers.
+    /// The share runs in this process, by plain commands to other servers.
     Plain(Leaf, Arc<PlainKeyspace>),
-    /// It runs on another node.
+    /// The share runs on another node.
     Remote(Box<RemoteLeaf>),
 }
 

@@ -1,4 +1,4 @@
-//! What travels over a link: a batch of commands one way, its delivery the other.
+//! The two things that travel over a link: a batch of commands one way, its delivery the other.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;

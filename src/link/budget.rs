@@ -1,4 +1,4 @@
-//! How much memory the replies of one request may take.
+//! Bounds the memory that the replies of one request take.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

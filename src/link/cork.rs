@@ -1,5 +1,5 @@
-//! When a thread writes to a connection itself, past the task that owns it: what is large, and what it has kept until the
-//! end of a round of its event loop.
+//! Lets a thread write to a connection itself, past the task that owns it: large batches at once, and others, which it has kept,
+//! at the end of a round of its event loop.
 
 use std::cell::RefCell;
 use std::sync::Arc;

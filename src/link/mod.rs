@@ -1,4 +1,4 @@
-//! How to talk to one node.
+//! Links: connections to one node, over which commands go out and replies come back.
 //!
 //! A [`Link`] takes a [`Batch`], all that one request has for one node, and gives back a [`Delivery`]. The link over a
 //! socket is [`SocketLink`](socket::SocketLink); the module adds one that serves the coordinator's own share in process. The

@@ -1,4 +1,4 @@
-//! How links connect.
+//! The options of links: how they connect, and how long they wait.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What there is to tell about a link: its state and its figures.
+//! The state of a link, and its figures.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};

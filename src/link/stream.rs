@@ -1,4 +1,4 @@
-//! What a connection runs over: TCP, TLS over it, or a Unix socket.
+//! The byte stream below a connection: TCP, TLS over it, or a Unix socket.
 
 use std::io::ErrorKind;
 use std::mem::MaybeUninit;

@@ -1,4 +1,4 @@
-//! What the server says about its commands: does one write, does it block, where are its keys?
+//! The server's own descriptions of its commands: whether one writes, whether it blocks, and where its keys are.
 //!
 //! Asked once with `COMMAND`, later for each new name with `COMMAND INFO`, and kept. On the main thread only.
 

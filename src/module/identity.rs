@@ -1,4 +1,4 @@
-//! Who the links to other nodes are: with what they authenticate, and which certificates they use.
+//! The identity of the links to other nodes: their credentials and their certificates.
 //!
 //! Credentials in this order: `rmr.user` and `rmr.password`; the secret that nodes of a cluster share from Redis 8 on; the
 //! `masteruser` and `masterauth` with which the server itself follows a primary. Certificates are those with which the

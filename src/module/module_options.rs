@@ -1,5 +1,5 @@
-//! What rmr tells the server that it can stand (`SetModuleOptions`). A server does less for its operator as long as a
-//! module is loaded that has not said so; each option is a promise, and here is why it holds.
+//! Tells the server what rmr can stand (`SetModuleOptions`). A server does less for its operator as long as a module is loaded
+//! that has not said so; each option is a promise, and here is why it holds.
 
 use std::ffi::c_int;
 

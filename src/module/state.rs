@@ -1,4 +1,4 @@
-//! What a loaded module has: a runtime, and the engine that runs on it.
+//! The state of a loaded module: a runtime, and the engine that runs on it.
 //!
 //! Both begin with the first request that needs them and end with `MODULE UNLOAD`. Nothing here is set once and for
 //! all: a server may keep the library mapped after unloading it, and load it again with these statics as they were.

@@ -1,5 +1,5 @@
-//! What every inner command says, whatever it asks for: an id, how long somebody waits for the answer and how long that
-//! may be, and the kind of the request with what belongs to it.
+//! The envelope of every inner command, whatever it asks for: an id, how long somebody waits for the answer and how long that may
+//! be, and the kind of the request with what belongs to it.
 //!
 //! It travels as a byte for the version and this struct in the [postcard] format. What belongs to a share to be reduced is
 //! read where it lies; what belongs to flows and jobs is bytes here, which the floors above read. All of it comes from

@@ -1,4 +1,4 @@
-//! What nodes that run the same module say to each other.
+//! The messages between nodes that run the same module.
 //!
 //! There is one inner command, `RMR.INNER` (a module with reducers of its own names another):
 //!

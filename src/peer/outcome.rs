@@ -1,4 +1,4 @@
-//! How an inner command ends: a byte for the version, and one of four ends in the postcard format.
+//! The end of an inner command: a byte for the version, and one of four ends in the postcard format.
 //!
 //! Errors are the server's own, or those of another version of the module, with which nothing else is in common: they say
 //! that nothing has run, unless their code leaves that open.

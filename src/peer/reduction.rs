@@ -1,4 +1,4 @@
-//! What a node with rmr is asked to do with its share of the replies, and what it makes of them.
+//! The request that a node reduce its share of the replies, and the partial result that it answers.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What comes of events: of each by itself, and for those that wait for a future or coroutine after the answer.
+//! The outcomes of events: one for each event, and later ones for those that wait for a future or coroutine.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

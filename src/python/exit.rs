@@ -1,4 +1,4 @@
-//! How a worker has ended, in words for people: they stand in the errors of executions.
+//! Says in words how a worker has ended. The words stand in the errors of executions.
 
 use super::marshal::Value;
 

@@ -1,4 +1,4 @@
-//! What the server does for workers: the floor above implements it.
+//! The services of the server for workers. The floor above implements them.
 
 use std::os::fd::OwnedFd;
 use std::sync::Weak;

@@ -16,7 +16,7 @@ pub(crate) struct Interpreter {
     pub(crate) program: String,
     /// Bytes of private memory that each worker may have; 0 is no limit: `rmr.python-memory`.
     pub(crate) memory: u64,
-    /// Whom workers of a server that is root run as: `rmr.python-user`. Empty: as the server.
+    /// The user as whom workers run, if the server runs as root: `rmr.python-user`. Empty: as the server.
     pub(crate) user: String,
     /// Processes and threads that this user may have: `rmr.python-processes`.
     pub(crate) processes: u64,

@@ -1,4 +1,4 @@
-//! What a Python process prints, in the server's log: line by line, with the session's name, and not without end.
+//! Writes what a Python process prints to the server's log: line by line, with the session's name, and not without end.
 //!
 //! The pipe is always read, so that a process never waits for its output to be taken, and lines beyond the rate are
 //! counted instead of logged.

@@ -1,4 +1,4 @@
-//! What `COUNT` does in a fan-out: it counts replies, and refuses those that list something.
+//! The reducer `COUNT` in a fan-out: it counts replies, and refuses those that list something.
 //!
 //! `REDUCE COUNT KEYS user:*` would be the number of nodes, and be taken for the number of keys.
 

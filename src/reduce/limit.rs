@@ -1,4 +1,4 @@
-//! How much memory one reducer's partial result may take.
+//! Bounds the memory that one reducer's partial result takes.
 //!
 //! A reducer that would need more drops what it has, stays empty for good, and ends its request in an error: the server
 //! goes on. What is counted is the same for the same content, so that it does not matter which node has reduced what.

@@ -1,4 +1,4 @@
-//! What `RMR.SUM` does: a sum that passes over whatever is no number.
+//! The reducer of `RMR.SUM`: a sum that passes over whatever is no number.
 
 use super::total::Total;
 use crate::combine::{Combine, Origin};

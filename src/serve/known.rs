@@ -1,4 +1,4 @@
-//! What the proxy knows of each command: what it does about it itself, or which way it takes to the nodes.
+//! Tells what the proxy does itself about a command, or which way the command takes to the nodes.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! How a proxy is to be.
+//! The options of a proxy.
 
 use std::sync::Arc;
 use std::time::Duration;

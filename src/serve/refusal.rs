@@ -1,4 +1,4 @@
-//! How nodes say that they do not take a user.
+//! Tells from the errors of nodes that they do not take a user.
 
 /// The error for a client that has to say who it is.
 pub(super) const NOAUTH: &str = "NOAUTH Authentication required.";

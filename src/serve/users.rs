@@ -1,4 +1,5 @@
-//! Who clients are: each user of the nodes has links of its own, and nobody's command goes over another's.
+//! The users as whom clients are logged in: each user of the nodes has links of its own, and nobody's command goes over
+//! another's.
 //!
 //! The nodes check passwords, each time that a client names one; the proxy knows no users. A client that has named none is
 //! what a node lets everybody be: its default user without a password, or nobody.

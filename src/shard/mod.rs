@@ -1,4 +1,4 @@
-//! Which node a command belongs to.
+//! Shard functions: each tells the node that a command belongs to.
 
 /// Makes a shard function of what places keys, whatever else the command is.
 macro_rules! places_by_key {

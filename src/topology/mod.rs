@@ -1,4 +1,4 @@
-//! Who is there and who holds what: an immutable [`Topology`], and the [`NodeProvider`]s that make it.
+//! The nodes of a cluster and the slots that each holds: an immutable [`Topology`], and the [`NodeProvider`]s that make it.
 //!
 //! A request pins one topology and keeps it to its end. A provider never changes one: it makes a new one, and says how
 //! often it wants to be asked.

@@ -1,4 +1,4 @@
-//! What bounds requests, and what ends them early: the most in flight, gates, and requesters who give up.
+//! Tests of the bounds of requests, and of what ends them early: the most in flight, gates, and requesters who give up.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;

@@ -57,7 +57,7 @@ const ADD: &[Arg] = &[
     Arg::new(c"zone", ArgKind::String).after(c"ZONE").optional(),
 ];
 
-/// What those may say in a Redis Cluster who may change a store.
+/// A command of a Redis Cluster. Users who may send it may change a store too.
 const RIGHT_TO_CHANGE: [&[u8]; 4] = [b"CLUSTER", b"SETSLOT", b"0", b"STABLE"];
 
 fn run(call: &Call<'_>) -> Result<Work, Error> {

@@ -1,4 +1,4 @@
-//! What the `RMR.*` commands have in common: what the server is told about each, and how it is served.
+//! The specification of an `RMR.*` command: what the server is told about each, and how it is served.
 
 use std::ffi::{CStr, c_int};
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,4 +1,4 @@
-//! Which commands can be run for a key, wherever that is: told by what this server says of them, before anything has run.
+//! Tells the commands that can be run for a key, wherever that is, by what this server says of them, before anything has run.
 
 use crate::command::{Command, CommandRef, CommandSet, printable};
 use crate::describe::special;

@@ -1,4 +1,4 @@
-//! Who may use the commands of RedisGears.
+//! Tells which users may use the commands of RedisGears.
 //!
 //! What makes or controls functions runs code of users on all shards: it stands in `@admin`, `@dangerous` and `@scripting`.
 //! From Redis 7.2 on a module puts its commands into categories, and the server asks for the right to them. Before, it knows

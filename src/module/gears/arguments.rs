@@ -1,4 +1,4 @@
-//! What `RG.PYEXECUTE` and the other commands with options take, with the errors of RedisGears.
+//! Reads the arguments of `RG.PYEXECUTE` and of the other commands with options, with the errors of RedisGears.
 
 /// A script and how it is to be run.
 #[derive(Debug, PartialEq, Eq)]

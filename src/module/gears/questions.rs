@@ -1,5 +1,5 @@
-//! What nodes ask each other about executions of RedisGears: an execution is known at the node that has begun it, and its id
-//! names that node.
+//! The questions that nodes ask each other about executions of RedisGears: an execution is known at the node that has begun it,
+//! and its id names that node.
 //!
 //! Every answer is the reply that the client gets.
 

@@ -46,7 +46,7 @@ enum SettingValue {
 enum SettingChanges {
     Always,
     AtLoadOnly,
-    /// It changes at load only, and RedisGears says so in other words, since its Python part says it.
+    /// The setting changes at load only, and RedisGears says so in other words, since its Python part says it.
     AtLoadOnlyOfPython,
 }
 

@@ -1,5 +1,5 @@
-//! What the commands of RedisGears keep in this server. A library that stays mapped after it was unloaded keeps it, too; a
-//! new load begins anew.
+//! The state that the commands of RedisGears keep in this server. A library that stays mapped after it was unloaded keeps it,
+//! too; a new load begins anew.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,4 +1,4 @@
-//! Which guests there are, and what they have registered under which names.
+//! The registry of guests: which there are, and what they have registered under which names.
 //!
 //! Nodes know a reducer by its name alone, so there is one of a name in a server. A guest that leaves takes along what it has
 //! registered, unless a request uses some of it: the guest then has to stay.

@@ -1,4 +1,4 @@
-//! What the server looks at before it runs a client's command, and not before it runs a module's.
+//! The checks that the server makes before it runs a client's command, and not before it runs a module's.
 //!
 //! A guard that holds for a plain command holds for the same command in process: whether writes are refused, paused, or
 //! need memory that there is not. Most refusals are left to the server: the command goes over a socket, where it is

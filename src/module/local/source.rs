@@ -1,4 +1,4 @@
-//! Where the topology of a cluster comes from: the server that this module runs in.
+//! Reads the topology of a cluster from its source: the server that this module runs in.
 
 use crate::command::Command;
 use crate::error::Error;

@@ -1,4 +1,4 @@
-//! What scripts have to say, in the server's log.
+//! Writes the messages of scripts to the server's log.
 
 use crate::module::server::main_thread;
 

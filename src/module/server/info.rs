@@ -1,4 +1,4 @@
-//! Where `INFO rmr` goes.
+//! Adds sections to `INFO`.
 
 use std::ffi::{CStr, c_int};
 use std::marker::PhantomData;

@@ -1,4 +1,4 @@
-//! Which thread is the server's main thread. Debug builds hold to it what needs it.
+//! Knows the server's main thread. Debug builds hold to it what needs it.
 
 use std::cell::Cell;
 use std::ptr;

@@ -1,4 +1,4 @@
-//! What is written as RESP is read back the same, however it is cut into pieces.
+//! Tests that RESP is read back as it was written, however it is cut into pieces.
 
 use proptest::prelude::*;
 

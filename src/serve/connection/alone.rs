@@ -24,7 +24,7 @@ use crate::topology::Node;
 /// The end of a time that has none.
 const FOR_EVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
-/// What has become of a command that was sent alone.
+/// The outcome of a command that was sent alone.
 enum AloneOutcome {
     Answered(Reply),
     /// The node does not serve it, and nothing has happened.

@@ -136,7 +136,7 @@ impl<S> ClientConnection<S> {
     }
 }
 
-/// Which clients are meant. Nothing said means all.
+/// The filters that say which clients are meant. Nothing said means all.
 #[derive(Debug, Default)]
 struct Filters {
     ids: Option<Vec<u64>>,

@@ -17,7 +17,7 @@ use crate::serve::request_reader::RequestReader;
 use crate::serve::state::ProxyState;
 use crate::serve::users::ProxyUser;
 
-/// Which replies a client wants, by `CLIENT REPLY`.
+/// The replies that a client wants, by `CLIENT REPLY`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ReplyMode {
     On,
@@ -36,11 +36,11 @@ pub(super) struct ClientConnection<S> {
     pub(super) protocol: Protocol,
     pub(super) reply_mode: ReplyMode,
     pub(super) user: Arc<ProxyUser>,
-    /// Whether the client is somebody whom the nodes serve, as far as is known.
+    /// Says whether the client is a user whom the nodes serve, as far as is known.
     pub(super) is_known: bool,
-    /// When the commands that are run now were read.
+    /// The time at which the commands that are run now were read.
     pub(super) batch_began: Instant,
-    /// What the next reply answers.
+    /// The command that the next reply answers.
     pub(super) counted: CountedCommand,
     pub(super) transaction: Option<OpenTransaction>,
     pub(super) watched: Option<WatchedKeys>,

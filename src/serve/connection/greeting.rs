@@ -1,4 +1,4 @@
-//! Who a client is and which protocol it speaks: `AUTH`, `HELLO`, `RESET`.
+//! Logs clients in and agrees with them on a protocol: `AUTH`, `HELLO`, `RESET`.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::reply::Reply;
 use crate::resp::Protocol;
 
-/// What becomes of a login: the words for a client that is not let in inside.
+/// The outcome of a login; inside, the error text for a client that is not let in.
 type LetIn = Result<Result<(), String>, Error>;
 
 impl<S> ClientConnection<S> {

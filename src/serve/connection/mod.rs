@@ -156,7 +156,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> ClientConnection<S> {
 
     /// Takes what the client has sent before it hears that the connection ends.
     async fn last_words(&mut self) -> ControlFlow<Over> {
-        /// How long something may be on its way.
+        /// The time for which bytes may be on their way.
         const ON_ITS_WAY: Duration = Duration::from_millis(20);
         match tokio::time::timeout(ON_ITS_WAY, self.stream.read_buf(self.requests.buffer())).await {
             Ok(Ok(bytes)) if bytes > 0 => {
@@ -378,7 +378,7 @@ fn unknown_subcommand(command: &Command) -> String {
 
 /// Returns what Redis says to a command that it does not know.
 fn unknown_command(command: &Command) -> String {
-    /// How much of the arguments is shown, in bytes, as in Redis.
+    /// The number of bytes of the arguments that are shown, as in Redis.
     const MOST_SHOWN: usize = 128;
     let shown = |word: &[u8]| String::from_utf8_lossy(&word[..word.len().min(MOST_SHOWN)]).into_owned();
     let mut args = String::new();

@@ -11,7 +11,7 @@ use crate::reply::Reply;
 use crate::resp::ServerErrorKind;
 use crate::topology::{Node, Topology};
 
-/// How long a command that a node does not serve for the moment waits before it is sent again.
+/// The time that a command waits before it is sent again to a node that does not serve it for the moment.
 pub(super) const PAUSE: Duration = Duration::from_millis(50);
 
 /// A connection of a client to a node.

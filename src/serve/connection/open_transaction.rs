@@ -1,4 +1,4 @@
-//! What is kept of a transaction until `EXEC`.
+//! The commands of a transaction, kept until `EXEC`.
 
 use super::node_connection::NodeConnection;
 use crate::command::Command;

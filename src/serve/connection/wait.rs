@@ -17,7 +17,7 @@ use crate::engine::{Engine, Targets};
 use crate::error::Error;
 use crate::reply::Reply;
 
-/// How often the nodes are asked.
+/// The pause between two questions to the nodes.
 const PAUSE: Duration = Duration::from_millis(50);
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> ClientConnection<S> {
@@ -63,7 +63,7 @@ async fn replicas_with_all(engine: Engine, enough: i64, until: Option<Instant>) 
     }
 }
 
-/// How far a primary is, and its replicas as far as it knows.
+/// The offset of a primary's replication, and those of its replicas as far as it knows.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct ReplicationState {
     offset: u64,

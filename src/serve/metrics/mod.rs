@@ -1,4 +1,4 @@
-//! What the proxy counts, and the form in which it is shown. `server_metrics.rs` gathers it.
+//! The figures of the proxy, and the form in which they are shown. `server_metrics.rs` gathers them.
 //!
 //! Counting takes no lock: a relaxed atomic for each run of the same command, for each read and each write. What can be
 //! told from elsewhere, such as how many bytes wait, is looked up when somebody asks.

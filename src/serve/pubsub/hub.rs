@@ -1,4 +1,4 @@
-//! Who has subscribed to what, and at which nodes.
+//! The subscriptions of all clients, and the nodes at which they are held.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Where messages of a topic come from.
+//! Finds the nodes from which the messages of a topic come.
 //!
 //! Nodes of a cluster tell each other what is published, so that one of them is enough; what they tell of their own keys
 //! they tell nobody else, so that all have to be asked. Plain servers know nothing of each other: a channel is published at

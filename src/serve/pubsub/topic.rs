@@ -1,4 +1,4 @@
-//! What can be subscribed to, and what comes of it.
+//! The topics to which clients can subscribe, and the messages that come of them.
 
 use bytes::Bytes;
 

@@ -1,4 +1,4 @@
-//! What `RMR.BATCH` takes: lists of commands, all counted.
+//! The arguments of `RMR.BATCH`: lists of commands, all counted.
 
 use std::collections::HashSet;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What `RMR.EVENTS` takes.
+//! The arguments of `RMR.EVENTS`.
 
 use std::time::Duration;
 

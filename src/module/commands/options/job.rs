@@ -1,4 +1,4 @@
-//! What `RMR.JOB` takes.
+//! The arguments of `RMR.JOB`.
 
 use super::cursor::{ArgumentCursor, integer, wrong};
 use crate::error::Error;

@@ -1,4 +1,4 @@
-//! What `RMR.MAP` takes.
+//! The arguments of `RMR.MAP`.
 
 use std::time::Duration;
 

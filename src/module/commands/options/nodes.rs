@@ -1,4 +1,4 @@
-//! What stands before a command that may go to several nodes: the options of `RMR.FANOUT`, `RMR.EXEC` and `RMR.EXPLAIN`.
+//! The options that stand before a command that may go to several nodes: those of `RMR.FANOUT`, `RMR.EXEC` and `RMR.EXPLAIN`.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! What is done to a stream on the main thread, in one turn: entries that were worked on are acknowledged and go, and the next
-//! ones are read. Never within a keyspace event: what is written would stand before its cause.
+//! One turn of work on a stream, on the main thread: entries that were worked on are acknowledged and go, and the next ones are
+//! read. Never within a keyspace event: what is written would stand before its cause.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

@@ -1,4 +1,4 @@
-//! What has come of a load so far.
+//! Gathers what a load has brought so far.
 
 use std::cell::RefCell;
 

@@ -1,4 +1,4 @@
-//! What comes while the server loads: kept until all is there.
+//! Keeps the changes that come while the server loads, until all is there.
 //!
 //! An RDB has registrations or none, and either way that is all there is then. An AOF may begin with one, and changes follow.
 

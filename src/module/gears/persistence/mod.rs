@@ -1,4 +1,5 @@
-//! What of functions outlives the process: registrations, the packages that they need, and timers in keys.
+//! Saves and loads the part of functions that outlives the process: registrations, the packages that they need, and timers in
+//! keys.
 //!
 //! - **RDB**: beside the keys, as long as there are registrations. Redis 7.0 would save an empty piece of ours otherwise, which
 //!   a server without the module does not load, so that there an operator has to say that it is wanted (`rmr.gears on`).

@@ -1,4 +1,4 @@
-//! What this node says to changes of the registry that another one makes, or it itself.
+//! The answers of this node to changes of the registry, made by another node or by itself.
 
 use std::time::Instant;
 

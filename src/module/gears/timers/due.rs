@@ -1,4 +1,4 @@
-//! Whether a timer is to be called here and now.
+//! Tells whether a timer is to be called here and now.
 
 use super::table;
 use super::value::TYPE;

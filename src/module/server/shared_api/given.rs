@@ -1,4 +1,4 @@
-//! What C gives and is given besides objects: bytes, texts, and numbers that stand for an outcome.
+//! The values besides objects that go to C and come from C: bytes, texts, and numbers that stand for an outcome.
 
 use std::ffi::{CStr, c_char, c_int};
 

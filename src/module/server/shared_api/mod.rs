@@ -1,4 +1,4 @@
-//! What other modules of the server may call: the functions of `include/rmr.h`, by `RM_ExportSharedAPI`.
+//! The functions that other modules of the server may call: those of `include/rmr.h`, by `RM_ExportSharedAPI`.
 //!
 //! C calls in, and C is called back. Each function here takes what it is given apart, and hands it on to safe code
 //! ([`guests`](crate::module::guests)); no panic leaves one. What rmr.h asks of its callers is what the `SAFETY` lines rest
