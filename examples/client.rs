@@ -13,7 +13,7 @@ use rmr::shard::ShardFunc;
 use rmr::topology::{BoxFuture, Node, NodeProvider, Topology};
 use rmr::{Address, Command, Engine, Error, Replies, Step};
 
-/// Who is there: the servers that the command line names.
+/// Provides the nodes: the servers that the command line names.
 struct CommandLine(Vec<Address>);
 
 impl NodeProvider for CommandLine {
@@ -22,7 +22,7 @@ impl NodeProvider for CommandLine {
     }
 }
 
-/// Which of them holds a key: each server has a part of the alphabet.
+/// Tells the server that holds a key: each server has a part of the alphabet.
 struct ByFirstLetter;
 
 impl ShardFunc for ByFirstLetter {

@@ -1,4 +1,4 @@
-//! What a program does with the Python library rb, done with rmr; `docs/how-to/from-rb.md` goes through it call by call.
+//! Does with rmr what a program does with the Python library rb; `docs/how-to/from-rb.md` goes through it call by call.
 //!
 //! ```text
 //! cargo run --package rmr --no-default-features --example from_rb 127.0.0.1:7001 127.0.0.1:7002 127.0.0.1:7003

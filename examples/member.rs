@@ -21,13 +21,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio::time::{interval, sleep};
 
-/// How many slots there are: more than there will ever be workers, by far.
+/// The number of slots: more than there will ever be workers, by far.
 const SLOTS: u16 = 64;
 
-/// How often a worker looks for new jobs.
+/// The pause after which a worker looks for new jobs.
 const ROUND: Duration = Duration::from_millis(20);
 
-/// How long a worker that leaves waits for others to take its slots over.
+/// The time that a worker that leaves waits for others to take its slots over.
 const FAREWELL: Duration = Duration::from_secs(10);
 
 /// Counts a job as done and takes it off its list, if nobody has come with a higher token meanwhile.

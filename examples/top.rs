@@ -12,7 +12,7 @@
 use redis_module::{Context, RedisError, RedisResult, RedisString, Status, redis_module};
 use rmr::{Combine, Command, Error, ModuleAlloc, Number, Origin, Reply, Setup, unregister};
 
-/// How many are kept.
+/// The number of elements that are kept.
 const MOST: usize = 10;
 
 /// The ten highest numbers, each with the place of its key in the request; of equal ones the first.

@@ -1,9 +1,9 @@
-//! What is measured: a table, one row a case.
+//! The cases that are measured: a table, one row a case.
 
 /// From so many keys on, a case is measured in fewer rounds.
 pub const MANY_KEYS: usize = 10_000;
 
-/// What one request asks for.
+/// The work of one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Work {
     /// The sum of so many keys.
@@ -19,7 +19,7 @@ pub enum Work {
 }
 
 impl Work {
-    /// How many keys a request names.
+    /// Returns the number of keys that a request names.
     pub fn keys(self) -> usize {
         match self {
             Self::Sum { keys } | Self::ExecMget { keys } => keys,
@@ -43,9 +43,9 @@ impl Work {
 /// A kind of cluster. Each is a cluster of its own, since values that were read in place stay unpacked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct On {
-    /// How many shards it has.
+    /// The number of shards that it has.
     pub shards: usize,
-    /// Whether its nodes read strings in place: `rmr.direct-reads`.
+    /// Says whether its nodes read strings in place: `rmr.direct-reads`.
     pub direct_reads: bool,
 }
 
@@ -61,9 +61,9 @@ impl On {
 pub struct Case {
     /// The cluster that it is asked of.
     pub on: On,
-    /// What is asked for.
+    /// The work of each request.
     pub work: Work,
-    /// How many requests are under way at any time.
+    /// The number of requests that are under way at any time.
     pub in_flight: usize,
 }
 
@@ -78,7 +78,7 @@ impl Case {
         format!("{}, {} in flight, {}", self.command(), self.in_flight, self.on.name())
     }
 
-    /// It is measured in each so many-th round only: requests that take long leave time for fewer rounds.
+    /// Returns the number of rounds of which the case is measured in one: requests that take long leave time for fewer rounds.
     pub fn stride(&self) -> usize {
         if self.work.keys() >= MANY_KEYS { 3 } else { 1 }
     }

@@ -13,7 +13,7 @@ use crate::poll::Poll;
 use crate::request::{Part, Request};
 use crate::wire::{Progress, Wire};
 
-/// Who uses which connection.
+/// The way in which requests share connections.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Sharing {
     /// One connection a node, shared by all requests in flight: their commands follow each other down the pipe.
@@ -160,7 +160,7 @@ struct Flight<'r> {
     began: Instant,
     parts_left: usize,
     sum: i64,
-    /// Whether its end has been seen to, with nothing to follow it.
+    /// Tells that the end has been seen to, with nothing to follow it.
     is_counted: bool,
 }
 
@@ -180,7 +180,7 @@ struct Awaited {
     progress: Progress,
 }
 
-/// Whether the answer is right.
+/// Returns whether the answer is right.
 fn check(request: &Request, sum: i64) -> Result<(), Failure> {
     if sum == request.expected {
         Ok(())

@@ -1,4 +1,4 @@
-//! What the figures say: a line for each comparison that matters, and how to read the table.
+//! Words for the figures: a line for each comparison that matters, and how to read the table.
 //!
 //! Some of them were once aimed at a figure, on one machine. What a run on another machine makes of that tells its user
 //! nothing, so that it is printed only when asked for (`--aims`).
@@ -10,13 +10,13 @@ use crate::rounds::{Effort, Round, Sample, Through};
 /// The most that a sum of 1000 keys by plain commands may take, as a multiple of the work by hand.
 const MOST_TO_HAND: f64 = 1.6;
 
-/// How many times faster it must be than through the `redis` crate.
+/// The factor by which it must be faster than through the `redis` crate.
 const LEAST_TO_CRATE: f64 = 3.0;
 
-/// How many fan-outs a second there must be with 50 in flight, by plain commands and by default.
+/// The fewest fan-outs a second with 50 in flight, by plain commands and by default.
 const LEAST_FAN_OUTS: [(Through, f64); 2] = [(Through::Plain, 30_000.0), (Through::Module, 40_000.0)];
 
-/// Where plain commands have to meet theirs.
+/// The place where plain commands have to meet their aims.
 const PLAIN_IS_ON: On = On { shards: 3, direct_reads: false };
 
 /// A figure of the module, where each shard reduces its share, divided by the same one of the work by hand.
@@ -69,7 +69,7 @@ fn cpu(round: &Round) -> f64 {
     round.cpu.together().as_secs_f64()
 }
 
-/// How to read the table.
+/// The explanation of the table.
 const EXPLAINED: &str = "\
 How to read this: p50 and CPU as a ratio are better below 1, requests/s above 1. `by hand` is the least that any client
 could do: it knows the slots, has the keys grouped by node before the clock starts, and sends one write a node. It is no

@@ -26,16 +26,16 @@ use crate::common::Cluster;
 use crate::data::{Data, key};
 use crate::request::{expected, key_numbers};
 
-/// How the crate is used.
+/// The way in which the crate is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Way {
-    /// What is sent.
+    /// The commands that are sent.
     pub send: Send,
-    /// Whether all requests in flight share one handle, or each has its own, with connections of its own.
+    /// Says whether all requests in flight share one handle, or each has its own, with connections of its own.
     pub is_shared: bool,
 }
 
-/// What is sent through the crate.
+/// The commands that are sent through the crate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Send {
     /// One `GET` a key, all at once.
@@ -97,7 +97,7 @@ impl CrateClient {
         Ok(Self { runtime, handles, requests: Arc::new(requests.collect()), way })
     }
 
-    /// How the crate is used.
+    /// Returns the way in which the crate is used.
     pub fn way(&self) -> Way {
         self.way
     }

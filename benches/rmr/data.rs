@@ -5,7 +5,7 @@ use redis::Pipeline;
 use crate::Failure;
 use crate::common::{Cluster, View, error_text, slot_of};
 
-/// How many keys there are in all.
+/// The number of keys in all.
 pub const KEYS: usize = 100_000;
 
 /// The keys, by number.
@@ -33,7 +33,7 @@ pub fn key(number: usize) -> String {
     format!("bench:{number:06}")
 }
 
-/// What a key holds: an integer of six digits.
+/// Returns the value of a key: an integer of six digits.
 pub fn value(number: usize) -> i64 {
     100_000 + (number as i64 * 7919) % 900_000
 }
@@ -56,7 +56,7 @@ pub fn send_from(cluster: &Cluster, node: usize, batch: &mut Pipeline, least: us
 
 /// Numbers of keys, spread over all of them; the same ones for the same seed.
 pub fn pick(seed: usize, count: usize) -> Vec<usize> {
-    /// It has no factor in common with the number of keys: the walk meets every key before it meets one twice.
+    /// A step that has no factor in common with the number of keys: the walk meets every key before it meets one twice.
     const STRIDE: usize = 61_813;
     (0..count).map(|step| (seed * 7 + step * STRIDE) % KEYS).collect()
 }

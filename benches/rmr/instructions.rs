@@ -1,4 +1,4 @@
-//! What a request costs where no clock disturbs: instructions and allocations, counted under valgrind.
+//! Measures the cost of a request where no clock disturbs: instructions and allocations, counted under valgrind.
 //!
 //! Times differ from run to run by more than most changes make; these figures repeat to a few percent. Three servers
 //! without a cluster stand for the shards, one of them under valgrind: the coordinator, which is a shard as well, or
@@ -20,7 +20,7 @@ use crate::valgrind::{self, Counted, Watched};
 /// The case as filters see it.
 pub const NAME: &str = "instructions and allocations, 3 shards";
 
-/// What is asked for, and how many requests of each are counted. Those of few keys are more, since they cost less.
+/// The kinds of requests, with the number of each that is counted. Those of few keys are more, since they cost less.
 const WORKS: [(Work, usize); 6] = [
     (Work::Sum { keys: 10 }, 800),
     (Work::Sum { keys: 1000 }, 60),
@@ -30,10 +30,10 @@ const WORKS: [(Work, usize); 6] = [
     (Work::ExecDbSize, 800),
 ];
 
-/// How many servers there are. All have all keys.
+/// The number of servers. All have all keys.
 const SERVERS: usize = 3;
 
-/// How many different requests there are of a kind. All keys of all of them are on all servers.
+/// The number of different requests of a kind. All keys of all of them are on all servers.
 const VARIANTS: usize = 4;
 
 /// Requests of each kind before the first that is counted.
@@ -42,7 +42,7 @@ const WARM_UP: usize = 8;
 /// The values of `rmr.pushdown`, and what the report calls them.
 const PATHS: [(&str, &str); 2] = [("off", "**the module**"), ("on", "**the module**, pushdown")];
 
-/// Which of the servers is counted.
+/// The server whose cost is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Role {
     Coordinator,
@@ -90,7 +90,7 @@ fn per_request(counted: Counted, role: Role, pushdown: &str, effort: &Effort) ->
     WORKS.into_iter().map(cost).collect()
 }
 
-/// What a server costs from its start to its end, with or without so many requests of a kind.
+/// Returns the cost of a server from its start to its end, with or without requests of a kind.
 fn count(counted: Counted, role: Role, pushdown: &str, requests: Option<(Work, usize)>) -> Result<u64, Failure> {
     let others: [Server; SERVERS - 1] = [Server::start(), Server::start()];
     let watched = Watched::start(counted, others[0].dir())?;

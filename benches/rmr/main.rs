@@ -1,4 +1,4 @@
-//! What a distributed command costs, side by side with what clients can do without it.
+//! Measures distributed commands side by side with what clients can do without them.
 //!
 //! `cargo bench --bench rmr` starts clusters with the module and measures, in interleaved rounds, each case of [`cases`]
 //! through each way of having it done:
@@ -65,7 +65,7 @@ use cases::{Case, On};
 use data::Data;
 use rounds::{Effort, Sample};
 
-/// What stopped a run: a broken connection, a wrong answer.
+/// The reason why a run stopped: a broken connection, a wrong answer.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 fn main() -> ExitCode {

@@ -17,13 +17,13 @@ use crate::common::{Server, Wire, target_dir};
 use crate::comparison::{Aim, Limit, line};
 use crate::rounds::{Effort, median};
 
-/// How many commands.
+/// The number of commands.
 const COUNT: usize = 10_000;
 
-/// How much faster than rb the library was aimed to be.
+/// The factor by which the library was aimed to be faster than rb.
 const LEAST_TO_RB: f64 = 10.0;
 
-/// How many hosts there are.
+/// The number of hosts.
 #[derive(Debug, Clone, Copy)]
 pub struct Case {
     pub hosts: usize,
@@ -56,7 +56,7 @@ impl Work {
     }
 }
 
-/// What is measured against each other.
+/// The clients that are measured against each other.
 enum Contender {
     Library(Client),
     Plain(Client),

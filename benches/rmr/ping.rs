@@ -1,4 +1,4 @@
-//! How long other clients of a shard wait while it works for a coordinator: `PING` during sums of very many keys.
+//! Measures how long other clients of a shard wait while it works for a coordinator: `PING` during sums of very many keys.
 //!
 //! A shard answers nobody while it reads keys, so that it has to do so in short slices. What is measured is what a client
 //! sees: the pings share two cores with the shards, and with the client that asks for the sums.
@@ -51,7 +51,7 @@ pub fn run(effort: &Effort) -> Result<(), Failure> {
     Ok(())
 }
 
-/// How long each ping took, in order of that.
+/// Returns the times of pings in their order.
 fn ping_for(wire: &mut Wire, time: Duration) -> Result<Vec<Duration>, Failure> {
     let mut pings = Vec::new();
     let end = Instant::now() + time;
@@ -67,7 +67,7 @@ fn ping_for(wire: &mut Wire, time: Duration) -> Result<Vec<Duration>, Failure> {
     Ok(pings)
 }
 
-/// How many sums there were.
+/// Returns the number of sums that were made.
 fn sum_until(cluster: &Cluster, is_over: &AtomicBool) -> Result<usize, Failure> {
     let mut client = Client::to_one_node(cluster.node(0).port(), 1)?;
     let requests = request::through_module(Work::Sum { keys: KEYS });

@@ -19,7 +19,7 @@ use crate::rounds::{Effort, median};
 /// The measurement as filters see it.
 pub const NAME: &str = "proxy";
 
-/// What was aimed at as parts of nutcracker's figures.
+/// The aims as parts of nutcracker's figures.
 const LEAST_RATE: f64 = 1.0;
 const MOST_CPU: f64 = 1.3;
 const LEAST_RATE_OF_A_CORE: f64 = 1.5;
@@ -29,7 +29,7 @@ const LEAST_RATE_OF_MANY_KEYS: f64 = 2.0;
 struct Load {
     what: &'static str,
     args: &'static [&'static str],
-    /// How many requests a client has under way.
+    /// The number of requests that a client has under way.
     deep: usize,
     requests: usize,
 }
@@ -44,7 +44,7 @@ const LOADS: [Load; 5] = [
 
 const MANY_KEYS: &str = "MGET of 100 keys";
 
-/// What one run has shown.
+/// The figures of one run.
 #[derive(Debug, Clone, Copy)]
 struct Figures {
     rate: f64,
@@ -53,7 +53,7 @@ struct Figures {
     cpu_us: f64,
 }
 
-/// What clients speak to.
+/// The server or proxy that clients speak to.
 struct Target {
     name: &'static str,
     port: u16,
@@ -186,9 +186,9 @@ fn judge(load: &Load, ours: Figures, theirs: Figures, effort: &Effort) {
 
 /// Compares the slowest answers at about half load.
 fn latency(load: &Load, ours: &Target, direct: &Target, effort: &Effort) -> Result<(), Failure> {
-    /// So few clients that nobody waits for a processor.
+    /// The option for two clients, so that nobody waits for a processor.
     const FEW: [&str; 2] = ["-c", "2"];
-    /// What was aimed at, in milliseconds.
+    /// The aim, in milliseconds.
     const MOST_ADDED: f64 = 0.2;
     let mut added = Vec::new();
     for _ in 0..rounds(effort) {

@@ -7,7 +7,7 @@ use crate::common::Cluster;
 use crate::data::KEYS;
 use crate::rounds::{Effort, Round, Sample, Through};
 
-/// What was measured, and on what.
+/// Prints what was measured, and on what.
 pub fn heading(cluster: &Cluster, on: On, cases: &[&Case], effort: &Effort) {
     let info: String = cluster.node(0).run(&["INFO", "server"]);
     let field = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));

@@ -5,8 +5,8 @@ use std::ops::Range;
 use crate::cases::Work;
 use crate::data::{Data, KEYS, key, pick, value};
 
-/// How many different requests a case has. They are sent in turn, so that no answer comes from a warm spot; a few large
-/// ones name all keys there are.
+/// Returns the number of different requests that a case has. They are sent in turn, so that no answer comes from a warm spot; a
+/// few large ones name all keys there are.
 fn variants(work: Work) -> Range<usize> {
     const MOST: usize = 64;
     0..(KEYS / work.keys().max(1)).clamp(1, MOST)
@@ -14,19 +14,19 @@ fn variants(work: Work) -> Range<usize> {
 
 /// One request.
 pub struct Request {
-    /// What goes to each node.
+    /// The parts of the request, one for each node.
     pub parts: Vec<Part>,
     /// The sum of all numbers in the replies.
     pub expected: i64,
 }
 
-/// What goes to one node in one write.
+/// The commands that go to one node in one write.
 pub struct Part {
-    /// Which node.
+    /// The number of the node.
     pub node: usize,
     /// The commands.
     pub wire: Vec<u8>,
-    /// How many replies they get.
+    /// The number of replies that they get.
     pub replies: usize,
 }
 
@@ -61,7 +61,7 @@ pub fn by_hand(work: Work, data: &Data, shards: usize) -> Vec<Request> {
     variants(work).map(|seed| Request { parts: parts(seed), expected: expected(work, seed) }).collect()
 }
 
-/// What the requests of a case sum up: for each request the numbers of its keys.
+/// Returns what the requests of a case sum up: for each request the numbers of its keys.
 pub fn key_numbers(work: Work) -> Vec<Vec<usize>> {
     variants(work).map(|seed| pick(seed, work.keys())).collect()
 }

@@ -12,20 +12,20 @@ use crate::crate_client::{CrateClient, Send, Way};
 use crate::data::Data;
 use crate::request::{self, Request};
 
-/// How long and how often to measure.
+/// The time and the number of rounds for which to measure.
 pub struct Effort {
-    /// How many rounds.
+    /// The number of rounds.
     pub rounds: usize,
-    /// How long one contender of one case runs in a round, about.
+    /// The time for which one contender of one case runs in a round, about.
     pub turn: Duration,
-    /// How many requests it sends at least, so that a 99th percentile says something.
+    /// The number of requests that it sends at least, so that a 99th percentile says something.
     pub fewest: usize,
-    /// What is counted and not timed: by what its number of requests is divided. With more than 1, only the module as it
-    /// is by default is counted.
+    /// The divisor of the number of requests for what is counted and not timed. by what its number of requests is divided. With
+    /// more than 1, only the module as it is by default is counted.
     pub thrift: usize,
     /// Nothing but the module, as for a profile of it.
     pub only_module: bool,
-    /// Whether the figures that were once aimed at are printed.
+    /// Says whether the figures that were once aimed at are printed.
     pub aims: bool,
 }
 
@@ -41,7 +41,7 @@ impl Effort {
     }
 }
 
-/// How many times its share of a round a slow contender may take.
+/// The factor by which a slow contender may exceed its share of a round.
 const LONGEST_TURN: f64 = 4.0;
 
 /// The node that is as it is by default.
@@ -53,7 +53,7 @@ const PLAIN: usize = 1;
 /// The cluster on which the crate is measured, too.
 const CRATE_IS_ON: On = On { shards: 3, direct_reads: false };
 
-/// What requests are sent through.
+/// The program or library that requests are sent through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Through {
     /// One command to one node, which has the other nodes reduce their own share.
@@ -66,7 +66,7 @@ pub enum Through {
     Crate(Way),
 }
 
-/// What one contender of one case did in one round.
+/// The figures of one contender of one case in one round.
 #[derive(Debug, Clone, Copy)]
 pub struct Round {
     /// The median of the times that requests took.
@@ -123,7 +123,7 @@ pub fn measure(cluster: &Cluster, data: &Data, cases: &[&Case], effort: &Effort)
     Ok(samples)
 }
 
-/// Whether the contenders went the ways that they are named after. None falls back to the other's without notice.
+/// Returns whether the contenders went the ways that they are named after. None falls back to the other's without notice.
 fn check_paths(cluster: &Cluster, cases: &[&Case], effort: &Effort) -> Result<(), Failure> {
     if !cases.iter().any(|case| matches!(case.work, Work::Sum { .. })) {
         return Ok(());
@@ -185,9 +185,9 @@ fn contenders_of(cluster: &Cluster, data: &Data, case: Case, effort: &Effort) ->
 struct Contender {
     case: Case,
     kind: Kind,
-    /// How many requests it does in a second.
+    /// The number of requests that it does in a second.
     rate: f64,
-    /// How many requests make a round.
+    /// The number of requests that make a round.
     count: usize,
 }
 

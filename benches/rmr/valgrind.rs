@@ -10,13 +10,13 @@ use rmr::testing::binary;
 use crate::Failure;
 use crate::common::{Wire, free_port, module_path, poll};
 
-/// How long a server may take to start or to stop: everything is some fifty times slower than usual.
+/// The longest that a server may take to start or to stop: everything is some fifty times slower than usual.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// How long one look at a starting server waits for its answer.
+/// The time that one look at a starting server waits for its answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
-/// What is counted.
+/// The events that valgrind counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Counted {
     /// Instructions of all threads.
@@ -40,7 +40,7 @@ impl Counted {
         }
     }
 
-    /// What stands before the number in the tool's last words.
+    /// Returns the words before the number in the tool's last line.
     fn label(self) -> &'static str {
         match self {
             Self::Instructions => "Collected :",
@@ -49,7 +49,7 @@ impl Counted {
     }
 }
 
-/// Whether there is a valgrind at all.
+/// Returns whether valgrind is installed.
 pub fn is_there() -> bool {
     let version = Command::new("valgrind").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
     version.is_ok_and(|status| status.success())

@@ -13,13 +13,13 @@ const BUFFER: usize = 256 * 1024;
 pub struct Wire {
     stream: TcpStream,
     input: Vec<u8>,
-    /// What has been read and not yet parsed.
+    /// The beginning of the bytes that have been read and not yet parsed.
     start: usize,
     end: usize,
     output: Vec<u8>,
 }
 
-/// Where the parser stands within the replies to one part.
+/// The progress of the parser within the replies to one part.
 pub struct Progress {
     /// Replies that are still to come; an array in place of a reply adds its elements.
     pub left: usize,

@@ -1,4 +1,4 @@
-//! What clients may see of a list that is in one place: what linearizable means here.
+//! Tells what clients may see of a list that is in one place. That is what linearizable means here.
 
 use stateright::semantics::SequentialSpec;
 

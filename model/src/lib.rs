@@ -1,4 +1,4 @@
-//! How the slots of plain servers are written, read and taken over, as a model for a model checker.
+//! A model of how the slots of plain servers are written, read and taken over, for a model checker.
 //!
 //! One slot with one key, two nodes that hold copies of it, two proxies, a configuration node. The first proxy is the slot's
 //! sequencer; the second takes the slot over at any moment, also while the first is alive. [`SlotModel`] says what each of them

@@ -1,4 +1,4 @@
-//! What there is: nodes, proxies, and the table at the configuration node.
+//! The state of the world: nodes, proxies, and the table at the configuration node.
 
 use stateright::semantics::LinearizabilityTester;
 

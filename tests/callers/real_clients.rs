@@ -9,7 +9,7 @@ use crate::common::{Cluster, Server, run_python};
 
 const PROTOCOLS: [&str; 2] = ["2", "3"];
 
-/// What redis-cli prints, asked for this as on its command line.
+/// Returns the output of redis-cli for these words on its command line.
 fn redis_cli(node: &Server, words: &[&str]) -> String {
     let port = node.port().to_string();
     let output = Command::new("redis-cli").args(["-p", &port]).args(words).output().expect("redis-cli");
@@ -85,7 +85,7 @@ fn redis_cli_drives_the_commands_as_any_others() {
     }
 }
 
-/// What an operator types, what a pipe brings, and the ways of redis-cli to go through all keys.
+/// Tests lines that an operator types, lines from a pipe, and the ways of redis-cli to go through all keys.
 #[test]
 fn redis_cli_finds_all_keys_in_proxy_mode() {
     let cluster = Cluster::start(3);

@@ -9,7 +9,7 @@ use crate::common::{Cluster, ClusterBuilder, ConstantTotal, Server, eventually, 
 /// After the cluster itself is ok again, everything is right within this time, with no refresh asked for.
 const RIGHT_AGAIN: Duration = Duration::from_secs(2);
 
-/// How long the servers may take to agree on a new primary.
+/// The longest that the servers may take to agree on a new primary.
 const ELECTION: Duration = Duration::from_secs(30);
 
 /// Three primaries, three replicas, and requests that give up before the test does.

@@ -7,24 +7,24 @@ use std::time::{Duration, Instant};
 
 use crate::common::{Cluster, Server, Wire, eventually, poll, show, slot_of, while_repeating};
 
-/// How many keys there are.
+/// The number of keys.
 const KEYS: usize = 20_000;
 
-/// How long a command has, in milliseconds.
+/// The time that a command has, in milliseconds.
 const TIMEOUT: &str = "15000";
 
 /// Longer than any command may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How long a node may say nothing, and a machine that is busy may take to notice.
+/// The longest for which a node may say nothing, and a busy machine may take to notice.
 const SILENCE: Duration = Duration::from_secs(9);
 
 const SOON: Duration = Duration::from_secs(5);
 
-/// How much else there is to do between two questions.
+/// The number of pings between two questions.
 const PINGS: usize = 50;
 
-/// How often a module goes and comes.
+/// The number of times that a module goes and comes.
 const TIMES: usize = 4;
 
 const COUNT: &[&str] = &["RMR.MAP", "TIMEOUT", TIMEOUT, "COUNT", "MATCH", "k:*"];
@@ -34,7 +34,7 @@ fn fill(cluster: &Cluster) {
     cluster.fill(KEYS, |number| (format!("k:{number}"), "x"));
 }
 
-/// What came of questions whose right answer is the number of keys.
+/// The answers to questions whose right answer is the number of keys.
 #[derive(Default)]
 struct Answers {
     right: usize,

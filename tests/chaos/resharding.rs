@@ -8,7 +8,7 @@ use crate::common::{Cluster, ConstantTotal, Server, View, eventually, slot_of, t
 /// After the cluster has settled, everything is right within this time, with no refresh asked for.
 const RIGHT_AGAIN: Duration = Duration::from_secs(2);
 
-/// How long slots are moved about in one test.
+/// The time for which slots are moved about in one test.
 const CHURN: Duration = Duration::from_secs(6);
 
 /// Moves slots of shard 0 about until time is up; gives the number of moves.

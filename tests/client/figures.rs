@@ -1,4 +1,4 @@
-//! What servers have counted, and small pieces that the tests share.
+//! The figures of servers, and small pieces that the tests share.
 
 use rmr::testing::{Server, Servers};
 use rmr::{Command, Reply};
@@ -8,13 +8,13 @@ pub fn command(line: &str) -> Command {
     Command::from_args(line.split(' ')).expect("a command")
 }
 
-/// What one server says to a command.
+/// Returns the reply of one server to a command.
 #[track_caller]
 pub fn ask(server: &Server, line: &str) -> Reply {
     server.call(command(line)).unwrap_or_else(|error| panic!("{line}: {error}"))
 }
 
-/// How often all servers together have run a command, by its name in lower case.
+/// Returns the number of times that all servers together have run a command, by its name in lower case.
 pub fn calls(servers: &Servers, name: &str) -> u64 {
     let of_one = |server: &Server| {
         let stats = ask(server, "INFO commandstats").to_string();
@@ -24,7 +24,7 @@ pub fn calls(servers: &Servers, name: &str) -> u64 {
     servers.iter().map(of_one).sum()
 }
 
-/// How many keys there are on all servers.
+/// Returns the number of keys on all servers.
 pub fn keys(servers: &Servers) -> i64 {
     servers.iter().filter_map(|server| ask(server, "DBSIZE").integer()).sum()
 }

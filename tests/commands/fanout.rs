@@ -8,7 +8,7 @@ fn ports(node: &Server, options: &str) -> String {
     node.reply(&format!("RMR.FANOUT {options} CONFIG GET port"))
 }
 
-/// What [`ports`] gives for these nodes.
+/// Returns what [`ports`] gives for these nodes.
 fn ports_of<'a>(nodes: impl IntoIterator<Item = &'a Server>) -> String {
     let port = |node: &Server| format!("[\"port\", \"{}\"]", node.port());
     let ports: Vec<String> = nodes.into_iter().map(port).collect();

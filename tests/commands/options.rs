@@ -3,7 +3,7 @@
 use crate::common::{Cluster, Server};
 use crate::deployments::Deployment;
 
-/// What `DBSIZE` gives when every node holds one key, as these options shape it.
+/// Returns the expected answer to `DBSIZE` with these options, when every node holds one key.
 fn expected(nodes: &[&Server], partial: bool, shape: &str) -> String {
     let list = |one: &dyn Fn(&Server) -> String| nodes.iter().map(|node| one(node)).collect::<Vec<_>>().join(", ");
     match (shape, partial) {

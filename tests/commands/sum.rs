@@ -3,7 +3,7 @@
 use crate::common::Server;
 use crate::deployments::Deployment;
 
-/// What a node answers to the sum of these keys.
+/// Returns a node's answer to the sum of these keys.
 fn sum(node: &Server, keys: &[String]) -> String {
     node.reply(&format!("RMR.SUM {}", keys.join(" ")))
 }

@@ -1,4 +1,4 @@
-//! What `cargo build` makes and the tests load or run: the module, the examples.
+//! The files that `cargo build` makes and the tests load or run: the module, the examples.
 
 use std::env;
 use std::env::consts::{DLL_PREFIX, DLL_SUFFIX, EXE_SUFFIX};
@@ -70,7 +70,7 @@ fn profile_dir() -> PathBuf {
     dir.expect("a test below the target directory").to_owned()
 }
 
-/// Where everything that is built stands: `target`, unless told otherwise.
+/// Returns the folder of everything that is built: `target`, unless told otherwise.
 pub fn target_dir() -> PathBuf {
     profile_dir().parent().expect("a profile below the target directory").to_owned()
 }

@@ -16,10 +16,10 @@ use super::slot::{even_share, slot_of};
 use super::topology::{View, discord};
 use rmr::testing::poll;
 
-/// How long the nodes may take to agree.
+/// The longest that the nodes may take to agree.
 const SETTLE_LIMIT: Duration = Duration::from_secs(30);
 
-/// How many keys [`Cluster::fill`] sends to a node in one go.
+/// The number of keys that [`Cluster::fill`] sends to a node in one go.
 const FILL_BATCH: usize = 10_000;
 
 /// Options of every node; what a test adds comes later on the command line and wins.
@@ -31,7 +31,7 @@ const BASE_OPTIONS: [(&str, &str); 5] = [
     ("repl-diskless-sync-delay", "0"),
 ];
 
-/// What to start: three primaries with the module, unless told otherwise.
+/// Builds a cluster: three primaries with the module, unless told otherwise.
 pub struct ClusterBuilder {
     shards: usize,
     replicas: usize,
@@ -51,12 +51,12 @@ impl ClusterBuilder {
         self
     }
 
-    /// How long a node may be silent before the others think it failed; 2 s by default.
+    /// Sets how long a node may be silent before the others think it failed; 2 s by default.
     pub fn node_timeout(self, timeout: Duration) -> Self {
         self.config("cluster-node-timeout", timeout.as_millis().to_string())
     }
 
-    /// Whether the nodes load the module; yes by default.
+    /// Sets whether the nodes load the module; yes by default.
     pub fn module(mut self, load: bool) -> Self {
         self.server = self.server.module(load);
         self
@@ -127,7 +127,7 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// What to start, to be filled in.
+    /// Returns a builder with the defaults.
     pub fn builder() -> ClusterBuilder {
         let empty = ClusterBuilder { shards: 3, replicas: 0, server: Server::builder() };
         let add = |builder: ClusterBuilder, (name, value)| builder.config(name, value);
@@ -262,7 +262,7 @@ impl Cluster {
         }
     }
 
-    /// What the first running node says.
+    /// Returns the view that the first running node has of its cluster.
     fn view(&self) -> View {
         let mut nodes = self.nodes.iter();
         let node = nodes.find(|node| node.running()).expect("a running node");

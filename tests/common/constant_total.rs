@@ -19,10 +19,10 @@ pub struct ConstantTotal {
     total: i64,
 }
 
-/// What a loop of requests for the sum was answered.
+/// The answers to a loop of requests for the sum.
 #[derive(Default)]
 pub struct Answers {
-    /// How often the true sum came.
+    /// The number of times that the true sum came.
     pub right: usize,
     /// Every error, as it came; what broke a connection too.
     pub errors: Vec<String>,
@@ -55,7 +55,7 @@ impl ConstantTotal {
         text_of(&node.wire().call(&self.command()))
     }
 
-    /// Whether a node gives the true sum now.
+    /// Returns whether a node gives the true sum now.
     pub fn is_right_on(&self, node: &Server) -> bool {
         self.is_right(&self.ask(node))
     }

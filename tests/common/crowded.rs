@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::cluster::Cluster;
 use super::slot::slot_of;
 
-/// How many keys share a slot.
+/// The number of keys that share a slot.
 const KEYS_A_SLOT: usize = 8;
 
 impl Cluster {

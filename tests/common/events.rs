@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Server, Wire, elements, show};
 
-/// How long an answer may take besides what it waits for.
+/// The longest that an answer may take besides what it waits for.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Asks a node for the events after a cursor, with all words that follow it, and moves the cursor: `event key` of each, or

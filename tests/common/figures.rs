@@ -1,4 +1,4 @@
-//! What a server says of itself in `INFO` and in `/proc`, as numbers.
+//! The figures of a server in `INFO` and in `/proc`, as numbers.
 
 use std::fs;
 
@@ -18,7 +18,7 @@ impl Server {
         self.figure("rmr", &format!("rmr_{name}"))
     }
 
-    /// How often a command was run here, by whomever.
+    /// Returns the number of times that a command was run here, by whomever.
     pub fn calls_of(&self, command: &str) -> u64 {
         // Redis 7.0 spells the names of modules' commands as the module did.
         let stats = self.run::<String>(&["INFO", "commandstats"]).to_ascii_lowercase();
@@ -27,12 +27,12 @@ impl Server {
         calls.unwrap_or(0)
     }
 
-    /// How many threads of rmr the process has.
+    /// Returns the number of rmr's threads in the process.
     pub fn rmr_threads(&self) -> usize {
         self.statuses_of_rmr_threads().count()
     }
 
-    /// How often those threads have gone to sleep so far.
+    /// Returns the number of times that those threads have gone to sleep so far.
     pub fn sleeps_of_rmr_threads(&self) -> u64 {
         self.statuses_of_rmr_threads().map(|status| figure_in(&status, "voluntary_ctxt_switches")).sum()
     }

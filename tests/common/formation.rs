@@ -1,4 +1,4 @@
-//! How a cluster comes into being within a fraction of a second.
+//! Forms a cluster within a fraction of a second.
 //!
 //! The usual way, `CLUSTER MEET` among empty nodes, cannot take less than two seconds: a primary
 //! that starts without a working cluster refuses to call it ok for that long. A *replica* does not
@@ -24,7 +24,7 @@ use super::version::knows_shard_ids;
 use rmr::testing::eventually;
 use rmr::testing::random;
 
-/// How long each step may take.
+/// The longest that each step may take.
 const STEP_LIMIT: Duration = Duration::from_secs(30);
 
 /// The address of all placeholders. Nobody listens there, and no node of a cluster has this port.
@@ -90,7 +90,7 @@ impl<'a> Formation<'a> {
         nodes.chain(placeholders).chain([epochs]).collect()
     }
 
-    /// What follows an address: nodes of one shard must agree on its id, or some commands crash the server.
+    /// Returns the words that follow an address: nodes of one shard must agree on its id, or some commands crash the server.
     fn shard_id(&self, shard: usize) -> String {
         if knows_shard_ids() { format!(",,tls-port=0,shard-id={}", self.placeholders[shard]) } else { String::new() }
     }

@@ -6,7 +6,7 @@ use super::server::Server;
 use super::wire::Wire;
 use rmr::testing::eventually;
 
-/// How long a server may take to begin to load.
+/// The longest that a server may take to begin to load.
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// A server that reads its data again, until it is told to hurry.

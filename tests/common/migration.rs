@@ -8,19 +8,19 @@ use super::server::Server;
 use super::topology::View;
 use rmr::testing::{eventually, poll};
 
-/// How many keys one `MIGRATE` takes.
+/// The number of keys that one `MIGRATE` takes.
 const KEYS_PER_MIGRATE: &str = "10";
 
-/// How long one `MIGRATE` may take, in milliseconds.
+/// The longest that one `MIGRATE` may take, in milliseconds.
 const MIGRATE_TIMEOUT: &str = "5000";
 
-/// How long a moved slot may take to be seen everywhere.
+/// The longest that a moved slot may take to be seen everywhere.
 const MOVE_LIMIT: Duration = Duration::from_secs(15);
 
-/// How long to wait for one manual failover; servers give up after 5 s.
+/// The time to wait for one manual failover; servers give up after 5 s.
 const FAILOVER_ATTEMPT: Duration = Duration::from_millis(5500);
 
-/// How long to ask for a failover again and again.
+/// The time in which a failover is asked for again and again.
 const FAILOVER_LIMIT: Duration = Duration::from_secs(30);
 
 impl Cluster {
@@ -110,7 +110,7 @@ fn id_of(node: &Server) -> String {
     node.run(&["CLUSTER", "MYID"])
 }
 
-/// Whether a node is a primary in its own eyes.
+/// Returns whether a node is a primary in its own eyes.
 fn is_primary(node: &Server) -> bool {
     let is_primary = |view: View| !view.members[&node.port()].replica;
     View::of(node).is_ok_and(is_primary)

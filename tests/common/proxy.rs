@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// What happens to the traffic.
+/// A fault that strikes the traffic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// Nothing.
@@ -42,7 +42,7 @@ struct Shared {
 
 struct State {
     fault: Fault,
-    /// How often the fault is still to strike; after that everything passes.
+    /// The number of times that the fault is still to strike; after that everything passes.
     times: usize,
     strikes_greetings: bool,
     struck: usize,
@@ -71,7 +71,7 @@ impl Proxy {
         Self { port, shared }
     }
 
-    /// Where it listens.
+    /// Returns the address where the proxy listens.
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
@@ -89,17 +89,17 @@ impl Proxy {
         state.struck = 0;
     }
 
-    /// Whether faults strike the first words on a connection too.
+    /// Sets whether faults strike the first words on a connection too.
     pub fn strike_greetings(&self, strike: bool) {
         self.shared.state().strikes_greetings = strike;
     }
 
-    /// How often the fault has struck since it was set.
+    /// Returns the number of times that the fault has struck since it was set.
     pub fn struck(&self) -> usize {
         self.shared.state().struck
     }
 
-    /// How many connections have been made to it.
+    /// Returns the number of connections that have been made to it.
     pub fn connections(&self) -> usize {
         self.shared.state().connections
     }
@@ -131,7 +131,7 @@ impl Shared {
         }
     }
 
-    /// What happens to the next piece of traffic. Only faults of `kinds` strike here.
+    /// Takes the fault for the next piece of traffic. Only faults of `kinds` strike here.
     fn strike(&self, greeted: bool, kinds: impl FnOnce(&Fault) -> bool) -> Fault {
         let mut state = self.state();
         let is_due = state.times > 0 && (greeted || state.strikes_greetings) && kinds(&state.fault);

@@ -4,7 +4,7 @@
 pub struct Random(u64);
 
 impl Random {
-    /// What follows from this seed.
+    /// Returns the generator that follows from this seed.
     pub fn new(seed: u64) -> Self {
         Self(seed)
     }
@@ -23,7 +23,7 @@ impl Random {
         (self.roll() % end as u64) as usize
     }
 
-    /// Whether it happens: so many times in a hundred.
+    /// Returns `true` by chance, in this many of a hundred calls.
     pub fn chance(&mut self, percent: usize) -> bool {
         self.below(100) < percent
     }

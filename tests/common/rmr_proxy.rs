@@ -14,13 +14,13 @@ use super::cluster::Cluster;
 use super::server::Server;
 use super::wire::Wire;
 
-/// How long a start may take, the first one of a program that was just built too.
+/// The longest that a start may take, the first one of a program that was just built too.
 const START_LIMIT: Duration = Duration::from_secs(30);
 
-/// How many lines of the log a failing test prints.
+/// The number of log lines that a failing test prints.
 const LOG_TAIL: usize = 60;
 
-/// What to start.
+/// Builds the arguments of an `rmr-proxy`, and starts it.
 #[derive(Clone, Default)]
 pub struct RmrProxyBuilder {
     args: Vec<String>,
@@ -93,12 +93,12 @@ pub struct RmrProxy {
 }
 
 impl RmrProxy {
-    /// What to start, to be filled in.
+    /// Returns a builder with the defaults.
     pub fn builder() -> RmrProxyBuilder {
         RmrProxyBuilder { is_on_tcp: true, ..Default::default() }
     }
 
-    /// What to start with other listeners than a port of 127.0.0.1.
+    /// Returns a builder without the listener on a port of 127.0.0.1.
     pub fn elsewhere() -> RmrProxyBuilder {
         RmrProxyBuilder::default()
     }
@@ -115,7 +115,7 @@ impl RmrProxy {
         Self::builder().set("nodes", addresses.join(" "))
     }
 
-    /// Where clients connect, on 127.0.0.1.
+    /// Returns the port of 127.0.0.1 where clients connect.
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -130,7 +130,7 @@ impl RmrProxy {
         self.process().pid()
     }
 
-    /// Whether the process exists.
+    /// Returns whether the process exists.
     pub fn alive(&self) -> bool {
         self.process().alive()
     }
@@ -197,7 +197,7 @@ impl RmrProxy {
         wire
     }
 
-    /// What one command, typed with blanks between its words, is answered on a connection of its own.
+    /// Returns the answer to one command, typed with blanks between its words, on a connection of its own.
     #[track_caller]
     pub fn reply(&self, line: &str) -> String {
         self.wire().reply(line)

@@ -14,10 +14,10 @@ use super::artifacts::module_path;
 use super::errors::error_text;
 use super::wire::Wire;
 
-/// How long a connection waits for a reply before the test fails instead of hanging.
+/// The time that a connection waits for a reply before the test fails instead of hanging.
 const REPLY_LIMIT: Duration = Duration::from_secs(60);
 
-/// How long a module may be needed by what goes on by itself.
+/// The longest for which work that goes on by itself may need the module.
 const UNLOAD_LIMIT: Duration = Duration::from_secs(10);
 
 /// The arguments with which the module can be unloaded from every server.
@@ -26,7 +26,7 @@ const UNLOAD_LIMIT: Duration = Duration::from_secs(10);
 /// a data type. On Redis 7.0 this is the default.
 const UNLOADABLE: [&str; 2] = ["gears", "batch"];
 
-/// What to start: a standalone server with the module, unless told otherwise.
+/// Builds a server: standalone and with the module, unless told otherwise.
 #[derive(Clone)]
 pub struct ServerBuilder {
     module: bool,
@@ -35,13 +35,13 @@ pub struct ServerBuilder {
 }
 
 impl ServerBuilder {
-    /// Whether to load the module; yes by default.
+    /// Sets whether to load the module; yes by default.
     pub fn module(mut self, load: bool) -> Self {
         self.module = load;
         self
     }
 
-    /// Whether the server loads the module when it starts.
+    /// Returns whether the server loads the module when it starts.
     pub fn loads_module(&self) -> bool {
         self.module
     }
@@ -124,7 +124,7 @@ impl Deref for Server {
 }
 
 impl Server {
-    /// What to start, to be filled in.
+    /// Returns a builder with the defaults.
     pub fn builder() -> ServerBuilder {
         ServerBuilder { module: true, module_args: Vec::new(), plain: rmr::testing::Server::builder() }
     }
@@ -139,7 +139,7 @@ impl Server {
         self.server.address().to_string()
     }
 
-    /// How a client reaches it, password included.
+    /// Returns how a client reaches the server, password included.
     pub fn connection_info(&self, protocol: ProtocolVersion) -> ConnectionInfo {
         let mut settings = RedisConnectionInfo::default().set_protocol(protocol);
         if let Some(password) = self.password() {

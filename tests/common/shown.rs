@@ -4,7 +4,7 @@ use super::server::Server;
 use super::wire::Wire;
 
 impl Server {
-    /// What one command, typed with blanks between its words, is answered in RESP2; as [`show`] shows it.
+    /// Returns the answer to one command, typed with blanks between its words, in RESP2; as [`show`] shows it.
     #[track_caller]
     pub fn reply(&self, line: &str) -> String {
         self.wire().reply(line)
@@ -106,7 +106,7 @@ fn show_pairs(parts: &[&[u8]]) -> String {
     format!("{{{}}}", pairs.join(", "))
 }
 
-/// How many bytes the first frame of these takes.
+/// Returns the number of bytes that the first frame of these takes.
 fn frame_len(bytes: &[u8]) -> usize {
     match count(bytes) {
         Some(count) => (0..count).fold(head_len(bytes), |at, _| at + frame_len(&bytes[at..])),
@@ -117,7 +117,7 @@ fn frame_len(bytes: &[u8]) -> usize {
     }
 }
 
-/// How many frames belong to an aggregate.
+/// Returns the number of frames that belong to an aggregate.
 fn count(frame: &[u8]) -> Option<usize> {
     let number = || number(frame);
     match frame[0] {

@@ -16,7 +16,7 @@ pub fn even_share(shard: usize, shards: usize) -> RangeInclusive<u16> {
     border(shard)..=border(shard + 1) - 1
 }
 
-/// What is between the first `{` and the next `}`, if that is not empty; else the whole key.
+/// Returns the part of a key between the first `{` and the next `}`, if that is not empty; else the whole key.
 fn hashed_part(key: &[u8]) -> &[u8] {
     let tag = key.iter().position(|&byte| byte == b'{').and_then(|open| {
         let rest = &key[open + 1..];

@@ -1,4 +1,4 @@
-//! What a node believes about its cluster, and whether all nodes believe the same.
+//! The view that a node has of its cluster, and whether all nodes have the same.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,12 +19,12 @@ pub struct SlotRange {
     pub replicas: BTreeSet<u16>,
 }
 
-/// What a node knows of another one, or of itself.
+/// The view that a node has of another one, or of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
-    /// Whether it is a replica.
+    /// Tells that the node is a replica.
     pub replica: bool,
-    /// Whether it has been introduced, is linked, and is not thought to have failed.
+    /// Tells that the node has been introduced, is linked, and is not thought to have failed.
     pub sound: bool,
 }
 
@@ -35,7 +35,7 @@ pub struct View {
     pub ok: bool,
     /// `cluster_current_epoch`.
     pub epoch: u64,
-    /// Whether the node is a primary, or a replica whose link to its primary is up.
+    /// Tells that the node is a primary, or a replica whose link to its primary is up.
     pub replicating: bool,
     /// The known nodes by port, the node itself included.
     pub members: BTreeMap<u16, Member>,
@@ -70,7 +70,7 @@ impl View {
         self.ranges.iter().find(holds).map(|range| range.primary)
     }
 
-    /// Whether each replica in service is listed with its slots.
+    /// Returns whether each replica in service is listed with its slots.
     fn lists_replicas(&self) -> bool {
         let lists = |port| self.ranges.iter().any(|range| range.replicas.contains(port));
         let mut members = self.members.iter();
@@ -78,7 +78,7 @@ impl View {
     }
 }
 
-/// What keeps the running ones of `nodes` from being in service and of one mind, in words.
+/// Returns in words what keeps the running ones of `nodes` from being in service and of one mind.
 ///
 /// They are when each says that the cluster is ok, knows these nodes and no others, is linked with
 /// all running ones, sees every slot where the others see it, and as a replica is in sync and

@@ -1,11 +1,11 @@
-//! Which server the tests run on, for the few things that only some servers have.
+//! The version of the server that the tests run on, for the few things that only some servers have.
 
 use std::process::Command;
 use std::sync::LazyLock;
 
 use super::server::{Server, binary};
 
-/// Whether nodes of a cluster know the ids of their shards, from Redis 7.2 on. Asked without starting a server.
+/// Returns whether nodes of a cluster know the ids of their shards, from Redis 7.2 on. Asked without starting a server.
 pub fn knows_shard_ids() -> bool {
     static VERSION: LazyLock<String> = LazyLock::new(|| {
         let output = Command::new(binary()).arg("--version").output().expect("the server says its version");
@@ -23,7 +23,7 @@ impl Server {
         (parts.next().expect("a major version"), parts.next().expect("a minor version"))
     }
 
-    /// Whether nodes of a cluster share a secret with which they authenticate: from Redis 8 on.
+    /// Returns whether nodes of a cluster share a secret with which they authenticate: from Redis 8 on.
     pub fn has_internal_secret(&self) -> bool {
         self.redis_version() >= (8, 0)
     }

@@ -4,7 +4,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::time::Duration;
 
-/// How long a read waits when the caller does not say.
+/// The time that a read waits unless the caller names another.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// One connection that speaks raw RESP2 or, after `HELLO 3`, RESP3.
@@ -97,7 +97,7 @@ impl Wire {
         self.try_read_frame()
     }
 
-    /// Whether a reply, or its beginning, comes within this time; nothing of it is lost.
+    /// Returns whether a reply, or its beginning, comes within this time; nothing of it is lost.
     pub fn answers_within(&mut self, limit: Duration) -> bool {
         let stream = self.stream.get_ref();
         let usual = stream.read_timeout().expect("the limit of a read");

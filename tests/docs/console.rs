@@ -1,5 +1,6 @@
-//! What stands in a page between ```` ```console ```` and ```` ``` ````: lines that are typed, and what comes out, on a cluster whose nodes
-//! have the ports 7001 to 7003 there and others here. Between ```` ```python ```` and ```` ``` ```` stand files, whose names are their first lines.
+//! Reads the part of a page between ```` ```console ```` and ```` ``` ````: lines that are typed, and what comes out, on a
+//! cluster whose nodes have the ports 7001 to 7003 there and others here. Between ```` ```python ```` and ```` ``` ```` stand
+//! files, whose names are their first lines.
 
 use std::fs;
 use std::io::Write;
@@ -13,7 +14,7 @@ use crate::common::{Cluster, Server, eventually, functions_python, slot_of};
 /// The prompt of redis-cli.
 const PROMPT: &str = "127.0.0.1:7001> ";
 
-/// How long functions may take that run by themselves: machines are busy.
+/// The longest that functions may take that run by themselves: machines are busy.
 const PATIENCE: Duration = Duration::from_secs(40);
 
 /// A line that was typed, with its prompt, and what came out.
@@ -71,7 +72,7 @@ fn is_shown(got: &str, shown: &[String]) -> bool {
     got == shown
 }
 
-/// What came out, and what is shown, without what differs each time.
+/// Returns what came out and what is shown, both without the parts that differ each time.
 fn comparable(got: &str, shown: &[String]) -> (Vec<String>, Vec<String>) {
     // redis-cli says how long what took long has taken.
     let is_time = |line: &&str| line.starts_with('(') && line.ends_with("s)") && line.contains('.');

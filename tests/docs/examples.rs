@@ -269,7 +269,7 @@ mod search {
     /// Key, score, and the field `text`.
     type Hit = (String, i64, String);
 
-    /// What a query gives, in RESP3.
+    /// Returns the hits of a query, in RESP3.
     fn query(node: &Server, count: usize, words: &str) -> Vec<Hit> {
         let mut query = redis::cmd("SEARCH.QUERY");
         query.arg(count).arg(words.split(' ').collect::<Vec<_>>());

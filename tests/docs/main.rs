@@ -1,4 +1,4 @@
-//! What users read and copy: README.md, the pages of `docs/`, the examples.
+//! Tests what users read and copy: README.md, the pages of `docs/`, the examples.
 
 #[path = "../common/mod.rs"]
 mod common;

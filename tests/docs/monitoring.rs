@@ -14,7 +14,7 @@ use crate::console::{self, Folder, sample};
 
 const PAGE: &str = include_str!("../../docs/how-to/monitor-with-prometheus.md");
 
-/// How long anything may take here: machines are busy.
+/// The longest that anything may take here: machines are busy.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Runs a program that ends with the test, with its files in a folder.

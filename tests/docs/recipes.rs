@@ -11,7 +11,7 @@ use crate::console::{self, Folder};
 
 const PAGE: &str = include_str!("../../docs/how-to/event-recipes.md");
 
-/// How long functions may take that run by themselves: machines are busy.
+/// The longest that functions may take that run by themselves: machines are busy.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Three shards with a database.

@@ -2,7 +2,7 @@
 
 use crate::common::{Cluster, Server};
 
-/// What each node answers by itself.
+/// Returns the answer of each node by itself.
 fn each(cluster: &Cluster, line: &str) -> Vec<String> {
     cluster.nodes().iter().map(|node| node.reply(line)).collect()
 }

@@ -1,4 +1,4 @@
-//! What is refused, and in whose words: those that say most, and none that would send the caller away.
+//! Tests the refusals and their words: the words that say most, and none that would send the caller away.
 
 use std::time::Duration;
 

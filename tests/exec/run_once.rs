@@ -7,8 +7,8 @@ use rmr::testing::Servers;
 
 use crate::common::Cluster;
 
-/// What servers say in place of running a command; `SLOT`, `HERE` and `THERE` stand for the key's slot, its node and
-/// another one.
+/// The errors of servers that have not run a command; `SLOT`, `HERE` and `THERE` stand for the key's slot, its node and another
+/// one.
 const WORDS: [&str; 13] = [
     "TRYAGAIN Multiple keys request during rehashing of slot",
     "TRYAGAIN x",

@@ -7,10 +7,10 @@ use crate::common::show;
 use crate::cursor;
 use crate::load::{Answer, Client};
 
-/// What an error says of a write that may have run.
+/// The words of an error about a write that may have run.
 pub const UNKNOWN: &str = "outcome is unknown";
 
-/// What the server itself says to those who wait when it becomes a replica.
+/// The beginning of the server's own error for clients that wait when it becomes a replica.
 const THROWN_OUT: &str = "-UNBLOCKED ";
 
 /// Reads keys that never change, some twice, some that nobody has.
@@ -48,7 +48,7 @@ pub struct Counts<'a> {
     ends: &'a Mutex<Vec<(String, u64, u64)>>,
 }
 
-/// How often a counter was incremented for sure, how often perhaps, and the last value that was seen.
+/// A counter: how often it was incremented for sure, how often perhaps, and the last value that was seen.
 struct Counter {
     key: String,
     sure: u64,
@@ -57,7 +57,7 @@ struct Counter {
 }
 
 impl<'a> Counts<'a> {
-    /// What the counters may be is added to `ends` in the end.
+    /// Returns the client of these counters, which adds the values that they may have to `ends` in the end.
     pub fn new(keys: Vec<String>, ends: &'a Mutex<Vec<(String, u64, u64)>>) -> Self {
         let counters = keys.into_iter().map(|key| Counter { key, sure: 0, perhaps: 0, last: 0 }).collect();
         Self { counters, ends }
@@ -95,7 +95,7 @@ impl Drop for Counts<'_> {
 /// Makes keys of its own and deletes them.
 pub struct Deletes {
     keys: Vec<String>,
-    /// Whether each is there; `None` where the answer to a write was an error.
+    /// For each key whether it exists; `None` where the answer to a write was an error.
     there: Vec<Option<bool>>,
 }
 
@@ -122,13 +122,13 @@ impl Deletes {
         self.note(client, &all, reply, Some(false), is_count);
     }
 
-    /// How many of the keys are there, at least and at most.
+    /// Returns the fewest and the most of the keys that may exist.
     fn how_many(&self) -> (usize, usize) {
         let least = self.there.iter().filter(|there| **there == Some(true)).count();
         (least, least + self.there.iter().filter(|there| there.is_none()).count())
     }
 
-    /// What an answer says of the keys that it is about.
+    /// Notes what an answer says of the keys that it is about.
     fn note(
         &mut self,
         client: &Client<'_>,

@@ -7,7 +7,7 @@ use crate::common::{Cluster, Server, slot_of, text_of};
 /// Far below the deadline that the requests have.
 const FAST: Duration = Duration::from_secs(1);
 
-/// What a request may take beyond its time.
+/// The time that a request may take beyond its own.
 const GRACE: Duration = Duration::from_millis(400);
 
 /// A slot of three nodes' first that goes to the second, with as many keys there as a test likes.

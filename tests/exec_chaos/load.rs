@@ -1,4 +1,4 @@
-//! What the loops ask, from several connections to different nodes, and the model that every answer is held against.
+//! The requests of the loops, from several connections to different nodes, and the model that every answer is held against.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -9,23 +9,23 @@ use std::time::{Duration, Instant};
 use crate::clients::{Counts, Deletes, Gets, Scans};
 use crate::common::{Cluster, Server, Wire, show, slot_of, while_repeating};
 
-/// How many clients do the same.
+/// The number of clients that do the same.
 const CLIENTS_A_KIND: usize = 3;
 
-/// What a request may take beyond its time: 100 ms are promised, the rest is for a machine that has more to do than it can
-/// here. Tests with one request at a time hold it to its word.
+/// The time that a request may take beyond its own: 100 ms are promised, the rest is for a machine that has more to do than it
+/// can here. Tests with one request at a time hold it to its word.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// Loops take all that the machine has, so there is one at a time.
 static TURN: Mutex<()> = Mutex::new(());
 
-/// How long a client waits for an answer before it calls that one missing.
+/// The time that a client waits for an answer before it calls that one missing.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The commands of the loop.
 pub const KINDS: [&str; 4] = ["MGET", "INCR", "DEL", "SCAN"];
 
-/// How often each command is to be given: `few` times, or as often as `RMR_SOAK` says.
+/// Returns the number of times that each command is to be given: `few` times, or as often as `RMR_SOAK` says.
 pub fn rounds(few: usize) -> usize {
     env::var("RMR_SOAK").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(few)
 }
@@ -62,14 +62,14 @@ impl Keys {
     }
 }
 
-/// What has come of the loop.
+/// The outcome of the loop.
 #[derive(Default)]
 pub struct Tally {
     done: [AtomicUsize; KINDS.len()],
     notes: Mutex<Notes>,
 }
 
-/// What is worth a note.
+/// The notes of a loop.
 #[derive(Default)]
 pub struct Notes {
     /// Answers that are not true, or came too late: there must be none.
@@ -85,7 +85,7 @@ impl Tally {
         self.notes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether each command was given so often, or something went wrong.
+    /// Returns whether each command was given this often, or something went wrong.
     pub fn is_over(&self, rounds: usize) -> bool {
         let is_wrong = !self.notes().wrong.is_empty();
         is_wrong || self.done.iter().all(|done| done.load(Ordering::Relaxed) >= rounds)
@@ -97,7 +97,7 @@ impl Tally {
     }
 }
 
-/// How an answer came.
+/// The form of an answer.
 pub enum Answer {
     Reply(Vec<u8>),
     /// An error, with its sign.
@@ -158,7 +158,7 @@ impl Client<'_> {
         self.tally.notes().wrong.push(what);
     }
 
-    /// Which turn this is.
+    /// Returns the number of the turn.
     pub fn turn(&self) -> usize {
         self.turn
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::common::Cluster;
 use crate::load::{self, Keys, rounds};
 
-/// What a request has; none needs it.
+/// The time that a request has; none needs it.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 #[test]

@@ -16,7 +16,7 @@ fn fill(cluster: &Cluster, keys: &[String]) {
     cluster.fill(keys.len(), |index| (keys[index].clone(), "x"));
 }
 
-/// Which of the keys of one slot a node does not show. The cursor is a slot, so that this reads no other.
+/// Returns the keys of one slot that a node does not show. The cursor is a slot, so that this reads no other.
 #[track_caller]
 fn missed_in_slot<'k>(node: &Server, keys: &'k [String]) -> Vec<&'k String> {
     let reply = node.reply(&format!("RMR.SCAN {} COUNT 1", slot_of(&keys[0])));

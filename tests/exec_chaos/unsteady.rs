@@ -7,10 +7,10 @@ use crate::clients::UNKNOWN;
 use crate::common::{Cluster, Server, eventually, poll, slot_of};
 use crate::load::{self, Keys, Tally, rounds};
 
-/// What a request has.
+/// The time that a request has.
 const TIMEOUT: Duration = Duration::from_millis(900);
 
-/// What works at all works within this time.
+/// The time in which a request succeeds that succeeds at all.
 const SOON: Duration = Duration::from_secs(5);
 
 /// For how long a node stands still, so that some requests outlast it and some do not.
@@ -22,7 +22,7 @@ fn cluster(replicas: usize, node_timeout: Duration) -> Cluster {
     Cluster::builder().replicas(replicas).node_timeout(node_timeout).module_args(["timeout-ms", &timeout]).start()
 }
 
-/// When a loop must have come to its end.
+/// Returns the moment by which a loop must have ended.
 fn limit(rounds: usize) -> Instant {
     Instant::now() + Duration::from_secs(60) + rounds as u32 * Duration::from_millis(200)
 }

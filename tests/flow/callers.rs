@@ -1,4 +1,4 @@
-//! Whose rights hold: those of the caller, on each key and command, on every shard.
+//! Tests that the caller's rights hold on each key and command, on every shard.
 
 use crate::common::{Cluster, Wire};
 

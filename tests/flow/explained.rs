@@ -1,4 +1,4 @@
-//! What would run where, without running it.
+//! Tests the plans of flows, which nothing runs.
 
 use crate::servers::Servers;
 

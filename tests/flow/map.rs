@@ -1,4 +1,4 @@
-//! What a map over a pattern answers, wherever the keys are.
+//! Tests the answers to a map over a pattern, wherever the keys are.
 
 use crate::servers::Servers;
 

@@ -1,4 +1,4 @@
-//! What is refused before any key is read, and what is said then.
+//! Tests the requests that are refused before any key is read, and the errors.
 
 use crate::common::Server;
 use crate::servers::Servers;

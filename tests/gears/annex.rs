@@ -28,7 +28,7 @@ const IN_A_THREAD_MAKES_A_BUILDER: &str = in_a_thread!("GB()");
 
 const IN_A_THREAD_ASKS_FOR_TIME: &str = in_a_thread!("registerTE(1, lambda: 1)");
 
-/// What a script does, and the text of the `gears.error` that it gets.
+/// Scripts, each with the text of the `gears.error` that it gets.
 const RAISED: &[(&str, &str)] = &[
     ("GB(5)", "reader argument must be a string"),
     ("GB('KeysReader', '*', 5)", "desc argument must be a string"),

@@ -8,7 +8,7 @@ use crate::table::each;
 
 const LONG: Duration = Duration::from_secs(60);
 
-/// What runs before the step, the step, and whether its record comes out of it.
+/// The code before the step, the step, and whether its record comes out of it.
 const STEPS: &[(&str, &str, Outcome)] = &[
     // A child that goes on as if it were the worker.
     ("import os", "os.fork() and 1", Outcome::Either),
@@ -39,7 +39,7 @@ const STEPS: &[(&str, &str, Outcome)] = &[
     ("import resource", "resource.setrlimit(resource.RLIMIT_DATA, (1 << 40, 1 << 40))", Outcome::Error),
 ];
 
-/// What comes of the one record.
+/// The fate of the one record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Outcome {
     Record,

@@ -1,4 +1,4 @@
-//! Whose rights functions have: those of the user who has called, on every shard.
+//! Tests the rights of functions: those of the user who has called, on every shard.
 
 use crate::common::Wire;
 use crate::servers::{Servers, one_record, run_at};

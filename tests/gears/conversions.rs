@@ -1,4 +1,4 @@
-//! What becomes of records: as results for a client, and between shards.
+//! Tests the forms of records: as results for a client, and between shards.
 
 use crate::common::show;
 use crate::servers::{Servers, call, records};

@@ -1,5 +1,5 @@
-//! What users' code may do to itself and to others: the execution fails, with an error that says what has happened, and the
-//! server and everything else goes on.
+//! Tests the harm that users' code may do to itself and to others: the execution fails, with an error that says what has
+//! happened, and the server and everything else goes on.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ fn is_alive(pid: u32) -> bool {
     stat.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with('Z'))
 }
 
-/// How workers end, and words of the error.
+/// Code that ends its worker, and words of the error.
 const ENDS: &[(&str, &str, &str)] = &[
     ("import os", "os._exit(7)", "7"),
     ("import os", "os.kill(os.getpid(), 9)", "signal 9"),
@@ -93,7 +93,7 @@ fn deep_recursion_is_an_error() {
     assert!(answer.errors.len() == 1 && answer.errors[0].contains("RecursionError"), "{answer:?}");
 }
 
-/// What is printed without end, in lines and without any.
+/// Prints without end, in lines and without any.
 #[test]
 fn a_full_pipe() {
     let servers = Servers::single();

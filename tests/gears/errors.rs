@@ -86,7 +86,7 @@ fn an_error_ends_in_the_list_of_what_is_kept() {
     }
 }
 
-/// What cannot be taken to another shard is an error of the script.
+/// A function that cannot be taken to another shard is an error of the script.
 #[test]
 fn functions_that_cannot_travel() {
     let servers = Servers::cluster();

@@ -4,7 +4,7 @@ use crate::common::show;
 use crate::servers::{Servers, call};
 use crate::table::each;
 
-/// What is sent, and the whole reply; `TRACE` stands for the bulk string of a traceback.
+/// Requests, each with the whole reply; `TRACE` stands for the bulk string of a traceback.
 const ON_A_SINGLE_SERVER: &[(&[&str], &str)] = &[
     (&["RG.PYEXECUTE", "GB().run()"], "*2\r\n*0\r\n*0\r\n"),
     (&["RG.PYEXECUTE", "x = 1"], "+OK\r\n"),

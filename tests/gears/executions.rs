@@ -284,7 +284,7 @@ GB('PythonReader').map(lambda x: time.sleep(0.02)).count().run(numbers)";
     }
 }
 
-/// What the server reads counts as well.
+/// The time in which the server reads keys counts as well.
 #[test]
 fn how_long_reading_of_keys_has_taken() {
     let servers = Servers::single();

@@ -362,7 +362,7 @@ gb.map(lambda x: x[0]/x[1])
     }
 }
 
-/// What the functions of the last part have in common.
+/// The code that the functions of the last part have in common.
 const FAMILIES: &str = "
 def fname(x):
   ''' Extracts the family name from a person's record '''

@@ -1,4 +1,5 @@
-//! How long executions and sessions live, and what ends them: their limits, an abort, and what is kept of them meanwhile.
+//! Tests the lifetimes of executions and sessions, and what ends them: their limits, an abort, and what is kept of them
+//! meanwhile.
 
 use std::env;
 use std::thread;
@@ -90,7 +91,7 @@ fn an_execution_waits_for_other_shards_for_its_idle_time() {
     assert_eq!((&*answer.results, answer.errors.len()), (&["3".to_owned()][..], 0), "{answer:?}");
 }
 
-/// What runs at the top level of a script is seen as `...-script-<n>`, and can be aborted like an execution.
+/// A script is seen as `...-script-<n>` while its top level runs, and can be aborted like an execution.
 #[test]
 fn a_script_that_does_not_end_is_seen_and_aborted() {
     for servers in Servers::both() {

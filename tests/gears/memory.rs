@@ -11,10 +11,10 @@ use rmr::testing::poll;
 use crate::common::Server;
 use crate::servers::Servers;
 
-/// How many executions there are before memory is looked at first.
+/// The number of executions before memory is looked at first.
 const WARM: usize = 100;
 
-/// How much more the server may have in the end, and all of its Python processes together: what allocators keep.
+/// The most bytes that the server may have more in the end, and all of its Python processes together: what allocators keep.
 pub const GROWTH: [u64; 2] = [2 << 20, 12 << 20];
 
 const SCRIPTS: [&str; 4] = [

@@ -3,7 +3,7 @@
 use crate::servers::{Servers, records};
 use crate::table::each;
 
-/// How often the numbers 0 to 9 are there.
+/// The number of times that each of the numbers 0 to 9 occurs.
 const COPIES: usize = 4;
 
 /// Puts keys `n:0` to `n:39` with the digits of their numbers.

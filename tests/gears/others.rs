@@ -1,10 +1,10 @@
-//! What administrators ask about Python: memory, sessions, requirements, profiles.
+//! Tests the questions of administrators about Python: memory, sessions, requirements, profiles.
 
 use crate::common::{elements, show};
 use crate::servers::{Servers, WAITS, call};
 use crate::table::each;
 
-/// What is sent, and the reply.
+/// Requests, each with the reply.
 const EXACT: &[(&[&str], &str)] = &[
     (&["RG.PYDUMPREQS"], "[]"),
     (&["RG.PYEXPORTREQ", "nothing"], "-requirement does not exists"),

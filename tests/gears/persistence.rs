@@ -1,4 +1,5 @@
-//! What outlives the process: registrations in RDB and AOF, on replicas, and what is said where they cannot be kept.
+//! Tests the part of functions that outlives the process: registrations in RDB and AOF, on replicas, and what is said where they
+//! cannot be kept.
 
 use std::fs;
 use std::time::Duration;

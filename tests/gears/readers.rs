@@ -62,7 +62,7 @@ fn keys() {
     }
 }
 
-/// What is no UTF-8 is a bytearray, and nothing is cut.
+/// A value that is not UTF-8 is a bytearray, and nothing is cut.
 #[test]
 fn bytes() {
     for servers in Servers::both() {

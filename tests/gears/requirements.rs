@@ -55,7 +55,7 @@ impl Drop for Folder {
     }
 }
 
-/// What can be imported already is taken, and listed as installed.
+/// A package that can be imported already is taken, and listed as installed.
 #[test]
 fn what_is_there_already() {
     for servers in Servers::both() {
@@ -231,7 +231,7 @@ fn from_one_server_to_another() {
     assert_eq!(unknown, "-requirement does not exists");
 }
 
-/// Where the interpreter is missing, or lacks what it needs, `RG.PYEXECUTE` says so, and everything else works.
+/// `RG.PYEXECUTE` says that the interpreter is missing, or lacks what it needs, and everything else works.
 #[test]
 fn without_an_interpreter() {
     let without = target_dir().join("no-such-python3").to_str().expect("a path in UTF-8").to_owned();

@@ -1,4 +1,4 @@
-//! Who may use which commands.
+//! Tests which users may use which commands.
 
 use crate::servers::Servers;
 use crate::table::each;
@@ -13,7 +13,7 @@ const FOR_ADMINISTRATORS: &[&[&str]] = &[
     &["RG.REFRESHCLUSTER"],
 ];
 
-/// What everybody may ask for: results.
+/// The commands that everybody may use: those that return results.
 const FOR_ALL: &[&[&str]] = &[&["RG.GETRESULTS", "0-0"], &["RG.GETRESULTSBLOCKING", "0-0"]];
 
 #[test]

@@ -1,4 +1,4 @@
-//! What scripts call: commands, atomic blocks, settings, the log, threads.
+//! Tests the functions that scripts call: commands, atomic blocks, settings, the log, threads.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ const NAMES: &str = "GearsBuilder GB execute atomic hashtag log configGet gearsC
     registerGearsThread createFuture setFutureResults setFutureException runCoroutine GearsSession GearsFuture redisgears rg \
     copy asyncio io cProfile pstats Thread Future loop Log ConfigGet GearsConfigGet execute_many";
 
-/// What the module `redisgears` has.
+/// The names that the module `redisgears` has.
 const OF_THE_MODULE: &str = "executeCommand atomicCtx getMyHashTag registerTimeEvent callNext getCommand overrideReply gearsCtx \
     gearsFutureCtx log setGearsSession getGearsSession registerGearsThread isInAtomicBlock isAsyncAllow config_get flatError \
     PyFlatExecution GearsError GearsForceStopped GearsFlatError";
@@ -179,7 +179,7 @@ fn writes_reach_replicas() {
     });
 }
 
-/// What a replica may do: read.
+/// A replica may only read. read.
 #[test]
 fn on_a_replica() {
     let cluster = crate::servers::cluster().shards(1).replicas(1).start();

@@ -7,7 +7,7 @@ use crate::common::{
     Cluster, ClusterBuilder, Server, ServerBuilder, Wire, elements, eventually, functions_python, show,
 };
 
-/// How long a reply may take: workers are niced, and machines are busy.
+/// The longest that a reply may take: workers are niced, and machines are busy.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Returns what starts a server whose functions run in the interpreter of the tests, and that keeps registrations, whatever
@@ -36,7 +36,7 @@ enum Owned {
     Single([Server; 1]),
 }
 
-/// What a script that has run a flow is answered.
+/// The answer to a script that has run a flow.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Answer {
     /// Bulk strings without quotes; all else as [`show`] shows it.

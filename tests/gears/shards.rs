@@ -14,7 +14,7 @@ def f(x):
     return x
 GB('ShardsIDReader').map(f).count().run()";
 
-/// Whether the errors name a node: by its address, or by the first letters of its id.
+/// Returns whether the errors name a node: by its address, or by the first letters of its id.
 fn names(errors: &[String], address: &str, id: &str) -> bool {
     errors.iter().any(|error| error.contains(address) || error.contains(&id[..8]))
 }

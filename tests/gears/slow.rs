@@ -7,7 +7,7 @@ use crate::servers::{Servers, WAITS, call};
 
 const LONG: Duration = Duration::from_secs(60);
 
-/// What scripts do that take 50 ms: at the top level, in a flow, and on another shard than the one that is asked.
+/// Scripts that take 50 ms: at the top level, in a flow, and on another shard than the one that is asked.
 const SLOW: &[&str] = &[
     "import time\ntime.sleep(0.05)",
     "import time\nGB('ShardsIDReader').map(lambda x: time.sleep(0.05)).run()",
@@ -51,7 +51,7 @@ fn scripts_are_in_the_slow_log() {
     }
 }
 
-/// Who waits for something that runs elsewhere has no part in its time.
+/// The time for which an execution waits for work elsewhere is not its own.
 #[test]
 fn waiting_is_not_slow() {
     for servers in Servers::both() {

@@ -17,13 +17,13 @@ use crate::servers::{Servers, call};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// How often each client writes for each function in a round: when it goes on for a while, and else.
+/// The number of times that each client writes for each function in a round: when it goes on for a while, and else.
 const WRITES: [usize; 2] = [200, 20];
 
-/// How many keys each function has on each shard.
+/// The number of keys that each function has on each shard.
 const KEYS: usize = 4;
 
-/// What a client does that a function is for.
+/// The action of a client that a function is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Kind {
     /// A key is set.
@@ -124,7 +124,7 @@ GB('CommandReader').map(f).register(hook='strlen', keyprefix='{name}:', mode='as
     all
 }
 
-/// How events of one registration have ended on all shards.
+/// The events of one registration on all shards, counted by their outcome.
 #[derive(Default, Debug, Clone, Copy, PartialEq, Eq)]
 struct Counts {
     triggered: u64,

@@ -246,8 +246,8 @@ fn a_load_that_fails_leaves_what_there_was() {
     register(&replica, "next", "later");
 }
 
-/// What is registered is written, and nothing may be written while clients are paused: who registers is told so, and nothing
-/// has changed. Where all commands wait, so does that.
+/// A registration is a write, and nothing may be written while clients are paused: who registers is told so, and nothing has
+/// changed. Where all commands wait, so does that.
 #[test]
 fn registering_while_clients_are_paused() {
     const PAUSED: &str = "registrations do not change while writes are paused; try again";

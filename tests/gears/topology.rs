@@ -1,4 +1,4 @@
-//! What is said about the cluster.
+//! Tests the commands about the cluster.
 
 use crate::common::{elements, show};
 use crate::servers::{Servers, call};

@@ -1,4 +1,4 @@
-//! What is said of functions while they run: how long each step takes, where the time goes, which sessions there are.
+//! Tests the figures of functions while they run: how long each step takes, where the time goes, which sessions there are.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use crate::servers::Servers;
 
 const LONG: Duration = Duration::from_secs(30);
 
-/// How long each step took, in the order of `RG.GETEXECUTION`.
+/// Returns the time that each step took, in the order of `RG.GETEXECUTION`.
 fn steps(plan: &str) -> Vec<u64> {
     let of = |rest: &str| rest.split([',', ']']).next().and_then(|number| number.parse().ok());
     plan.split("\"duration\", ").skip(1).filter_map(of).collect()

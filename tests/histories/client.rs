@@ -10,22 +10,22 @@ use redis::Value;
 use crate::checker::NEVER;
 use crate::common::{Wire, show};
 
-/// How long a client waits for an answer before it asks another proxy: longer than a proxy lets anything take.
+/// The time that a client waits for an answer before it asks another proxy: longer than a proxy lets anything take.
 const PATIENCE: Duration = Duration::from_millis(3500);
 
-/// What an error begins with that says "this did not happen", unless it says that the outcome is unknown.
+/// The beginnings of errors that say "this did not happen", unless they say that the outcome is unknown.
 const REFUSALS: [&str; 8] =
     ["RMRNODE", "RMRTIMEOUT", "RMRSLOTS", "RMRBUSY", "ERRCLUSTER", "TRYAGAIN", "READONLY", "RMRSHARD"];
 
-/// What all clients of a run have in common.
+/// The state that all clients of a run have in common.
 pub struct Clients {
-    /// Where the proxies listen.
+    /// The ports of the proxies.
     ports: Vec<AtomicU16>,
     began: Instant,
     seen: Mutex<Seen>,
 }
 
-/// What came back.
+/// An answer that came back.
 #[derive(Default)]
 struct Seen {
     answers: usize,
@@ -82,13 +82,13 @@ impl Clients {
     }
 }
 
-/// What became of a command.
+/// The outcome of a command.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
     Answer(Value),
-    /// It did not happen.
+    /// The command did not happen.
     Refused,
-    /// It may have happened, or may yet happen.
+    /// The command may have happened, or may yet happen.
     Unknown,
 }
 
@@ -96,7 +96,7 @@ pub enum Outcome {
 #[derive(Clone, Debug)]
 pub struct Asked {
     pub called: u64,
-    /// When the answer came; [`NEVER`] if the outcome is unknown.
+    /// The time when the answer came; [`NEVER`] if the outcome is unknown.
     pub returned: u64,
     pub outcome: Outcome,
 }

@@ -1,4 +1,4 @@
-//! Whether all copies of a slot hold the same, once nobody writes (claim S2).
+//! Checks that all copies of a slot hold the same, once nobody writes (claim S2).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
@@ -11,10 +11,10 @@ use crate::world::World;
 /// Keys that expire while copies are compared, this many milliseconds, may be on one of them alone.
 const LONGEST: i64 = 2000;
 
-/// How far apart the copies of a key may expire: clocks of nodes may be that far apart.
+/// The milliseconds by which the times of expiry of a key's copies may differ: clocks of nodes may be that far apart.
 const CLOCKS_APART: i64 = 50;
 
-/// What one node holds of a key: a digest of its value that knows no order where the type has none, and when it expires.
+/// The state of a key at one node: a digest of its value that knows no order where the type has none, and when it expires.
 type Held = (String, i64);
 
 /// Compares the copies of each slot that is in order, and returns how many keys were compared, or how they differ.

@@ -51,7 +51,7 @@ fn copies_stay_equal() {
     holds(TWO_COPIES, Reads::Regular, without_nodes, 15);
 }
 
-/// What must be found: each of these safeguards, left out, shows within seconds.
+/// Faults must be found when each of these safeguards is left out, and within seconds.
 #[test]
 fn a_safeguard_that_is_left_out_is_missed() {
     let left_out = [("order", TWO_COPIES, without_nodes as Kinds), ("process", ONE_COPY, with_lost_nodes)];

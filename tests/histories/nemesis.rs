@@ -1,4 +1,4 @@
-//! What is done to the servers meanwhile: by chance, and the same for the same seed.
+//! The faults that strike the servers meanwhile: by chance, and the same for the same seed.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::common::{Fault, Random, poll};
 use crate::world::World;
 
-/// What one fault strikes.
+/// The target of one fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
     Node(usize),
@@ -56,10 +56,10 @@ impl Trouble {
     }
 }
 
-/// What goes wrong next, when so much of the time of a run is over: 0 to 1.
+/// Chooses the next trouble, when this part of the time of a run is over: 0 to 1.
 pub type Kinds = fn(&World, &mut Random, f64) -> Trouble;
 
-/// What is survived with one copy of each key: whatever leaves data nodes their memory.
+/// Chooses a trouble that is survived with one copy of each key: one that leaves data nodes their memory.
 pub fn with_one_copy(world: &World, random: &mut Random, _over: f64) -> Trouble {
     match random.below(10) {
         0 => Trouble::Kill(Target::Config),
@@ -71,8 +71,8 @@ pub fn with_one_copy(world: &World, random: &mut Random, _over: f64) -> Trouble 
     }
 }
 
-/// What is survived with two copies of each key while nobody makes a lost one anew: one node may lose its memory. It is the first
-/// one. The others fail only when it is out of all copies, since each failure leaves fewer of them.
+/// Chooses a trouble that is survived with two copies of each key while nobody makes a lost one anew: one node may lose its
+/// memory. It is the first one. The others fail only when it is out of all copies, since each failure leaves fewer of them.
 pub fn with_two_copies(world: &World, random: &mut Random, over: f64) -> Trouble {
     const BEGINS: f64 = 0.4;
     if over > BEGINS && !world.has_lost_one() {
@@ -90,7 +90,7 @@ pub fn with_two_copies(world: &World, random: &mut Random, over: f64) -> Trouble
     }
 }
 
-/// What leaves all copies what they are: nothing strikes nodes.
+/// Chooses a trouble that leaves all copies what they are: nothing strikes nodes.
 pub fn without_nodes(world: &World, random: &mut Random, _over: f64) -> Trouble {
     let proxy = Target::Proxy(random.below(world.proxies.len()));
     let time = random.pick(&[100, 300, 1500]);
@@ -107,7 +107,7 @@ pub fn with_lost_nodes(world: &World, random: &mut Random, _over: f64) -> Troubl
     Trouble::Kill(Target::Node(random.below(world.nodes.len())))
 }
 
-/// What leaves this node, and all proxies, their memory.
+/// Chooses a trouble that leaves this node, and all proxies, their memory.
 fn harmless(world: &World, random: &mut Random, node: usize) -> Trouble {
     let proxy = random.below(world.proxies.len());
     let time = random.pick(&[100, 300, 1500, 2500]);

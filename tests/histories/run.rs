@@ -11,10 +11,10 @@ use crate::nemesis::{Kinds, haunt};
 use crate::workloads::{Reads, all};
 use crate::world::{Shape, World};
 
-/// How long all runs take together unless told otherwise, in seconds.
+/// The time of all runs together unless told otherwise, in seconds.
 const SECONDS: u64 = 60;
 
-/// How many clients work at once.
+/// The number of clients that work at once.
 const CLIENTS: usize = 6;
 
 /// A run takes all that the machine has, so there is one at a time.

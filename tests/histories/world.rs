@@ -13,7 +13,7 @@ const SOON: Duration = Duration::from_secs(40);
 /// The most that a proxy lets a command take, in milliseconds.
 const TIMEOUT_MS: u32 = 2000;
 
-/// How much there is of what.
+/// The numbers of nodes, copies and proxies.
 #[derive(Clone, Copy, Debug)]
 pub struct Shape {
     pub copies: usize,

@@ -1,5 +1,5 @@
-//! Where the law does not hold, each with its reason: the documented differences between `RMR.EXEC` on a cluster and
-//! the same command on a single server.
+//! The exceptions to the law, each with its reason: the documented differences between `RMR.EXEC` on a cluster and the same
+//! command on a single server.
 
 use std::collections::BTreeSet;
 
@@ -21,7 +21,7 @@ const fn entry<T>(commands: &'static [&'static str], what: T, because: &'static 
     Entry { commands, what, because }
 }
 
-/// What is true of all commands with several keys.
+/// The reason that holds for all commands with several keys.
 pub const CROSS_SLOT: &str = "only a command whose keys lie in several slots, and that means something else when it is \
     done key by key, answers CROSSSLOT; MSET is split where NONATOMIC says that it may be, MSETEX only without a \
     condition on all of its keys";
@@ -106,7 +106,7 @@ pub const REFUSED_WITH: &[Entry<&str>] = &[
 pub const NOT_PROXIED: &[Entry<()>] =
     &[entry(&["restore-asking"], (), "nodes that move a slot say it to each other, and each answers for itself")];
 
-/// What rmr-proxy answers itself, besides what is refused otherwise: its tests are in `tests/serve`.
+/// The commands that rmr-proxy answers itself, besides those that are refused otherwise: its tests are in `tests/serve`.
 pub const PROXYS_OWN: &[Entry<()>] = &[entry(
     &["client|*", "info", "ping", "echo"],
     (),
@@ -208,16 +208,16 @@ const UNDER_A_GUARD: &[Entry<&str>] = &[
     entry(&["mset", "msetex"], "-ERR wrong number of arguments", "what is to be split is looked at before it is sent"),
 ];
 
-/// Whether this answer of the cluster may differ from the single server's error while a guard is set.
+/// Returns whether this answer of the cluster may differ from the single server's error while a guard is set.
 pub fn may_differ_under_a_guard(command: &Listed, cluster: &Reply) -> bool {
     let shown = cluster.to_string();
     UNDER_A_GUARD.iter().any(|entry| entry.commands.contains(&&*command.name) && shown.starts_with(entry.what))
 }
 
-/// What would lift a guard on one side only.
+/// The commands that would lift a guard on one side only.
 pub const LIFTS: [&str; 2] = ["client|unpause", "swapdb"];
 
-/// What the test keeps apart, since the answer would depend on the node.
+/// The commands that the test keeps apart, since the answer would depend on the node.
 pub const KEPT_APART: &[Entry<()>] = &[entry(
     &["evalsha", "evalsha_ro", "script|exists", "script|show"],
     (),
@@ -262,7 +262,7 @@ pub const NOT_EVERYWHERE: &[(&str, Since)] = &[
     ("xackdel", Since::Redis(8, 2)),
 ];
 
-/// Who has a command.
+/// The servers that have a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Since {
     /// Redis from this version on, and what is compatible with that.
@@ -273,7 +273,7 @@ pub enum Since {
 }
 
 impl Since {
-    /// Whether this server has such commands.
+    /// Returns whether this server has such commands.
     pub fn includes(self, server: &Server) -> bool {
         match self {
             Self::Redis(major, minor) => server.redis_version() >= (major, minor),
@@ -310,28 +310,28 @@ pub fn find<T>(table: &'static [Entry<T>], name: &str) -> Option<&'static Entry<
     table.iter().find(|entry| entry.commands.iter().any(|listed| means(listed, name)))
 }
 
-/// Whether a name of the tables is that of a command; `cluster|*` is that of all its subcommands.
+/// Returns whether a name of the tables is that of a command; `cluster|*` is that of all its subcommands.
 pub fn means(listed: &str, name: &str) -> bool {
     listed.strip_suffix('*').map_or(listed == name, |prefix| name.starts_with(prefix))
 }
 
-/// Whether the tables let a command be refused.
+/// Returns whether the tables let a command be refused.
 pub fn may_be_refused(command: &Listed, argv: &Argv) -> bool {
     let has = |what: &str| argv.iter().any(|arg| String::from_utf8_lossy(arg).to_uppercase().contains(what));
     find(REFUSED, &command.name).is_some() || find(REFUSED_WITH, &command.name).is_some_and(|entry| has(entry.what))
 }
 
-/// Whether a command is the node's own in proxy mode.
+/// Returns whether a command is the node's own in proxy mode.
 pub fn is_nodes_own(command: &Listed, argv: &Argv) -> bool {
     may_be_refused(command, argv) || find(NOT_PROXIED, &command.name).is_some()
 }
 
-/// Whether a command is answered by rmr-proxy itself, or makes something else of the connection to it.
+/// Returns whether a command is answered by rmr-proxy itself, or makes something else of the connection to it.
 pub fn is_proxys_own(command: &Listed, argv: &Argv) -> bool {
     may_be_refused(command, argv) || find(PROXYS_OWN, &command.name).is_some()
 }
 
-/// How alike the replies to a command have to be: as the tables say, else as the server's own tips.
+/// Returns how alike the replies to a command have to be: as the tables say, else as the server's own tips.
 pub fn how_alike(command: &Listed, argv: &Argv) -> Alike {
     let with = find(COMPARED_WITH, &command.name).map(|entry| entry.what);
     if let Some((argument, how)) = with

@@ -77,7 +77,7 @@ impl Generator<'_> {
         }
     }
 
-    /// How many follow, and those.
+    /// Generates arguments that a count stands before.
     fn counted(&mut self, arg: &Arg, random: &mut Random) {
         let is_there = !arg.is_optional || random.chance(70);
         let count = if is_there { 1 + random.below(3) } else { 0 };
@@ -136,7 +136,7 @@ fn spoil(command: &Listed, argv: &mut Argv, may_be_odd: bool, random: &mut Rando
     }
 }
 
-/// Whether something that the command says ends at a certain time.
+/// Returns whether one of the arguments sets a time at which something ends.
 fn sets_times(args: &[Arg]) -> bool {
     let is_time = |name: &str| ["seconds", "ttl", "unix-time", "idle", "ms"].iter().any(|part| name.contains(part));
     args.iter().any(|arg| is_time(&arg.name) || sets_times(&arg.of))

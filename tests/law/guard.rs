@@ -1,5 +1,5 @@
-//! What keeps a server from doing what it is told. A guard that holds for a plain command holds for the same command by
-//! any road.
+//! Guards, which keep a server from running commands. A guard that holds for a plain command holds for the same command by any
+//! road.
 
 use std::fs;
 use std::time::Duration;
@@ -7,10 +7,10 @@ use std::time::Duration;
 use super::generate::Argv;
 use crate::common::{Loading, Server, Wire, eventually};
 
-/// How long a `BGSAVE` may take to fail.
+/// The longest that a `BGSAVE` may take to fail.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// What a `BGSAVE` is to write to while it has to fail: a folder.
+/// The file that a `BGSAVE` is to write while it has to fail: a folder has the name.
 const BROKEN: &str = "broken.rdb";
 
 /// One of them, or none. It is set on all servers of both sides.

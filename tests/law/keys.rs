@@ -4,7 +4,7 @@
 
 use crate::common::Random;
 
-/// What stands before the name of a key.
+/// The words before the name of a key.
 pub const PLACES: [&str; 4] = ["{a}", "{b}", "{c}", ""];
 
 /// Keys by what they hold. What belongs to no type is not there at first.
@@ -66,7 +66,7 @@ pub const DATA: [&str; 36] = [
     "PERSIST $str1",
 ];
 
-/// Where the keys of one command come from.
+/// The source of the keys of one command.
 pub enum Whence {
     /// All from one place.
     One(&'static str),
@@ -100,7 +100,7 @@ impl Whence {
     }
 }
 
-/// What the keys of a command hold, by the chapter of the documentation that it stands in.
+/// Returns the kind of value that the keys of a command hold, by the chapter of the documentation that it stands in.
 pub fn kind_of(group: &str, random: &mut Random) -> &'static str {
     match group {
         "string" => random.pick(&["str", "num"]),

@@ -14,7 +14,7 @@ pub struct Listed {
     /// The chapter of the documentation that it stands in: `string`, `sorted-set`, ...
     pub group: String,
     pub args: Vec<Arg>,
-    /// It has subcommands, which are listed on their own.
+    /// Tells that the command has subcommands, which are listed on their own.
     pub is_container: bool,
 }
 
@@ -39,7 +39,7 @@ impl Listed {
         self.tips.iter().any(|known| known == tip)
     }
 
-    /// Whether it is cut where its keys lie in several slots. Redis 7.0 says so of `MSETNX`, wrongly.
+    /// Returns whether the command is cut where its keys lie in several slots. Redis 7.0 says so of `MSETNX`, wrongly.
     pub fn is_split(&self) -> bool {
         self.has_tip("request_policy:multi_shard") && self.name != "msetnx"
     }

@@ -43,13 +43,13 @@ use pair::Pair;
 use road::Road;
 use sequence::{Outcome, Step, Tally, play, shown_all, shrunk};
 
-/// How many commands that break the law are reported; each once.
+/// The most commands that break the law that are reported; each once.
 const MOST_BROKEN: usize = 20;
 
-/// How many commands a sequence has.
+/// The number of commands that a sequence has.
 const LENGTH: usize = 100;
 
-/// How often what never succeeded is tried in addition.
+/// The number of additional tries of a command that never succeeded.
 const MORE_ROUNDS: usize = 40;
 
 fn number_of(variable: &str, default: u64) -> u64 {
@@ -59,7 +59,7 @@ fn number_of(variable: &str, default: u64) -> u64 {
     }
 }
 
-/// What was played, and what came of it.
+/// The commands that were played, and their outcomes.
 #[derive(Default)]
 struct Played {
     tally: Tally,
@@ -72,7 +72,7 @@ impl Played {
         self.tally.get(name).is_some_and(|known| known.contains_key(&outcome))
     }
 
-    /// Whether the command has been seen to do what the tables say, or else to succeed, in parts too if it can be split.
+    /// Returns whether the command has been seen to do what the tables say, or else to succeed, in parts too if it can be split.
     fn has_shown(&self, command: &Listed) -> bool {
         let name = &command.name;
         if find(REFUSED, name).is_some() {

@@ -10,21 +10,21 @@ use rmr::testing::poll;
 use super::number_of;
 use crate::common::{Cluster, Server, Wire};
 
-/// How many requests are under way at once.
+/// The number of requests that are under way at once.
 const AT_ONCE: usize = 50;
 
 /// After how many requests the memory is looked at first: buffers have their size then.
 const WARM: usize = 200;
 
-/// How many bytes a server may have more in the end. Eight bytes for each of ten keys of one request are more in a short
+/// The most bytes that a server may have more in the end. Eight bytes for each of ten keys of one request are more in a short
 /// run, too.
 const GROWTH: u64 = 100_000;
 
-/// How long the buffers of connections may take to be given back.
+/// The longest that the buffers of connections may take to be given back.
 const SETTLE: Duration = Duration::from_secs(5);
 
-/// What is sent, with and without limits on its user. `$` stands for all keys, `@` for as many of one slot of the asked node,
-/// `#` for how many.
+/// The requests, sent with and without limits on their user. `$` stands for all keys, `@` for as many of one slot of the asked
+/// node, `#` for how many.
 const FORMS: [&str; 21] = [
     "RMR.EXEC MGET @",
     "RMR.EXEC MGET $",

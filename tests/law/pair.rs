@@ -38,7 +38,7 @@ impl Wires {
         self.0[usize::from(is_resp3)].send(argv);
     }
 
-    /// Whether the reply, or its beginning, comes within this time.
+    /// Returns whether the reply, or its beginning, comes within this time.
     pub fn answers_within(&mut self, is_resp3: bool, limit: Duration) -> bool {
         self.0[usize::from(is_resp3)].answers_within(limit)
     }
@@ -56,7 +56,7 @@ impl Wires {
     }
 }
 
-/// What is asked by way of rmr.
+/// The request that is sent by way of rmr.
 enum Asked {
     Cluster(Cluster),
     One(Server),
@@ -81,7 +81,7 @@ pub struct Pair {
     /// The program before the same nodes, once all roads are open, and connections to it.
     program: Option<(RmrProxy, Wires)>,
     pub stock: Stock,
-    /// What the sequences are played under.
+    /// The guard that the sequences are played under.
     pub guard: Guard,
     /// By server, while it is set.
     set: Vec<Set>,
@@ -143,12 +143,12 @@ impl Pair {
         }
     }
 
-    /// Whether plain commands can be answered for the whole cluster.
+    /// Returns whether plain commands can be answered for the whole cluster.
     pub fn is_proxied(&self) -> bool {
         !self.proxied.is_empty()
     }
 
-    /// Whether the program `rmr-proxy` stands before the cluster.
+    /// Returns whether the program `rmr-proxy` stands before the cluster.
     pub fn has_program(&self) -> bool {
         self.program.is_some()
     }
@@ -196,7 +196,7 @@ impl Pair {
         &self.server
     }
 
-    /// Whether all servers are there still.
+    /// Returns whether all servers still run.
     pub fn is_alive(&self) -> bool {
         let is_program_alive = self.program.as_ref().is_none_or(|(program, _)| program.alive());
         is_program_alive && self.asked.nodes().iter().chain([&self.server]).all(|server| server.alive())
@@ -269,7 +269,7 @@ impl Pair {
         self.alone.all(&[argv]).pop().expect("a reply")
     }
 
-    /// Whether both sides hold the same: keys, values, times, users, libraries, settings.
+    /// Returns whether both sides hold the same: keys, values, times, users, libraries, settings.
     ///
     /// # Errors
     /// What differs.
@@ -308,7 +308,7 @@ fn single() -> Server {
     Server::builder().config("enable-protected-configs", "yes").start()
 }
 
-/// What shows all of a key.
+/// Returns the commands that show all of a key.
 fn look(key: &[u8], kind: &str) -> Vec<Argv> {
     let line = match kind {
         "string" => "GET $",

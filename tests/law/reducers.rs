@@ -8,14 +8,14 @@ use super::course;
 use crate::common::Random;
 use crate::common::{Cluster, Server, Wire, slot_of};
 
-/// What each key holds, under names that begin alike. Each is a word of its own kind, of which some are no numbers.
+/// The kinds of the keys, whose names begin alike. Each is a word of its own kind, of which some are no numbers.
 const KINDS: [&str; 6] = ["n", "n", "text", "mixed", "list", "hash"];
 
 const NUMBERS: [&str; 9] = ["0.1", "1e16", "3", "-1e16", "3.0", "-0.0", "0", "9007199254740993", "9007199254740992.0"];
 
 const TEXTS: [&str; 5] = ["de", "at", "ch", "", "a text that is longer than forty-four bytes, and so not embedded"];
 
-/// What the reducers are asked for, by the kind of the keys.
+/// The reducers, and the requests for them by the kind of the keys.
 const REDUCERS: [&str; 17] = [
     "LIST",
     "SUM",
@@ -63,7 +63,7 @@ fn write(kind: &str, key: &str, random: &mut Random) -> Option<Vec<String>> {
     }
 }
 
-/// What an answer says, whoever has given it: errors name nodes.
+/// Returns an answer without the names of nodes, which errors have in them.
 fn said(reply: &str) -> String {
     match reply.starts_with('-') {
         true => reply.split(" from ").next().expect("some words").to_owned(),

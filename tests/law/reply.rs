@@ -5,7 +5,7 @@ use std::fmt;
 /// One reply of either protocol, with its type.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reply {
-    /// What stands in one line: a status, an integer, an error, a null; its first byte and the rest.
+    /// A reply in one line: a status, an integer, an error, a null; its first byte and the rest.
     Line(u8, Vec<u8>),
     /// A string of any kind: its first byte and its bytes.
     Text(u8, Vec<u8>),
@@ -13,7 +13,7 @@ pub enum Reply {
     List(u8, Vec<Reply>),
 }
 
-/// How alike two replies have to be.
+/// The degree to which two replies have to be alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Alike {
     /// Byte for byte; doubles by their value.
@@ -30,7 +30,7 @@ pub enum Alike {
     ByNode,
 }
 
-/// How far two moments may be apart, in seconds.
+/// The seconds by which two moments may be apart.
 const APART: f64 = 60.0;
 
 impl Reply {
@@ -49,7 +49,7 @@ impl Reply {
         }
     }
 
-    /// Whether it is nothing, in either protocol.
+    /// Returns whether the reply is null, in either protocol.
     pub fn is_null(&self) -> bool {
         matches!(self, Self::Line(b'_', _)) || matches!(self, Self::Line(b'$' | b'*', length) if length == b"-1")
     }
@@ -132,7 +132,7 @@ impl fmt::Display for Reply {
     }
 }
 
-/// Whether the cluster's reply is as the single server's.
+/// Returns whether the cluster's reply is as the single server's.
 pub fn are_alike(cluster: &Reply, alone: &Reply, how: Alike) -> bool {
     let all = |how: Alike| {
         let (here, there) = (cluster.elements(), alone.elements());
@@ -169,7 +169,7 @@ pub fn are_alike(cluster: &Reply, alone: &Reply, how: Alike) -> bool {
     }
 }
 
-/// Whether these are two moments, in seconds or milliseconds, that are not far apart.
+/// Returns whether these are two moments, in seconds or milliseconds, that are not far apart.
 fn are_near(here: &[u8], there: &[u8]) -> bool {
     let (Some(here), Some(there)) = (number(here), number(there)) else { return false };
     let apart = (here - there).abs();

@@ -37,7 +37,7 @@ pub const LIBRARY: &str = "#!lua name=lib1\n\
 const OTHER_LIBRARY: &str =
     "#!lua name=lib2\nredis.register_function('two', function(keys, args) return {2, args[1]} end)";
 
-/// What the single server makes of its data at the beginning of a sequence.
+/// The stock of values that the single server makes of its data at the beginning of a sequence.
 pub struct Stock {
     digests: Vec<Vec<u8>>,
     dumps: Vec<Vec<u8>>,

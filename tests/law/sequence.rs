@@ -13,7 +13,7 @@ use super::road::{Road, Way};
 use crate::common::Random;
 use crate::common::slot_of;
 
-/// How long a command has no answer that waits.
+/// The time after which a command without an answer is taken to wait.
 const WAITS: Duration = Duration::from_millis(80);
 
 /// In what time a command is answered that does not wait, on a machine that is busy.
@@ -30,7 +30,7 @@ pub struct Step {
     node: usize,
 }
 
-/// What came of a step that the law allows.
+/// The outcome of a step that the law allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Outcome {
     /// The same success on both sides.
@@ -47,14 +47,14 @@ pub enum Outcome {
     ClusterOnly,
 }
 
-/// What both sides have said while writes wait.
+/// The answers of both sides while writes wait.
 enum Answered {
     Both(Reply, Reply),
     /// The single server was not asked, or what it did was undone.
     Excused(Outcome),
 }
 
-/// How often a command came out how.
+/// The number of times that a command came to each outcome.
 pub type Tally = BTreeMap<String, BTreeMap<Outcome, usize>>;
 
 impl Step {
@@ -223,7 +223,7 @@ impl Step {
         way.road.unwrapped(reply.map_err(|error| format!("{error}, from the cluster"))?)
     }
 
-    /// Why the single server is not asked at all.
+    /// Returns the reason why the single server is not asked at all.
     fn excuse(&self, pair: &mut Pair, error: &str) -> Result<Option<Outcome>, String> {
         let name = self.command.name.as_str();
         if pair.guard == Guard::Loading && error.starts_with("LOADING ") {
@@ -253,7 +253,7 @@ impl Step {
         Ok(is_listed.then_some(Outcome::ClusterOnly))
     }
 
-    /// Whether the keys lie in several slots.
+    /// Returns whether the keys lie in several slots.
     fn is_spread(&self, pair: &mut Pair) -> bool {
         let slots: Vec<u16> = pair.keys(&self.argv).iter().map(slot_of).collect();
         slots.iter().any(|slot| *slot != slots[0])

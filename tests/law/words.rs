@@ -6,7 +6,7 @@ use super::listed::{Arg, Listed};
 use super::scripts::Stock;
 use crate::common::Random;
 
-/// What nobody expects, for any argument.
+/// The words that nobody expects, for any argument.
 pub const ODD: [&str; 12] =
     ["", "abc", "0", "-1", "1", "9223372036854775807", "9223372036854775808", "1.5", "nan", "*", "\u{e9}\r\n", "(1"];
 

@@ -36,14 +36,14 @@ pub const FLOORS: [Row; 9] = [
 /// Folders of `src/`, and files that stand there alone, on one floor.
 pub struct Row {
     rooms: &'static [&'static str],
-    /// Whether they may use each other, if not in a circle.
+    /// Lets them use each other, if not in a circle.
     may_meet: bool,
 }
 
 /// Rooms that nobody uses: the crate says what it has, and servers for tests are for tests.
 const UNUSED: [&str; 2] = ["lib", "testing"];
 
-/// What is wrong with a tree.
+/// A fault of a tree.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Finding {
     UnknownRoom(String),

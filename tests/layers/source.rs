@@ -38,7 +38,7 @@ pub struct Source {
     pub types: BTreeMap<String, Vec<String>>,
 }
 
-/// Where a path leads.
+/// The place that a path leads to.
 enum Place {
     Module(Path),
     Item(Path),
@@ -144,7 +144,7 @@ struct Reader<'a> {
     module: Path,
 }
 
-/// What a brace opened.
+/// The kind of a block that a brace has opened.
 enum Block {
     Module,
     /// An `impl` or a trait: a `type` in it is a part of that.

@@ -74,7 +74,7 @@ fn raw_string(chars: &[char], from: usize) -> Option<usize> {
     (chars.get(marks + count) == Some(&'"')).then(|| past(chars, marks + count + 1, &end))
 }
 
-/// What a file has besides code for tests.
+/// The part of a file that is not code for tests.
 pub struct Production {
     pub tokens: Vec<Token>,
     /// Modules that only tests have, which are files of their own.

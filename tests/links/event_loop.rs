@@ -1,4 +1,4 @@
-//! Which thread reads the replies of other nodes: the main thread while they are few and short, else the runtime.
+//! Tests which thread reads the replies of other nodes: the main thread while they are few and short, else the runtime.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ const SOON: Duration = Duration::from_secs(5);
 /// Far fewer than the requests that follow each other, and more than what timers come to.
 const FEW: u64 = 30;
 
-/// How often the threads of rmr in the first node went to sleep while this was done.
+/// Returns the number of times that the threads of rmr in the first node went to sleep while this was done.
 fn sleeps_during(cluster: &Cluster, work: impl FnOnce()) -> u64 {
     let before = cluster.node(0).sleeps_of_rmr_threads();
     work();

@@ -42,7 +42,7 @@ impl Scene {
         self.wire().ask(&["RMR.MAP", "LIST", "1", key, "GET"])
     }
 
-    /// What the shard itself holds.
+    /// Returns the value that the shard itself holds.
     fn held(&self, key: &str) -> Option<u64> {
         self.shard.run(&["GET", key])
     }

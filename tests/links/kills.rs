@@ -1,4 +1,5 @@
-//! What stops a script does not wait behind it, and what others ask meanwhile is answered as on a connection of their own.
+//! Tests that a command which stops a script does not wait behind it, and that other requests are answered meanwhile as on a
+//! connection of their own.
 
 use std::thread;
 use std::time::{Duration, Instant};

@@ -3,10 +3,10 @@
 
 use crate::common::{Cluster, Server, text_of};
 
-/// How many requests are sent at once, each by a client of its own.
+/// The number of requests that are sent at once, each by a client of its own.
 const REQUESTS: usize = 60;
 
-/// How often each node was asked while this was done.
+/// Returns the number of times that each node was asked while this was done.
 fn questions_during(cluster: &Cluster, work: impl FnOnce()) -> Vec<u64> {
     let asked = |node: &Server| node.calls_of("cluster|nodes");
     let before: Vec<u64> = cluster.nodes().iter().map(asked).collect();

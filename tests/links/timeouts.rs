@@ -8,8 +8,8 @@ use crate::common::{Cluster, Fault, Proxy, Server, Wire, eventually, poll, while
 
 const SOON: Duration = Duration::from_secs(2);
 
-/// What a request may take beyond its time: 100 ms are promised, 150 ms are for a machine with more servers and builds
-/// on it than cores.
+/// The time that a request may take beyond its own: 100 ms are promised, 150 ms are for a machine with more servers and builds on
+/// it than cores.
 const GRACE: Duration = Duration::from_millis(250);
 
 /// A cluster that does not care about a node which is stopped for a while.

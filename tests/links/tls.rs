@@ -9,7 +9,7 @@ use crate::common::{Authority, SLOTS, Server, Wire, eventually, free_port, modul
 
 const SOON: Duration = Duration::from_secs(3);
 
-/// How long nodes that meet may take to form a cluster.
+/// The longest that meeting nodes may take to form a cluster.
 const FORMATION: Duration = Duration::from_secs(30);
 
 /// Three nodes that speak TLS among each other, and an open plain connection to each.
@@ -179,7 +179,7 @@ fn certificates_that_are_renewed_are_used_by_new_connections() {
     eventually(SOON, "a new connection works", || wire.ask(&["RMR.FANOUT", "PING"]) == "*1 +PONG");
 }
 
-/// What `rediss://` needs to reach a server of this authority.
+/// Returns the certificates that `rediss://` needs to reach a server of this authority.
 fn certificates(authority: &Authority) -> String {
     let file = |name: &str, kind: &str| authority.file(name, kind);
     format!("?cacert={}&cert={}&key={}", file("ca", "crt"), file("node", "crt"), file("node", "key"))

@@ -53,7 +53,8 @@ async fn a_promoted_replica_is_followed() {
     assert_eq!(number(&second, &["HLEN", "{rmr:test}:members"]), 4);
 }
 
-/// It forgets everything: the members hear that they have lost their slots, join anew, and no token is given out twice.
+/// The configuration node forgets everything: the members hear that they have lost their slots, join anew, and no token is given
+/// out twice.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_it_has_forgotten_is_built_anew() {
     let server = Server::start();

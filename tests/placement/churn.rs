@@ -13,7 +13,7 @@ use crate::common::Random;
 use crate::group::LIMIT;
 use crate::pool::{TIMEOUT_MS, Worker, done, holders, push, settled};
 
-/// How many workers there are.
+/// The number of workers.
 const WORKERS: usize = 4;
 
 fn from_environment(name: &str, otherwise: u64) -> u64 {

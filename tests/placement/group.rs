@@ -9,16 +9,16 @@ use rmr::testing::Server;
 use rmr::{Command, FromReply};
 use tokio::task::JoinHandle;
 
-/// How long anything may take on a busy machine.
+/// The longest that anything may take on a busy machine.
 pub const LIMIT: Duration = Duration::from_secs(60);
 
-/// When a member of these tests is given up.
+/// The time after which a member of these tests is given up.
 pub const TIMEOUT: Duration = Duration::from_millis(1500);
 
-/// How many slots there are.
+/// The number of slots.
 pub const SLOTS: u16 = 64;
 
-/// What a program does about what it is told.
+/// The way in which a program acts on the events of its member.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Manner {
     /// Says ready, and gives up, at once.

@@ -28,7 +28,7 @@ async fn who_leaves_waits_for_the_others() {
     settled(&[&one, &watcher], 1).await;
 }
 
-/// When the time is over it goes, and says which slots it leaves short.
+/// A member that leaves goes when its time is over, and says which slots it leaves short.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_has_no_more_time_says_what_is_short() {
     let server = Server::start();

@@ -1,4 +1,4 @@
-//! Who is there.
+//! Tests the list of members.
 
 use std::time::{Duration, Instant};
 
@@ -104,7 +104,7 @@ async fn an_id_is_had_once() {
     assert!(again.member.routes().primary(0).expect("a primary").token > token, "a token of its former life");
 }
 
-/// Who was taken for dead hears of it before anything else, is the primary of nothing, and joins again with new tokens.
+/// A member that was taken for dead hears of it before anything else, is the primary of nothing, and joins again with new tokens.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_was_removed_hears_that_first() {
     let server = Server::start();

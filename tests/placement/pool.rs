@@ -10,10 +10,10 @@ use rmr::testing::{Process, ScratchDir, Server, eventually};
 use crate::common::example_bin;
 use crate::group::{LIMIT, ask, number, url};
 
-/// How many slots the example has.
+/// The number of slots that the example has.
 pub const SLOTS: u16 = 64;
 
-/// When a worker is given up, in milliseconds.
+/// The time after which a worker is given up, in milliseconds.
 pub const TIMEOUT_MS: u64 = 1500;
 
 /// A worker, and what it has printed.

@@ -1,4 +1,4 @@
-//! What a member knows of who serves what, and how old that is.
+//! Tests the routes that a member knows, and their age.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! What all members have to agree on.
+//! Tests the settings that all members have to agree on.
 
 use rmr::Error;
 use rmr::placement::balance::Order;

@@ -10,7 +10,7 @@ fn in_front_of(bytes: impl Into<Vec<u8>>) -> Server {
     server
 }
 
-/// What a fan-out through rmr gives, in RESP2 and in RESP3.
+/// Returns what comes of these bytes in a fan-out through rmr, in RESP2 and in RESP3.
 fn passed(bytes: impl Into<Vec<u8>>) -> [String; 2] {
     let server = in_front_of(bytes);
     [server.wire(), server.wire3()].map(|mut wire| {

@@ -30,7 +30,7 @@ fn same_everywhere(cluster: &Cluster, command: &[&str]) {
     }
 }
 
-/// What a script returns, in both protocols.
+/// Checks that a script returns the same everywhere, in both protocols.
 fn same_for_script(cluster: &Cluster, script: &str) {
     same_everywhere(cluster, &["EVAL", script, "0"]);
     same_everywhere(cluster, &["EVAL", &format!("redis.setresp(3); {script}"), "0"]);

@@ -2,7 +2,7 @@
 
 use crate::common::{Cluster, Server};
 
-/// What a standalone server answers, in RESP2 and in RESP3.
+/// Returns the answers of a standalone server, in RESP2 and in RESP3.
 fn both(server: &Server, line: &str) -> [String; 2] {
     let words: Vec<&str> = line.split_whitespace().collect();
     [server.wire(), server.wire3()].map(|mut wire| wire.call(&words).escape_ascii().to_string())

@@ -25,7 +25,7 @@ fn mixed() -> (Cluster, Vec<String>) {
     (cluster, keys)
 }
 
-/// What is asked, and what has to be answered: of the numbers 1 to 120, one a key.
+/// Returns questions, and the answer that each has to have: of the numbers 1 to 120, one a key.
 fn questions(keys: &[String]) -> Vec<(String, &'static str)> {
     let all = keys.join(" ");
     vec![

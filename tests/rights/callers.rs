@@ -1,4 +1,4 @@
-//! Who may do what: commands taken away, keys by kind of access, selectors, channels; and users that go.
+//! Tests the rights of callers: commands taken away, keys by kind of access, selectors, channels; and users that go.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! How nodes authenticate to each other: whose password, where it comes from, what happens when it is wrong or changes.
+//! Tests how nodes authenticate to each other: whose password, where it comes from, what happens when it is wrong or changes.
 
 use std::time::Duration;
 

@@ -9,7 +9,7 @@ use rmr::Command;
 
 use crate::common::{Cluster, Server, while_repeating};
 
-/// How scripts end. The escapes are Lua's.
+/// The ends of scripts. The escapes are Lua's.
 const BODIES: [&str; 6] = [
     r"error('x\r\n+forged')",
     r"error('x\r\n+forged\r\n+forged')",
@@ -85,7 +85,7 @@ fn no_script_answers_for_another_caller_by_exec_map_pushdown_batch_fanout_or_pro
     assert!(answered.load(Relaxed) > 100, "too little was read meanwhile: {answered:?}");
 }
 
-/// How a script ends, in one line: its line breaks are blanks.
+/// The ends of scripts, each in one line, with blanks for line breaks.
 const LINES: [&str; 6] = [
     "ERR user_script:1: x  +forged script: ",
     "ERR user_script:1: x  +forged  +forged script: ",

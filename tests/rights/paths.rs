@@ -1,4 +1,4 @@
-//! What a caller may not do is refused on every way that leads to it, and then nothing has run anywhere.
+//! Tests that an act which a caller may not do is refused on every way that leads to it, and that nothing has run anywhere then.
 
 use crate::common::{Cluster, Server, Wire};
 use crate::users::{login, make_user};

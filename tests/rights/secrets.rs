@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::common::{Cluster, Server, Wire, elements, eventually, show};
 use crate::users::{PASSWORD, make_user};
 
-/// What all secrets of these tests begin with.
+/// The beginning of all secrets of these tests.
 const SECRET: &str = "s3cret";
 
 /// The end of what a monitor is to read.
@@ -28,7 +28,7 @@ fn logging(module_args: &[&str]) -> Cluster {
     cluster
 }
 
-/// What each node shows of the commands that `ask` leads to, in all of its logs.
+/// Returns what each node shows in all of its logs of the commands that `ask` leads to.
 fn logs(cluster: &Cluster, ask: impl FnOnce(&mut Wire)) -> Vec<String> {
     let mut monitors: Vec<Wire> = cluster.nodes().iter().map(Server::wire).collect();
     monitors.iter_mut().for_each(|monitor| assert_eq!(monitor.reply("MONITOR"), "+OK"));

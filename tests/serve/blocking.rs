@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::{SOON, served};
 use crate::common::{Cluster, RmrProxy, Wire, eventually, show};
 
-/// How many clients wait at the nodes.
+/// Returns the number of clients that wait at the nodes.
 fn blocked(cluster: &Cluster) -> u64 {
     cluster.nodes().iter().filter(|node| node.running()).map(|node| node.figure("clients", "blocked_clients")).sum()
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::common::{RmrProxy, Wire, elements, show, while_repeating};
 
-/// How many clients there are, and how many keys each has.
+/// The number of clients, and of keys that each has.
 const CLIENTS: usize = 6;
 const KEYS: usize = 24;
 
@@ -18,11 +18,11 @@ const KEYS: usize = 24;
 pub const DEADLINE: Duration = Duration::from_millis(2000);
 const SLACK: Duration = Duration::from_millis(2500);
 
-/// What the errors of the proxy begin with while nodes are in trouble.
+/// The beginnings of the proxy's errors while nodes are in trouble.
 const EXPECTED: [&str; 7] =
     ["-RMRNODE ", "-RMRTIMEOUT ", "-RMRSLOTS ", "-ERRCLUSTER ", "-TRYAGAIN ", "-CLUSTERDOWN ", "-LOADING "];
 
-/// What is known of a number.
+/// The values that a number may have.
 #[derive(Default, Clone, Copy)]
 struct Known {
     /// Additions that were confirmed.
@@ -33,7 +33,7 @@ struct Known {
     seen: i64,
 }
 
-/// What has come of a load.
+/// The outcome of a load.
 #[derive(Default, Debug)]
 pub struct Outcome {
     pub answers: usize,
@@ -242,7 +242,7 @@ impl Counter<'_> {
 }
 
 impl Outcome {
-    /// How many errors there were.
+    /// Returns the number of errors.
     pub fn failed(&self) -> usize {
         self.errors.values().sum()
     }

@@ -1,4 +1,4 @@
-//! What happens to nodes while clients work through the proxy: never a wrong answer, no addition lost or done twice unless it
+//! Tests the faults of nodes while clients work through the proxy: never a wrong answer, no addition lost or done twice unless it
 //! was reported unknown, and nothing that takes longer than the deadline.
 
 use std::time::{Duration, Instant};

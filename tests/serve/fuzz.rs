@@ -11,13 +11,13 @@ use std::time::Duration;
 use super::served;
 use crate::common::{Cluster, Random, RmrProxy, Wire, elements, show};
 
-/// How many clients there are at once.
+/// The number of clients at once.
 const CLIENTS: usize = 8;
 
-/// How long a client that can be served may wait for its replies.
+/// The longest that a client that can be served may wait for its replies.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How many bytes the proxy may take at the end more than after the first part.
+/// The most bytes that the proxy may take at the end more than after the first part.
 const MEMORY: u64 = 48 << 20;
 
 fn number_of(variable: &str, default: u64) -> u64 {
@@ -97,7 +97,7 @@ fn word(random: &mut Random) -> Vec<u8> {
     }
 }
 
-/// What is understood: commands by chance, and what is about the connection.
+/// Returns requests that are understood: commands by chance, and commands about the connection.
 fn understood(random: &mut Random, names: &[String]) -> Sent {
     const LINES: [&str; 40] = [
         "PING",
@@ -159,7 +159,7 @@ fn understood(random: &mut Random, names: &[String]) -> Sent {
     Sent::Requests(bytes, count)
 }
 
-/// What is not: requests that are spoilt, cut off, or never were any.
+/// Returns bytes that are not understood: requests that are spoilt or cut off, and bytes that never were a request.
 fn broken(random: &mut Random, names: &[String]) -> Sent {
     let Sent::Requests(mut bytes, _) = understood(random, names) else { unreachable!("they are understood") };
     match random.below(6) {

@@ -32,7 +32,7 @@ fn plain_cluster() -> Cluster {
     Cluster::builder().module(false).start()
 }
 
-/// Such a cluster, and a proxy before it.
+/// Starts a cluster, and a proxy before it.
 fn served() -> (Cluster, RmrProxy) {
     let cluster = plain_cluster();
     let proxy = RmrProxy::before(&cluster).start();

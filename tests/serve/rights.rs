@@ -1,4 +1,4 @@
-//! Who clients are is the nodes' word: passwords are checked there, commands run as the user that sent them, and nobody's
+//! Tests that the nodes say who clients are: passwords are checked there, commands run as the user that sent them, and nobody's
 //! command ever runs with the rights of another.
 
 use std::fs;

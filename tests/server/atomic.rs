@@ -1,5 +1,5 @@
-//! What the server does in one piece stays in one piece: while a script runs, while a data set is loaded, no turn of a
-//! distributed request comes in between, although the server looks after its clients meanwhile.
+//! Tests that an act which the server does in one piece stays in one piece: while a script runs, while a data set is loaded, no
+//! turn of a distributed request comes in between, although the server looks after its clients meanwhile.
 
 use std::time::Duration;
 

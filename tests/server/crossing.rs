@@ -3,7 +3,7 @@
 
 use crate::common::{Cluster, Server};
 
-/// What works on a server that is well, each time by a connection of its own.
+/// Asserts that a server is well: its commands work, each time by a connection of its own.
 fn assert_well(node: &Server, here: &str, why: &str) {
     let script = ["EVAL", "return redis.call('GET', KEYS[1])", "1", here];
     assert_eq!(node.wire().reply_to(&script), "\"1\"", "{why}");

@@ -10,11 +10,11 @@ use crate::common::{Cluster, Server, Wire, text_of};
 /// Longer than any of the requests may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What stands for arguments: as many of them as the command wants at least, and some more.
+/// The words for arguments: as many of them as the command wants at least, and some more.
 const WORDS: [&[&str]; 4] =
     [&["k", "k", "k", "k"], &["0", "1", "2", "3"], &["1", "k", "0", "k"], &["*", "-", "+", "10"]];
 
-/// What would put the rest of the round into another state: they are tried last, each on servers of its own.
+/// The commands that would put the rest of the round into another state: they are tried last, each on servers of its own.
 const UPSETTING: [&str; 12] = [
     "client|kill",
     "client|pause",

@@ -87,7 +87,7 @@ fn a_reducer_that_fails_is_an_error_of_its_request() {
     cluster.nodes().iter().for_each(assert_no_crash);
 }
 
-/// It has registered a reducer and does not say that it goes.
+/// A guest that has registered a reducer goes without saying so.
 #[test]
 fn a_guest_that_says_nothing_is_forgotten() {
     let server = Server::builder().unloadable().start();

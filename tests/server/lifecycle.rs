@@ -9,7 +9,7 @@ use crate::common::{Cluster, ConstantTotal, Server, Wire, eventually, poll, text
 
 const SOON: Duration = Duration::from_secs(5);
 
-/// How long a child process may take to save.
+/// The longest that a child process may take to save.
 const CHILD_LIMIT: Duration = Duration::from_secs(10);
 
 fn assert_no_crash(node: &Server) {

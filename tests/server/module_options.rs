@@ -1,19 +1,19 @@
-//! What a server does for its operator while the module is loaded, since the module has told it what it can stand: loads
-//! that end in the middle, and replicas that serve their old data while they load the new. That slots move with all their
-//! keys is in `tests/slots/`.
+//! Tests what a server does for its operator while the module is loaded, since the module has told it what it can stand: loads
+//! that end in the middle, and replicas that serve their old data while they load the new. That slots move with all their keys is
+//! in `tests/slots/`.
 
 use std::time::Duration;
 
 use crate::common::{Server, eventually};
 
-/// How long each step may take.
+/// The longest that each step may take.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// So many keys there are at first, of which each is as long as this, so that a load is still under way when no more comes.
+/// The number of keys at first, each as long as the next figure says, so that a load is still under way when no more comes.
 const COUNT: usize = 1500;
 const LENGTH: usize = 16 * 1024;
 
-/// How many keys are written while the replica does not listen.
+/// The number of keys that are written while the replica does not listen.
 const MISSED: usize = 10;
 
 /// A replica that loads its primary's data behind the old data of its own, and takes its time.

@@ -1,4 +1,5 @@
-//! What the coordinator's own share changes reaches the replica and the append-only file, and nothing else is done twice.
+//! Tests that the changes of the coordinator's own share reach the replica and the append-only file, and that nothing else is
+//! done twice.
 //!
 //! A large share is served in slices between which the server does other things; each slice must leave the server in
 //! a state that it can go on from.
@@ -35,7 +36,7 @@ fn replica_of(primary: &Server) -> Server {
     replica
 }
 
-/// What both hold, as one number.
+/// Returns the data of both as one number.
 fn digest(server: &Server) -> String {
     server.run(&["DEBUG", "DIGEST"])
 }

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use crate::common::{Cluster, Server, View, eventually};
 
-/// How long slots may take to be seen everywhere with their new owner.
+/// The longest that slots may take to be seen everywhere with their new owner.
 const MOVE_LIMIT: Duration = Duration::from_secs(30);
 
-/// Whether this server can do that. Says so where it cannot.
+/// Returns whether this server can move slots as a whole. Says so where it cannot.
 pub fn is_possible(node: &Server) -> bool {
     let is_possible = node.run::<Vec<String>>(&["CLUSTER", "HELP"]).iter().any(|line| line.starts_with("MIGRATESLOTS"));
     if !is_possible {

@@ -9,20 +9,20 @@ use std::time::{Duration, Instant};
 use crate::common::{Cluster, Server, Wire, show, slot_of};
 use crate::scene::turn;
 
-/// What stands in all names, so that they share a slot.
+/// The hash tag in all names, so that they share a slot.
 const TAG: &str = "{crowd}";
 
-/// How many keys have been sent away already when half of the slot is on another node.
+/// The number of keys that have been sent away already when half of the slot is on another node.
 const SENT: usize = 3_000;
 
-/// How long a command has, in milliseconds, and then how long one waits for it.
+/// The time that a command has, in milliseconds, and then the time that one waits for it.
 const TIMEOUT: &str = "60000";
 const PATIENCE: Duration = Duration::from_secs(70);
 
 /// The longest that a client may wait for its answer meanwhile, on a machine that is busy and with a build that is slow.
 const LONGEST_WAIT: Duration = Duration::from_millis(150);
 
-/// How many keys there are: a million where there is time for it.
+/// Returns the number of keys: a million where there is time for it.
 fn crowd() -> usize {
     if env::var_os("RMR_SLOTS_SECONDS").is_some() { 1_000_000 } else { 100_000 }
 }

@@ -143,7 +143,7 @@ fn a_node_that_has_all_slots_serves_all_databases_whole() {
     assert_eq!(wires[0].1.reply("RMR.EXEC DBSIZE"), "1", "the other database is as it was");
 }
 
-/// What moves a key between databases does so at its owner, from database 0.
+/// A command that moves a key between databases does so at the key's owner, from database 0.
 #[test]
 fn keys_go_to_other_databases_where_they_are() {
     let Some(cluster) = with_databases() else { return };

@@ -10,13 +10,14 @@ use crate::scene::{ask_while, assert_whole, filled, push_down_from, share_of_tim
 use crate::tally::Tally;
 use crate::{atomic, scene};
 
-/// How long a change of primaries may take.
+/// The longest that a change of primaries may take.
 const CHANGE: Duration = Duration::from_secs(40);
 
-/// How long to wait for one manual failover; servers give up after 5 s.
+/// The time to wait for one manual failover; servers give up after 5 s.
 const FAILOVER_ATTEMPT: Duration = Duration::from_millis(5500);
 
-/// What may be said of a node that is lost, stands still, or loads its data; and of slots that have no owner meanwhile.
+/// The words of errors that may come of a node that is lost, stands still, or loads its data; and of slots that have no owner
+/// meanwhile.
 pub const ALLOWED: [&str; 13] = [
     "PARTIAL",
     "RMRSLOTS",
@@ -34,7 +35,7 @@ pub const ALLOWED: [&str; 13] = [
     "TRYAGAIN",
 ];
 
-/// How a primary comes to be another node.
+/// The way in which another node becomes the primary.
 #[derive(Debug, Clone, Copy)]
 enum Cause {
     Asked,
@@ -42,12 +43,12 @@ enum Cause {
     Killed,
 }
 
-/// Which nodes a shard has.
+/// Returns the nodes of a shard.
 fn members(cluster: &Cluster, shard: usize) -> [usize; 2] {
     [shard, cluster.replicas_of(shard).start]
 }
 
-/// Whether a node is a primary in its own eyes.
+/// Returns whether a node is a primary in its own eyes.
 fn is_primary(node: &Server) -> bool {
     View::of(node).is_ok_and(|view| view.members.get(&node.port()).is_some_and(|member| !member.replica))
 }
@@ -124,7 +125,7 @@ pub fn with_replicas() -> ClusterBuilder {
         .config("repl-backlog-size", "64mb")
 }
 
-/// How slots can move on this server.
+/// Returns the ways in which slots can move on this server.
 pub fn ways() -> Vec<Way> {
     if atomic::is_possible(&scene::one_node()) { vec![Way::Classic, Way::Atomic] } else { vec![Way::Classic] }
 }

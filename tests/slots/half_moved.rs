@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use crate::common::{Cluster, Server, elements, show, slot_of};
 
-/// How many keys there are besides those of slots on the move.
+/// The number of keys besides those of slots on the move.
 const COUNT: usize = 1000;
 
-/// How long commands that cannot do without slots on the move wait for the end of it, and some time for a busy machine.
+/// The time that commands wait which cannot do without slots on the move, and some time for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// A cluster with slots that are half moved: two from the first node to the second, and one on to the third.

@@ -8,13 +8,13 @@ use std::time::Duration;
 use crate::atomic;
 use crate::common::{Cluster, Server, elements, eventually, show, slot_of};
 
-/// So many keys, of which each slot has a few.
+/// The number of keys, of which each slot has a few.
 const COUNT: usize = 4000;
 
-/// What moves, from the first node to the second.
+/// The slots that move, from the first node to the second.
 const MOVING: RangeInclusive<u16> = 100..=299;
 
-/// How long a move may take.
+/// The longest that a move may take.
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// A cluster whose slots can change hands in one moment, with its keys.
@@ -32,7 +32,7 @@ fn is_moving(key: &str) -> bool {
     MOVING.contains(&slot_of(key))
 }
 
-/// How many keys of the moving slots a node has in its memory, shown or not.
+/// Returns the number of keys of the moving slots that a node has in its memory, shown or not.
 fn held_by(node: &Server) -> usize {
     let mut count = redis::pipe();
     MOVING.for_each(|slot| {

@@ -12,29 +12,29 @@ use crate::failing;
 use crate::movers::{Shards, Way};
 use crate::scene::{assert_same_keys, share_of_time, turn};
 
-/// How many keys are counted up.
+/// The number of keys that are counted up.
 const COUNTERS: usize = 20_000;
 
-/// How many are read in one command.
+/// The number of keys that are read in one command.
 const READ: usize = 5_000;
 
-/// How long a command has, in milliseconds.
+/// The time that a command has, in milliseconds.
 const TIMEOUT: &str = "15000";
 
 /// Longer than any command may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How long a command may go on when a node has been killed that it needs: much less than it has, and less than a node is
-/// waited for that says nothing.
+/// The longest for which a command may go on when a node has been killed that it needs: much less than it has, and less than a
+/// node is waited for that says nothing.
 const AT_ONCE: Duration = Duration::from_secs(3);
 
-/// How long a machine that is busy may take to begin with a command.
+/// The longest that a machine that is busy may take to begin with a command.
 const BEGIN: Duration = Duration::from_secs(10);
 
-/// How many rounds of killing there are at least.
+/// The fewest rounds of killing.
 const KILLS: usize = 3;
 
-/// What counts up: the words, and whether the answer names the keys that are done.
+/// The forms of the commands that count up: the words, and whether the answer names the keys that are done.
 const FORMS: [(&[&str], bool); 4] = [
     (&["COUNT", "MATCH", "w:*", "INCR"], false),
     (&["LIST", "MATCH", "w:*", "INCR"], true),
@@ -49,7 +49,7 @@ fn counter(number: usize) -> String {
 /// The keys, and what each of them holds.
 struct Counters(Vec<u64>);
 
-/// What a command has been answered.
+/// The answer to a command.
 enum Answer {
     /// All is done; which keys, if it says so, and what they hold now.
     Done(Option<BTreeMap<String, u64>>),
@@ -144,7 +144,7 @@ fn count_up(node: &Server, form: usize) -> Answer {
     Answer::Done(None)
 }
 
-/// How often what came about.
+/// The number of times that each thing came about.
 #[derive(Debug, Default)]
 struct Came {
     done: usize,
@@ -235,7 +235,7 @@ fn each_key_is_incremented_once_at_most_when_a_node_is_killed() {
     counters.check(cluster.node(1), &answer);
 }
 
-/// How often a server has counted up.
+/// Returns the number of times that a server has counted up.
 fn increments(node: &Server) -> u64 {
     node.calls_of("incr") + node.calls_of("incrby")
 }

@@ -12,16 +12,16 @@ use std::time::Duration;
 use crate::atomic;
 use crate::common::{Cluster, View, error_text, eventually};
 
-/// How many shards there are.
+/// The number of shards.
 pub const SHARDS: usize = 3;
 
-/// How long slots may take to be seen everywhere with their new owner.
+/// The longest that slots may take to be seen everywhere with their new owner.
 const MOVE_LIMIT: Duration = Duration::from_secs(30);
 
-/// How long one `MIGRATE` may take, in milliseconds.
+/// The longest that one `MIGRATE` may take, in milliseconds.
 const MIGRATE_TIMEOUT: &str = "5000";
 
-/// How slots move.
+/// The way in which slots move.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
     /// Key by key.
@@ -31,7 +31,7 @@ pub enum Way {
 }
 
 impl Way {
-    /// How many slots move together.
+    /// Returns the number of slots that move together.
     fn block_size(self) -> u16 {
         match self {
             Self::Classic => 15,
@@ -39,7 +39,7 @@ impl Way {
         }
     }
 
-    /// Where the first block of a shard begins, behind the slot that never moves.
+    /// Returns the place where the first block of a shard begins, behind the slot that never moves.
     fn offset(self) -> u16 {
         match self {
             Self::Classic => 50,
@@ -48,7 +48,7 @@ impl Way {
     }
 }
 
-/// How many movers there are, at most.
+/// The number of movers, at most.
 const MOST_MOVERS: usize = 2;
 
 /// A cluster whose blocks of slots move.
@@ -64,7 +64,7 @@ pub struct Shards<'a> {
     /// Held during each `MIGRATE`: nodes do nothing else meanwhile, so that two that send each other keys wait in vain.
     migrate: Mutex<()>,
     moves: AtomicUsize,
-    /// What each mover moves: a block of each shard.
+    /// The slots that each mover moves: a block of each shard.
     classic: [Mutex<[Block; SHARDS]>; MOST_MOVERS],
     atomic: [Mutex<[Block; SHARDS]>; MOST_MOVERS],
 }
@@ -104,7 +104,7 @@ impl<'a> Shards<'a> {
         self.primaries[shard].load(Ordering::SeqCst)
     }
 
-    /// How many blocks have moved.
+    /// Returns the number of blocks that have moved.
     pub fn moves(&self) -> usize {
         self.moves.load(Ordering::SeqCst)
     }

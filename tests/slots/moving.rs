@@ -12,10 +12,10 @@ use crate::{atomic, scene};
 /// Nobody fails, so nothing but a slot that has not settled is a reason for an error; or a machine that has too much to do.
 const ALLOWED: [&str; 3] = ["RMRSLOTS", "RMRTIMEOUT", "PARTIAL"];
 
-/// So many wrong answers show that the check is needed.
+/// The number of wrong answers that show that the check is needed.
 const ENOUGH: usize = 10;
 
-/// How long it may take until so much is counted wrongly by nodes that are told not to mind.
+/// The longest that it may take until so much is counted wrongly by nodes that are told not to mind.
 const PROOF: Duration = Duration::from_secs(20);
 
 /// Reads while slots move, first as if nobody minded.

@@ -14,10 +14,10 @@ use crate::tally::Tally;
 /// Nobody fails, so nothing but a slot that has not settled is a reason for an error; or a machine that has too much to do.
 const ALLOWED: [&str; 3] = ["RMRSLOTS", "RMRTIMEOUT", "PARTIAL"];
 
-/// How long it may take until a client that knows nothing of slots counts wrongly.
+/// The longest that it may take until a client that knows nothing of slots counts wrongly.
 const PROOF: Duration = Duration::from_secs(30);
 
-/// How much longer it may take on a machine that is busy until each question has been answered once.
+/// The time that a busy machine may take longer until each question has been answered once.
 const ANSWERED: Duration = Duration::from_secs(60);
 
 /// Readers of all nodes of a cluster, by what they ask.

@@ -1,4 +1,5 @@
-//! What is asked, and what is true: the keys and their numbers never change, so each question has one right answer.
+//! The questions of readers, and the right answers: the keys and their numbers never change, so each question has one right
+//! answer.
 
 use std::collections::HashSet;
 use std::io;
@@ -7,16 +8,16 @@ use std::time::{Duration, Instant};
 use crate::common::{Cluster, Server, Wire, elements, poll, show};
 use crate::tally::{Answer, Tally};
 
-/// How many keys there are: `n:0`, `n:1` and so on, each with its number as its value.
+/// The number of keys: `n:0`, `n:1` and so on, each with its number as its value.
 pub const COUNT: usize = 100_000;
 
-/// How many of them are asked for by name at a time.
+/// The number of keys that are asked for by name at a time.
 const NAMED: usize = 400;
 
 /// Longer than any request may take, a node that stands still for a while included.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How long a reader waits for a node that is not there before it goes on.
+/// The time that a reader waits for a node that is not there before it goes on.
 const ABSENCE: Duration = Duration::from_millis(500);
 
 /// Puts the keys into the cluster.
@@ -52,22 +53,22 @@ pub const PATTERNS: [&str; 5] = [
 /// By hand, without rmr: each primary is scanned, one after the other.
 pub const BY_HAND: &str = "SCAN of one after the other";
 
-/// How long work over a pattern may take, in milliseconds: less than a reader waits.
+/// The longest that work over a pattern may take, in milliseconds: less than a reader waits.
 const PATTERN_TIMEOUT: &str = "15000";
 
 /// A client of one node after the other.
 pub struct Reader<'a> {
     nodes: Vec<&'a Server>,
     wires: Vec<Option<Wire>>,
-    /// How often something was asked.
+    /// The number of times that something was asked.
     turn: usize,
-    /// What a scan has seen, and where it goes on.
+    /// The keys that a scan has seen.
     seen: HashSet<usize>,
     cursor: String,
     tally: &'a Tally,
 }
 
-/// What a reader asks about.
+/// The question that a reader asks.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Asks {
     /// In turn, what takes little time.
@@ -251,7 +252,7 @@ fn is(given: &str, right: &str) -> Answer {
     if given == right { Answer::Right } else { Answer::Wrong(format!("{given} is not {right}")) }
 }
 
-/// Whether a partial sum has all keys; or has some, and names nodes or slots that are missing.
+/// Returns whether a partial sum has all keys; or has some, and names nodes or slots that are missing.
 fn sum_is_whole_or_says_what_is_missing(frame: &[u8]) -> Answer {
     let [sum, missing] = elements(frame)[..] else { return Answer::Wrong(show(frame)) };
     match show(sum).parse::<usize>() {
@@ -261,13 +262,13 @@ fn sum_is_whole_or_says_what_is_missing(frame: &[u8]) -> Answer {
     }
 }
 
-/// Whether an array has each of the keys with such numbers, and each once.
+/// Returns whether an array has each of the keys with such numbers, and each once.
 fn keys_are(frame: &[u8], is_meant: impl Fn(usize) -> bool) -> Answer {
     let listed: Vec<Option<usize>> = elements(frame).into_iter().map(number_of).collect();
     numbers_are(&listed, is_meant)
 }
 
-/// Whether these are all the numbers that are meant, each once.
+/// Returns whether these are all the numbers that are meant, each once.
 fn numbers_are(listed: &[Option<usize>], is_meant: impl Fn(usize) -> bool) -> Answer {
     let distinct: HashSet<usize> = listed.iter().copied().flatten().filter(|&number| is_meant(number)).collect();
     let meant = (0..COUNT).filter(|&number| is_meant(number)).count();
@@ -277,7 +278,7 @@ fn numbers_are(listed: &[Option<usize>], is_meant: impl Fn(usize) -> bool) -> An
     Answer::Wrong(format!("{} names, {} of them of the {meant} that there are", listed.len(), distinct.len()))
 }
 
-/// Whether an array of keys and values in turn has each of the keys with such numbers, each once with its number.
+/// Returns whether an array of keys and values in turn has each of the keys with such numbers, each once with its number.
 fn pairs_are(frame: &[u8], is_meant: impl Fn(usize) -> bool) -> Answer {
     let parts = elements(frame);
     let is_right = |pair: &[&[u8]]| match number_of(pair[0]) {
@@ -291,7 +292,7 @@ fn pairs_are(frame: &[u8], is_meant: impl Fn(usize) -> bool) -> Answer {
     numbers_are(&listed, is_meant)
 }
 
-/// Whether a partial number has all keys; or has some, and names failures.
+/// Returns whether a partial number has all keys; or has some, and names failures.
 fn count_is_whole_or_says_what_has_failed(frame: &[u8], meant: usize) -> Answer {
     let [count, failures] = elements(frame)[..] else { return Answer::Wrong(show(frame)) };
     match (show(count).parse::<usize>(), elements(failures).is_empty()) {

@@ -9,7 +9,7 @@ use crate::common::{Cluster, ClusterBuilder, Server, while_repeating};
 use crate::readers::{self, Asks, COUNT, Reader};
 use crate::tally::Tally;
 
-/// How long all loops together take unless told otherwise, in seconds.
+/// The time of all loops together unless told otherwise, in seconds.
 const SECONDS: u64 = 60;
 
 /// The loops take all that the machine has, so there is one at a time.
@@ -20,7 +20,7 @@ pub fn turn() -> MutexGuard<'static, ()> {
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What one loop may take of the time for all.
+/// Returns the part of the time for all that one loop may take.
 pub fn share_of_time(percent: u32) -> Duration {
     let seconds = env::var("RMR_SLOTS_SECONDS").ok().and_then(|seconds| seconds.parse().ok()).unwrap_or(SECONDS);
     Duration::from_secs(seconds) * percent / 100

@@ -1,14 +1,14 @@
-//! What has come of the questions: how often each was answered rightly, by which errors, and wrongly.
+//! Counts the answers to questions: how often each was answered rightly, by which errors, and wrongly.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// How many wrong answers are kept in their own words.
+/// The most wrong answers that are kept in their own words.
 const MOST_SHOWN: usize = 5;
 
-/// How one question was answered once.
+/// The answer to one question, asked once.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Answer {
     /// The truth.
@@ -21,7 +21,7 @@ pub enum Answer {
     Wrong(String),
 }
 
-/// What has come of one question.
+/// The answers to one question, counted.
 #[derive(Debug, Default, Clone)]
 pub struct Counts {
     pub right: usize,
@@ -29,13 +29,13 @@ pub struct Counts {
     pub errors: BTreeMap<String, (usize, String)>,
     pub broken: usize,
     pub wrong: usize,
-    /// How long right answers took, together.
+    /// The time that right answers took, together.
     pub took: Duration,
     /// Some of the wrong answers.
     pub shown: Vec<String>,
 }
 
-/// What has come of all questions, by their names.
+/// The counts of all questions, by their names.
 #[derive(Debug, Default)]
 pub struct Tally(Mutex<BTreeMap<&'static str, Counts>>);
 
@@ -64,12 +64,12 @@ impl Tally {
         }
     }
 
-    /// How many wrong answers there are so far.
+    /// Returns the number of wrong answers so far.
     pub fn wrong(&self) -> usize {
         self.all().values().map(|counts| counts.wrong).sum()
     }
 
-    /// What has come of each question so far.
+    /// Returns the outcomes of each question so far.
     pub fn all(&self) -> BTreeMap<&'static str, Counts> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -1,4 +1,4 @@
-//! Who is let in.
+//! Tests which nodes are let in.
 
 use std::slice::from_ref;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{SOON, await_served, proxy, push, servers, url};
 use crate::common::{RmrProxy, Server, eventually};
 
-/// What the log of the configuration node has to say of a node.
+/// Returns the entries of a node in the log of the configuration node.
 fn log_of(config: &Server, node: &str) -> String {
     let entries: Vec<(String, Vec<String>)> = config.run(&["XRANGE", "log", "-", "+"]);
     let of_node = entries.into_iter().filter(|(_, fields)| fields.iter().any(|field| field == node));

@@ -116,7 +116,7 @@ fn a_client_reads_what_it_has_written() {
     assert_eq!(wire.reply("DBSIZE"), "0");
 }
 
-/// What clients have been told, and what they have read, while something happened.
+/// The answers that clients have had, and the values that they have read, while something happened.
 #[derive(Default)]
 pub(super) struct Storm {
     pub(super) acknowledged: Mutex<BTreeMap<String, i64>>,

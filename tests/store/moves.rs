@@ -16,7 +16,7 @@ use crate::common::{RmrProxy, Server, eventually};
 /// More than all moves of a test take.
 const MOVED: Duration = Duration::from_secs(180);
 
-/// Who holds which slot.
+/// Returns the nodes that hold each slot.
 fn lists(config: &Server) -> Vec<Vec<String>> {
     let list = |slot| config.run(&["LRANGE", &format!("hashingslot:{slot}"), "0", "-1"]);
     (0..config.run::<u32>(&["HGET", "settings", "slots"])).map(list).collect()

@@ -253,7 +253,7 @@ fn weights_and_zones_count_when_slots_are_given_out() {
     assert!(!config.run::<bool>(&["EXISTS", "asked"]));
 }
 
-/// Who may not change a Redis Cluster may not change a store.
+/// A user who may not change a Redis Cluster may not change a store.
 #[test]
 fn who_may_not_change_is_refused() {
     let [config, node] = servers::<2>();

@@ -88,8 +88,8 @@ fn a_proxy_that_is_started_again_serves_on() {
     assert_eq!(second.reply("INCR key"), "2");
 }
 
-/// What the fence rests on: once a node has answered `CLIENT KILL USER`, nothing runs any more of what that user had sent, read
-/// or unread, and the user cannot come back; with threads for reading and writing too.
+/// Tests the ground of the fence: once a node has answered `CLIENT KILL USER`, nothing runs any more of what that user had sent,
+/// read or unread, and the user cannot come back; with threads for reading and writing too.
 #[test]
 fn nothing_runs_of_a_user_that_is_fenced() {
     for io_threads in ["1", "4"] {

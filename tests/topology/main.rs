@@ -1,5 +1,5 @@
-//! Who is there and who holds what: clusters by whatever names their nodes have, lists of nodes and hosts without a
-//! cluster, and clusters that do not agree with themselves yet.
+//! Tests topologies: clusters by whatever names their nodes have, lists of nodes and hosts without a cluster, and clusters that
+//! do not agree with themselves yet.
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -15,7 +15,7 @@ use rmr::{Address, Command, Engine, Error, Reply};
 /// As long as a request waits for a cluster that does not agree.
 const TRANSIT: Duration = Duration::from_secs(1);
 
-/// What an answer that waits for nothing may take.
+/// The time that an answer may take that waits for nothing.
 const PROMPT: Duration = Duration::from_millis(500);
 
 /// The slot of the key `foo`.

@@ -7,17 +7,17 @@ use crate::Failure;
 use crate::common::{Cluster, View};
 use crate::data::{owner_of, send_from, value};
 
-/// How many keys there are, strings and hashes together.
+/// The number of keys, strings and hashes together.
 pub const KEYS: usize = 100_000;
 
-/// How many hashes are larger than all other keys.
+/// The number of hashes that are larger than all other keys.
 const LARGE: usize = 10;
 
 /// The size of one that would come behind the last of them. Each is twice as large as the next: no allocator rounds that
 /// away.
 const BEHIND: usize = 256;
 
-/// How many commands a node gets in one write.
+/// The number of commands that a node gets in one write.
 const BATCH: usize = 10_000;
 
 fn string(number: usize) -> String {
@@ -49,7 +49,7 @@ pub fn fill(cluster: &Cluster, keys: usize) -> Result<(), Failure> {
     (0..batches.len()).try_for_each(|node| send_from(cluster, node, &mut batches[node], 1))
 }
 
-/// Which rank a hash has by its size, if it is a large one.
+/// Returns the rank of a hash by its size, if it is a large one.
 fn large_at(number: usize, keys: usize) -> Option<usize> {
     let distance = keys / 2 / LARGE;
     number.is_multiple_of(distance).then_some(number / distance)

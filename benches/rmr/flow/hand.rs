@@ -1,4 +1,4 @@
-//! What a good client does by itself: it scans all nodes in parallel, a thread and a connection for each, and sends the
+//! The work as a good client does it by itself: it scans all nodes in parallel, a thread and a connection for each, and sends the
 //! commands for a page of names together with the request for the next page. It parses no more than it has to.
 
 use std::cmp::Reverse;
@@ -12,13 +12,13 @@ use super::{Outcome, Work};
 use crate::Failure;
 use crate::common::Cluster;
 
-/// How many keys a page is to look at.
+/// The number of keys that a page is to look at.
 const PAGE: &str = "1000";
 
-/// How much one read may take.
+/// The most bytes that one read takes.
 const READ: usize = 256 * 1024;
 
-/// How many keys a ranking has.
+/// The number of keys that a ranking has.
 const TOP: usize = 10;
 
 /// Does the work on all nodes.
@@ -37,7 +37,7 @@ pub fn run(cluster: &Cluster, pattern: &str, work: Work) -> Result<Outcome, Fail
     Ok(all.outcome(work))
 }
 
-/// What one node has given, and then all of them.
+/// The result of one node, and then of all nodes.
 #[derive(Default)]
 struct Share {
     sum: i64,

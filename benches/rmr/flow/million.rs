@@ -12,13 +12,13 @@ use crate::rounds::{Effort, median};
 /// The case as filters see it.
 pub const NAME: &str = "flow: a million keys, 3 shards";
 
-/// How much more time there may be for ten times as many keys.
+/// The factor by which ten times as many keys may take longer.
 const LIMIT: Limit = Limit::AtMost(11.0);
 
 /// Few keys, and many.
 const KEYS: [usize; 2] = [data::KEYS, data::KEYS * 10];
 
-/// How many times each is measured.
+/// The number of times that each case is measured.
 const ROUNDS: usize = 5;
 
 /// Time in seconds, and how much more memory than before the process that took most had in the midst of it, in bytes.

@@ -21,13 +21,13 @@ use crate::comparison::{Aim, Limit, line};
 use crate::cpu::{Meter, Used};
 use crate::rounds::{Effort, median, millis, percentile};
 
-/// How many rounds there are at most: those that remove keys put them back in between.
+/// The number of rounds at most: those that remove keys put them back in between.
 const MOST_ROUNDS: usize = 7;
 
 /// For how many turns of the table pings go on during each of the contenders.
 const TURNS_WITH_PINGS: u32 = 10;
 
-/// What is done to the keys that match.
+/// The work that is done to the keys that match.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Work {
     /// Their number.
@@ -46,13 +46,13 @@ pub struct Case {
     work: Work,
     /// The right answer, from the keys that there are.
     expected: fn(usize) -> Outcome,
-    /// Whether keys are gone afterwards.
+    /// Says whether keys are gone afterwards.
     removes: bool,
-    /// What was aimed at as a multiple of the work by hand: time, and processor time if at all.
+    /// The aims as multiples of the work by hand: time, and processor time if at all.
     aims: (f64, Option<f64>),
 }
 
-/// What came out.
+/// The outcome of the work.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     Number(i64),
@@ -87,7 +87,7 @@ pub fn all() -> Vec<Case> {
 pub use million::NAME as MILLION;
 pub use million::run as run_million;
 
-/// Who does the work.
+/// The program that does the work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Contender {
     Module,
@@ -149,7 +149,7 @@ fn ranked_keys(reply: &[u8]) -> Vec<String> {
     }
 }
 
-/// What one contender of one case needed in one round.
+/// The time and the processor time that one contender of one case needed in one round.
 #[derive(Debug, Clone, Copy)]
 struct Needed {
     time: Duration,

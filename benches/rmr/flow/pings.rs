@@ -1,4 +1,4 @@
-//! How long other clients of a shard wait while the work is done.
+//! Measures how long other clients of a shard wait while the work is done.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -9,13 +9,13 @@ use crate::Failure;
 use crate::common::{Cluster, Wire};
 use crate::comparison::Limit;
 
-/// What was aimed at for the 99th percentile, in milliseconds.
+/// The aim for the 99th percentile, in milliseconds.
 pub const LIMIT: Limit = Limit::Below(2.0);
 
-/// How long a ping may take.
+/// The longest that a ping may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How long each ping took, in order of that, while a contender did the work again and again for about so long.
+/// Returns the times of pings in their order, while a contender did the work again and again for about this long.
 pub fn during(cluster: &Cluster, case: Case, contender: Contender, time: Duration) -> Result<Vec<Duration>, Failure> {
     let mut pings = Vec::new();
     let mut worked = Duration::ZERO;

@@ -34,7 +34,7 @@ const ADD: &str = "
         sum = sum + tonumber(CALL)
     end";
 
-/// How long a script may take.
+/// The longest that a script may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Does the work on all nodes at once.

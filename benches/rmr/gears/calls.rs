@@ -13,10 +13,10 @@ use crate::rounds::{Effort, median};
 /// The measurement as filters see it.
 pub const NAME: &str = "gears: commands in a step";
 
-/// How many commands in a row.
+/// The number of commands in a row.
 const COMMANDS: usize = 20_000;
 
-/// What was aimed at as a part of the other client's rate.
+/// The aim as a part of the other client's rate.
 const LEAST: f64 = 0.6;
 
 /// Runs the commands in one step; its result is the time that they took there.

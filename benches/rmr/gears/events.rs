@@ -14,13 +14,13 @@ use crate::rounds::{Effort, median, millis, percentile};
 /// The measurement as filters see it.
 pub const NAME: &str = "gears: events";
 
-/// How many commands are under way at the same time.
+/// The number of commands that are under way at the same time.
 const IN_FLIGHT: usize = 16;
 
-/// How many commands one turn has.
+/// The number of commands that one turn has.
 const COMMANDS: usize = 32_000;
 
-/// What was aimed at for the 99th percentile of pings, in milliseconds.
+/// The aim for the 99th percentile of pings, in milliseconds.
 const MOST_PING: f64 = 2.0;
 
 /// A command whose events a registration waits for.
@@ -29,9 +29,9 @@ struct EventCase {
     script: &'static str,
     /// `{}` is the number of the command.
     command: &'static [&'static str],
-    /// What was aimed at as a part of the rate without a registration.
+    /// The aim as a part of the rate without a registration.
     least: f64,
-    /// Whether the server waits for the function.
+    /// Says whether the server waits for the function.
     is_sync: bool,
 }
 
@@ -140,9 +140,9 @@ fn unregister(node: &Server) -> Result<(), Failure> {
 }
 
 fn triggers(cluster: &Cluster, effort: &Effort, comparisons: &mut Vec<(String, Aim)>) -> Result<(), Failure> {
-    /// What was aimed at in a second: more than RedisGears 1.2.13 once had on two cores.
+    /// The aim in events a second: more than RedisGears 1.2.13 once had on two cores.
     const LEAST: f64 = 3000.0;
-    /// What was aimed at as a part of the rate of `PING`.
+    /// The aim as a part of the rate of `PING`.
     const LEAST_SYNC: f64 = 0.4;
     let node = cluster.node(0);
     for mode in ["async", "async_local", "sync"] {

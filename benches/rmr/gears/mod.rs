@@ -25,24 +25,24 @@ use crate::data::{owner_of, send_from, value};
 use crate::rounds::{Effort, median, millis, percentile};
 use hand::Hand;
 
-/// How many keys there are, of whatever kind.
+/// The number of keys, of whatever kind.
 const KEYS: usize = 100_000;
 
-/// How many groups hashes are in.
+/// The number of groups that hashes are in.
 const GROUPS: usize = 100;
 
 const MOST_ROUNDS: usize = 7;
 
-/// How long an execution may take.
+/// The longest that an execution may take.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// What was aimed at as a multiple of the time by hand.
+/// The aim as a multiple of the time by hand.
 const MOST_TO_HAND: f64 = 0.4;
 
-/// What was aimed at for the 99th percentile of pings, in milliseconds.
+/// The aim for the 99th percentile of pings, in milliseconds.
 const MOST_PING: f64 = 2.0;
 
-/// What all keys are.
+/// The kind of all keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Strings,
@@ -57,7 +57,7 @@ pub struct Case {
     script: &'static str,
     /// The name of the job by hand.
     job: &'static str,
-    /// What comes out, by hand and, where it is one result, of the function.
+    /// Returns the expected outcome, by hand and, where it is one result, of the function.
     expected: fn() -> String,
     results: usize,
 }
@@ -141,7 +141,7 @@ fn start_one() -> Server {
 
 /// Puts all keys of a kind in the place of all others.
 fn fill(cluster: &Cluster, kind: Kind) -> Result<(), Failure> {
-    /// How many commands a node gets in one write.
+    /// The number of commands that a node gets in one write.
     const BATCH: usize = 10_000;
     let view = View::of(cluster.node(0))?;
     let mut batches: Vec<redis::Pipeline> = cluster.primaries().iter().map(|_| redis::pipe()).collect();
@@ -182,7 +182,7 @@ fn through_module(cluster: &Cluster, case: Case) -> Result<Duration, Failure> {
     if is_right { Ok(time) } else { Err(wrong()) }
 }
 
-/// Which of the other measurements are wanted.
+/// The other measurements that are wanted.
 #[derive(Debug, Clone, Copy)]
 pub struct Wanted {
     pub calls: bool,

@@ -14,7 +14,7 @@ pub const NAME: &str = "gears: small executions";
 /// The least of them.
 const FEWEST: usize = 100;
 
-/// What was aimed at for the median, in milliseconds: what RedisGears 1.2.13 once took on two cores.
+/// The aim for the median, in milliseconds: what RedisGears 1.2.13 once took on two cores.
 const MOST: f64 = 4.6;
 
 /// Measures them, and prints the figures.

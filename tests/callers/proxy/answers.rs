@@ -1,9 +1,9 @@
-//! What a client is answered: the same as by a single server, whichever node it asks.
+//! Tests the answers to a client: the same as by a single server, whichever node it asks.
 
 use super::{Served, proxied, rewritten, set};
 use crate::common::{Cluster, Server, Wire, show, slot_of};
 
-/// What a program may say to a single server. Keys are all over the cluster.
+/// The commands that a program may send to a single server. Keys are all over the cluster.
 const LINES: &[&str] = &[
     "SET a 1",
     "SET b 2 EX 1000",

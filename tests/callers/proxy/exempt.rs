@@ -1,4 +1,4 @@
-//! What is never rewritten: links between nodes, replication, scripts, transactions, other modules.
+//! Tests the commands that are never rewritten: links between nodes, replication, scripts, transactions, other modules.
 
 use std::time::Duration;
 

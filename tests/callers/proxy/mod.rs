@@ -14,7 +14,7 @@ mod rights;
 
 use crate::common::{Cluster, ClusterBuilder, RmrProxy, Server, Wire, error_text};
 
-/// Whether the server tells modules whose command they see.
+/// Returns whether the server tells modules whose command they see.
 fn is_possible(node: &Server) -> bool {
     node.redis_version() >= (7, 2)
 }
@@ -46,13 +46,13 @@ fn proxied() -> Option<Cluster> {
     proxied_of(Cluster::builder())
 }
 
-/// Such a cluster of three shards that start so.
+/// Starts a cluster of three shards with this builder, in the mode `on`.
 fn proxied_of(builder: ClusterBuilder) -> Option<Cluster> {
     let cluster = builder.start();
     set_all(&cluster, "on").then_some(cluster)
 }
 
-/// How many commands a node has rewritten. The question is one for the node itself.
+/// Returns the number of commands that a node has rewritten. The question is one for the node itself.
 fn rewritten(node: &Server) -> u64 {
     node.rmr_figure("proxied_commands")
 }

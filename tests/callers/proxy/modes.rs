@@ -3,7 +3,7 @@
 use super::{is_possible, rewritten, set, set_all};
 use crate::common::{Cluster, Server, Wire};
 
-/// Whether this connection's commands are answered for the whole cluster.
+/// Returns whether this connection's commands are answered for the whole cluster.
 fn is_served(wire: &mut Wire, key_of_another: &str) -> bool {
     let reply = wire.reply(&format!("GET {key_of_another}"));
     assert!(reply == "nil" || reply.starts_with("-MOVED "), "{reply}");

@@ -1,4 +1,4 @@
-//! What may endanger the server itself: its main thread, its memory, and callers that cannot wait.
+//! Tests that no command endangers the server itself: its main thread, its memory, and callers that cannot wait.
 
 use std::time::{Duration, Instant};
 

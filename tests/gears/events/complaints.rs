@@ -1,5 +1,5 @@
-//! What users of RedisGears complained of, by the number of the thread (of RedisGears/RedisGears unless another one is named),
-//! and the test that shows that it is not so here. Those without a test elsewhere are below.
+//! Complaints of users of RedisGears, by the number of the thread (of RedisGears/RedisGears unless another one is named), each
+//! with the test that shows that it is not so here. Those without a test elsewhere are below.
 //!
 //! | thread | complaint | test |
 //! |---|---|---|

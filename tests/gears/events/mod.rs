@@ -24,10 +24,10 @@ use std::time::Duration;
 use crate::common::{Server, elements, eventually, show};
 use crate::servers::{Servers, call};
 
-/// How long events may take: workers are niced, and machines are busy.
+/// The longest that events may take: workers are niced, and machines are busy.
 const PATIENCE: Duration = Duration::from_secs(40);
 
-/// What a node says of one of its registrations.
+/// A registration as a node shows it.
 #[derive(Debug)]
 struct Shown {
     id: String,
@@ -36,7 +36,7 @@ struct Shown {
     data: Vec<(String, String)>,
 }
 
-/// How the events of a registration have ended.
+/// The events of a registration, counted by their outcome.
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]
 struct Counts {
     triggered: u64,

@@ -204,7 +204,7 @@ GB('StreamReader').foreach(f).register('s', mode='async_local')");
     assert_eq!((counts.failed, counts.succeeded), (1, 4), "what comes to nothing is the first look");
 }
 
-/// Who may not read a stream for a while finds what came meanwhile, though nothing comes any more.
+/// A user who may not read a stream for a while finds the entries that came meanwhile, though nothing comes any more.
 #[test]
 fn a_stream_that_was_refused_is_read_again() {
     let servers = Servers::single();

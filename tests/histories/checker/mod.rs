@@ -1,4 +1,4 @@
-//! Whether what clients saw can be explained: all operations in one order, each somewhere between its call and its return.
+//! Searches for an explanation of what clients saw: all operations in one order, each somewhere between its call and its return.
 //!
 //! This is the search of Wing and Gong with the memo of Lowe. The crate `porcupine-rs` 0.3 gives the same verdicts, and brings 73
 //! crates along; `todc-utils` 0.1 brings none, and searches without a limit. Both have only operations that return: one whose
@@ -15,23 +15,23 @@ use std::hash::Hash;
 
 pub use regular::{Written, is_regular};
 
-/// What an operation that has no return is given: later than all others.
+/// The time of return of an operation that has not returned: later than all others.
 pub const NEVER: u64 = u64::MAX;
 
 /// One operation as its client saw it. Times are of one clock.
 #[derive(Clone, Debug)]
 pub struct Operation<C, A> {
-    /// When it was sent.
+    /// The time when it was sent.
     pub called: u64,
-    /// When its answer came; [`NEVER`] without one.
+    /// The time when its answer came; [`NEVER`] without one.
     pub returned: u64,
-    /// What was asked.
+    /// The request.
     pub call: C,
-    /// What was answered. Without an answer the operation may take effect at any time after its call, or never.
+    /// The answer. Without an answer the operation may take effect at any time after its call, or never.
     pub answer: Option<A>,
 }
 
-/// What the operations are about.
+/// A model of the thing that the operations are about.
 pub trait Model {
     type Call: Debug;
     type Answer: Debug;
@@ -42,14 +42,14 @@ pub trait Model {
     fn step(state: &Self::State, call: &Self::Call, answer: Option<&Self::Answer>) -> Option<Self::State>;
 }
 
-/// What the search has found.
+/// The verdict of the search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// There is such an order.
     Linearizable,
     /// There is none. The longest one leaves the operation with this place out, in the order of calls.
     Illegal(usize),
-    /// It was not found out within the limit.
+    /// The search has reached its limit.
     NotDecided,
 }
 
@@ -65,12 +65,12 @@ struct Search<'a, M: Model> {
     /// The places of those that have no place in the order yet, as a ring; its head comes after the last one.
     next: Vec<usize>,
     previous: Vec<usize>,
-    /// How many with an answer have no place in the order yet.
+    /// The number of operations with an answer that have no place in the order yet.
     left: usize,
     state: M::State,
     /// The order so far: which operation, and the state before it.
     order: Vec<(usize, M::State)>,
-    /// Which sets of operations were tried, with the state they lead to. A set is the sum of marks, one for each operation.
+    /// The sets of operations that were tried, with the state they lead to. A set is the sum of marks, one for each operation.
     seen: HashSet<(u128, M::State)>,
     set: u128,
 }

@@ -21,7 +21,7 @@ enum Call {
 
 impl Model for Register {
     type Call = Call;
-    /// What was read, or 1 and 0 for done and not done.
+    /// The value that was read, or 1 and 0 for done and not done.
     type Answer = u8;
     type State = u8;
 

@@ -26,7 +26,7 @@ enum Event {
         returned: u64,
     },
     Moved,
-    /// What is in each account; nothing in all of them is a bank that is not open yet.
+    /// The balance of each account; nothing in all of them is a bank that is not open yet.
     Read {
         called: u64,
         returned: u64,

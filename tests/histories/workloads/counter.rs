@@ -16,7 +16,7 @@ struct Event {
     is_read: bool,
     called: u64,
     returned: u64,
-    /// What was answered; nothing if the outcome is unknown.
+    /// The count that was answered; nothing if the outcome is unknown.
     count: Option<u64>,
 }
 

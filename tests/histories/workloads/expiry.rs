@@ -7,7 +7,8 @@ use super::{Histories, Reads, Workload};
 use crate::client::{Client, Outcome};
 use crate::common::Random;
 
-/// How far the time of a key may be off: clocks of nodes may be 50 ms apart, and the answers take some time on a busy machine.
+/// The nanoseconds by which the time of a key may be off: clocks of nodes may be 50 ms apart, and the answers take some time on a
+/// busy machine.
 const SLACK: u64 = Duration::from_millis(100).as_nanos() as u64;
 
 pub struct Expiring(Histories<Event>);
@@ -20,7 +21,7 @@ impl Default for Expiring {
 
 /// A key is written by one command, once. Nothing else but reads concerns it.
 enum Event {
-    /// When, and for how long.
+    /// The time of a write, and for how long the key lives.
     Written {
         called: u64,
         returned: u64,

@@ -1,4 +1,4 @@
-//! What clients do all the time, and what its answers must be like.
+//! The work of clients, and the rules for the answers.
 
 mod append;
 mod bank;
@@ -13,10 +13,10 @@ use std::sync::{Mutex, PoisonError};
 use crate::client::Client;
 use crate::common::Random;
 
-/// What reads may give while writes run.
+/// The values that reads may give while writes run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reads {
-    /// What all operations in one order give (claim S3).
+    /// The values that all operations in one order give (claim S3).
     Atomic,
     /// Each copy what it has by then (claim S4).
     Regular,
@@ -45,10 +45,10 @@ pub fn all() -> Vec<Box<dyn Workload>> {
     ]
 }
 
-/// How many operations a key has before clients turn to another one: a history that can be judged.
+/// The number of operations that a key has before clients turn to another one: a history that can be judged.
 const TURNS: usize = 150;
 
-/// How many keys are in use at one time.
+/// The number of keys that are in use at one time.
 const AT_ONCE: usize = 3;
 
 /// The histories of keys that come and go.

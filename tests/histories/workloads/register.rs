@@ -12,7 +12,7 @@ use crate::common::Random;
 const SWAP: &str =
     "if (redis.call('GET',KEYS[1]) or '0')==ARGV[1] then redis.call('SET',KEYS[1],ARGV[2]) return 1 end return 0";
 
-/// How long one key may take to be judged: some seconds.
+/// The longest that one key may take to be judged: some seconds.
 const LIMIT: usize = 3_000_000;
 
 pub struct Registers {

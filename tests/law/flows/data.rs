@@ -31,7 +31,7 @@ const TEXTS: [&str; 4] = ["de", "at", "", "a text that is longer than forty-four
 /// The types of keys that there are.
 pub const TYPES: [&str; 6] = ["string", "list", "set", "zset", "hash", "stream"];
 
-/// How many patterns are of any use.
+/// The patterns of keys that questions ask for.
 const PATTERNS: [&[u8]; 17] = [
     b"*",
     b"*",
@@ -105,7 +105,7 @@ pub fn pattern(keys: &[(Vec<u8>, Vec<Argv>)], random: &mut Random) -> Vec<u8> {
     [&name[..end], b"*"].concat()
 }
 
-/// What is asked for each key, by the type that it is meant for; whether it writes; and the reducers of its replies.
+/// The command for each key, by the type that it is meant for; whether it writes; and the reducers of its replies.
 pub struct Asked {
     pub kind: Option<&'static str>,
     pub words: &'static [&'static str],
@@ -165,7 +165,7 @@ pub const COMMANDS: [Asked; 41] = [
     write(Some("stream"), &["XADD", "{}", "2-1", "g", "v"]),
 ];
 
-/// What becomes of the replies. `LIST` and `COUNT` take anything.
+/// The reducers of the replies. `LIST` and `COUNT` take anything.
 pub const REDUCERS: [&str; 20] = [
     "LIST",
     "LIST",

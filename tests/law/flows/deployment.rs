@@ -1,5 +1,5 @@
-//! What the law holds on: clusters of one, three and five shards, lists of hosts, single servers, with the module on all
-//! servers or on some.
+//! The deployments on which the law holds: clusters of one, three and five shards, lists of hosts, single servers, with the
+//! module on all servers or on some.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
@@ -24,7 +24,7 @@ pub struct Deployment {
     _servers: (Option<Cluster>, Vec<Server>),
 }
 
-/// Which of the servers a key belongs to.
+/// The rule by which a key belongs to a server.
 enum Belongs {
     /// By node of a cluster, the slots that it owns.
     Slots(Vec<RangeInclusive<u16>>),
@@ -34,7 +34,7 @@ enum Belongs {
     Elsewhere,
 }
 
-/// How a deployment comes to be. They are started one after the other.
+/// The functions that start a deployment each. They are started one after the other.
 pub const ALL: [fn() -> Deployment; 8] = [
     || Deployment::cluster("one shard", 1, 0),
     || Deployment::cluster("three shards", 3, 0),
@@ -91,7 +91,7 @@ impl Deployment {
         Self { name: "the reference", belongs: Belongs::One, asked, holders, _servers: (None, vec![server]) }
     }
 
-    /// How many servers can be asked.
+    /// Returns the number of servers that can be asked.
     pub fn asked_count(&self) -> usize {
         self.asked.len()
     }
@@ -133,7 +133,7 @@ impl Deployment {
         }
     }
 
-    /// Which server a key belongs to; `None` if only the server that is asked knows.
+    /// Returns the server that a key belongs to; `None` if only the server that is asked knows.
     fn holder_of(&self, key: &[u8]) -> Option<usize> {
         match &self.belongs {
             Belongs::Elsewhere => None,

@@ -17,13 +17,13 @@ use crate::common::eventually;
 use deployment::Deployment;
 use question::{Outcome, Question};
 
-/// How many questions there are about the same keys.
+/// The number of questions about the same keys.
 const QUESTIONS: usize = 20;
 
-/// How long keys take to expire that have a millisecond, on a machine that is busy.
+/// The time in which keys expire that have a millisecond, on a machine that is busy.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// What must have come about so often, for the test to say something.
+/// The outcomes that must have come about, and how often, for the test to say something.
 const ENOUGH: [(Outcome, usize); 4] =
     [(Outcome::Value, 40), (Outcome::Failures, 1), (Outcome::Stopped, 3), (Outcome::Limited, 1)];
 

@@ -10,10 +10,10 @@ use crate::generate::Argv;
 use crate::pair::shown;
 use crate::reply::{Alike, Reply, are_alike};
 
-/// How many keys of a kind of failure are named.
+/// The most keys of one kind of failure that are named.
 const MOST_NAMED: usize = 10;
 
-/// What has come of a question that was answered rightly.
+/// The outcome of a question that was answered rightly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// The right value, of all keys.
@@ -39,7 +39,7 @@ pub struct Question {
     has_dashes: bool,
 }
 
-/// What each key's command was answered on the plain server, by hand.
+/// The replies to each key's command on the plain server, by hand.
 type ByHand = BTreeMap<Vec<u8>, Reply>;
 
 /// Digests of what the keys hold, before and after.
@@ -75,7 +75,7 @@ impl Question {
         }
     }
 
-    /// Whether the two sides may hold different data afterwards.
+    /// Returns whether the two sides may hold different data afterwards.
     pub fn may_leave_differences(&self) -> bool {
         self.is_write()
     }
@@ -138,7 +138,7 @@ impl Question {
         alone.ask(0, self.is_resp3, &argv)
     }
 
-    /// Whether the answer is right.
+    /// Returns whether the answer is right.
     fn judge(
         &self,
         reply: &Reply,
@@ -201,7 +201,7 @@ impl Question {
         Err(format!("an error for no reason; by hand {} of {} keys fail", failed.len(), by_hand.len()))
     }
 
-    /// What a reducer makes of the replies for these keys, by their names.
+    /// Returns the reduction of the replies for these keys, by their names.
     fn reduced(&self, alone: &mut Deployment, command: &Asked, good: &ByHand) -> Reply {
         let mut argv: Argv = vec![b"RMR.MAP".to_vec()];
         argv.extend(self.reducer.split(' ').map(|word| word.as_bytes().to_vec()));
@@ -299,7 +299,7 @@ impl Question {
         if is_right { Ok(()) } else { Err(format!("the number is {right} of {all}, the limit {:?}", self.limit)) }
     }
 
-    /// Whether each key is as it would be by hand, or as it was where that is allowed.
+    /// Returns whether each key is as it would be by hand, or as it was where that is allowed.
     fn judge_writes(
         &self,
         before: &Digests,
@@ -352,7 +352,7 @@ fn are_same(given: &Reply, right: &Reply, how: Alike) -> Result<(), String> {
     if are_alike(given, right, how) { Ok(()) } else { Err(format!("{given} is not {right}")) }
 }
 
-/// How many keys there are by the part before a colon.
+/// Returns the number of keys for each part before a colon.
 fn by_prefix(names: &ByHand, is_resp3: bool) -> Reply {
     let mut counts: BTreeMap<&[u8], usize> = BTreeMap::new();
     for name in names.keys() {

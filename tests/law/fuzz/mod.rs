@@ -27,7 +27,7 @@ use watch::Watch;
 /// After how many requests the data, the settings and the users are as at first again.
 const CHUNK: u64 = 50;
 
-/// How many bytes the memory of a node may differ at the end from what it was after the first chunk.
+/// The most bytes by which the memory of a node may differ at the end from what it was after the first chunk.
 const MEMORY: u64 = 4_000_000;
 
 /// One user, with a connection of its own to each node, and one that is served in proxy mode.

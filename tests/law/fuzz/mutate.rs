@@ -1,4 +1,4 @@
-//! What is done to a request that somebody might have meant.
+//! Changes a request that somebody might have meant.
 
 use crate::common::Random;
 use crate::generate::Argv;
@@ -33,7 +33,7 @@ const WORDS: [&str; 26] = [
     "FLUSH",
 ];
 
-/// What stands where a number is expected.
+/// The words that stand where a number is expected.
 const NUMBERS: [&str; 8] = ["-1", "0", "1", "9223372036854775808", "+5", "007", "1e3", " 1"];
 
 /// Line breaks, the beginnings of replies, and a byte that ends strings of C.

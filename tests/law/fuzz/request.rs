@@ -27,7 +27,7 @@ pub enum Route {
     Multi,
     /// `RMR.EXEC` out of a script.
     Script,
-    /// What nodes say to each other.
+    /// A request of another node.
     Inner,
 }
 
@@ -49,12 +49,12 @@ const ROUTES: [Route; 12] = [
 const REDUCERS: [&str; 12] =
     ["SUM", "AVG", "MIN", "MAX", "COUNT", "CONCAT", "UNION", "TOP 2", "GROUP", "TOPGROUPS 2", "STATS", "DISTINCT"];
 
-/// What a stranger must not be able to do to the servers of the test, by whatever road. Each is refused by name where a
-/// command is sent on; but the node itself, or a node that is named, does it.
+/// The commands that could harm the servers of the test. A stranger must not be able to run them, by whatever road. Each is
+/// refused by name where a command is sent on; but the node itself, or a node that is named, does it.
 const HARMFUL: [&str; 9] =
     ["cluster", "debug", "failover", "module", "replicaof", "shutdown", "slaveof", "client|reply", "client|pause"];
 
-/// Where a command is sent as it is, also what changes the connection or streams is left out.
+/// Commands that change the connection or that stream, left out where a command is sent as it is.
 const OF_THE_CONNECTION: [&str; 26] = [
     "asking",
     "auth",
@@ -144,13 +144,13 @@ impl Request {
     }
 }
 
-/// Whether a command is one of these, or a subcommand of one.
+/// Returns whether a command is one of these, or a subcommand of one.
 fn is_one_of(names: &[&str], command: &Listed) -> bool {
     let whole = command.name.split('|').next().unwrap_or_default();
     names.iter().any(|name| *name == command.name || *name == whole)
 }
 
-/// Whether a command, sent as it is, changes its connection, streams to it or waits.
+/// Returns whether a command, sent as it is, changes its connection, streams to it or waits.
 fn may_hold_up(command: &Listed) -> bool {
     is_one_of(&OF_THE_CONNECTION, command)
         || command.has_flag("blocking")

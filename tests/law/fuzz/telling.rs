@@ -19,7 +19,7 @@ const BROKEN: [&str; 5] = [
 /// Counts how often it runs, and ends in the words of whoever calls it.
 const COUNTS: &str = "redis.call('INCR', KEYS[1]) return redis.error_reply(ARGV[1])";
 
-/// What a server says when it has not run a command.
+/// The errors of a server that has not run a command.
 const REFUSALS: [&str; 11] = [
     "TRYAGAIN Multiple keys request during rehashing of slot",
     "TRYAGAIN x",

@@ -1,4 +1,4 @@
-//! Who sends the requests: users with all rights, and with few.
+//! The users that send the requests: some with all rights, some with few.
 
 use crate::common::{Server, Wire};
 
@@ -7,9 +7,9 @@ pub struct User {
     pub name: &'static str,
     /// As `ACL SETUSER` takes them.
     rules: &'static str,
-    /// Whether it may change anything at all.
+    /// Allows the user to change something.
     pub writes: bool,
-    /// Whether it may read all keys, and so see all names.
+    /// Allows the user to read all keys, and so see all names.
     pub sees_all: bool,
 }
 

@@ -1,4 +1,4 @@
-//! What must hold, whoever sends whatever.
+//! Watches the rules that must hold, whoever sends whatever.
 
 use super::request::{Request, Route};
 use super::telling::SECRET;
@@ -26,7 +26,7 @@ pub struct Watch {
     beside: Vec<Wire>,
     asked: Option<usize>,
     state: State,
-    /// What `MONITOR` of each node shows.
+    /// A connection with `MONITOR` to each node.
     monitors: Vec<Wire>,
 }
 
@@ -210,7 +210,8 @@ impl Watch {
     }
 }
 
-/// Whether this may come to somebody whose request has nothing to do with the others: the server had no time, no rights.
+/// Returns whether an error may come to somebody whose request has nothing to do with the others: the server had no time, no
+/// rights.
 fn is_honest_error(shown: &str) -> bool {
     ["-RMRTIMEOUT ", "-LOADING ", "-BUSY "].iter().any(|first| shown.starts_with(first)) || shown.contains("WRONGTYPE")
 }

@@ -76,7 +76,7 @@ fn a_user_of_the_links_without_the_right_to_it() {
     assert_eq!(coordinator.reply(&format!("RMR.SUM {list}")), "100");
 }
 
-/// What the links' user may not do by a plain command it may not do by an inner one.
+/// The links' user may do nothing by an inner command that it may not do by a plain one.
 #[test]
 fn an_inner_command_does_nothing_that_its_user_may_not() {
     let nodes: Vec<Server> = (0..3).map(|_| Server::start()).collect();

@@ -14,7 +14,7 @@ fn pushing(shards: usize) -> Cluster {
     pushing_of(Cluster::builder(), shards)
 }
 
-/// Such a cluster that starts so.
+/// Starts a cluster with this builder, of which every node pushes down.
 fn pushing_of(builder: ClusterBuilder, shards: usize) -> Cluster {
     builder.shards(shards).module_args(["pushdown", "on"]).start()
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::common::{Cluster, Server, Wire, eventually};
 
-/// How a request is wrapped.
+/// The command in which a request is wrapped.
 #[derive(Clone, Copy, Debug)]
 enum Context {
     Multi,
@@ -18,7 +18,7 @@ use Context::{Eval, Function, Multi, Nested};
 
 const CONTEXTS: [Context; 4] = [Multi, Eval, Function, Nested];
 
-/// What the request is answered in this context, as if it stood alone.
+/// Returns the answer to the request in this context, as if it stood alone.
 fn call(node: &Server, context: Context, line: &str) -> String {
     let mut wire: Wire = node.wire();
     let words: Vec<&str> = line.split_whitespace().collect();
@@ -55,7 +55,7 @@ fn shown(node: &Server) -> String {
     }
 }
 
-/// What a write is answered in the contexts that are scripts, which may be such as must not write.
+/// Returns the answer to a write in the contexts that are scripts, which may be such as must not write.
 fn not_in_scripts(name: &str) -> String {
     format!("-ERR '{name}' may change data: scripts write by themselves, not through rmr")
 }

@@ -44,7 +44,7 @@ fn so_does_a_request_that_takes_several_turns() {
     assert_eq!(third.reply_to(&map_over_many("SUM", "GET")), MANY.to_string());
 }
 
-/// How often another client is answered while so many long requests are under way and none is done.
+/// Returns the number of times that another client is answered while these long requests are under way and none is done.
 fn answered_meanwhile(server: &Server, requests: usize) -> usize {
     server.run::<()>(&["CONFIG", "RESETSTAT"]);
     // All of them are to be done, however busy the machine is.

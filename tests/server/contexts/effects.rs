@@ -1,6 +1,6 @@
-//! What a write does besides writing: it wakes those who wait for the key, breaks the transactions that watch it, tells
-//! those who cache it or listen for it, and waits where writes have to. Through rmr it does all of that, be it run
-//! within the command or in one of the later turns of a long request.
+//! Tests the effects of a write besides writing: it wakes those who wait for the key, breaks the transactions that watch it,
+//! tells those who cache it or listen for it, and waits where writes have to. Through rmr it does all of that, be it run within
+//! the command or in one of the later turns of a long request.
 
 use std::time::Duration;
 

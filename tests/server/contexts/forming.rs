@@ -13,7 +13,7 @@ fn lone_node() -> Server {
 
 const NO_SLOTS: &str = "-ERRCLUSTER no slots are assigned yet: none of the 1 known nodes owns any (CLUSTER ADDSLOTS)";
 
-/// What the server itself tells every client that happens to wait while its cluster is not ok.
+/// The server's own error for every client that happens to wait while its cluster is not ok.
 const DOWN: &str = "-CLUSTERDOWN The cluster is down";
 
 /// Checks that an answer says what is missing: in our words, or in the server's, which may be quicker.

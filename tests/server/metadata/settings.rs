@@ -49,7 +49,7 @@ fn get(server: &Server, name: &str) -> String {
     pair[1].clone()
 }
 
-/// What `CONFIG SET` answers to names and values in turn.
+/// Returns the answer of `CONFIG SET` to names and values in turn.
 fn set(server: &Server, pairs: &[&str]) -> String {
     server.wire().reply_to(&[&["CONFIG", "SET"][..], pairs].concat())
 }

@@ -160,7 +160,7 @@ fn so_can_the_shard_of_a_key_in_a_cluster() {
     }
 }
 
-/// What keeps one request from being answered must not cost the next one its connection.
+/// An error that keeps one request from being answered must not cost the next one its connection.
 #[test]
 fn errors_of_commands_cost_no_connection() {
     let (_servers, coordinator) = four_hosts(&[]);

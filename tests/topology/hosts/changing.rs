@@ -23,7 +23,7 @@ fn keys(count: usize) -> String {
     (0..count).map(|number| format!("key:{number}")).collect::<Vec<_>>().join(" ")
 }
 
-/// How many of so many keys are found where they are looked for now.
+/// Returns the number of keys that are found where they are looked for now.
 fn found(coordinator: &Server, count: usize) -> usize {
     coordinator.reply(&format!("RMR.EXEC EXISTS {}", keys(count))).parse().unwrap()
 }

@@ -1,4 +1,4 @@
-//! How hosts are reached: databases, Unix sockets, passwords; and what of that is shown.
+//! Tests the ways to reach hosts: databases, Unix sockets, passwords; and what of that is shown.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ fn coordinator(nodes: &str) -> Server {
     Server::builder().module_args(["nodes", nodes]).start()
 }
 
-/// How many keys each database of a server has, 0 to 15.
+/// Returns the number of keys that each database of a server has, 0 to 15.
 fn sizes(server: &Server) -> Vec<usize> {
     let mut wire = server.wire();
     let mut size = |database: usize| {

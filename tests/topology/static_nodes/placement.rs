@@ -1,4 +1,4 @@
-//! Which node of a list holds a key.
+//! Tests which node of a list holds a key.
 
 use super::members::{coordinator, fill, list, plain};
 use crate::common::Server;

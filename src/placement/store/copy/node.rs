@@ -20,7 +20,7 @@ const MOST_BYTES: usize = 1 << 30;
 pub(in crate::placement::store) struct DataNode {
     name: String,
     session: Session,
-    /// Whether the server has TTLs for fields of hashes.
+    /// The server has TTLs for fields of hashes.
     pub(super) has_field_ttls: bool,
 }
 
