@@ -204,6 +204,7 @@ impl<'a, R: Route> Exchange<'a, R> {
             caller: self.request.caller(),
             budget: self.request.budget.clone(),
             reduction: self.reduction(destination, units),
+            reads: self.request.reads(),
             asks_own_slots: matches!(self.outcomes, Outcomes::Apart(_)),
             others: None,
         }

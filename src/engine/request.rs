@@ -19,7 +19,7 @@ use super::state::EngineState;
 use super::unfit;
 use crate::command::{Command, CommandSet};
 use crate::error::Error;
-use crate::link::{Budget, Protocol};
+use crate::link::{Budget, Protocol, ReadFrom};
 use crate::topology::{Node, Topology};
 
 /// Says what a request may do and where, apart from its time.
@@ -34,6 +34,7 @@ struct Terms {
     caller: Option<u64>,
     /// The protocol whose types the replies have.
     protocol: Protocol,
+    reads: ReadFrom,
     /// The server that the request belongs to, as floors above want it.
     home: Option<Arc<dyn Any + Send + Sync>>,
 }
@@ -109,6 +110,12 @@ impl RequestBuilder {
         self
     }
 
+    /// Says which copy of a key is read, where keys have several. Default: any.
+    pub fn reads(mut self, from: ReadFrom) -> Self {
+        self.terms.reads = from;
+        self
+    }
+
     /// Refuses, with this reason, whatever cannot be served by the local node at once.
     pub fn in_process_only(mut self, reason: &'static str) -> Self {
         self.terms.in_process = Some(reason);
@@ -161,6 +168,11 @@ impl Request {
     pub(crate) fn without_gate(&self) -> Self {
         let terms = Terms { gate: None, ..self.terms.clone() };
         Self { terms, ..self.clone() }
+    }
+
+    /// Returns which copy of a key is read.
+    pub(super) fn reads(&self) -> ReadFrom {
+        self.terms.reads
     }
 
     /// Returns the protocol whose types the replies have.

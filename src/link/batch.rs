@@ -11,6 +11,18 @@ use crate::peer::{ReducedShare, Reduction};
 use crate::reply::Reply;
 use crate::resp::Protocol;
 
+/// Says which copy of a key is read, where keys have several that all writes go to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ReadFrom {
+    /// Any: never older than the last write that was acknowledged before the read began.
+    #[default]
+    AnyCopy,
+    /// The first one, alone.
+    FirstCopy,
+    /// The first one, in one order with the writes: all clients see the same history of a key.
+    Ordered,
+}
+
 /// The commands that one request has for one node; they travel in one write.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -32,6 +44,8 @@ pub struct Batch {
     /// The reduction of the replies, if the node itself may reduce them. A link whose node cannot reduce returns the
     /// replies.
     pub reduction: Option<Reduction>,
+    /// Says which copy of a key reads are of, where keys have several.
+    pub reads: ReadFrom,
     /// The node is to say for which slots its answers hold.
     pub asks_own_slots: bool,
     /// Counts the deliveries of other nodes to the same request that are still to come. It is set if the task that
@@ -54,6 +68,7 @@ impl Batch {
             caller: None,
             budget,
             reduction: None,
+            reads: ReadFrom::default(),
             asks_own_slots: false,
             others: None,
         }

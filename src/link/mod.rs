@@ -59,7 +59,7 @@ mod tls;
 mod watch;
 
 pub use crate::peer::{ReducedShare, Reduction};
-pub use batch::{Batch, Delivery, Failure, Mode};
+pub use batch::{Batch, Delivery, Failure, Mode, ReadFrom};
 pub use budget::Budget;
 pub use handshake::{CredentialSource, Credentials};
 pub use node_link::Link;

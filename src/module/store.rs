@@ -58,7 +58,6 @@ mod of_settings {
         own_links: impl Fn() -> LinkOptions + Send + Sync + 'static,
     ) -> Result<Builder, Error> {
         let store = store(settings, own_links)?;
-        store.forward_only();
         Ok(builder.links(store.links(links)).provider(store))
     }
 

@@ -32,6 +32,7 @@ pub(super) enum OwnCommand {
     Psubscribe,
     Punsubscribe,
     Quit,
+    Reads,
     Replication,
     Reset,
     Select,
@@ -64,7 +65,7 @@ impl OwnCommand {
 }
 
 #[rustfmt::skip]
-const OWN: [(&[u8], OwnCommand, i64); 32] = [
+const OWN: [(&[u8], OwnCommand, i64); 33] = [
     (b"AUTH", OwnCommand::Auth, -2),
     (b"ASKING", OwnCommand::Cluster, 1),
     (b"CLIENT", OwnCommand::Client, -2),
@@ -87,6 +88,7 @@ const OWN: [(&[u8], OwnCommand, i64); 32] = [
     (b"RESET", OwnCommand::Reset, 1),
     (FORWARD.as_bytes(), OwnCommand::Forward, 2),
     (b"RMR.PLACE", OwnCommand::Place, -2),
+    (b"RMR.READS", OwnCommand::Reads, -1),
     (b"SELECT", OwnCommand::Select, 2),
     (b"SSUBSCRIBE", OwnCommand::Ssubscribe, -2),
     (b"SUBSCRIBE", OwnCommand::Subscribe, -2),
@@ -158,7 +160,6 @@ impl NodeCommand {
 }
 
 /// The facts about all commands.
-#[derive(Default)]
 pub(super) struct KnownCommands {
     known: Catalogue<ServedCommand>,
     /// Tells whether there is a store to be placed; else the command is the nodes'.
@@ -170,14 +171,14 @@ pub(super) struct KnownCommands {
 impl KnownCommands {
     /// Makes a table that knows nothing yet about the nodes' commands.
     pub(super) fn new(has_store: bool) -> Self {
-        Self { has_store, ..Self::default() }
+        Self { known: Catalogue::default(), has_store, own: std::array::from_fn(|_| Arc::default()) }
     }
 
     /// Returns what is known of a command without asking anybody.
     pub(super) fn get(&self, name: &[u8]) -> Option<ServedCommand> {
         self.known.get(name).or_else(|| {
             let own = OWN.iter().find(|(own, ..)| own.eq_ignore_ascii_case(name))?;
-            if own.1 == OwnCommand::Place && !self.has_store {
+            if matches!(own.1, OwnCommand::Place | OwnCommand::Reads) && !self.has_store {
                 return None;
             }
             let known = ServedCommand::Own(own.1, own.2);
@@ -267,7 +268,7 @@ mod tests {
 
     #[test]
     fn own_commands_are_known_in_any_letters() {
-        let known = KnownCommands::default();
+        let known = KnownCommands::new(false);
         for name in [&b"ping"[..], b"PING", b"PiNg", b"ping"] {
             assert!(matches!(known.get(name), Some(ServedCommand::Own(OwnCommand::Ping, -1))));
         }

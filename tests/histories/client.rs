@@ -1,7 +1,7 @@
 //! A client of any proxy that knows what an error says of its command: that it did not happen, or that nobody knows.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,8 @@ const REFUSALS: [&str; 8] =
 pub struct Clients {
     /// The ports of the proxies.
     ports: Vec<AtomicU16>,
+    /// Whether clients ask for reads that are in one order with the writes.
+    in_order: AtomicBool,
     began: Instant,
     seen: Mutex<Seen>,
 }
@@ -37,7 +39,13 @@ struct Seen {
 
 impl Clients {
     pub fn new(ports: impl Iterator<Item = u16>) -> Self {
-        Self { ports: ports.map(AtomicU16::new).collect(), began: Instant::now(), seen: Mutex::default() }
+        let ports = ports.map(AtomicU16::new).collect();
+        Self { ports, in_order: AtomicBool::new(false), began: Instant::now(), seen: Mutex::default() }
+    }
+
+    /// From now on, whoever connects asks for reads that are in one order with the writes.
+    pub fn read_in_order(&self) {
+        self.in_order.store(true, Ordering::Relaxed);
     }
 
     /// Says where a proxy listens now.
@@ -150,7 +158,7 @@ impl<'c> Client<'c> {
     fn send(&mut self, words: &[&str]) -> Outcome {
         let wire = match self.wire.take() {
             Some(wire) => Ok(wire),
-            None => Wire::try_connect(self.clients.ports[self.proxy].load(Ordering::Relaxed), PATIENCE),
+            None => self.connected(),
         };
         let replied = match wire {
             Ok(mut wire) => wire.try_call(words).map(|frame| (wire, frame)),
@@ -169,6 +177,14 @@ impl<'c> Client<'c> {
                 self.unknown(format!("connection to a proxy: {}", error.kind()))
             }
         }
+    }
+
+    fn connected(&self) -> std::io::Result<Wire> {
+        let mut wire = Wire::try_connect(self.clients.ports[self.proxy].load(Ordering::Relaxed), PATIENCE)?;
+        if self.clients.in_order.load(Ordering::Relaxed) {
+            wire.try_call(&["RMR.READS", "ordered"])?;
+        }
+        Ok(wire)
     }
 
     fn classed(&mut self, words: &[&str], frame: &[u8]) -> Outcome {

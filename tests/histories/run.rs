@@ -40,6 +40,9 @@ pub fn run(shape: Shape, reads: Reads, kinds: Kinds, seed: u64, time: Duration) 
     let _turn = turn();
     println!("seed {seed}, {shape:?}, reads {reads:?}, {time:?}");
     let world = World::start(shape);
+    if reads == Reads::Atomic && shape.copies > 1 {
+        world.clients.read_in_order();
+    }
     let workloads = all();
     let mut random = Random::new(seed);
     let workers: Vec<(usize, u64)> = (0..CLIENTS).map(|number| (number, random.roll())).collect();

@@ -7,6 +7,7 @@ mod common;
 mod admission;
 mod clients;
 mod copies;
+mod lease;
 mod module;
 mod moves;
 mod one_to_three;

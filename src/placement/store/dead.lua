@@ -1,26 +1,40 @@
--- Returns the proxies that order the writes of slots and do not live any more, each as address/start with its slots, and those that
--- live.
-local live, starts, dead, order = {}, {}, {}, {}
+-- Returns the proxies that live, each as address/start, and those that do not live any more, each with the slots whose writes it
+-- orders. Their connections are to be ended before anybody goes on without them.
+local live, starts, is_known, dead, order = {}, {}, {}, {}, {}
 for _, proxy in ipairs(redis.call('ZRANGE', P .. 'proxies', 0, -1)) do
     local start = words(redis.call('GET', P .. 'proxy:' .. proxy) or '')[1]
     if start then
         live[#live + 1] = proxy .. '/' .. start
         starts[proxy .. '/' .. start] = true
+        is_known[proxy] = true
     end
+end
+local lease = tonumber(redis.call('HGET', P .. 'settings', 'lease-ms') or '0')
+local is_back = now < tonumber(redis.call('GET', P .. 'back') or '0') + lease
+local function found(name)
+    -- Who was started again does not live any more, whatever this node has missed.
+    if starts[name] or (is_back and not is_known[string.match(name, '^(.*)/')]) then
+        return nil
+    end
+    if not dead[name] then
+        dead[name] = {}
+        order[#order + 1] = name
+    end
+    return dead[name]
+end
+for _, name in ipairs(redis.call('HKEYS', P .. 'starts')) do
+    found(name)
 end
 local slots = redis.call('HGETALL', P .. 'slots')
 for place = 1, #slots, 2 do
     local name = words(slots[place + 1])[2]
-    if name and name ~= '-' and not starts[name] then
-        if not dead[name] then
-            dead[name] = {}
-            order[#order + 1] = name
-        end
-        table.insert(dead[name], tonumber(slots[place]))
+    local its = name and name ~= '-' and found(name)
+    if its then
+        table.insert(its, tonumber(slots[place]))
     end
 end
-local found = {}
+local listed = {}
 for _, name in ipairs(order) do
-    found[#found + 1] = {name, dead[name]}
+    listed[#listed + 1] = {name, dead[name]}
 end
-return {live, found}
+return {live, listed}

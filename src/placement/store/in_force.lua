@@ -1,7 +1,10 @@
--- Returns 1 if each proxy that lives has confirmed the epoch ARGV[3] or a later one, else 0.
-for _, proxy in ipairs(redis.call('ZRANGE', P .. 'proxies', 0, -1)) do
-    local confirmed = words(redis.call('GET', P .. 'proxy:' .. proxy) or '')[2]
-    if confirmed and tonumber(confirmed) < tonumber(ARGV[3]) then
+-- Returns 1 if nobody reads by an older table than that of the epoch ARGV[3] any more, else 0: each proxy has confirmed it, or has
+-- been fenced for so long that its lease is over.
+if now < tonumber(redis.call('GET', P .. 'fenced-until') or '0') then
+    return 0
+end
+for _, confirmed in ipairs(redis.call('HVALS', P .. 'starts')) do
+    if tonumber(confirmed) < tonumber(ARGV[3]) then
         return 0
     end
 end

@@ -32,7 +32,7 @@ end
 if #suspect > 0 then
     change('suspect: ' .. ARGV[5], ARGV[4], table.concat(suspect, ' '))
     for _, slot in ipairs(suspect) do
-        redis.call('HSET', P .. 'slots', slot, digits(epoch) .. ' ' .. ARGV[3] .. ' suspect')
+        redis.call('HSET', P .. 'slots', slot, words(redis.call('HGET', P .. 'slots', slot))[1] .. ' ' .. ARGV[3] .. ' suspect')
     end
 end
 return digits(epoch)

@@ -14,23 +14,30 @@
 //! | `slots` | hash | each slot: epoch, sequencer, state |
 //! | `proxies` | sorted set | addresses of proxies, by when they came |
 //! | `proxy:ADDRESS` | string | expires when that proxy has not been heard of |
+//! | `starts` | hash | each start of a proxy that may still read: the epoch that it has confirmed |
+//! | `heard` | string | when any proxy was heard last |
+//! | `back` | string | when one was heard again after the configuration node was away |
+//! | `fenced-until` | string | until when a proxy that is fenced may still read |
 //!
 //! - [`settings`], [`table`]: what is read of that, and where keys are by it; [`tables`]: how it is followed
 //! - [`handler`], [`admit`]: letting nodes in, giving slots out, and saying who orders their writes
-//! - [`take_over`]: the slots of a proxy that does not live any more
+//! - [`take_over`]: the slots of a proxy that does not live any more; [`lease`]: for how long one lives
 //! - [`order`]: the writes of a slot, in one order to all copies
 //! - [`definite`]: what copies run in place of a write, so that it has the same effect on each
 //! - [`mover`]: copies of slots go from node to node, by [`copy`]
 //! - [`place`], [`report`]: what operators ask, and what there is to tell; [`figures`]: what is told without asking
-//! - [`front`]: links that know of copies; [`whole`]: commands about all keys; [`rights`]: who may write
+//! - [`front`]: links that know of copies, by [`copy_read`], [`copy_write`] and [`user_copies`]; [`whole`]: commands about all keys; [`rights`]: who may write
 //! - [`without`]: what tests leave out, to be missed
 
 mod admit;
 mod copy;
+mod copy_read;
+mod copy_write;
 mod definite;
 mod figures;
 mod front;
 mod handler;
+mod lease;
 mod mover;
 mod node_links;
 mod order;
@@ -43,21 +50,21 @@ mod shared;
 mod table;
 mod tables;
 mod take_over;
+mod user_copies;
 mod whole;
 mod without;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
-use tokio::time::sleep;
+use arc_swap::ArcSwap;
+use tokio::time::{Instant, sleep};
 
 use super::config_node::ConfigNode;
 use crate::command::Command;
 use crate::error::Error;
 use crate::link::{LinkOptions, Links, NodeCheck};
 use crate::peer::{Forwarded, ForwardedStep, secret_word};
-use crate::reply::Reply;
 use crate::topology::{Address, BoxFuture, NodeProvider, Topology};
 pub use figures::StoreFigures;
 use front::StoreFront;
@@ -122,26 +129,19 @@ impl Store {
     ) -> Result<Self, Error> {
         let tables = Arc::new(Tables::new(ConfigNode::new(addresses, name, LIMIT)?));
         let own_links = Arc::new(Links::new(own(), None));
+        // It orders nothing: who does not serve sends writes on to those who do.
+        let sequencer = ArcSwap::from(Sequencer::new("-".into(), tables.clone(), own_links.clone()));
         let make_links = Box::new(own);
-        Ok(Self { shared: Arc::new(Shared { tables, own_links, make_links, sequencer: ArcSwapOption::empty() }) })
+        Ok(Self { shared: Arc::new(Shared { tables, own_links, make_links, sequencer }) })
     }
 
-    /// Makes links know of copies: reads go to any copy, writes to all of them, and a server that was started again since it was
-    /// let in is not spoken to.
+    /// Makes links know of copies: writes go to all of them by way of the proxy that orders them, and a server that was started
+    /// again since it was let in is not spoken to. Reads take the same way, except in a process that [serves](Self::serve_as):
+    /// that one hears of changes before they count, and reads any copy.
     #[must_use]
     pub fn links(&self, options: LinkOptions) -> LinkOptions {
         let front = StoreFront::new(self.shared.clone());
         options.fronted_by(front).checked_by(Arc::new(SameProcess { shared: self.shared.clone() }))
-    }
-
-    /// Takes part as somebody who orders nothing: writes go to the proxies that do.
-    #[cfg_attr(not(feature = "module"), allow(dead_code, reason = "a proxy orders writes, and a client asks one"))]
-    pub(crate) fn forward_only(&self) {
-        let shared = &self.shared;
-        if shared.sequencer().is_none() {
-            let sequencer = Sequencer::new("-".into(), shared.tables.clone(), shared.own_links.clone());
-            shared.sequencer.store(Some(sequencer));
-        }
     }
 
     /// Returns what takes the steps that other proxies forward.
@@ -164,14 +164,15 @@ impl Store {
         let name: Arc<str> = format!("{address}/{start}").into();
         let links = self.shared.own_links.clone();
         let sequencer = Sequencer::new(name.clone(), self.shared.tables.clone(), links.clone());
-        let mover = Mover::new(name.clone(), self.shared.tables.clone(), sequencer.clone(), links);
-        self.shared.sequencer.store(Some(sequencer.clone()));
         let tables = &self.shared.tables;
+        tables.lease().end();
+        let mover = Mover::new(name.clone(), self.shared.tables.clone(), sequencer.clone(), links);
+        self.shared.sequencer.store(sequencer.clone());
         let taking_part = async {
             tokio::join!(
                 tables.keep_up(),
                 tables.follow_in_force(),
-                self.register(address, &start),
+                sequencer.keep_lease(),
                 self.handle(),
                 sequencer.scrub(),
                 self.welcome_back(),
@@ -180,8 +181,10 @@ impl Store {
         };
         tokio::select! {
             _ = taking_part => {}
-            () = sequencer.login().until_fenced() => log::warn!("{name} was taken for dead, and begins anew"),
+            () = sequencer.login().until_fenced() => {}
+            () = self.register(address, &start) => {}
         }
+        log::warn!("{name} was taken for dead, and begins anew");
     }
 
     /// Lets nodes in, and gives the slots out to those who are in, once no other is waiting. Never ends.
@@ -213,16 +216,22 @@ impl Store {
     }
 
     /// Tells the configuration node that the proxy lives, and by which epoch it goes: again and again, and whenever there is
-    /// another table. Never ends.
+    /// another table. Ends when that node says that others have taken the proxy for dead.
     async fn register(&self, address: &str, start: &str) {
         let mut tables = self.shared.tables.follow();
+        let mut is_known = "new";
         loop {
             let table = tables.borrow_and_update().clone();
             let lease = table.as_ref().map_or(FIRST_LEASE, |table| table.settings.lease);
-            let (millis, epoch) = (lease.as_millis().to_string(), table.map_or(0, |table| table.epoch).to_string());
-            let told = self.shared.tables.run::<String>(&RENEW, &[address, &millis, start, &epoch]).await;
-            if let Err(error) = told {
-                log::debug!("the proxy {address} is not registered: {error}");
+            let epoch = table.as_ref().map_or(0, |table| table.epoch).to_string();
+            let (millis, sent) = (lease.as_millis().to_string(), Instant::now());
+            match self.shared.tables.run::<u64>(&RENEW, &[address, &millis, start, &epoch, is_known]).await {
+                Ok(0) if is_known == "known" => return,
+                Ok(_) => {
+                    is_known = "known";
+                    self.shared.tables.lease().renew(sent, table.as_ref());
+                }
+                Err(error) => log::debug!("the proxy {address} is not registered: {error}"),
             }
             let _ = tokio::time::timeout(lease / 4, tables.changed()).await;
         }
@@ -267,14 +276,8 @@ impl Forwarded for StepsOfPeers {
     }
 
     fn take(&self, step: Command) -> BoxFuture<'_, ForwardedStep> {
-        Box::pin(async move {
-            match self.shared.sequencer() {
-                Some(sequencer) => sequencer.take_forwarded(&step).await,
-                None => {
-                    ForwardedStep::answered(Reply::Error("TRYAGAIN the proxy has only begun; nothing was sent".into()))
-                }
-            }
-        })
+        let sequencer = self.shared.sequencer();
+        Box::pin(async move { sequencer.take_forwarded(&step).await })
     }
 }
 

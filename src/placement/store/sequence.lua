@@ -10,7 +10,7 @@ if #taken > 0 then
     change('sequencers', 'handler', #taken .. ' slots')
     for _, place in ipairs(taken) do
         local entry = words(redis.call('HGET', P .. 'slots', ARGV[place]))
-        redis.call('HSET', P .. 'slots', ARGV[place], digits(epoch) .. ' ' .. ARGV[place + 1] .. ' ' .. entry[3])
+        redis.call('HSET', P .. 'slots', ARGV[place], entry[1] .. ' ' .. ARGV[place + 1] .. ' ' .. entry[3])
     end
 end
 return #taken

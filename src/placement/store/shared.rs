@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwapOption;
+use arc_swap::ArcSwap;
 
 use super::order::Sequencer;
 use super::tables::Tables;
@@ -14,12 +14,13 @@ pub(super) struct Shared {
     /// Reach nodes as the proxy itself, and not as a client.
     pub(super) own_links: Arc<Links>,
     pub(super) make_links: Box<dyn Fn() -> LinkOptions + Send + Sync>,
-    /// Orders writes, in a process that is a proxy. Another one takes its place if this one is fenced.
-    pub(super) sequencer: ArcSwapOption<Sequencer>,
+    /// Orders writes, in a process that is a proxy, and sends those on that others order. Another one takes its place if this
+    /// one is fenced.
+    pub(super) sequencer: ArcSwap<Sequencer>,
 }
 
 impl Shared {
-    pub(super) fn sequencer(&self) -> Option<Arc<Sequencer>> {
+    pub(super) fn sequencer(&self) -> Arc<Sequencer> {
         self.sequencer.load_full()
     }
 }

@@ -39,7 +39,7 @@ pub(super) struct SlotEntry {
     pub(super) state: SlotState,
     /// The proxy that orders its writes; none if nobody does.
     pub(super) sequencer: Option<Arc<str>>,
-    /// The epoch of its last change.
+    /// The epoch at which the slot got these copies.
     pub(super) epoch: u64,
 }
 

@@ -9,6 +9,7 @@ use redis::aio::PubSub;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
+use super::lease::Lease;
 use super::scripts::{EPOCH, IN_FORCE, TABLE};
 use super::table::{SlotTable, StoredTable};
 use crate::error::Error;
@@ -27,16 +28,22 @@ pub(super) struct Tables {
     current: watch::Sender<Option<Arc<SlotTable>>>,
     /// The last epoch that all proxies go by.
     in_force: watch::Sender<u64>,
+    lease: Lease,
 }
 
 impl Tables {
     pub(super) fn new(config: ConfigNode) -> Self {
-        Self { config, current: watch::Sender::new(None), in_force: watch::Sender::new(0) }
+        Self { config, current: watch::Sender::new(None), in_force: watch::Sender::new(0), lease: Lease::default() }
     }
 
     /// Returns the configuration node.
     pub(super) fn config(&self) -> &ConfigNode {
         &self.config
+    }
+
+    /// Returns for how long the table may be gone by.
+    pub(super) fn lease(&self) -> &Lease {
+        &self.lease
     }
 
     /// Returns the table that was read last.
@@ -138,7 +145,7 @@ impl Tables {
         }
     }
 
-    /// Asks, whenever the table is another one, until each proxy that lives goes by it. Never ends.
+    /// Asks, whenever the table is another one, until nobody reads by an older one. Never ends.
     pub(super) async fn follow_in_force(&self) {
         let mut tables = self.follow();
         loop {
@@ -156,7 +163,7 @@ impl Tables {
         }
     }
 
-    /// Waits until each proxy that lives goes by this epoch, or a later one. Returns whether that is so in time.
+    /// Waits until nobody reads by an older table than that of this epoch. Returns whether that is so in time.
     pub(super) async fn until_in_force(&self, epoch: u64, until: Instant) -> bool {
         if *self.in_force.borrow() >= epoch {
             return true;

@@ -46,7 +46,12 @@ pub(super) async fn take_over(tables: &Tables, links: &Links) -> Result<bool, Er
                 arguments.extend([number.as_str(), proxy]);
             }
         }
-        let count: i64 = tables.run(&TAKE_OVER, &arguments).await?;
+        let (count, is_waited_for): (i64, i64) = tables.run(&TAKE_OVER, &arguments).await?;
+        if is_waited_for == 1 {
+            log::warn!(
+                "{name} does not live any more, and most nodes are not there to keep it out: it may still be read there"
+            );
+        }
         if count > 0 {
             log::info!("{count} slots of {name}, which does not live any more, are taken over");
         }

@@ -9,7 +9,7 @@ end
 if #equal > 0 then
     change('equal again', ARGV[3], table.concat(equal, ' '))
     for _, slot in ipairs(equal) do
-        redis.call('HSET', P .. 'slots', slot, digits(epoch) .. ' ' .. ARGV[3] .. ' ok')
+        redis.call('HSET', P .. 'slots', slot, words(redis.call('HGET', P .. 'slots', slot))[1] .. ' ' .. ARGV[3] .. ' ok')
     end
 end
 return #equal

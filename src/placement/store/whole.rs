@@ -1,10 +1,12 @@
 //! Commands about all keys of a node: each key is counted, and named, at the first copy of its slot.
 
+use std::future::ready;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::node_links::NodeLinks;
+use super::order::OUT_OF_TOUCH;
 use super::table::SlotTable;
 use crate::command::Command;
 use crate::link::{Batch, Delivery, Link};
@@ -50,6 +52,10 @@ pub(super) fn send(
 ) -> BoxFuture<'static, Delivery> {
     if batch.picked().all(|command| Whole::of(command.name()) == Whole::Other) {
         return node.send(batch);
+    }
+    if links.shared().tables.lease().is_over() {
+        let words = Bytes::from(format!("TRYAGAIN {OUT_OF_TOUCH}"));
+        return Box::pin(ready(Delivery::of(vec![Reply::Error(words); batch.picks.len()])));
     }
     let asked = NodeAsked {
         links: links.clone(),
@@ -172,13 +178,6 @@ impl NodeAsked {
         if self.place != Some(0) {
             return Ok(Reply::OK);
         }
-        let words = match self.links.shared().sequencer() {
-            Some(sequencer) => match sequencer.everywhere(command).await {
-                Ok(reply) => return Ok(reply),
-                Err(words) => words,
-            },
-            None => Bytes::from_static(b"READONLY writes are taken by rmr-proxy, which orders them, and not here"),
-        };
-        Ok(Reply::Error(words))
+        Ok(self.links.shared().sequencer().everywhere(command).await.unwrap_or_else(Reply::Error))
     }
 }

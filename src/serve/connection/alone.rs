@@ -53,7 +53,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> ClientConnection<S> {
         let until = Instant::now() + self.user.engine.timeout();
         loop {
             // Each attempt has a time of its own to connect; what the command itself takes is not bounded.
-            let request = self.user.engine.request().protocol(self.protocol).begin();
+            let request = self.request().begin();
             let outcome = match self.find_alone(&request, &command, &keys).await {
                 Ok(connection) => self.call_alone(connection, &command, !keys.is_empty()).await,
                 Err(error) => AloneOutcome::Failed(error),

@@ -5,7 +5,9 @@ use std::time::Instant;
 
 use super::node_connection::NodeConnection;
 use super::open_transaction::{OpenTransaction, WatchedKeys};
+use crate::engine::RequestBuilder;
 use crate::error::Error;
+use crate::link::ReadFrom;
 use crate::reply::Reply;
 use crate::resp::{Protocol, ServerErrorKind};
 use crate::serve::clients::{ClientEntry, Present};
@@ -35,6 +37,8 @@ pub(super) struct ClientConnection<S> {
     pub(super) replies: ReplyBuffer,
     pub(super) protocol: Protocol,
     pub(super) reply_mode: ReplyMode,
+    /// Which copy of a key the client reads.
+    pub(super) reads: ReadFrom,
     pub(super) user: Arc<ProxyUser>,
     /// Says whether the client is a user whom the nodes serve, as far as is known.
     pub(super) is_known: bool,
@@ -63,6 +67,7 @@ impl<S> ClientConnection<S> {
             replies: ReplyBuffer::default(),
             protocol: Protocol::Resp2,
             reply_mode: ReplyMode::On,
+            reads: ReadFrom::default(),
             user: state.users.anonymous().clone(),
             is_known: false,
             batch_began: Instant::now(),
@@ -73,6 +78,11 @@ impl<S> ClientConnection<S> {
             idle: None,
             state,
         }
+    }
+
+    /// Says how the client's commands go to the nodes.
+    pub(super) fn request(&self) -> RequestBuilder {
+        self.user.engine.request().protocol(self.protocol).reads(self.reads)
     }
 
     /// Tells what has become of a command. No error begins with `MOVED` or `ASK`: clients would take the proxy for a node of

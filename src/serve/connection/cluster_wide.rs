@@ -21,7 +21,7 @@ impl<S> ClientConnection<S> {
     async fn cluster_wide(&mut self, command: Command, description: Arc<Description>) -> Result<Reply, Error> {
         let mut keys = keys_of(&self.state.engine.request().begin(), &command, &description).await?;
         let gate = Arc::new(MarkByDescription(description.clone()));
-        let request = self.user.engine.request().gate(gate).protocol(self.protocol).begin();
+        let request = self.request().gate(gate).begin();
         if description.name == "publish" && !request.pinned_topology().await?.has_slots() {
             // Those who have subscribed to the channel are at the server that its name belongs to.
             keys = vec![1];

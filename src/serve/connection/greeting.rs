@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::client_connection::{ClientConnection, ReplyMode};
 use crate::command::Command;
 use crate::error::Error;
+use crate::link::ReadFrom;
 use crate::reply::Reply;
 use crate::resp::Protocol;
 
@@ -144,6 +145,7 @@ impl<S> ClientConnection<S> {
         self.idle = None;
         self.reply_mode = ReplyMode::On;
         self.protocol = Protocol::Resp2;
+        self.reads = ReadFrom::default();
         self.user = self.state.users.anonymous().clone();
         let is_open = matches!(self.state.users.are_open().await, Ok(true));
         self.trust(is_open);

@@ -15,6 +15,7 @@ mod open_transaction;
 mod own;
 mod peer;
 mod place;
+mod reads;
 mod subscriptions;
 mod to_node;
 mod transaction;
@@ -210,7 +211,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> ClientConnection<S> {
         let count = commands.len();
         let mut together = self.counted.take_together();
         self.state.counters.queue.record(self.batch_began.elapsed());
-        let request = self.user.engine.request().protocol(self.protocol).begin();
+        let request = self.request().begin();
         let sent = request.map(commands.drain(..)).with_options(Options::keeping_failures(false)).await;
         match sent {
             Ok(replies) => replies.into_iter().for_each(|entry| {

@@ -30,6 +30,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> ClientConnection<S> {
             OwnCommand::Ping => self.ping(&command),
             OwnCommand::Echo => self.push(&bulk(command.args().next())),
             OwnCommand::Place => self.place(&command).await,
+            OwnCommand::Reads => self.set_reads(&command),
             OwnCommand::Select => self.select(&command),
             OwnCommand::Client => self.client(&command).await,
             OwnCommand::Info => self.info(&command).await,

@@ -132,7 +132,7 @@ impl<S> ClientConnection<S> {
 
     async fn try_watch(&mut self, command: &Command) -> Result<Reply, Error> {
         let keys: Vec<usize> = (1..command.word_count()).collect();
-        let request = self.user.engine.request().protocol(self.protocol).begin();
+        let request = self.request().begin();
         refuse_copies(&request, command).await?;
         let mut command = command.clone();
         command.route_by_argument(1);
@@ -192,7 +192,7 @@ impl<S> ClientConnection<S> {
         }
         commands.insert(0, Command::new("MULTI"));
         commands.push(Command::new("EXEC"));
-        let request = self.user.engine.request().protocol(self.protocol).begin();
+        let request = self.request().begin();
         if let Some(keyed) = &keyed
             && request.pinned_topology().await?.has_copies()
         {

@@ -11,7 +11,7 @@
 //! - [`plan`], [`planning`]: what copies run in place of a step; [`in_turn`]: steps that they do one after the other
 //! - [`scrub`]: suspect slots, whose copies may differ
 //! - [`lock`]: a slot for one alone; [`notes`]: which keys are written while it is copied
-//! - [`leave`]: what follows when a connection breaks
+//! - [`leave`]: what follows when a connection breaks; [`lease`]: whether nodes keep the proxy out
 //! - [`forward`]: steps of slots that another proxy orders; [`everywhere`]: what is done by all nodes
 
 mod equal;
@@ -20,6 +20,7 @@ mod forward;
 mod in_flight;
 mod in_turn;
 mod lane;
+mod lease;
 mod leave;
 mod link;
 mod lock;
@@ -53,6 +54,7 @@ use link::OrderedLink;
 pub(super) use notes::NotedSlot;
 use peer_lane::PeerLane;
 use plan::CopyPlan;
+pub(super) use refusal::OUT_OF_TOUCH;
 use refusal::{nobody_has, not_now, unknown, unreachable};
 use step::PlacedHere;
 pub(super) use step::{Placed, SlotStep};
@@ -108,6 +110,9 @@ impl Sequencer {
         let table = self.table()?;
         if self.own(&table, slot, step.reads)?.is_none() {
             return self.forward(&table, slot, &step).await.map(Placed::There);
+        }
+        if !self.tables.lease().is_held() {
+            return Err(not_now(slot, OUT_OF_TOUCH));
         }
         let SlotStep { commands, reads } = step;
         let is_alike = reads || table.settings.copies == 1;

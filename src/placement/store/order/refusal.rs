@@ -8,6 +8,10 @@ use super::in_flight::FailedCopy;
 use super::lane::NodeLane;
 use crate::command::{Command, printable};
 
+/// Why a proxy without a lease serves nothing.
+pub(in crate::placement::store) const OUT_OF_TOUCH: &str =
+    "this proxy reaches neither the configuration node nor most nodes, and may not have heard of a change";
+
 /// Says that nothing was sent, and that another try may do.
 pub(super) fn not_now(slot: u16, why: &str) -> Bytes {
     format!("TRYAGAIN slot {slot}: {why}; nothing was sent").into()

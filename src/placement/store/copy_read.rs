@@ -1,0 +1,128 @@
+//! [`CopyRead`]: keys that are read at a copy of their slots, at another one if that fails.
+
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+
+use super::copy_write::{failure_words, write};
+use super::table::{SlotTable, StoreNode};
+use super::user_copies::{CopyWay, UserCopies};
+use crate::link::{Batch, Delivery, Failure, Link};
+use crate::reply::Reply;
+
+/// A batch of which some commands read keys, and the others are about the node of the link.
+pub(super) struct CopyRead {
+    pub(super) copies: Arc<UserCopies>,
+    /// Leads to the node of the link.
+    pub(super) node: Arc<dyn Link>,
+    pub(super) batch: Batch,
+    pub(super) ways: Vec<CopyWay>,
+}
+
+impl CopyRead {
+    /// Reads by a table, and again by a later one where a slot has got other copies meanwhile: a node that is no copy any more
+    /// may have been emptied before it read.
+    pub(super) async fn run(self, mut table: Arc<SlotTable>) -> Delivery {
+        let mut replies: Vec<Option<Reply>> = vec![None; self.ways.len()];
+        let mut failure;
+        loop {
+            failure = self.ask(&table, &mut replies).await;
+            let tables = &self.copies.shared().tables;
+            if !tables.lease().is_held() {
+                return self.in_order(replies).await;
+            }
+            let Some(now) = tables.current().filter(|now| !Arc::ptr_eq(now, &table)) else { break };
+            let mut has_changed = false;
+            for (reply, way) in replies.iter_mut().zip(&self.ways) {
+                if matches!(way, CopyWay::Read(slot) if copies_of(&table, *slot).ne(copies_of(&now, *slot))) {
+                    *reply = None;
+                    has_changed = true;
+                }
+            }
+            if !has_changed {
+                break;
+            }
+            table = now;
+        }
+        let all = replies.iter().all(Option::is_some);
+        let failure = failure.filter(|_| !all);
+        let words = failure_words(failure.clone());
+        if !all && matches!(failure, Some(Failure::TooBig)) {
+            return Delivery::failed(Failure::TooBig);
+        }
+        if replies.iter().all(Option::is_none) {
+            return Delivery::failed(failure.unwrap_or_else(|| Failure::Unreachable("no copy can be reached".into())));
+        }
+        let or_words = |reply: Option<Reply>| reply.unwrap_or_else(|| Reply::Error(words.clone().into()));
+        Delivery::of(replies.into_iter().map(or_words).collect())
+    }
+
+    /// Asks copies for what is not answered, until all is, or no copy is left to be asked. Returns the last failure.
+    async fn ask(&self, table: &SlotTable, replies: &mut [Option<Reply>]) -> Option<Failure> {
+        let mut tries: Vec<Vec<usize>> = Vec::with_capacity(self.ways.len());
+        for (way, reply) in self.ways.iter().zip(&mut *replies) {
+            tries.push(match way {
+                CopyWay::Read(slot) if reply.is_none() => {
+                    self.copies.to_ask(table, *slot, self.batch.reads).unwrap_or_else(|why| {
+                        *reply = Some(Reply::Error(format!("RMRSLOTS {why}").into()));
+                        Vec::new()
+                    })
+                }
+                _ => Vec::new(),
+            });
+        }
+        let mut failure = None;
+        for round in 0.. {
+            // The commands that are still to be answered, by who is asked for them now.
+            let mut shares: Vec<(Arc<dyn Link>, Vec<usize>)> = Vec::new();
+            for at in (0..self.ways.len()).filter(|&at| replies[at].is_none()) {
+                let link = match (&self.ways[at], tries[at].get(round)) {
+                    (CopyWay::Read(_), Some(&place)) => self.copies.links.get(&table.nodes[place].address),
+                    (CopyWay::Read(_), None) => None,
+                    _ if round == 0 => Some(self.node.clone()),
+                    _ => None,
+                };
+                let Some(link) = link else { continue };
+                match shares.iter_mut().find(|(known, _)| Arc::ptr_eq(known, &link)) {
+                    Some((_, share)) => share.push(at),
+                    None => shares.push((link, vec![at])),
+                }
+            }
+            if shares.is_empty() {
+                break;
+            }
+            let sent = shares.iter().map(|(link, share)| link.send(self.part(share)));
+            let deliveries = join_all(sent).await;
+            for ((_, share), delivery) in shares.into_iter().zip(deliveries) {
+                for (at, reply) in share.into_iter().zip(delivery.replies) {
+                    replies[at] = Some(reply);
+                }
+                failure = delivery.failure.or(failure);
+            }
+        }
+        failure
+    }
+
+    /// Reads again what was read while the lease ran out: who orders the slots' writes knows what counts.
+    async fn in_order(self, mut replies: Vec<Option<Reply>>) -> Delivery {
+        let is_read = |at: &usize| matches!(self.ways[*at], CopyWay::Read(_));
+        let reads: Vec<usize> = (0..self.ways.len()).filter(is_read).collect();
+        let ways = reads.iter().map(|&at| self.ways[at]).collect();
+        let read = write(&self.copies, self.node.clone(), self.part(&reads), ways).await;
+        for (at, reply) in reads.into_iter().zip(read.replies) {
+            replies[at] = Some(reply);
+        }
+        match replies.into_iter().collect::<Option<Vec<Reply>>>() {
+            Some(replies) => Delivery::of(replies),
+            None => Delivery::failed(read.failure.unwrap_or_else(|| Failure::Unreachable("the node is gone".into()))),
+        }
+    }
+
+    fn part(&self, share: &[usize]) -> Batch {
+        Batch { picks: share.iter().map(|&at| self.batch.picks[at]).collect(), ..self.batch.clone() }
+    }
+}
+
+fn copies_of(table: &SlotTable, slot: u16) -> impl Iterator<Item = &StoreNode> {
+    table.slots()[usize::from(slot)].copies.iter().map(|&place| &table.nodes[place])
+}

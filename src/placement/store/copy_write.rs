@@ -1,0 +1,104 @@
+//! Commands that write all copies of their slots, in one order.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::{Instant, sleep};
+
+use super::order::{Placed, Sequencer, SlotStep};
+use super::user_copies::{CopyWay, UserCopies};
+use crate::link::{Batch, Delivery, Failure, Link};
+use crate::peer::each_of;
+use crate::reply::Reply;
+
+/// For how long a write that has been sent is followed. The request's own time is bounded by whoever waits for it.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// For how long a write that was not sent is tried again, and how long the pause is. A proxy that is gone is replaced by then.
+const LONGEST_TRIES: Duration = Duration::from_secs(4);
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Runs the commands of a batch in order; those that write at all copies, and those that read at the first one, behind the
+/// writes that stand before them.
+pub(super) async fn write(copies: &UserCopies, node: Arc<dyn Link>, batch: Batch, ways: Vec<CopyWay>) -> Delivery {
+    let until = Instant::now() + LONGEST;
+    let sequencer = copies.shared().sequencer();
+    let refusals = match copies.rights.refusals(&copies.links, &batch).await {
+        Ok(refusals) => refusals,
+        Err(failure) => return Delivery::failed(failure),
+    };
+    // What was not sent, since a proxy or a copy has just gone, may be tried again if nothing stands behind it.
+    let tries_until = (ways.len() == 1).then(|| Instant::now() + LONGEST_TRIES);
+    let mut waiting: Vec<Result<Placed, Reply>> = Vec::with_capacity(ways.len());
+    for ((at, (command, way)), refusal) in batch.picked().zip(&ways).enumerate().zip(refusals) {
+        if let Some(refusal) = refusal {
+            waiting.push(Err(refusal));
+            continue;
+        }
+        let (slot, reads) = match way {
+            CopyWay::Write(slot) => (*slot, false),
+            CopyWay::Read(slot) => (*slot, true),
+            CopyWay::Node => {
+                let alone = Batch { picks: vec![batch.picks[at]], ..batch.clone() };
+                let delivery = node.send(alone).await;
+                waiting.push(Err(match (delivery.replies.into_iter().next(), delivery.failure) {
+                    (Some(reply), _) => reply,
+                    (None, failure) => Reply::Error(failure_words(failure).into()),
+                }));
+                continue;
+            }
+        };
+        let step = SlotStep::of(each_of(command), reads);
+        if let Some(tries_until) = tries_until {
+            return Delivery::of(vec![try_step(&sequencer, slot, step, until, tries_until).await]);
+        }
+        waiting.push(sequencer.place(slot, step, until).await.map_err(Reply::Error));
+    }
+    let mut replies = Vec::with_capacity(waiting.len());
+    for placed in waiting {
+        replies.push(match placed {
+            Ok(placed) => told(sequencer.outcome(placed, until).await),
+            Err(reply) => reply,
+        });
+    }
+    Delivery::of(replies)
+}
+
+/// Runs a step, again and again if it was not sent.
+async fn try_step(sequencer: &Sequencer, slot: u16, step: SlotStep, until: Instant, tries_until: Instant) -> Reply {
+    loop {
+        let outcome = match sequencer.place(slot, step.clone(), until).await {
+            Ok(placed) => sequencer.outcome(placed, until).await,
+            Err(words) => Err(words),
+        };
+        match outcome {
+            Err(words) if words.starts_with(b"TRYAGAIN") && Instant::now() < tries_until => sleep(PAUSE).await,
+            outcome => return told(outcome),
+        }
+    }
+}
+
+/// Returns what a client is told of a step.
+fn told(outcome: Result<Vec<Reply>, Bytes>) -> Reply {
+    match outcome {
+        Ok(replies) => last_of(replies),
+        Err(words) => Reply::Error(words),
+    }
+}
+
+/// Returns the reply to the last of the commands of a step; to a transaction that was refused, with the reason.
+fn last_of(mut replies: Vec<Reply>) -> Reply {
+    let last = replies.pop().unwrap_or(Reply::Null);
+    match (&last, replies.iter().find(|reply| matches!(reply, Reply::Error(_)))) {
+        (Reply::Error(words), Some(Reply::Error(why))) => Reply::Error([&**words, b" ", &**why].concat().into()),
+        _ => last,
+    }
+}
+
+pub(super) fn failure_words(failure: Option<Failure>) -> String {
+    match failure {
+        Some(Failure::Unreachable(why) | Failure::Lost(why)) => format!("RMRNODE {why}"),
+        other => format!("RMRNODE no copy has answered: {other:?}"),
+    }
+}
