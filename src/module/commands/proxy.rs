@@ -1,4 +1,4 @@
-//! `RMR.PROXY`: whether plain commands of this connection are answered for the whole cluster.
+//! `RMR.PROXY` switches on or off that plain commands of this connection are answered for the whole cluster.
 
 use super::spec::{Arg, Call, Spec};
 use crate::command::printable;
@@ -9,7 +9,8 @@ use crate::reply::Reply;
 
 pub(super) const SPEC: Spec = Spec {
     name: c"RMR.PROXY",
-    summary: c"Whether plain commands of this connection are answered for the whole cluster, as by RMR.EXEC.",
+    summary:
+        c"Switches on or off that plain commands of this connection are answered for the whole cluster, as by RMR.EXEC.",
     complexity: c"O(1)",
     arity: 2,
     flags: c"fast allow-stale deny-script",
