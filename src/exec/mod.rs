@@ -2,7 +2,7 @@
 //!
 //! Nothing here knows single commands, but for a short table of corrections: what a command needs is read from what the
 //! server says about it ([`describe`](crate::describe)), which gives its [`policy`]. From that and the keys a [`plan`] is made, before
-//! anything is sent; many replies become one again in [`merge`]. [`explain`] shows all of this and sends nothing.
+//! anything is sent; many replies become one again in [`merge`]. [`explain()`] shows all of this and sends nothing.
 
 mod explain;
 mod merge;

@@ -3,7 +3,7 @@
 //!
 //! Rendezvous or highest-random-weight hashing (Thaler and Ravishankar, 1998): every candidate has a number in every slot, and
 //! the best numbers have it. Who leaves takes only its own slots along; who comes gets an equal share from all. What comes out
-//! is even give or take a few; [`even`] plans exact shares for what can be stored.
+//! is even give or take a few; [`mod@even`] plans exact shares for what can be stored.
 
 mod candidate;
 mod even;

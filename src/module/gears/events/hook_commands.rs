@@ -1,4 +1,4 @@
-//! The commands that the filter of [`hooks`](super::hooks) puts in front of others: they run a function in the place of the
+//! The commands that the filter of [`hooks`] puts in front of others: they run a function in the place of the
 //! command behind them, or that command, for a client that waits for functions.
 
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! `RMR.PLACE`: what operators ask a store and tell it, by whatever way they come.
 //!
 //! - [`words`]: what can be said
-//! - [`changes`]: what is changed
+//! - [`mod@changes`]: changes of a store
 //! - [`shown`]: what is answered
 
 mod changes;
