@@ -78,7 +78,7 @@ async fn run(args: impl Iterator<Item = String>) -> Result<(), Error> {
     Ok(())
 }
 
-/// A reducer is any closure or function of this kind.
+/// Adds up the replies. A reducer is any closure or function of this kind.
 fn sum(replies: Replies) -> Result<Step, Error> {
     let mut total = Total::default();
     replies.numbers().for_each(|number| total.add(number));

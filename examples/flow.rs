@@ -63,7 +63,7 @@ impl BatchStep for KeyOfValue {
     }
 }
 
-/// The value of a field of a flat JSON object: a string without escapes, a number or a word.
+/// Returns the value of a field of a flat JSON object: a string without escapes, a number or a word.
 fn field<'t>(text: &'t str, name: &str) -> Option<&'t str> {
     let inside = text.trim().strip_prefix('{')?.strip_suffix('}')?;
     inside.split(',').find_map(|pair| {

@@ -55,7 +55,7 @@ fn query(ctx: &Context, args: Vec<RedisString>) -> RedisResult {
 /// A document that was found. The order of hits is best first, and the same whoever merges them.
 type Hit = (Reverse<i64>, Vec<u8>);
 
-/// The best of what the shards found, each document once.
+/// Returns the best of what the shards found, each document once.
 fn merge(shards: &Replies, count: usize) -> Vec<Hit> {
     let flat = shards.ok().filter_map(Reply::elements).flat_map(|hits| hits.chunks_exact(2));
     let hits = flat.filter_map(|hit| Some((Reverse(hit[1].integer()?), hit[0].bytes()?.to_vec())));
@@ -118,7 +118,7 @@ impl Index {
         }
     }
 
-    /// All documents with any of the words, best first. The score is how often the words stand there.
+    /// Returns all documents with any of the words, best first. The score is how often the words stand there.
     fn find(&self, words: &BTreeSet<String>) -> Vec<Hit> {
         let mut scores: BTreeMap<&[u8], i64> = BTreeMap::new();
         for (key, count) in words.iter().filter_map(|word| self.postings.get(word)).flatten() {

@@ -28,7 +28,7 @@ impl Work {
         }
     }
 
-    /// The command, as the report shows it.
+    /// Returns the command, as the report shows it.
     pub fn command(self) -> String {
         match self {
             Self::Sum { keys } => format!("RMR.SUM of {keys} keys"),
@@ -50,7 +50,7 @@ pub struct On {
 }
 
 impl On {
-    /// The cluster, as filters and the report show it.
+    /// Returns the cluster, as filters and the report show it.
     pub fn name(self) -> String {
         format!("{} shards{}", self.shards, if self.direct_reads { ", direct reads" } else { "" })
     }
@@ -68,12 +68,12 @@ pub struct Case {
 }
 
 impl Case {
-    /// The command, as the report shows it.
+    /// Returns the command, as the report shows it.
     pub fn command(&self) -> String {
         self.work.command()
     }
 
-    /// The whole row, as filters see it.
+    /// Returns the whole row, as filters see it.
     pub fn name(&self) -> String {
         format!("{}, {} in flight, {}", self.command(), self.in_flight, self.on.name())
     }
@@ -84,7 +84,7 @@ impl Case {
     }
 }
 
-/// The table. Further numbers of keys, clusters and commands are further rows.
+/// Returns the table. Further numbers of keys, clusters and commands are further rows.
 pub fn all() -> Vec<Case> {
     const FEW: On = On { shards: 3, direct_reads: false };
     const FEW_DIRECT: On = On { direct_reads: true, ..FEW };

@@ -35,7 +35,7 @@ impl Client {
         Self::connect(cluster.primaries().iter().map(|node| node.port()), Sharing::OneANode)
     }
 
-    /// As many connections to one node as requests in flight.
+    /// Opens as many connections to one node as requests are in flight.
     pub fn to_one_node(port: u16, in_flight: usize) -> Result<Self, Failure> {
         Self::connect((0..in_flight).map(|_| port), Sharing::OneARequest)
     }

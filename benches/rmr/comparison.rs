@@ -97,7 +97,7 @@ pub fn print(samples: &[Sample], effort: &Effort) {
     }
 }
 
-/// Each shard reduces its own share.
+/// Compares a module whose shards reduce their own shares.
 fn by_shards(module: &Sample, other: &Sample, effort: &Effort) {
     if other.through != Through::Hand {
         return;
@@ -110,7 +110,7 @@ fn by_shards(module: &Sample, other: &Sample, effort: &Effort) {
     }
 }
 
-/// The values come to the coordinator.
+/// Compares plain commands, whose values come to the coordinator.
 fn by_plain_commands(plain: &Sample, other: &Sample, effort: &Effort) {
     if plain.case.work != (Work::Sum { keys: 1000 }) || plain.case.on != PLAIN_IS_ON {
         return;

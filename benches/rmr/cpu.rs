@@ -17,7 +17,7 @@ pub struct Used {
 }
 
 impl Used {
-    /// By both.
+    /// Returns the time used by both.
     pub fn together(self) -> Duration {
         self.client + self.servers
     }
@@ -37,7 +37,7 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// For the nodes of a cluster.
+    /// Watches the nodes of a cluster.
     pub fn new(cluster: &Cluster) -> Self {
         Self { servers: cluster.nodes().iter().map(|node| node.pid()).collect() }
     }

@@ -49,7 +49,7 @@ pub enum Send {
 }
 
 impl Way {
-    /// The way as the report names it.
+    /// Returns the way as the report names it.
     pub fn name(self) -> String {
         let send = match self.send {
             Send::Gets => ", `GET`s",

@@ -22,13 +22,13 @@ impl Data {
         Ok(Self { owners: owners.collect::<Result<_, _>>()? })
     }
 
-    /// The index of the primary that holds a key.
+    /// Returns the index of the primary that holds a key.
     pub fn owner(&self, number: usize) -> usize {
         self.owners[number]
     }
 }
 
-/// The name of a key.
+/// Returns the name of a key.
 pub fn key(number: usize) -> String {
     format!("bench:{number:06}")
 }
@@ -38,7 +38,7 @@ pub fn value(number: usize) -> i64 {
     100_000 + (number as i64 * 7919) % 900_000
 }
 
-/// The index of the primary that has the slot of a key.
+/// Returns the index of the primary that has the slot of a key.
 pub fn owner_of(cluster: &Cluster, view: &View, key: &str) -> Result<usize, Failure> {
     let port = view.owner(slot_of(key));
     let owner = cluster.primaries().iter().position(|node| Some(node.port()) == port);

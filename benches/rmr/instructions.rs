@@ -79,7 +79,7 @@ pub fn run(effort: &Effort) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The cost of one request of each kind.
+/// Returns the cost of one request of each kind.
 fn per_request(counted: Counted, role: Role, pushdown: &str, effort: &Effort) -> Result<Vec<f64>, Failure> {
     let without = count(counted, role, pushdown, None)?;
     let cost = |(work, requests): (Work, usize)| {
@@ -117,7 +117,7 @@ fn count(counted: Counted, role: Role, pushdown: &str, requests: Option<(Work, u
     watched.stop()
 }
 
-/// The requests of a kind.
+/// Returns the requests of a kind.
 fn requests_of(work: Work) -> Vec<Request> {
     let mut requests = request::through_module(work);
     requests.truncate(VARIANTS);
@@ -128,7 +128,7 @@ fn requests_of(work: Work) -> Vec<Request> {
     requests
 }
 
-/// The numbers of the keys that requests name.
+/// Returns the numbers of the keys that requests name.
 fn keys_of_all() -> impl Iterator<Item = usize> {
     WORKS.into_iter().flat_map(|(work, _)| key_numbers(work).into_iter().take(VARIANTS).flatten())
 }

@@ -30,13 +30,13 @@ pub struct Case {
 }
 
 impl Case {
-    /// The case as filters see it.
+    /// Returns the case as filters see it.
     pub fn name(self) -> String {
         format!("mapping of {COUNT} commands, {} hosts", self.hosts)
     }
 }
 
-/// The table.
+/// Returns the table.
 pub fn all() -> Vec<Case> {
     [8, 32].map(|hosts| Case { hosts }).to_vec()
 }
@@ -166,7 +166,7 @@ impl Rb {
         Ok(Self { child, input, output: BufReader::new(output) })
     }
 
-    /// One round, by its own clock.
+    /// Runs one round, and returns its time by its own clock.
     fn run(&mut self, work: Work) -> Result<Duration, Failure> {
         writeln!(self.input, "{}", work.name())?;
         let mut line = String::new();

@@ -13,7 +13,7 @@ pub struct Poll {
 }
 
 impl Poll {
-    /// No sockets so far.
+    /// Makes a poll without sockets.
     pub fn new() -> io::Result<Self> {
         // SAFETY: no pointers.
         let fd = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };

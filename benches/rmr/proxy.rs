@@ -142,7 +142,7 @@ pub fn run(effort: &Effort) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A run takes seconds, so that there are fewer than of other measurements.
+/// Returns the number of rounds. A run takes seconds, so there are fewer than of other measurements.
 fn rounds(effort: &Effort) -> usize {
     effort.rounds.min(5)
 }

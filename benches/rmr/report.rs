@@ -38,7 +38,7 @@ fn processors() -> String {
     format!("{count} cores ({})", model.map_or("unknown", |(_, model)| model.trim()))
 }
 
-/// One row for each contender of each case, the module first.
+/// Prints one row for each contender of each case, the module first.
 pub fn table(samples: &[Sample]) {
     const COLUMNS: [&str; 13] = [
         "request",

@@ -30,7 +30,7 @@ pub struct Part {
     pub replies: usize,
 }
 
-/// The requests of a case through the module: one command for one node.
+/// Returns the requests of a case through the module: one command for one node.
 pub fn through_module(work: Work) -> Vec<Request> {
     let name: &[&str] = match work {
         Work::Sum { .. } => &["RMR.SUM"],
@@ -47,7 +47,7 @@ pub fn through_module(work: Work) -> Vec<Request> {
     variants(work).map(|seed| Request { parts: vec![part(seed)], expected: expected(work, seed) }).collect()
 }
 
-/// The requests of a case by hand: one write a node, with the keys grouped by node beforehand.
+/// Returns the requests of a case by hand: one write a node, with the keys grouped by node beforehand.
 pub fn by_hand(work: Work, data: &Data, shards: usize) -> Vec<Request> {
     let part = |seed, node| match work.keys() {
         0 => Part { node, wire: encode(["DBSIZE"]), replies: 1 },
@@ -66,7 +66,7 @@ pub fn key_numbers(work: Work) -> Vec<Vec<usize>> {
     variants(work).map(|seed| pick(seed, work.keys())).collect()
 }
 
-/// The right answer.
+/// Returns the right answer.
 pub fn expected(work: Work, seed: usize) -> i64 {
     match work.keys() {
         0 => KEYS as i64,
@@ -74,7 +74,7 @@ pub fn expected(work: Work, seed: usize) -> i64 {
     }
 }
 
-/// A command as an array of bulk strings.
+/// Returns a command as an array of bulk strings.
 fn encode<'a>(args: impl IntoIterator<Item = &'a str>) -> Vec<u8> {
     let args: Vec<&str> = args.into_iter().collect();
     let mut wire = format!("*{}\r\n", args.len()).into_bytes();

@@ -30,12 +30,12 @@ pub struct Effort {
 }
 
 impl Effort {
-    /// For figures to be quoted.
+    /// Returns the effort for figures to be quoted.
     pub fn full() -> Self {
         Self { rounds: 11, turn: Duration::from_millis(200), fewest: 100, thrift: 1, only_module: false, aims: false }
     }
 
-    /// For a first look.
+    /// Returns the effort for a first look.
     pub fn quick() -> Self {
         Self { rounds: 3, turn: Duration::from_millis(100), fewest: 50, thrift: 4, only_module: false, aims: false }
     }
@@ -256,7 +256,7 @@ impl Contender {
 }
 
 impl Sample {
-    /// The median over the rounds of what is asked of each.
+    /// Returns the median of a figure over the rounds.
     pub fn median(&self, figure: impl Fn(&Round) -> f64) -> f64 {
         median(self.rounds.iter().map(figure))
     }

@@ -26,7 +26,7 @@ pub enum Counted {
 }
 
 impl Counted {
-    /// The tool that counts it, and its options.
+    /// Returns the tool that counts it, and its options.
     fn options(self) -> &'static [&'static str] {
         match self {
             Self::Instructions => &["--tool=callgrind", "--callgrind-out-file=/dev/null"],
@@ -92,7 +92,7 @@ impl Watched {
         if answers == Some(true) { Ok(watched) } else { Err(watched.failure("the server does not start")) }
     }
 
-    /// Its port on 127.0.0.1.
+    /// Returns its port on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port
     }

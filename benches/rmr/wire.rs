@@ -35,7 +35,7 @@ impl Wire {
         Ok(Self { stream, input: vec![0; BUFFER], start: 0, end: 0, output: Vec::new() })
     }
 
-    /// The socket, to be polled.
+    /// Returns the socket, to be polled.
     pub fn fd(&self) -> RawFd {
         self.stream.as_raw_fd()
     }
@@ -107,7 +107,7 @@ impl Wire {
     }
 }
 
-/// The number in the first line, and the length of the line. `None` if it has not come whole.
+/// Returns the number in the first line, and the length of the line. `None` if it has not come whole.
 fn read_line(bytes: &[u8]) -> Result<Option<(i64, usize)>, Failure> {
     let Some(end) = bytes.iter().position(|&byte| byte == b'\n') else { return Ok(None) };
     let line = &bytes[..end - 1];
@@ -117,7 +117,7 @@ fn read_line(bytes: &[u8]) -> Result<Option<(i64, usize)>, Failure> {
     }
 }
 
-/// A decimal integer.
+/// Returns a decimal integer.
 fn integer(digits: &[u8]) -> Result<i64, Failure> {
     let (negative, digits) = match digits.strip_prefix(b"-") {
         Some(rest) => (true, rest),

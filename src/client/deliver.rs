@@ -2,7 +2,7 @@
 //!
 //! Nearly all of it is done in one round trip. What is left over then is asked again, all of it at once: commands whose
 //! merged form was refused, keys that a merged command said nothing about, scripts that a server did not know. None of
-//! these can be told from having run in its place ([`merge`](super::merge), [`RoutedCommand::is_followed`]).
+//! these can be told from having run in its place ([`merge`], [`RoutedCommand::is_followed`]).
 //!
 //! Whether a server knows a script it is asked in the same write, right before the first call: a script may end in the words
 //! of a server that does not know it. To ask afterwards would be too late, as others may have brought it meanwhile.

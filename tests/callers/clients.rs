@@ -7,7 +7,7 @@ use crate::common::{Cluster, ConstantTotal, Server, Wire, eventually, poll, text
 
 const SOON: Duration = Duration::from_secs(3);
 
-/// A cluster that does not care about a node which is stopped for a while.
+/// Returns a cluster that does not care about a node which is stopped for a while.
 fn patient_cluster() -> Cluster {
     let cluster = Cluster::builder().node_timeout(Duration::from_secs(30)).start();
     open_links(&mut cluster.node(0).wire());

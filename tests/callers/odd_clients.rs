@@ -74,7 +74,7 @@ fn a_client_that_does_not_read_is_cut_off_and_the_server_lives() {
     assert_eq!(node.figure("clients", "blocked_clients"), 0);
 }
 
-/// A request that takes many turns on the main thread.
+/// Returns a request that takes many turns on the main thread.
 fn long_request() -> Vec<String> {
     let keys = (0..15_000).map(|number| format!("key:{number}"));
     ["RMR.SUM".to_owned()].into_iter().chain(keys).collect()

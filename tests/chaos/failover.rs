@@ -12,7 +12,7 @@ const RIGHT_AGAIN: Duration = Duration::from_secs(2);
 /// The longest that the servers may take to agree on a new primary.
 const ELECTION: Duration = Duration::from_secs(30);
 
-/// Three primaries, three replicas, and requests that give up before the test does.
+/// Returns three primaries, three replicas, and requests that give up before the test does.
 pub fn with_replicas() -> ClusterBuilder {
     Cluster::builder().replicas(1).node_timeout(Duration::from_secs(1)).module_args(["timeout-ms", "1500"])
 }

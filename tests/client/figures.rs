@@ -3,7 +3,7 @@
 use rmr::testing::{Server, Servers};
 use rmr::{Command, Reply};
 
-/// A command typed with blanks between its words.
+/// Returns a command typed with blanks between its words.
 pub fn command(line: &str) -> Command {
     Command::from_args(line.split(' ')).expect("a command")
 }
@@ -29,7 +29,7 @@ pub fn keys(servers: &Servers) -> i64 {
     servers.iter().filter_map(|server| ask(server, "DBSIZE").integer()).sum()
 }
 
-/// A result in words.
+/// Returns a result in words.
 pub fn shown(result: &Result<Reply, rmr::Error>) -> String {
     result.as_ref().map_or_else(|error| format!("!{error}"), ToString::to_string)
 }

@@ -51,7 +51,7 @@ async fn count(flow: Flow, engine: &Engine) -> i64 {
     count.unwrap_or_else(|error| panic!("{error}")).integer().expect("a number")
 }
 
-/// A few of all kinds: in a cluster without rmr each reads 16,384 slots.
+/// Checks a few flows of all kinds: in a cluster without rmr each reads 16,384 slots.
 async fn check_some(engine: &Engine) {
     assert_eq!(count(Flow::keys("text:*"), engine).await, 40);
     let price = Command::new("HGET").key("{}").arg("price").read_only(true);

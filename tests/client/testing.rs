@@ -6,7 +6,7 @@ use std::time::Duration;
 use rmr::Command;
 use rmr::testing::{Server, Servers, StartError, eventually};
 
-/// The processes and the directories of servers.
+/// Returns the processes and the directories of servers.
 fn traces(servers: &Servers) -> Vec<(u32, PathBuf)> {
     servers.iter().map(|server| (server.pid(), server.dir().to_owned())).collect()
 }

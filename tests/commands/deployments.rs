@@ -21,7 +21,7 @@ impl Deployment {
         })
     }
 
-    /// All nodes; any of them may be asked.
+    /// Returns all nodes; any of them may be asked.
     pub fn nodes(&self) -> &[Server] {
         match self {
             Self::Standalone(server) => std::slice::from_ref(server),
@@ -29,7 +29,7 @@ impl Deployment {
         }
     }
 
-    /// Keys that begin with `prefix`: the first one on the first shard, the next one on the next, and round again.
+    /// Returns keys that begin with `prefix`: the first one on the first shard, the next one on the next, and round again.
     pub fn keys(&self, prefix: &str, count: usize) -> Vec<String> {
         let shards = self.nodes().len();
         let key = |index: usize| match self {
@@ -42,12 +42,12 @@ impl Deployment {
         (0..count).map(key).collect()
     }
 
-    /// The node that holds the key at `index` of [`keys`](Self::keys).
+    /// Returns the node that holds the key at `index` of [`keys`](Self::keys).
     pub fn holder(&self, index: usize) -> &Server {
         &self.nodes()[index % self.nodes().len()]
     }
 
-    /// Keys as [`keys`](Self::keys) gives them, holding these strings.
+    /// Returns keys as [`keys`](Self::keys) gives them, holding these strings.
     pub fn fill(&self, prefix: &str, values: &[&str]) -> Vec<String> {
         let keys = self.keys(prefix, values.len());
         for (index, (key, value)) in keys.iter().zip(values).enumerate() {
@@ -56,7 +56,7 @@ impl Deployment {
         keys
     }
 
-    /// A node as errors name it.
+    /// Returns a node as errors name it.
     pub fn name_of(&self, node: &Server) -> String {
         match self {
             Self::Standalone(_) => node.address(),

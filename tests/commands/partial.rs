@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use crate::common::{Cluster, Server, eventually};
 
-/// Three shards of which the second is dead, and a key on each. Longer than the test nobody calls it failed, so that
-/// the others go on serving keys.
+/// Returns three shards of which the second is dead, and a key on each. Longer than the test nobody calls it failed, so that the
+/// others go on serving keys.
 fn one_dead() -> (Cluster, Vec<String>) {
     let cluster = Cluster::builder().node_timeout(Duration::from_secs(60)).start();
     let keys: Vec<String> = (0..3).map(|shard| cluster.key_for(shard, "n")).collect();

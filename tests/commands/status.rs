@@ -5,13 +5,13 @@ use crate::deployments::Deployment;
 
 use std::time::Duration;
 
-/// A reply that is a map, as pairs of text.
+/// Returns a reply that is a map, as pairs of text.
 fn fields(frame: &[u8]) -> Vec<(String, String)> {
     let shown: Vec<String> = elements(frame).into_iter().map(show).collect();
     shown.chunks(2).map(|pair| (pair[0].trim_matches('"').to_owned(), pair[1].clone())).collect()
 }
 
-/// One field of `RMR.TOPOLOGY`.
+/// Returns one field of `RMR.TOPOLOGY`.
 fn field(node: &Server, name: &str) -> String {
     let fields = fields(&node.wire3().call(&["RMR.TOPOLOGY"]));
     fields.into_iter().find(|(known, _)| known == name).expect(name).1

@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// The module to load: `RMR_MODULE` if set, else `librmr.so` of this workspace, built on the first
-/// call.
+/// Returns the module to load: `RMR_MODULE` if set, else `librmr.so` of this workspace, built on the first call.
 pub fn module_path() -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
 
@@ -38,17 +37,17 @@ pub fn proxy_path() -> PathBuf {
     })
 }
 
-/// An example which is a loadable library: `sum` gives `examples/libsum.so`.
+/// Returns an example which is a loadable library: `sum` gives `examples/libsum.so`.
 pub fn example_path(name: &str) -> PathBuf {
     built_example(format!("{DLL_PREFIX}{name}{DLL_SUFFIX}"))
 }
 
-/// An example which is a program: `client` gives `examples/client`.
+/// Returns an example which is a program: `client` gives `examples/client`.
 pub fn example_bin(name: &str) -> PathBuf {
     built_example(format!("{name}{EXE_SUFFIX}"))
 }
 
-/// A file among the examples, which are built on the first call.
+/// Returns a file among the examples, which are built on the first call.
 ///
 /// With `RMR_MODULE` set nothing is built: whoever names a module has built the rest as well.
 fn built_example(file: String) -> PathBuf {
@@ -58,12 +57,12 @@ fn built_example(file: String) -> PathBuf {
     BUILT.get_or_init(dir).join("examples").join(file)
 }
 
-/// The module named by the environment.
+/// Returns the module named by the environment.
 fn given_module() -> Option<PathBuf> {
     env::var_os("RMR_MODULE").map(PathBuf::from)
 }
 
-/// The directory of this test's profile; the test is `<target>/<profile>/deps/<name>-<hash>`.
+/// Returns the directory of this test's profile; the test is `<target>/<profile>/deps/<name>-<hash>`.
 fn profile_dir() -> PathBuf {
     let test = env::current_exe().expect("the path of the test");
     let dir = test.ancestors().nth(2);
@@ -111,7 +110,7 @@ fn build(targets: &[&str]) -> PathBuf {
     dir
 }
 
-/// The name that this test has in `tests/`: its file is `<name>-<hash>`.
+/// Returns the name that this test has in `tests/`: its file is `<name>-<hash>`.
 fn test_name() -> Option<String> {
     let test = env::current_exe().expect("the path of the test");
     let (name, _) = test.file_name()?.to_str()?.rsplit_once('-')?;

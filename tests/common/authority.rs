@@ -15,7 +15,7 @@ pub struct Authority {
 }
 
 impl Authority {
-    /// A new one, whose files go to a directory of a server that lives as long as they are needed.
+    /// Makes a new authority, whose files go to a directory of a server that lives as long as they are needed.
     pub fn new(dir: &Path, name: &str) -> Self {
         let dir = dir.join(name);
         fs::create_dir(&dir).expect("a directory for certificates");
@@ -45,7 +45,7 @@ impl Authority {
         self.dir.join(format!("{name}.{kind}")).to_str().expect("a path that is text").to_owned()
     }
 
-    /// A server with a TLS port, which believes this authority and shows a certificate of it.
+    /// Returns a server with a TLS port, which believes this authority and shows a certificate of it.
     pub fn server(&self, tls_port: u16) -> ServerBuilder {
         Server::builder()
             .config("tls-port", tls_port.to_string())

@@ -37,7 +37,7 @@ pub fn c_module(source: &str) -> PathBuf {
     built
 }
 
-/// The folder of `redismodule.h`, which is in the sources of the crate `redis-module`.
+/// Returns the folder of `redismodule.h`, which is in the sources of the crate `redis-module`.
 fn redismodule_h() -> &'static Path {
     static FOUND: OnceLock<PathBuf> = OnceLock::new();
     FOUND.get_or_init(|| {

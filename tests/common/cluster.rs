@@ -39,13 +39,13 @@ pub struct ClusterBuilder {
 }
 
 impl ClusterBuilder {
-    /// The number of primaries.
+    /// Sets the number of primaries.
     pub fn shards(mut self, shards: usize) -> Self {
         self.shards = shards;
         self
     }
 
-    /// The number of replicas of each primary; none by default.
+    /// Sets the number of replicas of each primary; none by default.
     pub fn replicas(mut self, replicas: usize) -> Self {
         self.replicas = replicas;
         self
@@ -102,7 +102,7 @@ impl ClusterBuilder {
         panic!("{}", StartError::PortTaken);
     }
 
-    /// One attempt, with new ports.
+    /// Tries once to start, with new ports.
     fn try_start(&self) -> Result<Cluster, StartError> {
         let count = self.shards * (1 + self.replicas);
         let nodes: Vec<Server> = (0..count).map(|_| self.server.prepare()).collect();
@@ -134,51 +134,51 @@ impl Cluster {
         BASE_OPTIONS.into_iter().fold(empty, add)
     }
 
-    /// A cluster of so many primaries with the module.
+    /// Returns a cluster of so many primaries with the module.
     pub fn start(shards: usize) -> Self {
         Self::builder().shards(shards).start()
     }
 
-    /// The node at `index`.
+    /// Returns the node at `index`.
     pub fn node(&self, index: usize) -> &Server {
         &self.nodes[index]
     }
 
-    /// All nodes.
+    /// Returns all nodes.
     pub fn nodes(&self) -> &[Server] {
         &self.nodes
     }
 
-    /// The nodes laid out as primaries.
+    /// Returns the nodes laid out as primaries.
     pub fn primaries(&self) -> &[Server] {
         &self.nodes[..self.shards]
     }
 
-    /// The nodes laid out as replicas.
+    /// Returns the nodes laid out as replicas.
     pub fn replicas(&self) -> &[Server] {
         &self.nodes[self.shards..self.shards * (1 + self.replicas)]
     }
 
-    /// The indexes of the nodes laid out as replicas of `shard`.
+    /// Returns the indexes of the nodes laid out as replicas of `shard`.
     pub fn replicas_of(&self, shard: usize) -> Range<usize> {
         let first = self.shards + shard * self.replicas;
         first..first + self.replicas
     }
 
-    /// A key whose slot belonged to primary `shard` at the start.
+    /// Returns a key whose slot belonged to primary `shard` at the start.
     pub fn key_for(&self, shard: usize, prefix: &str) -> String {
         let mut keys = self.keys_for(shard, prefix);
         keys.next().expect("an endless row of keys")
     }
 
-    /// An endless row of such keys: the prefix, a colon, a number.
+    /// Returns an endless row of such keys: the prefix, a colon, a number.
     pub fn keys_for(&self, shard: usize, prefix: &str) -> impl Iterator<Item = String> {
         let share = even_share(shard, self.shards);
         let keys = (0u64..).map(move |number| format!("{prefix}:{number}"));
         keys.filter(move |key| share.contains(&slot_of(key)))
     }
 
-    /// The index of the node which owns `slot` now.
+    /// Returns the index of the node which owns `slot` now.
     pub fn owner_of(&self, slot: u16) -> usize {
         self.owner_in(&self.view(), slot)
     }
@@ -269,7 +269,7 @@ impl Cluster {
         View::of(node).unwrap_or_else(|error| panic!("the view of {}: {error}", node.address()))
     }
 
-    /// The index of the owner of `slot` in a view.
+    /// Returns the index of the owner of `slot` in a view.
     fn owner_in(&self, view: &View, slot: u16) -> usize {
         let port = view.owner(slot);
         let owner = self.nodes.iter().position(|node| Some(node.port()) == port);

@@ -45,7 +45,7 @@ impl ConstantTotal {
         Self { keys, total }
     }
 
-    /// The keys.
+    /// Returns the keys.
     pub fn keys(&self) -> &[String] {
         &self.keys
     }

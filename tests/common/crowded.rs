@@ -9,7 +9,7 @@ use super::slot::slot_of;
 const KEYS_A_SLOT: usize = 8;
 
 impl Cluster {
-    /// Keys of `slots` slots, which primary `shard` owns at the start.
+    /// Returns keys of `slots` slots, which primary `shard` owns at the start.
     pub fn crowded_slots(&self, shard: usize, slots: usize) -> Vec<Vec<String>> {
         let mut seen = BTreeSet::new();
         let tags = self.keys_for(shard, "tag").filter(|tag| seen.insert(slot_of(tag)));

@@ -2,7 +2,7 @@
 
 use redis::RedisError;
 
-/// The full text of an error as the server sent it: code and detail, without the leading `-`.
+/// Returns the full text of an error as the server sent it: code and detail, without the leading `-`.
 ///
 /// A failed pipeline gives one line per failed command. An error which did not come from the server
 /// (a broken connection, a wrong type) gives the library's own text.

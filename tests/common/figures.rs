@@ -6,13 +6,13 @@ use super::server::Server;
 use super::wire::Wire;
 
 impl Server {
-    /// A number of `INFO <section>`; 0 where the section has no such field.
+    /// Returns a number of `INFO <section>`; 0 where the section has no such field.
     #[track_caller]
     pub fn figure(&self, section: &str, name: &str) -> u64 {
         figure_in(&self.run::<String>(&["INFO", section]), name)
     }
 
-    /// A number of `INFO rmr`, named without its `rmr_`.
+    /// Returns a number of `INFO rmr`, named without its `rmr_`.
     #[track_caller]
     pub fn rmr_figure(&self, name: &str) -> u64 {
         self.figure("rmr", &format!("rmr_{name}"))
@@ -43,7 +43,7 @@ impl Server {
         statuses.filter(|status| status.starts_with("Name:\trmr-io\n"))
     }
 
-    /// The memory that the process really takes, in bytes.
+    /// Returns the memory that the process really takes, in bytes.
     pub fn resident_bytes(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("the status of the server");
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
@@ -51,7 +51,7 @@ impl Server {
         kilobytes.expect("the resident memory of the server") * 1024
     }
 
-    /// A raw connection, with the password given if there is one.
+    /// Returns a raw connection, with the password given if there is one.
     pub fn wire(&self) -> Wire {
         let mut wire = Wire::connect(self.port());
         if let Some(password) = self.password() {
@@ -68,13 +68,13 @@ impl Wire {
     }
 }
 
-/// A frame as one line of text, for comparisons and messages.
+/// Returns a frame as one line of text, for comparisons and messages.
 pub fn text_of(frame: &[u8]) -> String {
     let text = String::from_utf8_lossy(frame);
     text.trim_end().replace("\r\n", " ")
 }
 
-/// The number after `name:`.
+/// Returns the number after `name:`.
 fn figure_in(info: &str, name: &str) -> u64 {
     let value = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
     value.and_then(|value| value.trim().parse().ok()).unwrap_or(0)

@@ -39,8 +39,8 @@ pub struct Formation<'a> {
 }
 
 impl<'a> Formation<'a> {
-    /// The first `shards` servers will be the primaries; of the others, the first ones replicate
-    /// shard 0, the next ones shard 1, and so on.
+    /// Forms a cluster whose primaries are the first `shards` servers; of the others, the first ones replicate shard 0, the next
+    /// ones shard 1, and so on.
     pub fn new(nodes: &'a [Server], shards: usize) -> Self {
         Self {
             nodes,
@@ -95,7 +95,7 @@ impl<'a> Formation<'a> {
         if knows_shard_ids() { format!(",,tls-port=0,shard-id={}", self.placeholders[shard]) } else { String::new() }
     }
 
-    /// The shard a node is made for.
+    /// Returns the shard that a node is made for.
     fn shard_of(&self, index: usize) -> usize {
         let replicas = self.nodes.len() / self.shards - 1;
         let place = index.checked_sub(self.shards);

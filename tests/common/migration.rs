@@ -105,7 +105,7 @@ impl Cluster {
     }
 }
 
-/// The id of a node.
+/// Returns the id of a node.
 fn id_of(node: &Server) -> String {
     node.run(&["CLUSTER", "MYID"])
 }

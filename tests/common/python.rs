@@ -25,7 +25,7 @@ pub fn run_python(name: &str, args: &[&str]) -> String {
     run(PYTHON.get_or_init(|| python("python", "python3", &[])), name, args)
 }
 
-/// The same with the library rb, and the newest Redis client that it runs with.
+/// Runs a program with the library rb, and the newest Redis client that it runs with.
 #[track_caller]
 pub fn run_python_with_rb(name: &str, args: &[&str]) -> String {
     static PYTHON: OnceLock<PathBuf> = OnceLock::new();
@@ -33,7 +33,7 @@ pub fn run_python_with_rb(name: &str, args: &[&str]) -> String {
     run(PYTHON.get_or_init(|| python("python-rb", "python3", &["rb==1.10.0", "redis==4.6.0"])), name, args)
 }
 
-/// The same with Celery, which keeps its jobs in Redis.
+/// Runs a program with Celery, which keeps its jobs in Redis.
 #[track_caller]
 pub fn run_python_with_celery(name: &str, args: &[&str]) -> String {
     static PYTHON: OnceLock<PathBuf> = OnceLock::new();
@@ -41,8 +41,8 @@ pub fn run_python_with_celery(name: &str, args: &[&str]) -> String {
     run(PYTHON.get_or_init(|| python("python-celery", "python3", &["celery==5.5.3", "redis==5.2.1"])), name, args)
 }
 
-/// The same with the client of RedisGears, in an interpreter of the version that runs functions: both sides unpickle what the
-/// other one has pickled.
+/// Runs a program with the client of RedisGears, in an interpreter of the version that runs functions: both sides unpickle what
+/// the other one has pickled.
 #[track_caller]
 pub fn run_python_with_redgrease(name: &str, args: &[&str]) -> String {
     static PYTHON: OnceLock<PathBuf> = OnceLock::new();

@@ -103,13 +103,13 @@ impl RmrProxy {
         RmrProxyBuilder::default()
     }
 
-    /// In front of a cluster, of which it is told the first two nodes.
+    /// Starts in front of a cluster, of which the proxy is told the first two nodes.
     pub fn before(cluster: &Cluster) -> RmrProxyBuilder {
         let seeds: Vec<String> = cluster.nodes().iter().take(2).map(Server::address).collect();
         Self::builder().set("cluster", seeds.join(","))
     }
 
-    /// In front of servers that know nothing of each other.
+    /// Starts in front of servers that know nothing of each other.
     pub fn before_list(servers: &[Server]) -> RmrProxyBuilder {
         let addresses: Vec<String> = servers.iter().map(Server::address).collect();
         Self::builder().set("nodes", addresses.join(" "))
@@ -218,7 +218,7 @@ impl RmrProxy {
 }
 
 impl Drop for RmrProxy {
-    /// The process and the directory go by themselves.
+    /// Ends the process. The directory goes by itself.
     fn drop(&mut self) {
         if thread::panicking() {
             let log = self.log();

@@ -94,12 +94,12 @@ impl ServerBuilder {
         self.complete().try_start().map(|server| Server { server })
     }
 
-    /// A server with its port and its directory, yet without a process.
+    /// Returns a server with its port and its directory, yet without a process.
     pub fn prepare(&self) -> Server {
         Server { server: self.complete().prepare() }
     }
 
-    /// The whole command line. The module comes last, as its arguments end with the next option only.
+    /// Returns the whole command line. The module comes last, as its arguments end with the next option only.
     fn complete(&self) -> rmr::testing::ServerBuilder {
         if !self.module {
             return self.plain.clone();
@@ -129,7 +129,7 @@ impl Server {
         ServerBuilder { module: true, module_args: Vec::new(), plain: rmr::testing::Server::builder() }
     }
 
-    /// A standalone server with the module.
+    /// Returns a standalone server with the module.
     pub fn start() -> Self {
         Self::builder().start()
     }
@@ -151,13 +151,13 @@ impl Server {
             .set_redis_settings(settings)
     }
 
-    /// A connection that speaks RESP2.
+    /// Returns a connection that speaks RESP2.
     #[track_caller]
     pub fn connection(&self) -> Connection {
         self.connect(ProtocolVersion::RESP2)
     }
 
-    /// A connection that speaks RESP3.
+    /// Returns a connection that speaks RESP3.
     #[track_caller]
     pub fn connection3(&self) -> Connection {
         self.connect(ProtocolVersion::RESP3)
@@ -182,7 +182,7 @@ impl Server {
         redis::cmd(args[0]).arg(&args[1..]).query(&mut self.connection())
     }
 
-    /// A connection that speaks RESP2, or why there is none: a server that was killed, as by another thread.
+    /// Returns a connection that speaks RESP2, or why there is none: a server that was killed, as by another thread.
     pub fn try_connection(&self) -> RedisResult<Connection> {
         self.try_connect(ProtocolVersion::RESP2)
     }

@@ -10,7 +10,7 @@ impl Server {
         self.wire().reply(line)
     }
 
-    /// The same in RESP3.
+    /// Returns the answer to one command in RESP3.
     #[track_caller]
     pub fn reply3(&self, line: &str) -> String {
         self.wire3().reply(line)

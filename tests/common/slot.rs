@@ -5,12 +5,12 @@ use std::ops::RangeInclusive;
 /// The number of hash slots of every cluster.
 pub const SLOTS: u16 = 16384;
 
-/// The slot of a key: CRC16/XMODEM of the key, or of its hash tag when it has one.
+/// Returns the slot of a key: CRC16/XMODEM of the key, or of its hash tag when it has one.
 pub fn slot_of(key: impl AsRef<[u8]>) -> u16 {
     crc16(hashed_part(key.as_ref())) % SLOTS
 }
 
-/// The slots which shard `shard` of `shards` owns in an even split.
+/// Returns the slots which shard `shard` of `shards` owns in an even split.
 pub fn even_share(shard: usize, shards: usize) -> RangeInclusive<u16> {
     let border = |shard: usize| (shard * usize::from(SLOTS) / shards) as u16;
     border(shard)..=border(shard + 1) - 1

@@ -64,7 +64,7 @@ impl View {
         })
     }
 
-    /// The port of the primary which owns `slot`.
+    /// Returns the port of the primary which owns `slot`.
     pub fn owner(&self, slot: u16) -> Option<u16> {
         let holds = |range: &&SlotRange| (range.first..=range.last).contains(&slot);
         self.ranges.iter().find(holds).map(|range| range.primary)
@@ -111,7 +111,7 @@ pub fn discord(nodes: &[Server]) -> Option<String> {
     })
 }
 
-/// The value of a `name:value` line, empty if there is no such line.
+/// Returns the value of a `name:value` line, empty if there is no such line.
 fn field<'a>(text: &'a str, name: &str) -> &'a str {
     let value = |line: &'a str| line.strip_prefix(name)?.strip_prefix(':');
     text.lines().find_map(value).unwrap_or_default()
@@ -127,7 +127,7 @@ fn read_range(row: Vec<Value>) -> RedisResult<SlotRange> {
     Ok(SlotRange { first, last, primary: ports[0], replicas: ports[1..].iter().copied().collect() })
 }
 
-/// The port of a node in `CLUSTER SLOTS`.
+/// Returns the port of a node in `CLUSTER SLOTS`.
 fn read_port(node: Value) -> RedisResult<u16> {
     let mut node = Vec::<Value>::from_redis_value(node)?;
     Ok(u16::from_redis_value(node.swap_remove(1))?)

@@ -126,7 +126,7 @@ impl Wire {
     }
 }
 
-/// A command in the form every server reads: an array of bulk strings.
+/// Encodes a command in the form that every server reads: an array of bulk strings.
 fn encode<A: AsRef<[u8]>>(args: &[A]) -> Vec<u8> {
     let mut bytes = format!("*{}\r\n", args.len()).into_bytes();
     for arg in args.iter().map(AsRef::as_ref) {

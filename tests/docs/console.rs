@@ -23,7 +23,7 @@ pub struct Typed {
     pub output: Vec<String>,
 }
 
-/// All that is typed in a page.
+/// Returns all that is typed in a page.
 pub fn typed(page: &str) -> Vec<Typed> {
     let mut typed: Vec<Typed> = Vec::new();
     let blocks = page.split("```console\n").skip(1).filter_map(|rest| rest.split("```").next());
@@ -37,7 +37,7 @@ pub fn typed(page: &str) -> Vec<Typed> {
     typed
 }
 
-/// The Python files of a page, with their names: the comment in the first line, as in `# stats.py`.
+/// Returns the Python files of a page, with their names: the comment in the first line, as in `# stats.py`.
 pub fn files(page: &str) -> Vec<(String, String)> {
     let blocks = page.split("```python\n").skip(1).filter_map(|rest| rest.split("```").next());
     let file = |block: &str| {
@@ -47,7 +47,7 @@ pub fn files(page: &str) -> Vec<(String, String)> {
     blocks.filter_map(file).collect()
 }
 
-/// The cluster of the tour, with its data.
+/// Returns the cluster of the tour, with its data.
 pub fn sample() -> Cluster {
     let cluster = Cluster::builder()
         .module_args(["python".to_owned(), functions_python(), "gears".to_owned(), "on".to_owned()])
@@ -179,7 +179,7 @@ fn port_pair((index, node): (usize, &Server)) -> (String, String) {
     (format!("127.0.0.1:{}", 7001 + index), node.address())
 }
 
-/// The line without what differs from cluster to cluster and from moment to moment: ids, ages, and how many shapes of the
+/// Returns the line without what differs from cluster to cluster and from moment to moment: ids, ages, and how many shapes of the
 /// cluster a node has seen, which depends on when it has looked while the cluster was formed.
 fn without_chance(line: &str) -> String {
     for by_chance in ["\"age-ms\" => (integer) ", "\"epoch\" => (integer) "] {

@@ -113,7 +113,7 @@ mod sum {
         }
     }
 
-    /// A request is answered a moment before it counts as done, so an unload right after one may be refused.
+    /// Unloads a module. A request is answered a moment before it counts as done, so an unload right after one may be refused.
     fn unload(node: &Server, name: &str) {
         eventually(Duration::from_secs(5), "the module is unloaded", || {
             node.try_run::<()>(&["MODULE", "UNLOAD", name]).is_ok()

@@ -39,7 +39,7 @@ fn query(port: u16, query: &str) -> String {
     get(port, &format!("/api/v1/query?query={encoded}"))
 }
 
-/// The queries in the first column of the table.
+/// Returns the queries in the first column of the table.
 fn queries() -> Vec<&'static str> {
     let rows = PAGE.lines().filter(|line| line.starts_with("| `"));
     rows.flat_map(|row| row.split('|').nth(1).expect("a column").split('`').skip(1).step_by(2)).collect()

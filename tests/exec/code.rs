@@ -4,7 +4,7 @@ use crate::common::{Cluster, Server};
 
 const LIBRARY: &str = "#!lua name=lib\nredis.register_function('f', function() return 7 end)";
 
-/// Two shards and a primary that has joined without slots; its index.
+/// Returns two shards and a primary that has joined without slots; its index.
 fn with_a_new_node() -> (Cluster, usize) {
     let mut cluster = Cluster::start(2);
     let new = cluster.add_node();
@@ -12,7 +12,7 @@ fn with_a_new_node() -> (Cluster, usize) {
     (cluster, new)
 }
 
-/// The names of the libraries that a node itself has.
+/// Returns the names of the libraries that a node itself has.
 fn libraries(node: &Server) -> usize {
     node.reply("FUNCTION LIST").matches("library_name").count()
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::common::{Cluster, Server};
 
-/// Three keys on three shards.
+/// Returns three keys on three shards.
 fn one_a_shard(cluster: &Cluster) -> [String; 3] {
     [0, 1, 2].map(|shard| cluster.key_for(shard, "key"))
 }

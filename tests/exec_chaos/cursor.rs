@@ -7,7 +7,7 @@ use crate::common::{Server, Wire, elements, show};
 /// The longest that a pass may be: many times what one over 16384 slots takes.
 const MOST_CALLS: usize = 500;
 
-/// The cursor and the keys of one reply.
+/// Returns the cursor and the keys of one reply.
 ///
 /// # Errors
 /// What came instead.
@@ -20,7 +20,7 @@ pub fn read(reply: &[u8]) -> Result<(String, Vec<String>), String> {
     Ok((unquoted(&cursor), elements(keys).iter().map(unquoted).collect()))
 }
 
-/// A pass from node to node: all keys, as often as they came.
+/// Returns a pass from node to node: all keys, as often as they came.
 ///
 /// # Panics
 /// When a call fails.
@@ -44,7 +44,7 @@ pub fn pass<'n>(nodes: impl IntoIterator<Item = &'n Server>, options: &str) -> V
     panic!("the cursor is {cursor} after {MOST_CALLS} calls");
 }
 
-/// The keys that a pass does not find.
+/// Returns the keys that a pass does not find.
 #[track_caller]
 pub fn missed<'n, 'k>(
     nodes: impl IntoIterator<Item = &'n Server>,

@@ -34,7 +34,7 @@ impl Scene {
     }
 }
 
-/// A reply that must not wait for anything.
+/// Returns a reply that must not wait for anything.
 fn at_once(node: &Server, line: &str) -> String {
     let asked = Instant::now();
     let reply = node.reply(line);

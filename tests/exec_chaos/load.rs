@@ -148,7 +148,7 @@ impl Client<'_> {
         }
     }
 
-    /// The same, typed with blanks between the words.
+    /// Asks for a command, typed with blanks between the words.
     pub fn line(&mut self, line: &str) -> Answer {
         self.ask(&line.split_whitespace().collect::<Vec<_>>())
     }

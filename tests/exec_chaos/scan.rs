@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::common::{Cluster, Server, eventually, slot_of, while_repeating};
 use crate::cursor::{missed, pass};
 
-/// Nothing but what a coordinator notices by itself makes it look at the topology again.
+/// Starts a cluster whose coordinators look at the topology again only for what they notice by themselves.
 fn without_polling() -> Cluster {
     Cluster::builder().module_args(["topology-refresh-ms", "3600000"]).start()
 }

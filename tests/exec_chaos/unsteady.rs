@@ -32,7 +32,7 @@ fn pass(time: Duration, tally: &Tally, rounds: usize) {
     poll(time, || tally.is_over(rounds).then_some(()));
 }
 
-/// The errors that do not say a word of this, one of each kind.
+/// Returns the errors that do not say a word of this, one of each kind.
 fn silent_about<'e>(errors: &'e BTreeMap<String, usize>, words: &[&str]) -> BTreeMap<&'e str, &'e str> {
     let silent = errors.keys().filter(|error| !words.iter().any(|word| error.contains(word)));
     silent.map(|error| (error.split(' ').next().unwrap_or_default(), error.as_str())).collect()

@@ -23,7 +23,7 @@ fn ask(node: &Server, words: &str) -> String {
     wire.reply(&format!("RMR.MAP TIMEOUT 300000 {words}"))
 }
 
-/// The time that 99 of 100 pings took at most.
+/// Returns the time that 99 of 100 pings took at most.
 fn p99(mut times: Vec<Duration>) -> Duration {
     times.sort_unstable();
     times[times.len() * 99 / 100]

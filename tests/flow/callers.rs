@@ -2,7 +2,7 @@
 
 use crate::common::{Cluster, Wire};
 
-/// A cluster with keys `a:*` and `b:*`, 300 of each, whose nodes know the user `app` by these rules.
+/// Returns a cluster with keys `a:*` and `b:*`, 300 of each, whose nodes know the user `app` by these rules.
 fn cluster(rules: &str) -> Cluster {
     let cluster = Cluster::start(3);
     cluster.fill(300, |number| (format!("a:{number}"), "1"));
@@ -13,7 +13,7 @@ fn cluster(rules: &str) -> Cluster {
     cluster
 }
 
-/// A connection of that user.
+/// Returns a connection of that user.
 fn app(cluster: &Cluster, node: usize) -> Wire {
     let mut wire = cluster.node(node).wire();
     assert_eq!(wire.reply("AUTH app secret"), "+OK");

@@ -13,7 +13,7 @@ fn server() -> Server {
     server
 }
 
-/// Keys that have expired by now, and are still there.
+/// Puts keys that have expired by now, and are still there.
 fn put_expired(server: &Server, names: impl Iterator<Item = String>) {
     for name in names {
         server.run::<()>(&["SET", &name, "gone", "PX", "1"]);

@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 use crate::common::{Server, eventually};
 use crate::servers::Servers;
 
-/// The id that an execution in the background was given.
+/// Returns the id that an execution in the background was given.
 fn begin(node: &Server, map: &str) -> String {
     let id = node.reply(&format!("RMR.MAP ASYNC {map}"));
     assert!(id.starts_with('"'), "{id}");
     id.trim_matches('"').to_owned()
 }
 
-/// A map that takes long: a script for each key.
+/// Returns a map that takes long: a script for each key.
 fn slow<'a>(options: &[&'a str]) -> Vec<&'a str> {
     const SCRIPT: &str = "local n = 0 for i = 1, 200000 do n = n + i end return 1";
     [&["RMR.MAP"], options, &["SUM", "MATCH", "user:*", "EVAL", SCRIPT, "1", "{}"]].concat()

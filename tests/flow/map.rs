@@ -2,7 +2,7 @@
 
 use crate::servers::Servers;
 
-/// The elements of a list as it is shown, in order of their bytes: keys come in any.
+/// Returns the elements of a list as it is shown, in order of their bytes: keys come in any.
 fn sorted(list: &str) -> Vec<&str> {
     let mut elements: Vec<&str> = list.trim_matches(&['[', ']', '{', '}'][..]).split(", ").collect();
     elements.sort_unstable();

@@ -6,7 +6,7 @@ use crate::common::{Cluster, Server, eventually, slot_of};
 
 const KEYS: usize = 500;
 
-/// Three shards with a replica each, which has all keys.
+/// Returns three shards with a replica each, which has all keys.
 fn filled() -> Cluster {
     let cluster = Cluster::builder().replicas(1).start();
     cluster.fill(KEYS, |number| (format!("k:{number}"), "2"));

@@ -6,7 +6,7 @@ use crate::common::{Server, Wire, while_repeating};
 
 const KEYS: usize = 40_000;
 
-/// A server with many keys.
+/// Returns a server with many keys.
 fn filled() -> Server {
     let server = Server::builder().unloadable().start();
     let script = "for i = ARGV[1], ARGV[2] do redis.call('SET', 'k:' .. i, i) end";

@@ -181,7 +181,7 @@ fn limits_of_a_worker() {
     }
 }
 
-/// The worker of a session, its template, and the server's process.
+/// Returns the worker of a session, its template, and the server's process.
 fn processes(servers: &Servers) -> [u32; 2] {
     let pids = servers.value_after("import os", "(os.getpid(), os.getppid())");
     let numbers: Vec<u32> = pids.trim_matches(['(', ')']).split(", ").map(|pid| pid.parse().expect("a pid")).collect();

@@ -8,7 +8,7 @@ use crate::table::each;
 
 const LONG: Duration = Duration::from_secs(60);
 
-/// The status that `RG.DUMPEXECUTIONS` shows.
+/// Returns the status that `RG.DUMPEXECUTIONS` shows.
 fn status(servers: &Servers, id: &str) -> String {
     let list = servers.reply(&["RG.DUMPEXECUTIONS"]);
     let at = list.split_once(&format!("\"executionId\", \"{id}\", \"status\", \""));

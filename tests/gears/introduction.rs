@@ -20,7 +20,7 @@ HSET person:5 name "Shrimply Pibbles" age 87
 
 const FOO: &str = "{'key': 'foo', 'value': 'bar', 'type': 'string', 'event': None}";
 
-/// The record of a person, as release 1.2.13 shows it.
+/// Returns the record of a person, as release 1.2.13 shows it.
 fn person(number: u32, name: &str, age: u32) -> String {
     format!(
         "{{'key': 'person:{number}', 'value': {{'name': '{name}', 'age': '{age}'}}, 'type': 'hash', 'event': None}}"
@@ -97,7 +97,7 @@ pub fn put(servers: &Servers, lines: &str) {
     assert!(!shown.contains("error"), "{shown}");
 }
 
-/// The lines of `data.txt` that the first part of the text has typed.
+/// Returns the lines of `data.txt` that the first part of the text has typed.
 pub fn beginning() -> String {
     DATA.lines().take(3).map(|line| format!("{line}\n")).collect()
 }

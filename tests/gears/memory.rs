@@ -28,7 +28,7 @@ fn executions(few: usize) -> usize {
     env::var("RMR_SOAK").ok().and_then(|count| count.parse().ok()).unwrap_or(few)
 }
 
-/// All processes below a process.
+/// Returns all processes below a process.
 fn descendants(pid: u32) -> Vec<u32> {
     let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
     let mut all: Vec<u32> = children.split_whitespace().filter_map(|pid| pid.parse().ok()).collect();
@@ -44,7 +44,7 @@ fn descendants(pid: u32) -> Vec<u32> {
     all
 }
 
-/// The memory that a process has for itself.
+/// Returns the memory that a process has for itself.
 fn own_bytes(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));

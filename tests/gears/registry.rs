@@ -18,7 +18,7 @@ fn trigger(node: &Server, name: &str) -> String {
     show(&call(node, &["RG.TRIGGER", name]))
 }
 
-/// The ids of the registrations of a node, in their order.
+/// Returns the ids of the registrations of a node, in their order.
 fn ids(node: &Server) -> Vec<String> {
     let reply = call(node, &["RG.DUMPREGISTRATIONS"]);
     elements(&reply).into_iter().map(|element| show(elements(element)[1]).trim_matches('"').to_owned()).collect()

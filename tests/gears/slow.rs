@@ -14,7 +14,7 @@ const SLOW: &[&str] = &[
     "async def f(x):\n  await asyncio.sleep(0.05)\nGB('ShardsIDReader').map(f).count().run()",
 ];
 
-/// The microseconds and words of the commands in the slow log, the newest first.
+/// Returns the microseconds and words of the commands in the slow log, the newest first.
 fn slow(server: &Server) -> Vec<(u64, Vec<String>)> {
     type Entry = (u64, u64, u64, Vec<String>, String, String);
     let entries: Vec<Entry> = server.run(&["SLOWLOG", "GET", "-1"]);

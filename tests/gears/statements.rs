@@ -177,7 +177,7 @@ const ROWS: &[Row] = &[
 const COUNTS: [&str; 3] =
     ["{'key': 'Pibbles', 'value': 1}", "{'key': 'Sanchez', 'value': 1}", "{'key': 'Smith', 'value': 3}"];
 
-/// A flow over all persons that knows how to find a family's name.
+/// Returns a flow over all persons that knows how to find a family's name.
 fn families(steps: &str) -> String {
     format!("def fname(x):\n  return x['value']['name'].split(' ')[1]\nGB(){steps}.run('person:*')")
 }

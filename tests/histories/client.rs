@@ -142,7 +142,7 @@ pub struct Client<'c> {
 }
 
 impl<'c> Client<'c> {
-    /// A client that begins at this proxy.
+    /// Returns a client that begins at this proxy.
     pub fn new(clients: &'c Clients, proxy: usize) -> Self {
         Self { clients, proxy: proxy % clients.ports.len(), wire: None }
     }
@@ -226,7 +226,7 @@ impl<'c> Client<'c> {
     }
 }
 
-/// A text in which each number is the same one, so that errors of one kind are counted together.
+/// Returns a text in which each number is the same one, so that errors of one kind are counted together.
 fn without_numbers(text: &str) -> String {
     let mut shown = String::new();
     for char in text.chars() {

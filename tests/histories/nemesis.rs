@@ -102,7 +102,7 @@ pub fn without_nodes(world: &World, random: &mut Random, _over: f64) -> Trouble 
     }
 }
 
-/// A node is killed, and comes back empty.
+/// Kills a node, which comes back empty.
 pub fn with_lost_nodes(world: &World, random: &mut Random, _over: f64) -> Trouble {
     Trouble::Kill(Target::Node(random.below(world.nodes.len())))
 }

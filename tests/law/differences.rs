@@ -285,14 +285,14 @@ impl Since {
     }
 }
 
-/// The first number of the version of Valkey; none for Redis.
+/// Returns the first number of the version of Valkey; none for Redis.
 fn valkey_version(server: &Server) -> Option<u32> {
     let info = server.run::<String>(&["INFO", "server"]);
     let version = info.lines().find_map(|line| line.strip_prefix("valkey_version:"))?;
     version.split('.').next()?.parse().ok()
 }
 
-/// All names that the tables mention.
+/// Returns all names that the tables mention.
 pub fn mentioned() -> BTreeSet<&'static str> {
     let plain = [REFUSED, ONLY_ERRORS, KEPT_APART].into_iter().flatten().flat_map(|entry| entry.commands);
     let plain = plain.chain(PROXYS_OWN.iter().flat_map(|entry| entry.commands));
@@ -305,7 +305,7 @@ pub fn mentioned() -> BTreeSet<&'static str> {
     plain.chain(others).chain(errors).copied().chain(FORMS.iter().map(|form| form.name)).collect()
 }
 
-/// The entry of a command in a table.
+/// Returns the entry of a command in a table.
 pub fn find<T>(table: &'static [Entry<T>], name: &str) -> Option<&'static Entry<T>> {
     table.iter().find(|entry| entry.commands.iter().any(|listed| means(listed, name)))
 }

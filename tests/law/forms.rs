@@ -223,7 +223,7 @@ pub const FORMS: &[Form] = &[
 /// A subcommand that nobody has.
 pub const NO_SUBCOMMAND: Form = only("", &["nosuch", "nosuch x", ""]);
 
-/// The forms of a command.
+/// Returns the forms of a command.
 pub fn of(name: &str) -> Option<&'static Form> {
     FORMS.iter().find(|form| form.name == name)
 }

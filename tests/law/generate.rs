@@ -41,7 +41,7 @@ pub fn generate(command: &Listed, stock: &Stock, random: &mut Random) -> Argv {
 }
 
 impl Generator<'_> {
-    /// A hand-given form.
+    /// Fills in a form that was given by hand.
     fn fill(&mut self, line: &str, random: &mut Random) {
         for text in line.split_whitespace() {
             let word = match text.split_at(1) {
@@ -102,7 +102,7 @@ impl Generator<'_> {
         }
     }
 
-    /// The argument itself, without its token.
+    /// Generates the argument itself, without its token.
     fn once(&mut self, arg: &Arg, random: &mut Random) {
         match arg.kind.as_str() {
             "pure-token" => {}

@@ -79,7 +79,7 @@ impl Whence {
         if random.chance(65) { Self::One(random.pick(&PLACES)) } else { Self::Any }
     }
 
-    /// A key that holds this type; now and then another, or one that does not exist.
+    /// Returns a key that holds this type; now and then another, or one that does not exist.
     pub fn key(&self, kind: &str, random: &mut Random) -> Vec<u8> {
         if random.chance(2) {
             return random.pick(&ODD_KEYS).to_vec();
@@ -88,7 +88,7 @@ impl Whence {
         self.exactly(kind, random)
     }
 
-    /// A key that held this type at first.
+    /// Returns a key that held this type at first.
     pub fn exactly(&self, kind: &str, random: &mut Random) -> Vec<u8> {
         let place = match self {
             Self::One(place) => place,

@@ -44,13 +44,13 @@ impl Listed {
         self.has_tip("request_policy:multi_shard") && self.name != "msetnx"
     }
 
-    /// The words that it is called by.
+    /// Returns the words that it is called by.
     pub fn words(&self) -> impl Iterator<Item = Vec<u8>> + '_ {
         self.name.split('|').map(|word| word.as_bytes().to_vec())
     }
 }
 
-/// All commands of a server but those of rmr itself.
+/// Returns all commands of a server but those of rmr itself.
 pub fn commands(server: &Server) -> Vec<Listed> {
     let mut wire = server.wire3();
     let rows = Reply::parse(&wire.call(&["COMMAND"]));

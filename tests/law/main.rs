@@ -119,14 +119,14 @@ fn round(pair: &mut Pair, commands: &[&Listed], random: &mut Random, played: &mu
     }
 }
 
-/// The commands that are played.
+/// Returns the commands that are played.
 fn played_commands(pair: &Pair) -> Vec<Listed> {
     let mut listed = listed::commands(pair.server());
     listed.retain(|command| find(SKIPPED, &command.name).is_none());
     listed
 }
 
-/// A seed, and for how many rounds.
+/// Returns a seed, and for how many rounds.
 fn course() -> (u64, u64) {
     let course = (number_of("RMR_LAW_SEED", 1), number_of("RMR_LAW_ROUNDS", 10));
     eprintln!("RMR_LAW_SEED={} RMR_LAW_ROUNDS={}", course.0, course.1);

@@ -27,7 +27,7 @@ impl Wires {
         Self([proxy.wire(), proxy.wire3()])
     }
 
-    /// One reply, read to its end.
+    /// Returns one reply, read to its end.
     pub fn call(&mut self, is_resp3: bool, argv: &Argv) -> Result<Reply, String> {
         let frame = self.0[usize::from(is_resp3)].try_call(argv);
         frame.map(|frame| Reply::parse(&frame)).map_err(|error| format!("no reply: {error}"))
@@ -43,7 +43,7 @@ impl Wires {
         self.0[usize::from(is_resp3)].answers_within(limit)
     }
 
-    /// The reply to what was sent.
+    /// Returns the reply to what was sent.
     pub fn read(&mut self, is_resp3: bool) -> Result<Reply, String> {
         let frame = self.0[usize::from(is_resp3)].try_read_frame();
         frame.map(|frame| Reply::parse(&frame)).map_err(|error| format!("no reply: {error}"))
@@ -95,13 +95,13 @@ pub struct Pair {
 }
 
 impl Pair {
-    /// A cluster beside a single server.
+    /// Returns a cluster beside a single server.
     pub fn start() -> Self {
         let cluster = Cluster::builder().config("enable-protected-configs", "yes").start();
         Self::of(Asked::Cluster(cluster))
     }
 
-    /// A server with rmr that is nobody's neighbour, beside one that is asked as it is.
+    /// Returns a server with rmr that is nobody's neighbour, beside one that is asked as it is.
     pub fn start_single() -> Self {
         Self::of(Asked::One(single()))
     }
@@ -158,12 +158,12 @@ impl Pair {
         &mut self.program.as_mut().expect("a road that is open").1
     }
 
-    /// The servers that are asked by way of rmr.
+    /// Returns the servers that are asked by way of rmr.
     pub fn servers(&self) -> &[Server] {
         self.asked.nodes()
     }
 
-    /// The address of the node that holds a key.
+    /// Returns the address of the node that holds a key.
     pub fn address_of(&mut self, key: &[u8]) -> String {
         let owner = self.owner(key);
         self.asked.nodes()[owner].address()
@@ -233,7 +233,7 @@ impl Pair {
         }
     }
 
-    /// The node that holds a key.
+    /// Returns the node that holds a key.
     pub fn owner(&mut self, key: &[u8]) -> usize {
         let slot = slot_of(key);
         *self.owners.entry(slot).or_insert_with(|| match &self.asked {
@@ -242,7 +242,7 @@ impl Pair {
         })
     }
 
-    /// The keys among the arguments of a command, as the server sees them.
+    /// Returns the keys among the arguments of a command, as the server sees them.
     pub fn keys(&mut self, argv: &Argv) -> Vec<Vec<u8>> {
         let ask = words("COMMAND GETKEYS").into_iter().chain(argv.iter().cloned()).collect();
         let keys = self.alone.call(false, &ask).unwrap_or_else(|error| panic!("{error}"));
@@ -303,7 +303,7 @@ impl Pair {
     }
 }
 
-/// A server on its own that lets a test break its file.
+/// Returns a server on its own that lets a test break its file.
 fn single() -> Server {
     Server::builder().config("enable-protected-configs", "yes").start()
 }
@@ -337,7 +337,7 @@ fn differing(looks: &[Argv], cluster: &[Reply], alone: &[Reply]) -> Result<(), S
     Ok(())
 }
 
-/// A line of [`DATA`] for one place.
+/// Returns a line of [`DATA`] for one place.
 fn fill(line: &str, place: &str) -> Argv {
     let scripts = |word: &str| EVALUATED.iter().find(|(name, _)| *name == word).map(|(_, script)| (*script).to_owned());
     let put = |word: &str| match word.strip_prefix('$') {
@@ -367,7 +367,7 @@ fn check(lines: &[Argv], replies: &[Reply]) {
     }
 }
 
-/// A command as one would type it.
+/// Returns a command as one would type it.
 pub fn shown(argv: &Argv) -> String {
     let word = |word: &Vec<u8>| {
         let text = word.escape_ascii().to_string();

@@ -41,7 +41,7 @@ impl Reply {
         reply
     }
 
-    /// The text of an error.
+    /// Returns the text of an error.
     pub fn error(&self) -> Option<String> {
         match self {
             Self::Line(b'-', text) | Self::Text(b'!', text) => Some(String::from_utf8_lossy(text).into_owned()),
@@ -54,7 +54,7 @@ impl Reply {
         matches!(self, Self::Line(b'_', _)) || matches!(self, Self::Line(b'$' | b'*', length) if length == b"-1")
     }
 
-    /// The elements of a list.
+    /// Returns the elements of a list.
     pub fn elements(&self) -> &[Reply] {
         match self {
             Self::List(_, elements) => elements,
@@ -62,7 +62,7 @@ impl Reply {
         }
     }
 
-    /// The bytes of a string.
+    /// Returns the bytes of a string.
     pub fn bytes(&self) -> &[u8] {
         match self {
             Self::Line(_, bytes) | Self::Text(_, bytes) => bytes,
@@ -70,19 +70,19 @@ impl Reply {
         }
     }
 
-    /// The bytes of a string, as text.
+    /// Returns the bytes of a string, as text.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(self.bytes()).into_owned()
     }
 
-    /// Its type.
+    /// Returns its type.
     fn kind(&self) -> u8 {
         match self {
             Self::Line(kind, _) | Self::Text(kind, _) | Self::List(kind, _) => *kind,
         }
     }
 
-    /// The value of a field, in a map or in the flat array that RESP2 has for it.
+    /// Returns the value of a field, in a map or in the flat array that RESP2 has for it.
     pub fn field(&self, name: &str) -> Option<&Reply> {
         self.elements().chunks_exact(2).find(|pair| pair[0].bytes() == name.as_bytes()).map(|pair| &pair[1])
     }
@@ -180,7 +180,7 @@ fn number(text: &[u8]) -> Option<f64> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }
 
-/// The first reply of these bytes, and the bytes behind it.
+/// Returns the first reply of these bytes, and the bytes behind it.
 fn read(bytes: &[u8]) -> (Reply, &[u8]) {
     let end = bytes.windows(2).position(|pair| pair == b"\r\n").expect("a line");
     assert!(end > 0, "a line without a type: the server has split a reply in two");

@@ -59,7 +59,7 @@ impl Stock {
         }
     }
 
-    /// A word for an argument of this name, if it is one of these.
+    /// Returns a word for an argument of this name, if it is one of these.
     pub fn word(&self, name: &str, random: &mut Random) -> Option<Vec<u8>> {
         let text = match name {
             "sha1" if random.chance(80) => return Some(random.pick(&self.digests)),

@@ -75,7 +75,7 @@ impl Step {
         &self.command.name
     }
 
-    /// As one would type it.
+    /// Returns the step as one would type it.
     pub fn shown(&self) -> String {
         let nonatomic = if self.is_nonatomic { "NONATOMIC " } else { "" };
         let protocol = if self.is_resp3 { 3 } else { 2 };
@@ -312,7 +312,7 @@ pub fn shown_all(guard: Guard, steps: &[Step]) -> String {
     format!("under {guard:?}:\n{}", steps.join("\n"))
 }
 
-/// The same failure with fewer steps, as text.
+/// Returns the same failure with fewer steps, as text.
 pub fn shrunk(pair: &mut Pair, steps: &[Step], failure: (usize, String)) -> String {
     let (last, mut error) = failure;
     let mut kept = steps[..=last].to_vec();

@@ -20,7 +20,7 @@ const SCORES: [&str; 8] = ["0", "1", "(1", "2", "3", "-inf", "+inf", "10"];
 const IDS: [&str; 8] = ["1-1", "2-1", "3-1", "0", "9-9", "2-1", "7", "1-2"];
 const RANGE_IDS: [&str; 8] = ["-", "+", "1-1", "(1-1", "2-1", "3", "0", "9-9"];
 
-/// A word for an argument.
+/// Returns a word for an argument.
 pub fn word(command: &Listed, arg: &Arg, stock: &Stock, random: &mut Random) -> Vec<u8> {
     let one_of = |words: &[&str], random: &mut Random| random.pick(words).as_bytes().to_vec();
     let name = match arg.name.as_str() {

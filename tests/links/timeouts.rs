@@ -12,12 +12,12 @@ const SOON: Duration = Duration::from_secs(2);
 /// it than cores.
 const GRACE: Duration = Duration::from_millis(250);
 
-/// A cluster that does not care about a node which is stopped for a while.
+/// Returns a cluster that does not care about a node which is stopped for a while.
 fn patient_cluster() -> Cluster {
     Cluster::builder().node_timeout(Duration::from_secs(30)).start()
 }
 
-/// A coordinator of plain servers at these addresses.
+/// Returns a coordinator of plain servers at these addresses.
 fn coordinator(addresses: &[String], more: &[&str]) -> Server {
     let nodes = addresses.join(" ");
     let args = ["nodes", &nodes].into_iter().chain(more.iter().copied());

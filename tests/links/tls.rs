@@ -76,7 +76,7 @@ impl TlsCluster {
         assert!(values.len() > 9 << 20);
     }
 
-    /// The addresses that requests are sent to, as a node tells them.
+    /// Returns the addresses that requests are sent to, as a node tells them.
     fn topology(&mut self) -> String {
         self.wires[0].ask(&["RMR.REFRESH"])
     }
@@ -111,7 +111,7 @@ fn links_work_where_there_are_no_plain_ports() {
     cluster.check();
 }
 
-/// A coordinator of these servers, over TLS.
+/// Returns a coordinator of these servers, over TLS.
 fn coordinator(authority: &Authority, ports: &[u16]) -> Server {
     let nodes: Vec<String> = ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
     authority.server(free_port()).module_args(["nodes", &nodes.join(" ")]).start()

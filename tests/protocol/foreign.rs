@@ -2,7 +2,7 @@
 
 use crate::common::{FakeNode, Server, show};
 
-/// A server whose only shard is a node that answers these bytes.
+/// Returns a server whose only shard is a node that answers these bytes.
 fn in_front_of(bytes: impl Into<Vec<u8>>) -> Server {
     let node = FakeNode::answering(bytes);
     let server = Server::start();

@@ -5,7 +5,7 @@
 
 use crate::common::{Cluster, Server, Wire, elements, show};
 
-/// A connection of this protocol.
+/// Returns a connection of this protocol.
 fn speaking(node: &Server, protocol: &str) -> Wire {
     let mut wire = node.wire();
     wire.call(&["HELLO", protocol]);

@@ -13,7 +13,7 @@ fn load_other(node: &Server, version: u8) {
     node.run::<()>(&["MODULE", "LOAD", path.to_str().expect("a path in UTF-8"), &version.to_string()]);
 }
 
-/// Three shards: one of ours, one of the version before, one of the version after; with as many keys on each.
+/// Returns three shards: one of ours, one of the version before, one of the version after; with as many keys on each.
 fn mixed() -> (Cluster, Vec<String>) {
     let cluster = Cluster::builder().module(false).start();
     load_other(cluster.node(1), OURS - 1);

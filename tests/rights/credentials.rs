@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::common::{Cluster, Server, Wire, eventually};
 use crate::users::{PASSWORD, login, make_user};
 
-/// The users that the links of rmr to this node have.
+/// Returns the users that the links of rmr to this node have.
 fn link_users(wire: &mut Wire) -> Vec<String> {
     let list = String::from_utf8(wire.call(&["CLIENT", "LIST"])).expect("text");
     let links = list.lines().filter(|line| line.split(' ').any(|word| word == "name=rmr"));

@@ -13,7 +13,7 @@ const SCRIPTS: [&str; 6] = [
     "FCALL_RO one 0",
 ];
 
-/// Two shards where all of [`SCRIPTS`] can run.
+/// Returns two shards where all of [`SCRIPTS`] can run.
 fn with_scripts() -> Cluster {
     let cluster = Cluster::start(2);
     let library = "#!lua name=lib\nredis.register_function{function_name='one', callback=function() return 1 end, \
@@ -123,7 +123,7 @@ fn keys_are_found_wherever_a_command_has_them() {
     assert_eq!(server.run::<usize>(&["DBSIZE"]), 0, "nothing was written");
 }
 
-/// Two plain servers: the asked one has lost a command that the other still has.
+/// Returns two plain servers: the asked one has lost a command that the other still has.
 fn without_flushall() -> (Server, Server) {
     let other = Server::builder().module(false).start();
     other.run::<()>(&["SET", "k", "v"]);

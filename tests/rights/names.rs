@@ -169,7 +169,7 @@ fn no_road_names_a_key_that_the_caller_may_not_read_on_a_list_of_hosts() {
     assert!(node.reply("RMR.EXEC KEYS *").contains("secret:"));
 }
 
-/// The replies of a whole pass.
+/// Returns the replies of a whole pass.
 fn all_pages(wire: &mut Wire, name: &str, options: &str) -> Vec<String> {
     let mut cursor = "0".to_owned();
     let mut pages = Vec::new();

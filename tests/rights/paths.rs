@@ -139,7 +139,7 @@ fn what_is_allowed_works() {
     }
 }
 
-/// The entries of `ACL LOG`, as text.
+/// Returns the entries of `ACL LOG`, as text.
 fn acl_log(node: &Server) -> String {
     let mut wire: Wire = node.wire3();
     wire.reply("ACL LOG")

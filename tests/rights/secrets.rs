@@ -11,7 +11,7 @@ const SECRET: &str = "s3cret";
 /// The end of what a monitor is to read.
 const END: &str = "the-end-of-the-requests";
 
-/// A cluster whose nodes log every command, and do not need the `masterauth` that the tests set.
+/// Returns a cluster whose nodes log every command, and do not need the `masterauth` that the tests set.
 fn logging(module_args: &[&str]) -> Cluster {
     let cluster = Cluster::builder().module_args(module_args.iter().copied()).start();
     make_user(cluster.nodes(), "linker", "~* &* +@all");

@@ -37,7 +37,7 @@ fn string(bytes: &mut Vec<u8>, text: &[u8]) {
     bytes.extend_from_slice(text);
 }
 
-/// A request of this kind, about what has this id.
+/// Returns a request of this kind, about what has this id.
 fn envelope(id: u64, kind: u8, body: Option<&[u8]>) -> Vec<u8> {
     let mut bytes = vec![VERSION];
     varint(&mut bytes, id);
@@ -49,7 +49,7 @@ fn envelope(id: u64, kind: u8, body: Option<&[u8]>) -> Vec<u8> {
     bytes
 }
 
-/// A share: all keys, a command of one word for each unless it is empty, all records as the answer; `caller` is on whose
+/// Returns a share: all keys, a command of one word for each unless it is empty, all records as the answer; `caller` is on whose
 /// account it runs.
 fn share(command: &str, caller: Option<&str>) -> Vec<u8> {
     let mut bytes = Vec::new();

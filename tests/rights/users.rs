@@ -15,7 +15,7 @@ pub fn make_user(nodes: &[Server], name: &str, rules: &str) {
     }
 }
 
-/// A connection of such a user.
+/// Returns a connection of such a user.
 pub fn login(node: &Server, name: &str) -> Wire {
     let mut wire = Wire::connect(node.port());
     assert_eq!(wire.reply(&format!("AUTH {name} {PASSWORD}")), "+OK");

@@ -104,7 +104,7 @@ fn connect(proxy: &RmrProxy) -> Wire {
     Wire::connect_with_timeout(proxy.port(), DEADLINE + SLACK)
 }
 
-/// A number as it is shown; 0 of a key that is not there.
+/// Returns a number as it is shown; 0 of a key that is not there.
 fn number(shown: &str) -> Option<i64> {
     if shown == "nil" { Some(0) } else { shown.trim_matches('"').parse().ok() }
 }

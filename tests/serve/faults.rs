@@ -7,7 +7,7 @@ use super::SOON;
 use super::counters::{DEADLINE, count_while, proxy_before};
 use crate::common::{Cluster, RmrProxy, eventually, show, slot_of};
 
-/// A cluster without the module that thinks nodes failed after this time.
+/// Returns a cluster without the module that thinks nodes failed after this time.
 fn cluster(shards: usize, replicas: usize, node_timeout: Duration) -> Cluster {
     Cluster::builder().module(false).shards(shards).replicas(replicas).node_timeout(node_timeout).start()
 }

@@ -246,7 +246,7 @@ fn read_until(wire: &mut Wire, mark: &str, is_broken: bool) -> Result<bool, Stri
     }
 }
 
-/// The elements of a frame, if it is one that has some.
+/// Returns the elements of a frame, if it is one that has some.
 fn elements_of(frame: &[u8]) -> usize {
     if frame.starts_with(b"*-1") { 0 } else { elements(frame).len() }
 }

@@ -27,7 +27,7 @@ use common::{Cluster, RmrProxy};
 /// More than anything takes that does not wait for a fault.
 const SOON: Duration = Duration::from_secs(10);
 
-/// A cluster of three shards without the module.
+/// Returns a cluster of three shards without the module.
 fn plain_cluster() -> Cluster {
     Cluster::builder().module(false).start()
 }

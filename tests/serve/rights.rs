@@ -22,7 +22,7 @@ fn log_in(proxy: &RmrProxy, name: &str) -> Wire {
     wire
 }
 
-/// A cluster with users, and a proxy that has none of its own.
+/// Returns a cluster with users, and a proxy that has none of its own.
 fn with_users() -> (Cluster, RmrProxy) {
     let cluster = plain_cluster();
     make_user(&cluster, "reader", "~* &* +@read +@connection +@transaction +acl|whoami +info");

@@ -50,7 +50,7 @@ fn commands(node: &Server) -> Vec<(String, usize)> {
     listed.iter().map(|name| (name.clone(), least(name))).collect()
 }
 
-/// The names of a command's subcommands, which `COMMAND` describes last.
+/// Returns the names of a command's subcommands, which `COMMAND` describes last.
 fn subcommands_of(described: &redis::Value) -> Vec<String> {
     let redis::Value::Array(fields) = described else { return Vec::new() };
     let Some(redis::Value::Array(subcommands)) = fields.get(9) else { return Vec::new() };
@@ -61,7 +61,7 @@ fn subcommands_of(described: &redis::Value) -> Vec<String> {
     subcommands.iter().filter_map(name).collect()
 }
 
-/// The ways in which a command is tried.
+/// Returns the ways in which a command is tried.
 fn attempts(name: &str, least: usize) -> Vec<Vec<String>> {
     let words: Vec<&str> = name.split('|').collect();
     let missing = least.saturating_sub(words.len());

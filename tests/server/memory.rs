@@ -58,7 +58,7 @@ fn memory_is_flat_however_many_keys_by_exec_explain_map_sum_and_batch_of_any_cal
     }
 }
 
-/// A list of commands for each key.
+/// Returns a list of commands for each key.
 fn batch(keys: &[String]) -> Vec<String> {
     let list = |key: &String| [key, "1", "2", "GET", key].map(str::to_owned).into_iter();
     ["RMR.BATCH".to_owned()].into_iter().chain(keys.iter().flat_map(list)).collect()

@@ -20,7 +20,7 @@ fn map(reducer: &str, command: &[&str]) -> Vec<String> {
     head.chain(keys).chain(command.iter().map(|&word| word.to_owned())).collect()
 }
 
-/// A server on which nothing but our commands drops expired keys, or tidies up behind them.
+/// Returns a server on which nothing but our commands drops expired keys, or tidies up behind them.
 fn quiet(builder: ServerBuilder) -> Server {
     let server = builder.start();
     server.run::<()>(&["DEBUG", "SET-ACTIVE-EXPIRE", "0"]);

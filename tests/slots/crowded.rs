@@ -33,7 +33,7 @@ fn ask(node: &Server, words: &[&str]) -> String {
     show(&Wire::connect_with_timeout(node.port(), PATIENCE).call(&words))
 }
 
-/// The longest of all pings to a node while something is done.
+/// Returns the longest of all pings to a node while something is done, and the result of that.
 fn longest_ping_while<R>(node: &Server, meanwhile: impl FnOnce() -> R) -> (R, Duration) {
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {

@@ -3,7 +3,7 @@
 
 use crate::common::{Cluster, Wire, slot_of};
 
-/// Three shards with 16 databases each; `None` where a server has only one in a cluster.
+/// Returns three shards with 16 databases each; `None` where a server has only one in a cluster.
 fn with_databases() -> Option<Cluster> {
     let cluster = Cluster::start(3);
     let has_setting = cluster.node(0).reply("CONFIG GET cluster-databases") != "[]";

@@ -46,7 +46,7 @@ impl Scene {
     }
 }
 
-/// The names in an array, each of which must stand there once.
+/// Returns the names in an array, each of which must stand there once.
 #[track_caller]
 fn names(frame: &[u8]) -> BTreeSet<String> {
     let listed: Vec<String> = elements(frame).into_iter().map(|name| show(name).replace('"', "")).collect();

@@ -116,7 +116,7 @@ fn check(cluster: &Cluster, keys: &BTreeSet<String>, coordinator: &Server, owner
     );
 }
 
-/// The same with shares reduced at the nodes, and not.
+/// Checks with shares reduced at the nodes, and not.
 fn check_all(cluster: &Cluster, keys: &BTreeSet<String>, owner: usize) {
     for pushdown in ["off", "on"] {
         for node in cluster.nodes() {

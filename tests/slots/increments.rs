@@ -92,7 +92,7 @@ impl Counters {
     }
 }
 
-/// The keys' numbers, by a command that names them and follows them wherever they are.
+/// Returns the keys' numbers, by a command that names them and follows them wherever they are.
 fn read_all(node: &Server) -> Vec<u64> {
     let names: Vec<String> = (0..COUNTERS).map(counter).collect();
     let mut wire = Wire::connect_with_timeout(node.port(), PATIENCE);

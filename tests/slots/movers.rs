@@ -99,7 +99,7 @@ impl<'a> Shards<'a> {
         }
     }
 
-    /// The node that is the primary of a shard.
+    /// Returns the node that is the primary of a shard.
     pub fn primary(&self, shard: usize) -> usize {
         self.primaries[shard].load(Ordering::SeqCst)
     }
@@ -109,7 +109,7 @@ impl<'a> Shards<'a> {
         self.moves.load(Ordering::SeqCst)
     }
 
-    /// A slot of a shard that never moves.
+    /// Returns a slot of a shard that never moves.
     pub fn home(shard: usize) -> u16 {
         (shard * 16384).div_ceil(SHARDS) as u16 + 1
     }

@@ -58,7 +58,7 @@ fn is_any_answered(tally: &Tally) -> bool {
     tally.all().values().any(|counts| counts.right > 0)
 }
 
-/// A question that was not yet answered by the truth.
+/// Returns a question that was not yet answered by the truth.
 fn unanswered(tally: &Tally) -> Option<&'static str> {
     let all = tally.all();
     PATTERNS.into_iter().find(|question| all.get(question).is_none_or(|counts| counts.right == 0))

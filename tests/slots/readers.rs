@@ -82,7 +82,7 @@ pub enum Asks {
 }
 
 impl<'a> Reader<'a> {
-    /// A reader that asks these nodes in turn.
+    /// Returns a reader that asks these nodes in turn.
     pub fn new(nodes: Vec<&'a Server>, tally: &'a Tally) -> Self {
         let wires = nodes.iter().map(|_| None).collect();
         Self { nodes, wires, turn: 0, seen: HashSet::new(), cursor: "0".into(), tally }
@@ -302,7 +302,7 @@ fn count_is_whole_or_says_what_has_failed(frame: &[u8], meant: usize) -> Answer 
     }
 }
 
-/// The number of a key in a reply, if there is such a key.
+/// Returns the number of a key in a reply, if there is such a key.
 fn number_of(frame: &[u8]) -> Option<usize> {
     let name = show(frame);
     let number = name.strip_prefix("\"n:")?.strip_suffix('"')?.parse().ok()?;

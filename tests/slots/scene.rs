@@ -100,7 +100,7 @@ fn until(tally: &Tally, end: Instant) {
     rmr::testing::poll(end.saturating_duration_since(Instant::now()), || (tally.wrong() > 0).then_some(()));
 }
 
-/// A node of no cluster yet, to be asked what it is.
+/// Returns a node of no cluster yet, to be asked what it is.
 pub fn one_node() -> Server {
     Server::builder().module(false).config("cluster-enabled", "yes").start()
 }

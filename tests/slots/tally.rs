@@ -90,7 +90,7 @@ impl Tally {
 }
 
 impl fmt::Display for Tally {
-    /// A line for each question, and for each kind of error.
+    /// Returns a line for each question, and for each kind of error.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (question, Counts { right, errors, broken, wrong, took, .. }) in self.all() {
             let mean = took.checked_div(right as u32).unwrap_or_default();
@@ -110,7 +110,7 @@ impl fmt::Display for Tally {
     }
 }
 
-/// The kind of an error: its first word, and for an error of a shard the shard's first word, too.
+/// Returns the kind of an error: its first word, and for an error of a shard the shard's first word, too.
 fn kind(line: &str) -> String {
     let first = |text: &str| text.split(' ').next().unwrap_or_default().to_owned();
     let text = line.strip_prefix('-').unwrap_or(line);

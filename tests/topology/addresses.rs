@@ -7,7 +7,7 @@ use crate::common::{Cluster, ClusterBuilder, ConstantTotal, eventually, slot_of}
 
 const SOON: Duration = Duration::from_secs(2);
 
-/// A cluster that calls its nodes in this way, and whose coordinators look at it only when they have a reason.
+/// Returns a cluster that calls its nodes in this way, and whose coordinators look at it only when they have a reason.
 fn called_by(endpoint: &str) -> ClusterBuilder {
     Cluster::builder().config("cluster-preferred-endpoint-type", endpoint).module_args([
         "topology-refresh-ms",

@@ -61,7 +61,7 @@ fn with_hole(node: &FakeNode) -> Topology {
     picture(&[(node, &[(0, FOO - 1), (FOO + 1, 16383)])])
 }
 
-/// An engine that has seen the first picture.
+/// Returns an engine that has seen the first picture.
 async fn engine(pictures: &Pictures) -> Engine {
     let engine = Engine::builder().provider(pictures.clone()).build();
     engine.refresh().await.unwrap();

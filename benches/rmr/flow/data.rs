@@ -55,17 +55,17 @@ fn large_at(number: usize, keys: usize) -> Option<usize> {
     number.is_multiple_of(distance).then_some(number / distance)
 }
 
-/// The number of strings, and that of hashes.
+/// Returns the number of strings, and that of hashes.
 pub fn half(keys: usize) -> Outcome {
     Outcome::Number(keys as i64 / 2)
 }
 
-/// The sum of the strings, and that of the hashes' numbers.
+/// Returns the sum of the strings, and that of the hashes' numbers.
 pub fn sum_of_half(keys: usize) -> Outcome {
     Outcome::Number((0..keys / 2).map(value).sum())
 }
 
-/// The ten largest, the largest first.
+/// Returns the ten largest, the largest first.
 pub fn largest(keys: usize) -> Outcome {
     Outcome::Keys((0..LARGE).map(|rank| hash(rank * (keys / 2 / LARGE))).collect())
 }

@@ -146,7 +146,7 @@ impl Connection {
         Ok(self.stream.write_all(bytes)?)
     }
 
-    /// An integer, be it a string or not.
+    /// Returns an integer, be it a string or not.
     fn number(&mut self) -> Result<i64, Failure> {
         let line = self.line()?;
         let number = match self.input[line.start] {
@@ -157,7 +157,7 @@ impl Connection {
         Ok(std::str::from_utf8(&self.input[number])?.parse()?)
     }
 
-    /// A page of names, and the cursor of the next one.
+    /// Returns a page of names, and the cursor of the next one.
     fn page(&mut self, cursor: &mut Vec<u8>, mut each: impl FnMut(&[u8])) -> Result<i64, Failure> {
         let line = self.line()?;
         if &self.input[line.clone()] != b"*2" {
@@ -177,7 +177,7 @@ impl Connection {
         Ok(count as i64)
     }
 
-    /// The body of a string, of which this is the first line.
+    /// Returns the body of a string, of which this is the first line.
     fn body(&mut self, line: Range<usize>) -> Result<Range<usize>, Failure> {
         let length = self.count(line)?;
         while self.end - self.start < length + 2 {
@@ -188,7 +188,7 @@ impl Connection {
         Ok(body)
     }
 
-    /// The number in the head of an array or a string.
+    /// Returns the number in the head of an array or a string.
     fn count(&self, line: Range<usize>) -> Result<usize, Failure> {
         let head = &self.input[line.clone()];
         match (head[0], std::str::from_utf8(&head[1..])?.parse()) {
@@ -197,7 +197,7 @@ impl Connection {
         }
     }
 
-    /// The next line, without its end.
+    /// Returns the next line, without its end.
     fn line(&mut self) -> Result<Range<usize>, Failure> {
         let mut looked_at = 0;
         loop {

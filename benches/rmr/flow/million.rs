@@ -60,7 +60,7 @@ pub fn run(effort: &Effort) -> Result<(), Failure> {
     Ok(())
 }
 
-/// In interleaved rounds over few keys and many.
+/// Measures in interleaved rounds over few keys and many.
 fn measure(clusters: &[Cluster; 2], case: Case) -> Result<[Needed; 2], Failure> {
     let mut needed = [(Vec::new(), 0), (Vec::new(), 0)];
     for round in 0..=ROUNDS {

@@ -114,7 +114,7 @@ impl Contender {
         }
     }
 
-    /// The same, with the answer checked.
+    /// Does the work, and checks the answer.
     fn run_checked(self, cluster: &Cluster, case: Case) -> Result<(), Failure> {
         let (outcome, expected) = (self.run(cluster, case)?, (case.expected)(data::KEYS));
         if outcome == expected {

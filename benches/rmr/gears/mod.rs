@@ -63,13 +63,13 @@ pub struct Case {
 }
 
 impl Case {
-    /// The case as filters see it.
+    /// Returns the case as filters see it.
     pub fn name(self) -> String {
         format!("gears: {}, 3 shards", self.what)
     }
 }
 
-/// The table.
+/// Returns the table.
 pub fn all() -> Vec<Case> {
     vec![
         Case {

@@ -1,6 +1,6 @@
 //! [`ServerKeyspace`]: the keys of the server that this module runs in, for flows.
 //!
-//! All of it is done on the main thread, in [paced](paced) turns, and without leaving a trace: no key counts as used, none
+//! All of it is done on the main thread, in [paced] turns, and without leaving a trace: no key counts as used, none
 //! that has expired is shown, and no value is unpacked.
 
 use std::sync::Arc;

@@ -82,7 +82,7 @@ const LINES: &[&str] = &[
     "RANDOMKEY",
 ];
 
-/// One line, typed with blanks between its words. `BLPOP` is for this node's keys only.
+/// Compares the answers to each of the lines. `BLPOP` is for this node's keys only.
 fn compare(node: &mut Wire, single: &mut Wire) {
     for line in LINES.iter().filter(|line| !line.starts_with("BLPOP")) {
         assert_eq!(node.reply(line), single.reply(line), "{line}");

@@ -66,7 +66,7 @@ struct Served {
 }
 
 impl Served {
-    /// In every way that this server can be: the mode, and the program.
+    /// Starts proxied clusters in every way that this server can be: the mode, and the program.
     fn in_all_ways(start: impl Fn() -> ClusterBuilder) -> Vec<Self> {
         let cluster = start().start();
         let mut served = Vec::new();
@@ -79,7 +79,7 @@ impl Served {
         served
     }
 
-    /// The same for three shards.
+    /// Starts proxied clusters of three shards in every way.
     fn three() -> Vec<Self> {
         Self::in_all_ways(|| Cluster::builder().shards(3))
     }
@@ -97,7 +97,7 @@ impl Served {
         self.programs.get(door).map_or_else(|| self.cluster.node(door).wire(), RmrProxy::wire)
     }
 
-    /// The same in RESP3.
+    /// Returns a connection to one of the doors, in RESP3.
     fn wire3(&self, door: usize) -> Wire {
         self.programs.get(door).map_or_else(|| self.cluster.node(door).wire3(), RmrProxy::wire3)
     }

@@ -5,7 +5,7 @@ use crate::common::{Cluster, Wire};
 
 const PASSWORD: &str = "secret-of-a-test";
 
-/// A connection of a new user with these rights on all nodes.
+/// Returns a connection of a new user with these rights on all nodes.
 fn login(cluster: &Cluster, node: usize, name: &str, rules: &str) -> Wire {
     let line = format!("ACL SETUSER {name} reset on >{PASSWORD} {rules}");
     let mut wire = cluster.node(node).wire();

@@ -6,7 +6,7 @@ use crate::common::{Cluster, Fault, Proxy, Server, Wire, eventually};
 
 const SOON: Duration = Duration::from_secs(2);
 
-/// A cluster that does not give a stopped node up.
+/// Returns a cluster that does not give a stopped node up.
 fn patient() -> Cluster {
     Cluster::builder().node_timeout(Duration::from_secs(30)).start()
 }
@@ -121,7 +121,7 @@ impl Scene {
         self.coordinator.wire()
     }
 
-    /// A key of each shard.
+    /// Returns a key of each shard.
     fn keys(&self) -> [String; 2] {
         let names: Vec<String> = (0..40).map(|number| format!("probe:{number}")).collect();
         for name in &names {

@@ -2,7 +2,7 @@
 
 use crate::common::{Cluster, Wire};
 
-/// A cluster with keys of two kinds, and a connection of a user who may have one kind only.
+/// Returns a cluster with keys of two kinds, and a connection of a user who may have one kind only.
 fn with_user(rules: &[&str]) -> (Cluster, Wire) {
     let cluster = Cluster::start(3);
     for kind in ["vector", "secret"] {

@@ -159,7 +159,7 @@ impl<'a, M: Model> Search<'a, M> {
     }
 }
 
-/// A number that belongs to one operation. Two sets with one sum are as likely as two files with one MD5.
+/// Returns a number that belongs to one operation. Two sets with one sum are as likely as two files with one MD5.
 fn mark(place: usize) -> u128 {
     let half = |salt: u64| {
         let mut mixed = (place as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ salt;

@@ -34,7 +34,7 @@ pub trait Workload: Sync {
     fn judge(&self, reads: Reads) -> Result<String, String>;
 }
 
-/// One of each kind.
+/// Returns one of each kind.
 pub fn all() -> Vec<Box<dyn Workload>> {
     vec![
         Box::new(register::Registers::default()),

@@ -89,13 +89,13 @@ fn make(name: &[u8], random: &mut Random) -> Vec<Argv> {
     lines
 }
 
-/// A command with its key behind its name.
+/// Returns a command with its key behind its name.
 fn line(key: &[u8], command: &str, rest: &[&str]) -> Argv {
     let rest = rest.iter().map(|word| word.as_bytes().to_vec());
     [command.as_bytes().to_vec(), key.to_vec()].into_iter().chain(rest).collect()
 }
 
-/// A pattern: one of the table, or made of a name.
+/// Returns a pattern: one of the table, or made of a name.
 pub fn pattern(keys: &[(Vec<u8>, Vec<Argv>)], random: &mut Random) -> Vec<u8> {
     if keys.is_empty() || random.chance(80) {
         return random.pick(&PATTERNS).to_vec();

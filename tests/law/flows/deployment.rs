@@ -47,7 +47,7 @@ pub const ALL: [fn() -> Deployment; 8] = [
 ];
 
 impl Deployment {
-    /// A cluster whose last nodes have lost the module.
+    /// Returns a cluster whose last nodes have lost the module.
     fn cluster(name: &'static str, shards: usize, without: usize) -> Self {
         let cluster = Cluster::builder().unloadable().shards(shards).start();
         for node in &cluster.nodes()[shards - without..] {
@@ -62,7 +62,7 @@ impl Deployment {
         Self { name, belongs: Belongs::Slots(owners), asked, holders, _servers: (Some(cluster), Vec::new()) }
     }
 
-    /// A list of hosts, of which these have the module.
+    /// Returns a list of hosts, of which these have the module.
     fn hosts(name: &'static str, with_module: &[bool]) -> Self {
         let mut servers: Vec<Server> =
             with_module.iter().map(|&is_with| Server::builder().module(is_with).start()).collect();
@@ -73,7 +73,7 @@ impl Deployment {
         Self { name, belongs: Belongs::Elsewhere, asked, holders, _servers: (None, servers) }
     }
 
-    /// A server of its own, in a database that is not the first.
+    /// Returns a server of its own, in a database that is not the first.
     fn single() -> Self {
         let server = Server::start();
         let (mut asked, mut holder) = (connections(&server), server.wire());
@@ -84,7 +84,7 @@ impl Deployment {
         Self { name: "a single server", belongs: Belongs::One, asked, holders, _servers: (None, vec![server]) }
     }
 
-    /// A plain server to compare with: it has the module, so that reducers have the keys by name.
+    /// Returns a plain server to compare with: it has the module, so that reducers have the keys by name.
     pub fn reference() -> Self {
         let server = Server::start();
         let (asked, holders) = (vec![connections(&server)], vec![server.wire()]);
@@ -142,7 +142,7 @@ impl Deployment {
         }
     }
 
-    /// All keys, each with a digest of what it holds.
+    /// Returns all keys, each with a digest of what it holds.
     pub fn digests(&mut self) -> BTreeMap<Vec<u8>, Vec<u8>> {
         let mut all = BTreeMap::new();
         for wire in &mut self.holders {
@@ -159,7 +159,7 @@ impl Deployment {
         all
     }
 
-    /// The names of all keys that match, by `SCAN` and nothing else.
+    /// Returns the names of all keys that match, by `SCAN` and nothing else.
     pub fn scan(&mut self, pattern: &[u8], kind: Option<&str>) -> Vec<Vec<u8>> {
         let mut names = BTreeSet::new();
         for wire in &mut self.holders {

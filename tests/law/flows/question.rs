@@ -46,7 +46,7 @@ type ByHand = BTreeMap<Vec<u8>, Reply>;
 type Digests = BTreeMap<Vec<u8>, Vec<u8>>;
 
 impl Question {
-    /// A question to the server with this index.
+    /// Returns a question to the server with this index.
     pub fn draw(at: usize, keys: &[(Vec<u8>, Vec<Argv>)], random: &mut Random) -> Self {
         let command = random.chance(75).then(|| &COMMANDS[random.below(COMMANDS.len())]);
         let reducer = match command {

@@ -36,7 +36,7 @@ impl User {
         servers.into_iter().for_each(|server| server.run(&line));
     }
 
-    /// A connection of its own.
+    /// Returns a connection of its own.
     pub fn login(&self, node: &Server, is_resp3: bool) -> Wire {
         let mut wire = node.wire();
         let protocol = if is_resp3 { "3" } else { "2" };

@@ -204,7 +204,7 @@ impl Watch {
         self.collect();
     }
 
-    /// The memory of each node, in bytes.
+    /// Returns the memory of each node, in bytes.
     pub fn memory(&mut self, pair: &Pair) -> Vec<u64> {
         pair.servers().iter().map(|node| node.figure("memory", "used_memory")).collect()
     }
@@ -216,7 +216,7 @@ fn is_honest_error(shown: &str) -> bool {
     ["-RMRTIMEOUT ", "-LOADING ", "-BUSY "].iter().any(|first| shown.starts_with(first)) || shown.contains("WRONGTYPE")
 }
 
-/// The first error within a reply that nobody should see.
+/// Returns the first error within a reply that nobody should see.
 fn internal_error(reply: &Reply) -> Option<String> {
     let own = reply.error().filter(|error| INTERNAL.iter().any(|first| error.starts_with(first)));
     own.or_else(|| reply.elements().iter().find_map(internal_error))

@@ -18,7 +18,7 @@ const OF_NUMBERS: [&str; 9] = [
     "PREFIX :1 STATS",
 ];
 
-/// Two nodes of one cluster to ask: one that has others reduce, and one that does not.
+/// Returns two nodes of one cluster to ask: one that has others reduce, and one that does not.
 fn askers(cluster: &Cluster) -> [&Server; 2] {
     cluster.node(1).run::<()>(&["CONFIG", "SET", "rmr.pushdown", "off"]);
     [cluster.node(0), cluster.node(1)]
@@ -32,7 +32,7 @@ fn assert_same(cluster: &Cluster, lines: &[String]) {
     }
 }
 
-/// Keys all over the cluster, holding these values in turn.
+/// Returns keys all over the cluster, holding these values in turn.
 fn fill(cluster: &Cluster, prefix: &str, values: &[&str], count: usize) -> Vec<String> {
     let keys: Vec<String> = (0..count).map(|index| format!("{prefix}:{index}")).collect();
     cluster.fill(count, |index| (keys[index].clone(), values[index % values.len()].to_owned()));

@@ -7,7 +7,7 @@ use crate::common::{Cluster, Server, eventually, poll};
 
 const KEYS: usize = 200_000;
 
-/// Keys that are all on the second shard, in one request that takes it a while.
+/// Returns keys that are all on the second shard, in one request that takes it a while.
 fn long_request(cluster: &Cluster, timeout: Option<u64>) -> Vec<String> {
     let key = cluster.key_for(1, "n");
     cluster.set(&key, "1");
@@ -21,7 +21,7 @@ fn long_request(cluster: &Cluster, timeout: Option<u64>) -> Vec<String> {
     line
 }
 
-/// The number of commands that the shard has run, once it runs no more.
+/// Returns the number of commands that the shard has run, once it runs no more.
 fn at_rest(node: &Server) -> u64 {
     let mut last = node.calls_of("strlen");
     let rested = poll(Duration::from_secs(30), || {

@@ -9,7 +9,7 @@ mod requests;
 
 use crate::common::{Cluster, ClusterBuilder};
 
-/// A cluster whose nodes have each other reduce their share.
+/// Returns a cluster whose nodes have each other reduce their share.
 fn pushing(shards: usize) -> Cluster {
     pushing_of(Cluster::builder(), shards)
 }

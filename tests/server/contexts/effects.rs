@@ -9,7 +9,7 @@ use crate::common::{Server, Wire, eventually, show};
 /// Enough keys that their commands are not run in one go.
 const MANY: usize = 5_000;
 
-/// A request that sends a command for few keys, done at once, and one for many; the last key is `last` in both.
+/// Returns a request that sends a command for few keys, done at once, and one for many; the last key is `last` in both.
 fn requests(command: &str) -> [Vec<String>; 2] {
     [1, MANY].map(|count| {
         let start = ["RMR.MAP".to_owned(), "COUNT".to_owned(), count.to_string()];

@@ -6,7 +6,7 @@ use crate::common::{Server, eventually};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// A node of a cluster that has not been formed.
+/// Returns a node of a cluster that has not been formed.
 fn lone_node() -> Server {
     Server::builder().config("cluster-enabled", "yes").config("cluster-node-timeout", "2000").start()
 }

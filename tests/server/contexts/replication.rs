@@ -13,7 +13,7 @@ fn set_many(value: &str) -> Vec<String> {
     start.into_iter().chain(keys).chain(["SET".into(), "{}".into(), value.into()]).collect()
 }
 
-/// A server and a replica of it that is in sync.
+/// Returns a server and a replica of it that is in sync.
 fn pair() -> (Server, Server) {
     let primary = Server::builder().config("repl-diskless-sync-delay", "0").start();
     let port = primary.port().to_string();

@@ -29,7 +29,7 @@ fn fail_to_save(node: &Server) -> String {
     before[1].clone()
 }
 
-/// A connection that is served in proxy mode, where the server can have that.
+/// Returns a connection that is served in proxy mode, where the server can have that.
 fn proxied(node: &Server) -> Option<Wire> {
     node.try_run::<()>(&["CONFIG", "SET", "rmr.proxy-mode", "opt-in"]).ok()?;
     let mut wire = node.wire();
@@ -38,7 +38,7 @@ fn proxied(node: &Server) -> Option<Wire> {
     Some(wire)
 }
 
-/// One command by the roads by which a node serves it in process.
+/// Returns one command by the roads by which a node serves it in process.
 fn roads(node: &Server, key: &str, command: &str) -> Vec<String> {
     let words = command.split_whitespace().count();
     let in_multi = {

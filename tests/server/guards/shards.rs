@@ -34,7 +34,7 @@ impl Shards<'_> {
         vec![format!("RMR.EXEC NONATOMIC MSET {pairs}"), format!("RMR.EXEC NONATOMIC WITHNODES MSET {pairs}")]
     }
 
-    /// The same that need no memory.
+    /// Returns lines that delete, which need no memory.
     fn deletes(&self) -> Vec<String> {
         let keys = self.keys();
         let mut deletes = vec![format!("RMR.EXEC DEL {keys}"), format!("RMR.EXEC WITHNODES UNLINK {keys}")];
@@ -76,7 +76,7 @@ impl Shards<'_> {
     }
 }
 
-/// The nodes of a cluster, with and without pushdown, and servers of a list.
+/// Checks on the nodes of a cluster, with and without pushdown, and on servers of a list.
 fn with_each_kind_of_shards(check: impl Fn(&Shards<'_>)) {
     for pushdown in ["off", "on"] {
         let builder = Cluster::builder().module_args(["pushdown", pushdown]);

@@ -34,7 +34,7 @@ fn assert_refused(node: &Server, words: &str) {
 
 const LIBRARY: &str = "#!lua name=lib\nredis.register_function('f', function() return 1 end)";
 
-/// A single server, a node of a cluster, and a server that is one of a list.
+/// Checks on a single server, a node of a cluster, and a server that is one of a list.
 fn with_each_kind_of_server(check: impl Fn(&Server)) {
     let prepare = |node: &Server| {
         node.run::<()>(&["SET", "k", "kept"]);

@@ -21,7 +21,7 @@ const COMMANDS: [(&str, &str, &[&str]); 15] = [
     ("rmr.inner", "-1", &["blocking"]),
 ];
 
-/// The documentation of a command: names and shown values, in order.
+/// Returns the documentation of a command: names and shown values, in order.
 fn docs(server: &Server, name: &str) -> Vec<(String, String)> {
     let reply = server.wire3().call(&["COMMAND", "DOCS", name]);
     let shown: Vec<String> = elements(elements(&reply)[1]).into_iter().map(show).collect();

@@ -73,7 +73,7 @@ const BAD: [(&[&str], &str); 12] = [
     (&["timeout-ms", "5", "nosuch"], "the argument 'nosuch' has no value; give name value"),
 ];
 
-/// The lines in a log that are warnings of rmr.
+/// Returns the lines in a log that are warnings of rmr.
 fn complaints(log: &str) -> Vec<&str> {
     let ours = |line: &&str| line.contains(" # <rmr> ") && !line.contains("defrag");
     log.lines().filter(ours).collect()

@@ -9,7 +9,7 @@ fn get(server: &Server, name: &str) -> String {
     pair[1].clone()
 }
 
-/// A configuration file that loads the module, with what else stands there.
+/// Returns a configuration file that loads the module, with what else stands there.
 fn file(args: &str, lines: &str) -> String {
     format!("loadmodule {} {args}\n{lines}\n", module_path().display())
 }

@@ -42,7 +42,7 @@ const DEFAULTS: [(&str, &str); 34] = [
     ("rmr.user", ""),
 ];
 
-/// One setting as it is now.
+/// Returns one setting as it is now.
 fn get(server: &Server, name: &str) -> String {
     let pair: Vec<String> = server.run(&["CONFIG", "GET", name]);
     assert_eq!(pair[0], name);

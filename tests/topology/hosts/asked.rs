@@ -13,14 +13,14 @@ fn four_hosts(with: &[&str]) -> (Vec<Server>, Server) {
     (servers, coordinator)
 }
 
-/// The name of the host that a key is on.
+/// Returns the name of the host that a key is on.
 fn host_of(coordinator: &Server, key: &str) -> String {
     let explained = coordinator.reply(&format!("RMR.EXPLAIN GET {key}"));
     let at = explained.find("\"parts\", [[\"").expect("parts") + "\"parts\", [[\"".len();
     explained[at..].split('"').next().unwrap().to_owned()
 }
 
-/// A key that is on another host than this one.
+/// Returns a key that is on another host than this one.
 fn key_elsewhere(coordinator: &Server, key: &str) -> String {
     let mut others = (0..).map(|number| format!("other:{number}"));
     others.find(|other| host_of(coordinator, other) != host_of(coordinator, key)).unwrap()

@@ -7,7 +7,7 @@ const ROUTERS: [(&str, &str); 2] = [("partition", "crc32"), ("ketama", "ketama-r
 
 const PASSWORD: &str = "it's a \\ \"pass\"";
 
-/// The same as in `sharded.py`.
+/// Returns the same keys as in `sharded.py`.
 fn keys() -> Vec<Vec<u8>> {
     let of = |number: usize| {
         let bytes = [&b"\xff\x00"[..], number.to_string().as_bytes()].concat();

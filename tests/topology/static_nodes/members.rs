@@ -2,7 +2,7 @@
 
 use crate::common::{Server, ServerBuilder};
 
-/// A server without the module, as any node but the coordinator may be.
+/// Returns a server without the module, as any node but the coordinator may be.
 pub fn plain() -> Server {
     Server::builder().module(false).start()
 }
@@ -13,7 +13,7 @@ pub fn list<'a>(servers: impl IntoIterator<Item = &'a Server>) -> String {
     addresses.join(" ")
 }
 
-/// A coordinator of these nodes.
+/// Returns a coordinator of these nodes.
 pub fn coordinator(nodes: &str) -> Server {
     builder(nodes).start()
 }

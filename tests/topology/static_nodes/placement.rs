@@ -14,7 +14,7 @@ const GOLDEN: [(&str, [usize; 4]); 7] = [
     ("", [0, 0, 0, 0]),
 ];
 
-/// The index of the only node that has a key.
+/// Returns the index of the only node that has a key.
 fn holder(nodes: &[Server], key: &str) -> usize {
     let holders: Vec<usize> =
         (0..nodes.len()).filter(|&index| nodes[index].run::<usize>(&["EXISTS", key]) == 1).collect();

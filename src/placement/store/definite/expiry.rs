@@ -69,7 +69,7 @@ pub(super) fn restore(call: &WriteCall<'_>, words: &[&[u8]], now_ms: i64) -> Def
     restored(call, words, now_ms, "restore")
 }
 
-/// The same, as a server of a cluster sends it to another.
+/// Makes `RESTORE-ASKING` definite: `RESTORE`, as a server of a cluster sends it to another.
 pub(super) fn restore_asking(call: &WriteCall<'_>, words: &[&[u8]], now_ms: i64) -> Definite {
     restored(call, words, now_ms, "restore-asking")
 }

@@ -92,7 +92,7 @@ impl<'a> WriteCall<'a> {
 }
 
 impl Definite {
-    /// The first copy runs it, and the others have nothing to do.
+    /// Has the first copy run the write, and leaves the others nothing to do.
     pub(super) fn nothing_more() -> Self {
         Self::First(FollowUp::new(None, |_| After::default()))
     }
@@ -119,7 +119,7 @@ impl FollowUp {
         Self { command, corrects_first: false, after: Box::new(after) }
     }
 
-    /// The same, of which something is left to do on the first copy too.
+    /// Leaves something to do on the first copy too.
     pub(super) fn correcting_first(self) -> Self {
         Self { corrects_first: true, ..self }
     }

@@ -19,7 +19,7 @@ pub(crate) fn definite(call: &WriteCall<'_>, now_ms: i64) -> Result<Definite, Co
 
 const BLOCKS: CopyRefusal = "it waits for keys to fill, and is not served where keys have several copies";
 
-/// The same for a command that cannot block, since it does not inside of a transaction.
+/// Applies a rule to a command that cannot block, since it does not inside of a transaction.
 pub(super) fn of_rule(call: &WriteCall<'_>, rule: Option<Rule>, now_ms: i64) -> Result<Definite, CopyRefusal> {
     let is_of_module = call.description.has_flag("module");
     if is_of_module || rule.is_none() {

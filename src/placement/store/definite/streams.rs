@@ -128,7 +128,7 @@ fn starts_like_an_id(word: &[u8]) -> bool {
 /// `key group consumer`
 type Consumer = [Bytes; 3];
 
-/// A claim of so many entries for a consumer, with more words behind each.
+/// Returns a claim of so many entries for a consumer, with more words behind each.
 fn claims(consumer: &Consumer, idle: i64, ids: &[&[u8]], options: &[Bytes]) -> Vec<Command> {
     let claim = |ids: &[&[u8]]| {
         let claim = consumer.iter().fold(Command::new("XCLAIM"), Command::arg).arg(idle);
@@ -142,7 +142,7 @@ fn delivered(at: i64) -> Vec<Bytes> {
     vec!["TIME".into(), at.to_string().into()]
 }
 
-/// The id of an entry, or the id that stands in its place.
+/// Returns the id of an entry, or the id that stands in its place.
 fn id_of(entry: &Reply) -> Option<&[u8]> {
     entry.bytes().or_else(|| entry.elements()?.first()?.bytes())
 }
@@ -289,7 +289,7 @@ pub(super) fn xreadgroup(call: &WriteCall<'_>, words: &[&[u8]], now_ms: i64) -> 
     Definite::First(follow_up.correcting_first())
 }
 
-/// The streams of a reply and their entries, in RESP2 or RESP3.
+/// Returns the streams of a reply and their entries, in RESP2 or RESP3.
 fn streams_of(reply: &Reply) -> Vec<(&[u8], &Reply)> {
     match reply {
         Reply::Map(pairs) => pairs.iter().filter_map(|(stream, entries)| Some((stream.bytes()?, entries))).collect(),

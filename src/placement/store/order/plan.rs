@@ -41,7 +41,7 @@ impl AfterFirst {
 }
 
 impl CopyPlan {
-    /// All copies run the commands as they are.
+    /// Has all copies run the commands as they are.
     pub(super) fn as_they_are(commands: Vec<Command>) -> Self {
         Self { commands, then: AfterFirst::Nothing, keys: Vec::new() }
     }

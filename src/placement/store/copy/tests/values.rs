@@ -66,7 +66,7 @@ pub(super) fn all() -> Vec<Value> {
     values
 }
 
-/// A stream with two groups, whose consumers have not acknowledged entries, some of which were trimmed or deleted since.
+/// Returns a stream with two groups, whose consumers have not acknowledged entries, some of which were trimmed or deleted since.
 fn with_groups() -> Value {
     let key = b"stream with groups";
     let mut commands: Vec<Command> =

@@ -73,7 +73,7 @@ fn run(rest: &[u8], is_part: impl Fn(u8) -> bool) -> usize {
     rest.iter().position(|&byte| !is_part(byte)).unwrap_or(rest.len())
 }
 
-/// A number, or what Lua takes for a wrong one.
+/// Returns the length of a number, or of what Lua takes for a wrong one.
 fn number(rest: &[u8]) -> usize {
     let mut at = 0;
     while let Some(&byte) = rest.get(at) {

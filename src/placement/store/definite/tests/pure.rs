@@ -10,7 +10,7 @@ use crate::reply::Reply;
 
 const NOW: i64 = 1_700_000_000_000;
 
-/// A call whose keys are its first arguments, as many as that.
+/// Returns a call whose keys are its first arguments, as many as that.
 fn with_call<T>(line: &str, keys: usize, take: impl FnOnce(&WriteCall<'_>) -> T) -> T {
     let command = Command::from_args(line.split(' ')).unwrap();
     let name = String::from_utf8_lossy(command.name()).to_ascii_lowercase();
@@ -29,7 +29,7 @@ fn refusal(line: &str) -> CopyRefusal {
     with_call(line, 1, |call| definite(call, NOW)).unwrap_err()
 }
 
-/// One word for what is made, or the command in its place.
+/// Returns one word for what is made, or the command in its place.
 fn shown(line: &str) -> String {
     match made(line) {
         Definite::AsIs => "as is".into(),

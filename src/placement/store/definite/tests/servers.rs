@@ -249,7 +249,7 @@ impl Trial {
         assert_eq!(self.difference(case, &plain, &made.replies(replies).into()), None);
     }
 
-    /// The write commands that the servers have, modules' aside.
+    /// Returns the write commands that the servers have, modules' aside.
     fn listed(&mut self) -> BTreeSet<String> {
         fn leaves(description: &Description, names: &mut BTreeSet<String>) {
             for subcommand in &description.subcommands {
