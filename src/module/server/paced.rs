@@ -2,9 +2,9 @@
 //! the share of the thread's time that `rmr.flow-share` says.
 //!
 //! This is a queue apart from that of requests, which clients wait for. A turn is taken in a timer, since a timer has a context
-//! that ends ([`main_thread`]); what wants to go on comes back by the event loop's own way, not by the next timer: a timer
-//! that is made within a timer is not due before a millisecond has gone, which would leave an idle server idle for half of
-//! the time. Only work that owes clients time waits for a timer of a millisecond.
+//! that ends ([`main_thread`](super::main_thread)). Work that goes on comes back by the event loop's own way, not by the next
+//! timer: a timer that is made within a timer is not due before a millisecond has gone, which would leave an idle server idle
+//! for half of the time. Only work that owes clients time waits for a timer of a millisecond.
 //!
 //! The account of time is the main thread's alone, without a lock; the queue's lock is held for the length of a push.
 
