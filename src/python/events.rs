@@ -125,7 +125,7 @@ impl EventBatch {
     }
 
     /// Makes one event of records, for a worker that runs the whole flow for it.
-    pub(super) fn as_one_event(&self) -> Self {
+    fn as_one_event(&self) -> Self {
         debug_assert_eq!(self.shape, EventShape::Records);
         let mut list = Writer::default();
         list.begin_list(self.count);
@@ -248,4 +248,26 @@ pub(crate) async fn run(
         outcomes.ok_or_else(|| WorkerError::Gone("the Python process has answered to something else".into()))?;
     let some_wait = outcomes.iter().any(Option::is_none);
     Ok(EventsAnswer { outcomes, waiting: some_wait.then_some(waiting) })
+}
+
+/// Runs the whole flow of this key once for all records of a batch, and waits for its end.
+///
+/// # Errors
+/// That the worker has ended, or refuses the event.
+pub(super) async fn run_once(
+    session: &SessionHandle,
+    context: &ContextGuard,
+    key: &str,
+    results: EventResults,
+    batch: &EventBatch,
+) -> Result<EventOutcome, WorkerError> {
+    let answer = run(session, context, key, results, &batch.as_one_event()).await?;
+    match (answer.outcomes.into_iter().next(), answer.waiting) {
+        (Some(Some(outcome)), _) => Ok(outcome),
+        (Some(None), Some(mut waiting)) => match waiting.next().await {
+            Some((_, outcome)) => Ok(outcome),
+            None => Err(WorkerError::Gone("the Python process has ended".into())),
+        },
+        _ => Err(WorkerError::Gone("the Python process has answered to something else".into())),
+    }
 }
