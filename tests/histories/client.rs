@@ -21,7 +21,7 @@ const REFUSALS: [&str; 8] =
 pub struct Clients {
     /// The ports of the proxies.
     ports: Vec<AtomicU16>,
-    /// Whether clients ask for reads that are in one order with the writes.
+    /// Has clients ask for reads that are in one order with the writes.
     in_order: AtomicBool,
     began: Instant,
     seen: Mutex<Seen>,

@@ -1,4 +1,4 @@
-//! Which copy is read, and for how long a proxy may read by what it knows.
+//! Tests which copy is read, and for how long a proxy may read by what it knows.
 
 use std::time::{Duration, Instant};
 
@@ -141,7 +141,7 @@ fn a_deaf_proxy_reads_nothing_old() {
     assert_eq!(reads_of_a_deaf_proxy(""), ["\"new\""]);
 }
 
-/// What must be found: without leases it does.
+/// A proxy that reads without a lease is found out.
 #[test]
 fn without_leases_a_deaf_proxy_reads_what_is_old() {
     assert!(reads_of_a_deaf_proxy("lease").contains(&"\"old\"".to_owned()));

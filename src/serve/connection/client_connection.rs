@@ -37,7 +37,7 @@ pub(super) struct ClientConnection<S> {
     pub(super) replies: ReplyBuffer,
     pub(super) protocol: Protocol,
     pub(super) reply_mode: ReplyMode,
-    /// Which copy of a key the client reads.
+    /// The copy of a key that the client reads.
     pub(super) reads: ReadFrom,
     pub(super) user: Arc<ProxyUser>,
     /// Says whether the client is a user whom the nodes serve, as far as is known.

@@ -8,7 +8,7 @@ use super::in_flight::FailedCopy;
 use super::lane::NodeLane;
 use crate::command::{Command, printable};
 
-/// Why a proxy without a lease serves nothing.
+/// The reason for which a proxy without a lease refuses commands.
 pub(in crate::placement::store) const OUT_OF_TOUCH: &str =
     "this proxy reaches neither the configuration node nor most nodes, and may not have heard of a change";
 
