@@ -155,6 +155,27 @@ fn topology(metrics: &ProxyMetrics, to: &mut Families<'_>) -> Result<(), Error> 
         ];
         let slots = slots.iter().map(|&(state, slots)| ([("state", state)], slots as f64));
         to.gauges("place_slots", "Slots of the store, by how they are", slots)?;
+        to.gauge("place_moves_running", "Slots that are to move, and are this proxy's", store.moves_running as f64)?;
+        for (name, help, count) in [
+            ("place_writes_forwarded", "Writes that went to the proxy that orders their slot", store.writes_forwarded),
+            (
+                "place_writes_in_doubt",
+                "Writes whose client was told that the outcome is unknown",
+                store.writes_in_doubt,
+            ),
+            (
+                "place_copies_dropped",
+                "Copies of slots that count no more, since their node failed",
+                store.copies_dropped,
+            ),
+            ("place_fences", "Nodes at which this proxy has fenced another one", store.fences),
+            ("place_moves_done", "Slots that this proxy has moved", store.moves_done),
+            ("place_moves_failed", "Attempts of this proxy to move slots that failed", store.moves_failed),
+            ("place_keys_moved", "Keys that this proxy has moved", store.keys_moved),
+            ("place_scrub_differences", "Keys of which copies had something else", store.scrub_differences),
+        ] {
+            to.counter(name, help, count)?;
+        }
     }
     let Some(topology) = &metrics.topology else { return Ok(()) };
     to.gauge("topology_age_seconds", "Seconds since the topology was last fetched", topology.age.as_secs_f64())?;
@@ -253,8 +274,21 @@ mod tests {
         let families: String = page.lines().filter(|line| line.starts_with("# TYPE ")).collect::<Vec<_>>().join("\n");
         let mut shown = names(&families);
         // A list of servers has no slots, and is no store.
-        let others = ["rmr_proxy_slots_covered", "rmr_proxy_place_epoch", "rmr_proxy_place_slots"];
-        shown.extend(others.map(str::to_owned));
+        let of_a_store = [
+            "epoch",
+            "slots",
+            "moves_running",
+            "writes_forwarded_total",
+            "writes_in_doubt_total",
+            "copies_dropped_total",
+            "fences_total",
+            "moves_done_total",
+            "moves_failed_total",
+            "keys_moved_total",
+            "scrub_differences_total",
+        ];
+        shown.extend(of_a_store.map(|name| format!("rmr_proxy_place_{name}")));
+        shown.insert("rmr_proxy_slots_covered".to_owned());
         assert_eq!(names(include_str!("../../docs/reference/rmr-proxy.md")), shown);
         for text in [
             include_str!("../../deploy/grafana/rmr-proxy.json"),

@@ -105,6 +105,15 @@ impl ProxyState {
                     ("slots_suspect", figures.slots_suspect.to_string()),
                     ("slots_short", figures.slots_short.to_string()),
                     ("slots_lost", figures.slots_lost.to_string()),
+                    ("writes_forwarded", figures.writes_forwarded.to_string()),
+                    ("writes_in_doubt", figures.writes_in_doubt.to_string()),
+                    ("copies_dropped", figures.copies_dropped.to_string()),
+                    ("fences", figures.fences.to_string()),
+                    ("moves_running", figures.moves_running.to_string()),
+                    ("moves_done", figures.moves_done.to_string()),
+                    ("moves_failed", figures.moves_failed.to_string()),
+                    ("keys_moved", figures.keys_moved.to_string()),
+                    ("scrub_differences", figures.scrub_differences.to_string()),
                 ],
             );
         }

@@ -5,6 +5,8 @@
 mod common;
 
 mod admission;
+mod by_hand;
+mod check;
 mod clients;
 mod copies;
 mod lease;
@@ -14,6 +16,7 @@ mod one_to_three;
 mod place;
 mod serving;
 mod takeover;
+mod to_cluster;
 
 use std::time::Duration;
 

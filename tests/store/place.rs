@@ -4,7 +4,7 @@ use super::{SOON, await_served, proxy, push, servers, url};
 use crate::common::{RmrProxy, Server, eventually};
 
 /// Asks in RESP3.
-fn ask(proxy: &RmrProxy, words: &str) -> String {
+pub(super) fn ask(proxy: &RmrProxy, words: &str) -> String {
     let mut wire = proxy.wire();
     wire.reply("HELLO 3");
     wire.reply(&format!("RMR.PLACE {words}"))

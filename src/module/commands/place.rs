@@ -28,9 +28,13 @@ pub(super) const SPEC: Spec = Spec {
             Arg::block(c"add", ADD).after(c"ADD"),
             Arg::new(c"adopt", ArgKind::String).after(c"ADOPT"),
             Arg::new(c"remove", ArgKind::String).after(c"REMOVE"),
+            Arg::word(c"plan", c"PLAN"),
+            Arg::block(c"rebalance", REBALANCE).after(c"REBALANCE"),
+            Arg::block(c"move", MOVE).after(c"MOVE"),
             Arg::word(c"pause", c"PAUSE"),
             Arg::word(c"resume", c"RESUME"),
             Arg::block(c"cancel", &[Arg::new(c"slot", ArgKind::Integer).optional().multiple()]).after(c"CANCEL"),
+            Arg::block(c"check", CHECK).after(c"CHECK"),
             Arg::block(c"set", &[Arg::new(c"setting", ArgKind::String), Arg::new(c"value", ArgKind::String)])
                 .after(c"SET"),
             Arg::new(c"copies", ArgKind::Integer).after(c"COPIES"),
@@ -43,6 +47,16 @@ pub(super) const SPEC: Spec = Spec {
 const SLOTS: &[Arg] =
     &[Arg::block(c"range", &[Arg::new(c"first", ArgKind::Integer), Arg::new(c"last", ArgKind::Integer).optional()])
         .optional()];
+
+const REBALANCE: &[Arg] = &[Arg::new(c"slots", ArgKind::Integer).after(c"SLOTS").optional()];
+
+const MOVE: &[Arg] =
+    &[Arg::new(c"slot", ArgKind::Integer), Arg::new(c"from", ArgKind::String), Arg::new(c"to", ArgKind::String)];
+
+const CHECK: &[Arg] = &[
+    Arg::one_of(c"which", &[Arg::new(c"slot", ArgKind::Integer), Arg::word(c"all", c"ALL")]).optional(),
+    Arg::word(c"repair", c"REPAIR").optional(),
+];
 
 const CREATE: &[Arg] = &[
     Arg::new(c"slots", ArgKind::Integer).after(c"SLOTS").optional(),

@@ -30,7 +30,7 @@ pub(super) async fn write(copies: &UserCopies, node: Arc<dyn Link>, batch: Batch
     };
     // What was not sent, since a proxy or a copy has just gone, may be tried again if nothing stands behind it.
     let tries_until = (ways.len() == 1).then(|| Instant::now() + LONGEST_TRIES);
-    let mut waiting: Vec<Result<Placed, Reply>> = Vec::with_capacity(ways.len());
+    let mut waiting: Vec<Result<(Placed, bool), Reply>> = Vec::with_capacity(ways.len());
     for ((at, (command, way)), refusal) in batch.picked().zip(&ways).enumerate().zip(refusals) {
         if let Some(refusal) = refusal {
             waiting.push(Err(refusal));
@@ -53,12 +53,13 @@ pub(super) async fn write(copies: &UserCopies, node: Arc<dyn Link>, batch: Batch
         if let Some(tries_until) = tries_until {
             return Delivery::of(vec![try_step(&sequencer, slot, step, until, tries_until).await]);
         }
-        waiting.push(sequencer.place(slot, step, until).await.map_err(Reply::Error));
+        let placed = sequencer.place(slot, step, until).await;
+        waiting.push(placed.map(|placed| (placed, reads)).map_err(Reply::Error));
     }
     let mut replies = Vec::with_capacity(waiting.len());
     for placed in waiting {
         replies.push(match placed {
-            Ok(placed) => told(sequencer.outcome(placed, until).await),
+            Ok((placed, reads)) => told(sequencer.counted(reads, sequencer.outcome(placed, until).await)),
             Err(reply) => reply,
         });
     }
@@ -74,7 +75,7 @@ async fn try_step(sequencer: &Sequencer, slot: u16, step: SlotStep, until: Insta
         };
         match outcome {
             Err(words) if words.starts_with(b"TRYAGAIN") && Instant::now() < tries_until => sleep(PAUSE).await,
-            outcome => return told(outcome),
+            outcome => return told(sequencer.counted(step.reads(), outcome)),
         }
     }
 }

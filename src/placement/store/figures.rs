@@ -17,14 +17,47 @@ pub struct StoreFigures {
     pub slots_short: u64,
     /// The number of slots that have no copy with all their keys.
     pub slots_lost: u64,
+    /// The number of writes of clients that went to another proxy, which orders their slots.
+    pub writes_forwarded: u64,
+    /// The number of writes of clients that were told that the outcome is unknown.
+    pub writes_in_doubt: u64,
+    /// The number of copies of slots that count no more, since their node failed.
+    pub copies_dropped: u64,
+    /// The number of nodes at which a proxy was fenced by this one.
+    pub fences: u64,
+    /// The number of slots that are to move, and whose writes are ordered here.
+    pub moves_running: u64,
+    /// The number of slots that were moved here.
+    pub moves_done: u64,
+    /// The number of attempts to move slots that failed.
+    pub moves_failed: u64,
+    /// The number of keys that were moved here.
+    pub keys_moved: u64,
+    /// The number of keys of which copies had something else than the first one.
+    pub scrub_differences: u64,
 }
 
 impl Store {
     /// Returns how the store is by the table that was read last. `None` before there is one.
     pub fn figures(&self) -> Option<StoreFigures> {
         let table = self.shared.tables.current()?;
-        let mut figures =
-            StoreFigures { epoch: table.epoch, slots_ok: 0, slots_suspect: 0, slots_short: 0, slots_lost: 0 };
+        let counts = self.shared.tables.counts();
+        let mut figures = StoreFigures {
+            epoch: table.epoch,
+            slots_ok: 0,
+            slots_suspect: 0,
+            slots_short: 0,
+            slots_lost: 0,
+            writes_forwarded: counts.writes_forwarded.get(),
+            writes_in_doubt: counts.writes_in_doubt.get(),
+            copies_dropped: counts.copies_dropped.get(),
+            fences: counts.fences.get(),
+            moves_running: counts.moves_running.get(),
+            moves_done: counts.moves_done.get(),
+            moves_failed: counts.moves_failed.get(),
+            keys_moved: counts.keys_moved.get(),
+            scrub_differences: counts.scrub_differences.get(),
+        };
         for slot in table.slots() {
             *match slot.state {
                 SlotState::Lost => &mut figures.slots_lost,

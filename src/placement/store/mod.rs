@@ -25,14 +25,17 @@
 //! - [`order`]: the writes of a slot, in one order to all copies
 //! - [`definite`]: what copies run in place of a write, so that it has the same effect on each
 //! - [`mover`]: copies of slots go from node to node, by [`copy`]
-//! - [`place`], [`report`]: what operators ask, and what there is to tell; [`figures`]: what is told without asking
+//! - [`place`], [`report`]: what operators ask, and what there is to tell; [`figures`]: what is told without asking, of it what is [counted](counts)
+//! - [`check`]: a comparison of copies
 //! - [`front`]: links that know of copies, by [`copy_read`], [`copy_write`] and [`user_copies`]; [`whole`]: commands about all keys; [`rights`]: who may write
 //! - [`without`]: what tests leave out, to be missed
 
 mod admit;
+mod check;
 mod copy;
 mod copy_read;
 mod copy_write;
+mod counts;
 mod definite;
 mod figures;
 mod front;

@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::placement::slot::{SlotFunc, SlotHash};
 
 /// The settings of a store for which nobody has stored others, name and value by turns.
-pub(super) const DEFAULTS: [&str; 18] = [
+pub(super) const DEFAULTS: [&str; 20] = [
     "version",
     "1",
     "slots",
@@ -26,6 +26,8 @@ pub(super) const DEFAULTS: [&str; 18] = [
     "1000",
     "lease-ms",
     "2000",
+    "balance",
+    "even",
 ];
 
 /// The settings on which all proxies of a store have agreed.
@@ -80,6 +82,9 @@ impl StoreSettings {
             "slot" => false,
             _ => return Err(refused("coverage", "full and slot are known")),
         };
+        if !["even", "by-hand"].contains(&setting("balance")) {
+            return Err(refused("balance", "even and by-hand are known"));
+        }
         let copies = number("copies", 1, 16)?;
         Ok(Self {
             func: SlotFunc::new(hash, slots)?.hash_tags(tags),
@@ -106,6 +111,7 @@ mod tests {
     fn settings_that_cannot_be_served_are_refused_with_the_reason() {
         for (name, value, why) in [
             ("version", "2", "this is version 1"),
+            ("balance", "odd", "even and by-hand are known"),
             ("copies", "0", "from 1 to 16"),
             ("copies", "two", "from 1 to 16"),
             ("min-copies", "2", "from 1 to 1"),

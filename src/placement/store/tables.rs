@@ -9,6 +9,7 @@ use redis::aio::PubSub;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
+use super::counts::StoreCounts;
 use super::lease::Lease;
 use super::scripts::{EPOCH, IN_FORCE, TABLE};
 use super::table::{SlotTable, StoredTable};
@@ -29,11 +30,13 @@ pub(super) struct Tables {
     /// The last epoch that all proxies go by.
     in_force: watch::Sender<u64>,
     lease: Lease,
+    counts: StoreCounts,
 }
 
 impl Tables {
     pub(super) fn new(config: ConfigNode) -> Self {
-        Self { config, current: watch::Sender::new(None), in_force: watch::Sender::new(0), lease: Lease::default() }
+        let (lease, counts) = (Lease::default(), StoreCounts::default());
+        Self { config, current: watch::Sender::new(None), in_force: watch::Sender::new(0), lease, counts }
     }
 
     /// Returns the configuration node.
@@ -44,6 +47,11 @@ impl Tables {
     /// Returns for how long the table may be gone by.
     pub(super) fn lease(&self) -> &Lease {
         &self.lease
+    }
+
+    /// Returns what is counted here.
+    pub(super) fn counts(&self) -> &StoreCounts {
+        &self.counts
     }
 
     /// Returns the table that was read last.

@@ -37,6 +37,7 @@ pub(super) async fn take_over(tables: &Tables, links: &Links) -> Result<bool, Er
         let user = user_of(&name);
         let fences = join_all(nodes.iter().map(|node| timeout(FENCE_LIMIT, fence(links, node, &user)))).await;
         let is_fenced = |fence: &Result<Result<(), Error>, _>| matches!(fence, Ok(Ok(())));
+        tables.counts().fences.add(fences.iter().filter(|fence| is_fenced(fence)).count() as u64);
         let fenced = nodes.iter().zip(&fences).filter(|(_, fence)| is_fenced(fence)).map(|(node, _)| node.as_str());
         let fenced = fenced.collect::<Vec<_>>().join(" ");
         let numbers: Vec<String> = slots.iter().map(u16::to_string).collect();

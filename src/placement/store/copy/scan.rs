@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
+
 use super::node::DataNode;
 use super::{UNFINISHED, is_ours};
 use crate::command::Command;
@@ -65,13 +67,37 @@ pub(in crate::placement::store) async fn drop_slots(
     Ok(dropped)
 }
 
+/// Returns those of some keys that a node does not have.
+///
+/// # Errors
+/// Those of the node.
+pub(in crate::placement::store) async fn missing_of(node: &mut DataNode, keys: &[Bytes]) -> Result<Vec<Bytes>, Error> {
+    let exists: Vec<Command> = keys.iter().map(|key| Command::new("EXISTS").key(&key[..])).collect();
+    let found = node.call_all(&exists).await?;
+    let missing = keys.iter().zip(found).filter(|(_, found)| found.integer() == Some(0));
+    Ok(missing.map(|(key, _)| key.clone()).collect())
+}
+
 /// A walk over the names of all keys of a node.
 #[derive(Default)]
-struct Names {
+pub(in crate::placement::store) struct Names {
     cursor: Vec<u8>,
 }
 
 impl Names {
+    /// Returns the next names of clients' keys, some of which may have been there before; `None` at the end.
+    ///
+    /// # Errors
+    /// Those of the node.
+    pub(in crate::placement::store) async fn next_keys(
+        &mut self,
+        node: &mut DataNode,
+    ) -> Result<Option<Vec<Bytes>>, Error> {
+        let page = self.next(node).await?;
+        let keys = |page: Vec<Reply>| page.into_iter().filter_map(Reply::into_bytes).filter(|name| !is_ours(name));
+        Ok(page.map(|page| keys(page).collect()))
+    }
+
     /// Returns the next names, some of which may have been there before; `None` at the end.
     async fn next(&mut self, node: &mut DataNode) -> Result<Option<Vec<Reply>>, Error> {
         let cursor: &[u8] = match &*self.cursor {

@@ -67,7 +67,11 @@ impl Mover {
         }
         moves.retain(|one| source_of(&table, one) == source);
         moves.truncate(SLOTS_AT_ONCE);
-        self.copy(&table, source, moves).await.map(|()| true)
+        let copied = self.copy(&table, source, moves).await;
+        if copied.is_err() {
+            self.tables.counts().moves_failed.add(1);
+        }
+        copied.map(|()| true)
     }
 
     async fn copy(&self, table: &SlotTable, source: Option<String>, moves: Vec<CopyMove>) -> Result<(), Error> {
@@ -141,7 +145,8 @@ impl Mover {
         noted: NotedSlot,
     ) -> Result<(), Error> {
         let began = Instant::now();
-        carry(&mut ends.source, &mut ends.target, &keys).await?;
+        let carried = carry(&mut ends.source, &mut ends.target, &keys).await?;
+        self.tables.counts().keys_moved.add(carried.keys);
         let mut left: BTreeSet<Vec<u8>> = BTreeSet::new();
         for _ in 0..ROUNDS {
             take(&noted, one, &mut left)?;
@@ -213,6 +218,7 @@ impl Mover {
         if epoch == 0 && !is_done(&table, one) {
             return Err(busy(format!("slot {slot} is not as it was when its move was planned").as_bytes()));
         }
+        self.tables.counts().moves_done.add(1);
         Ok(())
     }
 }

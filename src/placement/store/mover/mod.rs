@@ -13,6 +13,7 @@
 //!
 //! Reads go on all the time, and writes wait for milliseconds, one slot at a time.
 
+mod by_hand;
 mod carrier;
 mod clean;
 mod plan;
@@ -33,9 +34,10 @@ use super::table::SlotTable;
 use super::tables::Tables;
 use crate::error::Error;
 use crate::link::Links;
+pub(super) use by_hand::{AlikeMoves, MovePlan};
 pub(super) use plan::Planner;
 pub(super) use readmit::{LOOK_EVERY as WELCOME_EVERY, readmit};
-use record::CopyMove;
+use record::{CopyMove, Phase};
 use scripts::MOVES;
 
 /// The number of slots that are copied after one look at all keys of a node.
@@ -92,6 +94,8 @@ impl Mover {
             entry.is_some_and(|entry| entry.is_ordered_by(&self.name))
         };
         moves.retain(|one| is_own(one.slot));
+        let is_running = |one: &&CopyMove| matches!(one.phase, Phase::Planned | Phase::Copying);
+        self.tables.counts().moves_running.set(moves.iter().filter(is_running).count() as u64);
         Ok((!moves.is_empty()).then_some((table, moves, is_paused == 1)))
     }
 

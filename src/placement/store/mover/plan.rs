@@ -26,9 +26,11 @@ pub(in crate::placement::store) struct Planner {
 
 /// The moves that are to be made.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct WantedMoves {
+pub(super) struct WantedMoves {
     /// Slot, who loses it, who gets it.
-    moves: Vec<(u16, String, String)>,
+    pub(super) moves: Vec<(u16, String, String)>,
+    /// Slots whose copies stay where they are, and of which another should be the first one, with its node.
+    pub(super) firsts: Vec<(u16, String)>,
     /// Slots are to get a copy for one that a lost node had.
     replaces: bool,
     /// Nodes that were to leave and hold nothing any more.
@@ -73,8 +75,34 @@ impl Planner {
     }
 }
 
-/// Compares who holds which slot with who ought to.
-fn wanted((_, settings, lists, nodes, _): &StoredTable) -> WantedMoves {
+/// Returns whether nodes are to have equal shares without being asked, by the settings.
+pub(super) fn is_even(settings: &HashMap<String, String>) -> bool {
+    settings.get("balance").is_none_or(|balance| balance != "by-hand")
+}
+
+/// Compares who holds which slot with who ought to. With the setting `balance` `by-hand` slots stay whose copies are complete, on
+/// nodes that stay.
+pub(super) fn wanted(stored: &StoredTable) -> WantedMoves {
+    let (_, settings, lists, nodes, _) = stored;
+    let mut wanted = wanted_for_even_shares(stored);
+    if !is_even(settings) {
+        let copies = wanted_copies(settings);
+        let is_in = |node: &String| nodes.get(node).is_some_and(|entry| entry.split(' ').nth(3) == Some("in"));
+        let is_complete = |slot: u16| {
+            let list = &lists[usize::from(slot)];
+            list.len() == copies && list.iter().all(is_in)
+        };
+        wanted.moves.retain(|(slot, ..)| !is_complete(*slot));
+    }
+    wanted
+}
+
+fn wanted_copies(settings: &HashMap<String, String>) -> usize {
+    settings.get("copies").and_then(|copies| copies.parse().ok()).unwrap_or(1)
+}
+
+/// Compares who holds which slot with who ought to, so that all nodes have equal shares.
+pub(super) fn wanted_for_even_shares((_, settings, lists, nodes, _): &StoredTable) -> WantedMoves {
     if lists.iter().all(Vec::is_empty) {
         return WantedMoves::default();
     }
@@ -91,13 +119,15 @@ fn wanted((_, settings, lists, nodes, _): &StoredTable) -> WantedMoves {
             _ => candidate,
         }
     };
-    let copies = settings.get("copies").and_then(|copies| copies.parse().ok()).unwrap_or(1);
-    let plan = even(copies, in_state("in").map(candidate), lists);
-    let mut moves = Vec::new();
+    let plan = even(wanted_copies(settings), in_state("in").map(candidate), lists);
+    let (mut moves, mut firsts) = (Vec::new(), Vec::new());
     for (slot, (now, planned)) in lists.iter().zip(&plan).enumerate() {
         let loses = now.iter().find(|node| !planned.contains(node));
         let gets = planned.iter().find(|node| !now.contains(node));
         // A slot that nobody holds has nothing to be copied, and the last copy stays.
+        if let (None, None, Some(first)) = (loses, gets, planned.first().filter(|first| now.first() != Some(first))) {
+            firsts.push((slot as u16, first.clone()));
+        }
         if now.is_empty() || (loses.is_none() && gets.is_none()) || (gets.is_none() && now.len() < 2) {
             continue;
         }
@@ -108,7 +138,7 @@ fn wanted((_, settings, lists, nodes, _): &StoredTable) -> WantedMoves {
     let replaces = has_lost && moves.iter().any(|(_, from, _)| from == NOBODY);
     let holds = |node: &String| lists.iter().any(|list| list.contains(node));
     let left = in_state("leaving").map(|(node, _)| node.clone()).filter(|node| !holds(node)).collect();
-    WantedMoves { moves, replaces, left }
+    WantedMoves { moves, firsts, replaces, left }
 }
 
 #[cfg(test)]
@@ -120,6 +150,24 @@ mod tests {
         let lists = lists.iter().map(|list| list.split_whitespace().map(str::to_owned).collect()).collect();
         let nodes = nodes.iter().map(|(node, state)| ((*node).to_owned(), format!("id 1 - {state} 1"))).collect();
         (7, settings, lists, nodes, HashMap::new())
+    }
+
+    /// Two copies of each slot on the same nodes, of which one has all the first ones.
+    #[test]
+    fn first_copies_are_spread_where_no_copy_has_to_move() {
+        let found = wanted(&stored("2", &["a b", "a b", "a b", "a b"], &[("a", "in"), ("b", "in")]));
+        assert_eq!((found.moves.len(), found.firsts.len()), (0, 2));
+        assert!(found.firsts.iter().all(|(_, node)| node == "b"));
+    }
+
+    #[test]
+    fn by_hand_only_what_has_to_move_does() {
+        let nodes = [("a", "in"), ("b", "leaving"), ("c", "in"), ("d", "in")];
+        let mut stored = stored("2", &["a c", "a c", "a c", "a b", "a"], &nodes);
+        assert!(wanted(&stored).moves.len() > 2);
+        stored.1.insert("balance".into(), "by-hand".into());
+        let slots: Vec<u16> = wanted(&stored).moves.iter().map(|(slot, ..)| *slot).collect();
+        assert_eq!(slots, [3, 4]);
     }
 
     /// B52: a third node gets 341 of 1024 slots, from both.

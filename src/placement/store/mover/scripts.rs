@@ -21,3 +21,6 @@ pub(super) static READMIT: LazyLock<ConfigScript> =
     LazyLock::new(|| ConfigScript::change(&[include_str!("readmit.lua")]));
 pub(super) static TIME: LazyLock<ConfigScript> = LazyLock::new(|| ConfigScript::look(&["return {time[1], time[2]}"]));
 pub(super) static ADOPT: LazyLock<ConfigScript> = LazyLock::new(|| ConfigScript::change(&[include_str!("adopt.lua")]));
+pub(super) static REBALANCE: LazyLock<ConfigScript> =
+    LazyLock::new(|| ConfigScript::change(&[include_str!("rebalance.lua")]));
+pub(super) static MOVE: LazyLock<ConfigScript> = LazyLock::new(|| ConfigScript::change(&[include_str!("move.lua")]));

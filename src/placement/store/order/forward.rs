@@ -7,6 +7,7 @@ use bytes::Bytes;
 use tokio::time::{Instant, timeout};
 
 use super::Sequencer;
+use super::check::KeyCheck;
 use super::in_flight::StepInFlight;
 use super::lane::words_of;
 use super::link::OrderedLink;
@@ -14,7 +15,7 @@ use super::peer_lane::PeerLane;
 use super::refusal::not_now;
 use super::step::{PlacedThere, SlotStep};
 use crate::command::Command;
-use crate::link::{Budget, Failure, Protocol};
+use crate::link::{Budget, Failure, Protocol, Session};
 use crate::peer::{FORWARD, ForwardedStep, taken_apart, together};
 use crate::placement::store::table::SlotTable;
 use crate::reply::Reply;
@@ -47,6 +48,7 @@ impl Sequencer {
             }
         };
         let settled = StepInFlight::send([&*link].into_iter(), &[frame(slot, step)], None, || {});
+        self.tables.counts().writes_forwarded.add(u64::from(!step.reads));
         Ok(PlacedThere { proxy, settled })
     }
 
@@ -78,6 +80,18 @@ impl Sequencer {
         if let Some(link) = peer.open_link() {
             return Ok(link);
         }
+        let session = self.open_peer(proxy, secret).await?;
+        let stream = session.into_stream().ok_or_else(|| "the connection has ended".to_owned())?;
+        let link = Arc::new(OrderedLink::over(stream, PATIENCE, |_, _| {}));
+        *peer.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(link.clone());
+        Ok(link)
+    }
+
+    /// Opens a connection to another proxy on which it takes what proxies forward.
+    ///
+    /// # Errors
+    /// Why it cannot be had.
+    pub(super) async fn open_peer(&self, proxy: &str, secret: &str) -> Result<Session, String> {
         let address = proxy.split('/').next().unwrap_or_default();
         let address = Address::parse(address).map_err(|error| error.to_string())?;
         let words = |failure: Failure| words_of(&failure);
@@ -87,18 +101,18 @@ impl Sequencer {
             let hello = Command::new(FORWARD).arg(secret);
             match session.call(&hello, &Budget::new(1 << 16), Instant::now() + DIAL_LIMIT).await.map_err(words)? {
                 Reply::Error(refusal) => Err(String::from_utf8_lossy(&refusal).into_owned()),
-                _ => session.into_stream().ok_or_else(|| "the connection has ended".to_owned()),
+                _ => Ok(session),
             }
         };
-        let stream = timeout(DIAL_LIMIT, opened).await.map_err(|_| "no connection within a second".to_owned())??;
-        let link = Arc::new(OrderedLink::over(stream, PATIENCE, |_, _| {}));
-        *peer.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(link.clone());
-        Ok(link)
+        timeout(DIAL_LIMIT, opened).await.map_err(|_| "no connection within a second".to_owned())?
     }
 
     /// Takes a step of another proxy: it has its place when this is ready.
     pub(in crate::placement::store) async fn take_forwarded(&self, step: &Command) -> ForwardedStep {
         let until = Instant::now() + LONGEST;
+        if let Some(check) = KeyCheck::unframe(step) {
+            return self.take_check(check);
+        }
         let Some((slot, step)) = unframe(step) else {
             return ForwardedStep::answered(Reply::Error("ERR this is no step of a slot".into()));
         };

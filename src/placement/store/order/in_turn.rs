@@ -20,10 +20,10 @@ use crate::placement::store::table::{SlotState, StoreNode};
 use crate::reply::Reply;
 
 /// Connections to all copies of a slot that is held.
-struct HeldSlot {
+pub(super) struct HeldSlot {
     slot: u16,
     is_suspect: bool,
-    copies: Vec<(Arc<NodeLane>, Arc<OrderedLink>)>,
+    pub(super) copies: Vec<(Arc<NodeLane>, Arc<OrderedLink>)>,
 }
 
 impl Sequencer {
@@ -148,11 +148,20 @@ impl Sequencer {
     pub(super) async fn make_keys_equal(&self, slot: u16, keys: &[Bytes], until: Instant) -> Result<(), Bytes> {
         let held = self.hold(slot, until).await?;
         let others: Vec<usize> = (1..held.copies.len()).collect();
-        self.carry(&held, &others, keys, until).await
+        let carried = self.carry(&held, &others, keys, until).await;
+        // Who copies the slot from one of the others has to copy them again.
+        let notes = self.turns.notes(slot);
+        if notes.is_wanted() {
+            notes.add(keys.iter().map(|key| key.to_vec()));
+        }
+        carried
     }
 
-    /// Connects to all copies of a slot.
-    async fn hold(&self, slot: u16, until: Instant) -> Result<HeldSlot, Bytes> {
+    /// Connects to all copies of a slot, which whoever calls has alone.
+    ///
+    /// # Errors
+    /// Why they cannot be had.
+    pub(super) async fn hold(&self, slot: u16, until: Instant) -> Result<HeldSlot, Bytes> {
         loop {
             let table = self.table()?;
             let Some(entry) = self.own(&table, slot, false)? else {

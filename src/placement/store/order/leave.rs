@@ -76,6 +76,7 @@ impl Sequencer {
         let mut args: Vec<&str> = vec![&self.name, &node, why, &count];
         args.extend(lose.iter().chain(&suspect).map(String::as_str));
         self.tables.run::<u64>(&LEAVE, &args).await?;
+        self.tables.counts().copies_dropped.add(lose.len() as u64);
         self.tables.load().await.map(drop)
     }
 

@@ -13,7 +13,9 @@
 //! - [`lock`]: a slot for one alone; [`notes`]: which keys are written while it is copied
 //! - [`leave`]: what follows when a connection breaks; [`lease`]: whether nodes keep the proxy out
 //! - [`forward`]: steps of slots that another proxy orders; [`everywhere`]: what is done by all nodes
+//! - [`check`]: whether copies have the same
 
+mod check;
 mod equal;
 mod everywhere;
 mod forward;
@@ -47,6 +49,7 @@ use super::without::is_without;
 use crate::describe::Catalogue;
 use crate::link::Links;
 use crate::reply::Reply;
+pub(super) use check::{KeyCheck, UnequalKey};
 use in_flight::{FailedCopy, Settled, StepInFlight};
 use lane::{NodeLane, NodeLogin};
 pub(super) use lane::{is_same_process, user_of};
@@ -232,6 +235,13 @@ impl Sequencer {
         Ok(())
     }
 
+    /// Counts what a client is told of a step, if that is that its outcome is unknown. Returns it.
+    pub(super) fn counted(&self, reads: bool, told: Result<Vec<Reply>, Bytes>) -> Result<Vec<Reply>, Bytes> {
+        let is_in_doubt = |words: &Bytes| !reads && words.starts_with(b"RMRNODE") && words.ends_with(b"unknown");
+        self.tables.counts().writes_in_doubt.add(u64::from(told.as_ref().is_err_and(is_in_doubt)));
+        told
+    }
+
     /// Returns whether a node is a copy of a slot.
     fn has_copy(&self, slot: u16, lane: &NodeLane) -> bool {
         let Some(table) = self.tables.current() else { return true };
@@ -318,6 +328,7 @@ impl Sequencer {
     /// of the step's keys counts.
     fn differ(&self, slot: u16, keys: &[Bytes]) {
         let (Some(itself), keys) = (self.itself.upgrade(), keys.to_vec()) else { return };
+        self.tables.counts().scrub_differences.add(keys.len() as u64);
         tokio::spawn(async move {
             let until = Instant::now() + REPAIR_LIMIT;
             let repaired = async {

@@ -24,6 +24,11 @@ impl SlotStep {
     pub(in crate::placement::store) fn of(commands: Vec<Command>, reads: bool) -> Self {
         Self { commands, reads }
     }
+
+    /// Returns whether only the first copy has to do it.
+    pub(in crate::placement::store) fn reads(&self) -> bool {
+        self.reads
+    }
 }
 
 /// A step that has its place in the order of its slot.

@@ -54,6 +54,12 @@ impl Store {
                 self.drain(&node).await?;
                 Reply::OK
             }
+            PlaceCommand::Plan => shown::plan(&self.plan_of_moves().await?),
+            PlaceCommand::Rebalance(most) => Reply::Integer(self.rebalance(most).await? as i64),
+            PlaceCommand::Move { slot, from, to } => {
+                self.move_slot(slot, &from, &to).await?;
+                Reply::OK
+            }
             PlaceCommand::Pause => {
                 self.pause_moves().await?;
                 Reply::OK
@@ -63,6 +69,7 @@ impl Store {
                 Reply::OK
             }
             PlaceCommand::Cancel(slots) => Reply::Integer(self.cancel_moves(&slots).await? as i64),
+            PlaceCommand::Check { slot, repairs } => shown::checked(&self.check(slot, repairs).await?),
             PlaceCommand::Set { name, value } => {
                 self.set(&name, &value).await?;
                 Reply::OK

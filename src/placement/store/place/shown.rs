@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use crate::command::printable;
 use crate::error::Error;
 use crate::placement::slot::SlotFunc;
+use crate::placement::store::check::CheckedCopies;
+use crate::placement::store::mover::{AlikeMoves, MovePlan};
+use crate::placement::store::order::UnequalKey;
 use crate::placement::store::report::{LogEntry, NodeReport, ProxyReport, SlotHealth, SlotReport, StoreReport};
 use crate::reply::Reply;
 use crate::topology::hash_tag;
@@ -116,6 +119,52 @@ pub(super) fn key(report: &StoreReport, func: SlotFunc, key: &[u8]) -> Result<Re
         ("sequencer", text_or_null(slot.sequencer.as_deref())),
         ("why", why.into()),
     ]))
+}
+
+/// Shows which slots move, and which would move.
+pub(super) fn plan(plan: &MovePlan) -> Reply {
+    let alike = |(kind, slots): &AlikeMoves| {
+        map([
+            ("state", kind.state.into()),
+            ("from", text_or_null(kind.from.as_deref())),
+            ("to", text_or_null(kind.to.as_deref())),
+            ("why", kind.why.into()),
+            ("count", integer(slots.len())),
+            ("slots", Reply::Array(slots.iter().map(|slot| integer(*slot)).collect())),
+        ])
+    };
+    map([
+        ("paused", integer(i64::from(plan.is_paused))),
+        ("balance", if plan.is_even { "even" } else { "by-hand" }.into()),
+        ("first-copies", integer(plan.firsts)),
+        ("moves", Reply::Array(plan.moves.iter().map(alike).collect())),
+    ])
+}
+
+/// Shows what was found of copies.
+pub(super) fn checked(found: &CheckedCopies) -> Reply {
+    /// How many slots are named that were not compared.
+    const MOST_NAMED: usize = 100;
+    let unequal = |(slot, unequal): &(u16, UnequalKey)| {
+        map([
+            ("key", Reply::Bulk(unequal.key.clone())),
+            ("slot", integer(*slot)),
+            ("first-copy", unequal.first_copy.as_str().into()),
+            ("other-copy", unequal.other_copy.as_str().into()),
+            ("what", unequal.what.as_str().into()),
+        ])
+    };
+    let unchecked = found.unchecked.iter().take(MOST_NAMED);
+    let unchecked = unchecked.map(|(slot, why)| map([("slot", integer(*slot)), ("why", why.as_str().into())]));
+    map([
+        ("slots", integer(found.slots)),
+        ("keys", integer(found.keys)),
+        ("differences", integer(found.differences)),
+        ("repaired", integer(found.repaired)),
+        ("slots-unchecked", integer(found.unchecked.len())),
+        ("unequal", Reply::Array(found.shown.iter().map(unequal).collect())),
+        ("unchecked", Reply::Array(unchecked.collect())),
+    ])
 }
 
 pub(super) fn log(entries: &[LogEntry]) -> Reply {

@@ -38,6 +38,21 @@ pub(super) enum PlaceCommand {
     Resume,
     /// Moves of these slots are to be given up; of all, if none is named.
     Cancel(Vec<u16>),
+    /// The moves that are under way, and those that would be planned.
+    Plan,
+    /// Shares are to be evened out by moves of so many slots at most.
+    Rebalance(Option<usize>),
+    /// A copy of a slot is to go from a node to another.
+    Move {
+        slot: u16,
+        from: String,
+        to: String,
+    },
+    /// Copies are to be compared: of a slot, or of all; and made equal, if that is said.
+    Check {
+        slot: Option<u16>,
+        repairs: bool,
+    },
     /// A setting is to be another.
     Set {
         name: String,
@@ -54,7 +69,7 @@ pub(super) struct NewStore {
 }
 
 /// The forms that `HELP` lists: each form with what it does. Other lists of the words follow this one.
-pub(super) const FORMS: [(&str, &str); 16] = [
+pub(super) const FORMS: [(&str, &str); 20] = [
     ("STATUS", "Shows the epoch, the settings, and how many slots are whole."),
     ("NODES", "Shows the data nodes, and how many slots each has."),
     ("PROXIES", "Shows the proxies that live."),
@@ -68,9 +83,13 @@ pub(super) const FORMS: [(&str, &str); 16] = [
     ("ADD node [WEIGHT weight] [ZONE zone]", "Lets a node in."),
     ("ADOPT node", "Makes a server with data the only copy of all slots."),
     ("REMOVE node", "Has a node leave, once others have its copies."),
+    ("PLAN", "Shows which slots move, and which would move."),
+    ("REBALANCE [SLOTS slots]", "Has slots move until all nodes have equal shares."),
+    ("MOVE slot from to", "Has a copy of a slot move from one node to another."),
     ("PAUSE", "Has no further slot move."),
     ("RESUME", "Has slots move again."),
     ("CANCEL [slot ...]", "Gives up moves whose new copies do not count yet."),
+    ("CHECK [slot | ALL] [REPAIR]", "Compares the copies of a slot, or of all slots."),
     ("SET setting value", "Changes a setting."),
     ("COPIES copies", "Changes how many copies there are of each slot."),
     ("HELP", "Shows this text."),
@@ -108,11 +127,23 @@ impl PlaceCommand {
             (b"ADD", [node, options @ ..]) => add(node, options),
             (b"ADOPT", [node]) => address(node).map(Self::Adopt),
             (b"REMOVE", [node]) => address(node).map(Self::Remove),
+            (b"PLAN", []) => Ok(Self::Plan),
+            (b"REBALANCE", []) => Ok(Self::Rebalance(None)),
+            (b"REBALANCE", [word, count]) if word.eq_ignore_ascii_case(b"SLOTS") => {
+                match number(count).filter(|count| *count > 0) {
+                    Some(count) => Ok(Self::Rebalance(Some(count))),
+                    None => Err(Error::Invalid(format!("SLOTS '{}': give a number from 1", printable(count)))),
+                }
+            }
+            (b"MOVE", [slot, from, to]) => {
+                Ok(Self::Move { slot: slot_number(slot)?, from: address(from)?, to: address(to)? })
+            }
             (b"PAUSE", []) => Ok(Self::Pause),
             (b"RESUME", []) => Ok(Self::Resume),
             (b"CANCEL", slots) => {
                 slots.iter().map(|slot| slot_number(slot)).collect::<Result<_, _>>().map(Self::Cancel)
             }
+            (b"CHECK", rest) => check(rest),
             (b"SET", [name, value]) => Ok(Self::Set { name: text(name).to_ascii_lowercase(), value: text(value) }),
             (b"COPIES", [copies]) => Ok(Self::Set { name: "copies".into(), value: text(copies) }),
             (b"HELP", []) => Ok(Self::Help),
@@ -122,10 +153,10 @@ impl PlaceCommand {
 }
 
 impl PlaceCommand {
-    /// Tells whether it changes something.
+    /// Tells whether it changes something, or keeps writes waiting.
     pub(super) fn changes(&self) -> bool {
-        use PlaceCommand::{Add, Adopt, Cancel, Create, Pause, Remove, Resume, Set};
-        matches!(self, Add { .. } | Adopt(_) | Cancel(_) | Create(_) | Pause | Remove(_) | Resume | Set { .. })
+        use PlaceCommand::{Help, Key, Log, Nodes, Plan, Proxies, Slots, Status};
+        !matches!(self, Help | Key(_) | Log(_) | Nodes | Plan | Proxies | Slots(_) | Status)
     }
 }
 
@@ -177,6 +208,21 @@ fn add(node: &[u8], options: &[&[u8]]) -> Result<PlaceCommand, Error> {
         }
     }
     Ok(PlaceCommand::Add { address: address(node)?, weight, zone })
+}
+
+/// Reads what follows `CHECK`.
+fn check(words: &[&[u8]]) -> Result<PlaceCommand, Error> {
+    let is = |word: &[u8], name: &str| word.eq_ignore_ascii_case(name.as_bytes());
+    let (words, repairs) = match words {
+        [words @ .., last] if is(last, "REPAIR") => (words, true),
+        words => (words, false),
+    };
+    match words {
+        [] => Ok(PlaceCommand::Check { slot: None, repairs }),
+        [word] if is(word, "ALL") => Ok(PlaceCommand::Check { slot: None, repairs }),
+        [word] => Ok(PlaceCommand::Check { slot: Some(slot_number(word)?), repairs }),
+        _ => Err(misread(b"CHECK")),
+    }
 }
 
 /// Reads an address, which is written down as it is read.
@@ -242,6 +288,13 @@ mod tests {
             ("ADOPT a:1", PlaceCommand::Adopt("a:1".into())),
             ("Pause", PlaceCommand::Pause),
             ("CANCEL", PlaceCommand::Cancel(Vec::new())),
+            ("plan", PlaceCommand::Plan),
+            ("REBALANCE", PlaceCommand::Rebalance(None)),
+            ("REBALANCE slots 9", PlaceCommand::Rebalance(Some(9))),
+            ("MOVE 3 a:1 b:2", PlaceCommand::Move { slot: 3, from: "a:1".into(), to: "b:2".into() }),
+            ("CHECK", PlaceCommand::Check { slot: None, repairs: false }),
+            ("CHECK all repair", PlaceCommand::Check { slot: None, repairs: true }),
+            ("CHECK 3 Repair", PlaceCommand::Check { slot: Some(3), repairs: true }),
             ("CANCEL 3 4", PlaceCommand::Cancel(vec![3, 4])),
             ("ADD a:1", PlaceCommand::Add { address: "a:1".into(), weight: 1, zone: None }),
             (
@@ -270,6 +323,11 @@ mod tests {
             ("SLOTS 1 2 3", "it is RMR.PLACE SLOTS [first [last]]"),
             ("SLOTS -1", "'-1' is no number of a slot"),
             ("CANCEL 3 x", "'x' is no number of a slot"),
+            ("REBALANCE SLOTS 0", "SLOTS '0': give a number from 1"),
+            ("REBALANCE 3", "it is RMR.PLACE REBALANCE [SLOTS slots]"),
+            ("MOVE 3 a:1", "it is RMR.PLACE MOVE slot from to"),
+            ("CHECK x", "'x' is no number of a slot"),
+            ("CHECK 1 2", "it is RMR.PLACE CHECK [slot | ALL] [REPAIR]"),
             ("REMOVE", "it is RMR.PLACE REMOVE node"),
             ("PAUSE 3", "it is RMR.PLACE PAUSE"),
             ("SLOTS 9 7", "the first slot comes first"),
@@ -294,7 +352,10 @@ mod tests {
         for (form, _) in FORMS {
             let line = form.replace(['[', ']'], "").replace("first", "1").replace("last", "2").replace("count", "3");
             let line = line
+                .replace("slot from to", "7 a:1 b:2")
+                .replace("REBALANCE SLOTS slots", "REBALANCE SLOTS 9")
                 .replace("slot ...", "7")
+                .replace("slot | ALL", "7")
                 .replace("node ...", "b:2")
                 .replace("node", "a:1")
                 .replace(" weight", " 2");
