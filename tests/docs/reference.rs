@@ -37,7 +37,9 @@ fn every_command_has_a_page_and_no_other_is_named() {
     assert_eq!(files, known, "the pages of commands");
     for page in pages::all() {
         let text = fs::read_to_string(&page).expect("a page");
-        let unknown: BTreeSet<String> = words(&text, "RMR.").difference(&known).cloned().collect();
+        let mut unknown: BTreeSet<String> = words(&text, "RMR.").difference(&known).cloned().collect();
+        // Only rmr-proxy has it.
+        unknown.remove("RMR.READS");
         assert!(unknown.is_empty(), "{page:?} names {unknown:?}");
         // The pages about RedisGears itself also name commands of its own that rmr lacks.
         let is_about_gears = page.file_name().is_some_and(|name| name.to_string_lossy().contains("redisgears"));
