@@ -10,6 +10,7 @@ use rmr::Error;
 use rmr::placement::Store;
 use rmr::placement::slot::{SlotFunc, SlotHash};
 
+use super::copies::two_copies;
 use super::{SOON, await_served, proxy, push, servers, url};
 use crate::common::{RmrProxy, Server, eventually};
 
@@ -351,4 +352,23 @@ fn a_server_with_data_becomes_a_store() {
     });
     let expiries = (0..500).map(|number| (format!("key:{number}"), -1)).collect();
     check(&config, &nodes, &proxy, &expiries, &storm);
+}
+
+/// A move that cannot be made any more, since who was to lose the slot is no copy or who was to get it is not in, keeps no others.
+#[test]
+fn moves_that_cannot_be_made_are_given_up() {
+    let (config, nodes, proxy) = two_copies::<3>(&[]);
+    assert_eq!(proxy.reply("SET key 1"), "+OK");
+    let copies_of = |slot: u16| config.run::<Vec<String>>(&["LRANGE", &format!("hashingslot:{slot}"), "0", "-1"]);
+    let copies = copies_of(0);
+    let third = nodes.iter().map(Server::address).find(|node| !copies.contains(node)).unwrap();
+    let (from_nobody, to_nobody) = (format!("127.0.0.1:1 {third} copying 1"), "- 127.0.0.1:1 planned 1");
+    let twice = format!("- {} copying 1", copies_of(2)[0]);
+    config.run::<u64>(&["HSET", "moves", "0", &from_nobody, "1", to_nobody, "2", &twice]);
+    config.run::<u64>(&["HSET", "settings", "moving", "1"]);
+    config.run::<u64>(&["INCR", "epoch"]);
+    eventually(SOON, "they are given up", || !config.run::<bool>(&["EXISTS", "moves"]));
+    assert!(!config.run::<bool>(&["HEXISTS", "settings", "moving"]));
+    assert_eq!(copies_of(0), copies);
+    assert_eq!(proxy.reply("GET key"), "\"1\"");
 }

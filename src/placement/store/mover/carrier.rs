@@ -2,17 +2,18 @@
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout_at};
 
+use super::ends::Ends;
 use super::record::{CopyMove, Phase};
 use super::scripts::{BEGIN, FLIP};
 use super::{Mover, SLOTS_AT_ONCE};
 use crate::error::Error;
 use crate::placement::store::copy::carry::carry;
 use crate::placement::store::copy::compare::compare;
-use crate::placement::store::copy::node::DataNode;
 use crate::placement::store::copy::scan::{drop_slots, keys_of};
 use crate::placement::store::order::NotedSlot;
 use crate::placement::store::table::{SlotState, SlotTable};
@@ -38,15 +39,6 @@ const ONE_OF: usize = 100;
 /// The pause before the configuration node is asked again after a failure.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// The nodes that take part: where the keys of a slot are, and where they go.
-struct Ends {
-    from: String,
-    to: String,
-    source: DataNode,
-    target: [DataNode; 1],
-    target_run_id: String,
-}
-
 impl Mover {
     /// Copies the slots of some moves that have the same source. Returns whether there were any.
     pub(super) async fn copy_some(&self) -> Result<bool, Error> {
@@ -56,13 +48,18 @@ impl Mover {
             matches!(one.phase, Phase::Planned | Phase::Copying) && entry.state == SlotState::Ok
         };
         moves.retain(is_ready);
-        let Some(first) = moves.first() else { return Ok(false) };
+        if moves.is_empty() {
+            return Ok(false);
+        }
+        // A source that cannot be had does not keep others.
+        let first = self.failures.load(Ordering::Relaxed) % moves.len();
+        moves.rotate_left(first);
         if is_paused {
             return Ok(false);
         }
-        let source = source_of(&table, first);
+        let source = source_of(&table, &moves[0]);
         // From then on no proxy sends a node what is not noted.
-        if !self.tables.until_in_force(first.epoch, Instant::now() + DRAIN).await {
+        if !self.tables.until_in_force(moves[0].epoch, Instant::now() + DRAIN).await {
             return Err(busy(b"not all proxies have heard yet that slots are to move"));
         }
         moves.retain(|one| source_of(&table, one) == source);
@@ -86,7 +83,7 @@ impl Mover {
             && !noted.is_empty()
         {
             self.wipe(table, &moves).await?;
-            let mut source = self.connect(table, source).await?;
+            let mut source = self.source(table, source).await?;
             keys = keys_of(&mut source, table.settings.func, |slot| noted.contains_key(&slot)).await?;
         }
         let mut all_ends: BTreeMap<&String, Ends> = BTreeMap::new();
@@ -99,7 +96,7 @@ impl Mover {
                     let keys = keys.remove(&one.slot).unwrap_or_default();
                     let ends = match all_ends.entry(to) {
                         Entry::Occupied(known) => known.into_mut(),
-                        Entry::Vacant(new) => new.insert(self.ends(table, [source, to]).await?),
+                        Entry::Vacant(new) => new.insert(self.ends(table, one.slot, [source, to]).await?),
                     };
                     self.move_slot(table, one, ends, keys, noted).await?;
                 }
@@ -121,18 +118,11 @@ impl Mover {
         let again = moves.iter().filter(|one| one.phase == Phase::Copying);
         let again: Vec<(&String, u16)> = again.filter_map(|one| Some((one.to.as_ref()?, one.slot))).collect();
         for to in again.iter().map(|(to, _)| *to).collect::<BTreeSet<_>>() {
-            let mut node = self.connect(table, to).await?;
+            let slot = again.iter().find(|(other, _)| *other == to).map_or(0, |(_, slot)| *slot);
+            let mut node = self.target(table, slot, to).await?;
             drop_slots(&mut node, table.settings.func, |slot| again.contains(&(to, slot))).await?;
         }
         Ok(())
-    }
-
-    async fn ends(&self, table: &SlotTable, [source, to]: [&String; 2]) -> Result<Ends, Error> {
-        let mut target = self.connect(table, to).await?;
-        let target_run_id = target.run_id().await?;
-        let source_node = self.connect(table, source).await?;
-        let (from, to) = (source.clone(), to.clone());
-        Ok(Ends { from, to, source: source_node, target: [target], target_run_id })
     }
 
     /// Copies a slot, and has the copy count.
@@ -188,7 +178,7 @@ impl Mover {
                 // What was under way on the connections is unknown.
                 Err(_) => {
                     drop(locked);
-                    *ends = self.ends(table, [&ends.from.clone(), &ends.to.clone()]).await?;
+                    *ends = self.ends(table, one.slot, [&ends.from.clone(), &ends.to.clone()]).await?;
                 }
             }
         }

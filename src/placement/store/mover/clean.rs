@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 
 use super::Mover;
 use super::record::CopyMove;
-use super::scripts::CLEANED;
+use super::scripts::{CLEANED, WRITE_OFF};
 use crate::error::Error;
 use crate::placement::store::copy::scan::drop_slots;
 
@@ -39,9 +39,18 @@ impl Mover {
                 if let Some(slot) = slots.iter().find(|slot| is_copy(slot)) {
                     return Err(Error::Topology(format!("slot {slot} is to go at {name}, and is there all the same")));
                 }
-                let mut node = self.connect(&table, name).await?;
-                let count = drop_slots(&mut node, table.settings.func, |slot| slots.contains(&slot)).await?;
-                log::info!("{count} keys of {} slots are gone at {name}", slots.len());
+                match self.source(&table, name).await {
+                    Ok(mut node) => {
+                        let count = drop_slots(&mut node, table.settings.func, |slot| slots.contains(&slot)).await?;
+                        log::info!("{count} keys of {} slots are gone at {name}", slots.len());
+                    }
+                    Err(error) => {
+                        if self.tables.run::<i64>(&WRITE_OFF, &[name, &error.to_string()]).await? == 0 {
+                            return Err(error);
+                        }
+                        log::info!("{name}, which has copies no more, cannot be reached");
+                    }
+                }
             }
             // Who is no node any more is emptied before it is one again.
             let slots: Vec<String> = slots.iter().map(u16::to_string).collect();

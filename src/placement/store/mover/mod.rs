@@ -11,11 +11,14 @@
 //! | flipped | the table names the target in place of the source | forward only |
 //! | | when all proxies go by that, the keys go at the source | goes on |
 //!
+//! A move that cannot be made any more, since a node of it has failed, is given up, and another one is planned.
+//!
 //! Reads go on all the time, and writes wait for milliseconds, one slot at a time.
 
 mod by_hand;
 mod carrier;
 mod clean;
+mod ends;
 mod plan;
 mod readmit;
 mod record;
@@ -24,6 +27,7 @@ mod words;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
@@ -49,18 +53,23 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// The pause before a move is tried again after a failure.
 const PAUSE: Duration = Duration::from_millis(500);
 
+/// How long after a failure a node is tried again.
+const RETRY: Duration = Duration::from_millis(100);
+
 /// Moves the slots whose writes are ordered here.
 pub(super) struct Mover {
     name: Arc<str>,
     tables: Arc<Tables>,
     sequencer: Arc<Sequencer>,
     links: Arc<Links>,
+    /// Counts the failures so far.
+    failures: AtomicUsize,
 }
 
 impl Mover {
     /// Makes a mover for the slots that a proxy of this name orders the writes of.
     pub(super) fn new(name: Arc<str>, tables: Arc<Tables>, sequencer: Arc<Sequencer>, links: Arc<Links>) -> Self {
-        Self { name, tables, sequencer, links }
+        Self { name, tables, sequencer, links, failures: AtomicUsize::new(0) }
     }
 
     /// Moves what there is to move. Never ends.
@@ -78,6 +87,7 @@ impl Mover {
                 Ok(false) => drop(timeout(LOOK_EVERY, tables.changed()).await),
                 Err(error) => {
                     log::warn!("a slot does not move: {error}");
+                    self.failures.fetch_add(1, Ordering::Relaxed);
                     sleep(PAUSE).await;
                 }
             }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use super::record::NOBODY;
-use super::scripts::{GONE, PLAN};
+use super::scripts::{GONE, IMPOSSIBLE, PLAN};
 use crate::error::Error;
 use crate::placement::balance::{Candidate, even};
 use crate::placement::store::scripts::TABLE;
@@ -20,6 +20,8 @@ const GRACE: u64 = 30_000;
 pub(in crate::placement::store) struct Planner {
     /// The epoch at which there was nothing to do.
     idle_at: Option<u64>,
+    /// The epoch at which each move could be made.
+    possible_at: Option<u64>,
     /// Since when slots are short of copies.
     short_since: Option<Instant>,
 }
@@ -40,8 +42,11 @@ pub(super) struct WantedMoves {
 impl Planner {
     /// Writes moves down if there are any to be made. Returns whether there was something to do.
     pub(in crate::placement::store) async fn step(&mut self, tables: &Tables) -> Result<bool, Error> {
-        let is_due = |table: &SlotTable| !table.settings.is_moving && Some(table.epoch) != self.idle_at;
-        if !tables.current().is_some_and(|table| is_due(&table)) {
+        let Some(table) = tables.current() else { return Ok(false) };
+        if table.settings.is_moving {
+            return self.give_up_impossible(tables, &table).await;
+        }
+        if Some(table.epoch) == self.idle_at {
             return Ok(false);
         }
         let stored: StoredTable = tables.run(&TABLE, &[]).await?;
@@ -72,6 +77,19 @@ impl Planner {
         }
         self.idle_at = Some(stored.0);
         Ok(false)
+    }
+
+    /// Gives up moves that cannot be made any more since something has changed: no others are planned as long as they stand.
+    async fn give_up_impossible(&mut self, tables: &Tables, table: &SlotTable) -> Result<bool, Error> {
+        if Some(table.epoch) == self.possible_at {
+            return Ok(false);
+        }
+        let count: i64 = tables.run(&IMPOSSIBLE, &[]).await?;
+        if count > 0 {
+            log::info!("{count} moves cannot be made any more, and are given up");
+        }
+        self.possible_at = Some(table.epoch);
+        Ok(count > 0)
     }
 }
 

@@ -14,6 +14,11 @@ pub(super) static CANCEL: LazyLock<ConfigScript> =
     LazyLock::new(|| ConfigScript::change(&[include_str!("cancel.lua")]));
 pub(super) static DRAIN: LazyLock<ConfigScript> = LazyLock::new(|| ConfigScript::change(&[include_str!("drain.lua")]));
 pub(super) static GONE: LazyLock<ConfigScript> = LazyLock::new(|| ConfigScript::change(&[include_str!("gone.lua")]));
+pub(super) static IMPOSSIBLE: LazyLock<ConfigScript> =
+    LazyLock::new(|| ConfigScript::change(&[include_str!("impossible.lua")]));
+pub(super) static LOSE: LazyLock<ConfigScript> = LazyLock::new(|| ConfigScript::change(&[include_str!("lose.lua")]));
+pub(super) static WRITE_OFF: LazyLock<ConfigScript> =
+    LazyLock::new(|| ConfigScript::change(&[include_str!("write_off.lua")]));
 pub(super) static PAUSE: LazyLock<ConfigScript> = LazyLock::new(|| ConfigScript::change(&[include_str!("pause.lua")]));
 pub(super) static OUTSIDE: LazyLock<ConfigScript> =
     LazyLock::new(|| ConfigScript::look(&[include_str!("outside.lua")]));

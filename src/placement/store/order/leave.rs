@@ -43,6 +43,11 @@ impl Sequencer {
         });
     }
 
+    /// Hears that a node cannot be reached by others than the connection for writes, if there is none.
+    pub(in crate::placement::store) fn cannot_reach(&self, node: &StoreNode, why: &str) {
+        self.is_unfit(&self.lane(node), None, why);
+    }
+
     /// Takes a node out of the copies of all slots that have another one which works. Slots that have others of which none works
     /// become suspect.
     async fn take_out(&self, lane: &NodeLane, why: &str) -> Result<(), Error> {
