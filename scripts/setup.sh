@@ -2,7 +2,7 @@
 # Installs what a Debian or Ubuntu machine with Rust lacks to build and test rmr: a C compiler and libclang, with which
 # redis-module is built, a Redis server, and cloudpickle for the Python that runs functions. Does nothing where all of it
 # is there. Called by every make target; with the argument test by those that test: then also Python with a Redis client,
-# for the tests with real programs, Prometheus with its exporter for Redis, and what checks the Python of this tree; with the argument bench by the one that
+# for the tests with real programs, Prometheus with its exporter for Redis, faketime, and what checks the Python of this tree; with the argument bench by the one that
 # measures: then also valgrind, which counts what no clock can tell; with the argument pictures also Graphviz.
 #
 # RMR_PYTHON=/path/to/python3 chooses another interpreter for functions than the system's.
@@ -91,6 +91,8 @@ if [ "${1:-}" = test ]; then
     # It reads what rmr-proxy and the module count, with the dashboard and the alerts of deploy/.
     has prometheus || packages+=(prometheus)
     has prometheus-redis-exporter || packages+=(prometheus-redis-exporter)
+    # It has a proxy take the time for another one.
+    has faketime || packages+=(faketime)
     # Debian has the one without the other.
     python3 -c 'import venv, ensurepip' 2>/dev/null || packages+=(python3-venv)
 fi

@@ -7,7 +7,7 @@ use super::{SOON, await_served, proxy, push, servers};
 use crate::common::{Fault, Proxy as Relay, RmrProxy, Server, Wire, eventually};
 
 /// Returns who orders the writes of which slot.
-fn sequencers(config: &Server) -> Vec<String> {
+pub(super) fn sequencers(config: &Server) -> Vec<String> {
     let entries: Vec<String> = config.run(&["HVALS", "slots"]);
     let name = |entry: &String| entry.split(' ').nth(1).unwrap_or_default().to_owned();
     let mut names: Vec<String> = entries.iter().map(name).collect();

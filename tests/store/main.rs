@@ -8,6 +8,7 @@ mod admission;
 mod by_hand;
 mod check;
 mod clients;
+mod clocks;
 mod copies;
 mod lease;
 mod module;

@@ -10,7 +10,7 @@ for _, proxy in ipairs(redis.call('ZRANGE', P .. 'proxies', 0, -1)) do
     end
 end
 local lease = tonumber(redis.call('HGET', P .. 'settings', 'lease-ms') or '0')
-local is_back = now < tonumber(redis.call('GET', P .. 'back') or '0') + lease
+local is_back = math.abs(now - tonumber(redis.call('GET', P .. 'back') or '0')) < lease
 local function found(name)
     -- Who was started again does not live any more, whatever this node has missed.
     if starts[name] or (is_back and not is_known[string.match(name, '^(.*)/')]) then

@@ -1,12 +1,12 @@
 //! [`NodeLane`]: the way to one node, over one ordered connection after the other.
 
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::clock::NodeClock;
 use super::link::OrderedLink;
 use crate::command::Command;
 use crate::link::{Budget, Failure, Links, Protocol, Session};
@@ -86,8 +86,8 @@ pub(super) struct NodeLane {
 struct LastConnection {
     client_id: i64,
     run_id: String,
-    /// The milliseconds by which the node's clock is ahead of this machine's.
-    clock_ahead: i64,
+    /// The time of the node as it was opened, in milliseconds since 1970, if the node tells it.
+    time: Option<i64>,
 }
 
 impl NodeLane {
@@ -160,7 +160,7 @@ impl NodeLane {
         node: &StoreNode,
         patience: Duration,
         login: &NodeLogin,
-        clock: &AtomicI64,
+        clock: &NodeClock,
         broken: impl FnOnce(u64, String) + Send + 'static,
     ) -> Result<Arc<OrderedLink>, String> {
         if let Some(link) = self.open_link() {
@@ -174,7 +174,9 @@ impl NodeLane {
         let (session, opened) = tokio::time::timeout(DIAL_LIMIT, opening).await.map_err(|_| LATE.to_owned())??;
         let stream = session.into_stream().ok_or("the connection has ended")?;
         let link = Arc::new(OrderedLink::over(stream, patience, broken));
-        clock.store(opened.clock_ahead, Ordering::Relaxed);
+        if let Some(time) = opened.time {
+            clock.is_now(time);
+        }
         *last = Some(opened);
         *self.current() = Some(link.clone());
         Ok(link)
@@ -200,6 +202,7 @@ async fn open(
     let endpoint = Node::new(node.address.clone()).endpoint();
     let mut session = links.open_session(endpoint, Protocol::Resp3).await.map_err(|failure| words_of(&failure))?;
     let info = ask(&mut session, Command::new("INFO").arg("server")).await?;
+    let told = Instant::now();
     let info = String::from_utf8_lossy(info.bytes().unwrap_or_default()).into_owned();
     let run_id = field(&info, "run_id:").to_owned();
     if !node.run_id.is_empty() && run_id != node.run_id && !is_without("process") {
@@ -208,15 +211,15 @@ async fn open(
     if let Some(login) = login {
         login.log_in(&mut session).await?;
     }
-    let here = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as i64;
-    let there = field(&info, "server_time_usec:").parse::<i64>().map_or(here, |micros| micros / 1000);
     let client_id = ask(&mut session, Command::new("CLIENT").arg("ID")).await?.integer().unwrap_or_default();
     if let Some(last) = last.filter(|last| last.run_id == run_id) {
         // The node says that there is no such client, more often than not.
         let kill = Command::new("CLIENT").arg("KILL").arg("ID").arg(last.client_id);
         call(&mut session, kill).await?;
     }
-    Ok((session, LastConnection { client_id, run_id, clock_ahead: there - here }))
+    let micros: Option<i64> = field(&info, "server_time_usec:").parse().ok();
+    let time = micros.map(|micros| micros / 1000 + told.elapsed().as_millis() as i64);
+    Ok((session, LastConnection { client_id, run_id, time }))
 }
 
 async fn ask(session: &mut Session, command: Command) -> Result<Reply, String> {

@@ -9,6 +9,7 @@
 //! - [`link`]: a connection; [`lane`]: one after the other to the same node
 //! - [`in_flight`]: a step, from when it is appended until all have answered; [`equal`]: whether they say the same
 //! - [`plan`], [`planning`]: what copies run in place of a step; [`in_turn`]: steps that they do one after the other
+//! - [`clock`]: the time of the nodes
 //! - [`scrub`]: suspect slots, whose copies may differ
 //! - [`lock`]: a slot for one alone; [`notes`]: which keys are written while it is copied
 //! - [`leave`]: what follows when a connection breaks; [`lease`]: whether nodes keep the proxy out
@@ -16,6 +17,7 @@
 //! - [`check`]: whether copies have the same
 
 mod check;
+mod clock;
 mod equal;
 mod everywhere;
 mod forward;
@@ -36,7 +38,6 @@ mod step;
 mod turn;
 
 use std::collections::HashMap;
-use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -50,6 +51,7 @@ use crate::describe::Catalogue;
 use crate::link::Links;
 use crate::reply::Reply;
 pub(super) use check::{KeyCheck, UnequalKey};
+use clock::NodeClock;
 use in_flight::{FailedCopy, Settled, StepInFlight};
 use lane::{NodeLane, NodeLogin};
 pub(super) use lane::{is_same_process, user_of};
@@ -76,8 +78,7 @@ pub(super) struct Sequencer {
     turns: SlotTurns,
     /// The descriptions of commands, as the nodes give them.
     known: Catalogue,
-    /// The milliseconds by which the clocks of the nodes are ahead of this machine's.
-    clock: Arc<AtomicI64>,
+    clock: NodeClock,
     lanes: Mutex<HashMap<StoreNode, Arc<NodeLane>>>,
     peers: Mutex<HashMap<Arc<str>, Arc<PeerLane>>>,
     itself: Weak<Self>,
@@ -93,7 +94,7 @@ impl Sequencer {
             links,
             turns: SlotTurns::default(),
             known: Catalogue::default(),
-            clock: Arc::default(),
+            clock: NodeClock::default(),
             lanes: Mutex::default(),
             peers: Mutex::default(),
             itself: itself.clone(),

@@ -1,8 +1,6 @@
 //! Finding out how a step has the same effect on every copy: what the nodes say of its commands, and where its keys stand.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
@@ -49,7 +47,7 @@ impl Sequencer {
         for command in commands {
             calls.push(self.know(command).await?);
         }
-        let now = self.now_ms();
+        let now = self.now_ms().await?;
         let keys: Vec<Bytes> = calls.iter().flat_map(KnownCall::keys).collect();
         if !is_transaction {
             let Some(call) = calls.pop() else { return Ok(CopyPlan::as_they_are(Vec::new())) };
@@ -94,10 +92,23 @@ impl Sequencer {
         Ok(KnownCall { command, description, keys })
     }
 
-    /// Returns the time of the nodes, in milliseconds since 1970.
-    fn now_ms(&self) -> i64 {
-        let here = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as i64;
-        here + self.clock.load(Ordering::Relaxed)
+    /// Returns the time of the nodes, in milliseconds since 1970. The first time a node is asked.
+    async fn now_ms(&self) -> Result<i64, Bytes> {
+        if let Some(now) = self.clock.now() {
+            return Ok(now);
+        }
+        let unknown = |why: String| Bytes::from(format!("RMRNODE {why}; nothing was sent"));
+        let told = self.ask(Command::new("TIME")).await.map_err(|error| unknown(error.to_string()))?;
+        let part = |place: usize| {
+            let text = str::from_utf8(told.elements()?.get(place)?.bytes()?).ok()?;
+            text.parse::<i64>().ok()
+        };
+        let (Some(seconds), Some(micros)) = (part(0), part(1)) else {
+            return Err(unknown(format!("a node tells no time: {told}")));
+        };
+        let now = seconds * 1000 + micros / 1000;
+        self.clock.is_now(now);
+        Ok(now)
     }
 }
 
