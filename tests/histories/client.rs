@@ -138,13 +138,20 @@ pub fn number(value: &Value) -> Option<u64> {
 pub struct Client<'c> {
     pub clients: &'c Clients,
     proxy: usize,
+    /// It never goes to another proxy.
+    stays: bool,
     wire: Option<Wire>,
 }
 
 impl<'c> Client<'c> {
     /// Returns a client that begins at this proxy.
     pub fn new(clients: &'c Clients, proxy: usize) -> Self {
-        Self { clients, proxy: proxy % clients.ports.len(), wire: None }
+        Self { clients, proxy: proxy % clients.ports.len(), stays: false, wire: None }
+    }
+
+    /// A client of this proxy alone, whatever becomes of it.
+    pub fn staying(clients: &'c Clients, proxy: usize) -> Self {
+        Self { stays: true, ..Self::new(clients, proxy) }
     }
 
     /// Sends a command once, and says what became of it.
@@ -222,7 +229,9 @@ impl<'c> Client<'c> {
 
     /// Goes to the next proxy, as B32 has it.
     fn next_proxy(&mut self) {
-        self.proxy = (self.proxy + 1) % self.clients.ports.len();
+        if !self.stays {
+            self.proxy = (self.proxy + 1) % self.clients.ports.len();
+        }
     }
 }
 

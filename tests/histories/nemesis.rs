@@ -12,6 +12,7 @@ pub enum Target {
     Node(usize),
     Proxy(usize),
     Config,
+    Nobody,
 }
 
 /// Something that goes wrong, and after a while is right again.
@@ -37,6 +38,10 @@ pub enum Trouble {
     CutReplies(usize, u64),
     /// All connections to a node are cut on the way, and this proxy hears nothing of the configuration node for so long.
     Unheard { node: usize, proxy: usize, time: u64 },
+    /// A node gets no requests any more, and after some milliseconds this proxy is killed: the other copies have what it has sent.
+    Tear { node: usize, proxy: usize, time: u64 },
+    /// Nothing goes wrong, for so many milliseconds.
+    Rest(u64),
     /// New connections are refused, and the open ones cut, for so many milliseconds.
     Refuse(Target, u64),
 }
@@ -44,6 +49,7 @@ pub enum Trouble {
 impl Trouble {
     fn target(self) -> Target {
         match self {
+            Self::Rest(_) => Target::Nobody,
             Self::Stop(target, _) | Self::Kill(target) | Self::Swallow(target, _) | Self::Refuse(target, _) => target,
             Self::Save(node)
             | Self::Disconnect(node)
@@ -51,7 +57,8 @@ impl Trouble {
             | Self::Delay(node, _)
             | Self::CutRequests(node, _)
             | Self::CutReplies(node, _)
-            | Self::Unheard { node, .. } => Target::Node(node),
+            | Self::Unheard { node, .. }
+            | Self::Tear { node, .. } => Target::Node(node),
         }
     }
 }
@@ -71,29 +78,26 @@ pub fn with_one_copy(world: &World, random: &mut Random, _over: f64) -> Trouble 
     }
 }
 
-/// Chooses a trouble that is survived with two copies of each key while nobody makes a lost one anew: one node may lose its
-/// memory. It is the first one. The others fail only when it is out of all copies, since each failure leaves fewer of them.
+/// Chooses a trouble that is survived with two copies of each key: a node may lose its memory while each slot has another copy. As
+/// long as none may, nothing is done to nodes.
 pub fn with_two_copies(world: &World, random: &mut Random, over: f64) -> Trouble {
-    const BEGINS: f64 = 0.4;
-    if over > BEGINS && !world.has_lost_one() {
-        return Trouble::Kill(Target::Node(0));
-    }
+    let mut nodes = [random.below(world.nodes.len()), world.struck()].into_iter();
+    let Some(node) = nodes.find(|&node| world.may_lose(node)) else { return without_nodes(world, random, over) };
     match random.below(10) {
-        0 if over < BEGINS => Trouble::Save(0),
+        0 => Trouble::Save(random.below(world.nodes.len())),
         1 => Trouble::Kill(Target::Config),
-        2 if over > BEGINS => Trouble::Kill(Target::Node(0)),
-        3 => Trouble::Kill(Target::Proxy(random.below(world.proxies.len()))),
-        _ => {
-            let node = if over > BEGINS { random.below(world.nodes.len()) } else { 0 };
-            harmless(world, random, node)
-        }
+        2 | 3 => Trouble::Kill(Target::Node(node)),
+        4 => without_nodes(world, random, over),
+        5 => Trouble::Kill(Target::Proxy(random.below(world.proxies.len()))),
+        6 => tear(world, random, node),
+        _ => harmless(world, random, node),
     }
 }
 
 /// Chooses a trouble that leaves all copies what they are: nothing strikes nodes.
 pub fn without_nodes(world: &World, random: &mut Random, _over: f64) -> Trouble {
     let proxy = Target::Proxy(random.below(world.proxies.len()));
-    let time = random.pick(&[100, 300, 1500]);
+    let time = random.pick(&[100, 300, 1500, 3500]);
     match random.below(4) {
         0 => Trouble::Kill(Target::Config),
         1 => Trouble::Stop(random.pick(&[proxy, Target::Config]), time),
@@ -102,9 +106,42 @@ pub fn without_nodes(world: &World, random: &mut Random, _over: f64) -> Trouble 
     }
 }
 
+/// Keeps the configuration node from a proxy while a node is lost.
+pub fn with_deaf_proxies(world: &World, random: &mut Random, _over: f64) -> Trouble {
+    let node = random.below(world.nodes.len());
+    Trouble::Unheard { node, proxy: random.below(world.proxies.len()), time: 1500 }
+}
+
+/// Has a proxy hear nothing of the configuration node while a node is lost, until others go on without either.
+pub fn with_proxies_cut_off(world: &World, random: &mut Random, _over: f64) -> Trouble {
+    let node = random.below(world.nodes.len());
+    Trouble::Unheard { node, proxy: random.below(world.proxies.len()), time: 7000 }
+}
+
+/// Chooses a trouble by which a proxy is taken for dead that is not.
+pub fn with_proxies_given_up(world: &World, random: &mut Random, _over: f64) -> Trouble {
+    let proxy = Target::Proxy(random.below(world.proxies.len()));
+    random.pick(&[Trouble::Stop(proxy, 2800), Trouble::Swallow(proxy, 3500)])
+}
+
+/// Kills a proxy in the end, while one of the copies has not what the others have, and nobody writes that anew.
+pub fn with_torn_writes(world: &World, random: &mut Random, over: f64) -> Trouble {
+    let node = random.below(world.nodes.len());
+    if over < 0.9 { Trouble::Rest(100) } else { tear(world, random, node) }
+}
+
+/// Has copies hear of the same write at different times.
+pub fn with_slow_nodes(world: &World, random: &mut Random, _over: f64) -> Trouble {
+    Trouble::Stop(Target::Node(random.below(world.nodes.len())), 300)
+}
+
 /// Kills a node, which comes back empty.
 pub fn with_lost_nodes(world: &World, random: &mut Random, _over: f64) -> Trouble {
     Trouble::Kill(Target::Node(random.below(world.nodes.len())))
+}
+
+fn tear(world: &World, random: &mut Random, node: usize) -> Trouble {
+    Trouble::Tear { node, proxy: random.below(world.proxies.len()), time: 200 }
 }
 
 /// Chooses a trouble that leaves this node, and all proxies, their memory.
@@ -113,7 +150,7 @@ fn harmless(world: &World, random: &mut Random, node: usize) -> Trouble {
     let time = random.pick(&[100, 300, 1500, 2500]);
     let anyone = random.pick(&[Target::Node(node), Target::Proxy(proxy), Target::Config]);
     match random.below(9) {
-        8 => Trouble::Unheard { node, proxy, time: time.min(1500) },
+        8 => Trouble::Unheard { node, proxy, time },
         0 | 1 => Trouble::Stop(anyone, time),
         2 => Trouble::Disconnect(node),
         3 => Trouble::Cut(node),
@@ -152,16 +189,20 @@ fn wait(milliseconds: u64) {
 }
 
 fn strike(world: &World, trouble: Trouble) {
+    if let (Target::Node(number), false) = (trouble.target(), matches!(trouble, Trouble::Save(_))) {
+        world.strikes(number);
+    }
     match trouble {
         Trouble::Stop(target, time) => {
             signal(world, target, true);
             wait(time);
             signal(world, target, false);
         }
-        Trouble::Kill(Target::Proxy(number)) => world.restart_proxy(number),
+        Trouble::Kill(Target::Proxy(number)) => world.restart_proxy(number, || ()),
         Trouble::Kill(Target::Config) => world.config.restart(),
+        Trouble::Kill(Target::Nobody) => {}
         Trouble::Kill(Target::Node(number)) => world.restart_node(number),
-        Trouble::Save(number) => world.nodes[number].server.run(&["SAVE"]),
+        Trouble::Save(number) => drop(world.nodes[number].server.try_run::<()>(&["SAVE"])),
         // A node that has no clients at all says so by an error.
         Trouble::Disconnect(number) => {
             let _ = world.nodes[number].server.try_run::<u64>(&["CLIENT", "KILL", "TYPE", "normal"]);
@@ -171,6 +212,16 @@ fn strike(world: &World, trouble: Trouble) {
             world.proxies[proxy].to_config.set(Fault::HalfOpen);
             world.nodes[node].relay.cut_all();
             relayed(world, Target::Proxy(proxy), Fault::HalfOpen, time);
+        }
+        Trouble::Rest(time) => wait(time),
+        Trouble::Tear { node, proxy, time } => {
+            let relay = &world.nodes[node].relay;
+            relay.set(Fault::HalfOpen);
+            wait(time);
+            world.restart_proxy(proxy, || {
+                relay.set(Fault::Pass);
+                relay.cut_all();
+            });
         }
         Trouble::Swallow(target, time) => relayed(world, target, Fault::HalfOpen, time),
         Trouble::Delay(number, time) => {
@@ -188,6 +239,7 @@ fn signal(world: &World, target: Target, stop: bool) {
         Target::Node(number) => world.nodes[number].server.cont_signal(),
         Target::Config if stop => world.config.stop_signal(),
         Target::Config => world.config.cont_signal(),
+        Target::Nobody => {}
         Target::Proxy(number) if stop => world.proxies[number].running().stop_signal(),
         Target::Proxy(number) => world.proxies[number].running().cont_signal(),
     }
@@ -197,7 +249,7 @@ fn relayed(world: &World, target: Target, fault: Fault, time: u64) {
     let relay = match target {
         Target::Node(number) => &world.nodes[number].relay,
         Target::Proxy(number) => &world.proxies[number].to_config,
-        Target::Config => return,
+        Target::Config | Target::Nobody => return,
     };
     relay.set(fault.clone());
     if fault == Fault::Refuse {

@@ -5,10 +5,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::client::Client;
-use crate::common::{Random, while_repeating};
+use crate::common::{Random, poll, while_repeating};
 use crate::copies;
 use crate::nemesis::{Kinds, haunt};
-use crate::workloads::{Reads, all};
+use crate::workloads::Reads;
 use crate::world::{Shape, World};
 
 /// The time of all runs together unless told otherwise, in seconds.
@@ -35,6 +35,25 @@ pub fn seed(usual: u64) -> u64 {
     env::var("RMR_HISTORIES_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(usual)
 }
 
+/// Somebody who does something all the time, as the number says: a client that begins at this proxy, one that only reads and stays
+/// there, and an operator who has this node leave and come back.
+#[derive(Clone, Copy)]
+enum Worker {
+    Client(usize),
+    Reader(usize),
+    Mover(usize),
+}
+
+/// Has a node leave, or come back if it has left.
+fn come_or_go(world: &World, node: usize) {
+    // Neither takes less time than this.
+    poll(Duration::from_millis(50), || None::<()>);
+    match world.has_left(node) {
+        true => world.bring_back(),
+        false => drop(world.send_away(node)),
+    }
+}
+
 /// Runs for a time, and says what is wrong, if anything is.
 pub fn run(shape: Shape, reads: Reads, kinds: Kinds, seed: u64, time: Duration) -> Result<(), String> {
     let _turn = turn();
@@ -43,13 +62,27 @@ pub fn run(shape: Shape, reads: Reads, kinds: Kinds, seed: u64, time: Duration) 
     if reads == Reads::Atomic && shape.copies > 1 {
         world.clients.read_in_order();
     }
-    let workloads = all();
+    let workloads = shape.work.kinds();
     let mut random = Random::new(seed);
-    let workers: Vec<(usize, u64)> = (0..CLIENTS).map(|number| (number, random.roll())).collect();
-    let begin = |&(number, seed): &(usize, u64)| {
-        let (mut client, mut random) = (Client::new(&world.clients, number), Random::new(seed));
-        let workloads = &workloads;
-        move || workloads[random.below(workloads.len())].turn(&mut client, &mut random)
+    // What is left out is to show soon.
+    let clients = if shape.without.is_empty() { CLIENTS } else { 2 * CLIENTS };
+    let mut worker = |kind: fn(usize) -> Worker, number| (kind(number), random.roll());
+    let mut workers: Vec<(Worker, u64)> = (0..clients).map(|number| worker(Worker::Client, number)).collect();
+    workers.extend((0..shape.proxies).map(|number| worker(Worker::Reader, number)));
+    if shape.moves {
+        workers.push(worker(Worker::Mover, shape.nodes - 1));
+    }
+    let begin = |&(worker, seed): &(Worker, u64)| {
+        let (world, workloads, mut random) = (&world, &workloads, Random::new(seed));
+        let mut client = match worker {
+            Worker::Client(number) | Worker::Mover(number) => Client::new(&world.clients, number),
+            Worker::Reader(number) => Client::staying(&world.clients, number),
+        };
+        move || match worker {
+            Worker::Client(_) => workloads[random.below(workloads.len())].turn(&mut client, &mut random),
+            Worker::Reader(_) => workloads[random.below(workloads.len())].look(&mut client, &mut random),
+            Worker::Mover(node) => come_or_go(world, node),
+        }
     };
     while_repeating(&workers, begin, || haunt(&world, &mut random, kinds, time));
     world.await_served();
@@ -58,7 +91,6 @@ pub fn run(shape: Shape, reads: Reads, kinds: Kinds, seed: u64, time: Duration) 
         workloads.iter().for_each(|workload| workload.finish(&mut client));
     }
     println!("{}", world.clients.figures());
-    println!("{} keys are equal on all copies", copies::compare(&world)?);
     let began = Instant::now();
     for workload in &workloads {
         println!("{}", workload.judge(reads)?);
@@ -66,6 +98,11 @@ pub fn run(shape: Shape, reads: Reads, kinds: Kinds, seed: u64, time: Duration) 
         workload.judge(Reads::Regular)?;
     }
     println!("judged in {:?}", began.elapsed());
+    println!("{} keys are equal on all copies", copies::compare(&world)?);
+    let began = Instant::now();
+    world.await_whole();
+    let compared = copies::compare(&world)?;
+    println!("{:?} later all slots have all their copies, and {compared} keys are equal", began.elapsed());
     match world.clients.faults()[..] {
         [] if world.clients.answers() < 1000 => Err("hardly anything was answered: this has shown nothing".into()),
         [] => Ok(()),

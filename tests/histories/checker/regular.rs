@@ -1,12 +1,15 @@
 //! Reads of any copy (claim S4): while a write runs, one reader may see it and the next one not yet. No order of all operations explains that, so
 //! each read is judged alone.
 
-/// A write, with when it was called and returned. If nobody knows whether it has happened it returns when the first one has seen
-/// it, or never: what is called after that comes after it in the one order that all writes have.
+/// A write, with when it was called.
 pub struct Written<V> {
     pub value: V,
     pub called: u64,
+    /// When it was acknowledged: no read that begins later gives what was there before. [`NEVER`](super::NEVER) if nobody knows
+    /// whether it has happened: one copy may have it and another one not.
     pub returned: u64,
+    /// When the first read gave it, or it was acknowledged. What is called later comes after it in the one order of all writes.
+    pub seen: u64,
 }
 
 /// Says whether a read may give this value: one that was written by then, and not followed by another that was
@@ -20,6 +23,6 @@ pub fn is_regular<V: PartialEq>(writes: &[Written<V>], value: Option<&V>, called
         Some(value) => writes
             .iter()
             .filter(|write| write.value == *value)
-            .any(|write| write.called <= returned && !is_overwritten(write.returned)),
+            .any(|write| write.called <= returned && !is_overwritten(write.seen)),
     }
 }

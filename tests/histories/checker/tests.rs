@@ -107,7 +107,7 @@ fn what_takes_too_long_is_not_decided() {
 
 #[test]
 fn a_read_of_any_copy_is_old_only_while_a_write_runs() {
-    let write = |value, called, returned| Written { value, called, returned };
+    let write = |value, called, returned| Written { value, called, returned, seen: returned };
     let writes = [write(1, 10, 20), write(2, 30, 40), write(3, 50, NEVER)];
     let reads = |value: Option<u8>, called, returned| is_regular(&writes, value.as_ref(), called, returned);
     assert!(reads(None, 0, 5) && reads(None, 15, 16) && !reads(None, 21, 22));
@@ -117,6 +117,16 @@ fn a_read_of_any_copy_is_old_only_while_a_write_runs() {
     // Nobody knows of the last one: it may come, and the one before may stay.
     assert!(reads(Some(3), 60, 61) && reads(Some(2), 70, 71) && !reads(Some(1), 60, 61));
     assert!(!reads(Some(9), 60, 61));
+}
+
+#[test]
+fn what_was_seen_once_is_older_than_what_is_written_then() {
+    let write = |value, called, returned, seen| Written { value, called, returned, seen };
+    let writes = [write(1, 10, 20, 20), write(2, 30, NEVER, 35), write(3, 50, 60, 60)];
+    let reads = |value: u8, called, returned| is_regular(&writes, Some(&value), called, returned);
+    // One copy has the write that nobody has acknowledged, and another one has not.
+    assert!(reads(2, 34, 35) && reads(1, 36, 37) && reads(2, 38, 39));
+    assert!(!reads(2, 61, 62) && !reads(1, 61, 62) && reads(3, 61, 62));
 }
 
 /// Tries each order there is.

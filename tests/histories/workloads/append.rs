@@ -49,6 +49,11 @@ impl Workload for Lists {
         }
     }
 
+    fn look(&self, client: &mut Client, random: &mut Random) {
+        let key = self.histories.key(random);
+        self.read(client, &key);
+    }
+
     fn finish(&self, client: &mut Client) {
         self.histories.keys().iter().for_each(|key| self.read(client, key));
     }

@@ -38,7 +38,8 @@ impl Workload for Banks {
     fn turn(&self, client: &mut Client, random: &mut Random) {
         let bank = self.0.key(random);
         let account = |number: usize| format!("{{{bank}}}:{number}");
-        let is_new = self.0.with(|kept| kept.get(&bank).is_none_or(Vec::is_empty));
+        let is_opened = |event: &Event| matches!(event, Event::Opened { .. });
+        let is_new = self.0.with(|kept| !kept.get(&bank).is_some_and(|history| history.iter().any(is_opened)));
         if is_new {
             // Whoever comes second opens nothing.
             let accounts: Vec<String> = (0..ACCOUNTS).map(account).collect();
@@ -56,6 +57,11 @@ impl Workload for Banks {
             client.ask(&["EVAL", MOVE, "2", &account(from), &account(to), &amount]);
             self.0.keep(&bank, Event::Moved);
         }
+    }
+
+    fn look(&self, client: &mut Client, random: &mut Random) {
+        let bank = self.0.key(random);
+        self.read(client, &bank);
     }
 
     fn finish(&self, client: &mut Client) {

@@ -26,6 +26,11 @@ impl Workload for Counters {
         self.ask(client, &key, random.chance(30));
     }
 
+    fn look(&self, client: &mut Client, random: &mut Random) {
+        let key = self.0.key(random);
+        self.ask(client, &key, true);
+    }
+
     fn finish(&self, client: &mut Client) {
         self.0.keys().iter().for_each(|key| self.ask(client, key, true));
     }

@@ -36,10 +36,16 @@ enum Event {
 
 impl Workload for Expiring {
     fn turn(&self, client: &mut Client, random: &mut Random) {
+        match random.chance(10) {
+            true => self.write(client, random),
+            false => self.look(client, random),
+        }
+    }
+
+    fn look(&self, client: &mut Client, random: &mut Random) {
         let place = random.below(40);
-        match self.0.with(|kept| kept.keys().rev().nth(place).cloned()) {
-            Some(key) if place > 0 => self.read(client, &key),
-            _ => self.write(client, random),
+        if let Some(key) = self.0.with(|kept| kept.keys().rev().nth(place).cloned()) {
+            self.read(client, &key);
         }
     }
 
@@ -54,7 +60,7 @@ impl Workload for Expiring {
 
 impl Expiring {
     fn write(&self, client: &mut Client, random: &mut Random) {
-        let lives = random.pick(&[80, 300, 1000, 3000]);
+        let lives = random.pick(&[80, 300, 1000, 3000, 30_000]);
         // In the order in which they were written.
         let key = format!("expiring:{:010}", self.0.turns.fetch_add(1, Ordering::Relaxed));
         let value = "v";

@@ -27,6 +27,9 @@ pub trait Workload: Sync {
     /// Sends one command, and keeps what came of it.
     fn turn(&self, client: &mut Client, random: &mut Random);
 
+    /// Sends one command that only reads, and keeps what came of it.
+    fn look(&self, client: &mut Client, random: &mut Random);
+
     /// Reads all once more, when nothing is wrong any longer.
     fn finish(&self, client: &mut Client);
 
@@ -34,15 +37,32 @@ pub trait Workload: Sync {
     fn judge(&self, reads: Reads) -> Result<String, String>;
 }
 
-/// Returns one of each kind.
-pub fn all() -> Vec<Box<dyn Workload>> {
-    vec![
-        Box::new(register::Registers::default()),
-        Box::new(counter::Counters::default()),
-        Box::new(append::Lists::default()),
-        Box::new(expiry::Expiring::default()),
-        Box::new(bank::Banks::default()),
-    ]
+/// The work of clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// Some of each kind.
+    Everything,
+    /// Blind writes: copies that do them in different orders answer alike.
+    Registers,
+    /// Keys that expire.
+    Expiring,
+}
+
+impl Work {
+    /// Returns one of each kind.
+    pub fn kinds(self) -> Vec<Box<dyn Workload>> {
+        match self {
+            Self::Everything => vec![
+                Box::new(register::Registers::default()),
+                Box::new(counter::Counters::default()),
+                Box::new(append::Lists::default()),
+                Box::new(expiry::Expiring::default()),
+                Box::new(bank::Banks::default()),
+            ],
+            Self::Registers => vec![Box::new(register::Registers::default())],
+            Self::Expiring => vec![Box::new(expiry::Expiring::default())],
+        }
+    }
 }
 
 /// The number of operations that a key has before clients turn to another one: a history that can be judged.

@@ -71,6 +71,11 @@ impl Workload for Registers {
         }
     }
 
+    fn look(&self, client: &mut Client, random: &mut Random) {
+        let key = self.histories.key(random);
+        self.read(client, &key);
+    }
+
     fn finish(&self, client: &mut Client) {
         self.histories.keys().iter().for_each(|key| self.read(client, key));
     }
@@ -126,8 +131,8 @@ fn regular(history: &[Operation<Call, u64>]) -> Result<(), String> {
                 Call::Swap(_, value) if write.answer != Some(0) => value,
                 _ => return None,
             };
-            let returned = write.returned.min(seen_at(value).unwrap_or(u64::MAX));
-            Some(Written { value, called: write.called, returned })
+            let seen = write.returned.min(seen_at(value).unwrap_or(u64::MAX));
+            Some(Written { value, called: write.called, returned: write.returned, seen })
         })
         .collect();
     for read in reads {

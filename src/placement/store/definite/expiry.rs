@@ -4,6 +4,7 @@
 
 use super::made::{Definite, WriteCall};
 use crate::command::{Command, integer};
+use crate::placement::store::without::is_without;
 
 /// `EXPIRE key seconds [NX | XX | GT | LT]`
 pub(super) fn expire(call: &WriteCall<'_>, words: &[&[u8]], now_ms: i64) -> Definite {
@@ -87,7 +88,7 @@ enum Time {
 
 fn time(text: &[u8], unit: i64, now_ms: i64) -> Time {
     match integer(text) {
-        Some(units) if units > 0 => {
+        Some(units) if units > 0 && !is_without("ABSTTL") => {
             let at = units.checked_mul(unit).and_then(|ms| ms.checked_add(now_ms));
             at.map_or(Time::TooFar, Time::At)
         }
