@@ -19,28 +19,28 @@ use super::order::{KeyCheck, UnequalKey};
 use super::table::{SlotState, SlotTable};
 use crate::error::Error;
 
-/// How many keys are asked about while their slot is held.
+/// The number of keys that are asked about while their slot is held.
 const KEYS_AT_ONCE: usize = 64;
 
-/// How many keys that differ are shown.
+/// The most keys that are shown of those that differ.
 const MOST_SHOWN: usize = 100;
 
-/// How long the proxy that orders a slot is asked if it cannot answer now.
+/// The time for which the proxy that orders a slot is asked again if it cannot answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long after a refusal it is asked again.
+/// The pause before it is asked again after a refusal.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// What was found of copies.
+/// The result of a comparison of copies.
 #[derive(Debug, Default)]
 pub(super) struct CheckedCopies {
-    /// How many slots were compared as a whole.
+    /// The number of slots that were compared as a whole.
     pub(super) slots: usize,
-    /// How many keys were compared.
+    /// The number of keys that were compared.
     pub(super) keys: u64,
-    /// How many keys differ, or did.
+    /// The number of keys that differ, or did.
     pub(super) differences: u64,
-    /// How many of them are equal again.
+    /// The number of those that are equal again.
     pub(super) repaired: u64,
     /// The first of them, each with its slot.
     pub(super) shown: Vec<(u16, UnequalKey)>,

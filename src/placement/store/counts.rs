@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What a process has counted of a store since it began.
+/// The counts that a process has made of a store since it began.
 #[derive(Debug, Default)]
 pub(super) struct StoreCounts {
     pub(super) writes_forwarded: Count,

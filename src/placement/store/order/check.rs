@@ -17,13 +17,13 @@ use crate::placement::store::copy::compare::compare;
 use crate::placement::store::copy::node::DataNode;
 use crate::reply::Reply;
 
-/// What the question to another proxy is called.
+/// The name of the question to another proxy.
 const CHECK: &[u8] = b"CHECK";
 
-/// How long a slot may be held for such a question, and the answer be waited for.
+/// The time for which a slot may be held for such a question, and its answer be waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How large an answer may be: names of keys.
+/// The most bytes that an answer may have: names of keys.
 const MOST_BYTES: usize = 1 << 28;
 
 /// A question about keys of a slot.
@@ -31,7 +31,7 @@ const MOST_BYTES: usize = 1 << 28;
 pub(in crate::placement::store) struct KeyCheck {
     pub(in crate::placement::store) slot: u16,
     pub(in crate::placement::store) keys: Vec<Bytes>,
-    /// Whether copies get those that differ as the first copy has them.
+    /// Copies get the keys that differ as the first copy has them.
     pub(in crate::placement::store) repairs: bool,
 }
 

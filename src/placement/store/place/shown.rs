@@ -143,7 +143,7 @@ pub(super) fn plan(plan: &MovePlan) -> Reply {
 
 /// Shows what was found of copies.
 pub(super) fn checked(found: &CheckedCopies) -> Reply {
-    /// How many slots are named that were not compared.
+    /// The most slots that are named of those that were not compared.
     const MOST_NAMED: usize = 100;
     let unequal = |(slot, unequal): &(u16, UnequalKey)| {
         map([
