@@ -7,6 +7,7 @@
 //! - [`users`]: links for each user of the nodes, who check passwords themselves
 //! - [`known`]: what is done about which command
 //! - [`pubsub`]: one subscription at the nodes for all clients of a user
+//! - [`unblocked`], [`queues`]: commands that wait for keys with several copies
 //! - [`metrics`]: what is counted
 //! - [`clients`]: what `CLIENT LIST` shows
 //! - [`request_reader`], [`reply_buffer`]: the two directions of the wire
@@ -18,6 +19,7 @@ mod metrics;
 mod options;
 mod proxy;
 mod pubsub;
+mod queues;
 mod refusal;
 mod reply_buffer;
 mod request_reader;
@@ -26,6 +28,7 @@ mod server_info;
 mod server_metrics;
 mod shared_topology;
 mod state;
+mod unblocked;
 mod users;
 
 pub use metrics::{CommandMetrics, NodeMetrics, ProxyMetrics, TopologyMetrics};

@@ -10,6 +10,7 @@ use super::clients::Clients;
 use super::known::KnownCommands;
 use super::metrics::ProxyCounters;
 use super::options::ProxyOptions;
+use super::queues::KeyQueues;
 use super::scripts::KeptScripts;
 use super::shared_topology::SharedTopology;
 use super::users::{EngineParts, Users};
@@ -23,6 +24,8 @@ pub(super) struct ProxyState {
     pub(super) known: KnownCommands,
     pub(super) scripts: KeptScripts,
     pub(super) clients: Arc<Clients>,
+    /// Clients that wait for keys which have several copies.
+    pub(super) queues: Arc<KeyQueues>,
     pub(super) counters: ProxyCounters,
     pub(super) options: ProxyOptions,
     pub(super) began: Instant,
@@ -52,6 +55,7 @@ impl ProxyState {
             known: KnownCommands::new(options.has_store()),
             scripts: KeptScripts::default(),
             clients: Arc::default(),
+            queues: Arc::default(),
             counters: ProxyCounters::default(),
             options,
             began: Instant::now(),

@@ -107,7 +107,6 @@ fn a_client_reads_what_it_has_written() {
     assert_eq!(wire.reply("MULTI"), "+OK");
     assert_eq!(wire.reply("INCR {n}b"), "+QUEUED");
     assert!(wire.reply("EXEC").contains("WRONGTYPE"));
-    assert!(wire.reply("BLPOP list 0").contains("copies"), "{}", wire.reply("BLPOP list 0"));
     assert!(wire.reply("WATCH a").contains("copies"));
     assert!(wire.reply("MSET a 1 b 2").starts_with("-UNROUTABLE"));
     assert_eq!(wire.reply("MSET {n}c 1 {n}d 2"), "+OK");
@@ -121,7 +120,7 @@ fn a_client_reads_what_it_has_written() {
 pub(super) struct Storm {
     pub(super) acknowledged: Mutex<BTreeMap<String, i64>>,
     pub(super) unknown: Mutex<Vec<String>>,
-    slowest_write: Mutex<Duration>,
+    pub(super) slowest_write: Mutex<Duration>,
 }
 
 impl Storm {
@@ -307,4 +306,57 @@ fn a_user_writes_what_it_may() {
     assert_eq!(bob.reply("AUTH bob secret"), "+OK");
     assert_eq!(bob.reply("SET b:1 1"), "+OK");
     assert_eq!(proxy.reply("GET a:1"), "\"1\"");
+}
+
+/// Commands that wait for keys do so with several copies: who came first is served first, what is taken is taken from all copies,
+/// and a time that is over is an answer.
+#[test]
+fn who_waits_for_a_key_gets_what_comes() {
+    let (config, nodes, proxy) = two_copies::<3>(&[]);
+    let mut wire = proxy.wire();
+    assert_eq!(wire.reply("RPUSH {q}1 ready"), "1");
+    assert_eq!(wire.reply("BLPOP {q}0 {q}1 0"), "[\"{q}1\", \"ready\"]");
+    let began = Instant::now();
+    assert_eq!(wire.reply("BLPOP {q}0 {q}1 0.2"), "nil");
+    assert!(began.elapsed() >= Duration::from_millis(200));
+    assert!(wire.reply("BLPOP {q}0 never").starts_with("-ERR timeout is not a float"));
+    assert!(wire.reply("BLPOP a b 0").starts_with("-UNROUTABLE"), "they are in two slots");
+    assert_eq!(wire.reply("SET text 1"), "+OK");
+    assert!(wire.reply("BLPOP text 0").starts_with("-WRONGTYPE"));
+    // Each of them waits before the next one comes.
+    let mut waiting = Vec::new();
+    for line in ["BLPOP {q}0 0", "BLPOP {q}2 {q}0 0", "BRPOPLPUSH {q}0 {q}3 0"] {
+        let mut client = proxy.wire();
+        client.send_raw(format!("{line}\r\n").as_bytes());
+        waiting.push(client);
+        let queued = waiting.len();
+        eventually(SOON, "it waits", || {
+            let log = proxy.log();
+            log.matches("waits for keys").count() >= queued
+        });
+    }
+    for (number, client) in waiting.iter_mut().enumerate() {
+        assert!(wire.reply(&format!("RPUSH {{q}}0 v{number}")).parse::<u32>().is_ok());
+        let reply = String::from_utf8(client.read_frame()).unwrap();
+        assert!(reply.contains(&format!("v{number}")), "{reply}");
+    }
+    // Who leaves takes nothing.
+    let mut gone = proxy.wire();
+    gone.send_raw(b"BLPOP {q}0 0\r\n");
+    drop(gone);
+    proxy.await_clients(2 + waiting.len());
+    assert_eq!(wire.reply("RPUSH {q}0 stays"), "1");
+    assert_eq!(wire.reply("LRANGE {q}0 0 -1"), "[\"stays\"]");
+    for holder in holders(&config, "{q}") {
+        let node = node(&nodes, &holder);
+        assert_eq!(node.run::<Vec<String>>(&["LRANGE", "{q}3", "0", "-1"]), ["v2"]);
+        assert_eq!(node.run::<Vec<String>>(&["LRANGE", "{q}0", "0", "-1"]), ["stays"]);
+    }
+    assert_eq!(wire.reply("ZADD z 1 a 2 b"), "2");
+    assert_eq!(wire.reply("BZPOPMAX z 0"), "[\"z\", \"b\", \"2\"]");
+    assert_eq!(wire.reply("XGROUP CREATE s g $ MKSTREAM"), "+OK");
+    let mut reader = proxy.wire();
+    reader.send_raw(b"XREADGROUP GROUP g c BLOCK 0 STREAMS s >\r\n");
+    assert_eq!(wire.reply("XADD s 1-1 field value"), "\"1-1\"");
+    assert!(String::from_utf8(reader.read_frame()).unwrap().contains("value"));
 }

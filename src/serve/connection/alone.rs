@@ -19,6 +19,7 @@ use crate::link::Budget;
 use crate::reply::Reply;
 use crate::resp::{Retry, ServerErrorKind};
 use crate::serve::known::{NodeCommand, keys_of};
+use crate::serve::unblocked::Unblocked;
 use crate::topology::Node;
 
 /// The end of a time that has none.
@@ -45,8 +46,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> ClientConnection<S> {
         };
         if !keys.is_empty() && !of_nodes.only_reads {
             let request = self.user.engine.request().begin();
-            if let Err(error) = refuse_copies(&request, &command).await {
-                self.answer(Err(error));
+            if let Err(refused) = refuse_copies(&request, &command).await {
+                let is_refused = matches!(refused, Error::Refused(_));
+                let answer = match Unblocked::of(&command).filter(|_| is_refused) {
+                    None => Err(refused),
+                    Some(Err(words)) => Ok(Reply::Error(words.into())),
+                    Some(Ok(wanted)) => match self.are_together(&request, &command, &keys).await {
+                        Err(error) => Err(error),
+                        Ok(()) => match self.wait_for_keys(&wanted).await {
+                            Some(answer) => answer,
+                            None => return ControlFlow::Break(Over),
+                        },
+                    },
+                };
+                self.answer(answer);
                 return ControlFlow::Continue(());
             }
         }
@@ -94,6 +107,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> ClientConnection<S> {
             }
         }
         Err(failure)
+    }
+
+    /// Refuses keys that are in several slots.
+    async fn are_together(&mut self, request: &Request, command: &Command, keys: &[usize]) -> Result<(), Error> {
+        let topology = request.pinned_topology().await?;
+        self.node_of_keys(request, &topology, command, keys).map(drop)
     }
 
     /// Waits for something that may take long, while the client is there. `None` if it leaves, or is to be left.

@@ -5,6 +5,7 @@
 //! answered, so that a client never has more in memory than it reads.
 
 mod alone;
+mod blocking;
 mod client_command;
 mod client_connection;
 mod cluster_wide;
