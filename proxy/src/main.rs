@@ -21,6 +21,10 @@ use tracing_subscriber::EnvFilter;
 
 use arguments::Arguments;
 
+/// How long handing slots over to other proxies may take, and saying at last that this is no proxy any more.
+const HAND_OVER_LIMIT: Duration = Duration::from_secs(5);
+const SIGN_OFF_LIMIT: Duration = Duration::from_secs(2);
+
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -61,7 +65,7 @@ async fn serve(arguments: &Arguments) -> Result<(), String> {
     let store = nodes::store(arguments)?;
     let proxy = Proxy::new(nodes::engine(arguments, store.clone())?, options(arguments, store.clone())?);
     let opened = listeners::open(arguments).await?;
-    if let (Some(store), Some(address)) = (store, opened.iter().find_map(listeners::address)) {
+    if let (Some(store), Some(address)) = (store.clone(), opened.iter().find_map(listeners::address)) {
         tokio::spawn(async move { store.serve_as(&address).await });
     }
     for listener in opened {
@@ -78,8 +82,16 @@ async fn serve(arguments: &Arguments) -> Result<(), String> {
     }
     let limit = Duration::from_millis(arguments.drain_ms.unwrap_or(10_000));
     info!("ending: clients have {} ms to take their last replies", limit.as_millis());
+    if let Some(store) = &store
+        && tokio::time::timeout(HAND_OVER_LIMIT, store.hand_over()).await.is_err()
+    {
+        info!("slots are not handed over in time");
+    }
     if !proxy.drain(limit).await {
         info!("some clients were still busy");
+    }
+    if let Some(store) = &store {
+        let _ = tokio::time::timeout(SIGN_OFF_LIMIT, store.sign_off()).await;
     }
     if let Some(path) = &arguments.unix {
         let _ = std::fs::remove_file(path);

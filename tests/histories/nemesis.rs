@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::common::{Fault, Random, poll};
+use crate::common::{Fault, Random, RmrProxy, poll};
 use crate::world::World;
 
 /// The target of one fault.
@@ -22,6 +22,8 @@ pub enum Trouble {
     Stop(Target, u64),
     /// The process is killed, and started anew: empty, or with what it has saved.
     Kill(Target),
+    /// The proxy is asked to end, and hands over what it has; another one is started in its place.
+    End(usize),
     /// A node saves what it holds, to come back with that when it is killed later.
     Save(usize),
     /// All connections to a node are closed by it, with `CLIENT KILL`.
@@ -51,6 +53,7 @@ impl Trouble {
         match self {
             Self::Rest(_) => Target::Nobody,
             Self::Stop(target, _) | Self::Kill(target) | Self::Swallow(target, _) | Self::Refuse(target, _) => target,
+            Self::End(proxy) => Target::Proxy(proxy),
             Self::Save(node)
             | Self::Disconnect(node)
             | Self::Cut(node)
@@ -71,6 +74,7 @@ pub fn with_one_copy(world: &World, random: &mut Random, _over: f64) -> Trouble 
     match random.below(10) {
         0 => Trouble::Kill(Target::Config),
         1 => Trouble::Kill(Target::Proxy(random.below(world.proxies.len()))),
+        2 => Trouble::End(random.below(world.proxies.len())),
         _ => {
             let node = random.below(world.nodes.len());
             harmless(world, random, node)
@@ -90,15 +94,18 @@ pub fn with_two_copies(world: &World, random: &mut Random, over: f64) -> Trouble
         4 => without_nodes(world, random, over),
         5 => Trouble::Kill(Target::Proxy(random.below(world.proxies.len()))),
         6 => tear(world, random, node),
+        7 => Trouble::End(random.below(world.proxies.len())),
         _ => harmless(world, random, node),
     }
 }
 
 /// Chooses a trouble that leaves all copies what they are: nothing strikes nodes.
 pub fn without_nodes(world: &World, random: &mut Random, _over: f64) -> Trouble {
-    let proxy = Target::Proxy(random.below(world.proxies.len()));
+    let number = random.below(world.proxies.len());
+    let proxy = Target::Proxy(number);
     let time = random.pick(&[100, 300, 1500, 3500]);
-    match random.below(4) {
+    match random.below(5) {
+        4 => Trouble::End(number),
         0 => Trouble::Kill(Target::Config),
         1 => Trouble::Stop(random.pick(&[proxy, Target::Config]), time),
         2 => Trouble::Swallow(proxy, time),
@@ -198,7 +205,8 @@ fn strike(world: &World, trouble: Trouble) {
             wait(time);
             signal(world, target, false);
         }
-        Trouble::Kill(Target::Proxy(number)) => world.restart_proxy(number, || ()),
+        Trouble::Kill(Target::Proxy(number)) => world.restart_proxy(number, RmrProxy::kill, || ()),
+        Trouble::End(number) => world.restart_proxy(number, RmrProxy::terminate, || ()),
         Trouble::Kill(Target::Config) => world.config.restart(),
         Trouble::Kill(Target::Nobody) => {}
         Trouble::Kill(Target::Node(number)) => world.restart_node(number),
@@ -218,7 +226,7 @@ fn strike(world: &World, trouble: Trouble) {
             let relay = &world.nodes[node].relay;
             relay.set(Fault::HalfOpen);
             wait(time);
-            world.restart_proxy(proxy, || {
+            world.restart_proxy(proxy, RmrProxy::kill, || {
                 relay.set(Fault::Pass);
                 relay.cut_all();
             });

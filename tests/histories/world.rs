@@ -229,11 +229,12 @@ impl World {
         }
     }
 
-    /// Kills a proxy, and starts another one in its place, which listens elsewhere, when something is done.
-    pub fn restart_proxy(&self, number: usize, meanwhile: impl FnOnce()) {
+    /// Has a proxy end, and starts another one in its place, which listens elsewhere, when something is done.
+    pub fn restart_proxy(&self, number: usize, end: fn(&RmrProxy), meanwhile: impl FnOnce()) {
         let proxy = &self.proxies[number];
         let mut running = proxy.running();
-        running.kill();
+        end(&running);
+        running.end(SOON);
         meanwhile();
         *running = started(&proxy.to_config, self.shape.without);
         self.clients.moved(number, running.port());

@@ -53,6 +53,9 @@ fn all_goes_on_without_the_configuration_node() {
     let (config, _nodes, first) = two_copies::<3>(&[("lease-ms", "500")]);
     let second = proxy(&config);
     await_served(&second);
+    // Nothing of that is under way any more when the configuration node stops.
+    let has_share = || first.log().contains("are handed over to other proxies");
+    eventually(SOON, "the second proxy has its share", has_share);
     let before = sequencers(&config);
     config.stop_signal();
     let (stopped, mut round) = (Instant::now(), 0);

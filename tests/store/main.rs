@@ -10,6 +10,7 @@ mod check;
 mod clients;
 mod clocks;
 mod copies;
+mod handover;
 mod lease;
 mod module;
 mod moves;

@@ -1,5 +1,6 @@
 //! Commands that write all copies of their slots, in one order.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,8 +29,7 @@ pub(super) async fn write(copies: &UserCopies, node: Arc<dyn Link>, batch: Batch
         Ok(refusals) => refusals,
         Err(failure) => return Delivery::failed(failure),
     };
-    // What was not sent, since a proxy or a copy has just gone, may be tried again if nothing stands behind it.
-    let tries_until = (ways.len() == 1).then(|| Instant::now() + LONGEST_TRIES);
+    let tries_until = Instant::now() + LONGEST_TRIES;
     let mut waiting: Vec<Result<(Placed, bool), Reply>> = Vec::with_capacity(ways.len());
     for ((at, (command, way)), refusal) in batch.picked().zip(&ways).enumerate().zip(refusals) {
         if let Some(refusal) = refusal {
@@ -50,7 +50,7 @@ pub(super) async fn write(copies: &UserCopies, node: Arc<dyn Link>, batch: Batch
             }
         };
         let step = SlotStep::of(each_of(command), reads);
-        if let Some(tries_until) = tries_until {
+        if ways.len() == 1 {
             return Delivery::of(vec![try_step(&sequencer, slot, step, until, tries_until).await]);
         }
         let placed = sequencer.place(slot, step, until).await;
@@ -63,7 +63,37 @@ pub(super) async fn write(copies: &UserCopies, node: Arc<dyn Link>, batch: Batch
             Err(reply) => reply,
         });
     }
+    // What was not sent, since a slot or a copy has just gone elsewhere, is tried again: all of its slot in its order.
+    for at in unsent(&ways, &replies) {
+        let (slot, reads) = match &ways[at] {
+            CopyWay::Write(slot) => (*slot, false),
+            CopyWay::Read(slot) => (*slot, true),
+            CopyWay::Node => continue,
+        };
+        let step = SlotStep::of(each_of(batch.commands.at(batch.picks[at] as usize)), reads);
+        replies[at] = try_step(&sequencer, slot, step, until, tries_until).await;
+    }
     Delivery::of(replies)
+}
+
+/// Returns the places of steps that were not sent, and behind which nothing of their slots was.
+fn unsent(ways: &[CopyWay], replies: &[Reply]) -> Vec<usize> {
+    let is_unsent = |reply: &Reply| matches!(reply, Reply::Error(words) if words.starts_with(b"TRYAGAIN"));
+    let mut unsent = Vec::new();
+    if !replies.iter().any(is_unsent) {
+        return unsent;
+    }
+    let mut sent: HashSet<u16> = HashSet::new();
+    for (at, (way, reply)) in ways.iter().zip(replies).enumerate().rev() {
+        let (CopyWay::Write(slot) | CopyWay::Read(slot)) = way else { continue };
+        match is_unsent(reply) {
+            true if sent.contains(slot) => {}
+            true => unsent.push(at),
+            false => drop(sent.insert(*slot)),
+        }
+    }
+    unsent.reverse();
+    unsent
 }
 
 /// Runs a step, again and again if it was not sent.
@@ -101,5 +131,19 @@ pub(super) fn failure_words(failure: Option<Failure>) -> String {
     match failure {
         Some(Failure::Unreachable(why) | Failure::Lost(why)) => format!("RMRNODE {why}"),
         other => format!("RMRNODE no copy has answered: {other:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_sent_is_tried_again_unless_its_slot_has_gone_on() {
+        let ways = [1, 2, 1, 2, 3].map(CopyWay::Write);
+        let not_now = || Reply::Error("TRYAGAIN slot 1: it is locked; nothing was sent".into());
+        let replies = [not_now(), not_now(), Reply::OK, not_now(), Reply::Error("RMRNODE a:1".into())];
+        assert_eq!(unsent(&ways, &replies), [1, 3]);
+        assert_eq!(unsent(&ways, &vec![Reply::OK; 5]), [0; 0]);
     }
 }

@@ -1,12 +1,14 @@
--- Returns the proxies that live, each as address/start, and those that do not live any more, each with the slots whose writes it
--- orders. Their connections are to be ended before anybody goes on without them.
+-- Returns the proxies that live and are not about to end, each as address/start, and those that do not live any more, each with the
+-- slots whose writes it orders. Their connections are to be ended before anybody goes on without them.
 local live, starts, is_known, dead, order = {}, {}, {}, {}, {}
 for _, proxy in ipairs(redis.call('ZRANGE', P .. 'proxies', 0, -1)) do
-    local start = words(redis.call('GET', P .. 'proxy:' .. proxy) or '')[1]
-    if start then
-        live[#live + 1] = proxy .. '/' .. start
-        starts[proxy .. '/' .. start] = true
+    local said = words(redis.call('GET', P .. 'proxy:' .. proxy) or '')
+    if said[1] then
+        starts[proxy .. '/' .. said[1]] = true
         is_known[proxy] = true
+        if not said[3] then
+            live[#live + 1] = proxy .. '/' .. said[1]
+        end
     end
 end
 local lease = tonumber(redis.call('HGET', P .. 'settings', 'lease-ms') or '0')

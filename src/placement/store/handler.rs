@@ -6,9 +6,10 @@ use std::time::SystemTime;
 
 use super::admit::{Clock, NodeDemands, look_at};
 use super::mover::Planner;
-use super::scripts::{ADMIT, GIVE, READY, REFUSE, SEQUENCE, SEQUENCERS, SETTLE, TAKE};
+use super::scripts::{ADMIT, DEAD, GIVE, READY, REFUSE, SEQUENCE, SEQUENCERS, SETTLE, TAKE};
 use super::settings::DEFAULTS;
 use super::shared::Shared;
+use super::shares::{LiveAndDead, Shares};
 use super::tables::Tables;
 use super::take_over::take_over;
 use crate::error::Error;
@@ -17,7 +18,7 @@ use crate::placement::balance::{Balance, Candidate, even};
 use crate::placement::slot::MAX_SLOTS;
 
 /// Does what there is to do by now. Returns whether there was something.
-pub(super) async fn step(shared: &Shared, planner: &mut Planner) -> Result<bool, Error> {
+pub(super) async fn step(shared: &Shared, planner: &mut Planner, shares: &mut Shares) -> Result<bool, Error> {
     let tables = &*shared.tables;
     let secret = secret_word();
     let secret = ["secret", &secret];
@@ -25,8 +26,12 @@ pub(super) async fn step(shared: &Shared, planner: &mut Planner) -> Result<bool,
     let asked = SystemTime::now();
     let (node, seconds, micros, copies): (String, f64, f64, u64) = tables.run(&TAKE, &[]).await?;
     if node.is_empty() {
-        return Ok(give_out(tables).await?
-            || take_over(tables, &shared.own_links).await?
+        if give_out(tables).await? {
+            return Ok(true);
+        }
+        let (live, dead): LiveAndDead = tables.run(&DEAD, &[]).await?;
+        return Ok(take_over(tables, &shared.own_links, &live, dead).await?
+            || shares.step(shared, &live).await?
             || planner.step(tables).await?);
     }
     let demands = NodeDemands { has_copies: copies > 1, may_hold_keys: false };

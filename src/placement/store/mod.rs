@@ -22,6 +22,7 @@
 //! - [`settings`], [`table`]: what is read of that, and where keys are by it; [`tables`]: how it is followed
 //! - [`handler`], [`admit`]: letting nodes in, giving slots out, and saying who orders their writes
 //! - [`take_over`]: the slots of a proxy that does not live any more; [`lease`]: for how long one lives
+//! - [`shares`], [`hand_over`]: the slots that go to a proxy that has come, and from one that ends
 //! - [`order`]: the writes of a slot, in one order to all copies
 //! - [`definite`]: what copies run in place of a write, so that it has the same effect on each
 //! - [`mover`]: copies of slots go from node to node, by [`copy`]
@@ -39,6 +40,7 @@ mod counts;
 mod definite;
 mod figures;
 mod front;
+mod hand_over;
 mod handler;
 mod lease;
 mod mover;
@@ -50,6 +52,7 @@ mod rights;
 mod scripts;
 mod settings;
 mod shared;
+mod shares;
 mod table;
 mod tables;
 mod take_over;
@@ -61,6 +64,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use super::config_node::ConfigNode;
@@ -75,7 +79,8 @@ use mover::{Mover, Planner};
 use order::Sequencer;
 pub(crate) use place::changes;
 use scripts::RENEW;
-use shared::Shared;
+use shared::{ProxyStage, Shared};
+use shares::Shares;
 use tables::Tables;
 
 /// The time that the configuration node has to answer.
@@ -135,7 +140,9 @@ impl Store {
         // It orders nothing: who does not serve sends writes on to those who do.
         let sequencer = ArcSwap::from(Sequencer::new("-".into(), tables.clone(), own_links.clone()));
         let make_links = Box::new(own);
-        Ok(Self { shared: Arc::new(Shared { tables, own_links, make_links, sequencer }) })
+        let (stage, told) = (watch::Sender::new(ProxyStage::Serves), watch::Sender::new(ProxyStage::Serves));
+        let movers_idle = watch::Sender::new(true);
+        Ok(Self { shared: Arc::new(Shared { tables, own_links, make_links, sequencer, stage, told, movers_idle }) })
     }
 
     /// Makes links know of copies: writes go to all of them by way of the proxy that orders them, and a server that was started
@@ -169,7 +176,9 @@ impl Store {
         let sequencer = Sequencer::new(name.clone(), self.shared.tables.clone(), links.clone());
         let tables = &self.shared.tables;
         tables.lease().end();
-        let mover = Mover::new(name.clone(), self.shared.tables.clone(), sequencer.clone(), links);
+        let stage = self.shared.stage.subscribe();
+        let mover = Mover::new(name.clone(), self.shared.tables.clone(), sequencer.clone(), links, stage);
+        self.shared.movers_idle.send_replace(false);
         self.shared.sequencer.store(sequencer.clone());
         let taking_part = async {
             tokio::join!(
@@ -179,7 +188,10 @@ impl Store {
                 self.handle(),
                 sequencer.scrub(),
                 self.welcome_back(),
-                mover.run(),
+                async {
+                    mover.run().await;
+                    self.shared.movers_idle.send_replace(true);
+                },
             )
         };
         tokio::select! {
@@ -190,11 +202,11 @@ impl Store {
         log::warn!("{name} was taken for dead, and begins anew");
     }
 
-    /// Lets nodes in, and gives the slots out to those who are in, once no other is waiting. Never ends.
+    /// Lets nodes in, and gives the slots out to those who are in, once no other is waiting. Ends when the proxy is about to.
     async fn handle(&self) {
-        let (mut was_away, mut planner) = (false, Planner::default());
-        loop {
-            match handler::step(&self.shared, &mut planner).await {
+        let (mut was_away, mut planner, mut shares) = (false, Planner::default(), Shares::default());
+        while *self.shared.stage.borrow() == ProxyStage::Serves {
+            match handler::step(&self.shared, &mut planner, &mut shares).await {
                 Ok(true) => continue,
                 Ok(false) => was_away = false,
                 Err(error) if was_away => log::debug!("{error}"),
@@ -222,21 +234,32 @@ impl Store {
     /// another table. Ends when that node says that others have taken the proxy for dead.
     async fn register(&self, address: &str, start: &str) {
         let mut tables = self.shared.tables.follow();
+        let mut stages = self.shared.stage.subscribe();
         let mut is_known = "new";
         loop {
+            let stage = *stages.borrow_and_update();
+            if stage == ProxyStage::Gone {
+                return std::future::pending().await;
+            }
             let table = tables.borrow_and_update().clone();
             let lease = table.as_ref().map_or(FIRST_LEASE, |table| table.settings.lease);
             let epoch = table.as_ref().map_or(0, |table| table.epoch).to_string();
             let (millis, sent) = (lease.as_millis().to_string(), Instant::now());
-            match self.shared.tables.run::<u64>(&RENEW, &[address, &millis, start, &epoch, is_known]).await {
+            let word = if stage == ProxyStage::Serves { "stays" } else { "leaving" };
+            match self.shared.tables.run::<u64>(&RENEW, &[address, &millis, start, &epoch, is_known, word]).await {
                 Ok(0) if is_known == "known" => return,
                 Ok(_) => {
                     is_known = "known";
                     self.shared.tables.lease().renew(sent, table.as_ref());
+                    self.shared.told.send_replace(stage);
                 }
                 Err(error) => log::debug!("the proxy {address} is not registered: {error}"),
             }
-            let _ = tokio::time::timeout(lease / 4, tables.changed()).await;
+            tokio::select! {
+                _ = tables.changed() => {}
+                _ = stages.changed() => {}
+                () = sleep(lease / 4) => {}
+            }
         }
     }
 

@@ -16,7 +16,7 @@ for place = 1, #entries, 2 do
     local left = redis.call('PTTL', key)
     if left >= 0 then
         local said = words(redis.call('GET', key))
-        proxies[#proxies + 1] = {entries[place], digits(tonumber(entries[place + 1])), said[#said] or '0', left}
+        proxies[#proxies + 1] = {entries[place], digits(tonumber(entries[place + 1])), said[2] or '0', left}
     end
 end
 return {digits(epoch), redis.call('HGETALL', P .. 'settings'), lists, redis.call('HGETALL', P .. 'nodes'),

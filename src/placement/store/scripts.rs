@@ -31,4 +31,8 @@ pub(super) static CREATE: LazyLock<ConfigScript> =
 pub(super) static DEAD: LazyLock<ConfigScript> = LazyLock::new(|| ConfigScript::look(&[include_str!("dead.lua")]));
 pub(super) static TAKE_OVER: LazyLock<ConfigScript> =
     LazyLock::new(|| ConfigScript::change(&[include_str!("take_over.lua")]));
+pub(super) static HAND_OVER: LazyLock<ConfigScript> =
+    LazyLock::new(|| ConfigScript::change(&[include_str!("hand_over.lua")]));
+pub(super) static SIGN_OFF: LazyLock<ConfigScript> =
+    LazyLock::new(|| ConfigScript::look(&[include_str!("sign_off.lua")]));
 pub(super) static TRUST: LazyLock<ConfigScript> = LazyLock::new(|| ConfigScript::change(&[include_str!("trust.lua")]));

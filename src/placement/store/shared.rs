@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use tokio::sync::watch;
 
 use super::order::Sequencer;
 use super::tables::Tables;
@@ -17,6 +18,22 @@ pub(super) struct Shared {
     /// Orders writes, in a process that is a proxy, and sends those on that others order. Another one takes its place if this
     /// one is fenced.
     pub(super) sequencer: ArcSwap<Sequencer>,
+    /// The stage that this proxy has come to.
+    pub(super) stage: watch::Sender<ProxyStage>,
+    /// The stage of which the configuration node has been told.
+    pub(super) told: watch::Sender<ProxyStage>,
+    /// Whether the proxy moves no slots any more.
+    pub(super) movers_idle: watch::Sender<bool>,
+}
+
+/// The stages of a proxy, up to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ProxyStage {
+    Serves,
+    /// It is about to end, and hands its slots over.
+    Leaves,
+    /// It takes part no more.
+    Gone,
 }
 
 impl Shared {

@@ -11,6 +11,9 @@ use crate::topology::{Address, KeyPlacement, Topology};
 /// The name of the source in topologies of stores.
 const SOURCE: &str = "placement";
 
+/// The name that stands where no proxy orders the writes of a slot.
+pub(super) const NOBODY: &str = "-";
+
 /// The table of slots with the nodes that hold each.
 #[derive(Debug)]
 pub(super) struct SlotTable {
@@ -92,7 +95,7 @@ impl SlotTable {
         let mut entry = |(slot, list): (usize, &Vec<String>)| {
             let mut words = slots.get(&slot.to_string()).map_or("", String::as_str).split(' ');
             let epoch = words.next().and_then(|epoch| epoch.parse().ok()).unwrap_or_default();
-            let sequencer = words.next().filter(|name| !matches!(*name, "-" | ""));
+            let sequencer = words.next().filter(|name| !matches!(*name, NOBODY | ""));
             let sequencer = sequencer.map(|name| proxies.entry(name).or_insert_with(|| name.into()).clone());
             let state = match words.next() {
                 Some("suspect") => SlotState::Suspect,
@@ -161,6 +164,21 @@ impl SlotTable {
             (None, to) => entry.copies.push(to??),
         }
         entry.epoch = epoch;
+        Some(Self { epoch, settings: self.settings.clone(), nodes: self.nodes.clone(), slots, lost: self.lost })
+    }
+
+    /// Returns the table of this epoch, at which nothing has changed but who orders the writes of some slots. `None` if more has
+    /// changed since.
+    pub(super) fn after_hand_over(&self, epoch: u64, gone: &[(u16, String)]) -> Option<Self> {
+        if epoch != self.epoch + 1 {
+            return None;
+        }
+        let mut slots = self.slots.clone();
+        let mut proxies: HashMap<&str, Arc<str>> = HashMap::new();
+        for (slot, to) in gone {
+            let name = (to != NOBODY).then(|| proxies.entry(to).or_insert_with(|| to.as_str().into()).clone());
+            slots.get_mut(usize::from(*slot))?.sequencer = name;
+        }
         Some(Self { epoch, settings: self.settings.clone(), nodes: self.nodes.clone(), slots, lost: self.lost })
     }
 
@@ -252,6 +270,18 @@ mod tests {
         assert!(table.after_move(9, 0, None, Some("c:3")).is_none(), "something else has changed too");
         let moved = table.after_move(8, 0, None, Some("c:3")).unwrap();
         assert_eq!((moved.epoch, moved.slots()[0].epoch, moved.slots()[1].copies.clone()), (8, 8, vec![0]));
+    }
+
+    #[test]
+    fn a_hand_over_changes_who_orders_writes_and_nothing_else() {
+        let table =
+            SlotTable::read(&stored("2", &["a:1 b:2", "a:1"], &[("0", "5 p:1/x ok"), ("1", "6 p:1/x ok")])).unwrap();
+        let gone = [(0, "q:2/y".to_owned()), (1, NOBODY.to_owned())];
+        let next = table.after_hand_over(8, &gone).unwrap();
+        let shown = |slot: usize| (next.slots()[slot].epoch, next.slots()[slot].sequencer.as_deref());
+        assert_eq!((next.epoch, shown(0), shown(1)), (8, (5, Some("q:2/y")), (6, None)));
+        assert_eq!(next.slots()[0].copies, table.slots()[0].copies);
+        assert!(table.after_hand_over(9, &gone).is_none(), "something else has changed too");
     }
 
     #[test]

@@ -74,19 +74,7 @@ impl Tables {
     pub(super) async fn load(&self) -> Result<Arc<SlotTable>, Error> {
         let stored: StoredTable = self.config.run(&TABLE, &[]).await?;
         self.config.saw(stored.0);
-        let table = Arc::new(SlotTable::read(&stored)?);
-        let mut newest = table.clone();
-        self.current.send_if_modified(|current| match current {
-            Some(current) if current.epoch >= table.epoch => {
-                newest = current.clone();
-                false
-            }
-            current => {
-                *current = Some(table);
-                true
-            }
-        });
-        Ok(newest)
+        Ok(self.follows(Arc::new(SlotTable::read(&stored)?)))
     }
 
     /// Hears that a slot has moved with the change of this epoch. Returns the table as it is since, read anew if there is more that
@@ -110,6 +98,33 @@ impl Tables {
             is_next
         });
         Ok(next)
+    }
+
+    /// Hears that slots have gone to other proxies with the change of this epoch. Returns the table as it is since, as
+    /// [`moved`](Self::moved) does; a table of an earlier epoch is never taken for that, even if no slot has gone.
+    pub(super) async fn handed_over(&self, epoch: u64, gone: &[(u16, String)]) -> Result<Arc<SlotTable>, Error> {
+        let next = self.current().and_then(|table| table.after_hand_over(epoch, gone)).map(Arc::new);
+        match next.filter(|_| !gone.is_empty()) {
+            Some(next) => Ok(self.follows(next)),
+            None => self.load().await,
+        }
+    }
+
+    /// Goes by the next table, unless there is one already that is as new.
+    fn follows(&self, next: Arc<SlotTable>) -> Arc<SlotTable> {
+        self.config.saw(next.epoch);
+        let mut newest = next.clone();
+        self.current.send_if_modified(|current| match current {
+            Some(current) if current.epoch >= next.epoch => {
+                newest = current.clone();
+                false
+            }
+            current => {
+                *current = Some(next);
+                true
+            }
+        });
+        newest
     }
 
     /// Reads the table whenever there is another one. Never ends.

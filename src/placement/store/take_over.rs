@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::copy::node::DataNode;
 use super::order::user_of;
-use super::scripts::{DEAD, TAKE_OVER};
+use super::scripts::TAKE_OVER;
 use super::tables::Tables;
 use super::without::is_without;
 use crate::command::Command;
@@ -24,12 +24,16 @@ use crate::placement::slot::MAX_SLOTS;
 const FENCE_LIMIT: Duration = Duration::from_secs(1);
 
 /// Gives the slots of proxies that do not live any more to those that do. Returns whether there were any.
-pub(super) async fn take_over(tables: &Tables, links: &Links) -> Result<bool, Error> {
-    let (live, dead): (Vec<String>, Vec<(String, Vec<u16>)>) = tables.run(&DEAD, &[]).await?;
+pub(super) async fn take_over(
+    tables: &Tables,
+    links: &Links,
+    live: &[String],
+    dead: Vec<(String, Vec<u16>)>,
+) -> Result<bool, Error> {
     if live.is_empty() || dead.is_empty() {
         return Ok(false);
     }
-    let balance = Balance::new(MAX_SLOTS, 1, live.into_iter().map(Candidate::new));
+    let balance = Balance::new(MAX_SLOTS, 1, live.iter().map(Candidate::new));
     let mut taken = 0;
     for (name, slots) in dead {
         let table = tables.load().await?;

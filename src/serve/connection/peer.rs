@@ -1,6 +1,8 @@
 //! A client that is another proxy of the same placement: it forwards steps whose order is decided here. They are taken one after
 //! the other, and many are under way at once.
 
+use std::time::Duration;
+
 use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
@@ -30,7 +32,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> ClientConnection<S> {
     }
 
     async fn take_steps(&mut self, forwarded: &dyn Forwarded) {
+        /// How long a step may be on its way when the proxy is about to end.
+        const ON_ITS_WAY: Duration = Duration::from_millis(100);
         let mut under_way = FuturesOrdered::new();
+        let mut drain = self.state.drain.subscribe();
         loop {
             while under_way.len() < MOST_UNDER_WAY {
                 match self.requests.next() {
@@ -46,6 +51,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> ClientConnection<S> {
                 return;
             }
             let has_room = under_way.len() < MOST_UNDER_WAY;
+            let is_over = async {
+                let _ = drain.wait_for(|&is_draining| is_draining).await;
+                tokio::time::sleep(ON_ITS_WAY).await;
+            };
             tokio::select! {
                 Some(reply) = under_way.next() => self.push(&reply),
                 read = self.stream.read_buf(self.requests.buffer()), if has_room => match read {
@@ -56,6 +65,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> ClientConnection<S> {
                     }
                 },
                 () = self.entry.killed() => return,
+                () = is_over, if under_way.is_empty() => return,
             }
         }
     }

@@ -88,6 +88,9 @@ impl Mover {
         }
         let mut all_ends: BTreeMap<&String, Ends> = BTreeMap::new();
         for one in moves.iter().filter(|one| begun.contains(&one.slot)) {
+            if self.is_to_stop() {
+                break;
+            }
             if self.begin(std::slice::from_ref(one)).await?.is_empty() {
                 continue;
             }

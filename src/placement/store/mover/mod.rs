@@ -30,10 +30,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::copy::node::DataNode;
 use super::order::Sequencer;
+use super::shared::ProxyStage;
 use super::table::SlotTable;
 use super::tables::Tables;
 use crate::error::Error;
@@ -64,27 +66,47 @@ pub(super) struct Mover {
     links: Arc<Links>,
     /// Counts the failures so far.
     failures: AtomicUsize,
+    stage: watch::Receiver<ProxyStage>,
 }
 
 impl Mover {
     /// Makes a mover for the slots that a proxy of this name orders the writes of.
-    pub(super) fn new(name: Arc<str>, tables: Arc<Tables>, sequencer: Arc<Sequencer>, links: Arc<Links>) -> Self {
-        Self { name, tables, sequencer, links, failures: AtomicUsize::new(0) }
+    pub(super) fn new(
+        name: Arc<str>,
+        tables: Arc<Tables>,
+        sequencer: Arc<Sequencer>,
+        links: Arc<Links>,
+        stage: watch::Receiver<ProxyStage>,
+    ) -> Self {
+        Self { name, tables, sequencer, links, failures: AtomicUsize::new(0), stage }
     }
 
-    /// Moves what there is to move. Never ends.
+    /// Returns whether no further move is to begin, since the proxy is about to end.
+    fn is_to_stop(&self) -> bool {
+        *self.stage.borrow() != ProxyStage::Serves
+    }
+
+    /// Moves what there is to move. Ends when the proxy is about to, once nothing of a move is under way.
     pub(super) async fn run(&self) {
         tokio::join!(self.again(|| self.copy_some()), self.again(|| self.clean_some()));
     }
 
     /// Does something again and again, and waits for a change where there was nothing to do.
     async fn again<F: Future<Output = Result<bool, Error>>>(&self, step: impl Fn() -> F) {
-        let mut tables = self.tables.follow();
-        loop {
+        let (mut tables, mut stage) = (self.tables.follow(), self.stage.clone());
+        while !self.is_to_stop() {
             tables.mark_unchanged();
             match step().await {
                 Ok(true) => continue,
-                Ok(false) => drop(timeout(LOOK_EVERY, tables.changed()).await),
+                Ok(false) => {
+                    let something = async {
+                        tokio::select! {
+                            _ = tables.changed() => {}
+                            _ = stage.changed() => {}
+                        }
+                    };
+                    let _ = timeout(LOOK_EVERY, something).await;
+                }
                 Err(error) => {
                     log::warn!("a slot does not move: {error}");
                     self.failures.fetch_add(1, Ordering::Relaxed);

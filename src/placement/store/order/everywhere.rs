@@ -8,7 +8,7 @@ use tokio::time::{Duration, Instant};
 use super::Sequencer;
 use super::in_flight::StepInFlight;
 use super::lane::NodeLane;
-use super::refusal::unknown;
+use super::refusal::{not_now, unknown};
 use crate::command::Command;
 use crate::placement::store::table::StoreNode;
 use crate::reply::Reply;
@@ -17,12 +17,13 @@ use crate::reply::Reply;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Sequencer {
-    /// Has all nodes do a command, behind all writes that have come and before all that come later.
+    /// Has all nodes do a command, behind all writes that have come and before all that come later, while all slots are here.
     ///
     /// # Errors
     /// What the client is told.
-    pub(in crate::placement::store) async fn everywhere(&self, command: Command) -> Result<Reply, Bytes> {
+    pub(super) async fn run_everywhere(&self, command: Command) -> Result<Reply, Bytes> {
         let until = Instant::now() + PATIENCE;
+        let _several = self.several.lock().await;
         let slots = self.table()?.settings.func.slots();
         let mut turns = Vec::with_capacity(usize::from(slots));
         for slot in 0..slots {
@@ -31,10 +32,7 @@ impl Sequencer {
         let table = self.table()?;
         for slot in 0..slots {
             if self.own(&table, slot, false)?.is_none() {
-                return Err(Bytes::from_static(
-                    b"ERR all keys are emptied at once only where one proxy orders the writes of all slots, and several do; \
-                      nothing was sent",
-                ));
+                return Err(not_now(slot, "another proxy orders its writes"));
             }
         }
         let holds = |place: &usize| table.slots().iter().any(|slot| slot.copies.contains(place));
@@ -43,7 +41,7 @@ impl Sequencer {
         let links = self.connect_all(&table, &lanes, &nodes).await;
         let links = links.map_err(|why| Bytes::from(format!("RMRNODE {why}; nothing was sent")))?;
         self.turns.all_written();
-        let settled = StepInFlight::send(links.iter().map(|link| &**link), &[command], None, || {});
+        let settled = StepInFlight::send(links.iter().map(|link| &**link), &[command], None, |_| {});
         let settled = settled.await.map_err(|_| unknown(&lanes[0], "nothing was heard"))?;
         match settled.failed.first() {
             Some(failed) => Err(unknown(&lanes[failed.copy], &failed.why)),

@@ -39,17 +39,42 @@ impl Sequencer {
         let Some(proxy) = table.slots()[usize::from(slot)].sequencer.clone() else {
             return Err(not_now(slot, "no proxy orders its writes yet"));
         };
-        let peer = self.peers.lock().unwrap_or_else(PoisonError::into_inner).entry(proxy.clone()).or_default().clone();
-        let link = match peer.open_link() {
-            Some(link) => link,
-            None => {
-                let why = |why| not_now(slot, &format!("{proxy}, which orders its writes: {why}"));
-                self.connect_peer(&peer, &proxy, &table.settings.secret).await.map_err(why)?
-            }
-        };
-        let settled = StepInFlight::send([&*link].into_iter(), &[frame(slot, step)], None, || {});
+        let why = |why| not_now(slot, &format!("{proxy}, which orders its writes: {why}"));
+        let link = self.peer_link(table, &proxy, "").await.map_err(why)?;
+        let settled = StepInFlight::send([&*link].into_iter(), &[frame(slot, step)], None, |_| {});
         self.tables.counts().writes_forwarded.add(u64::from(!step.reads));
         Ok(PlacedThere { proxy, settled })
+    }
+
+    /// Sends to a proxy what concerns all slots and may take long: apart from steps, whose replies would wait for its reply.
+    ///
+    /// # Errors
+    /// What the other proxy says, or why it cannot be known, in the words for the client.
+    pub(super) async fn ask_peer(
+        &self,
+        table: &SlotTable,
+        proxy: &Arc<str>,
+        frame: &Command,
+    ) -> Result<Vec<Reply>, Bytes> {
+        let why = |why| Bytes::from(format!("TRYAGAIN {proxy}: {why}; nothing was sent"));
+        let link = self.peer_link(table, proxy, "apart").await.map_err(why)?;
+        let settled = StepInFlight::send([&*link].into_iter(), std::slice::from_ref(frame), None, |_| {});
+        self.outcome_there(PlacedThere { proxy: proxy.clone(), settled }).await
+    }
+
+    /// Returns the connection to another proxy that is for this.
+    async fn peer_link(
+        &self,
+        table: &SlotTable,
+        proxy: &Arc<str>,
+        what_for: &'static str,
+    ) -> Result<Arc<OrderedLink>, String> {
+        let known = (proxy.clone(), what_for);
+        let peer = self.peers.lock().unwrap_or_else(PoisonError::into_inner).entry(known).or_default().clone();
+        match peer.open_link() {
+            Some(link) => Ok(link),
+            None => self.connect_peer(&peer, proxy, &table.settings.secret).await,
+        }
     }
 
     /// Waits for what the other proxy says.
@@ -112,6 +137,9 @@ impl Sequencer {
         let until = Instant::now() + LONGEST;
         if let Some(check) = KeyCheck::unframe(step) {
             return self.take_check(check);
+        }
+        if let Some(taken) = self.take_apart(step) {
+            return taken;
         }
         let Some((slot, step)) = unframe(step) else {
             return ForwardedStep::answered(Reply::Error("ERR this is no step of a slot".into()));

@@ -34,8 +34,8 @@ pub(super) struct FailedCopy {
 /// A step that copies do. It holds its slot open for others until all copies have answered, whoever still waits for it.
 pub(super) struct StepInFlight {
     outcomes: Mutex<CopyOutcomes>,
-    /// Called if the copies do not agree and nobody waits any more.
-    unheard: Box<dyn Fn() + Send + Sync>,
+    /// Hears what has become of it before whoever waits, and while the slot is still held.
+    first: Box<dyn Fn(&Settled) + Send + Sync>,
     _turn: Option<SlotShare>,
 }
 
@@ -47,14 +47,15 @@ struct CopyOutcomes {
 
 impl StepInFlight {
     /// Appends commands to the connection of each copy, in one piece, and waits for the replies of all. Who keeps others from
-    /// appending to the slot meanwhile is the caller.
+    /// appending to the slot meanwhile is the caller. `first` hears of all before whoever waits, who may have gone, and before the
+    /// slot is given back.
     pub(super) fn send<'l>(
         links: impl ExactSizeIterator<Item = &'l OrderedLink>,
         commands: &[Command],
         turn: Option<SlotShare>,
-        unheard: impl Fn() + Send + Sync + 'static,
+        first: impl Fn(&Settled) + Send + Sync + 'static,
     ) -> oneshot::Receiver<Settled> {
-        let (in_flight, settled) = Self::of(links.len(), turn, unheard);
+        let (in_flight, settled) = Self::of(links.len(), turn, first);
         let mut wire = Vec::new();
         commands.iter().for_each(|command| command.write_to(&mut wire));
         let wire = Bytes::from(wire);
@@ -69,12 +70,12 @@ impl StepInFlight {
     fn of(
         copies: usize,
         turn: Option<SlotShare>,
-        unheard: impl Fn() + Send + Sync + 'static,
+        first: impl Fn(&Settled) + Send + Sync + 'static,
     ) -> (Arc<Self>, oneshot::Receiver<Settled>) {
         let (tell, settled) = oneshot::channel();
         let of_copies = std::iter::repeat_with(|| None).take(copies).collect();
         let outcomes = Mutex::new(CopyOutcomes { of_copies, left: copies, tell: Some(tell) });
-        (Arc::new(Self { outcomes, unheard: Box::new(unheard), _turn: turn }), settled)
+        (Arc::new(Self { outcomes, first: Box::new(first), _turn: turn }), settled)
     }
 }
 
@@ -89,11 +90,9 @@ impl Answered for StepInFlight {
         let settled = settle(std::mem::take(&mut outcomes.of_copies));
         let Some(tell) = outcomes.tell.take() else { return };
         drop(outcomes);
-        if let Err(settled) = tell.send(settled)
-            && !settled.differ.is_empty()
-        {
-            (self.unheard)();
-        }
+        (self.first)(&settled);
+        // Who has gone does not want to know.
+        let _ = tell.send(settled);
     }
 }
 
@@ -134,7 +133,7 @@ mod tests {
     use super::*;
 
     fn settled(outcomes: Vec<Result<Reply, CopyFailure>>) -> Settled {
-        let (in_flight, mut settled) = StepInFlight::of(outcomes.len(), None, || {});
+        let (in_flight, mut settled) = StepInFlight::of(outcomes.len(), None, |_| {});
         for (copy, outcome) in outcomes.into_iter().enumerate().rev() {
             assert!(settled.try_recv().is_err());
             in_flight.answered(copy, outcome.map(|reply| vec![reply]));

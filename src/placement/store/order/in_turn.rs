@@ -246,7 +246,7 @@ impl HeldSlot {
     /// Has copies do commands, and waits until all have answered.
     async fn send(&self, copies: &[usize], commands: &[Command]) -> Result<Settled, Bytes> {
         let links = copies.iter().map(|&copy| &*self.copies[copy].1);
-        let settled = StepInFlight::send(links, commands, None, || {});
+        let settled = StepInFlight::send(links, commands, None, |_| {});
         settled.await.map_err(|_| unknown(&self.copies[0].0, "nothing was heard"))
     }
 }

@@ -53,15 +53,19 @@ impl NodeLogin {
             let words = String::from_utf8_lossy(words);
             return Err(format!("no user can be made for the proxy with its own login (--user): {words}"));
         }
-        let is_off =
-            |flags: &Reply| flags.elements().unwrap_or_default().iter().any(|flag| flag.bytes() == Some(b"off"));
-        if done.first().and_then(|user| user.field("flags")).is_some_and(is_off) {
+        if done.first().is_some_and(is_off) {
             self.is_fenced.send_replace(true);
             call(session, acl("SETUSER").arg("off")).await?;
             return Err("another proxy has taken over, and keeps this one from the node".into());
         }
         ask(session, Command::new("AUTH").arg(&self.name).arg(&self.password)).await.map(drop)
     }
+}
+
+/// Returns whether a user is switched off, by what `ACL GETUSER` says.
+fn is_off(user: &Reply) -> bool {
+    let flags = user.field("flags").and_then(Reply::elements).unwrap_or_default();
+    flags.iter().any(|flag| flag.bytes() == Some(b"off"))
 }
 
 /// Returns the name of the user as whom a proxy of this name writes.
@@ -108,6 +112,12 @@ impl NodeLane {
     /// Returns the connection that is open.
     pub(super) fn open_link(&self) -> Option<Arc<OrderedLink>> {
         self.current().clone().filter(|link| !link.is_over())
+    }
+
+    /// Returns whether nothing of this proxy is under way to the node that nobody hears of: a connection that has broken may have
+    /// left something unread there until another one has taken its place.
+    pub(super) fn is_heard(&self) -> bool {
+        !self.is_settling() && (self.open_link().is_some() || *self.broken.borrow() == 0)
     }
 
     /// Returns whether a connection has broken, and what follows from that is not done yet.

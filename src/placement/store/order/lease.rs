@@ -28,7 +28,7 @@ impl Sequencer {
     /// Returns whether a node answers this proxy's own user, whom a fence switches off.
     async fn is_served_by(&self, table: &SlotTable, node: &StoreNode) -> bool {
         let Ok(link) = self.connect(table, &self.lane(node), node).await else { return false };
-        let settled = StepInFlight::send([&*link].into_iter(), &[Command::new("PING")], None, || {}).await;
+        let settled = StepInFlight::send([&*link].into_iter(), &[Command::new("PING")], None, |_| {}).await;
         let replies = settled.ok().and_then(|settled| settled.replies);
         replies.is_some_and(|replies| !matches!(replies[..], [Reply::Error(_)]))
     }

@@ -92,7 +92,7 @@ impl Sequencer {
             return false;
         }
         let Ok(link) = self.connect(table, &lane, node).await else { return false };
-        let settled = StepInFlight::send([&*link].into_iter(), &[Command::new("PING")], None, || {});
+        let settled = StepInFlight::send([&*link].into_iter(), &[Command::new("PING")], None, |_| {});
         let patience = table.settings.node_timeout;
         let settled = tokio::time::timeout(patience, settled).await;
         matches!(settled, Ok(Ok(settled)) if settled.failed.is_empty())

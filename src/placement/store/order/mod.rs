@@ -13,7 +13,8 @@
 //! - [`scrub`]: suspect slots, whose copies may differ
 //! - [`lock`]: a slot for one alone; [`notes`]: which keys are written while it is copied
 //! - [`leave`]: what follows when a connection breaks; [`lease`]: whether nodes keep the proxy out
-//! - [`forward`]: steps of slots that another proxy orders; [`everywhere`]: what is done by all nodes
+//! - [`hand_over`]: slots go to other proxies, as planned
+//! - [`forward`]: steps of slots that another proxy orders; [`gather`], [`everywhere`]: what is done by all nodes
 //! - [`check`]: whether copies have the same
 
 mod check;
@@ -21,6 +22,8 @@ mod clock;
 mod equal;
 mod everywhere;
 mod forward;
+mod gather;
+mod hand_over;
 mod in_flight;
 mod in_turn;
 mod lane;
@@ -38,6 +41,7 @@ mod step;
 mod turn;
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -52,6 +56,7 @@ use crate::link::Links;
 use crate::reply::Reply;
 pub(super) use check::{KeyCheck, UnequalKey};
 use clock::NodeClock;
+pub(super) use hand_over::Movers;
 use in_flight::{FailedCopy, Settled, StepInFlight};
 use lane::{NodeLane, NodeLogin};
 pub(super) use lane::{is_same_process, user_of};
@@ -68,6 +73,9 @@ use turn::SlotTurns;
 /// The time for which a step waits for a slot whose copies have answered differently.
 const REPAIR_LIMIT: Duration = Duration::from_secs(10);
 
+/// Ways to other proxies, by their names and by what they are for.
+type PeerLanes = HashMap<(Arc<str>, &'static str), Arc<PeerLane>>;
+
 /// Sends the writes of slots to all their copies, in one order.
 pub(super) struct Sequencer {
     /// The name of this proxy at the configuration node.
@@ -80,7 +88,14 @@ pub(super) struct Sequencer {
     known: Catalogue,
     clock: NodeClock,
     lanes: Mutex<HashMap<StoreNode, Arc<NodeLane>>>,
-    peers: Mutex<HashMap<Arc<str>, Arc<PeerLane>>>,
+    /// Connections to other proxies, by what they are for.
+    peers: Mutex<PeerLanes>,
+    /// Whoever has several slots alone at once: two would wait for each other.
+    several: Arc<tokio::sync::Mutex<()>>,
+    /// Whoever has all slots come here.
+    gathering: tokio::sync::Mutex<()>,
+    /// How many have slots stay here for a moment.
+    keeping: AtomicUsize,
     itself: Weak<Self>,
 }
 
@@ -97,8 +112,16 @@ impl Sequencer {
             clock: NodeClock::default(),
             lanes: Mutex::default(),
             peers: Mutex::default(),
+            several: Arc::default(),
+            gathering: tokio::sync::Mutex::default(),
+            keeping: AtomicUsize::new(0),
             itself: itself.clone(),
         })
+    }
+
+    /// Returns how the proxy is called at the configuration node: its address, and which start of it this is.
+    pub(super) fn name(&self) -> &str {
+        &self.name
     }
 
     /// Returns the user as whom the proxy writes to nodes.
@@ -160,17 +183,17 @@ impl Sequencer {
                 Err(why) if Instant::now() >= until => return Err(not_now(slot, &why)),
                 Err(_) => continue,
             };
-            let (itself, of_step) = (self.itself.clone(), plan.keys.clone());
-            let unheard = move || {
+            let copies: Arc<[_]> = lanes.into_iter().zip(links.iter().map(|link| link.number())).collect();
+            let (itself, of_step, keys) = (self.itself.clone(), copies.clone(), plan.keys);
+            let first = move |settled: &Settled| {
                 if let Some(itself) = itself.upgrade() {
-                    itself.differ(slot, &of_step);
+                    itself.is_settled(slot, &of_step, &keys, settled);
                 }
             };
             let order = self.turns.order(slot);
-            let settled = StepInFlight::send(links.iter().map(|link| &**link), &plan.commands, Some(turn), unheard);
+            let settled = StepInFlight::send(links.iter().map(|link| &**link), &plan.commands, Some(turn), first);
             drop(order);
-            let copies = lanes.into_iter().zip(links.iter().map(|link| link.number())).collect();
-            return Ok(PlacedHere { slot, epoch: entry.epoch, copies, settled, then: plan.then, keys: plan.keys });
+            return Ok(PlacedHere { slot, epoch: entry.epoch, copies, settled, then: plan.then });
         }
     }
 
@@ -179,7 +202,7 @@ impl Sequencer {
     /// # Errors
     /// What the client is told.
     pub(super) async fn outcome(&self, placed: Placed, until: Instant) -> Result<Vec<Reply>, Bytes> {
-        let PlacedHere { slot, epoch, copies, settled, then, keys } = match placed {
+        let PlacedHere { slot, epoch, copies, settled, then } = match placed {
             Placed::Here(here) => here,
             Placed::There(there) => return self.outcome_there(there).await,
             Placed::Later(later) => {
@@ -190,9 +213,6 @@ impl Sequencer {
         let first = &copies[0].0;
         let late = || unknown(first, "the time of the command was over");
         let settled = timeout_at(until, settled).await.map_err(|_| late())?.map_err(|_| late())?;
-        if !settled.differ.is_empty() {
-            self.differ(slot, &keys);
-        }
         let Settled { replies, failed, .. } = settled;
         let Some(replies) = replies else { return Err(nobody_has(&copies, &failed)) };
         for FailedCopy { copy, why, .. } in &failed {
@@ -214,6 +234,18 @@ impl Sequencer {
         match self.tables.until_in_force(changed, until).await {
             true => Ok(CopyPlan::told(&then, replies)),
             false => Err(unknown(first, "not all proxies have heard of a change of the slot's copies")),
+        }
+    }
+
+    /// Hears what has become of a step before its slot is given back: from then on no copy that has failed is written to, and copies
+    /// that have answered differently are about to be made equal.
+    fn is_settled(&self, slot: u16, copies: &[(Arc<NodeLane>, u64)], keys: &[Bytes], settled: &Settled) {
+        for failed in &settled.failed {
+            let (lane, link) = &copies[failed.copy];
+            self.is_unfit(lane, Some(*link), &failed.why);
+        }
+        if !settled.differ.is_empty() {
+            self.differ(slot, keys);
         }
     }
 
@@ -329,6 +361,7 @@ impl Sequencer {
     /// of the step's keys counts.
     fn differ(&self, slot: u16, keys: &[Bytes]) {
         let (Some(itself), keys) = (self.itself.upgrade(), keys.to_vec()) else { return };
+        let differing = self.turns.differs(slot);
         self.tables.counts().scrub_differences.add(keys.len() as u64);
         tokio::spawn(async move {
             let until = Instant::now() + REPAIR_LIMIT;
@@ -340,6 +373,7 @@ impl Sequencer {
                 Ok(()) => log::info!("copies of slot {slot} had answered differently, and have the same again"),
                 Err(why) => log::warn!("copies of slot {slot} may differ: {}", String::from_utf8_lossy(&why)),
             }
+            drop(differing);
         });
     }
 }

@@ -47,12 +47,10 @@ pub(in crate::placement::store) struct PlacedHere {
     /// The epoch at which the slot's copies last changed.
     pub(super) epoch: u64,
     /// The copies, and the number of the connection to each.
-    pub(super) copies: Vec<(Arc<NodeLane>, u64)>,
+    pub(super) copies: Arc<[(Arc<NodeLane>, u64)]>,
     pub(super) settled: oneshot::Receiver<Settled>,
     /// The work that is left with the replies of the first copy.
     pub(super) then: AfterFirst,
-    /// The keys of the step.
-    pub(super) keys: Vec<Bytes>,
 }
 
 /// A step that is on its way to the proxy that orders its slot.

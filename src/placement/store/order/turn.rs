@@ -26,6 +26,17 @@ struct SlotTurn {
     turn: Arc<RwLock<()>>,
     order: Mutex<()>,
     notes: Arc<SlotNotes>,
+    /// How many repairs are to be done because copies have answered differently.
+    differing: Arc<AtomicUsize>,
+}
+
+/// Copies of a slot that are about to be made equal, for as long as this lives.
+pub(super) struct DifferingSlot(Arc<AtomicUsize>);
+
+impl Drop for DifferingSlot {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 impl Default for SlotTurns {
@@ -68,6 +79,18 @@ impl SlotTurns {
         let turn = self.slots[usize::from(slot)].turn.clone();
         let _waits = self.wait(slot)?;
         timeout_at(until, turn.write_owned()).await.map_err(|_| not_now(slot, "others do not end"))
+    }
+
+    /// Says that copies of a slot are about to be made equal, from now on.
+    pub(super) fn differs(&self, slot: u16) -> DifferingSlot {
+        let differing = self.slots[usize::from(slot)].differing.clone();
+        differing.fetch_add(1, Ordering::AcqRel);
+        DifferingSlot(differing)
+    }
+
+    /// Returns whether copies of a slot are about to be made equal.
+    pub(super) fn is_differing(&self, slot: u16) -> bool {
+        self.slots[usize::from(slot)].differing.load(Ordering::Acquire) > 0
     }
 
     /// Keeps others from appending to a slot for a moment.

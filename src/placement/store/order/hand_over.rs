@@ -1,0 +1,106 @@
+//! Slots go to other proxies while all run well: nothing of them is under way when they go, so their copies are not suspect.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::time::{Instant, sleep};
+
+use super::Sequencer;
+use crate::error::Error;
+use crate::placement::store::scripts::HAND_OVER;
+use crate::placement::store::table::SlotTable;
+
+/// How many slots go with one change. Their writes wait meanwhile.
+const SLOTS_AT_ONCE: usize = 256;
+
+/// How long the writes of slots may take to end that are under way. Slots of which some have not ended stay.
+const DRAIN: Duration = Duration::from_millis(500);
+
+/// How long after the configuration node has failed it is asked again.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Whether this proxy has ended to move slots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::placement::store) enum Movers {
+    /// Slots stay that are to move.
+    Run,
+    /// Nothing of a move is under way.
+    Idle,
+}
+
+impl Sequencer {
+    /// Gives slots to other proxies: to each slot belongs the name of a proxy, or - for nobody. A slot stays if something of it is
+    /// under way and does not end, or if who would get it has gone. Returns how many have gone.
+    ///
+    /// # Errors
+    /// If the proxy ends meanwhile.
+    pub(in crate::placement::store) async fn give(
+        &self,
+        slots: Vec<(u16, String)>,
+        movers: Movers,
+    ) -> Result<usize, Error> {
+        let Some(itself) = self.itself.upgrade() else { return Ok(0) };
+        let mut given = 0;
+        for some in slots.chunks(SLOTS_AT_ONCE) {
+            let (itself, some) = (itself.clone(), some.to_vec());
+            // In a task of its own: once it is asked for, it has to be known who orders the slots before they are given back.
+            let giving = tokio::spawn(async move { itself.give_some(&some, movers).await });
+            given += giving.await.map_err(|ended| Error::Topology(format!("slots are not handed over: {ended}")))??;
+        }
+        Ok(given)
+    }
+
+    async fn give_some(&self, slots: &[(u16, String)], movers: Movers) -> Result<usize, Error> {
+        let _several = self.several.lock().await;
+        let began = Instant::now();
+        let Some(table) = self.tables.current() else { return Ok(0) };
+        self.end_broken(&table, slots).await;
+        let until = Instant::now() + DRAIN;
+        let turns = join_all(slots.iter().map(|(slot, _)| self.turns.alone(*slot, until))).await;
+        let Some(table) = self.tables.current() else { return Ok(0) };
+        let is_quiet = |slot: u16| {
+            let entry = &table.slots()[usize::from(slot)];
+            let is_heard = |&place: &usize| self.lane(&table.nodes[place]).is_heard();
+            entry.is_ordered_by(&self.name) && entry.copies.iter().all(is_heard) && !self.turns.is_differing(slot)
+        };
+        let quiet = slots.iter().zip(&turns).filter(|((slot, _), turn)| turn.is_ok() && is_quiet(*slot));
+        let words: Vec<(String, &str)> = quiet.map(|((slot, to), _)| (slot.to_string(), to.as_str())).collect();
+        if words.is_empty() {
+            return Ok(0);
+        }
+        let drained = began.elapsed();
+        let moves = if movers == Movers::Idle { "idle" } else { "run" };
+        let arguments = [&*self.name, moves].into_iter().chain(words.iter().flat_map(|(slot, to)| [slot.as_str(), to]));
+        let arguments: Vec<&str> = arguments.collect();
+        let mut given = 0;
+        while let Err(error) = async {
+            let (epoch, gone): (u64, Vec<(u16, String)>) = self.tables.run(&HAND_OVER, &arguments).await?;
+            given = given.max(gone.len());
+            self.tables.handed_over(epoch, &gone).await
+        }
+        .await
+        {
+            log::warn!("it is not known whether slots are handed over: {error}");
+            sleep(PAUSE).await;
+        }
+        drop(turns);
+        log::debug!("{given} slots are handed over after {drained:?}, and were held for {:?} in all", began.elapsed());
+        Ok(given)
+    }
+
+    /// Connects anew to copies of slots whose connections have broken, which ends those before at the nodes.
+    async fn end_broken(&self, table: &Arc<SlotTable>, slots: &[(u16, String)]) {
+        let copies = slots.iter().flat_map(|(slot, _)| table.slots()[usize::from(*slot)].copies.iter().copied());
+        let copies: BTreeSet<usize> = copies.collect();
+        let broken = copies.into_iter().filter(|&place| !self.lane(&table.nodes[place]).is_heard());
+        join_all(broken.map(|place| async move {
+            let node = &table.nodes[place];
+            if let Err(why) = self.connect(table, &self.lane(node), node).await {
+                log::debug!("slots at {} are not handed over: {why}", node.address);
+            }
+        }))
+        .await;
+    }
+}
