@@ -360,3 +360,35 @@ fn who_waits_for_a_key_gets_what_comes() {
     assert_eq!(wire.reply("XADD s 1-1 field value"), "\"1-1\"");
     assert!(String::from_utf8(reader.read_frame()).unwrap().contains("value"));
 }
+
+/// B39, H26: reads do not wait for a node that is stopped, also while nobody writes, so that it is a copy all the time.
+#[test]
+fn reads_do_not_wait_for_a_node_that_is_stopped() {
+    let (_config, nodes, proxy) = two_copies::<3>(&[]);
+    let mut wire = proxy.wire();
+    for key in 0..60 {
+        assert_eq!(wire.reply(&format!("SET key:{key} {key}")), "+OK");
+    }
+    nodes[0].stop_signal();
+    let mut slow = 0;
+    for round in 0..5 {
+        for key in 0..60 {
+            let began = Instant::now();
+            assert_eq!(wire.reply(&format!("GET key:{key}")), format!("\"{key}\""), "{round}");
+            assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+            slow += u32::from(began.elapsed() > Duration::from_millis(90));
+        }
+    }
+    // A third of all would be, if nobody remembered who is late.
+    assert!((1..=50).contains(&slow), "{slow} of 300 reads had to ask twice");
+    // Several at once, of different slots, and none of them.
+    let lines: String = (0..60).map(|key| format!("GET key:{key}\r\n")).collect();
+    wire.send_raw(lines.as_bytes());
+    for key in 0..60 {
+        let expected = format!("${}\r\n{key}\r\n", key.to_string().len());
+        assert_eq!(String::from_utf8(wire.read_frame()).unwrap(), expected);
+    }
+    assert!(wire.reply("MGET key:1 key:2 {a}none").matches(',').count() == 2);
+    nodes[0].cont_signal();
+    assert_eq!(wire.reply("GET key:1"), "\"1\"");
+}

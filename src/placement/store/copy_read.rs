@@ -1,8 +1,6 @@
-//! [`CopyRead`]: keys that are read at a copy of their slots, at another one if that fails.
+//! [`CopyRead`]: keys that are read at a copy of their slots, [at another one](super::reads) if that fails or is late.
 
 use std::sync::Arc;
-
-use futures_util::future::join_all;
 
 use super::copy_write::{failure_words, write};
 use super::table::{SlotTable, StoreNode};
@@ -57,52 +55,6 @@ impl CopyRead {
         Delivery::of(replies.into_iter().map(or_words).collect())
     }
 
-    /// Asks copies for what is not answered, until all is, or no copy is left to be asked. Returns the last failure.
-    async fn ask(&self, table: &SlotTable, replies: &mut [Option<Reply>]) -> Option<Failure> {
-        let mut tries: Vec<Vec<usize>> = Vec::with_capacity(self.ways.len());
-        for (way, reply) in self.ways.iter().zip(&mut *replies) {
-            tries.push(match way {
-                CopyWay::Read(slot) if reply.is_none() => {
-                    self.copies.to_ask(table, *slot, self.batch.reads).unwrap_or_else(|why| {
-                        *reply = Some(Reply::Error(format!("RMRSLOTS {why}").into()));
-                        Vec::new()
-                    })
-                }
-                _ => Vec::new(),
-            });
-        }
-        let mut failure = None;
-        for round in 0.. {
-            // The commands that are still to be answered, by who is asked for them now.
-            let mut shares: Vec<(Arc<dyn Link>, Vec<usize>)> = Vec::new();
-            for at in (0..self.ways.len()).filter(|&at| replies[at].is_none()) {
-                let link = match (&self.ways[at], tries[at].get(round)) {
-                    (CopyWay::Read(_), Some(&place)) => self.copies.links.get(&table.nodes[place].address),
-                    (CopyWay::Read(_), None) => None,
-                    _ if round == 0 => Some(self.node.clone()),
-                    _ => None,
-                };
-                let Some(link) = link else { continue };
-                match shares.iter_mut().find(|(known, _)| Arc::ptr_eq(known, &link)) {
-                    Some((_, share)) => share.push(at),
-                    None => shares.push((link, vec![at])),
-                }
-            }
-            if shares.is_empty() {
-                break;
-            }
-            let sent = shares.iter().map(|(link, share)| link.send(self.part(share)));
-            let deliveries = join_all(sent).await;
-            for ((_, share), delivery) in shares.into_iter().zip(deliveries) {
-                for (at, reply) in share.into_iter().zip(delivery.replies) {
-                    replies[at] = Some(reply);
-                }
-                failure = delivery.failure.or(failure);
-            }
-        }
-        failure
-    }
-
     /// Reads again what was read while the lease ran out: who orders the slots' writes knows what counts.
     async fn in_order(self, mut replies: Vec<Option<Reply>>) -> Delivery {
         let is_read = |at: &usize| matches!(self.ways[*at], CopyWay::Read(_));
@@ -118,7 +70,8 @@ impl CopyRead {
         }
     }
 
-    fn part(&self, share: &[usize]) -> Batch {
+    /// Returns the part of the batch with these commands.
+    pub(super) fn part(&self, share: &[usize]) -> Batch {
         Batch { picks: share.iter().map(|&at| self.batch.picks[at]).collect(), ..self.batch.clone() }
     }
 }

@@ -28,7 +28,7 @@
 //! - [`mover`]: copies of slots go from node to node, by [`copy`]
 //! - [`place`], [`report`]: what operators ask, and what there is to tell; [`figures`]: what is told without asking, of it what is [counted](counts)
 //! - [`check`]: a comparison of copies
-//! - [`front`]: links that know of copies, by [`copy_read`], [`copy_write`] and [`user_copies`]; [`whole`]: commands about all keys; [`rights`]: who may write
+//! - [`front`]: links that know of copies, by [`copy_read`] with [`reads`], [`copy_write`] and [`user_copies`]; [`whole`]: commands about all keys; [`rights`]: who may write
 //! - [`without`]: what tests leave out, to be missed
 
 mod admit;
@@ -42,11 +42,13 @@ mod figures;
 mod front;
 mod hand_over;
 mod handler;
+mod late_nodes;
 mod lease;
 mod mover;
 mod node_links;
 mod order;
 mod place;
+mod reads;
 mod report;
 mod rights;
 mod scripts;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::late_nodes::LateNodes;
 use super::node_links::NodeLinks;
 use super::rights::Rights;
 use super::shared::Shared;
@@ -16,11 +17,17 @@ pub(super) struct UserCopies {
     pub(super) rights: Rights,
     /// Counts reads: they go to one copy after the other.
     reads: AtomicUsize,
+    pub(super) late: LateNodes,
 }
 
 impl UserCopies {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { links: Arc::new(NodeLinks::new(shared)), rights: Rights::default(), reads: AtomicUsize::new(0) }
+        Self {
+            links: Arc::new(NodeLinks::new(shared)),
+            rights: Rights::default(),
+            reads: AtomicUsize::new(0),
+            late: LateNodes::default(),
+        }
     }
 
     /// Returns what all users share.
@@ -28,7 +35,8 @@ impl UserCopies {
         self.links.shared()
     }
 
-    /// Returns the places of a slot's copies in the order in which they are to be asked: any first, where all are equal.
+    /// Returns the places of a slot's copies in the order in which they are to be asked: any first, where all are equal, and last those
+    /// that were late.
     pub(super) fn to_ask(&self, table: &SlotTable, slot: u16, from: ReadFrom) -> Result<Vec<usize>, String> {
         let entry = table.slot(slot)?;
         let mut copies = entry.copies.clone();
@@ -36,6 +44,7 @@ impl UserCopies {
             SlotState::Ok if from != ReadFrom::FirstCopy => {
                 let first = self.reads.fetch_add(1, Ordering::Relaxed) % copies.len();
                 copies.rotate_left(first);
+                self.late.put_last(&mut copies, |&place| &table.nodes[place].address);
             }
             _ => copies.truncate(1),
         }

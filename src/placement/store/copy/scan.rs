@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use tokio::task::yield_now;
 
 use super::node::DataNode;
 use super::{UNFINISHED, is_ours};
@@ -38,6 +39,8 @@ pub(in crate::placement::store) async fn keys_of(
     for keys in found.values_mut() {
         keys.sort_unstable();
         keys.dedup();
+        // There may be millions of them all together.
+        yield_now().await;
     }
     Ok(found)
 }

@@ -10,7 +10,8 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::ends::Ends;
 use super::record::{CopyMove, Phase};
 use super::scripts::{BEGIN, FLIP};
-use super::{Mover, SLOTS_AT_ONCE};
+use super::{Mover, NAMES_AT_ONCE, SLOTS_AT_ONCE};
+use crate::command::Command;
 use crate::error::Error;
 use crate::placement::store::copy::carry::carry;
 use crate::placement::store::copy::compare::compare;
@@ -63,7 +64,7 @@ impl Mover {
             return Err(busy(b"not all proxies have heard yet that slots are to move"));
         }
         moves.retain(|one| source_of(&table, one) == source);
-        moves.truncate(SLOTS_AT_ONCE);
+        moves.truncate(self.slots_at_once(&table, source.as_deref()).await?);
         let copied = self.copy(&table, source, moves).await;
         if copied.is_err() {
             self.tables.counts().moves_failed.add(1);
@@ -107,6 +108,16 @@ impl Mover {
             }
         }
         Ok(())
+    }
+
+    /// Returns of how many slots the keys of a node are looked for at once.
+    async fn slots_at_once(&self, table: &SlotTable, source: Option<&str>) -> Result<usize, Error> {
+        let Some(source) = source else { return Ok(SLOTS_AT_ONCE) };
+        let size = self.source(table, source).await?.call(Command::new("DBSIZE")).await?;
+        let keys = size.integer().unwrap_or_default().unsigned_abs() as usize;
+        let place = table.nodes.iter().position(|node| node.address.to_string() == source);
+        let held = table.slots().iter().filter(|slot| slot.copies.iter().any(|&copy| Some(copy) == place)).count();
+        Ok((NAMES_AT_ONCE * held / keys.max(1)).max(SLOTS_AT_ONCE))
     }
 
     /// Says that slots are copied from now on. Returns those whose moves still stand.

@@ -46,8 +46,11 @@ pub(super) use readmit::{LOOK_EVERY as WELCOME_EVERY, readmit};
 use record::{CopyMove, Phase};
 use scripts::MOVES;
 
-/// The number of slots that are copied after one look at all keys of a node.
+/// The number of slots that are copied after one look at all keys of a node, at least.
 const SLOTS_AT_ONCE: usize = 32;
+
+/// The number of names that are kept at once, about, where so few slots have less: one look at a small node does for all its slots.
+const NAMES_AT_ONCE: usize = 2_000_000;
 
 /// The pause between two looks for moves, should no change be heard of.
 const LOOK_EVERY: Duration = Duration::from_millis(500);

@@ -19,6 +19,9 @@ use crate::placement::store::definite::Others;
 use crate::placement::store::table::{SlotState, StoreNode};
 use crate::reply::Reply;
 
+/// How many bytes of keys are carried to other copies in one piece, unless one key has more.
+const MOST_CARRIED: i64 = 1 << 20;
+
 /// Connections to all copies of a slot that is held.
 pub(super) struct HeldSlot {
     slot: u16,
@@ -194,13 +197,25 @@ impl Sequencer {
         commands: &[Command],
         until: Instant,
     ) -> Result<(), Bytes> {
+        self.make_equal_unless(held, copies, commands, |reply| matches!(reply, Reply::Error(_)), until).await
+    }
+
+    /// Has copies run what makes them equal to the first one, unless this says that a reply is a refusal.
+    async fn make_equal_unless(
+        &self,
+        held: &HeldSlot,
+        copies: &[usize],
+        commands: &[Command],
+        is_refusal: fn(&Reply) -> bool,
+        until: Instant,
+    ) -> Result<(), Bytes> {
         if commands.is_empty() || copies.is_empty() {
             return Ok(());
         }
         let several = in_transaction(commands);
         let commands = if commands.len() == 1 { commands } else { &several[..] };
         let settled = held.send(copies, commands).await?;
-        let refused = settled.replies.iter().flatten().find(|reply| matches!(reply, Reply::Error(_)));
+        let refused = settled.replies.iter().flatten().find(|reply| is_refusal(reply));
         let mut failed: Vec<(usize, String)> =
             settled.failed.into_iter().map(|failed| (copies[failed.copy], failed.why)).collect();
         failed.extend(settled.differ.iter().map(|&copy| (copies[copy], "it answers otherwise than the others".into())));
@@ -216,29 +231,78 @@ impl Sequencer {
 
     /// Gives copies keys as the first one has them.
     async fn carry(&self, held: &HeldSlot, copies: &[usize], keys: &[Bytes], until: Instant) -> Result<(), Bytes> {
-        for key in keys {
-            let look = [Command::new("PEXPIRETIME").key(&key[..]), Command::new("DUMP").key(&key[..])];
-            let Settled { replies, failed, .. } = held.send(&[0], &in_transaction(&look)).await?;
-            let found = replies.and_then(|mut replies| replies.pop()?.into_elements());
-            let Some([expires, value]) = found.as_deref() else {
-                let (lane, link) = &held.copies[0];
-                let why = failed.first().map_or("it does not say what a key holds", |failed| failed.why.as_str());
-                self.is_unfit(lane, Some(link.number()), why);
-                lane.until_settled(until).await;
-                return Err(unknown(lane, why));
+        let mut keys = keys;
+        while !keys.is_empty() {
+            let (some, rest) = keys.split_at(self.small_enough(held, keys, until).await?);
+            let look = |key: &Bytes| [Command::new("PEXPIRETIME").key(&key[..]), Command::new("DUMP").key(&key[..])];
+            let looks: Vec<Command> = some.iter().flat_map(look).collect();
+            let found = self.ask_first(held, &in_transaction(&looks), until).await?;
+            let found = found.into_iter().next_back().and_then(Reply::into_elements).unwrap_or_default();
+            if found.len() != looks.len() {
+                return Err(self.first_is_unfit(held, "it does not say what keys hold", until).await);
+            }
+            let (found, _) = found.as_chunks::<2>();
+            let equal: Vec<Command> = some.iter().zip(found).map(|(key, found)| as_found(key, found)).collect();
+            // None of them may fail, in the transaction either.
+            let is_refusal = |reply: &Reply| match reply {
+                Reply::Error(_) => true,
+                reply => reply.elements().unwrap_or_default().iter().any(|reply| matches!(reply, Reply::Error(_))),
             };
-            let command = match value.bytes() {
-                Some(payload) => Command::new("RESTORE")
-                    .key(&key[..])
-                    .arg(expires.integer().filter(|at| *at > 0).unwrap_or_default())
-                    .arg(payload)
-                    .arg("REPLACE")
-                    .arg("ABSTTL"),
-                None => Command::new("UNLINK").key(&key[..]),
-            };
-            self.make_equal(held, copies, &[command], until).await?;
+            self.make_equal_unless(held, copies, &equal, is_refusal, until).await?;
+            keys = rest;
         }
         Ok(())
+    }
+
+    /// Returns how many of these keys can be carried in one piece, by what they take at the first copy: one at least.
+    async fn small_enough(&self, held: &HeldSlot, keys: &[Bytes], until: Instant) -> Result<usize, Bytes> {
+        if keys.len() < 2 {
+            return Ok(keys.len());
+        }
+        let usage = |key: &Bytes| Command::new("MEMORY").arg("USAGE").key(&key[..]);
+        let sizes = self.ask_first(held, &keys.iter().map(usage).collect::<Vec<_>>(), until).await?;
+        let mut bytes = 0;
+        let fits = sizes.iter().take_while(|size| {
+            bytes += size.integer().unwrap_or_default();
+            bytes <= MOST_CARRIED
+        });
+        Ok(fits.count().clamp(1, keys.len()))
+    }
+
+    /// Asks the first copy of a slot.
+    ///
+    /// # Errors
+    /// If it does not answer, and is no copy any more.
+    async fn ask_first(&self, held: &HeldSlot, commands: &[Command], until: Instant) -> Result<Vec<Reply>, Bytes> {
+        let Settled { replies, failed, .. } = held.send(&[0], commands).await?;
+        match replies {
+            Some(replies) => Ok(replies),
+            None => {
+                let why = failed.first().map_or("nothing was heard", |failed| failed.why.as_str());
+                Err(self.first_is_unfit(held, why, until).await)
+            }
+        }
+    }
+
+    /// Takes the first copy for failed, and returns what a client is told.
+    async fn first_is_unfit(&self, held: &HeldSlot, why: &str, until: Instant) -> Bytes {
+        let (lane, link) = &held.copies[0];
+        self.is_unfit(lane, Some(link.number()), why);
+        lane.until_settled(until).await;
+        unknown(lane, why)
+    }
+}
+
+/// Returns what makes a key as it was found.
+fn as_found(key: &Bytes, [expires, value]: &[Reply; 2]) -> Command {
+    match value.bytes() {
+        Some(payload) => Command::new("RESTORE")
+            .key(&key[..])
+            .arg(expires.integer().filter(|at| *at > 0).unwrap_or_default())
+            .arg(payload)
+            .arg("REPLACE")
+            .arg("ABSTTL"),
+        None => Command::new("UNLINK").key(&key[..]),
     }
 }
 

@@ -131,7 +131,7 @@ impl LinkTask {
         let (mut input, mut scanner) = (BytesMut::with_capacity(4096), Scanner::default());
         let mut incoming: Vec<Appended> = Vec::new();
         let mut heard = Instant::now();
-        let mut ticks = interval(self.patience / 4);
+        let mut ticks = interval(self.patience / 8);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut is_unused = false;
         // What is under way is answered first.

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep};
 
 use super::Sequencer;
@@ -16,6 +18,9 @@ use crate::placement::store::without::is_without;
 
 /// The number of keys that are made equal while their slot is held.
 const KEYS_AT_ONCE: usize = 64;
+
+/// The number of slots that are made equal at once.
+const SLOTS_AT_ONCE: usize = 4;
 
 /// The longest time for which a scrub waits for a slot.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -67,23 +72,29 @@ impl Sequencer {
             let found = keys_of(&mut open, table.settings.func, is_of_it).await?;
             for (slot, own) in &mut keys {
                 own.extend(found.get(slot).into_iter().flatten().cloned());
+                // There may be millions.
+                yield_now().await;
             }
         }
-        let refused = |words: Bytes| Error::Refused(String::from_utf8_lossy(&words).into_owned());
-        let mut equal = Vec::new();
-        for (slot, keys) in keys {
-            let keys: Vec<Bytes> = keys.into_iter().map(|key| Bytes::from(key.into_vec())).collect();
-            for some in keys.chunks(KEYS_AT_ONCE).filter(|_| !is_without("suspect")) {
-                let until = Instant::now() + PATIENCE;
-                let _turn = self.turns.alone(slot, until).await.map_err(refused)?;
-                self.make_keys_equal(slot, some, until).await.map_err(refused)?;
-            }
-            equal.push(slot.to_string());
-        }
+        let equal =
+            stream::iter(keys).map(|(slot, keys)| self.make_slot_equal(slot, keys)).buffer_unordered(SLOTS_AT_ONCE);
+        let equal: Vec<String> = equal.try_collect().await?;
         let mut arguments: Vec<&str> = vec![&self.name];
         arguments.extend(equal.iter().map(String::as_str));
         let count: i64 = self.tables.run(&TRUST, &arguments).await?;
         log::info!("the copies of {count} slots are equal again");
         self.tables.load().await.map(drop)
+    }
+
+    /// Makes keys of a slot equal, some at a time: writes have their turn between them. Returns the slot.
+    async fn make_slot_equal(&self, slot: u16, keys: BTreeSet<Box<[u8]>>) -> Result<String, Error> {
+        let refused = |words: Bytes| Error::Refused(String::from_utf8_lossy(&words).into_owned());
+        let keys: Vec<Bytes> = keys.into_iter().map(|key| Bytes::from(key.into_vec())).collect();
+        for some in keys.chunks(KEYS_AT_ONCE).filter(|_| !is_without("suspect")) {
+            let until = Instant::now() + PATIENCE;
+            let _turn = self.turns.alone(slot, until).await.map_err(refused)?;
+            self.make_keys_equal(slot, some, until).await.map_err(refused)?;
+        }
+        Ok(slot.to_string())
     }
 }
