@@ -33,6 +33,7 @@
 //! - [`flow`]: work over all keys that match a pattern, against a client that scans, and against scripts.
 //! - [`gears`]: functions in Python on the servers, against the same work in Python by hand.
 //! - [`proxy`]: `rmr-proxy`, against nutcracker and against no proxy.
+//! - [`placement`]: plain servers with a configuration node: copies, moves, failures.
 //! - [`mapping`]: ten thousand commands over many plain hosts, against the Python library rb.
 //! - [`rounds`], [`cpu`]: measuring. [`report`], [`comparison`]: printing.
 
@@ -47,6 +48,7 @@ mod gears;
 mod instructions;
 mod mapping;
 mod ping;
+mod placement;
 mod poll;
 mod proxy;
 mod report;
@@ -89,6 +91,7 @@ fn main() -> ExitCode {
                 [gears::CALLS, gears::SMALL, gears::EVENTS].iter().for_each(|name| println!("{name}"));
                 mapping::all().iter().for_each(|case| println!("{}", case.name()));
                 println!("{}", proxy::NAME);
+                placement::all().iter().for_each(|case| println!("{}", case.name));
                 return ExitCode::SUCCESS;
             }
             option if option.starts_with('-') => {
@@ -108,6 +111,8 @@ fn main() -> ExitCode {
     let flows: Vec<flow::Case> = flow::all().into_iter().filter(|case| is_wanted(case.name())).collect();
     let functions: Vec<gears::Case> = gears::all().into_iter().filter(|case| is_wanted(case.name())).collect();
     let mappings: Vec<mapping::Case> = mapping::all().into_iter().filter(|case| is_wanted(case.name())).collect();
+    let mut placements: Vec<placement::Case> = placement::all().into();
+    placements.retain(|case| is_wanted(case.name.to_owned()));
     let run_all = || {
         run(&cases, &effort)?;
         if is_wanted(ping::NAME.to_owned()) {
@@ -126,6 +131,7 @@ fn main() -> ExitCode {
         if is_wanted(proxy::NAME.to_owned()) {
             proxy::run(&effort)?;
         }
+        placement::run(&placements, &effort)?;
         Ok::<(), Failure>(())
     };
     match run_all() {

@@ -291,7 +291,7 @@ impl Topology {
     }
 
     /// Returns what says where keys are, if the picture says so itself.
-    pub(crate) fn key_placement(&self) -> Option<&dyn KeyPlacement> {
+    pub fn key_placement(&self) -> Option<&dyn KeyPlacement> {
         self.key_placement.as_ref().map(|(_, placement)| &**placement)
     }
 
