@@ -9,8 +9,8 @@ use rmr::testing::ScratchDir;
 
 use super::copies::{holders, node, two_copies};
 use super::lease::sequencers;
-use super::{await_served, url};
-use crate::common::{RmrProxy, Server, poll};
+use super::{SOON, await_served, url};
+use crate::common::{RmrProxy, Server, eventually, poll};
 
 /// The library that says another time than the system's, where Debian has it.
 const LIBRARY: &str = "faketime/libfaketime.so.1";
@@ -60,6 +60,8 @@ fn clocks_of_proxies_may_be_wrong() {
     let wrong = proxy_with_clock(&config, &file);
     await_served(&wrong);
     assert_eq!(hours_ahead(&wrong), 1, "{}", wrong.log());
+    let has_share = || right.log().contains("are handed over to other proxies");
+    eventually(SOON, "the other proxy has its share", has_share);
     let before = sequencers(&config);
     for (round, offset) in ["+3600\n", "-3600\n"].iter().enumerate() {
         fs::write(&file, offset).unwrap();
