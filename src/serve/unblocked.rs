@@ -57,7 +57,7 @@ impl Unblocked {
             b"BLMPOP" | b"BZMPOP" => {
                 let count: usize = std::str::from_utf8(words.get(2)?).ok()?.parse().ok()?;
                 let end = count.checked_add(3)?;
-                let (keys, tail) = (words.get(3..end)?, words.get(end..)?);
+                let (keys, tail) = (words.get(3..end)?, words.get(end..).filter(|tail| !tail.is_empty())?);
                 let head = if name[1] == b'L' { "LMPOP" } else { "ZMPOP" };
                 make(Shape::Several, head, keys, all(tail), words[1])
             }

@@ -184,6 +184,7 @@ fn operators_make_and_change_a_store() {
     assert!(!ask(&proxy, "STATUS").contains("secret"));
 
     assert_eq!(proxy.reply("RMR.PLACE SET node-timeout-ms 700"), "+OK");
+    assert_eq!(proxy.reply("RMR.PLACE SET grace-ms 5000"), "+OK");
     assert_eq!(proxy.reply("RMR.PLACE SET MIN-COPIES 2"), "+OK");
     assert!(
         ask(&proxy, "STATUS").contains("\"min-copies\": \"2\", \"node-timeout-ms\": \"700\""),

@@ -1,8 +1,7 @@
 -- Gives slots whose writes the proxy ARGV[3] orders, and of which nothing is under way, to others: slot and proxy by turns, - for
 -- nobody. Who gets slots lives, has a table, and is not about to end. A slot that is to move stays, unless ARGV[4] is idle: then
--- ARGV[3] moves nothing any more. The copies stay what they are, and with them the epoch of the slot: nobody's reads have to wait for
--- this. Returns the epoch, and the slots that have gone with
--- their proxies.
+-- ARGV[3] moves nothing any more. The copies stay what they are, and with them the epoch of the slot: no write waits until all proxies
+-- know of this. Returns the epoch, and the slots that have gone with their proxies.
 local takes, given = {}, {}
 for _, proxy in ipairs(redis.call('ZRANGE', P .. 'proxies', 0, -1)) do
     local said = words(redis.call('GET', P .. 'proxy:' .. proxy) or '')

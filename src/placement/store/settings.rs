@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::placement::slot::{SlotFunc, SlotHash};
 
 /// The settings of a store for which nobody has stored others, name and value by turns.
-pub(super) const DEFAULTS: [&str; 20] = [
+pub(super) const DEFAULTS: [&str; 22] = [
     "version",
     "1",
     "slots",
@@ -26,6 +26,8 @@ pub(super) const DEFAULTS: [&str; 20] = [
     "1000",
     "lease-ms",
     "2000",
+    "grace-ms",
+    "30000",
     "balance",
     "even",
 ];
@@ -44,6 +46,8 @@ pub(super) struct StoreSettings {
     pub(super) node_timeout: Duration,
     /// For how long a proxy is known without being heard of.
     pub(super) lease: Duration,
+    /// For how long a slot stays short of a copy after a node was lost: the node may come back.
+    pub(super) grace: Duration,
     /// Slots move: a write that is not ordered by its slot's sequencer could be lost.
     pub(super) is_moving: bool,
     /// The secret by which proxies know each other. Empty before a handler has made it up.
@@ -93,6 +97,7 @@ impl StoreSettings {
             needs_full_coverage,
             node_timeout: Duration::from_millis(number("node-timeout-ms", 10, 600_000)?),
             lease: Duration::from_millis(number("lease-ms", 100, 600_000)?),
+            grace: Duration::from_millis(number("grace-ms", 0, 86_400_000)?),
             is_moving: settings.contains_key("moving"),
             secret: settings.get("secret").cloned().unwrap_or_default(),
         })
@@ -122,6 +127,7 @@ mod tests {
             ("coverage", "half", "full and slot"),
             ("node-timeout-ms", "1", "from 10 to 600000"),
             ("lease-ms", "-5", "from 100 to 600000"),
+            ("grace-ms", "soon", "from 0 to 86400000"),
         ] {
             let error = read(&[(name, value)]).unwrap_err().to_string();
             assert!(error.contains(why) && error.contains(value), "{error}");

@@ -1,19 +1,16 @@
 //! [`Planner`]: which copies have to go where, from what the configuration node says.
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::record::NOBODY;
 use super::scripts::{GONE, IMPOSSIBLE, PLAN};
 use crate::error::Error;
 use crate::placement::balance::{Candidate, even};
 use crate::placement::store::scripts::TABLE;
+use crate::placement::store::settings::StoreSettings;
 use crate::placement::store::table::{SlotTable, StoredTable};
 use crate::placement::store::tables::Tables;
-
-/// For how long a slot stays short of a copy after a node was lost, in milliseconds, if the setting `grace-ms` says nothing: it may
-/// come back.
-const GRACE: u64 = 30_000;
 
 /// Plans moves. Any number of planners may do so at once: a plan counts only if nothing has changed meanwhile.
 #[derive(Default)]
@@ -53,9 +50,8 @@ impl Planner {
         let epoch = stored.0.to_string();
         let wanted = wanted(&stored);
         if wanted.replaces {
-            let grace = stored.1.get("grace-ms").and_then(|grace| grace.parse().ok()).unwrap_or(GRACE);
             let since = *self.short_since.get_or_insert_with(Instant::now);
-            if since.elapsed() < Duration::from_millis(grace) {
+            if since.elapsed() < StoreSettings::read(&stored.1)?.grace {
                 return Ok(false);
             }
         } else {
