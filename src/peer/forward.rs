@@ -21,6 +21,7 @@ pub(crate) fn together(commands: &[Command]) -> Command {
 }
 
 /// Returns the commands that one stands for; `None` if it stands for itself.
+#[cfg(any(feature = "placement", test))]
 pub(crate) fn taken_apart<'a>(name: &[u8], mut words: impl Iterator<Item = &'a [u8]>) -> Option<Vec<Command>> {
     if name != TOGETHER.as_bytes() {
         return None;
@@ -56,6 +57,7 @@ pub(crate) trait Forwarded: Send + Sync {
 /// A step that has its place, and whose reply is to come.
 pub(crate) struct ForwardedStep(pub(crate) BoxFuture<'static, Reply>);
 
+#[cfg(feature = "placement")]
 impl ForwardedStep {
     /// Makes one that is answered already.
     pub(crate) fn answered(reply: Reply) -> Self {

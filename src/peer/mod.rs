@@ -22,9 +22,9 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 pub(crate) use envelope::{Envelope, Kind};
+pub(crate) use forward::{FORWARD, Forwarded, together};
 #[cfg(feature = "placement")]
-pub(crate) use forward::each_of;
-pub(crate) use forward::{FORWARD, Forwarded, ForwardedStep, taken_apart, together};
+pub(crate) use forward::{ForwardedStep, each_of, taken_apart};
 pub(crate) use outcome::Outcome;
 pub(crate) use reduce::ReduceRequest;
 pub use reduction::{ReducedShare, Reduction};

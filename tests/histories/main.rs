@@ -30,6 +30,9 @@ use world::Shape;
 const ONE_COPY: Shape = Shape { copies: 1, nodes: 3, proxies: 2, moves: false, work: Work::Everything, without: "" };
 const TWO_COPIES: Shape = Shape { copies: 2, ..ONE_COPY };
 
+/// The number of seeds with which a fault is looked for.
+const SEEDS: usize = 5;
+
 #[track_caller]
 fn holds(shape: Shape, reads: Reads, kinds: Kinds, percent: u32) {
     run(shape, reads, kinds, seed(1), share_of_time(percent)).unwrap_or_else(|why| panic!("{why}"));
@@ -85,8 +88,14 @@ fn a_safeguard_that_is_left_out_is_missed() {
             continue;
         }
         let began = Instant::now();
-        let found = run(Shape { without, ..shape }, Reads::Regular, kinds, seed(1), share_of_time(8));
-        let why = found.expect_err("nothing was found");
-        println!("without {without}: after {:?}: {}", began.elapsed(), why.lines().next().unwrap_or_default());
+        // Chance has a part in when things go wrong, and a busy machine in how many do.
+        let shape = Shape { without, ..shape };
+        let found = (seed(1)..).take(SEEDS).find_map(|seed| {
+            let why = run(shape, Reads::Regular, kinds, seed, share_of_time(8)).err()?;
+            Some((seed, why))
+        });
+        let (seed, why) = found.unwrap_or_else(|| panic!("nothing was found without {without}"));
+        let first = why.lines().next().unwrap_or_default();
+        println!("without {without}: seed {seed}, after {:?}: {first}", began.elapsed());
     }
 }
