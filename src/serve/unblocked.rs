@@ -19,7 +19,7 @@ pub(super) struct Unblocked {
     pub(super) limit: Option<Duration>,
 }
 
-/// What the keys and the reply look like.
+/// The shape of the keys and of the reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Shape {
     /// The number of keys, the keys; one element of the list in the reply.
@@ -36,7 +36,7 @@ impl Unblocked {
     /// Takes a command apart; `None` if it is none of those that are known to wait for keys.
     ///
     /// # Errors
-    /// What the server says to its time.
+    /// The words of a server about its time.
     pub(super) fn of(command: &Command) -> Option<Result<Self, &'static str>> {
         let words: Vec<&[u8]> = command.words().collect();
         let name = words.first()?.to_ascii_uppercase();

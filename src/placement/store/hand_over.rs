@@ -17,13 +17,13 @@ use crate::error::Error;
 /// The time that the configuration node has to hear that the proxy is about to end.
 const TOLD: Duration = Duration::from_secs(1);
 
-/// How long a move may take to come to where it can stop.
+/// The time that a move has to come to where it can stop.
 const MOVES_END: Duration = Duration::from_secs(2);
 
-/// How long the other proxies may take to hear who orders the slots now.
+/// The time that the other proxies have to hear who orders the slots now.
 const HEARD: Duration = Duration::from_secs(1);
 
-/// How long a node may take to forget the user of a proxy that ends.
+/// The time that a node has to forget the user of a proxy that ends.
 const FORGET: Duration = Duration::from_secs(1);
 
 impl Store {

@@ -22,7 +22,7 @@ pub(super) struct Shared {
     pub(super) stage: watch::Sender<ProxyStage>,
     /// The stage of which the configuration node has been told.
     pub(super) told: watch::Sender<ProxyStage>,
-    /// Whether the proxy moves no slots any more.
+    /// True once the proxy moves no slots any more.
     pub(super) movers_idle: watch::Sender<bool>,
 }
 

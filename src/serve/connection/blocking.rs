@@ -13,7 +13,7 @@ use crate::reply::Reply;
 use crate::resp::Protocol;
 use crate::serve::unblocked::Unblocked;
 
-/// How long after an attempt the next one is made, at first and at most.
+/// The pause between two attempts, at first and at most.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
@@ -24,7 +24,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> ClientConnection<S> {
     /// Waits until a command that blocks has something to take. `None` if the client leaves meanwhile.
     ///
     /// # Errors
-    /// What an attempt comes to.
+    /// The error of an attempt.
     pub(super) async fn wait_for_keys(&mut self, wanted: &Unblocked) -> Option<Result<Reply, Error>> {
         let place = self.state.queues.join(&wanted.queues);
         log::debug!("client {} waits for keys", self.entry.id);

@@ -32,7 +32,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> ClientConnection<S> {
     }
 
     async fn take_steps(&mut self, forwarded: &dyn Forwarded) {
-        /// How long a step may be on its way when the proxy is about to end.
+        /// The time for which a step may be on its way when the proxy is about to end.
         const ON_ITS_WAY: Duration = Duration::from_millis(100);
         let mut under_way = FuturesOrdered::new();
         let mut drain = self.state.drain.subscribe();

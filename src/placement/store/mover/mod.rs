@@ -58,7 +58,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// The pause before a move is tried again after a failure.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// How long after a failure a node is tried again.
+/// The pause before a node is tried again after a failure.
 const RETRY: Duration = Duration::from_millis(100);
 
 /// Moves the slots whose writes are ordered here.

@@ -20,10 +20,10 @@ use crate::peer::ForwardedStep;
 use crate::placement::store::table::SlotTable;
 use crate::reply::Reply;
 
-/// How long the others may take to hand their slots over.
+/// The time that the others have to hand their slots over.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// How long after one try is tried again.
+/// The pause before the next try.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// The slot whose proxy does what concerns all of them.

@@ -12,16 +12,16 @@ use crate::error::Error;
 use crate::placement::store::scripts::HAND_OVER;
 use crate::placement::store::table::SlotTable;
 
-/// How many slots go with one change. Their writes wait meanwhile.
+/// The number of slots that go with one change. Their writes wait meanwhile.
 const SLOTS_AT_ONCE: usize = 256;
 
-/// How long the writes of slots may take to end that are under way. Slots of which some have not ended stay.
+/// The time that writes which are under way have to end. Slots of which some have not ended stay.
 const DRAIN: Duration = Duration::from_millis(500);
 
-/// How long after the configuration node has failed it is asked again.
+/// The pause before the configuration node is asked again after a failure.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Whether this proxy has ended to move slots.
+/// Says whether this proxy still moves slots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::placement::store) enum Movers {
     /// Slots stay that are to move.

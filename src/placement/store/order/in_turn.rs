@@ -19,7 +19,7 @@ use crate::placement::store::definite::Others;
 use crate::placement::store::table::{SlotState, StoreNode};
 use crate::reply::Reply;
 
-/// How many bytes of keys are carried to other copies in one piece, unless one key has more.
+/// The number of bytes of keys that are carried to other copies in one piece, unless one key has more.
 const MOST_CARRIED: i64 = 1 << 20;
 
 /// Connections to all copies of a slot that is held.

@@ -90,11 +90,11 @@ pub(super) struct Sequencer {
     lanes: Mutex<HashMap<StoreNode, Arc<NodeLane>>>,
     /// Connections to other proxies, by what they are for.
     peers: Mutex<PeerLanes>,
-    /// Whoever has several slots alone at once: two would wait for each other.
+    /// Held by the task that has several slots alone at once: two would wait for each other.
     several: Arc<tokio::sync::Mutex<()>>,
-    /// Whoever has all slots come here.
+    /// Held by the task that has all slots come here.
     gathering: tokio::sync::Mutex<()>,
-    /// How many have slots stay here for a moment.
+    /// The number of tasks that keep slots here for a moment.
     keeping: AtomicUsize,
     itself: Weak<Self>,
 }

@@ -26,7 +26,7 @@ struct SlotTurn {
     turn: Arc<RwLock<()>>,
     order: Mutex<()>,
     notes: Arc<SlotNotes>,
-    /// How many repairs are to be done because copies have answered differently.
+    /// The number of repairs that are to be done because copies have answered differently.
     differing: Arc<AtomicUsize>,
 }
 
