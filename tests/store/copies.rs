@@ -324,16 +324,15 @@ fn who_waits_for_a_key_gets_what_comes() {
     assert_eq!(wire.reply("SET text 1"), "+OK");
     assert!(wire.reply("BLPOP text 0").starts_with("-WRONGTYPE"));
     // Each of them waits before the next one comes.
+    let have_waited = || proxy.log().matches("waits for keys").count();
+    let before = have_waited();
     let mut waiting = Vec::new();
     for line in ["BLPOP {q}0 0", "BLPOP {q}2 {q}0 0", "BRPOPLPUSH {q}0 {q}3 0"] {
         let mut client = proxy.wire();
         client.send_raw(format!("{line}\r\n").as_bytes());
         waiting.push(client);
-        let queued = waiting.len();
-        eventually(SOON, "it waits", || {
-            let log = proxy.log();
-            log.matches("waits for keys").count() >= queued
-        });
+        let queued = before + waiting.len();
+        eventually(SOON, "it waits", || have_waited() >= queued);
     }
     for (number, client) in waiting.iter_mut().enumerate() {
         assert!(wire.reply(&format!("RPUSH {{q}}0 v{number}")).parse::<u32>().is_ok());
