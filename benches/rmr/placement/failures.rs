@@ -4,11 +4,10 @@ use std::collections::BTreeSet;
 use std::thread;
 use std::time::Duration;
 
-use rmr::placement::slot::SlotFunc;
 use rmr::testing::eventually;
 
 use super::traffic::{Traffic, Waits, both};
-use super::world::{SOON, World};
+use super::world::{SOON, World, slot_of};
 use crate::Failure;
 use crate::comparison::{Aim, Limit, line};
 use crate::rounds::{Effort, median};
@@ -94,17 +93,11 @@ fn world_of_two() -> Result<(World, BTreeSet<u16>), Failure> {
     let world = World::with_nodes_outside(2, 3, 2);
     eventually(SOON, "both proxies are known", || world.config.run::<u64>(&["ZCARD", "proxies"]) == 2);
     world.let_all_in();
-    let port = world.proxies[0].port();
-    let own: BTreeSet<u16> =
-        (0..).zip(world.slots()).filter(|(_, (by, _))| *by == port).map(|(slot, _)| slot).collect();
+    let own = world.slots_of(&world.proxies[0]);
     match own.is_empty() || own.len() == world.slots().len() {
         true => Err("one proxy orders the writes of all slots".into()),
         false => Ok((world, own)),
     }
-}
-
-fn slot_of(key: usize) -> u16 {
-    SlotFunc::default().slot(format!("key:{key}").as_bytes())
 }
 
 /// Lets something fail after a while, and time go on.

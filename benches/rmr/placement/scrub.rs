@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rmr::testing::{eventually, poll};
 
 use super::traffic::{Traffic, Waits};
-use super::world::{SOON, World};
+use super::world::{SOON, World, slot_of};
 use crate::Failure;
 use crate::common::Wire;
 use crate::comparison::{Aim, Limit, line};
@@ -28,6 +28,8 @@ pub fn run(effort: &Effort) -> Result<(), Failure> {
     let survivor = &world.proxies[1];
     let reads = Traffic::reads(survivor, 4, 2000, 0..keys);
     let (before, ()) = reads.during(|| thread::sleep(BEFORE))?;
+    let own = world.slots_of(&world.proxies[0]);
+    let suspect = (0..keys).filter(|key| own.contains(&slot_of(*key))).count();
     world.proxies[0].kill();
     let states = |wanted: &str| world.slots().iter().filter(|(_, state)| state == wanted).count();
     eventually(SOON, "the slots are taken over", || states("suspect") > 0);
@@ -35,9 +37,9 @@ pub fn run(effort: &Effort) -> Result<(), Failure> {
     let (during, settled) =
         reads.during(|| poll(Duration::from_secs(300), || (states("suspect") == 0).then_some(())))?;
     settled.ok_or("the copies were not made equal")?;
-    let rate = keys as f64 / began.elapsed().as_secs_f64();
+    let rate = suspect as f64 / began.elapsed().as_secs_f64();
     let [before, during] = [Waits::of(&before), Waits::of(&during)];
-    println!("## Placement: copies of suspect slots are made equal, 2 nodes, {keys} keys of 100 bytes\n");
+    println!("## Placement: copies of suspect slots are made equal, 2 nodes, {suspect} of {keys} keys of 100 bytes\n");
     let text = format!("scrub: {rate:.0} keys a second");
     line(&text, Aim::of(Limit::AtLeast(LEAST_KEYS), rate), effort);
     let ratio = during.p99 / before.p99;

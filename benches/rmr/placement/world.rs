@@ -1,8 +1,9 @@
 //! [`World`]: a configuration node, data nodes and proxies, all of this machine.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use rmr::placement::slot::SlotFunc;
 use rmr::testing::eventually;
 
 use crate::common::{RmrProxy, Server};
@@ -44,10 +45,12 @@ impl World {
         Self { config, nodes, proxies }
     }
 
-    /// Starts one more proxy, and waits until it serves.
+    /// Starts one more proxy, and waits until it serves, and the first one has given it its share of the slots.
     pub fn add_proxy(&mut self) {
         let proxy = proxy(&self.config);
         served(&proxy);
+        let has_share = || self.proxies[0].log().contains("are handed over to other proxies");
+        eventually(SOON, "the other proxy has its share", has_share);
         self.proxies.push(proxy);
     }
 
@@ -86,6 +89,17 @@ impl World {
         };
         entries.values().map(entry).collect()
     }
+
+    /// Returns the slots whose writes a proxy orders.
+    pub fn slots_of(&self, proxy: &RmrProxy) -> BTreeSet<u16> {
+        let port = proxy.port();
+        (0..).zip(self.slots()).filter(|(_, (by, _))| *by == port).map(|(slot, _)| slot).collect()
+    }
+}
+
+/// Returns the slot of `key:0` and so on.
+pub fn slot_of(key: usize) -> u16 {
+    SlotFunc::default().slot(format!("key:{key}").as_bytes())
 }
 
 fn proxy(config: &Server) -> RmrProxy {
