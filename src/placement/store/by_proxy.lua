@@ -1,6 +1,7 @@
 -- Returns the proxies that live and are not about to end, each as address/start, and those that do not live any more, each with the
--- slots whose writes it orders. Their connections are to be ended before anybody goes on without them.
-local live, starts, is_known, dead, order = {}, {}, {}, {}, {}
+-- slots whose writes it orders: their connections are to be ended before anybody goes on without them. Then the slots whose writes
+-- nobody orders.
+local live, starts, is_known, dead, order, free = {}, {}, {}, {}, {}, {}
 for _, proxy in ipairs(redis.call('ZRANGE', P .. 'proxies', 0, -1)) do
     local said = words(redis.call('GET', P .. 'proxy:' .. proxy) or '')
     if said[1] then
@@ -30,7 +31,7 @@ end
 local slots = redis.call('HGETALL', P .. 'slots')
 for place = 1, #slots, 2 do
     local name = words(slots[place + 1])[2]
-    local its = name and name ~= '-' and found(name)
+    local its = name == '-' and free or name and found(name)
     if its then
         table.insert(its, tonumber(slots[place]))
     end
@@ -39,4 +40,4 @@ local listed = {}
 for _, name in ipairs(order) do
     listed[#listed + 1] = {name, dead[name]}
 end
-return {live, listed}
+return {live, listed, free}

@@ -87,7 +87,9 @@ impl Store {
         let mut found = check.found;
         let after = self.shared.tables.load().await?;
         for &slot in &wanted {
-            if copies(&table, slot) != copies(&after, slot) {
+            let addresses =
+                |table: &SlotTable| table.copies_of(slot).map(|node| node.address.clone()).collect::<Vec<_>>();
+            if addresses(&table) != addresses(&after) {
                 found.unchecked.entry(slot).or_insert_with(|| "its copies are others now".into());
             }
         }
@@ -227,10 +229,4 @@ async fn ask(store: &Store, check: &KeyCheck) -> Result<Vec<UnequalKey>, Bytes> 
             answer => return answer,
         }
     }
-}
-
-/// Returns the nodes that have copies of a slot.
-fn copies(table: &SlotTable, slot: u16) -> Vec<String> {
-    let places = table.slots().get(usize::from(slot)).map_or(&[][..], |entry| &entry.copies);
-    places.iter().map(|&place| table.nodes[place].address.to_string()).collect()
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::copy_write::{failure_words, write};
-use super::table::{SlotTable, StoreNode};
+use super::table::SlotTable;
 use super::user_copies::{CopyWay, UserCopies};
 use crate::link::{Batch, Delivery, Failure, Link};
 use crate::reply::Reply;
@@ -32,7 +32,7 @@ impl CopyRead {
             let Some(now) = tables.current().filter(|now| !Arc::ptr_eq(now, &table)) else { break };
             let mut has_changed = false;
             for (reply, way) in replies.iter_mut().zip(&self.ways) {
-                if matches!(way, CopyWay::Read(slot) if copies_of(&table, *slot).ne(copies_of(&now, *slot))) {
+                if matches!(way, CopyWay::Read(slot) if table.copies_of(*slot).ne(now.copies_of(*slot))) {
                     *reply = None;
                     has_changed = true;
                 }
@@ -74,8 +74,4 @@ impl CopyRead {
     pub(super) fn part(&self, share: &[usize]) -> Batch {
         Batch { picks: share.iter().map(|&at| self.batch.picks[at]).collect(), ..self.batch.clone() }
     }
-}
-
-fn copies_of(table: &SlotTable, slot: u16) -> impl Iterator<Item = &StoreNode> {
-    table.slots()[usize::from(slot)].copies.iter().map(|&place| &table.nodes[place])
 }

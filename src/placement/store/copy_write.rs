@@ -36,18 +36,14 @@ pub(super) async fn write(copies: &UserCopies, node: Arc<dyn Link>, batch: Batch
             waiting.push(Err(refusal));
             continue;
         }
-        let (slot, reads) = match way {
-            CopyWay::Write(slot) => (*slot, false),
-            CopyWay::Read(slot) => (*slot, true),
-            CopyWay::Node => {
-                let alone = Batch { picks: vec![batch.picks[at]], ..batch.clone() };
-                let delivery = node.send(alone).await;
-                waiting.push(Err(match (delivery.replies.into_iter().next(), delivery.failure) {
-                    (Some(reply), _) => reply,
-                    (None, failure) => Reply::Error(failure_words(failure).into()),
-                }));
-                continue;
-            }
+        let Some((slot, reads)) = way.slot() else {
+            let alone = Batch { picks: vec![batch.picks[at]], ..batch.clone() };
+            let delivery = node.send(alone).await;
+            waiting.push(Err(match (delivery.replies.into_iter().next(), delivery.failure) {
+                (Some(reply), _) => reply,
+                (None, failure) => Reply::Error(failure_words(failure).into()),
+            }));
+            continue;
         };
         let step = SlotStep::of(each_of(command), reads);
         if ways.len() == 1 {
@@ -65,11 +61,7 @@ pub(super) async fn write(copies: &UserCopies, node: Arc<dyn Link>, batch: Batch
     }
     // What was not sent, since a slot or a copy has just gone elsewhere, is tried again: all of its slot in its order.
     for at in unsent(&ways, &replies) {
-        let (slot, reads) = match &ways[at] {
-            CopyWay::Write(slot) => (*slot, false),
-            CopyWay::Read(slot) => (*slot, true),
-            CopyWay::Node => continue,
-        };
+        let Some((slot, reads)) = ways[at].slot() else { continue };
         let step = SlotStep::of(each_of(batch.commands.at(batch.picks[at] as usize)), reads);
         replies[at] = try_step(&sequencer, slot, step, until, tries_until).await;
     }
@@ -85,11 +77,11 @@ fn unsent(ways: &[CopyWay], replies: &[Reply]) -> Vec<usize> {
     }
     let mut sent: HashSet<u16> = HashSet::new();
     for (at, (way, reply)) in ways.iter().zip(replies).enumerate().rev() {
-        let (CopyWay::Write(slot) | CopyWay::Read(slot)) = way else { continue };
+        let Some((slot, _)) = way.slot() else { continue };
         match is_unsent(reply) {
-            true if sent.contains(slot) => {}
+            true if sent.contains(&slot) => {}
             true => unsent.push(at),
-            false => drop(sent.insert(*slot)),
+            false => drop(sent.insert(slot)),
         }
     }
     unsent.reverse();

@@ -8,9 +8,9 @@ use tokio::time::{Instant, timeout};
 use super::Store;
 use super::copy::node::DataNode;
 use super::order::{Movers, Sequencer, user_of};
-use super::scripts::{DEAD, SIGN_OFF};
+use super::scripts::{BY_PROXY, SIGN_OFF};
 use super::shared::ProxyStage;
-use super::shares::{LiveAndDead, own_slots};
+use super::shares::{SlotsByProxy, own_slots};
 use crate::command::Command;
 use crate::error::Error;
 
@@ -74,7 +74,7 @@ impl Store {
         let is_idle = timeout(MOVES_END, idle.wait_for(|is_idle| *is_idle)).await.is_ok();
         let movers = if is_idle { Movers::Idle } else { Movers::Run };
         shared.tables.load().await?;
-        let (live, _): LiveAndDead = shared.tables.run(&DEAD, &[]).await?;
+        let (live, ..): SlotsByProxy = shared.tables.run(&BY_PROXY, &[]).await?;
         if live.is_empty() && !is_last {
             return Ok(());
         }

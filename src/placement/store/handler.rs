@@ -6,10 +6,10 @@ use std::time::SystemTime;
 
 use super::admit::{Clock, NodeDemands, look_at};
 use super::mover::Planner;
-use super::scripts::{ADMIT, DEAD, GIVE, READY, REFUSE, SEQUENCE, SEQUENCERS, SETTLE, TAKE};
+use super::scripts::{ADMIT, BY_PROXY, GIVE, READY, REFUSE, SEQUENCE, SETTLE, TAKE};
 use super::settings::DEFAULTS;
 use super::shared::Shared;
-use super::shares::{LiveAndDead, Shares};
+use super::shares::{Shares, SlotsByProxy};
 use super::tables::Tables;
 use super::take_over::take_over;
 use crate::error::Error;
@@ -29,8 +29,9 @@ pub(super) async fn step(shared: &Shared, planner: &mut Planner, shares: &mut Sh
         if give_out(tables).await? {
             return Ok(true);
         }
-        let (live, dead): LiveAndDead = tables.run(&DEAD, &[]).await?;
-        return Ok(take_over(tables, &shared.own_links, &live, dead).await?
+        let (live, dead, free): SlotsByProxy = tables.run(&BY_PROXY, &[]).await?;
+        return Ok(sequence(tables, &live, &free).await?
+            || take_over(tables, &shared.own_links, &live, dead).await?
             || shares.step(shared, &live).await?
             || planner.step(tables).await?);
     }
@@ -55,7 +56,7 @@ async fn give_out(tables: &Tables) -> Result<bool, Error> {
     let (epoch, nodes, slots, copies): (String, BTreeMap<String, String>, usize, usize) =
         tables.run(&READY, &[]).await?;
     if nodes.len() < copies.max(1) {
-        return sequence(tables).await;
+        return Ok(false);
     }
     let count = nodes.len();
     let plan = even(copies, nodes.iter().map(candidate), &vec![Vec::<String>::new(); slots]);
@@ -80,12 +81,11 @@ fn candidate((address, entry): (&String, &String)) -> Candidate {
 }
 
 /// Says who orders the writes of slots for which nobody does: of the proxies that live the one that rendezvous hashing ranks first.
-async fn sequence(tables: &Tables) -> Result<bool, Error> {
-    let (live, free): (Vec<String>, Vec<u16>) = tables.run(&SEQUENCERS, &[]).await?;
+async fn sequence(tables: &Tables, live: &[String], free: &[u16]) -> Result<bool, Error> {
     if live.is_empty() || free.is_empty() {
         return Ok(false);
     }
-    let balance = Balance::new(MAX_SLOTS, 1, live.into_iter().map(Candidate::new));
+    let balance = Balance::new(MAX_SLOTS, 1, live.iter().map(Candidate::new));
     let slots: Vec<String> = free.iter().map(u16::to_string).collect();
     let chosen = free.iter().filter_map(|&slot| balance.ranked(slot).next());
     let arguments: Vec<&str> = slots.iter().zip(chosen).flat_map(|(slot, proxy)| [slot.as_str(), proxy]).collect();

@@ -20,15 +20,14 @@ pub(super) static LOG: LazyLock<ConfigScript> = LazyLock::new(|| ConfigScript::l
 pub(super) static IN_FORCE: LazyLock<ConfigScript> =
     LazyLock::new(|| ConfigScript::look(&[include_str!("in_force.lua")]));
 pub(super) static LEAVE: LazyLock<ConfigScript> = LazyLock::new(|| ConfigScript::change(&[include_str!("leave.lua")]));
-pub(super) static SEQUENCERS: LazyLock<ConfigScript> =
-    LazyLock::new(|| ConfigScript::look(&[include_str!("sequencers.lua")]));
 pub(super) static SEQUENCE: LazyLock<ConfigScript> =
     LazyLock::new(|| ConfigScript::change(&[include_str!("sequence.lua")]));
 pub(super) static ADD: LazyLock<ConfigScript> = LazyLock::new(|| ConfigScript::change(&[include_str!("add.lua")]));
 pub(super) static SET: LazyLock<ConfigScript> = LazyLock::new(|| ConfigScript::change(&[include_str!("set.lua")]));
 pub(super) static CREATE: LazyLock<ConfigScript> =
     LazyLock::new(|| ConfigScript::change(&[include_str!("create.lua")]));
-pub(super) static DEAD: LazyLock<ConfigScript> = LazyLock::new(|| ConfigScript::look(&[include_str!("dead.lua")]));
+pub(super) static BY_PROXY: LazyLock<ConfigScript> =
+    LazyLock::new(|| ConfigScript::look(&[include_str!("by_proxy.lua")]));
 pub(super) static TAKE_OVER: LazyLock<ConfigScript> =
     LazyLock::new(|| ConfigScript::change(&[include_str!("take_over.lua")]));
 pub(super) static HAND_OVER: LazyLock<ConfigScript> =

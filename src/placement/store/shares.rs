@@ -7,8 +7,8 @@ use crate::error::Error;
 use crate::placement::balance::{Balance, Candidate};
 use crate::placement::slot::MAX_SLOTS;
 
-/// Proxies that live and are not about to end, and those that are gone, with the slots that they order.
-pub(super) type LiveAndDead = (Vec<String>, Vec<(String, Vec<u16>)>);
+/// Proxies that live and are not about to end, those that are gone, with the slots that they order, and the slots that nobody orders.
+pub(super) type SlotsByProxy = (Vec<String>, Vec<(String, Vec<u16>)>, Vec<u16>);
 
 /// Gives proxies their shares of the slots that are ordered here.
 #[derive(Default)]
@@ -47,10 +47,6 @@ impl Shares {
 pub(super) fn own_slots(shared: &Shared, sequencer: &Sequencer, live: &[String]) -> Vec<(u16, String)> {
     let Some(table) = shared.tables.current() else { return Vec::new() };
     let balance = Balance::new(MAX_SLOTS, 1, live.iter().map(Candidate::new));
-    let own = table.slots().iter().enumerate().filter(|(_, entry)| entry.is_ordered_by(sequencer.name()));
-    own.map(|(slot, _)| {
-        let slot = slot as u16;
-        (slot, balance.ranked(slot).next().unwrap_or(NOBODY).to_owned())
-    })
-    .collect()
+    let to = |slot| balance.ranked(slot).next().unwrap_or(NOBODY).to_owned();
+    table.ordered_by(sequencer.name()).map(|(slot, _)| (slot, to(slot))).collect()
 }

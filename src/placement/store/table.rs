@@ -182,6 +182,17 @@ impl SlotTable {
         Some(Self { epoch, settings: self.settings.clone(), nodes: self.nodes.clone(), slots, lost: self.lost })
     }
 
+    /// Returns the nodes that have copies of a slot, the first copy first.
+    pub(super) fn copies_of(&self, slot: u16) -> impl Iterator<Item = &StoreNode> {
+        let entry = self.slots.get(usize::from(slot));
+        entry.into_iter().flat_map(|entry| &entry.copies).map(|&place| &self.nodes[place])
+    }
+
+    /// Returns the slots whose writes a proxy of this name orders, with their entries.
+    pub(super) fn ordered_by<'t>(&'t self, proxy: &'t str) -> impl Iterator<Item = (u16, &'t SlotEntry)> {
+        (0..).zip(&self.slots).filter(move |(_, entry)| entry.is_ordered_by(proxy))
+    }
+
     /// Returns the place of a node.
     pub(super) fn place_of(&self, address: &Address) -> Option<usize> {
         self.nodes.iter().position(|node| node.address == *address)

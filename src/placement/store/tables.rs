@@ -87,17 +87,10 @@ impl Tables {
         to: Option<&str>,
     ) -> Result<Arc<SlotTable>, Error> {
         let next = self.current().and_then(|table| table.after_move(epoch, slot, from, to)).map(Arc::new);
-        let Some(next) = next else { return self.load().await };
-        self.config.saw(epoch);
-        let is_next = |table: &Arc<SlotTable>| table.epoch + 1 == epoch;
-        self.current.send_if_modified(|current| {
-            let is_next = current.as_ref().is_some_and(is_next);
-            if is_next {
-                *current = Some(next.clone());
-            }
-            is_next
-        });
-        Ok(next)
+        match next {
+            Some(next) => Ok(self.follows(next)),
+            None => self.load().await,
+        }
     }
 
     /// Hears that slots have gone to other proxies with the change of this epoch. Returns the table as it is since, as

@@ -63,6 +63,17 @@ pub(super) enum CopyWay {
     Node,
 }
 
+impl CopyWay {
+    /// Returns the slot, and whether it is only read; `None` for what is about the node of the link.
+    pub(super) fn slot(self) -> Option<(u16, bool)> {
+        match self {
+            Self::Read(slot) => Some((slot, true)),
+            Self::Write(slot) => Some((slot, false)),
+            Self::Node => None,
+        }
+    }
+}
+
 pub(super) fn way(table: &SlotTable, command: CommandRef<'_>) -> CopyWay {
     /// They have a key for the way to take, and change nothing.
     const MESSAGES: [&[u8]; 2] = [b"PUBLISH", b"SPUBLISH"];

@@ -23,7 +23,7 @@ use crate::serve::unblocked::Unblocked;
 use crate::topology::Node;
 
 /// The end of a time that has none.
-const FOR_EVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+pub(super) const FOR_EVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 /// The outcome of a command that was sent alone.
 enum AloneOutcome {

@@ -6,8 +6,10 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep, timeout_at};
 
+use super::alone::FOR_EVER;
 use super::client_connection::ClientConnection;
 use crate::command::Command;
+use crate::engine::Engine;
 use crate::error::Error;
 use crate::reply::Reply;
 use crate::resp::Protocol;
@@ -16,9 +18,6 @@ use crate::serve::unblocked::Unblocked;
 /// The pause between two attempts, at first and at most.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
-
-/// The end of a time that has none.
-const FOR_EVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> ClientConnection<S> {
     /// Waits until a command that blocks has something to take. `None` if the client leaves meanwhile.
@@ -71,12 +70,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> ClientConnection<S> {
 }
 
 /// Takes what is there.
-async fn attempt(
-    engine: &crate::engine::Engine,
-    protocol: Protocol,
-    wanted: &Unblocked,
-    keys: &[Vec<u8>],
-) -> Result<Reply, Error> {
+async fn attempt(engine: &Engine, protocol: Protocol, wanted: &Unblocked, keys: &[Vec<u8>]) -> Result<Reply, Error> {
     let (mut command, key) = wanted.attempt(keys);
     command.route_by_argument(key);
     let mut replies = engine.request().protocol(protocol).begin().map([command]).await?.into_all()?;
@@ -84,7 +78,7 @@ async fn attempt(
 }
 
 /// Looks whether there is anything at these keys, so that nothing is written while there is not.
-async fn there_is(engine: &crate::engine::Engine, keys: &[Vec<u8>]) -> bool {
+async fn there_is(engine: &Engine, keys: &[Vec<u8>]) -> bool {
     let mut command = keys.iter().fold(Command::new("EXISTS"), |command, key| command.arg(&key[..])).read_only(true);
     command.route_by_argument(1);
     match engine.request().begin().map([command]).await.map(|replies| replies.into_all()) {

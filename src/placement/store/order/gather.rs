@@ -87,8 +87,7 @@ impl Sequencer {
     /// Returns the slots that are ordered here, each with this proxy.
     fn all_own(&self, to: &str) -> Vec<(u16, String)> {
         let Some(table) = self.tables.current() else { return Vec::new() };
-        let own = table.slots().iter().enumerate().filter(|(_, entry)| entry.is_ordered_by(&self.name));
-        own.map(|(slot, _)| (slot as u16, to.to_owned())).collect()
+        table.ordered_by(&self.name).map(|(slot, _)| (slot, to.to_owned())).collect()
     }
 
     /// Has all slots come here, and all nodes do a command.

@@ -4,8 +4,7 @@ use futures_util::future::join_all;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Sequencer;
-use super::in_flight::StepInFlight;
-use crate::command::Command;
+use super::leave::ping;
 use crate::placement::store::table::{SlotTable, StoreNode};
 use crate::reply::Reply;
 
@@ -28,8 +27,7 @@ impl Sequencer {
     /// Returns whether a node answers this proxy's own user, whom a fence switches off.
     async fn is_served_by(&self, table: &SlotTable, node: &StoreNode) -> bool {
         let Ok(link) = self.connect(table, &self.lane(node), node).await else { return false };
-        let settled = StepInFlight::send([&*link].into_iter(), &[Command::new("PING")], None, |_| {}).await;
-        let replies = settled.ok().and_then(|settled| settled.replies);
+        let replies = ping(&link).await.and_then(|settled| settled.replies);
         replies.is_some_and(|replies| !matches!(replies[..], [Reply::Error(_)]))
     }
 }

@@ -8,8 +8,9 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::Sequencer;
-use super::in_flight::StepInFlight;
+use super::in_flight::{Settled, StepInFlight};
 use super::lane::NodeLane;
+use super::link::OrderedLink;
 use crate::command::Command;
 use crate::error::Error;
 use crate::placement::store::scripts::LEAVE;
@@ -92,9 +93,12 @@ impl Sequencer {
             return false;
         }
         let Ok(link) = self.connect(table, &lane, node).await else { return false };
-        let settled = StepInFlight::send([&*link].into_iter(), &[Command::new("PING")], None, |_| {});
-        let patience = table.settings.node_timeout;
-        let settled = tokio::time::timeout(patience, settled).await;
-        matches!(settled, Ok(Ok(settled)) if settled.failed.is_empty())
+        let settled = tokio::time::timeout(table.settings.node_timeout, ping(&link)).await;
+        matches!(settled, Ok(Some(settled)) if settled.failed.is_empty())
     }
+}
+
+/// Asks a node for no more than an answer. Returns its answer, if the connection lives.
+pub(super) async fn ping(link: &OrderedLink) -> Option<Settled> {
+    StepInFlight::send([link].into_iter(), &[Command::new("PING")], None, |_| {}).await.ok()
 }

@@ -51,12 +51,9 @@ impl Sequencer {
         }
     }
 
-    fn suspects<'t>(&self, table: &'t SlotTable) -> impl Iterator<Item = u16> + use<'t> {
-        let name = self.name.clone();
-        let is_own = move |entry: &crate::placement::store::table::SlotEntry| {
-            entry.state == SlotState::Suspect && entry.is_ordered_by(&name)
-        };
-        table.slots().iter().enumerate().filter(move |(_, entry)| is_own(entry)).map(|(slot, _)| slot as u16)
+    fn suspects<'t>(&'t self, table: &'t SlotTable) -> impl Iterator<Item = u16> {
+        let own = table.ordered_by(&self.name);
+        own.filter(|(_, entry)| entry.state == SlotState::Suspect).map(|(slot, _)| slot)
     }
 
     async fn make_slots_equal(&self, table: &SlotTable, suspect: &BTreeSet<u16>) -> Result<(), Error> {
