@@ -130,8 +130,8 @@ impl Member {
         Ok(Self { agent, events: Mutex::new(events), tasks })
     }
 
-    /// Waits for the next thing to do or to know. `None` after [`leave`](Self::leave). Nothing waits for the program: while it works
-    /// on one event, the member stays alive and its routes stay fresh.
+    /// Waits for the next thing to do or to know. `None` after [`leave`](Self::leave), once the events from before it are taken.
+    /// Nothing waits for the program: while it works on one event, the member stays alive and its routes stay fresh.
     pub async fn next_event(&self) -> Option<Event> {
         self.events.lock().await.recv().await
     }
