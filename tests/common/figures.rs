@@ -51,6 +51,19 @@ impl Server {
         kilobytes.expect("the resident memory of the server") * 1024
     }
 
+    /// Returns the number of bytes that its connections have received and the server has not read.
+    pub fn unread_bytes(&self) -> u64 {
+        let table = fs::read_to_string("/proc/net/tcp").expect("the connections of this machine");
+        let local = format!(":{:04X}", self.port());
+        let unread = table.lines().filter_map(|line| {
+            // Number, local address, remote address, state, bytes to send and bytes to read.
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            let queues = fields.get(4).filter(|_| fields[1].ends_with(&local))?;
+            u64::from_str_radix(queues.split_once(':')?.1, 16).ok()
+        });
+        unread.sum()
+    }
+
     /// Returns a raw connection, with the password given if there is one.
     pub fn wire(&self) -> Wire {
         let mut wire = Wire::connect(self.port());
