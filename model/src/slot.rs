@@ -22,12 +22,14 @@ pub struct Safeguards {
     pub held_reads: bool,
     /// The configuration node takes a change only from who knows its last epoch.
     pub epochs: bool,
+    /// A proxy gives the slot away only when nothing of it is under way.
+    pub drained: bool,
 }
 
 impl Safeguards {
     /// The rules, all of them, as in the program.
     pub const ALL: Self =
-        Self { order: true, fence: true, in_force: true, suspect: true, held_reads: true, epochs: true };
+        Self { order: true, fence: true, in_force: true, suspect: true, held_reads: true, epochs: true, drained: true };
 }
 
 /// The next event.
@@ -63,6 +65,8 @@ pub enum Action {
     Compare,
     /// The copies are equal: the slot is not suspect any more.
     Trust,
+    /// The first proxy gives the slot to the second, as planned: the copies stay, and are not suspect.
+    HandOver,
 }
 
 /// The model: how much happens in it, and by which rules.
@@ -92,11 +96,16 @@ impl SlotModel {
         may_serve && (!self.ordered || (it.table.sequencer == proxy && it.waiting.is_empty()))
     }
 
+    fn all_written_by_the_second(&self, world: &World) -> bool {
+        let is_all = world.acknowledged.len() == usize::from(self.writes);
+        is_all && world.table.sequencer == 1 && world.proxies[1].waiting.is_empty()
+    }
+
     fn may_acknowledge(&self, world: &World, proxy: usize) -> bool {
         let it = &world.proxies[proxy];
         let is_done = it.waiting.first().is_some_and(|first| it.table.holders().all(|node| first.done[node]));
         let is_write = matches!(it.waiting.first(), Some(first) if matches!(first.sent, Sent::Append(_)));
-        is_done && is_write && (!self.safeguards.in_force || world.is_in_force(it.table.epoch))
+        is_done && is_write && (!self.safeguards.in_force || world.is_in_force(it.table.copies_epoch))
     }
 
     /// Tells whether a change is refused since there was another before it; the proxy that asked for it then reads the
@@ -132,14 +141,28 @@ impl SlotModel {
             takeover.copies = world.table.copies;
             return;
         }
+        let before = world.table.copies;
         for node in 0..TWO {
             world.table.copies[node] = takeover.copies[node] && (takeover.fenced[node] || !self.safeguards.fence);
         }
         world.table.epoch += 1;
+        if world.table.copies != before {
+            world.table.copies_epoch = world.table.epoch;
+        }
         world.table.sequencer = 1;
         world.table.suspect = self.safeguards.suspect;
         world.proxies[1].lease = true;
         world.reload(1);
+    }
+
+    /// Tells whether the first proxy may give the slot away: all copies have done what it sent, and said so.
+    fn may_hand_over(&self, world: &World) -> bool {
+        let it = &world.proxies[0];
+        let reads = self.ordered && world.readings.iter().any(|reading| reading.proxy == 0);
+        let is_heard = |node: usize| !world.nodes[node].crashed && !world.nodes[node].fenced[0];
+        let is_quiet = it.waiting.is_empty() && !reads && it.table.holders().all(is_heard);
+        let is_sequencer = world.table.sequencer == 0 && it.table.sequencer == 0;
+        is_sequencer && (is_quiet || !self.safeguards.drained) && !self.is_refused(world, it.table.epoch)
     }
 
     fn drop_copy(&self, world: &mut World, proxy: usize, node: usize) {
@@ -150,7 +173,9 @@ impl SlotModel {
         world.proxies[proxy].table.copies[node] = false;
         world.table.copies = world.proxies[proxy].table.copies;
         world.table.epoch += 1;
+        world.table.copies_epoch = world.table.epoch;
         world.proxies[proxy].table.epoch = world.table.epoch;
+        world.proxies[proxy].table.copies_epoch = world.table.epoch;
     }
 
     fn trust(&self, world: &mut World, proxy: usize) {
@@ -219,7 +244,7 @@ impl Model for SlotModel {
                 actions.push(Action::Acknowledge(number));
             }
             // Reads in order are the sequencer's alone: the other proxy has nothing to do before it takes over.
-            let is_idle = number == 1 && self.ordered;
+            let is_idle = number == 1 && self.ordered && world.table.sequencer == 0;
             if proxy.lease && !is_idle {
                 actions.push(Action::LeaseEnds(number));
             }
@@ -246,6 +271,9 @@ impl Model for SlotModel {
         }
         if self.crash && world.nodes.iter().all(|node| !node.crashed) {
             actions.extend((0..TWO).map(Action::Crash));
+        }
+        if self.may_hand_over(world) {
+            actions.push(Action::HandOver);
         }
         self.takeover_actions(world, actions);
     }
@@ -312,6 +340,11 @@ impl Model for SlotModel {
                 world.proxies[1].waiting[0].done[first] = true;
             }
             Action::Trust => self.trust(&mut world, 1),
+            Action::HandOver => {
+                world.table.epoch += 1;
+                world.table.sequencer = 1;
+                world.reload(0);
+            }
         }
         Some(world)
     }
@@ -333,9 +366,11 @@ impl Model for SlotModel {
             Property::always("S4", |_, world: &World| !world.read_too_old),
             Property::always("S5", |_, world: &World| !world.did_too_late),
             // What must be possible, or the rest says nothing.
-            Property::sometimes("a write before and one after the takeover", |model, world: &World| {
-                let is_all = world.acknowledged.len() == usize::from(model.writes);
-                is_all && world.table.sequencer == 1 && world.proxies[1].waiting.is_empty()
+            Property::sometimes("a write is done after the takeover", |model, world: &World| {
+                world.takeover.is_some() && model.all_written_by_the_second(world)
+            }),
+            Property::sometimes("a write is done after the slot was given away", |model, world: &World| {
+                world.takeover.is_none() && model.all_written_by_the_second(world)
             }),
             Property::sometimes("a write is acknowledged by one copy alone", |_, world: &World| {
                 world.nodes.iter().any(|node| !world.acknowledged.is_empty() && node.list.is_empty())

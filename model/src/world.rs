@@ -34,6 +34,8 @@ pub struct Node {
 pub struct Table {
     /// Grows by one with each change of the slot.
     pub epoch: u8,
+    /// The epoch of the last change of its copies. Reads go by them, so it is this change that has to be in force.
+    pub copies_epoch: u8,
     /// Tells which nodes hold a copy; the first of them is the first copy.
     pub copies: [bool; TWO],
     /// The proxy that sends the slot's writes.
@@ -120,7 +122,7 @@ pub struct World {
 
 impl World {
     pub(crate) fn new() -> Self {
-        let table = Table { epoch: 0, copies: [true; TWO], sequencer: 0, suspect: false };
+        let table = Table { epoch: 0, copies_epoch: 0, copies: [true; TWO], sequencer: 0, suspect: false };
         let proxy = Proxy { table: table.clone(), lease: true, waiting: Vec::new() };
         Self {
             nodes: Default::default(),

@@ -76,3 +76,9 @@ fn without_epochs_a_former_sequencer_changes_the_table() {
     let safeguards = Safeguards { epochs: false, ..Safeguards::ALL };
     finds(&["S1", "S2", "S3", "S5"], SlotModel { safeguards, ..ORDERED });
 }
+
+#[test]
+fn a_slot_that_is_given_away_with_writes_under_way_is_written_by_two() {
+    let safeguards = Safeguards { drained: false, ..Safeguards::ALL };
+    finds(&["S5"], SlotModel { safeguards, ..ORDERED });
+}
