@@ -9,13 +9,13 @@ use super::{SOON, await_served, proxy};
 use crate::common::{RmrProxy, Server, eventually};
 
 /// A figure of an answer, or of `INFO`.
-fn figure(said: &str, name: &str) -> u64 {
+pub(super) fn figure(said: &str, name: &str) -> u64 {
     let found = said.split_once(&format!("{name}\": ")).or_else(|| said.split_once(&format!("{name}:")));
     let digits = |rest: &str| rest.chars().take_while(char::is_ascii_digit).collect::<String>();
     found.and_then(|(_, rest)| digits(rest).parse().ok()).unwrap_or_else(|| panic!("no {name} in {said}"))
 }
 
-fn check(proxy: &RmrProxy, words: &str) -> String {
+pub(super) fn check(proxy: &RmrProxy, words: &str) -> String {
     let said = ask(proxy, &format!("CHECK {words}"));
     assert_eq!(figure(&said, "slots-unchecked"), 0, "{said}");
     said

@@ -15,6 +15,7 @@ mod lease;
 mod module;
 mod moves;
 mod one_to_three;
+mod phases;
 mod place;
 mod serving;
 mod takeover;

@@ -15,15 +15,15 @@ use super::{SOON, await_served, proxy, push, servers, url};
 use crate::common::{RmrProxy, Server, eventually};
 
 /// More than all moves of a test take.
-const MOVED: Duration = Duration::from_secs(180);
+pub(super) const MOVED: Duration = Duration::from_secs(180);
 
 /// Returns the nodes that hold each slot.
-fn lists(config: &Server) -> Vec<Vec<String>> {
+pub(super) fn lists(config: &Server) -> Vec<Vec<String>> {
     let list = |slot| config.run(&["LRANGE", &format!("hashingslot:{slot}"), "0", "-1"]);
     (0..config.run::<u32>(&["HGET", "settings", "slots"])).map(list).collect()
 }
 
-fn share(lists: &[Vec<String>], node: &Server) -> usize {
+pub(super) fn share(lists: &[Vec<String>], node: &Server) -> usize {
     lists.iter().filter(|list| list.contains(&node.address())).count()
 }
 
@@ -68,7 +68,7 @@ impl Storm {
 }
 
 /// Ends a storm, also when a test fails.
-struct Ends<'a>(&'a AtomicBool);
+pub(super) struct Ends<'a>(pub(super) &'a AtomicBool);
 
 impl Drop for Ends<'_> {
     fn drop(&mut self) {
@@ -77,7 +77,7 @@ impl Drop for Ends<'_> {
 }
 
 /// Sets keys, some of which expire, and returns when each of them does.
-fn fill(proxy: &RmrProxy, keys: u32) -> BTreeMap<String, i64> {
+pub(super) fn fill(proxy: &RmrProxy, keys: u32) -> BTreeMap<String, i64> {
     let mut wire = proxy.wire();
     let mut expiries = BTreeMap::new();
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
@@ -295,6 +295,44 @@ fn nodes_that_come_back_begin_anew() {
         });
         check(&config, &nodes, &proxy, &expiries, &storm);
     }
+}
+
+/// Nodes may all be lost to some slots, and each have copies of others: nobody is in to whom these could move. They come back with the
+/// copies that they have, and without what they have no copies of.
+#[test]
+fn nodes_that_were_all_lost_come_back_with_their_copies() {
+    let [config, nodes @ ..] = servers::<4>();
+    for (name, value) in [("slots", "64"), ("copies", "2")] {
+        config.run::<u64>(&["HSET", "settings", name, value]);
+    }
+    let proxy = proxy(&config);
+    push(&config, &nodes);
+    await_served(&proxy);
+    let expiries = fill(&proxy, 300);
+    let storm = Storm::default();
+    storm.counters.lock().unwrap().insert("counter:x:1".into(), proxy.reply("INCR counter:x:1").parse().unwrap());
+    // Another node was lost to each third of the slots.
+    let lose = "for slot = 0, 63 do
+            local list = 'hashingslot:' .. slot
+            local node = ARGV[slot % 3 + 1]
+            redis.call('LREM', list, 0, node)
+        end
+        for _, node in ipairs(ARGV) do
+            redis.call('HSET', 'nodes', node, (redis.call('HGET', 'nodes', node):gsub(' in ', ' out ')))
+        end
+        return redis.call('INCR', 'epoch')";
+    let [one, two, three] = nodes.each_ref().map(Server::address);
+    config.run::<u64>(&["EVAL", lose, "0", &one, &two, &three]);
+    eventually(MOVED, "all slots have two copies again", || {
+        let states: Vec<String> = config.run(&["HVALS", "nodes"]);
+        states.iter().all(|state| state.contains(" in "))
+            && lists(&config).iter().all(|list| list.len() == 2)
+            && !config.run::<bool>(&["EXISTS", "moves"])
+    });
+    check(&config, &nodes, &proxy, &expiries, &storm);
+    let log: Vec<(String, Vec<String>)> = config.run(&["XRANGE", "log", "-", "+"]);
+    let kept = log.iter().filter(|(_, entry)| entry.contains(&"admitted again with its copies".to_owned()));
+    assert_eq!(kept.count(), 3);
 }
 
 /// B43: an operator pauses moves, gives them up, and has them go on. What was copied by then is gone at the node that was to get

@@ -133,7 +133,8 @@ pub(super) fn wanted_for_even_shares((_, settings, lists, nodes, _): &StoredTabl
             _ => candidate,
         }
     };
-    let plan = even(wanted_copies(settings), in_state("in").map(candidate), lists);
+    let copies = wanted_copies(settings);
+    let plan = even(copies, in_state("in").map(candidate), lists);
     let (mut moves, mut firsts) = (Vec::new(), Vec::new());
     for (slot, (now, planned)) in lists.iter().zip(&plan).enumerate() {
         let loses = now.iter().find(|node| !planned.contains(node));
@@ -143,6 +144,11 @@ pub(super) fn wanted_for_even_shares((_, settings, lists, nodes, _): &StoredTabl
             firsts.push((slot as u16, first.clone()));
         }
         if now.is_empty() || (loses.is_none() && gets.is_none()) || (gets.is_none() && now.len() < 2) {
+            continue;
+        }
+        // A copy at a node that was lost to other slots is a good one.
+        let is_out = |node: &String| state.get(node.as_str()) == Some(&"out");
+        if gets.is_none() && now.len() <= copies && loses.is_some_and(is_out) {
             continue;
         }
         let word = |node: Option<&String>| node.map_or(NOBODY, String::as_str).to_owned();
@@ -207,6 +213,16 @@ mod tests {
         let replaced = wanted(&stored("2", &["a", "b"], &[("a", "in"), ("b", "in"), ("c", "out")]));
         assert!(replaced.replaces);
         assert_eq!(wanted(&stored("2", &["", ""], &nodes)), WantedMoves::default());
+    }
+
+    #[test]
+    fn a_copy_at_a_node_that_is_out_stays_where_there_is_no_other_node_for_it() {
+        let nodes = [("a", "in"), ("b", "out"), ("c", "out")];
+        let words = |slot, from: &str, to: &str| (slot, from.to_owned(), to.to_owned());
+        let found = wanted(&stored("2", &["a b", "b c", "a"], &nodes));
+        assert_eq!(found.moves, [words(1, "b", "a")]);
+        let less = wanted(&stored("1", &["a b"], &nodes));
+        assert_eq!(less.moves, [words(0, "b", "-")]);
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub(super) static OUTSIDE: LazyLock<ConfigScript> =
     LazyLock::new(|| ConfigScript::look(&[include_str!("outside.lua")]));
 pub(super) static READMIT: LazyLock<ConfigScript> =
     LazyLock::new(|| ConfigScript::change(&[include_str!("readmit.lua")]));
+pub(super) static REJOIN: LazyLock<ConfigScript> =
+    LazyLock::new(|| ConfigScript::change(&[include_str!("rejoin.lua")]));
 pub(super) static TIME: LazyLock<ConfigScript> = LazyLock::new(|| ConfigScript::look(&["return {time[1], time[2]}"]));
 pub(super) static ADOPT: LazyLock<ConfigScript> = LazyLock::new(|| ConfigScript::change(&[include_str!("adopt.lua")]));
 pub(super) static REBALANCE: LazyLock<ConfigScript> =
