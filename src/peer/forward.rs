@@ -10,6 +10,10 @@ use crate::topology::BoxFuture;
 /// follows on the connection are steps, and a reply to each in their order.
 pub(crate) const FORWARD: &str = "RMR.FORWARD";
 
+/// The first command of a step that is to be done only if keys are as they were when a client began to watch them. What follows is the
+/// reply to its `WATCH`. No server knows it.
+pub(crate) const UNLESS_WRITTEN: &str = "UNLESS-WRITTEN";
+
 /// The name of a command that stands for others, which are one step for the copies of their slot. No server knows it.
 const TOGETHER: &str = "STEP-TOGETHER";
 

@@ -22,7 +22,7 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 pub(crate) use envelope::{Envelope, Kind};
-pub(crate) use forward::{FORWARD, Forwarded, together};
+pub(crate) use forward::{FORWARD, Forwarded, UNLESS_WRITTEN, together};
 #[cfg(feature = "placement")]
 pub(crate) use forward::{ForwardedStep, each_of, taken_apart};
 pub(crate) use outcome::Outcome;

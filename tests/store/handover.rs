@@ -9,7 +9,7 @@ use super::{SOON, await_served, proxy, push, servers};
 use crate::common::{RmrProxy, Server, eventually};
 
 /// Returns the names of the proxies that order writes, and of how many slots.
-fn shares(config: &Server, proxy: &RmrProxy) -> usize {
+pub(super) fn shares(config: &Server, proxy: &RmrProxy) -> usize {
     let name = format!(" 127.0.0.1:{}/", proxy.port());
     let slots: Vec<String> = config.run(&["HVALS", "slots"]);
     slots.iter().filter(|slot| slot.contains(&name)).count()

@@ -20,6 +20,7 @@ mod place;
 mod serving;
 mod takeover;
 mod to_cluster;
+mod watch;
 
 use std::time::Duration;
 

@@ -26,8 +26,13 @@ struct Moving {
 
 impl Moving {
     fn start() -> Self {
+        Self::with_lease(500)
+    }
+
+    /// Starts it with a lease of so many milliseconds, after which a proxy that is stopped is taken for dead.
+    fn with_lease(lease: u32) -> Self {
         let [config, nodes @ ..] = servers::<5>();
-        for (name, value) in [("slots", &*SLOTS.to_string()), ("copies", "2"), ("lease-ms", "500")] {
+        for (name, value) in [("slots", &*SLOTS.to_string()), ("copies", "2"), ("lease-ms", &*lease.to_string())] {
             config.run::<u64>(&["HSET", "settings", name, value]);
         }
         let (mover, other) = (proxy(&config), proxy(&config));
@@ -127,7 +132,7 @@ impl Moving {
 /// Nothing has been done yet.
 #[test]
 fn the_mover_may_be_killed_when_moves_are_planned() {
-    let moving = Moving::start();
+    let moving = Moving::with_lease(5000);
     moving.killed_by(|| {
         moving.mover.stop_signal();
         moving.add_node();

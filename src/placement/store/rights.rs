@@ -11,7 +11,7 @@ use super::node_links::NodeLinks;
 use super::shared::Shared;
 use crate::command::Command;
 use crate::link::{Batch, Budget, Failure, Protocol, Session};
-use crate::peer::each_of;
+use crate::peer::{UNLESS_WRITTEN, each_of};
 use crate::reply::Reply;
 use crate::topology::Node;
 
@@ -71,8 +71,10 @@ impl Rights {
         let mut refusals = Vec::with_capacity(batch.picks.len());
         for command in batch.picked() {
             let parts = each_of(command);
+            // They have been asked about when the client began to watch them.
+            let parts = parts.iter().filter(|part| part.name() != UNLESS_WRITTEN.as_bytes());
             let question = || Command::new("ACL").arg("DRYRUN").arg(name);
-            let questions = parts.iter().map(|part| part.words().fold(question(), |question, word| question.arg(word)));
+            let questions = parts.map(|part| part.words().fold(question(), |question, word| question.arg(word)));
             let answers = call(&mut open, questions.collect()).await?;
             refusals.push(answers.into_iter().find_map(refusal));
         }

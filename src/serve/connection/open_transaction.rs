@@ -19,9 +19,19 @@ impl OpenTransaction {
     }
 }
 
-/// Keys that are watched, at their node.
+/// Keys that are watched.
 pub(super) struct WatchedKeys {
-    pub(super) connection: NodeConnection,
+    pub(super) by: WatchedBy,
     /// A command that is routed by one of the keys.
     pub(super) keyed: Command,
+}
+
+/// Who knows whether keys that are watched were written.
+pub(super) enum WatchedBy {
+    /// Their node, which this connection leads to.
+    Node(NodeConnection),
+    /// The proxy that orders their writes to all copies: a step begins with these commands.
+    Copies(Vec<Command>),
+    /// Nobody, since the number of copies has changed: `EXEC` runs nothing.
+    Nobody,
 }

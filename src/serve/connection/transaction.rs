@@ -8,15 +8,15 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::client_connection::ClientConnection;
-use super::node_connection::{PAUSE, apart, failed, not_in_time, refuse_copies, reply_text, settle};
-use super::open_transaction::{OpenTransaction, WatchedKeys};
+use super::node_connection::{PAUSE, apart, failed, not_in_time, reply_text, settle};
+use super::open_transaction::{OpenTransaction, WatchedBy, WatchedKeys};
 use crate::command::{Command, printable};
 use crate::describe::special;
 use crate::engine::Request;
 use crate::error::Error;
 use crate::exec::{Overrides, Reach};
 use crate::link::Budget;
-use crate::peer::together;
+use crate::peer::{UNLESS_WRITTEN, together};
 use crate::reply::Reply;
 use crate::resp::{Retry, ServerErrorKind};
 use crate::serve::known::{NodeCommand, keys_of};
@@ -133,27 +133,33 @@ impl<S> ClientConnection<S> {
     async fn try_watch(&mut self, command: &Command) -> Result<Reply, Error> {
         let keys: Vec<usize> = (1..command.word_count()).collect();
         let request = self.request().begin();
-        refuse_copies(&request, command).await?;
         let mut command = command.clone();
         command.route_by_argument(1);
+        if request.pinned_topology().await?.has_copies() {
+            return self.watch_copies(request, command, &keys).await;
+        }
         loop {
             let topology = request.pinned_topology().await?;
             let node = self.node_of_keys(&request, &topology, &command, &keys)?;
             let node = node.ok_or_else(|| Error::no_node(topology.source()))?.clone();
             let mut connection = match self.watched.take() {
-                Some(watched) => {
+                Some(WatchedKeys { by: WatchedBy::Copies(_) | WatchedBy::Nobody, keyed }) => {
+                    self.watched = Some(WatchedKeys { by: WatchedBy::Nobody, keyed });
+                    return Ok(Reply::OK);
+                }
+                Some(WatchedKeys { by: WatchedBy::Node(watching), keyed }) => {
                     let key = |command: &Command| command.routing_key().unwrap_or_default().to_vec();
-                    let (old, new) = (key(&watched.keyed), key(&command));
+                    let (old, new) = (key(&keyed), key(&command));
                     if request.key_group(&topology, &old)? != request.key_group(&topology, &new)? {
                         let what = format!(
                             "'{}' is apart from '{}', which is watched already; a transaction is one node's own",
                             printable(&new),
                             printable(&old)
                         );
-                        self.watched = Some(watched);
+                        self.watched = Some(WatchedKeys { by: WatchedBy::Node(watching), keyed });
                         return Err(apart(&topology, &what));
                     }
-                    watched.connection
+                    watching
                 }
                 None => self.connect(&request, &node).await?,
             };
@@ -166,11 +172,41 @@ impl<S> ClientConnection<S> {
                 }
                 Reply::Error(words) => return Ok(Reply::Error(words)),
                 reply => {
-                    self.watched = Some(WatchedKeys { connection, keyed: command });
+                    self.watched = Some(WatchedKeys { by: WatchedBy::Node(connection), keyed: command });
                     return Ok(reply);
                 }
             }
         }
+    }
+
+    /// Watches keys that have several copies. Who orders their writes tells how they stand, and is asked again by `EXEC`.
+    async fn watch_copies(&mut self, request: Request, command: Command, keys: &[usize]) -> Result<Reply, Error> {
+        let topology = request.pinned_topology().await?;
+        let args: Vec<&[u8]> = command.words().collect();
+        let known = self.watched.as_ref().and_then(|watched| watched.keyed.routing_key());
+        let first = known.unwrap_or(args[1]);
+        let group = request.key_group(&topology, first)?;
+        for &at in keys {
+            if request.key_group(&topology, args[at])? != group {
+                let [key, first] = [args[at], first].map(printable);
+                return Err(apart(
+                    &topology,
+                    &format!("'{key}' is apart from '{first}', and a transaction is one slot's"),
+                ));
+            }
+        }
+        let step = together(std::slice::from_ref(&command)).routed_by(first);
+        let mut replies = request.map([step]).await?.into_all()?;
+        let told = replies.pop().unwrap_or(Reply::Null);
+        let Some(words) = told.elements() else { return Ok(told) };
+        let words = words.iter().filter_map(Reply::bytes);
+        let unless = words.fold(Command::new(UNLESS_WRITTEN), |unless, word| unless.arg(word));
+        match &mut self.watched {
+            Some(WatchedKeys { by: WatchedBy::Copies(all), .. }) => all.push(unless),
+            Some(watched) => watched.by = WatchedBy::Nobody,
+            None => self.watched = Some(WatchedKeys { by: WatchedBy::Copies(vec![unless]), keyed: command }),
+        }
+        Ok(Reply::OK)
     }
 
     pub(super) async fn exec(&mut self) {
@@ -193,14 +229,21 @@ impl<S> ClientConnection<S> {
         commands.insert(0, Command::new("MULTI"));
         commands.push(Command::new("EXEC"));
         let request = self.request().begin();
-        if let Some(keyed) = &keyed
-            && request.pinned_topology().await?.has_copies()
-        {
-            let key = keyed.routing_key().unwrap_or_default();
-            let mut replies = request.map([together(&commands).routed_by(key)]).await?.into_all()?;
-            return Ok(replies.pop().unwrap_or(Reply::Null));
-        }
-        let mut watching = watched.map(|watched| watched.connection);
+        let has_copies = request.pinned_topology().await?.has_copies();
+        let (watched, keyed_by) = watched.map_or((None, None), |watched| (Some(watched.by), Some(watched.keyed)));
+        let keyed = keyed.or(keyed_by);
+        let mut watching = match (watched, keyed.as_ref().and_then(Command::routing_key)) {
+            (None, Some(key)) if has_copies => {
+                return exec_at_copies(request, Vec::new(), commands, key).await;
+            }
+            (Some(WatchedBy::Copies(unless)), Some(key)) if has_copies => {
+                return exec_at_copies(request, unless, commands, key).await;
+            }
+            (Some(WatchedBy::Node(connection)), _) if !has_copies => Some(connection),
+            (None, _) => None,
+            // The number of copies has changed meanwhile.
+            (Some(_), _) => return Ok(Reply::NullArray),
+        };
         let watches = watching.is_some();
         loop {
             let mut connection = match watching.take() {
@@ -252,6 +295,21 @@ impl<S> ClientConnection<S> {
             }
         }
     }
+}
+
+/// Has all copies of a slot run a transaction, unless keys were written that the client watches.
+async fn exec_at_copies(
+    request: Request,
+    unless: Vec<Command>,
+    commands: Vec<Command>,
+    key: &[u8],
+) -> Result<Reply, Error> {
+    let step = [unless, commands].concat();
+    let mut replies = request.map([together(&step).routed_by(key)]).await?.into_all()?;
+    Ok(match replies.pop() {
+        None | Some(Reply::Null) => Reply::NullArray,
+        Some(reply) => reply,
+    })
 }
 
 /// Waits for the topology to settle after this refusal.

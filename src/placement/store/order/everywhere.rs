@@ -41,6 +41,7 @@ impl Sequencer {
         let links = self.connect_all(&table, &lanes, &nodes).await;
         let links = links.map_err(|why| Bytes::from(format!("RMRNODE {why}; nothing was sent")))?;
         self.turns.all_written();
+        self.written.all_are_written();
         let settled = StepInFlight::send(links.iter().map(|link| &**link), &[command], None, |_| {});
         let settled = settled.await.map_err(|_| unknown(&lanes[0], "nothing was heard"))?;
         match settled.failed.first() {

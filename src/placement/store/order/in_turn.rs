@@ -14,6 +14,7 @@ use super::link::OrderedLink;
 use super::plan::{AfterFirst, CopyPlan, in_transaction};
 use super::refusal::{nobody_has, not_now, unknown};
 use super::step::PlacedLater;
+use super::written::WatchedSlot;
 use crate::command::Command;
 use crate::placement::store::definite::Others;
 use crate::placement::store::table::{SlotState, StoreNode};
@@ -24,7 +25,7 @@ const MOST_CARRIED: i64 = 1 << 20;
 
 /// Connections to all copies of a slot that is held.
 pub(super) struct HeldSlot {
-    slot: u16,
+    pub(super) slot: u16,
     is_suspect: bool,
     pub(super) copies: Vec<(Arc<NodeLane>, Arc<OrderedLink>)>,
 }
@@ -34,16 +35,44 @@ impl Sequencer {
     ///
     /// # Errors
     /// Why it cannot be, in the words for the client: it was not sent.
-    pub(super) async fn place_in_turn(&self, slot: u16, plan: CopyPlan, until: Instant) -> Result<PlacedLater, Bytes> {
+    pub(super) async fn place_in_turn(
+        &self,
+        slot: u16,
+        plan: CopyPlan,
+        watched: Vec<WatchedSlot>,
+        until: Instant,
+    ) -> Result<PlacedLater, Bytes> {
+        let func = self.table()?.settings.func;
+        self.in_turn(slot, until, async move |itself| {
+            let notes = itself.turns.notes(slot);
+            let written = notes.words(&plan.commands, func, slot);
+            let outcome = itself.run_in_turn(slot, plan, &watched, until).await;
+            notes.add(written.into_iter());
+            outcome
+        })
+        .await
+    }
+
+    /// Holds a slot for a look at keys that a client is to watch.
+    ///
+    /// # Errors
+    /// Why it cannot be, in the words for the client.
+    pub(super) async fn place_watch(&self, slot: u16, keys: Vec<Bytes>, until: Instant) -> Result<PlacedLater, Bytes> {
+        self.in_turn(slot, until, async move |itself| Ok(vec![itself.watch(slot, &keys, until).await?])).await
+    }
+
+    /// Holds a slot while something is done with it, whether or not somebody waits for that.
+    async fn in_turn<W, F>(&self, slot: u16, until: Instant, work: W) -> Result<PlacedLater, Bytes>
+    where
+        W: FnOnce(Arc<Self>) -> F,
+        F: Future<Output = Result<Vec<Reply>, Bytes>> + Send + 'static,
+    {
         let turn = self.turns.alone(slot, until).await?;
         let Some(itself) = self.itself.upgrade() else { return Err(not_now(slot, "the proxy ends")) };
         let (tell, told) = oneshot::channel();
-        let func = self.table()?.settings.func;
+        let work = work(itself);
         tokio::spawn(async move {
-            let notes = itself.turns.notes(slot);
-            let written = notes.words(&plan.commands, func, slot);
-            let outcome = itself.run_in_turn(slot, plan, until).await;
-            notes.add(written.into_iter());
+            let outcome = work.await;
             drop::<OwnedRwLockWriteGuard<()>>(turn);
             // Who has gone does not want to know.
             let _ = tell.send(outcome);
@@ -51,14 +80,20 @@ impl Sequencer {
         Ok(PlacedLater { told })
     }
 
-    async fn run_in_turn(&self, slot: u16, plan: CopyPlan, until: Instant) -> Result<Vec<Reply>, Bytes> {
-        let held = self.hold(slot, until).await?;
+    async fn run_in_turn(
+        &self,
+        slot: u16,
+        plan: CopyPlan,
+        watched: &[WatchedSlot],
+        until: Instant,
+    ) -> Result<Vec<Reply>, Bytes> {
         let CopyPlan { commands, then, keys } = plan;
+        let held = self.hold_equal(slot, &keys, until).await?;
         let others: Vec<usize> = (1..held.copies.len()).collect();
-        if held.is_suspect {
-            // What a proxy that is gone has written to some of the copies only is settled before the keys change.
-            self.carry(&held, &others, &keys, until).await?;
+        if !self.are_unwritten(&held, watched, until).await? {
+            return Ok(vec![Reply::NullArray]);
         }
+        self.written.are_to_run(slot, &commands);
         if then.is_at_once() {
             let all: Vec<usize> = (0..held.copies.len()).collect();
             return self.run_at_all(&held, &all, &commands, &then, until).await;
@@ -152,12 +187,27 @@ impl Sequencer {
         let held = self.hold(slot, until).await?;
         let others: Vec<usize> = (1..held.copies.len()).collect();
         let carried = self.carry(&held, &others, keys, until).await;
+        self.written.are_written(keys);
         // Who copies the slot from one of the others has to copy them again.
         let notes = self.turns.notes(slot);
         if notes.is_wanted() {
             notes.add(keys.iter().map(|key| key.to_vec()));
         }
         carried
+    }
+
+    /// Connects to all copies of a slot, which whoever calls has alone, and gives them these keys as the first one has them if the slot is
+    /// suspect: what a proxy that is gone has written to some of the copies only is settled before the keys are looked at.
+    ///
+    /// # Errors
+    /// Why they cannot be had.
+    pub(super) async fn hold_equal(&self, slot: u16, keys: &[Bytes], until: Instant) -> Result<HeldSlot, Bytes> {
+        let held = self.hold(slot, until).await?;
+        if held.is_suspect {
+            let others: Vec<usize> = (1..held.copies.len()).collect();
+            self.carry(&held, &others, keys, until).await?;
+        }
+        Ok(held)
     }
 
     /// Connects to all copies of a slot, which whoever calls has alone.
@@ -273,7 +323,12 @@ impl Sequencer {
     ///
     /// # Errors
     /// If it does not answer, and is no copy any more.
-    async fn ask_first(&self, held: &HeldSlot, commands: &[Command], until: Instant) -> Result<Vec<Reply>, Bytes> {
+    pub(super) async fn ask_first(
+        &self,
+        held: &HeldSlot,
+        commands: &[Command],
+        until: Instant,
+    ) -> Result<Vec<Reply>, Bytes> {
         let Settled { replies, failed, .. } = held.send(&[0], commands).await?;
         match replies {
             Some(replies) => Ok(replies),

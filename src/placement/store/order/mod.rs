@@ -15,7 +15,7 @@
 //! - [`leave`]: what follows when a connection breaks; [`lease`]: whether nodes keep the proxy out
 //! - [`hand_over`]: slots go to other proxies, as planned
 //! - [`forward`]: steps of slots that another proxy orders; [`gather`], [`everywhere`]: what is done by all nodes
-//! - [`check`]: whether copies have the same
+//! - [`check`]: whether copies have the same; [`watch`], [`written`]: whether keys were written since somebody watches them
 
 mod check;
 mod clock;
@@ -39,6 +39,8 @@ mod refusal;
 mod scrub;
 mod step;
 mod turn;
+mod watch;
+mod written;
 
 use std::collections::HashMap;
 use std::sync::atomic::AtomicUsize;
@@ -69,6 +71,7 @@ use refusal::{nobody_has, not_now, unknown, unreachable};
 use step::PlacedHere;
 pub(super) use step::{Placed, SlotStep};
 use turn::SlotTurns;
+use written::{WatchedSlot, WriteCounts};
 
 /// The time for which a step waits for a slot whose copies have answered differently.
 const REPAIR_LIMIT: Duration = Duration::from_secs(10);
@@ -84,6 +87,7 @@ pub(super) struct Sequencer {
     tables: Arc<Tables>,
     links: Arc<Links>,
     turns: SlotTurns,
+    written: WriteCounts,
     /// The descriptions of commands, as the nodes give them.
     known: Catalogue,
     clock: NodeClock,
@@ -108,6 +112,7 @@ impl Sequencer {
             tables,
             links,
             turns: SlotTurns::default(),
+            written: WriteCounts::default(),
             known: Catalogue::default(),
             clock: NodeClock::default(),
             lanes: Mutex::default(),
@@ -141,13 +146,18 @@ impl Sequencer {
         if !self.tables.lease().is_held() {
             return Err(not_now(slot, OUT_OF_TOUCH));
         }
-        let SlotStep { commands, reads } = step;
-        let is_alike = reads || table.settings.copies == 1;
+        if let Some(keys) = step.watches() {
+            return self.place_watch(slot, keys, until).await.map(Placed::Later);
+        }
+        let SlotStep { mut commands, reads } = step;
+        let watched = WatchedSlot::take(&mut commands)?;
+        // A transaction of no commands is the same everywhere.
+        let is_alike = reads || table.settings.copies == 1 || commands.len() == 2;
         let plan = if is_alike { CopyPlan::as_they_are(commands) } else { self.plan(commands).await? };
         let is_suspect = !reads && table.slots()[usize::from(slot)].state == SlotState::Suspect;
-        match plan.is_at_once() && !is_suspect {
+        match plan.is_at_once() && !is_suspect && watched.is_empty() {
             true => self.place_at_once(slot, plan, reads, until).await.map(Placed::Here),
-            false => self.place_in_turn(slot, plan, until).await.map(Placed::Later),
+            false => self.place_in_turn(slot, plan, watched, until).await.map(Placed::Later),
         }
     }
 
@@ -161,6 +171,7 @@ impl Sequencer {
             };
             if !reads {
                 turn.writes(&plan.commands, table.settings.func, slot);
+                self.written.are_to_run(slot, &plan.commands);
             }
             if !reads && entry.state == SlotState::Suspect {
                 return Err(not_now(slot, "its copies may differ since a moment ago"));

@@ -25,6 +25,13 @@ impl SlotStep {
         Self { commands, reads }
     }
 
+    /// Returns the keys that a client is to watch from now on; `None` if it is another step.
+    pub(super) fn watches(&self) -> Option<Vec<Bytes>> {
+        let [command] = &self.commands[..] else { return None };
+        let is_watch = command.name().eq_ignore_ascii_case(b"WATCH");
+        is_watch.then(|| command.args().map(Bytes::copy_from_slice).collect())
+    }
+
     /// Returns whether only the first copy has to do it.
     pub(in crate::placement::store) fn reads(&self) -> bool {
         self.reads
