@@ -96,7 +96,7 @@ pub trait Combine: Send + Sync + 'static {
     /// Takes one reply, which is never an error.
     ///
     /// # Errors
-    /// What it cannot take, as [`Reply::describe`] says it: the request then ends in [`Error::Mixed`].
+    /// The reply that it cannot take, as [`Reply::describe`] says it: the request then ends in [`Error::Mixed`].
     fn take(&self, partial: &mut Self::Partial, origin: Origin<'_>, reply: Reply) -> Result<(), String>;
 
     /// Takes a bulk string that somebody else holds, as [`take`](Self::take) takes a reply. Worth having for a reducer

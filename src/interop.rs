@@ -1,7 +1,7 @@
 //! Replies and commands of rmr as those of the crate `redis`, and back; with the feature `redis`.
 //!
 //! A program that has types of its own with [`redis::FromRedisValue`], or functions that build a [`redis::Cmd`], keeps them.
-//! What `redis` cannot say is said as near as it can: its error lines, statuses and verbatim strings are text, so bytes that
+//! Replies that `redis` has no form for are said as near as it can: its error lines, statuses and verbatim strings are text, so bytes that
 //! are no UTF-8 are replaced there.
 
 use bytes::Bytes;

@@ -2,14 +2,14 @@
 //!
 //! One slot with one key, two nodes that hold copies of it, two proxies, a configuration node. The first proxy is the slot's
 //! sequencer; the second takes the slot over at any moment, also while the first is alive, or is given it as planned.
-//! [`SlotModel`] says what each of them may do next, and the checker tries every order in which it can happen. A command that was sent may arrive at any later time;
-//! a proxy that crashes or is stopped is one that is never, or for a long while, the next to do something; a node that crashes
-//! loses its memory.
+//! [`SlotModel`] says what each of them may do next, and the checker tries every order in which it can happen. A
+//! command that was sent may arrive at any later time; a proxy that crashes or is stopped is one that is never, or for a long while, the next to
+//! do something; a node that crashes loses its memory.
 //!
 //! The key is a list to which each write appends a number of its own. So a write that is lost, done twice, or done in another
 //! order on the other node shows.
 //!
-//! What must hold, by the numbers of the claims:
+//! These must hold, by the numbers of the claims:
 //!
 //! * S1: every node of the recorded copy set that has its memory has every acknowledged write.
 //! * S2: the copies of a slot that is not suspect, and of which no write is in flight, are equal.

@@ -21,7 +21,7 @@ use tracing_subscriber::EnvFilter;
 
 use arguments::Arguments;
 
-/// How long handing slots over to other proxies may take, and saying at last that this is no proxy any more.
+/// The longest time for handing slots over to other proxies, and for saying at last that this is no proxy any more.
 const HAND_OVER_LIMIT: Duration = Duration::from_secs(5);
 const SIGN_OFF_LIMIT: Duration = Duration::from_secs(2);
 

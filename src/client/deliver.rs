@@ -4,7 +4,7 @@
 //! merged form was refused, keys that a merged command said nothing about, scripts that a server did not know. None of
 //! these can be told from having run in its place ([`merge`], [`RoutedCommand::is_followed`]).
 //!
-//! Whether a server knows a script it is asked in the same write, right before the first call: a script may end in the words
+//! A server is asked whether it knows a script in the same write, right before the first call: a script may end in the words
 //! of a server that does not know it. To ask afterwards would be too late, as others may have brought it meanwhile.
 
 use std::collections::{HashMap, HashSet};

@@ -3,7 +3,7 @@
 //! `GET`s become an `MGET`, `SET`s without options an `MSET`, and reads of one key's parts their plural. Commands merge
 //! where each of them can still be answered as if it had been sent alone, and only neighbours do, so their order stays.
 //!
-//! What cannot be merged: a `SET` with options (`MSET` takes none); `DEL`, `EXISTS`, `UNLINK`, `TOUCH`, `SADD`, `HSET` and
+//! These cannot be merged: a `SET` with options (`MSET` takes none); `DEL`, `EXISTS`, `UNLINK`, `TOUCH`, `SADD`, `HSET` and
 //! their like, which answer how many of all, and not which.
 //!
 //! Two things a merged command does not say. `MGET` answers nil for a key of another type, where `GET` is an error. And a

@@ -109,7 +109,7 @@ impl Client {
 
     /// Sends a command to the host of its one key.
     ///
-    /// Where its key stands is known from what the servers themselves say about the command. One that may block, such
+    /// The servers themselves tell where its key stands. A command that may block, such
     /// as `BLPOP`, has a connection to itself, and all of the timeout to wait.
     ///
     /// # Errors

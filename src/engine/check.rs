@@ -1,7 +1,7 @@
 //! Tells the fan-outs whose answer is checked for each slot being in it once: those whose answer depends on keys, over the
 //! primaries of a cluster.
 //!
-//! What is sent to nodes by their name is a report of these nodes, and has no slots.
+//! Commands that are sent to nodes by their name are about these nodes, and have no slots.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;

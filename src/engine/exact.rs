@@ -8,7 +8,7 @@
 //! Slots that move key by key are in no answer as a whole. Enumerations of keys go without them, and they are
 //! [read apart](super::read_apart); any other command is asked again for a short while, in which the move may end.
 //!
-//! What may write is not sent again: that an answer does not hold is an error after the fact.
+//! A command that may write is not sent again: that an answer does not hold is an error after the fact.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;

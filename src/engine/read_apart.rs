@@ -3,7 +3,7 @@
 //! While a slot moves by hand its keys are on two nodes, and no node knows all of them. So they are left out of what each
 //! node says of its keys, and listed [slot by slot](super::slot_keys) instead, where each name counts once.
 //!
-//! What a node has of such a slot changes all the time. So the node says how many keys it has, how many of them are in
+//! The keys that a node has of such a slot change all the time. So the node says how many keys it has, how many of them are in
 //! moving slots, and which slots it has, in one transaction: nothing comes in between.
 
 use std::collections::{BTreeSet, HashSet};
@@ -72,7 +72,7 @@ impl ReadApart {
     /// Asks nodes for what they have without the slots that are read apart.
     ///
     /// # Errors
-    /// What keeps all of them from being asked.
+    /// The reason why not all of them are asked.
     pub(super) async fn ask_without(
         &self,
         request: &Request,

@@ -1,6 +1,6 @@
 //! The retry policy: how often a unit of a request is tried, after which pauses, and when it has failed.
 //!
-//! What a node's reply means is [`redirect`](super::redirect)'s to say. What follows from that, by what has been tried
+//! The meaning of a node's reply is [`redirect`](super::redirect)'s to say. The next step after it, by what has been tried
 //! before and by what the request allows, stands here.
 
 use std::time::Duration;

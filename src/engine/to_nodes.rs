@@ -111,7 +111,7 @@ impl Request {
     /// Sends each command to its node, and returns what each node has said, in order. With `by_socket` the node that we
     /// live in is asked over a socket too.
     ///
-    /// What a node says to a command is the answer here, redirects and refusals too: nothing is sent on and nothing is
+    /// The reply of a node to a command is the answer here, redirects and refusals too: nothing is sent on and nothing is
     /// sent twice. So the commands for one node run in their order, in one write, and each has run at that node or
     /// nowhere.
     ///

@@ -17,7 +17,7 @@ pub(crate) enum Reach {
 impl Reach {
     /// Finds out how far a command reaches, by what the server and the operator say about it.
     ///
-    /// What [`exec`](super::exec) refuses is this node's, in its own words. So is what would be answered by each node's
+    /// A command that [`exec`](super::exec) refuses is this node's, in its own words. So is one that would be answered by each node's
     /// reply under its name, as `INFO` would be: nobody who asks a single server expects that.
     pub(crate) fn of(command: &Description, overrides: &Overrides) -> Self {
         let special = command.special();

@@ -121,7 +121,7 @@ impl UserInTurn<'_> {
 /// Refuses what no caller may send, and what cannot be sent.
 ///
 /// # Errors
-/// Why not.
+/// The error says why not.
 pub(super) fn check_for_all(command: CommandRef<'_>, facts: Facts) -> Result<(), Error> {
     if facts.is_blocking {
         let name = printable(command.name());

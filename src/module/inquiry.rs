@@ -1,6 +1,6 @@
 //! Asks another node something by the inner command, and waits for its answer: what was begun, and how far it is.
 //!
-//! Who may not do everything sees, ends and forgets what he has begun himself; asked for by another node, that holds for the
+//! A user without all rights sees, ends and forgets only executions of his own; asked for by another node, that holds for the
 //! user of the connection and for the caller.
 
 use std::sync::Arc;
@@ -90,7 +90,7 @@ impl AskingUser {
 /// Reads a question of another node, and finds out on whose account it is asked. On the main thread.
 ///
 /// # Errors
-/// What that node is told: the question is none, or the caller does not exist here or is another user.
+/// The error for that node: the question is none, or the caller does not exist here or is another user.
 pub(super) fn read_question<A: DeserializeOwned>(
     ctx: Ctx<'_>,
     message: &[u8],

@@ -3,7 +3,7 @@
 //! A filter sees each command before the server does. Where the node cannot answer as a single server would, the words
 //! `RMR.EXEC --` are put in front; everything else goes on as it is, and costs a look. Off, there is no filter.
 //!
-//! What must never be rewritten is what expects a node to speak for itself: the links of this module, or a request would
+//! Commands are never rewritten that expect a node to speak for itself: the links of this module, or a request would
 //! go round in circles; replication; scripts and calls of modules, which cannot wait; transactions; clients that know of
 //! clusters. A client is known by its id. Ids that the server knows no connection of belong to scripts and modules, and
 //! a connection without a user is the server's own.

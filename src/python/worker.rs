@@ -62,7 +62,7 @@ pub(crate) struct Worker {
 impl Worker {
     /// Sends a request and waits for its answer.
     ///
-    /// Who drops the future does not take the request back: the answer comes, and is thrown away.
+    /// Dropping the future does not take the request back: the answer comes, and is thrown away.
     pub(crate) async fn ask(
         &self,
         kind: FrameKind,

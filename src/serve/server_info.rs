@@ -30,7 +30,7 @@ impl ProxyState {
     /// Returns these sections, or all. Those with figures of the data take the right to `INFO` at the nodes.
     ///
     /// # Errors
-    /// What the nodes say to the user.
+    /// The answers of the nodes to the user.
     pub(super) async fn info(&self, user: &ProxyUser, sections: &[String]) -> Result<String, Error> {
         let is_wanted = |name: &str| {
             sections.is_empty()

@@ -327,7 +327,7 @@ impl Server {
     /// Waits until the launched process answers.
     ///
     /// # Errors
-    /// Why it does not.
+    /// The error says why it does not.
     pub fn await_ready(&self) -> Result<(), StartError> {
         poll(START_LIMIT, || {
             if !self.alive() {

@@ -9,7 +9,7 @@ pub trait KeyPlacement: Debug + Send + Sync + 'static {
     /// Returns the position of the key's shard in [`Topology::shards`](super::Topology::shards), or why nobody holds it.
     ///
     /// # Errors
-    /// What whoever asks for the key is told.
+    /// The error for whoever asks for the key.
     fn shard(&self, key: &[u8]) -> Result<usize, String>;
 
     /// Returns whether keys have copies on other nodes, which only the links of an engine write. The default is that they have
@@ -21,7 +21,7 @@ pub trait KeyPlacement: Debug + Send + Sync + 'static {
     /// Returns a number that two keys share if one command may have both. The default is that of their shard.
     ///
     /// # Errors
-    /// What whoever asks for the key is told.
+    /// The error for whoever asks for the key.
     fn group(&self, key: &[u8]) -> Result<usize, String> {
         self.shard(key)
     }

@@ -80,7 +80,7 @@ pub fn target_dir() -> PathBuf {
 /// they have for the test, so that this build uses what the test was built from and only links. Without it the whole
 /// crate would be compiled once more, with the features that it has without its tests.
 ///
-/// What cargo tells this test about its package is kept from the other cargo: build scripts such as that of `ring` look
+/// The variables by which cargo tells this test about its package are kept from the other cargo: build scripts such as that of `ring` look
 /// at those variables, and would be run, with all that depends on them, once by either cargo whenever the other was.
 fn build(targets: &[&str]) -> PathBuf {
     let dir = profile_dir();

@@ -11,7 +11,7 @@
 //!    follow it, as they would after any failover.
 //! 2. All nodes forget the placeholders.
 //!
-//! What remains is an ordinary cluster: nothing in it tells how it began, except the log.
+//! The result is an ordinary cluster: nothing in it tells how it began, except the log.
 
 use std::fs;
 use std::time::Duration;

@@ -59,7 +59,7 @@ impl Wire {
 
     /// Reads one complete frame, or says why there is none: timed out, connection closed.
     ///
-    /// What was read of an incomplete frame is lost.
+    /// The part that was read of an incomplete frame is lost.
     pub fn try_read_frame(&mut self) -> io::Result<Vec<u8>> {
         let mut frame = Vec::new();
         let mut pending = 1;

@@ -89,7 +89,7 @@ fn keys() -> impl Iterator<Item = String> {
 }
 
 /// Has clients change keys on all shards while something else is done to the shards again and again, after each seven changes.
-/// Who gets an error, or nothing, sends the change again. In the end the table has what the keys have.
+/// A client that gets an error, or nothing, sends the change again. In the end the table has what the keys have.
 fn write_behind(shop: &Shop, disturb: impl Fn(&Server) + Sync) {
     shop.load("write_behind.py", CRASH);
     let (is_over, made, retries) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));

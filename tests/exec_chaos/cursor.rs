@@ -10,7 +10,7 @@ const MOST_CALLS: usize = 500;
 /// Returns the cursor and the keys of one reply.
 ///
 /// # Errors
-/// What came instead.
+/// The error says what came instead.
 pub fn read(reply: &[u8]) -> Result<(String, Vec<String>), String> {
     if reply[0] != b'*' {
         return Err(show(reply));

@@ -64,7 +64,7 @@ pub struct Shape {
     pub copies: usize,
     pub nodes: usize,
     pub proxies: usize,
-    /// Whether the last node leaves and comes back all the time, so that slots move.
+    /// The last node leaves and comes back all the time, so that slots move.
     pub moves: bool,
     /// The work of clients.
     pub work: Work,

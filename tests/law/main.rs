@@ -4,7 +4,7 @@
 //! The commands are those that the server lists, with the arguments that it documents: none can be forgotten. They are
 //! played in sequences on both sides in lock-step. A failure prints the seed and the shortest sequence that was found.
 //!
-//! What reducers make of a cluster's replies is held against what they make of a single server's ([`reducers`]).
+//! The results of reducers on a cluster are held against those on a single server ([`reducers`]).
 //!
 //! It holds on every road on which a command reaches the data ([`road`]), and whatever keeps the servers from doing what
 //! they are told ([`guard`]).

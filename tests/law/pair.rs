@@ -272,7 +272,7 @@ impl Pair {
     /// Returns whether both sides hold the same: keys, values, times, users, libraries, settings.
     ///
     /// # Errors
-    /// What differs.
+    /// The error says what differs.
     pub fn compare(&mut self) -> Result<(), String> {
         let list = |reply: &Reply| reply.elements().iter().map(|key| key.bytes().to_vec()).collect::<Vec<_>>();
         let mut alone = list(&self.alone.all(&[words("KEYS *")])[0]);

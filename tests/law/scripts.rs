@@ -1,6 +1,6 @@
 //! Scripts and libraries, and other words that have to be made from a server first: digests, dumps.
 //!
-//! What `EVAL` runs and what `SCRIPT LOAD` loads are different scripts: `EVAL` leaves its script behind on the one
+//! `EVAL` and `SCRIPT LOAD` are given different scripts: `EVAL` leaves its script behind on the one
 //! node where it ran. And none hands `nil` to a command: Redis 8.2 dies of that at the next `FUNCTION FLUSH` or
 //! `SCRIPT FLUSH`, with or without rmr.
 

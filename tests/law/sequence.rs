@@ -89,7 +89,7 @@ impl Step {
     /// Sends it to both sides.
     ///
     /// # Errors
-    /// How the law is broken.
+    /// The error says how the law is broken.
     pub fn play(&self, pair: &mut Pair) -> Result<Outcome, String> {
         let way = self.way(pair, &self.argv);
         self.play_by(pair, &way).map_err(|error| format!("{}\n  {error}", shown(&way.request)))
@@ -294,7 +294,7 @@ impl Step {
 /// Plays a sequence from its beginning and compares the data at its end.
 ///
 /// # Errors
-/// How the law is broken, and at which step.
+/// The way in which the law is broken, and at which step.
 pub fn play(pair: &mut Pair, steps: &[Step], tally: &mut Tally) -> Result<(), (usize, String)> {
     pair.begin();
     pair.guard();

@@ -7,6 +7,7 @@ mod proofs;
 mod rules;
 mod source;
 mod tokens;
+mod words;
 
 use std::fs;
 use std::path::Path;

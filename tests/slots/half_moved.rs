@@ -1,5 +1,5 @@
 //! Slots that stand half moved, for as long as an operator takes: what enumerates keys is exact all the same, by every node.
-//! What a script has made of half of a slot is not, and is an error that names the slots.
+//! A result that a script has made of half of a slot is not, and is an error that names the slots.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};

@@ -1,6 +1,6 @@
 //! Writes over all keys that match a pattern: each key is commanded once, while slots move and nodes are killed.
 //!
-//! What was done is read back key by key, by names that the test knows. After a success each key has grown by one; after an
+//! The increments are read back key by key, by names that the test knows. After a success each key has grown by one; after an
 //! error by one or not at all, and by one where the answer says so.
 
 use std::collections::BTreeMap;

@@ -140,7 +140,7 @@ fn the_mover_may_be_killed_when_moves_are_planned() {
     });
 }
 
-/// Who goes on does not trust what was copied.
+/// The next mover does not trust what was copied.
 #[test]
 fn the_mover_may_be_killed_while_it_copies() {
     let moving = Moving::start();

@@ -1,4 +1,4 @@
-//! How long clients wait when a data node is killed or stopped, and when a proxy is killed that orders writes.
+//! The waits of clients when a data node is killed or stopped, and when a proxy is killed that orders writes.
 
 use std::collections::BTreeSet;
 use std::thread;
@@ -12,7 +12,7 @@ use crate::Failure;
 use crate::comparison::{Aim, Limit, line};
 use crate::rounds::{Effort, median};
 
-/// What was aimed at, in milliseconds.
+/// The aims, in milliseconds.
 const LONGEST_READ_KILLED: f64 = 100.0;
 const LONGEST_WRITE_KILLED: f64 = 300.0;
 const LONGEST_READ_STOPPED: f64 = 300.0;
@@ -21,7 +21,7 @@ const LONGEST_WRITE_STOPPED: f64 = 1200.0;
 /// The setting `lease-ms` and then some.
 const LONGEST_WRITE_TAKEN_OVER: f64 = 2500.0;
 
-/// How many keys there are.
+/// The number of keys.
 const KEYS: usize = 10_000;
 
 /// For how long all is well before the failure, and how long clients go on after it.

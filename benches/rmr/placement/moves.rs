@@ -11,7 +11,7 @@ use crate::common::{Cluster, Server};
 use crate::comparison::{Aim, Limit, line};
 use crate::rounds::{Effort, median, millis, percentile};
 
-/// What was aimed at: seconds for a million keys, idle and busy; the 99th percentile of clients as a multiple of that before;
+/// The aims: seconds for a million keys, idle and busy; the 99th percentile of clients as a multiple of that before;
 /// milliseconds for which a write waits, and any request of a node from which a big value moves.
 const LONGEST_IDLE: f64 = 12.0;
 const LONGEST_BUSY: f64 = 30.0;
@@ -26,13 +26,13 @@ const P99_OF_LOCKS: f64 = 50.0;
 const RATE: usize = 20_000;
 const CLIENTS: usize = 8;
 
-/// How long clients run before.
+/// The time for which clients run before.
 const BEFORE: Duration = Duration::from_secs(3);
 
-/// How many keys one `MIGRATE` has.
+/// The number of keys of one `MIGRATE`.
 const KEYS_OF_MIGRATE: usize = 100;
 
-/// How many slots of 16384 `redis-cli` moves.
+/// The number of slots of 16384 that `redis-cli` moves.
 const RESHARDED: usize = 1024;
 
 /// Times many keys.
@@ -210,7 +210,7 @@ fn resharded_a_second(keys: usize) -> Result<f64, Failure> {
     Ok((count() - before) as f64 / began.elapsed().as_secs_f64())
 }
 
-/// How long others wait at a node.
+/// The waits of others at a node.
 struct Beside {
     took: f64,
     source: Waits,

@@ -16,12 +16,12 @@ const SLOTS: usize = 16_384;
 const NODES: usize = 100;
 const COPIES: usize = 2;
 
-/// What was aimed at: a plan and a table in milliseconds, a route in nanoseconds.
+/// The aims: a plan and a table in milliseconds, a route in nanoseconds.
 const LONGEST_PLAN: f64 = 1000.0;
 const LONGEST_LOAD: f64 = 50.0;
 const LONGEST_ROUTE: f64 = 50.0;
 
-/// How many keys are looked for in a round.
+/// The number of keys that are looked for in a round.
 const ROUTES: u32 = 1_000_000;
 
 /// Measures, and prints.

@@ -1,4 +1,4 @@
-//! How fast copies are made equal when a proxy that ordered writes has gone, and how long clients wait meanwhile.
+//! The rate at which copies are made equal when a proxy that ordered writes has gone, and the waits of clients meanwhile.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use crate::common::Wire;
 use crate::comparison::{Aim, Limit, line};
 use crate::rounds::Effort;
 
-/// What was aimed at: keys a second, and the 99th percentile of reads as a multiple of that before.
+/// The aims: keys a second, and the 99th percentile of reads as a multiple of that before.
 const LEAST_KEYS: f64 = 100_000.0;
 const MOST_WAIT: f64 = 2.0;
 

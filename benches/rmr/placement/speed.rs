@@ -1,4 +1,4 @@
-//! What a placement costs for each request: beside nutcracker and one server, with two copies beside one, and by way of the
+//! The cost of a placement for each request: beside nutcracker and one server, with two copies beside one, and by way of the
 //! proxy that orders the slot.
 
 use std::time::{Duration, Instant};
@@ -10,13 +10,13 @@ use crate::comparison::{Aim, Limit, line};
 use crate::proxy::{LOADS, MANY_KEYS, Nutcracker, Target, compare, judge, latency};
 use crate::rounds::{Effort, median, millis, percentile};
 
-/// What was aimed at: two copies as a part of the rate of one, and what the second one adds to the median of few clients, in
+/// The aims: two copies as a part of the rate of one, and what the second one adds to the median of few clients, in
 /// milliseconds; and what a write takes longer that is forwarded.
 const LEAST_OF_ONE_COPY: f64 = 0.7;
 const MOST_ADDED_BY_A_COPY: f64 = 0.05;
 const MOST_ADDED_BY_FORWARDING: f64 = 0.15;
 
-/// How many writes of one client make a round, about.
+/// The number of writes of one client in a round, about.
 const WRITES: usize = 4000;
 
 /// Measures, and prints.

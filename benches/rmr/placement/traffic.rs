@@ -11,10 +11,10 @@ use crate::Failure;
 use crate::common::{RmrProxy, Server, Wire};
 use crate::rounds::{millis, percentile};
 
-/// How long a reply may take.
+/// The longest time for a reply.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What clients send. Those that read and those that write are different ones, so that none waits for the other kind.
+/// The requests of clients. Those that read and those that write are different ones, so that none waits for the other kind.
 pub struct Traffic {
     port: u16,
     clients: usize,
@@ -28,7 +28,7 @@ pub struct Traffic {
 /// A request that was answered.
 pub struct Answer {
     pub took: Duration,
-    /// What was said if it was an error.
+    /// The words of the reply if it was an error.
     pub error: Option<String>,
 }
 
@@ -111,7 +111,7 @@ pub fn both<R>(reads: &Traffic, writes: &Traffic, work: impl FnOnce() -> R) -> R
     Ok(([Waits::of(&read), Waits::of(&written)], done))
 }
 
-/// How long answers took, in milliseconds.
+/// The times that answers took, in milliseconds.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Waits {
     pub p50: f64,
@@ -119,7 +119,7 @@ pub struct Waits {
     /// The longest one.
     pub max: f64,
     pub errors: usize,
-    /// How many there were.
+    /// The number of answers.
     pub count: usize,
 }
 

@@ -1,6 +1,6 @@
 //! [`Promise`]: a result that is not there yet, and can be looked at, awaited and built upon.
 //!
-//! What an ES6 promise and one of the Python library rb give, as a Rust future. Callbacks run at once where the promise
+//! The features of an ES6 promise and of one of the Python library rb, as a Rust future. Callbacks run at once where the promise
 //! is settled already, else within the call that settles it, in the order in which they were attached.
 
 use std::collections::HashMap;

@@ -4,10 +4,10 @@
 //! batches that are queued at one moment leave in one write. Where a server's event loop tells what has come, its thread
 //! reads it ([`Connection::read_now`]), for as long as that is little.
 //!
-//! How it writes is in `write.rs`, how it reads in `read.rs`, the batches that it does both for in `in_flight.rs`; how replies
+//! Writing is in `write.rs`, reading in `read.rs`, the batches that both are for in `in_flight.rs`; how replies
 //! of code of others are kept apart from those to others in `marker.rs` and `marked.rs`; how a node is asked for its own slots
 //! in `questions.rs` and `own_slots.rs`; `task.rs` is the task that owns it.
-//! What becomes of batches when the connection ends stands here.
+//! The end of batches when the connection ends stands here.
 
 mod in_flight;
 mod marked;

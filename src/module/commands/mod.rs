@@ -1,6 +1,6 @@
 //! The `RMR.*` commands: one file each, and in `spec.rs` what they have in common.
 //!
-//! Who adds a command writes its file, and its name twice below: as a module, which rustfmt has to see, and in the list of
+//! To add a command, write its file, and its name twice below: as a module, which rustfmt has to see, and in the list of
 //! commands. One that is missing from the list does not go unnoticed: the compiler says that its `SPEC` is never used.
 
 mod batch;

@@ -1,6 +1,6 @@
 //! Tells which users may use the commands of RedisGears.
 //!
-//! What makes or controls functions runs code of users on all shards: it stands in `@admin`, `@dangerous` and `@scripting`.
+//! Commands that make or control functions run code of users on all shards: it stands in `@admin`, `@dangerous` and `@scripting`.
 //! From Redis 7.2 on a module puts its commands into categories, and the server asks for the right to them. Before, it knows
 //! of no category that a module's command is in, so that whoever has `+@all -@admin -@dangerous -@scripting` could run them:
 //! each command then asks for the right to a command of the server's own for each of the categories.

@@ -90,7 +90,7 @@ pub(in crate::module) fn forget(name: &str) {
 /// Registers a reducer.
 ///
 /// # Errors
-/// Why it is not.
+/// The error says why it is not.
 pub(in crate::module) fn add_reducer(reducer: ForeignReducer) -> Result<(), String> {
     let name = reducer.name();
     if reduce::of_all_modules(name, &[]).is_some() || reduce::Builtin::named(name.as_bytes()).is_some() {
@@ -107,7 +107,7 @@ pub(in crate::module) fn add_reducer(reducer: ForeignReducer) -> Result<(), Stri
 /// Registers a step of flows.
 ///
 /// # Errors
-/// Why it is not.
+/// The error says why it is not.
 pub(in crate::module) fn add_step(step: ForeignStep) -> Result<(), String> {
     let mut registry = registry();
     let name = step.name();

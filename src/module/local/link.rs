@@ -1,6 +1,6 @@
 //! The coordinator's own share of the work: commands that run in process, without a socket.
 //!
-//! What fits runs at once, within the command that asked for it. The rest is cut into slices of at most a millisecond,
+//! A batch that fits runs at once, within the command that asked for it. The rest is cut into slices of at most a millisecond,
 //! between which the server takes its other clients.
 
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! Serves the calls of one worker, one after the other, for as long as the turn lasts.
 //!
-//! What answers them is behind [`CallServer`]: the server, in tests a map. A call that cannot be answered now stays where it
+//! A [`CallServer`] answers them: the server, in tests a map. A call that cannot be answered now stays where it
 //! is, and so does what has been done of many commands when time is up.
 
 use bytes::Bytes;

@@ -4,7 +4,7 @@
 //! once; only a request that must wait blocks its client. [`BlockedClient`] then owns the client: dropped without an answer,
 //! as by a task that panics or is cancelled, it replies an error. A client that disconnects cancels its request.
 //!
-//! What it waits for comes to the main thread, which then goes on with it at the end of the round of its event loop, or
+//! The results that it waits for come to the main thread, which then goes on with it at the end of the round of its event loop, or
 //! to the runtime, where it goes on from then on ([`RunningRequest`]).
 
 use std::cell::RefCell;

@@ -1,6 +1,6 @@
 //! The context that the server gives to a callback, and what can be done with it: one small safe function for each call.
 //!
-//! What older servers cannot do gives `None`. A [`Ctx`] is for the main thread alone, and is not `Send`. Running commands is in
+//! Functions that older servers do not have give `None`. A [`Ctx`] is for the main thread alone, and is not `Send`. Running commands is in
 //! [`call`](super::call), users are in [`user`](super::user).
 
 use std::ffi::{CStr, CString, c_char, c_int, c_longlong, c_void};

@@ -42,7 +42,7 @@ pub(crate) enum Readiness {
 /// keeps all clients waiting.
 ///
 /// # Errors
-/// What the operating system says.
+/// The error of the operating system.
 pub(crate) fn wait(descriptor: RawFd, readiness: Readiness, deadline: Instant) -> io::Result<bool> {
     let events = match readiness {
         Readiness::Readable => libc::POLLIN,

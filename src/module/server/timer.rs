@@ -1,6 +1,6 @@
 //! Timers of the server: work on the main thread in a context that ends.
 //!
-//! What such work writes, or finds expired, is replicated when the context ends, all of it as one `MULTI`. Made while the
+//! All that such work writes, or finds expired, is replicated when the context ends, all of it as one `MULTI`. Made while the
 //! event loop hands out what can be read, a timer that is due at once runs in the same round; made within a timer, not
 //! before a millisecond has gone.
 

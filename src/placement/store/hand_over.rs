@@ -30,7 +30,7 @@ impl Store {
     /// Hands the slots whose writes are ordered here over to other proxies, and says that this one is about to end: it is given no
     /// slots any more, and clients go on being served. Without another proxy the slots stay until [`sign_off`](Self::sign_off).
     ///
-    /// What cannot be handed over, with the reason in the log, is taken over by another proxy later.
+    /// A slot that cannot be handed over, with the reason in the log, is taken over by another proxy later.
     pub async fn hand_over(&self) {
         let shared = &self.shared;
         shared.stage.send_if_modified(|stage| {

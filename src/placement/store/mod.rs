@@ -1,6 +1,6 @@
 //! [`Store`]: data on plain servers, whose slots a configuration node knows.
 //!
-//! What the proposal of 2010 for a Redis Cluster describes. At the configuration node, a plain Redis, stand with the prefix
+//! The store of the proposal of 2010 for a Redis Cluster. At the configuration node, a plain Redis, stand with the prefix
 //! `{rmr:NAME}:`, or none:
 //!
 //! | key | type | content |

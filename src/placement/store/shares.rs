@@ -13,7 +13,7 @@ pub(super) type SlotsByProxy = (Vec<String>, Vec<(String, Vec<u16>)>, Vec<u16>);
 /// Gives proxies their shares of the slots that are ordered here.
 #[derive(Default)]
 pub(super) struct Shares {
-    /// Who lived, and the epoch, when all had theirs.
+    /// The proxies that lived, and the epoch, when all had their shares.
     settled: Option<(Vec<String>, u64)>,
 }
 

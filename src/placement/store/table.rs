@@ -125,7 +125,7 @@ impl SlotTable {
     /// Returns a slot.
     ///
     /// # Errors
-    /// Why it is not served.
+    /// The error says why it is not served.
     pub(super) fn slot(&self, slot: u16) -> Result<&SlotEntry, String> {
         let entry = &self.slots[usize::from(slot)];
         if entry.copies.is_empty() {

@@ -1,6 +1,6 @@
 //! Reads one value.
 //!
-//! What is read comes from a process that runs code of users, who may have taken it over. So nothing is believed: an
+//! The bytes come from a process that runs code of users, who may have taken it over. So nothing is believed: an
 //! announced count is at most the bytes that are left, nesting is bounded, and all that is wrong is an error.
 
 use bytes::Bytes;

@@ -1,6 +1,6 @@
 //! A client from its first word to its last.
 //!
-//! What a client has sent is taken as one batch: commands of one key that stand behind each other go to their nodes in one
+//! All that a client has sent by now is taken as one batch: commands of one key that stand behind each other go to their nodes in one
 //! write each and keep their order, all others wait for those before them. The next batch is taken when this one is
 //! answered, so that a client never has more in memory than it reads.
 

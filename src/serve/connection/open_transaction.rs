@@ -26,7 +26,7 @@ pub(super) struct WatchedKeys {
     pub(super) keyed: Command,
 }
 
-/// Who knows whether keys that are watched were written.
+/// The place that knows whether keys that are watched were written.
 pub(super) enum WatchedBy {
     /// Their node, which this connection leads to.
     Node(NodeConnection),

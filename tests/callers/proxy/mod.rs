@@ -3,7 +3,7 @@
 //! Redis 7.0 refuses the mode, as it does not tell modules whose command they see. Every test here finds out from the
 //! server what it is, and checks the refusal there.
 //!
-//! What is not about the mode itself holds for the program `rmr-proxy` as well, on all servers, and is tested with both.
+//! All that is not about the mode itself holds for the program `rmr-proxy` as well, on all servers, and is tested with both.
 
 mod answers;
 mod exempt;

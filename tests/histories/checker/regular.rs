@@ -5,10 +5,11 @@
 pub struct Written<V> {
     pub value: V,
     pub called: u64,
-    /// When it was acknowledged: no read that begins later gives what was there before. [`NEVER`](super::NEVER) if nobody knows
-    /// whether it has happened: one copy may have it and another one not.
+    /// The time at which it was acknowledged: no read that begins later gives what was there before. [`NEVER`](super::NEVER)
+    /// if nobody knows whether it has happened: one copy may have it and another one not.
     pub returned: u64,
-    /// When the first read gave it, or it was acknowledged. What is called later comes after it in the one order of all writes.
+    /// The time at which the first read gave it, or it was acknowledged. All that is called later comes after it in the one
+    /// order of all writes.
     pub seen: u64,
 }
 

@@ -1,7 +1,7 @@
 //! Requests by chance, by users with few rights and with many, often not quite as they were meant: whatever is sent, nobody
 //! else is answered wrongly, nothing is seen or done that the user may not see or do, and the servers live.
 //!
-//! What must hold is in [`watch`]. A failure prints the seed, the user and the request.
+//! The conditions that must hold are in [`watch`]. A failure prints the seed, the user and the request.
 //!
 //! - `RMR_FUZZ_SEED`: another course of events.
 //! - `RMR_FUZZ_ROUNDS`: how many requests each user sends.

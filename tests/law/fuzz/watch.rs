@@ -141,7 +141,7 @@ impl Watch {
     /// Checks what must hold after each request.
     ///
     /// # Errors
-    /// What does not.
+    /// The error says what does not.
     pub fn check(&mut self, user: &User, request: &Request, reply: &[u8], pair: &mut Pair) -> Result<(), String> {
         if !pair.is_alive() {
             return Err("a server has died".into());

@@ -67,7 +67,7 @@ impl ReadStream {
     /// Acknowledges entries, and reads others. On the main thread, in a context that ends.
     ///
     /// # Errors
-    /// What the server says against it.
+    /// The refusal of the server.
     pub(super) fn turn(
         &self,
         ctx: Ctx<'_>,
@@ -87,7 +87,7 @@ impl ReadStream {
     /// Acknowledges entries. On the main thread, in a context that ends.
     ///
     /// # Errors
-    /// What the server says against it.
+    /// The refusal of the server.
     pub(super) fn acknowledge(&self, ctx: Ctx<'_>, done: &StreamBatch) -> Result<(), Error> {
         self.acknowledge_by(&mut StreamServer(CommandRunner::without_memory_limit(ctx)), done)
     }
@@ -187,7 +187,7 @@ impl ReadStream {
     /// Keeps entries that have failed too often where somebody can look at them, with the reason.
     ///
     /// # Errors
-    /// What the server says against it.
+    /// The refusal of the server.
     pub(super) fn bury(&self, ctx: Ctx<'_>, to: &[u8], batch: &StreamBatch, why: &[u8]) -> Result<(), Error> {
         let mut server = StreamServer(CommandRunner::without_memory_limit(ctx));
         for entry in &batch.entries {

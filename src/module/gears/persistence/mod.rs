@@ -8,7 +8,7 @@
 //! - **Loading**: what comes is kept until all is there. Then it takes the place of what there was, before any client is
 //!   served.
 //!
-//! What is saved stands ready as bytes: a child that writes a file has none of our other threads, and a lock of theirs would
+//! The bytes to be saved stand ready: a child that writes a file has none of our other threads, and a lock of theirs would
 //! never be let go.
 
 pub(super) mod came;

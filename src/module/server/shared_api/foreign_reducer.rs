@@ -1,6 +1,6 @@
 //! A reducer in C, and the memory of its partial results, as safe Rust.
 //!
-//! What the pointers may be used for, `include/rmr.h` says to the author of the other module: callbacks come on any thread,
+//! `include/rmr.h` tells the author of the other module how the pointers may be used: callbacks come on any thread,
 //! of one partial result by one thread at a time. Each of them holds the module's code by its [`Guest`].
 
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};

@@ -1,6 +1,6 @@
 //! Expiry times that count from now, made those of one clock: every copy is told the same millisecond.
 //!
-//! What has no effect but an error, and what takes effect at once because no time is left, is definite as it is.
+//! A command that has no effect but an error is definite as it is; so is one that takes effect at once since no time is left.
 
 use super::made::{Definite, WriteCall};
 use crate::command::{Command, integer};

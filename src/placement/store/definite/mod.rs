@@ -10,7 +10,7 @@
 //! | [`First`](Definite::First) | `SPOP` runs on the first copy, the others get `SREM` of what came out |
 //! | [`CarryOver`](Definite::CarryOver) | any other script, commands of modules, and what is not known here |
 //!
-//! What a command says that is wrong it says on every copy, in the server's own words, and changes nothing.
+//! An error of a command is the same on every copy, in the server's own words, and changes nothing.
 //!
 //! Nothing here asks a server or a clock: `now_ms` is the time of whoever orders the slot's writes.
 //!

@@ -8,7 +8,7 @@ use crate::command::Command;
 /// Says how a write has the same effect on every copy of its keys.
 ///
 /// # Errors
-/// Why it is not run on copies.
+/// The error says why it is not run on copies.
 pub(crate) fn definite(call: &WriteCall<'_>, now_ms: i64) -> Result<Definite, CopyRefusal> {
     match table::rule(&call.description.name) {
         Some(Rule::Blocks) => Err(BLOCKS),

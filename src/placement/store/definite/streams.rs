@@ -3,7 +3,7 @@
 //! Trimming with `~` is made exact. It promises no more than that at least so many entries stay, so that is an answer that a
 //! server may give as well; `LIMIT`, which goes with `~` alone, says how much work it may make of that, and is left out.
 //!
-//! What a consumer is given has a delivery time, by which others may claim it later. It is set to the time of whoever orders
+//! An entry that a consumer is given has a delivery time, by which others may claim it later. It is set to the time of whoever orders
 //! the writes. A server takes no time that is still to come: one whose clock is behind by more than the command took to
 //! arrive sets its own.
 

@@ -37,7 +37,7 @@ pub(crate) enum Others<'a> {
 /// Says how a transaction has the same effect on every copy of its keys. Commands that block do not inside of one.
 ///
 /// # Errors
-/// Why one of them is not run on copies.
+/// The error says why one of them is not run on copies.
 pub(crate) fn definite_transaction(calls: &[WriteCall<'_>], now_ms: i64) -> Result<DefiniteTransaction, CopyRefusal> {
     let (mut commands, mut parts, mut carries) = (Vec::with_capacity(calls.len()), Vec::new(), false);
     for call in calls {

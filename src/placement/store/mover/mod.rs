@@ -1,6 +1,6 @@
 //! Copies of slots go from node to node while all runs.
 //!
-//! Who ought to hold which slot is [planned](plan) by any handler, and written down as [records](record), one for each slot that is
+//! Any handler [plans](plan) which node is to hold which slot, and writes it down as [records](record), one for each slot that is
 //! to lose a node, get one, or both. The proxy that orders the writes of a slot [carries](carrier) its keys, since it knows what is
 //! written meanwhile:
 //!

@@ -1,6 +1,6 @@
 //! Nodes that were lost come back: empty, and as new ones.
 //!
-//! What such a node has is old. If it is the process that was lost, its keys are the store's, and it is emptied. Another process at
+//! The keys of such a node are old. If it is the process that was lost, its keys are the store's, and it is emptied. Another process at
 //! its address is only let in if it is empty: its keys may be anybody's.
 //!
 //! A node that was lost to some slots may still have a copy of others. These move to nodes that are in, and it is empty then. Where

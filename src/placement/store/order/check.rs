@@ -84,7 +84,7 @@ impl Sequencer {
     /// Compares what the copies of a slot have of some keys, while nobody writes there.
     ///
     /// # Errors
-    /// Why that cannot be done now.
+    /// The error says why that cannot be done now.
     pub(in crate::placement::store) async fn check(&self, check: &KeyCheck) -> Result<Vec<UnequalKey>, Bytes> {
         let table = self.table()?;
         if self.own(&table, check.slot, true)?.is_some() {

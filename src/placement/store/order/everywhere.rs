@@ -20,7 +20,7 @@ impl Sequencer {
     /// Has all nodes do a command, behind all writes that have come and before all that come later, while all slots are here.
     ///
     /// # Errors
-    /// What the client is told.
+    /// The error is what the client is told.
     pub(super) async fn run_everywhere(&self, command: Command) -> Result<Reply, Bytes> {
         let until = Instant::now() + PATIENCE;
         let _several = self.several.lock().await;

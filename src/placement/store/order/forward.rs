@@ -34,7 +34,7 @@ impl Sequencer {
     /// Sends a step to the proxy that orders its slot.
     ///
     /// # Errors
-    /// Why it cannot be sent, in the words for the client.
+    /// The error says why it cannot be sent, in the words for the client.
     pub(super) async fn forward(&self, table: &SlotTable, slot: u16, step: &SlotStep) -> Result<PlacedThere, Bytes> {
         let Some(proxy) = table.slots()[usize::from(slot)].sequencer.clone() else {
             return Err(not_now(slot, "no proxy orders its writes yet"));
@@ -49,7 +49,7 @@ impl Sequencer {
     /// Sends to a proxy what concerns all slots and may take long: apart from steps, whose replies would wait for its reply.
     ///
     /// # Errors
-    /// What the other proxy says, or why it cannot be known, in the words for the client.
+    /// The words of the other proxy, or why they cannot be known, for the client.
     pub(super) async fn ask_peer(
         &self,
         table: &SlotTable,
@@ -80,7 +80,7 @@ impl Sequencer {
     /// Waits for what the other proxy says.
     ///
     /// # Errors
-    /// What the client is told.
+    /// The error is what the client is told.
     pub(super) async fn outcome_there(&self, placed: PlacedThere) -> Result<Vec<Reply>, Bytes> {
         let PlacedThere { proxy, settled } = placed;
         let unknown = |why: &str| {
@@ -115,7 +115,7 @@ impl Sequencer {
     /// Opens a connection to another proxy on which it takes what proxies forward.
     ///
     /// # Errors
-    /// Why it cannot be had.
+    /// The error says why it cannot be had.
     pub(super) async fn open_peer(&self, proxy: &str, secret: &str) -> Result<Session, String> {
         let address = proxy.split('/').next().unwrap_or_default();
         let address = Address::parse(address).map_err(|error| error.to_string())?;

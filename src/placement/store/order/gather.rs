@@ -40,7 +40,7 @@ impl Sequencer {
     /// first slot does it.
     ///
     /// # Errors
-    /// What the client is told.
+    /// The error is what the client is told.
     pub(in crate::placement::store) async fn everywhere(&self, command: Command) -> Result<Reply, Bytes> {
         let until = Instant::now() + PATIENCE;
         loop {

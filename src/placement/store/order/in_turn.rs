@@ -34,7 +34,7 @@ impl Sequencer {
     /// Holds a slot for a step that its copies do one after the other. It is done whether or not somebody waits for it.
     ///
     /// # Errors
-    /// Why it cannot be, in the words for the client: it was not sent.
+    /// The error says why it cannot be, in the words for the client: it was not sent.
     pub(super) async fn place_in_turn(
         &self,
         slot: u16,
@@ -56,7 +56,7 @@ impl Sequencer {
     /// Holds a slot for a look at keys that a client is to watch.
     ///
     /// # Errors
-    /// Why it cannot be, in the words for the client.
+    /// The error says why it cannot be, in the words for the client.
     pub(super) async fn place_watch(&self, slot: u16, keys: Vec<Bytes>, until: Instant) -> Result<PlacedLater, Bytes> {
         self.in_turn(slot, until, async move |itself| Ok(vec![itself.watch(slot, &keys, until).await?])).await
     }
@@ -200,7 +200,7 @@ impl Sequencer {
     /// suspect: what a proxy that is gone has written to some of the copies only is settled before the keys are looked at.
     ///
     /// # Errors
-    /// Why they cannot be had.
+    /// The error says why they cannot be had.
     pub(super) async fn hold_equal(&self, slot: u16, keys: &[Bytes], until: Instant) -> Result<HeldSlot, Bytes> {
         let held = self.hold(slot, until).await?;
         if held.is_suspect {
@@ -213,7 +213,7 @@ impl Sequencer {
     /// Connects to all copies of a slot, which whoever calls has alone.
     ///
     /// # Errors
-    /// Why they cannot be had.
+    /// The error says why they cannot be had.
     pub(super) async fn hold(&self, slot: u16, until: Instant) -> Result<HeldSlot, Bytes> {
         loop {
             let table = self.table()?;

@@ -163,7 +163,7 @@ impl NodeLane {
     /// would run behind what is appended now.
     ///
     /// # Errors
-    /// Why the node cannot be used.
+    /// The error says why the node cannot be used.
     pub(super) async fn connect(
         &self,
         links: &Links,

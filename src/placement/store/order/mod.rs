@@ -137,7 +137,7 @@ impl Sequencer {
     /// Puts a step behind those that its slot has. It is on its way when this returns.
     ///
     /// # Errors
-    /// Why it cannot be, in the words for the client: it was not sent.
+    /// The error says why it cannot be, in the words for the client: it was not sent.
     pub(super) async fn place(&self, slot: u16, step: SlotStep, until: Instant) -> Result<Placed, Bytes> {
         let table = self.table()?;
         if self.own(&table, slot, step.reads)?.is_none() {
@@ -211,7 +211,7 @@ impl Sequencer {
     /// Waits until all copies have done a step.
     ///
     /// # Errors
-    /// What the client is told.
+    /// The error is what the client is told.
     pub(super) async fn outcome(&self, placed: Placed, until: Instant) -> Result<Vec<Reply>, Bytes> {
         let PlacedHere { slot, epoch, copies, settled, then } = match placed {
             Placed::Here(here) => here,
@@ -328,7 +328,7 @@ impl Sequencer {
     /// Returns connections to all copies.
     ///
     /// # Errors
-    /// Why one cannot be had, which is then taken for a break.
+    /// The error says why one cannot be had, which is then taken for a break.
     async fn connect_all(
         &self,
         table: &SlotTable,

@@ -36,7 +36,7 @@ impl Sequencer {
     /// Says how a step has the same effect on every copy.
     ///
     /// # Errors
-    /// Why it is not run on copies, in the words for the client.
+    /// The error says why it is not run on copies, in the words for the client.
     pub(super) async fn plan(&self, mut commands: Vec<Command>) -> Result<CopyPlan, Bytes> {
         let is_transaction = commands.len() > 2;
         if is_transaction {
