@@ -258,6 +258,12 @@ impl Request {
         Ok(self.pinned().await?.topology.clone())
     }
 
+    /// Fetches the topology now, and returns it, whatever this request goes by.
+    pub(crate) async fn latest_topology(&self) -> Result<Option<Arc<Topology>>, Error> {
+        self.refresh().await?;
+        Ok(self.engine.refresher.current().map(|snapshot| snapshot.topology.clone()))
+    }
+
     /// Fetches the topology now.
     pub(crate) async fn refresh(&self) -> Result<(), Error> {
         self.engine.refresher.refresh(self.deadline).await

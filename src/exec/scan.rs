@@ -4,7 +4,8 @@
 //! A slot is read as a whole, wherever it is; see [`slot_keys`]. How far a call goes depends on the keys that it
 //! shows, and on no others: a cursor that went by keys which the caller may not read would tell that they are there.
 //!
-//! Without slots the cursor is that of one node after the other.
+//! Without slots the cursor is that of one node after the other. Where keys may go from shard to shard, it has a number of the layout of
+//! all keys in its lowest bits: once some have gone, the scan may have missed them, and ends in an error.
 
 use bytes::Bytes;
 
@@ -22,6 +23,9 @@ const MOST_SLOTS: usize = 2048;
 
 /// The number of slots that are asked for at a time.
 const MOST_SLOTS_AT_ONCE: usize = 512;
+
+/// The number of bits of a cursor that tell the layout of keys.
+const LAYOUT_BITS: u32 = 24;
 
 /// The arguments of a scan.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -189,9 +193,33 @@ fn by_range(mut missed: Vec<(usize, Error)>) -> impl Iterator<Item = (Reply, Rep
     })
 }
 
+/// Scans one node after the other, as long as keys stay where they are.
+async fn by_node(request: &Request, inner: &Request, topology: &Topology, scan: &Scan) -> Result<Page, Error> {
+    let layout = |topology: &Topology| topology.layout() & ((1 << LAYOUT_BITS) - 1);
+    let began = layout(topology);
+    if began == 0 {
+        return by_fixed_node(request, inner, topology, scan).await;
+    }
+    let have_moved =
+        || Error::Slots("keys have gone to other nodes since this scan began; begin it again, with 0".into());
+    if scan.cursor != 0 && scan.cursor & ((1 << LAYOUT_BITS) - 1) != began {
+        return Err(have_moved());
+    }
+    let of_nodes = Scan { cursor: scan.cursor >> LAYOUT_BITS, ..scan.clone() };
+    let mut page = by_fixed_node(request, inner, topology, &of_nodes).await?;
+    if page.next == 0 {
+        // The node may have been asked by a later picture than this one.
+        let latest = inner.latest_topology().await?;
+        return if latest.is_some_and(|latest| layout(&latest) == began) { Ok(page) } else { Err(have_moved()) };
+    }
+    let too_big = || Error::Invalid("a node has a cursor that is too big for one of several nodes".into());
+    page.next = page.next.checked_mul(1 << LAYOUT_BITS).ok_or_else(too_big)? | began;
+    Ok(page)
+}
+
 /// Scans one node after the other. The cursor is the node's own, times the number of nodes, plus the node's place in
 /// the list.
-async fn by_node(request: &Request, inner: &Request, topology: &Topology, scan: &Scan) -> Result<Page, Error> {
+async fn by_fixed_node(request: &Request, inner: &Request, topology: &Topology, scan: &Scan) -> Result<Page, Error> {
     let nodes = topology.shards().len() as u64;
     let Some(at) = scan.cursor.checked_rem(nodes) else {
         return Err(Error::no_node(topology.source()));

@@ -265,6 +265,11 @@ impl Topology {
         self.owners.is_some()
     }
 
+    /// Returns the number of the [layout](KeyPlacement::layout) of keys on shards; 0 if they stay where they are.
+    pub(crate) fn layout(&self) -> u64 {
+        self.key_placement.as_ref().map_or(0, |(_, placement)| placement.layout())
+    }
+
     /// Tells whether the keys of one command must share a slot, as in a Redis Cluster.
     pub fn requires_same_slot(&self) -> bool {
         self.requires_same_slot

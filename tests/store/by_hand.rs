@@ -1,8 +1,10 @@
 //! `RMR.PLACE PLAN`, `MOVE` and `REBALANCE`: moves that operators look at and ask for.
 
+use std::collections::BTreeSet;
+
 use super::place::ask;
 use super::{SOON, await_served, proxy, servers};
-use crate::common::{RmrProxy, Server, eventually};
+use crate::common::{RmrProxy, Server, Wire, eventually};
 
 const SLOTS: usize = 32;
 
@@ -19,6 +21,13 @@ fn shares(config: &Server, nodes: &[Server]) -> Vec<usize> {
 #[track_caller]
 fn await_moved(config: &Server) {
     eventually(SOON, "the slots have moved", || !config.run::<bool>(&["EXISTS", "moves"]));
+}
+
+/// Returns the next cursor of a scan, and keys.
+fn scan(wire: &mut Wire, cursor: &str) -> (String, Vec<String>) {
+    let said = wire.reply(&format!("SCAN {cursor} COUNT 5"));
+    let mut words = said.split(['[', ']', '"', ',', ' ']).filter(|word| !word.is_empty()).map(str::to_owned);
+    (words.next().unwrap_or_default(), words.collect())
 }
 
 fn say(proxy: &RmrProxy, words: &str) -> String {
@@ -70,9 +79,25 @@ fn operators_move_slots_and_even_them_out() {
         address(1)
     );
     assert!(plan.starts_with("{\"paused\": 1") && plan.contains(&line), "{plan}");
+    let (mut cursor, first) = scan(&mut wire, "0");
+    assert!(cursor != "0" && !first.is_empty());
     assert_eq!(say(&proxy, "RESUME"), "+OK");
     eventually(SOON, "the slot has moved", || lists(&config)[slot] == [address(1)]);
     await_moved(&config);
+    // A scan that began before may have missed keys of the slot.
+    let late = format!("SCAN {cursor} COUNT 5");
+    eventually(SOON, "the scan is over", || wire.reply(&late).starts_with("-RMRSLOTS keys have gone to other nodes"));
+    let mut found = BTreeSet::new();
+    cursor = "0".to_owned();
+    loop {
+        let (next, keys) = scan(&mut wire, &cursor);
+        found.extend(keys);
+        if next == "0" {
+            break;
+        }
+        cursor = next;
+    }
+    assert_eq!(found.len(), 200);
     assert!(wire.reply("INFO placement").contains("moves_done:1"), "{}", wire.reply("INFO placement"));
 
     // A node that comes gets nothing before somebody says so.

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use xxhash_rust::xxh3::Xxh3;
+
 use super::settings::StoreSettings;
 use crate::error::Error;
 use crate::topology::{Address, KeyPlacement, Topology};
@@ -217,6 +219,21 @@ impl KeyPlacement for SlotTable {
 
     fn group(&self, key: &[u8]) -> Result<usize, String> {
         if !self.has_copies() { self.shard(key) } else { Ok(usize::from(self.slot_of(key))) }
+    }
+
+    /// Keys are counted at the first copies of their slots.
+    fn layout(&self) -> u64 {
+        let mut hash = Xxh3::new();
+        for node in &self.nodes {
+            hash.update(node.address.to_string().as_bytes());
+            hash.update(b" ");
+        }
+        for entry in &self.slots {
+            let first = entry.copies.first().map_or(u64::MAX, |&first| first as u64);
+            hash.update(&first.to_be_bytes());
+        }
+        // 0 is for shards that keep their keys.
+        hash.digest() | 1
     }
 }
 
