@@ -147,6 +147,11 @@ fn topology(metrics: &ProxyMetrics, to: &mut Families<'_>) -> Result<(), Error> 
     to.gauge("shards", "Shards that have data, or may have; 0 as long as none is known", shards as f64)?;
     if let Some(store) = &metrics.store {
         to.gauge("place_epoch", "The number of the last change of the store that is known", store.epoch as f64)?;
+        to.gauge(
+            "place_lease_seconds",
+            "For how long the proxy may still serve unheard",
+            store.lease_ms as f64 / 1000.0,
+        )?;
         let slots = [
             ("ok", store.slots_ok),
             ("suspect", store.slots_suspect),
@@ -276,6 +281,7 @@ mod tests {
         // A list of servers has no slots, and is no store.
         let of_a_store = [
             "epoch",
+            "lease_seconds",
             "slots",
             "moves_running",
             "writes_forwarded_total",

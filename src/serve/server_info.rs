@@ -101,6 +101,7 @@ impl ProxyState {
                 "Placement",
                 vec![
                     ("place_epoch", figures.epoch.to_string()),
+                    ("place_lease_ms", figures.lease_ms.to_string()),
                     ("slots_ok", figures.slots_ok.to_string()),
                     ("slots_suspect", figures.slots_suspect.to_string()),
                     ("slots_short", figures.slots_short.to_string()),

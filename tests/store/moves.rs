@@ -238,6 +238,11 @@ fn lost_copies_are_made_anew_after_a_while() {
         eventually(MOVED, "all slots have two copies", || short() == 0 && !config.run::<bool>(&["EXISTS", "moves"]));
     });
     check(&config, &nodes[..2], &proxy, &expiries, &storm);
+    // It is not waited for any more.
+    say(&config, async |store| store.drain(&nodes[2].address()).await).unwrap();
+    assert!(!config.run::<bool>(&["HEXISTS", "nodes", &nodes[2].address()]));
+    let refused = say(&config, async |store| store.drain(&nodes[2].address()).await).unwrap_err().to_string();
+    assert!(refused.contains("it is no node"), "{refused}");
 }
 
 /// A move that is cut off leaves nothing behind, and is made again: here the node that gets the slots is stopped for a while.

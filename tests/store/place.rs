@@ -1,5 +1,6 @@
 //! `RMR.PLACE`: what a proxy tells of the store, and who may ask.
 
+use super::check::figure;
 use super::{SOON, await_served, proxy, push, servers, url};
 use crate::common::{RmrProxy, Server, eventually};
 
@@ -74,6 +75,7 @@ fn the_figures_of_a_store_are_in_info() {
     await_served(&proxy);
     let info = proxy.reply("INFO placement");
     assert!(info.contains("slots_ok:1024") && info.contains("slots_lost:0"), "{info}");
+    assert!((1..=2000).contains(&figure(&info, "place_lease_ms")), "{info}");
     config.run::<u64>(&["DEL", "hashingslot:6"]);
     config.run::<u64>(&["INCR", "epoch"]);
     eventually(SOON, "the slot is lost", || {

@@ -9,6 +9,9 @@ use super::table::SlotState;
 pub struct StoreFigures {
     /// The number of the last change that is known.
     pub epoch: u64,
+    /// The milliseconds for which the proxy may still serve without hearing from the configuration node or from most data nodes; 0 in a
+    /// process that is no proxy.
+    pub lease_ms: u64,
     /// The number of slots that have all their copies, and these are equal.
     pub slots_ok: u64,
     /// The number of slots whose copies may differ.
@@ -44,6 +47,7 @@ impl Store {
         let counts = self.shared.tables.counts();
         let mut figures = StoreFigures {
             epoch: table.epoch,
+            lease_ms: self.shared.tables.lease().left().as_millis() as u64,
             slots_ok: 0,
             slots_suspect: 0,
             slots_short: 0,

@@ -30,6 +30,11 @@ impl Lease {
         self.until.borrow().is_some_and(|until| Instant::now() < until) || is_without("lease")
     }
 
+    /// Returns for how long a table may still be gone by.
+    pub(super) fn left(&self) -> Duration {
+        self.until.borrow().map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()))
+    }
+
     /// Returns whether there was a lease that has run out.
     pub(super) fn is_over(&self) -> bool {
         self.until.borrow().is_some() && !self.is_held()

@@ -26,10 +26,10 @@ impl Store {
         if is_done == 1 { Ok(()) } else { Err(refused(why)) }
     }
 
-    /// Has a node leave: its copies go to others, and then it is none any more.
+    /// Has a node leave: its copies go to others, and then it is none any more. One that was lost and has none is no node at once.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if it is not in, or if too few would stay.
+    /// [`Error::Invalid`] if it is no node, or if too few would stay.
     pub async fn drain(&self, address: &str) -> Result<(), Error> {
         let (is_done, why): (i64, String) = self.shared.tables.run(&DRAIN, &[address]).await?;
         match is_done {
