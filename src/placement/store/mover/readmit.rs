@@ -24,8 +24,8 @@ use crate::placement::store::tables::Tables;
 /// The pause between two looks whether a lost node has come back.
 pub(in crate::placement::store) const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// The time that a node has to forget what it has no copy of any more.
-const ANSWERS: Duration = Duration::from_secs(10);
+/// The time that a node has to forget what it has no copy of any more: all its keys are looked at.
+const ANSWERS: Duration = Duration::from_secs(300);
 
 /// Lets nodes in again that were lost and answer. Such links reach them.
 pub(in crate::placement::store) async fn readmit(
