@@ -1,5 +1,7 @@
 //! Keys that clients watch: how they stand, and whether they were written since.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use tokio::time::Instant;
 
@@ -9,6 +11,9 @@ use super::refusal::not_now;
 use super::written::WatchedSlot;
 use crate::command::Command;
 use crate::reply::Reply;
+
+/// The time for which a slot is held until all proxies know its copies. Whoever watches tries again later.
+const IN_FORCE: Duration = Duration::from_millis(20);
 
 impl Sequencer {
     /// Returns the reply to `WATCH`: keys as they are now, when all copies have done the writes that came before.
@@ -23,7 +28,7 @@ impl Sequencer {
         let counted = keys.iter().zip(expire).map(|(key, at)| (key.clone(), self.written.of(key), at >= 0)).collect();
         // A proxy that has not heard of the slot's last change may read a copy that is none any more.
         let epoch = self.table()?.slots()[usize::from(slot)].epoch;
-        if !self.tables.until_in_force(epoch, until).await {
+        if !self.tables.until_in_force(epoch, until.min(Instant::now() + IN_FORCE)).await {
             return Err(not_now(slot, "not all proxies have heard of a change of its copies"));
         }
         Ok(WatchedSlot { proxy: self.name.to_string(), common, keys: counted }.reply())
