@@ -34,15 +34,22 @@ pub(super) struct SessionHome {
     rights: Arc<ShareRights>,
     /// The registrations in the order in which they were made.
     registrations: Mutex<Vec<Arc<LiveRegistration>>>,
+    /// Held by the task that begins the process, or has registrations live there.
     staff: tokio::sync::Mutex<Option<HomeStaff>>,
+    /// Of the same process, for those who cannot wait: nobody holds it for longer than a look.
+    living: Mutex<Option<LivingStaff>>,
 }
 
 /// The process, and what keeps the session's numbers known.
 struct HomeStaff {
     handle: SessionHandle,
     _contexts: Vec<ContextGuard>,
-    /// The ids of the registrations that live in the process.
-    living: Vec<String>,
+}
+
+/// The process, and the ids of the registrations that live there.
+struct LivingStaff {
+    handle: SessionHandle,
+    ids: Vec<String>,
 }
 
 impl SessionHome {
@@ -57,6 +64,7 @@ impl SessionHome {
                 rights: Arc::new(ShareRights::of_user(registration.user.as_bytes().to_vec())),
                 registrations: Mutex::default(),
                 staff: tokio::sync::Mutex::default(),
+                living: Mutex::default(),
             })
         });
         home.registrations().push(live.clone());
@@ -84,26 +92,34 @@ impl SessionHome {
     pub(super) async fn staff(&self) -> Result<SessionHandle, Error> {
         let mut staff = self.staff.lock().await;
         if staff.as_ref().is_none_or(|staff| staff.handle.worker().is_ending()) {
-            *staff = Some(self.begin().await?);
+            let begun = self.begin().await?;
+            *self.living() = Some(LivingStaff { handle: begun.handle.clone(), ids: Vec::new() });
+            *staff = Some(begun);
         }
-        let staff = staff.as_mut().ok_or_else(|| Error::Internal("there is no process".into()))?;
+        let staff = staff.as_ref().ok_or_else(|| Error::Internal("there is no process".into()))?;
         let registrations = self.registrations().clone();
         for live in registrations {
-            let registration = &live.registration;
-            if staff.living.contains(&registration.id) {
+            let id = &live.registration.id;
+            if self.living().as_ref().is_some_and(|living| living.ids.contains(id)) {
                 continue;
             }
             self.bring_to_life(&staff.handle, &live).await?;
-            staff.living.push(registration.id.clone());
+            if let Some(living) = &mut *self.living() {
+                living.ids.push(id.clone());
+            }
         }
         Ok(staff.handle.clone())
     }
 
     /// Returns the process if this registration lives there now. Does not wait.
     pub(super) fn staff_now(&self, id: &str) -> Option<SessionHandle> {
-        let staff = self.staff.try_lock().ok()?;
-        let staff = staff.as_ref().filter(|staff| !staff.handle.worker().is_ending())?;
-        staff.living.iter().any(|living| living == id).then(|| staff.handle.clone())
+        let living = self.living();
+        let living = living.as_ref().filter(|living| !living.handle.worker().is_ending())?;
+        living.ids.iter().any(|known| known == id).then(|| living.handle.clone())
+    }
+
+    fn living(&self) -> MutexGuard<'_, Option<LivingStaff>> {
+        self.living.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn begin(&self) -> Result<HomeStaff, Error> {
@@ -116,7 +132,7 @@ impl SessionHome {
         // Coroutines of the script call with the numbers that there were.
         let mut contexts = python::contexts().keep(&self.session);
         contexts.push(self.open_context());
-        Ok(HomeStaff { handle, _contexts: contexts, living: Vec::new() })
+        Ok(HomeStaff { handle, _contexts: contexts })
     }
 
     /// Gives the process a registration. What its function for that raises does not keep it from living.
