@@ -5,8 +5,8 @@ use std::thread;
 use std::time::Duration;
 
 use super::copies::{Storm, holders, node, two_copies, value};
-use super::{SOON, await_served, proxy, push, servers};
-use crate::common::{RmrProxy, Server, eventually};
+use super::{SOON, await_newest_table, await_served, proxy, push, servers};
+use crate::common::{Fault, Proxy as Relay, RmrProxy, Server, eventually};
 
 /// Returns the names of the proxies that order writes, and of how many slots.
 pub(super) fn shares(config: &Server, proxy: &RmrProxy) -> usize {
@@ -97,6 +97,34 @@ fn proxies_come_and_end_in_a_storm_of_writes() {
     let users: Vec<String> = nodes[0].run(&["ACL", "LIST"]);
     assert_eq!(users.iter().filter(|user| user.contains("rmr-")).count(), 1, "{users:?}");
     check(&config, &nodes, &second, storm);
+}
+
+/// S10: a proxy hears from the one that gives slots away, and orders their writes while the configuration node does not answer it.
+#[test]
+fn a_proxy_hears_of_its_slots_without_the_configuration_node() {
+    let (config, _nodes, first) = two_copies::<3>(&[("lease-ms", "20000")]);
+    let to_config = Relay::to(config.port());
+    let deaf = RmrProxy::builder().set("placement", format!("redis://{}", to_config.address())).start();
+    let third = proxy(&config);
+    await_served(&deaf);
+    await_served(&third);
+    eventually(SOON, "all have their shares", || {
+        [&first, &deaf, &third].into_iter().all(|proxy| shares(&config, proxy) > 250)
+    });
+    await_newest_table(&config, &[&first, &deaf, &third]);
+    let before = shares(&config, &deaf);
+    to_config.set(Fault::HalfOpen);
+    third.terminate();
+    eventually(SOON, "the third has given its slots away", || shares(&config, &third) == 0);
+    assert!(shares(&config, &deaf) > before + 50);
+    await_newest_table(&config, &[&deaf]);
+    for key in 0..200 {
+        assert_eq!(first.reply(&format!("SET key:{key} {key}")), "+OK");
+        assert_eq!(deaf.reply(&format!("INCR key:{key}")), (key + 1).to_string());
+    }
+    to_config.set(Fault::Pass);
+    to_config.cut_all();
+    assert!(third.end(SOON).success());
 }
 
 /// The only proxy leaves its slots to nobody, and the next one serves them at once.

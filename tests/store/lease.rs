@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::copies::{holders, node, two_copies};
-use super::{SOON, await_served, proxy, push, servers};
+use super::{SOON, await_newest_table, await_served, proxy, push, servers};
 use crate::common::{Fault, Proxy as Relay, RmrProxy, Server, Wire, eventually};
 
 /// Returns who orders the writes of which slot.
@@ -50,16 +50,17 @@ fn clients_say_which_copy_they_read() {
 /// for dead.
 #[test]
 fn all_goes_on_without_the_configuration_node() {
-    let (config, _nodes, first) = two_copies::<3>(&[("lease-ms", "500")]);
+    let (config, _nodes, first) = two_copies::<3>(&[("lease-ms", "1000")]);
     let second = proxy(&config);
     await_served(&second);
-    // Nothing of that is under way any more when the configuration node stops.
+    // Nothing of that is under way any more when the configuration node stops, and the second proxy knows what it has.
     let has_share = || first.log().contains("are handed over to other proxies");
     eventually(SOON, "the second proxy has its share", has_share);
+    await_newest_table(&config, &[&first, &second]);
     let before = sequencers(&config);
     config.stop_signal();
     let (stopped, mut round) = (Instant::now(), 0);
-    while stopped.elapsed() < Duration::from_secs(3) {
+    while stopped.elapsed() < Duration::from_secs(4) {
         for proxy in [&first, &second] {
             let key = round % 50;
             assert_eq!(proxy.reply(&format!("SET key:{key} {round}")), "+OK", "after {:?}", stopped.elapsed());
@@ -95,7 +96,7 @@ fn a_node_may_be_lost_without_the_configuration_node() {
     let reply = proxy.wire().reply("SET key:1 1");
     config.cont_signal();
     assert!(reply == "+OK" || reply.starts_with('-'), "{reply}");
-    eventually(Duration::from_secs(5), "all is written again", || {
+    eventually(SOON, "all is written again", || {
         (0..60).all(|key| proxy.reply(&format!("SET key:{key} {key}")) == "+OK")
     });
     assert!((0..60).all(|key| !holders(&config, &format!("key:{key}")).contains(&lost)));

@@ -50,6 +50,15 @@ fn push(config: &Server, nodes: &[Server]) {
     config.run::<u64>(&words.iter().map(String::as_str).collect::<Vec<_>>());
 }
 
+/// Waits until proxies go by the newest table of the configuration node.
+#[track_caller]
+fn await_newest_table(config: &Server, proxies: &[&RmrProxy]) {
+    eventually(SOON, "all proxies know the newest table", || {
+        let line = format!("place_epoch:{}\\r", config.run::<String>(&["GET", "epoch"]));
+        proxies.iter().all(|proxy| proxy.reply("INFO placement").contains(&line))
+    });
+}
+
 /// Waits until the proxy serves, writes too.
 #[track_caller]
 fn await_served(proxy: &RmrProxy) {

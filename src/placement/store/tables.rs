@@ -103,6 +103,13 @@ impl Tables {
         }
     }
 
+    /// Hears the same of a change that another proxy has made. Returns whether it is the next one: after any other, the table of the
+    /// configuration node tells.
+    pub(super) fn hears_of_hand_over(&self, epoch: u64, gone: &[(u16, String)]) -> bool {
+        let next = self.current().and_then(|table| table.after_hand_over(epoch, gone));
+        next.map(|next| self.follows(Arc::new(next))).is_some_and(|table| table.epoch == epoch)
+    }
+
     /// Goes by the next table, unless there is one already that is as new.
     fn follows(&self, next: Arc<SlotTable>) -> Arc<SlotTable> {
         self.config.saw(next.epoch);

@@ -8,6 +8,7 @@ use tokio::time::{Instant, timeout};
 
 use super::Sequencer;
 use super::check::KeyCheck;
+use super::hand_over::HandedOver;
 use super::in_flight::StepInFlight;
 use super::lane::words_of;
 use super::link::OrderedLink;
@@ -137,6 +138,9 @@ impl Sequencer {
         let until = Instant::now() + LONGEST;
         if let Some(check) = KeyCheck::unframe(step) {
             return self.take_check(check);
+        }
+        if let Some(handed) = HandedOver::unframe(step) {
+            return ForwardedStep::answered(self.hears_of(&handed));
         }
         if let Some(taken) = self.take_apart(step) {
             return taken;

@@ -124,7 +124,7 @@ impl Sequencer {
     }
 
     /// Returns the other proxies that order slots.
-    fn others(&self, table: &SlotTable) -> BTreeSet<Arc<str>> {
+    pub(super) fn others(&self, table: &SlotTable) -> BTreeSet<Arc<str>> {
         let names = table.slots().iter().filter_map(|entry| entry.sequencer.clone());
         names.filter(|name| *name != self.name).collect()
     }

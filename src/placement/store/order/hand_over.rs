@@ -1,22 +1,33 @@
 //! Slots go to other proxies while all run well: nothing of them is under way when they go, so their copies are not suspect.
+//!
+//! The configuration node decides; the proxy that gives slots away tells the others, which need not ask it before they go on.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::Sequencer;
+use crate::command::Command;
 use crate::error::Error;
 use crate::placement::store::scripts::HAND_OVER;
-use crate::placement::store::table::SlotTable;
+use crate::placement::store::table::{NOBODY, SlotTable};
+use crate::reply::Reply;
 
 /// The number of slots that go with one change. Their writes wait meanwhile.
 const SLOTS_AT_ONCE: usize = 256;
 
 /// The time that writes which are under way have to end. Slots of which some have not ended stay.
 const DRAIN: Duration = Duration::from_millis(500);
+
+/// The time that other proxies have to hear of it from this one. Writes of the slots wait meanwhile; who has not heard by then reads
+/// the table of the configuration node.
+const TOLD: Duration = Duration::from_millis(50);
+
+/// The name of the notice to other proxies.
+const HANDED: &[u8] = b"HANDED";
 
 /// The pause before the configuration node is asked again after a failure.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -28,6 +39,34 @@ pub(in crate::placement::store) enum Movers {
     Run,
     /// Nothing of a move is under way.
     Idle,
+}
+
+/// Slots that have gone to other proxies with the change of an epoch.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct HandedOver {
+    epoch: u64,
+    /// Slots, each with the name of the proxy that orders it since, or - for nobody.
+    gone: Vec<(u16, String)>,
+}
+
+impl HandedOver {
+    /// Makes of it what is sent.
+    fn frame(&self) -> Command {
+        let frame = Command::new(HANDED).arg(self.epoch);
+        self.gone.iter().fold(frame, |frame, (slot, to)| frame.arg(u64::from(*slot)).arg(to.as_str()))
+    }
+
+    /// Reads a notice of another proxy; `None` if it is none.
+    pub(super) fn unframe(frame: &Command) -> Option<Self> {
+        let words: Option<Vec<&str>> = frame.args().map(|word| std::str::from_utf8(word).ok()).collect();
+        let words = words.filter(|_| frame.name() == HANDED)?;
+        let (epoch, gone) = words.split_first()?;
+        let gone = gone.chunks(2).map(|pair| match pair {
+            [slot, to] => Some((slot.parse().ok()?, (*to).to_owned())),
+            _ => None,
+        });
+        Some(Self { epoch: epoch.parse().ok()?, gone: gone.collect::<Option<_>>()? })
+    }
 }
 
 impl Sequencer {
@@ -80,7 +119,9 @@ impl Sequencer {
         while let Err(error) = async {
             let (epoch, gone): (u64, Vec<(u16, String)>) = self.tables.run(&HAND_OVER, &arguments).await?;
             given = given.max(gone.len());
-            self.tables.handed_over(epoch, &gone).await
+            self.tables.handed_over(epoch, &gone).await?;
+            self.tell_proxies(&table, HandedOver { epoch, gone }).await;
+            Ok::<_, Error>(())
         }
         .await
         {
@@ -90,6 +131,23 @@ impl Sequencer {
         drop(turns);
         log::debug!("{given} slots are handed over after {drained:?}, and were held for {:?} in all", began.elapsed());
         Ok(given)
+    }
+
+    /// Tells the other proxies which slots have gone, those that have got them among them.
+    async fn tell_proxies(&self, table: &SlotTable, handed: HandedOver) {
+        let mut others = self.others(table);
+        others.extend(handed.gone.iter().filter(|(_, to)| to != NOBODY).map(|(_, to)| to.as_str().into()));
+        let frame = handed.frame();
+        let told = join_all(others.iter().map(|proxy| self.ask_peer(table, proxy, &frame)));
+        if timeout(TOLD, told).await.is_err() {
+            log::debug!("not all proxies have heard from this one which slots are handed over");
+        }
+    }
+
+    /// Hears from another proxy which slots it has handed over.
+    pub(super) fn hears_of(&self, handed: &HandedOver) -> Reply {
+        let is_news = self.tables.hears_of_hand_over(handed.epoch, &handed.gone);
+        Reply::Array(vec![Reply::Integer(is_news.into())])
     }
 
     /// Connects anew to copies of slots whose connections have broken, which ends those before at the nodes.
@@ -104,5 +162,20 @@ impl Sequencer {
             }
         }))
         .await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_notice_arrives_as_it_was_sent() {
+        let gone = vec![(7, "a:1/5f".to_owned()), (1023, NOBODY.to_owned())];
+        for handed in [HandedOver { epoch: 1 << 60, gone }, HandedOver { epoch: 0, gone: Vec::new() }] {
+            assert_eq!(HandedOver::unframe(&handed.frame()), Some(handed));
+        }
+        assert_eq!(HandedOver::unframe(&Command::new("STEP").arg(7).arg("writes")), None);
+        assert_eq!(HandedOver::unframe(&Command::new(HANDED).arg(7).arg(8)), None, "a slot without a proxy");
     }
 }
