@@ -18,6 +18,7 @@
 //! - [`python`]: programs that use the Redis client of real programs.
 //! - [`random`]: chance that can be repeated.
 //! - [`figures`]: what `INFO` and `/proc` say about a server.
+//! - [`in_time`]: what must be quick, on a machine that does other things too.
 //! - [`authority`]: certificates, and servers that speak TLS.
 //! - [`c_module`]: builds modules in C.
 //! - [`artifacts`]: builds and finds `librmr.so` and the examples.
@@ -42,6 +43,7 @@ mod events;
 mod fake_node;
 mod figures;
 mod formation;
+mod in_time;
 mod load;
 mod loading;
 mod migration;
@@ -66,6 +68,7 @@ pub use errors::error_text;
 pub use events::{read_events, shown_event};
 pub use fake_node::FakeNode;
 pub use figures::text_of;
+pub use in_time::in_time;
 pub use load::while_repeating;
 pub use loading::Loading;
 pub use node::run_node;

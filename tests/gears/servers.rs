@@ -10,10 +10,15 @@ use crate::common::{
 /// The longest that a reply may take: workers are niced, and machines are busy.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The time that a function has for which the server waits, in ms. Workers are niced: with the default of a second a busy machine
+/// would end some of them. Tests of that limit set one of their own.
+const SYNC_TIMEOUT: (&str, &str) = ("rmr.sync-timeout-ms", "20000");
+
 /// Returns what starts a server whose functions run in the interpreter of the tests, and that keeps registrations, whatever
 /// its version.
 pub fn server() -> ServerBuilder {
-    Server::builder().module_args(arguments())
+    let (name, value) = SYNC_TIMEOUT;
+    Server::builder().module_args(arguments()).config(name, value)
 }
 
 fn arguments() -> [String; 4] {
@@ -22,7 +27,8 @@ fn arguments() -> [String; 4] {
 
 /// Returns what starts three shards of that kind.
 pub fn cluster() -> ClusterBuilder {
-    Cluster::builder().module_args(arguments())
+    let (name, value) = SYNC_TIMEOUT;
+    Cluster::builder().module_args(arguments()).config(name, value)
 }
 
 /// Servers, of which the first is asked.

@@ -23,11 +23,13 @@ fn many_fan_outs(cluster: &Cluster) {
     }
 }
 
-/// After a first round, in which links open or come back, the runtime is not needed.
+/// After a while, in which links open or come back, the runtime is not needed. On a busy machine some replies arrive together, and
+/// are for the runtime again.
+#[track_caller]
 fn short_replies_do_not_wake_the_runtime(cluster: &Cluster) {
-    many_fan_outs(cluster);
-    let sleeps = sleeps_during(cluster, || many_fan_outs(cluster));
-    assert!(sleeps < FEW, "the runtime was woken {sleeps} times for 200 requests of two short replies each");
+    eventually(SOON, "the runtime sleeps through 200 requests of two short replies each", || {
+        sleeps_during(cluster, || many_fan_outs(cluster)) < FEW
+    });
 }
 
 #[test]
@@ -50,9 +52,9 @@ fn that_no_share_is_on_this_node_does_not_wake_the_runtime() {
     let mut wire = cluster.node(0).wire();
     for (request, reply) in requests {
         let mut ask_often = || (0..200).for_each(|_| assert_eq!(wire.ask(request), reply));
-        ask_often();
-        let sleeps = sleeps_during(&cluster, ask_often);
-        assert!(sleeps < FEW, "the runtime was woken {sleeps} times for 200 times {request:?}");
+        eventually(SOON, &format!("the runtime sleeps through 200 times {request:?}"), || {
+            sleeps_during(&cluster, &mut ask_often) < FEW
+        });
     }
 }
 

@@ -1,5 +1,6 @@
 //! Members in this process, and what they are told.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -30,8 +31,26 @@ pub enum Manner {
 /// A member, the program that runs it, and all that it was told.
 pub struct Worker {
     pub member: Arc<Member>,
-    told: Arc<Mutex<Vec<Event>>>,
+    told: Arc<Mutex<Told>>,
     program: JoinHandle<()>,
+}
+
+/// The events that a program has taken.
+#[derive(Default)]
+struct Told {
+    events: Vec<Event>,
+    /// The slots of which it takes itself for the primary, and their tokens.
+    primaries: BTreeMap<u16, u64>,
+}
+
+impl Told {
+    fn take(&mut self, event: Event) {
+        if let Event::Primaries { gained, lost } = &event {
+            self.primaries.retain(|slot, _| !lost.contains(slot));
+            self.primaries.extend(gained.iter().copied());
+        }
+        self.events.push(event);
+    }
 }
 
 impl Drop for Worker {
@@ -56,7 +75,7 @@ impl Worker {
     /// Joins with these options.
     pub async fn join(options: MemberOptions, manner: Manner) -> Self {
         let member = Arc::new(Member::join(options).await.expect("a member"));
-        let told = Arc::new(Mutex::new(Vec::new()));
+        let told: Arc<Mutex<Told>> = Arc::default();
         let program = tokio::spawn(run(member.clone(), told.clone(), manner));
         Self { member, told, program }
     }
@@ -68,12 +87,17 @@ impl Worker {
 
     /// Returns all that was told so far.
     pub fn told(&self) -> Vec<Event> {
-        self.told.lock().expect("what was told").clone()
+        self.told.lock().expect("what was told").events.clone()
+    }
+
+    /// Returns whether the program has heard of all slots of which its member is the primary: it takes one event at a time.
+    fn has_heard(&self) -> bool {
+        self.told.lock().expect("what was told").primaries == self.member.primaries()
     }
 
     /// Forgets what was told.
     pub fn forget(&self) {
-        self.told.lock().expect("what was told").clear();
+        self.told.lock().expect("what was told").events.clear();
     }
 
     /// Returns the slots that were told to be missing, in the order in which they were, each as often as it was.
@@ -89,9 +113,9 @@ impl Worker {
     }
 }
 
-async fn run(member: Arc<Member>, told: Arc<Mutex<Vec<Event>>>, manner: Manner) {
+async fn run(member: Arc<Member>, told: Arc<Mutex<Told>>, manner: Manner) {
     while let Some(event) = member.next_event().await {
-        told.lock().expect("what was told").push(event.clone());
+        told.lock().expect("what was told").take(event.clone());
         if manner == Manner::Idle {
             continue;
         }
@@ -126,7 +150,7 @@ pub fn until(what: &str, condition: impl FnMut() -> bool) -> impl Future<Output 
     }
 }
 
-/// Waits until the members serve all slots in as many copies as there ought to be, as all of them know.
+/// Waits until the members serve all slots in as many copies as there ought to be, as all of them know, and their programs too.
 #[track_caller]
 pub fn settled<'a>(workers: &'a [&'a Worker], copies: usize) -> impl Future<Output = ()> + use<'a> {
     until("the members have settled", move || is_settled(workers, copies))
@@ -142,7 +166,7 @@ fn is_settled(workers: &[&Worker], copies: usize) -> bool {
         let routes = worker.member.routes();
         let has_no_more_to_do = worker.member.missing().is_empty() && worker.member.redundant().is_empty();
         let agrees = (0..SLOTS).all(|slot| routes.holders(slot) == first.holders(slot));
-        worker.member.members() == ids && has_no_more_to_do && agrees
+        worker.member.members() == ids && has_no_more_to_do && agrees && worker.has_heard()
     };
     (0..SLOTS).all(is_served) && workers.iter().all(is_known)
 }

@@ -152,7 +152,7 @@ fn an_unload_while_links_dial_into_nowhere_is_prompt() {
     assert!(reply.starts_with("-RMRTIMEOUT 50 ms"), "{reply}");
     let asked = Instant::now();
     unload(&mut wire, &mut 0);
-    assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
     assert_eq!(server.rmr_threads(), 0);
 }
 

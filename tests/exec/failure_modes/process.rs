@@ -24,7 +24,7 @@ fn f04_the_main_thread_waits_for_nobody() {
         })
         .collect();
     took.sort();
-    assert!(took[100] < Duration::from_millis(5), "half of the pings took more than {:?}", took[100]);
+    assert!(took[100] < Duration::from_millis(20), "half of the pings took more than {:?}", took[100]);
     for wire in &mut waiting {
         assert!(wire.read_frame().starts_with(b"-RMRTIMEOUT 2000 ms"));
     }

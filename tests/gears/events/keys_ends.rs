@@ -1,6 +1,7 @@
 //! Events of keys: how they end, and that each is counted once.
 
-use std::time::{Duration, Instant};
+use std::collections::BTreeSet;
+use std::time::Instant;
 
 use super::{Counts, HELD, PATIENCE, Shown, await_reply, list, note, settled};
 use crate::common::{eventually, show};
@@ -105,16 +106,14 @@ fn a_function_that_causes_its_own_events_leaves_room_for_clients() {
     let node = servers.first();
     servers.ok("GB().filter(lambda r: int(r['value']) < 3000).foreach(lambda r: execute('INCR', 'k')).register('k', mode='async_local')");
     node.reply("SET k 0");
-    let (mut wire, mut pings, mut longest) = (node.wire(), 0, Duration::ZERO);
+    // A loop that gave way to nobody would be over when the first answer comes.
+    let (mut wire, mut seen) = (node.wire(), BTreeSet::new());
     let began = Instant::now();
-    while node.reply("GET k") != "\"3000\"" {
-        let asked = Instant::now();
-        assert_eq!(wire.reply("PING"), "+PONG");
-        longest = longest.max(asked.elapsed());
-        pings += 1;
+    while !seen.contains("\"3000\"") {
+        seen.insert(wire.reply("GET k"));
         assert!(began.elapsed() < PATIENCE, "the loop has stopped: {:?}", Shown::of(node, 0));
     }
-    assert!(pings > 20 && longest < Duration::from_secs(1), "{pings} replies, the slowest after {longest:?}");
+    assert!(seen.len() > 20, "only {seen:?} were seen");
     assert_eq!(settled(node, 0), Counts::of_successes(3001));
 }
 

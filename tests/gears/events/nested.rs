@@ -43,8 +43,7 @@ for f in plain, many, alone:
 
 #[test]
 fn calls_of_other_threads_wait_until_all_are_done() {
-    // Its process is niced, and three of its threads are busy.
-    let servers = Servers::of(server().config("rmr.sync-timeout-ms", "20000").start());
+    let servers = Servers::single();
     let node = servers.first();
     servers.ok(
         "import threading

@@ -72,5 +72,5 @@ fn others_are_served_meanwhile() {
     }
     assert_eq!(crate::common::show(&wire.read_frame()), KEYS.to_string());
     assert!(pings >= 10, "only {pings} others were served");
-    assert!(longest < Duration::from_millis(500), "one of them waited {longest:?}");
+    assert!(longest < Duration::from_secs(2), "one of them waited {longest:?}");
 }

@@ -27,13 +27,19 @@ fn without_slots_every_command_says_so() {
     for line in ["RMR.SUM a b", "RMR.FANOUT DBSIZE", "RMR.FANOUT PARTIAL DBSIZE", "RMR.MAP LIST 1 a GET", "RMR.PING"] {
         says(NO_SLOTS, &node.reply(line));
     }
-    assert_eq!(node.reply("RMR.SUM a b"), NO_SLOTS, "this one has nothing to wait for");
+    // Once that is known there is nothing to wait for, unless the machine is too busy for the runtime to say so at once.
+    eventually(LIMIT, "this one has nothing to wait for", || node.reply("RMR.SUM a b") == NO_SLOTS);
     let shown = node.reply3("RMR.TOPOLOGY");
     assert!(shown.contains("\"source\": \"redis-cluster\"") && shown.contains("\"slots\": []"), "{shown}");
     let shown = node.reply3("RMR.REFRESH");
     assert!(shown.contains("\"slots\": []") || shown == DOWN, "{shown}");
     let own = format!("RMR.FANOUT NODE {} DBSIZE", node.address());
-    assert_eq!(node.reply(&own), "[0]", "a node that is named needs no slots");
+    eventually(LIMIT, "a node that is named needs no slots", || {
+        let reply = node.reply(&own);
+        says("[0]", &reply);
+        reply == "[0]"
+    });
+    // A script waits for nothing, and so nothing is cut short.
     assert_eq!(node.wire().reply_to(&["EVAL", "return redis.pcall('RMR.SUM', 'a')", "0"]), NO_SLOTS);
     assert!(node.run::<String>(&["INFO", "rmr"]).contains("rmr_slots_covered:0"));
 }
