@@ -1,5 +1,5 @@
 //! The engine without a Redis module: a plain tokio program that is a client of plain servers, which know nothing of each
-//! other or of rmr. Who they are and which keys each of them holds is decided here.
+//! other or of rmr. It is decided here who they are and which keys each of them holds.
 //!
 //! ```text
 //! cargo run --package rmr --no-default-features --example client 127.0.0.1:7001 127.0.0.1:7002 127.0.0.1:7003

@@ -12,8 +12,8 @@
 //!
 //! The index is in memory and follows the keys of its node: whatever happens to a document there, the server tells us,
 //! and we look at the document again. A slot that moves is a `RESTORE` on one node and a `DEL` on the other; a replica
-//! applies what its primary did, and so has the same index. What the server does not tell, such as `FLUSHALL`, is found
-//! out by the next query: a shard answers with no hit whose document it has not just seen.
+//! applies what its primary did, and so has the same index. A change that the server does not tell, such as `FLUSHALL`,
+//! is found out by the next query: a shard answers with no hit whose document it has not just seen.
 //!
 //! Like any fan-out a query is no snapshot: a document whose slot moves during the query may be found on both shards, and
 //! is shown once, or on neither. Only database 0 is searched.
@@ -137,7 +137,7 @@ fn index() -> MutexGuard<'static, Index> {
     INDEX.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Indexes a document as it is now, or forgets it. Whether it is there.
+/// Indexes a document as it is now, or forgets it. Returns whether it is there.
 fn look(ctx: &Context, key: &[u8]) -> bool {
     let text = ctx.open_key(&ctx.create_string(key)).hash_get("text").ok().flatten();
     match &text {

@@ -1,6 +1,6 @@
 //! Words for the figures: a line for each comparison that matters, and how to read the table.
 //!
-//! Some of them were once aimed at a figure, on one machine. What a run on another machine makes of that tells its user
+//! Some of them were once aimed at a figure, on one machine. The figures of a run on another machine tell its user
 //! nothing, so that it is printed only when asked for (`--aims`).
 
 use crate::cases::{On, Work};

@@ -2,7 +2,7 @@
 //!
 //! Times differ from run to run by more than most changes make; these figures repeat to a few percent. Three servers
 //! without a cluster stand for the shards, one of them under valgrind: the coordinator, which is a shard as well, or
-//! another one. What start, first requests and stop cost falls out, since each figure is a difference: of a run with
+//! another one. The costs of start, first requests and stop fall out, since each figure is a difference: of a run with
 //! requests and one without them that does the same otherwise.
 
 use std::collections::BTreeSet;

@@ -8,8 +8,8 @@
 //! - by hand: the same client, with the keys grouped by node beforehand, one connection and one pipelined write a node;
 //! - by the cluster client of the `redis` crate ([`crate_client`]), in the best way that it has.
 //!
-//! Every answer is checked; a wrong one ends the run. What is printed is Markdown: a table of medians over the rounds,
-//! how to read it, and what it says about the module in comparison.
+//! Every answer is checked; a wrong one ends the run. The output is Markdown: a table of medians over the rounds, how
+//! to read it, and what it says about the module in comparison.
 //!
 //! # Arguments and environment
 //!

@@ -1,7 +1,7 @@
 //! Measures how long other clients of a shard wait while it works for a coordinator: `PING` during sums of very many keys.
 //!
-//! A shard answers nobody while it reads keys, so that it has to do so in short slices. What is measured is what a client
-//! sees: the pings share two cores with the shards, and with the client that asks for the sums.
+//! A shard answers nobody while it reads keys, so that it has to do so in short slices. The figure is the time that a
+//! client sees: the pings share two cores with the shards, and with the client that asks for the sums.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;

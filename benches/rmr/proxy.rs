@@ -1,7 +1,7 @@
 //! `rmr-proxy` beside nutcracker and beside no proxy at all, before the same servers and in the same rounds.
 //!
-//! The load is that of `redis-benchmark`: 50 clients, values of 100 bytes, a hundred thousand keys. What a proxy costs is told by
-//! its processor time for each request, which other programs of the machine disturb less than they do its rate.
+//! The load is that of `redis-benchmark`: 50 clients, values of 100 bytes, a hundred thousand keys. The cost of a proxy is told
+//! by its processor time for each request, which other programs of the machine disturb less than they do its rate.
 
 use std::fs;
 use std::net::TcpStream;

@@ -1,5 +1,5 @@
 //! Rounds: each measures every contender of every case once, one right after the other, so that what disturbs the
-//! machine for a while disturbs them alike. What is reported are medians over the rounds.
+//! machine for a while disturbs them alike. The report has medians over the rounds.
 
 use std::time::{Duration, Instant};
 
@@ -152,8 +152,8 @@ fn contenders_of(cluster: &Cluster, data: &Data, case: Case, effort: &Effort) ->
     }
     let hand = Client::to_all_nodes(cluster)?;
     contenders.push(warm(Kind::Hand(hand, request::by_hand(case.work, data, case.on.shards)))?);
-    // What the crate does depends little on the number of shards, and not at all on how they read.
-    // With 160,000 `GET`s in flight it gives up.
+    // The work of the crate depends little on the number of shards, and not at all on how they read. With 160,000
+    // `GET`s in flight it gives up.
     if case.on != CRATE_IS_ON || case.work.keys() >= MANY_KEYS {
         return Ok(contenders);
     }

@@ -74,7 +74,7 @@ impl Watched {
             .arg(format!("--log-file={}", log.display()))
             .arg(binary())
             .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
-            // What the server does in the background is not what is measured: as little of it as can be.
+            // Background work of the server is not measured: there is as little of it as can be.
             .args(["--hz", "1"])
             .arg("--dir")
             .arg(dir)

@@ -59,7 +59,7 @@ pub enum Action {
     BeginTakeover,
     /// The second proxy fences the first on a node.
     Fence(usize),
-    /// The second proxy records the takeover. What is not fenced is no copy any more.
+    /// The second proxy records the takeover. A node that is not fenced is no copy any more.
     RecordTakeover,
     /// The new sequencer sends the value of the first copy to the other.
     Compare,
@@ -365,7 +365,7 @@ impl Model for SlotModel {
             Property::always("S3", |_, world: &World| world.history.is_consistent()),
             Property::always("S4", |_, world: &World| !world.read_too_old),
             Property::always("S5", |_, world: &World| !world.did_too_late),
-            // What must be possible, or the rest says nothing.
+            // These must be possible, or the rest says nothing.
             Property::sometimes("a write is done after the takeover", |model, world: &World| {
                 world.takeover.is_some() && model.all_written_by_the_second(world)
             }),

@@ -1,8 +1,8 @@
 //! A batch of commands to many hosts: each host's share in one write and in order, each command with its own outcome.
 //!
-//! Nearly all of it is done in one round trip. What is left over then is asked again, all of it at once: commands whose
-//! merged form was refused, keys that a merged command said nothing about, scripts that a server did not know. None of
-//! these can be told from having run in its place ([`merge`], [`RoutedCommand::is_followed`]).
+//! Nearly all of it is done in one round trip. The rest is asked again, all of it at once: commands whose merged form
+//! was refused, keys that a merged command said nothing about, scripts that a server did not know. None of these can be
+//! told from having run in its place ([`merge`], [`RoutedCommand::is_followed`]).
 //!
 //! A server is asked whether it knows a script in the same write, right before the first call: a script may end in the words
 //! of a server that does not know it. To ask afterwards would be too late, as others may have brought it meanwhile.
@@ -210,7 +210,7 @@ impl<'a> HostShare<'a> {
         let mut asked: HashSet<&str, RandomState> = HashSet::default();
         for run in runs {
             let item = self.items[at].routed;
-            // What has to keep its place cannot be called again: its text goes with the first call.
+            // A call that has to keep its place cannot be made again: the script's text goes with the first one.
             let to_tell = item.script.as_ref().filter(|_| item.is_followed);
             let part = match run.pair {
                 Some(pair) => DeliveryPart::Merged(pair, at, run.length),
@@ -246,8 +246,8 @@ impl<'a> HostShare<'a> {
         (places, outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(missing)).collect())
     }
 
-    /// Sends commands in one write and reads what is said to them. What can be settled by asking again is not settled
-    /// the first time.
+    /// Sends commands in one write and reads what is said to them. Commands that can be settled by asking again are not
+    /// settled the first time.
     async fn send(&mut self, parts: Vec<DeliveryPart>, is_first: bool) -> Leftovers {
         let commands = parts.iter().map(|part| self.command(part)).collect();
         let options = Options::keeping_failures(is_first);
@@ -316,11 +316,11 @@ impl<'a> HostShare<'a> {
             DeliveryPart::Text(at) => self.put(at, result.map_err(Box::new)),
             DeliveryPart::One(at) => {
                 let RoutedCommand { command, script, .. } = self.items[at].routed;
-                // A slot that is being moved: the server sends nobody on who asks for several keys at once. What a script
-                // says is the script's answer; the engine finds out whether it has run.
+                // A slot that is being moved: the server sends nobody on who asks for several keys at once. The error of
+                // a script is the script's answer; the engine finds out whether it has run.
                 let is_for_later = refusal == Some(ServerErrorKind::TryAgain) && !may_run_code(command.into());
-                // One that the host had has run, and has said so itself. What another node has, to which the call was sent
-                // on, nobody has asked.
+                // One that the host had has run, and has said so itself. Nobody has asked which scripts another node has,
+                // to which the call was sent on.
                 let has_run = |script: &Script| node.id == self.node.id && self.had.get(script.sha1()) == Some(&true);
                 let is_unknown = script.as_ref().is_some_and(|script| !has_run(script));
                 if is_first && is_unknown && result.as_ref().is_err_and(is_unknown_script) {

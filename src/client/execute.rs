@@ -70,7 +70,7 @@ impl Client {
             keys.push((key, list.len()));
             items.extend(list);
         }
-        // What only reads is marked, so that it may be sent again when a connection was lost.
+        // Commands that only read are marked, so that they may be sent again when a connection was lost.
         self.catalog.route(&request, &mut items).await;
         let mut outcomes = deliver_in_order(&request, &items, Vec::new(), self.delivery_options()).await;
         keys.into_iter().map(|(key, length)| (key, outcomes.by_ref().take(length).collect())).collect()

@@ -152,7 +152,7 @@ impl Client {
         promise.await
     }
 
-    /// Sends a command to all hosts. What each has answered, by its id.
+    /// Sends a command to all hosts. Returns the answer of each, by its id.
     ///
     /// # Errors
     /// Only what keeps it from being sent to any; a failure of one host stands among the results.
@@ -163,7 +163,7 @@ impl Client {
         promise.await
     }
 
-    /// Sends a command to the hosts of these ids. What each has answered, by its id.
+    /// Sends a command to the hosts of these ids. Returns the answer of each, by its id.
     ///
     /// # Errors
     /// As [`fan_out`](Self::fan_out).

@@ -259,7 +259,7 @@ impl PerKey {
 
     /// Appends the commands for the keys in these places as RESP arrays.
     fn write_to(&self, places: impl Iterator<Item = usize>, out: &mut Vec<u8>) {
-        // What stands before a key is the same for all keys of one length.
+        // The bytes before a key are the same for all keys of one length.
         let (mut before, mut length) = (Vec::new(), None);
         for place in places {
             let key = self.key(place);

@@ -82,8 +82,8 @@ impl<T: Clone> Catalogue<T> {
 }
 
 impl<T: Clone + From<Arc<Description>>> Catalogue<T> {
-    /// Asks for names, keeps what is said, and returns it in their order. What is unknown now is not kept: a module that is
-    /// loaded later may bring it.
+    /// Asks for names, keeps what is said, and returns it in their order. A name that is unknown now is not kept: a module
+    /// that is loaded later may bring its command.
     ///
     /// # Errors
     /// If the source has not answered.

@@ -156,7 +156,7 @@ mod tests {
         assert_eq!(cover.moving().ranges(), [(3, 4), (9000, 9000)]);
         assert!(!cover.is_exact());
         assert_eq!(touched(&a).ranges(), [(0, 8191), (9000, 9000)]);
-        // What is read apart may be claimed by both or by none.
+        // Slots whose owners are read one after the other may be claimed by both nodes or by none.
         b.owned = vec![(8193, 16383)];
         let apart = SlotSet::of(&[(3, 4), (8192, 8192)]);
         let cover = Cover::of([(0, &a), (1, &b)].into_iter(), &apart);

@@ -1,7 +1,7 @@
 //! Sending the shares of a request and gathering what comes back, up to the deadline.
 //!
-//! Maps and fan-outs differ in how they find nodes, and in where they go when a node does not serve them. What they
-//! share stands here: units of work, one batch for each node, retries, and the outcome of each unit.
+//! Maps and fan-outs differ in how they find nodes, and in where they go when a node does not serve them. Their common
+//! parts stand here: units of work, one batch for each node, retries, and the outcome of each unit.
 
 mod ahead;
 mod doubts;
@@ -377,7 +377,7 @@ impl<'a, R: Route> Exchange<'a, R> {
         tokio::time::sleep_until(pause_ends).await;
         self.request.refreshed(snapshot).await;
         if Instant::now() + SHORTEST_TRY >= deadline {
-            // What is sent now is answered too late, and may run all the same.
+            // A batch that is sent now is answered too late, and may run all the same.
             self.settle(waiting.units());
             self.give_up(shares, Late::Unsent);
             return None;

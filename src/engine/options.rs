@@ -16,11 +16,11 @@ pub struct Options {
 /// Says who handles a failure of a node: the engine, or the reader of the replies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum OnFailure {
-    /// The engine retries where that is sound. What fails all the same fails the request, unless partial results are
-    /// allowed.
+    /// The engine retries where that is sound. A command that fails all the same fails the request, unless partial
+    /// results are allowed.
     #[default]
     FailRequest,
-    /// The engine retries where that is sound. What fails all the same stands among the replies, and the reader decides
+    /// The engine retries where that is sound. A failure that stays stands among the replies, and the reader decides
     /// whether the request has failed.
     Keep,
     /// Does as [`Keep`](Self::Keep), and counts `TRYAGAIN` as such a failure, instead of waiting.

@@ -1,7 +1,7 @@
 //! The keys of slots, each slot read as a whole while slots may move.
 //!
-//! `CLUSTER GETKEYSINSLOT` lists what a node has of a slot, whoever owns it. Whether that is all of it is told by a probe
-//! before and after, in the same write: a command for a key that nobody has.
+//! `CLUSTER GETKEYSINSLOT` lists what a node has of a slot, whoever owns it. A probe before and after, in the same write,
+//! tells whether that is all of it: a command for a key that nobody has.
 //!
 //! - A node that runs both probes owned the slot, and did not move it, when it listed it: all keys were there.
 //! - A node that sends both on with `ASK` owned the slot too, and was moving it. Keys leave it for the other node and never

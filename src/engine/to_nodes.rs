@@ -95,7 +95,7 @@ impl Request {
     }
 
     /// Sends commands that only read to a replica, which answers them from its own copy of its primary's keys, and gathers their
-    /// replies. What it sends on is a failure of its command.
+    /// replies. A command that the replica sends on has failed.
     pub(crate) async fn at_replica(&self, replica: &Arc<Node>, commands: CommandSet) -> Result<Replies, Error> {
         let step = pin!(async {
             let snapshot = self.pinned().await?;

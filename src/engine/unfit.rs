@@ -1,7 +1,7 @@
 //! Commands that cannot be sent through shared connections, or would take the process from under the engine.
 //!
-//! They are refused before anything is sent, whoever asks. Which ones, and why, stands in
-//! [`special`](crate::describe::special).
+//! They are refused before anything is sent, whoever asks. The table in
+//! [`special`](crate::describe::special) names them and their reasons.
 
 use crate::command::CommandSet;
 use crate::command::{Command, printable};

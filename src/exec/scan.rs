@@ -1,8 +1,9 @@
 //! A cursor over the keys of the whole cluster, which any node can go on with.
 //!
 //! Where there are slots, the cursor is the next slot: nothing is kept between two calls, and slots may move meanwhile.
-//! A slot is read as a whole, wherever it is; see [`slot_keys`]. How far a call goes depends on the keys that it
-//! shows, and on no others: a cursor that went by keys which the caller may not read would tell that they are there.
+//! A slot is read as a whole, wherever it is; see [`slot_keys`]. A call goes as far as the keys that it shows take it,
+//! whatever other keys there are: a cursor that went by keys which the caller may not read would tell that they are
+//! there.
 //!
 //! Without slots the cursor is that of one node after the other. Where keys may go from shard to shard, it has a number of the layout of
 //! all keys in its lowest bits: once some have gone, the scan may have missed them, and ends in an error.

@@ -123,8 +123,8 @@ impl Flow {
         self
     }
 
-    /// Runs a command for each key, whose reply is the record's new value. What the command is routed by stands for the
-    /// key; where it is routed by nothing the key is its last argument.
+    /// Runs a command for each key, whose reply is the record's new value. The argument by which the command is routed
+    /// stands for the key; in a command without one, the key is the last argument.
     ///
     /// ```
     /// use rmr::Command;
@@ -188,8 +188,8 @@ impl Flow {
         self
     }
 
-    /// Reads at a replica of each shard that has one, which spares the primaries. For flows that only read. What a replica has
-    /// may be behind; slots that move meanwhile are read at primaries. Default: `false`.
+    /// Reads at a replica of each shard that has one, which spares the primaries. For flows that only read. A replica may be
+    /// behind; slots that move meanwhile are read at primaries. Default: `false`.
     pub fn on_replicas(mut self, on_replicas: bool) -> Self {
         self.on_replicas = on_replicas;
         self
@@ -321,7 +321,7 @@ impl<C: Combine> ReducedFlow<C> {
         let (answer, kept) = flow.run(on.requests(), end, Some(combine.clone())).await?;
         let reduced = answer.reduced.unwrap_or_else(|| combine.clone().open());
         let output = combine::finish(&*combine, reduced);
-        // What it came to is its caller's; here it counts that it has.
+        // Its outcome is its caller's; here it counts that there is one.
         kept.0.end(output.as_ref().map(|_| Reply::OK).map_err(Clone::clone));
         Ok((output?, Failures(answer.failures)))
     }

@@ -1,7 +1,8 @@
 //! [`CodeFlow`]: a flow of code, as its coordinator gives out the shares.
 //!
-//! Unlike steps, code keeps state, so each record has to go through each stage in the one place where it belongs. What could
-//! not be read, since slots moved, is read by a share that begins late; only then the stages behind hear that no more comes.
+//! Unlike steps, code keeps state, so each record has to go through each stage in the one place where it belongs. Keys that
+//! could not be read, since slots moved, are read by a share that begins late; only then the stages behind hear that no more
+//! comes.
 
 use std::sync::Arc;
 

@@ -177,7 +177,7 @@ impl CodeTask {
         loop {
             let began = Instant::now();
             let mut slice = outbox.unless_cancelled(source.next(SLICE)).await??;
-            // What is taken from the stage before was read there.
+            // Records from the stage before were read there.
             if matches!(self.input, StageInput::Keys(_)) {
                 outbox.put_read(u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX));
             }
@@ -192,7 +192,7 @@ impl CodeTask {
                 is_wanted = self.take_output(outbox, code, output, source.memory()).await?;
             }
             outbox.put_progress(&self.progress, Some(self.stage));
-            // What others hand on has to be taken, wanted or not, or they would wait.
+            // Records that others hand on have to be taken, wanted or not, or the others would wait.
             if is_end || (!is_wanted && matches!(self.input, StageInput::Keys(_))) {
                 return Ok(());
             }

@@ -1,7 +1,7 @@
 //! The coordinator of a flow: gives each shard its share, asks for reports, and puts together what comes.
 //!
-//! In a cluster each slot is in one share. What a share could not settle, since slots moved or keys had gone to another node,
-//! is done at the end by plain commands. So each key's command runs once at most, whatever happens.
+//! In a cluster each slot is in one share. Keys that a share could not settle, since slots moved or they had gone to another
+//! node, are done at the end by plain commands. So each key's command runs once at most, whatever happens.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;

@@ -268,7 +268,7 @@ impl<'a> Driver<'a> {
                     failure = Some((over, Instant::now()));
                     stop.send_replace(true);
                 }
-                // Whose fault it was may be heard of later.
+                // The node whose fault it was may be heard of later.
                 Some((first, _))
                     if first.is_consequence
                         && !over.is_consequence
@@ -354,7 +354,7 @@ impl<'a> Driver<'a> {
                 so_far.combine_encoded(reduced).map_err(damaged)?;
             }
             collected.limit = collected.limit.map(|left| left.saturating_sub(progress.limited));
-            // What it has not read is another share's now.
+            // The slots that it has not read are another share's now.
             progress.slots = progress.slots_read;
         }
         if collected.memory() as u64 > self.spec.memory {

@@ -176,7 +176,7 @@ impl ResultWriter {
         let under_construction = self.name(execution.id());
         let built = self.build(&under_construction, &mut results, execution).await;
         if built.is_err() {
-            // What is not reached now is gone when its time is up.
+            // A key that is not reached now is gone when its time is up.
             let _ = self.send(Command::new("UNLINK").key(&under_construction)).await;
         }
         built

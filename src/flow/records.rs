@@ -11,8 +11,8 @@ use crate::resp::decode_whole;
 pub(super) const BATCH_RECORDS: usize = 4096;
 pub(super) const BATCH_BYTES: usize = 256 * 1024;
 
-/// A batch of records: keys, each with a value. What a value means is known to the steps that make and take it; the value of
-/// a command's record is its reply, in RESP3.
+/// A batch of records: keys, each with a value. The steps that make and take a value know its meaning; the value of a
+/// command's record is its reply, in RESP3.
 ///
 /// ```
 /// use rmr::flow::Records;

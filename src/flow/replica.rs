@@ -1,8 +1,8 @@
 //! [`ReplicaKeyspace`]: a shard's keys as one of its replicas has them, for flows that only read and are to spare primaries.
 //!
-//! Which slots are whole is known to the primary alone. It is asked before names are listed and afterwards: a slot that was
-//! not its own and at rest all that time is left to the end of the flow, where it is read at primaries. Beyond that the answer
-//! is as old as the replica's copy.
+//! The primary alone knows which slots are whole. It is asked before names are listed and afterwards: a slot that was not its
+//! own and at rest all that time is left to the end of the flow, where it is read at primaries. Beyond that the answer is as
+//! old as the replica's copy.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -182,8 +182,8 @@ impl StageWork {
     /// where they have been reduced.
     ///
     /// # Errors
-    /// The first failure of a key, unless all are to be counted; those of the code of others. What was done before is
-    /// counted all the same.
+    /// The first failure of a key, unless all are to be counted; those of the code of others. Commands that were done
+    /// before are counted all the same.
     pub(super) async fn pass_stage(&mut self, step: usize, mut records: Records) -> Result<Records, WorkFailed> {
         let stage = self.stage_of(step);
         let is_last = stage + 1 == self.stage_ends.len();

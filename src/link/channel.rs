@@ -46,7 +46,7 @@ impl Lane {
     fn timeouts_to_replace(self) -> u32 {
         match self {
             Self::Plain => 3,
-            // What is behind a script that does not end waits for nothing else.
+            // Commands behind a script that does not end wait for nothing else.
             Self::Code | Self::Control => 1,
         }
     }
@@ -133,7 +133,7 @@ impl Channel {
         false
     }
 
-    /// Writes what has joined. What cannot leave at once is left to the task.
+    /// Writes the requests that have joined. Bytes that cannot leave at once are left to the task.
     pub(super) fn write(&self) {
         let open = self.shared.try_lock();
         if !open.is_some_and(|mut open| open.as_mut().is_some_and(Connection::write_now)) {

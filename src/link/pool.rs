@@ -51,7 +51,7 @@ impl Links {
         self.options.inner_command.as_deref()
     }
 
-    /// Lets go of the links to all other endpoints. What is in flight on them is still answered.
+    /// Lets go of the links to all other endpoints. Requests that are in flight on them are still answered.
     pub(crate) fn retain(&self, is_known: impl Fn(&Endpoint) -> bool) {
         self.by_endpoint.lock().unwrap_or_else(PoisonError::into_inner).retain(|endpoint, _| is_known(endpoint));
     }

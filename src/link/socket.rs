@@ -88,7 +88,7 @@ type ByProtocol = [Arc<Channel>; 2];
 const LONGEST_SILENCE: Duration = Duration::from_secs(6);
 
 impl SocketLink {
-    /// Hands a message to a connection. What comes back counts as in flight until then.
+    /// Hands a message to a connection. A message that comes back counts as in flight until then.
     fn hand_over(
         &self,
         channel: &Arc<Channel>,

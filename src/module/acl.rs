@@ -1,7 +1,7 @@
 //! The caller's rights, checked before anything is sent.
 //!
-//! The links to other nodes run as a user of their own, and so do calls in process. What the calling user may not do
-//! must therefore stop here: this is the only check there is.
+//! The links to other nodes run as a user of their own, and so do calls in process. Commands that the calling user may
+//! not run must therefore stop here: this is the only check there is.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use crate::topology::BoxFuture;
 /// Lets pass what the caller may do.
 pub(super) struct CallersRights {
     caller: Arc<CallingUser>,
-    /// A script calls. Whether it may write is not to be found out, so it may not.
+    /// A script calls. There is no way to find out whether it may write, so it may not.
     is_script: bool,
 }
 

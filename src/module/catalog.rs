@@ -79,7 +79,7 @@ pub(super) fn description(ctx: Ctx<'_>, command: CommandRef<'_>) -> Option<Arc<D
     of_name(ctx, command.name())?.of_call(command.args())
 }
 
-/// Returns where the keys of a command with these arguments stand. What the server alone can find may be read and written.
+/// Returns where the keys of a command with these arguments stand. Keys that the server alone can find may be read and written.
 pub(super) fn key_uses(ctx: Ctx<'_>, description: &Description, args: &[&[u8]]) -> Vec<KeyUse> {
     let by_server = || {
         let found = key_positions(ctx, args).into_iter();

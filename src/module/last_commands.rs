@@ -32,7 +32,7 @@ pub(super) fn is_ours(name: &[u8]) -> bool {
     names().iter().any(|own| own.eq_ignore_ascii_case(name))
 }
 
-/// Closes such connections before the module goes. Who has one connects anew.
+/// Closes such connections before the module goes. A client that has one connects anew.
 ///
 /// # Errors
 /// If a reply has not left one of them; none is closed then.

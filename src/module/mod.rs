@@ -59,8 +59,8 @@ impl Argument for RedisString {
 
 /// Makes the engine ready for the commands of an author's module. To be called in the module's `init`.
 ///
-/// Which module options a module declares (`Context::set_module_options`) is left to its author. What it has of rmr stands in
-/// the way of none: not of errors while data is loaded, of `repl-diskless-load swapdb`, or, on Valkey 9, of
+/// The module options that a module declares (`Context::set_module_options`) are left to its author. Its parts from rmr stand
+/// in the way of none: not of errors while data is loaded, of `repl-diskless-load swapdb`, or, on Valkey 9, of
 /// `CLUSTER MIGRATESLOTS` (`1 << 5`), which a server refuses as long as one of its modules has not declared it.
 ///
 /// Longer pages: [writing a reducer](crate::_docs::writing_a_reducer), [writing a step](crate::_docs::writing_a_step),
@@ -249,7 +249,7 @@ fn end_round() {
         own_slots::end_round();
     }
     running::end_round();
-    // What goes to other nodes travels meanwhile.
+    // Requests for other nodes travel meanwhile.
     if own_slots::end_round() {
         running::end_round();
     }

@@ -119,7 +119,7 @@ fn share(call: &Call<'_>, envelope: &Envelope<'_>, request: &ReduceRequest<'_>) 
     let database = call.ctx.selected_database();
     Ok(Box::pin(async move {
         let commands = match rights.admit(commands).await {
-            // What they come to would say as much of keys that the user may not read as their names.
+            // Their results would say as much of keys that the user may not read as their names.
             Ok(commands) if commands.any_names_keys() => return Ok(declined("it names keys that are hidden")),
             Ok(commands) => Arc::new(commands),
             Err(error) => return Ok(declined(String::from_utf8_lossy(&error.to_line()))),

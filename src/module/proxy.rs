@@ -222,7 +222,7 @@ fn see_with(ctx: Ctx<'_>, filtered: &mut FilteredCommand<'_>) {
         return;
     }
     let is_ours = match (ctx.flags().is_busy(), reach, placement) {
-        // What ends a script that runs for too long has to get through. Keys are refused, wherever they are.
+        // Commands that end a script which runs for too long have to get through. Keys are refused, wherever they are.
         (true, reach, _) => reach == Reach::AllNodes,
         (false, Reach::ItsKeys, Placement::Server) => {
             has_one_slot(ctx, &known, filtered) && filtered.is_for_this_node(ctx, &known.name)

@@ -37,7 +37,7 @@ pub(super) fn hide(ctx: Ctx<'_>, name: &[u8], args: &[&[u8]]) {
 /// Returns a command as a line for people to read: without secrets, and no longer than a line of `SLOWLOG` is.
 pub(super) fn shown(name: &[u8], args: &[&[u8]]) -> String {
     const MOST_WORDS: usize = 32;
-    // What is longer is cut off as in all messages, which do not say by how much.
+    // Longer words are cut off as in all messages, which do not say by how much.
     const LONGEST_WORD: usize = 64;
     let hidden = positions(name, args);
     let mut line = printable(name);
@@ -145,7 +145,7 @@ fn in_words(words: &[&[u8]]) -> Vec<usize> {
                 let has_keys_behind = left > 2 && is_behind(at + 2, b"KEYS");
                 let count_before = at.checked_sub(1).and_then(|before| number(words[before]));
                 match count_before {
-                    // What migrates may as well be a key called so, and this a command.
+                    // `MIGRATE` may as well be a key called so, and this a command.
                     _ if migrates && (left == 1 || has_keys_behind) => 1,
                     _ if has_keys_behind => 2,
                     // One command of a batch, or an option behind a number.

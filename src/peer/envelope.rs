@@ -1,9 +1,9 @@
 //! The envelope of every inner command, whatever it asks for: an id, how long somebody waits for the answer and how long that may
 //! be, and the kind of the request with what belongs to it.
 //!
-//! It travels as a byte for the version and this struct in the [postcard] format. What belongs to a share to be reduced is
-//! read where it lies; what belongs to flows and jobs is bytes here, which the floors above read. All of it comes from
-//! another node, so that nothing is taken for granted: bytes that are not well-formed are an error.
+//! It travels as a byte for the version and this struct in the [postcard] format. The parts of a share to be reduced are
+//! read where they lie; those of flows and jobs are bytes here, which the floors above read. All of it comes from another
+//! node, so that nothing is taken for granted: bytes that are not well-formed are an error.
 //!
 //! [postcard]: https://postcard.jamesmunns.com/
 

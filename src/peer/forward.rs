@@ -6,12 +6,12 @@ use crate::command::CommandRef;
 use crate::reply::Reply;
 use crate::topology::BoxFuture;
 
-/// The command by which a proxy says that it is one: its argument is the secret that all proxies of a placement share. What
-/// follows on the connection are steps, and a reply to each in their order.
+/// The command by which a proxy says that it is one: its argument is the secret that all proxies of a placement share.
+/// Steps follow on the connection, and a reply to each in their order.
 pub(crate) const FORWARD: &str = "RMR.FORWARD";
 
-/// The first command of a step that is to be done only if keys are as they were when a client began to watch them. What follows is the
-/// reply to its `WATCH`. No server knows it.
+/// The first command of a step that is to be done only if keys are as they were when a client began to watch them. The reply to
+/// the client's `WATCH` follows. No server knows the command.
 pub(crate) const UNLESS_WRITTEN: &str = "UNLESS-WRITTEN";
 
 /// The name of a command that stands for others, which are one step for the copies of their slot. No server knows it.

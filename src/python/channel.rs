@@ -1,7 +1,7 @@
 //! One socket to a Python process: requests go out, answers find who has asked, and all else is handed to one receiver.
 //!
 //! A request is written by whoever asks, as far as the socket takes it without waiting; so most cost no hop to another
-//! thread. What is left over is written by a task.
+//! thread. A task writes the rest.
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, IoSlice};
@@ -252,7 +252,7 @@ impl FrameChannel {
         }
     }
 
-    /// Writes as much as the socket takes. What cannot be written is of no use any more: who reads will say why.
+    /// Writes as much as the socket takes. Bytes that cannot be written are of no use any more: the reading side will say why.
     fn write(&self, state: &mut ChannelState, send: impl Fn(&[IoSlice<'_>]) -> io::Result<usize>) {
         /// More than these are written by another system call.
         const MOST_SLICES: usize = 16;

@@ -56,7 +56,7 @@ impl EventEnds {
         let table = self.table();
         let sender = execution.as_count().and_then(|execution| table.get(&execution));
         if let Some((sender, end)) = sender.zip(end()) {
-            // Who has waited may have given up.
+            // The waiting task may have given up.
             let _ = sender.send(end);
         }
     }

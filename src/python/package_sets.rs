@@ -1,8 +1,8 @@
 //! [`PackageSets`]: the packages that this server keeps, by the requirements for which they were fetched together.
 //!
 //! A set has its wheels, so that it can be installed again and handed on to other servers without a network, and the folder
-//! in which it is installed. What no session uses goes when there is too much, the least recently used first: somebody who
-//! requires another version each day is not to fill the server's memory.
+//! in which it is installed. Sets that no session uses go when there are too many, the least recently used first: somebody
+//! who requires another version each day is not to fill the server's memory.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

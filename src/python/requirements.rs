@@ -100,7 +100,7 @@ impl Requirements {
 
     /// Fetches the wheels of some requirements and of all that they need, in versions that go together: from a folder of
     /// wheels if one is given and has them, else from the index that pip is set up for. Where those that the interpreter has
-    /// are not to be had, the others will do in versions that go with them. What pip says goes to the log.
+    /// are not to be had, the others will do in versions that go with them. The output of pip goes to the log.
     ///
     /// # Errors
     /// If they are not to be had.
@@ -150,7 +150,7 @@ impl Requirements {
         Ok(folder)
     }
 
-    /// Keeps wheels that are installed when a session wants them. What is kept and installed already stays as it is.
+    /// Keeps wheels that are installed when a session wants them. Wheels that are kept and installed already stay as they are.
     pub(crate) fn keep_for_later(&self, names: BTreeSet<String>, wheels: Vec<Wheel>) {
         let mut kept = lock(&self.shared.kept);
         if wheels.is_empty() || kept.digest(&names) == Some(digest_of(&wheels)) {
@@ -244,12 +244,12 @@ impl Requirements {
 
 /// Removes the folders of sets that are kept no more, where that holds up nobody.
 async fn remove(dropped: Vec<PackageSet>) {
-    // Who panics while it is removed has said so.
+    // A panic while it is removed has been reported.
     let _ = tokio::task::spawn_blocking(move || drop(dropped)).await;
 }
 
 impl RequirementTable {
-    /// Runs the program for one action. Who drops the future ends it.
+    /// Runs the program for one action. The program ends when the future is dropped.
     async fn run(
         &self,
         program: &Program,

@@ -147,7 +147,7 @@ impl Attendance {
                 () = self.channel.write_left_over() => {}
                 how = &mut end => {
                     told = Some(how);
-                    // What it has still said is read. Its end of the socket may be open still: children have copies.
+                    // Its last messages are read. Its end of the socket may be open still: children have copies.
                     self.channel.shut_down();
                     let _ = reading.await;
                 }

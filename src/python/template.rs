@@ -65,7 +65,7 @@ impl Exits {
 }
 
 impl Template {
-    /// Starts a template, and waits until it is ready. What it prints goes to `log`.
+    /// Starts a template, and waits until it is ready. Its output goes to `log`.
     pub(super) async fn start(
         program: Arc<Program>,
         interpreter: Interpreter,

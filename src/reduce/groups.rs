@@ -77,7 +77,7 @@ impl Groups {
     pub(super) fn finish(self) -> Vec<(Reply, u64)> {
         let texts = self.texts.into_iter().map(|(text, times)| (Reply::from(text.into_vec()), times));
         let others = self.others.into_iter().filter_map(|(wire, times)| {
-            // What another node has sent may be anything.
+            // The bytes of another node may be anything.
             decode_whole(&Bytes::from(wire.into_vec())).ok().map(|reply| (reply, times))
         });
         let mut groups: Vec<(Reply, u64)> = texts.chain(others).collect();

@@ -1,7 +1,7 @@
 //! Bounds the memory that one reducer's partial result takes.
 //!
 //! A reducer that would need more drops what it has, stays empty for good, and ends its request in an error: the server
-//! goes on. What is counted is the same for the same content, so that it does not matter which node has reduced what.
+//! goes on. The count is the same for the same content, so that it does not matter which node has reduced which part.
 
 use crate::error::Error;
 

@@ -3,8 +3,8 @@
 //! As long as there are few different values, each is counted by itself and the answer is one of them. Of more, those are
 //! counted together that are alike in sign, power of two and the seven bits that follow: a value is then known to
 //! [`WITHIN`] of itself. That is the idea of HdrHistogram and DDSketch, with limits of buckets that are bits of the double: no
-//! logarithm, which might come out otherwise on another machine. Which values share a bucket, and whether all values
-//! do, depends on the values alone; so it does not matter in what order and where they were taken.
+//! logarithm, which might come out otherwise on another machine. The values alone decide which of them share a bucket, and
+//! whether all do; so it does not matter in what order and where they were taken.
 
 use std::collections::{BTreeMap, HashMap};
 

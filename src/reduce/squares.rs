@@ -76,7 +76,7 @@ impl Squares {
         let (square, rest) = product(near_mean, near_mean);
         add_product(&mut distances, square, count);
         add_product(&mut distances, rest, count);
-        // How far that number is from the mean itself, times the count.
+        // The distance of that number from the mean itself, times the count.
         let mut off = ExactSum::default();
         sum.iter().for_each(|&part| off.add(part));
         add_product(&mut off, -near_mean, count);

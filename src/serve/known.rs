@@ -218,8 +218,8 @@ impl KnownCommands {
     }
 }
 
-/// Marks the commands of a request as their description says: what only reads may be sent again. Whether the user may send
-/// them the nodes say.
+/// Marks the commands of a request as their description says: what only reads may be sent again. The nodes say whether the
+/// user may send them.
 pub(super) struct MarkByDescription(pub(super) Arc<Description>);
 
 impl Gate for MarkByDescription {

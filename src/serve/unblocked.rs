@@ -44,7 +44,7 @@ impl Unblocked {
         let last = words.len().checked_sub(1)?;
         let make = |shape, head: &str, keys: &[&[u8]], tail: Vec<Vec<u8>>, time: &[u8]| {
             let head = vec![head.as_bytes().to_vec()];
-            // What another list gets is not waited for.
+            // Values of another list are not waited for.
             let queues = all(if shape == Shape::Fixed { &keys[..1] } else { keys });
             Some(seconds(time).map(|limit| Self { shape, head, keys: all(keys), tail, queues, limit }))
         };

@@ -319,7 +319,7 @@ impl Server {
             OpenOptions::new().create(true).append(true).open(log_file(self.dir.path())).expect("cannot open the log");
         let mut program = Program::new(binary);
         program.args(&self.args).stdout(output.try_clone().expect("cannot share the log")).stderr(output);
-        // What a server that is killed leaves behind there goes with the directory.
+        // Files that a server leaves there when it is killed go with the directory.
         program.env("TMPDIR", self.dir.path());
         *self.process() = Some(Process::spawn(&mut program, self.dir.path()));
     }

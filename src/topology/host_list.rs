@@ -19,7 +19,7 @@ use crate::error::Error;
 /// Reads a list.
 ///
 /// # Errors
-/// Which word cannot be read, and why.
+/// The word that cannot be read, and the reason.
 pub(super) fn parse(text: &str) -> Result<Vec<Host>, Error> {
     let mut defaults = None;
     let mut words = Vec::new();

@@ -120,7 +120,7 @@ fn parse_nodes(answer: &ClusterAnswer) -> Result<Vec<Shard>, Error> {
     let follows: HashMap<String, String> =
         replicas.iter().map(|(primary, replica)| (replica.id.clone(), primary.clone())).collect();
     for (primary, replica) in replicas {
-        // Who follows a node that has just become a replica itself is on its way to that one's primary.
+        // A replica of a node that has just become a replica itself is on its way to that one's primary.
         let chain = successors(Some(&primary), |id| follows.get(*id)).take(follows.len() + 1);
         let root = chain.last().unwrap_or(&primary);
         if let Some(shard) = shards.iter_mut().find(|shard| shard.primary.id == *root) {

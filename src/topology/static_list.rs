@@ -89,7 +89,7 @@ impl StaticList {
         Ok(added)
     }
 
-    /// Takes the host of the highest id out, and gives it back. What is in flight there is still answered.
+    /// Takes the host of the highest id out, and gives it back. Requests that are in flight there are still answered.
     ///
     /// # Errors
     /// If there is no such host, and if its id is another one: the ids would have a hole, and keys no host. With

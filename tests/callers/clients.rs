@@ -197,7 +197,7 @@ fn replies_that_are_too_big_are_refused_and_their_memory_returns() {
     let peak = coordinator.figure("memory", "used_memory_peak");
     for key in [&big[1], &big[2], &big[0]] {
         if key == &big[0] {
-            // What other nodes hold is thrown away as it comes; what this node holds itself is in memory anyhow.
+            // Values of other nodes are thrown away as they come; those of this node are in memory anyhow.
             let peak = coordinator.figure("memory", "used_memory_peak") - peak;
             assert!(peak < 16 * MB, "{} MB were taken for what was not allowed", peak / MB);
             cluster.set(key, &value);
@@ -218,7 +218,7 @@ fn replies_that_are_too_big_are_refused_and_their_memory_returns() {
     eventually(SOON, "the memory returns", || held() < 8 * MB);
     println!("{} kB more than before", held() >> 10);
 
-    // What is allowed comes whole, and its memory returns too.
+    // A reply that is allowed comes whole, and its memory returns too.
     coordinator.run::<()>(&["CONFIG", "SET", "rmr.max-reply-bytes", "1gb"]);
     for key in &big {
         let reply = coordinator.wire().call(&["RMR.MAP", "LIST", "1", key, "GET"]);

@@ -94,7 +94,7 @@ fn a_manual_failover_neither_loses_nor_repeats_increments() {
     increment.extend(counters.iter().cloned());
     increment.push("INCR".to_owned());
 
-    // How often each was incremented for sure, and how often perhaps.
+    // The number of increments of each that are sure, and of those that are not.
     let tally = Mutex::new(vec![(0u64, 0u64); counters.len()]);
     let begin = |node| {
         let node: &Server = node;

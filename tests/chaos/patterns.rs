@@ -139,7 +139,7 @@ fn modules_come_and_go_while_keys_are_counted() {
         }
     });
     println!("{} right, {refused} refusals, {} errors", answers.right, answers.errors.len());
-    // Whether an unloading falls into a request, and is refused, is chance.
+    // It is chance whether an unloading falls into a request, and is refused.
     assert!(answers.right > 0 && !answers.errors.is_empty(), "{} right, no errors", answers.right);
     for error in &answers.errors {
         let node_was_without = error.contains("unknown command");

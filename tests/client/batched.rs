@@ -52,7 +52,7 @@ async fn a_key_of_another_type_is_the_error_of_its_own_command() {
     let wrong = "!host: WRONGTYPE Operation against a key holding the wrong kind of value (key 'b')";
     let results = run(&["SET a 1", "RPUSH b x", "GET a", "GET b", "GET c", "GET b", "GET a"]).await;
     assert_eq!(results[2..7], ["1", wrong, "(nil)", wrong, "1"]);
-    // What comes behind must not be seen by those before.
+    // Commands behind must not be seen by those before.
     let results = run(&["RPUSH b x", "GET a", "GET b", "GET c", "DEL b", "SET c 1", "GET b", "GET c"]).await;
     assert_eq!(results[1..8], ["(nil)", wrong, "(nil)", "1", "OK", "(nil)", "1"]);
     let hash = run(&["SET a 1", "HSET b f 1 g 2", "HGET b f", "HGET b x", "HGET b g", "HGET a f", "HGET a g"]).await;

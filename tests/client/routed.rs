@@ -87,7 +87,7 @@ async fn a_command_that_blocks_has_a_connection_to_itself() {
     client.execute(command("RPUSH foo one")).await.unwrap();
     assert_eq!(client.execute(command("BLPOP foo 0")).await.unwrap().to_string(), "[foo, one]");
 
-    // Who waits keeps nobody else waiting, and is woken.
+    // A task that waits keeps nobody else waiting, and is woken.
     let waiting = tokio::spawn({
         let client = client.clone();
         async move { client.execute(command("BLPOP foo 0")).await }

@@ -1,4 +1,4 @@
-//! What must be quick, on machines that do other things too.
+//! Acts that must be quick, on machines that do other things too.
 
 use std::time::{Duration, Instant};
 

@@ -2,8 +2,8 @@
 //!
 //! # Layout
 //!
-//! - [`server`]: one `redis-server` process with the module. What runs it, from start to clean end, is what the crate
-//!   offers everybody: [`rmr::testing`], with its ports, directories and waiting.
+//! - [`server`]: one `redis-server` process with the module. From start to clean end it is run by the code that the
+//!   crate offers everybody: [`rmr::testing`], with its ports, directories and waiting.
 //! - [`cluster`]: several of them as one cluster; how it is formed ([`formation`]), what its nodes
 //!   believe ([`topology`]), how slots and roles move ([`migration`], [`crowded`]).
 //! - [`slot`]: from a key to its hash slot, computed locally.

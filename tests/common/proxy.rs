@@ -193,7 +193,7 @@ impl Shared {
 
     fn carry_replies(&self, mut server: TcpStream, mut client: TcpStream, late: &Sender<(Instant, Vec<u8>)>) {
         let mut greeted = false;
-        // What follows a late reply must not overtake it.
+        // Replies behind a late one must not overtake it.
         let mut is_late = false;
         let strikes_here = |fault: &Fault| matches!(fault, Fault::CutReply | Fault::Garbage(_) | Fault::Delay(_));
         each_piece(&mut server, |piece| {
@@ -227,7 +227,7 @@ fn each_piece(stream: &mut TcpStream, mut carry: impl FnMut(&[u8]) -> bool) {
 
 /// Writes each piece when its time has come.
 fn deliver_late(mut client: TcpStream, due: &Receiver<(Instant, Vec<u8>)>) {
-    // What is sent on this channel is nothing but the time that passes on it.
+    // Nothing is sent on this channel: time passes on it.
     let (_never, silence) = channel::<()>();
     while let Ok((at, piece)) = due.recv() {
         let wait = at.saturating_duration_since(Instant::now());

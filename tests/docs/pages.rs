@@ -150,7 +150,7 @@ fn all_that_is_typed_is_run() {
 fn the_page_of_the_c_api_names_all_functions() {
     let page = include_str!("../../docs/reference/c-api.md");
     let header = include_str!("../../include/rmr.h");
-    // What the functions of the header call with the module's name is not for authors.
+    // Functions that the header calls with the module's name are not for authors.
     let inner =
         ["RMR_Enter", "RMR_Leave", "RMR_AddReducer", "RMR_AddFlowStep", "RMR_CreateRequest", "RMR_CreateFlowRequest"];
     let pointers = header.split("(*RMR_").skip(1).filter_map(|rest| rest.split(')').next());

@@ -26,7 +26,7 @@ impl Shop {
         let database = folder.0.join("app.db");
         let arguments = ["gears", "on", "python", &functions_python(), "AppDatabase", database.to_str().expect("text")]
             .map(str::to_owned);
-        // What is answered is on the disk.
+        // A write that is answered is on the disk.
         let cluster = Cluster::builder().module_args(arguments);
         let cluster = cluster.config("appendonly", "yes").config("appendfsync", "always").start();
         Self { cluster, folder }

@@ -110,7 +110,7 @@ fn nothing_goes_wrong_while_primaries_change() {
         changes
     });
     println!("{changes} new primaries");
-    // Who waits at a node that becomes a replica is thrown out by the server itself.
+    // A client that waits at a node that becomes a replica is thrown out by the server itself.
     let allowed = ["@127.0.0.1:", "-UNBLOCKED ", "-CLUSTERDOWN ", "-TRYAGAIN ", "connection closed"];
     assert_eq!(silent_about(&notes.errors, &allowed), BTreeMap::new());
 }

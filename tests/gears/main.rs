@@ -1,7 +1,7 @@
 //! RedisGears functions in Python, in batch: `RG.PYEXECUTE` and the commands about executions, against real servers.
 //!
 //! The tests expect what RedisGears 1.2.13 does, or what its documentation says where that was a fault. Most of it must
-//! hold on a server without a cluster and on three shards alike. What a worker does by itself is tested in
+//! hold on a server without a cluster and on three shards alike. The part of a worker is tested in
 //! `src/python/worker/tests`, too.
 
 #[path = "../common/mod.rs"]

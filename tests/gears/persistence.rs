@@ -95,7 +95,7 @@ fn an_aof_keeps_registrations() {
                 && node.figure("persistence", "aof_rewrite_scheduled") == 0
                 && node.reply("INFO persistence").contains("aof_last_bgrewrite_status:ok")
         });
-        // What is gone stays gone.
+        // Registrations that are gone stay gone.
         let id = before[0].split(' ').next().unwrap_or_default();
         node.restart();
         assert_eq!(registered(&node), before, "preamble {preamble}, rewritten");

@@ -101,7 +101,7 @@ fn readers_in_python() {
         assert_eq!(servers.result(script), (3 * shards).to_string(), "{kind}");
         let script = "GB('PythonReader', lambda: (x for x in 'ab')).run()";
         assert_eq!(servers.results(script).len(), 2 * shards, "{kind}");
-        // What is no generator is one record.
+        // A value that is no generator is one record.
         for (given, shown) in [("[1, 2]", "[1, 2]"), ("5", "5"), ("None", "None"), ("'ab'", "ab")] {
             let script = format!("GB('PythonReader').run(lambda: {given})");
             assert_eq!(servers.results(&script), vec![shown; shards], "{kind}: {given}");

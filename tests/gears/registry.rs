@@ -204,7 +204,7 @@ fn a_shard_that_stops_in_the_midst_gets_to_know_what_was_decided() {
             assert_eq!(trigger(node, &name), expected, "{reply}");
         }
         eventually(CAUGHT_UP, "it gets to know", || trigger(stops, &name) == expected);
-        // What was given up keeps nobody out.
+        // A change that was given up keeps nobody out.
         if !is_made {
             eventually(CAUGHT_UP, "the name is free", || register(other, &name, "y", &[]) == "+OK");
         }

@@ -69,7 +69,7 @@ fn results_are_their_owners() {
     let mut bob = servers.first().wire();
     assert_eq!(bob.reply("AUTH bob secret"), "+OK");
     assert_eq!(bob.reply(&format!("RG.GETRESULTS {id}")), "-execution plan does not exist");
-    // Who may do everything sees everything.
+    // A user who may do everything sees everything.
     assert_eq!(servers.reply(&["RG.GETRESULTS", &id]), "[[\"1\"], []]");
 }
 

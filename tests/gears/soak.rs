@@ -264,7 +264,7 @@ fn counts_are_exact_and_memory_is_flat() {
         samples.insert(rounds, of_all(&servers));
     }
     let took = began.elapsed();
-    // What is kept for each function is full by then.
+    // The list that is kept for each function is full by then.
     let warm = (rounds / 5).max(2);
     let before = samples[&warm];
     let allowed = GROWTH.map(|bytes| bytes * servers.nodes().len() as u64);

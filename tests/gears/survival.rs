@@ -76,7 +76,7 @@ fn load_ours(node: &Server) {
 }
 
 /// Nodes of another version, and without the module, are not able to keep what is registered: all refuse, by the name of that
-/// shard. What there was before stays, and who comes back gets it.
+/// shard. Registrations from before stay, and a node that comes back gets them.
 #[test]
 fn nodes_of_several_versions() {
     let cluster = Cluster::builder().module(false).start();
@@ -261,7 +261,7 @@ fn registering_while_clients_are_paused() {
         let reply = show(&call(&node, &words));
         assert!(reply.contains(PAUSED), "{words:?}: {reply}");
     }
-    // What changes nothing works on.
+    // Commands that change nothing work on.
     assert_eq!((ids(&node), trigger(&node, "early")), (early.clone(), r#"["1"]"#.into()));
     assert_eq!(node.reply("CLIENT UNPAUSE"), "+OK");
     let mut wire = Wire::connect_with_timeout(node.port(), PATIENCE);

@@ -119,7 +119,7 @@ fn contents(node: &mut Connection) -> BTreeMap<String, Held> {
     let held = |key: String| {
         let both = redis::pipe().cmd("DEBUG").arg(&["DIGEST-VALUE", &key]).cmd("PEXPIRETIME").arg(&key).query(node);
         let (digest, expires): (Vec<String>, i64) = both.expect("what a node holds of a key");
-        // What has expired meanwhile is not there.
+        // Keys that have expired meanwhile are not there.
         (expires != -2).then(|| (key, (digest.concat(), expires)))
     };
     keys.into_iter().filter_map(held).collect()

@@ -5,9 +5,10 @@
 //! - [`nemesis`]: what goes wrong meanwhile; [`world`]: the servers; [`copies`]: whether copies are equal; [`run`]: one run of it all
 //! - [`client`]: what an error says of its command
 //!
-//! All runs take 60 s, and those without a safeguard as long again; `RMR_HISTORIES_SECONDS=600` makes that ten minutes. Each prints its seed and what it does:
-//! `RMR_HISTORIES_SEED=7` begins with another one. What happens is the same for the same seed, and when it strikes is not: the
-//! machine has a say in that. `RMR_HISTORIES_WITHOUT=fence` leaves out that safeguard alone.
+//! All runs take 60 s, and those without a safeguard as long again; `RMR_HISTORIES_SECONDS=600` makes that ten minutes. Each
+//! prints its seed and what it does: `RMR_HISTORIES_SEED=7` begins with another one. The faults are the same for the same seed,
+//! and the moments in which they strike are not: the machine has a say in that. `RMR_HISTORIES_WITHOUT=fence` leaves out that
+//! safeguard alone.
 
 #[path = "../common/mod.rs"]
 mod common;

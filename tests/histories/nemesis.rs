@@ -265,7 +265,7 @@ fn relayed(world: &World, target: Target, fault: Fault, time: u64) {
     }
     wait(time);
     relay.set(Fault::Pass);
-    // What was swallowed never comes: whoever waits for it hears of it now.
+    // Bytes that were swallowed never come: whoever waits for them hears of it now.
     if fault == Fault::HalfOpen {
         relay.cut_all();
     }

@@ -64,7 +64,7 @@ pub fn run(shape: Shape, reads: Reads, kinds: Kinds, seed: u64, time: Duration) 
     }
     let workloads = shape.work.kinds();
     let mut random = Random::new(seed);
-    // What is left out is to show soon.
+    // A safeguard that is left out is to show soon.
     let clients = if shape.without.is_empty() { CLIENTS } else { 2 * CLIENTS };
     let mut worker = |kind: fn(usize) -> Worker, number| (kind(number), random.roll());
     let mut workers: Vec<(Worker, u64)> = (0..clients).map(|number| worker(Worker::Client, number)).collect();
@@ -94,7 +94,7 @@ pub fn run(shape: Shape, reads: Reads, kinds: Kinds, seed: u64, time: Duration) 
     let began = Instant::now();
     for workload in &workloads {
         println!("{}", workload.judge(reads)?);
-        // What one order explains is no less than what any copy may give.
+        // One order explains no less than the reads of any copy.
         workload.judge(Reads::Regular)?;
     }
     println!("judged in {:?}", began.elapsed());

@@ -114,7 +114,7 @@ fn started(to_config: &Relay, without: &str) -> RmrProxy {
 impl World {
     /// Starts it all, and waits until each proxy serves each node's keys.
     pub fn start(shape: Shape) -> Self {
-        // What it has answered outlives a kill: all that is known of who holds what.
+        // Its answers outlive a kill: they are all that is known of who holds what.
         let config = Server::builder().module(false).config("appendonly", "yes").start();
         let nodes: Vec<Node> = (0..shape.nodes)
             .map(|_| {
@@ -216,7 +216,7 @@ impl World {
         self.struck.load(Ordering::Relaxed)
     }
 
-    /// Kills a node and starts it anew. What it has saved is gone some time later, as an operator would see to: with that it is
+    /// Kills a node and starts it anew. Its saved data is gone some time later, as an operator would see to: with that it is
     /// not let in.
     pub fn restart_node(&self, number: usize) {
         let server = &self.nodes[number].server;

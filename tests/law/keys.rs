@@ -7,7 +7,7 @@ use crate::common::Random;
 /// The words before the name of a key.
 pub const PLACES: [&str; 4] = ["{a}", "{b}", "{c}", ""];
 
-/// Keys by what they hold. What belongs to no type is not there at first.
+/// Keys by what they hold. Keys of no type are not there at first.
 const KEYS: [(&str, &[&str]); 12] = [
     ("str", &["str1", "str2", "ttl1"]),
     ("num", &["num1", "num2"]),

@@ -138,7 +138,7 @@ impl Step {
             return Err(format!("not alike ({how:?})\n  cluster: {here}\n  alone:   {there}"));
         }
         if self.command.has_flag("write") && here != there {
-            // Chance was at work. What follows needs the same data again.
+            // Chance was at work. The rest needs the same data again.
             self.even_out(pair);
         }
         if ["flushall", "flushdb"].contains(&&*self.command.name) && !has_failed {

@@ -1,6 +1,6 @@
 //! The floors of the house: which folder of `src/` may use which, without a circle, and one name for one thing.
 //!
-//! The files are read as text, as they are: no server, no compiler. What it reads is in `source.rs`, what it asks is in
+//! The files are read as text, as they are: no server, no compiler. Its reader is in `source.rs`, its questions are in
 //! `rules.rs`, and `proofs.rs` shows that each rule finds what it is there for.
 
 mod proofs;

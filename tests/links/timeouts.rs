@@ -61,7 +61,7 @@ fn a_stopped_shard_costs_the_timeout_and_is_named() {
     let map = ["RMR.MAP", "TIMEOUT", "300", "SUM", "3", &keys[0], &keys[1], &keys[2], "GET"];
     let reply = takes(&mut wire, timeout, &map);
     assert!(reply.starts_with("-RMRTIMEOUT 300 ms: 2/3 ") && reply.ends_with(&named), "{reply}");
-    // What the others said is there for the asking.
+    // The answers of the others are there for the asking.
     let reply = takes(&mut wire, timeout, &["RMR.FANOUT", "TIMEOUT", "300", "PARTIAL", "DBSIZE"]);
     assert!(reply.starts_with("*3 :1 :1 -RMRTIMEOUT ") && reply.ends_with(&named), "{reply}");
     let partial = ["RMR.MAP", "TIMEOUT", "300", "PARTIAL", "SUM", "3", &keys[0], &keys[1], &keys[2], "GET"];

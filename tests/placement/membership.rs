@@ -79,7 +79,7 @@ async fn nothing_stays_of_a_member_that_has_left() {
     assert_eq!(left.short, []);
     settled(&[&one], 1).await;
     assert!(!keys(&server).iter().any(|key| key.contains("two")), "{:?}", keys(&server));
-    // What it was told before can still be waiting, since its worker takes an event at a time.
+    // Events from before can still be waiting, since its worker takes one at a time.
     while two.member.next_event().await.is_some() {}
     assert!(two.member.primaries().is_empty());
     assert!(two.member.ready(0).await.expect_err("no member").to_string().contains("no member"));

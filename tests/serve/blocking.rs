@@ -39,7 +39,7 @@ fn a_wait_has_its_own_end_and_no_other() {
     let began = Instant::now();
     assert_eq!(wire.reply("BLPOP nothing 0.2"), "nil");
     assert!(began.elapsed() >= Duration::from_millis(200));
-    // What comes meanwhile is answered afterwards, in its order.
+    // Requests that come meanwhile are answered afterwards, in their order.
     wire.send_raw(b"BLPOP nothing 0.3\r\nSET k 1\r\nGET k\r\nBLPOP nothing 0.1\r\nPING\r\n");
     let replies: Vec<String> = (0..5).map(|_| show(&wire.read_frame())).collect();
     assert_eq!(replies, ["nil", "+OK", "\"1\"", "nil", "+PONG"]);

@@ -1,7 +1,7 @@
 //! Numbers that clients of a proxy count up while something happens to the nodes: what each must be, and whether it is.
 //!
-//! Every key belongs to one client, which knows of each of its additions whether it was done, was not, or may have been. What
-//! it reads must agree with that at all times: an answer may be an error, and late by no more than the deadline, but never
+//! Every key belongs to one client, which knows of each of its additions whether it was done, was not, or may have been. Its
+//! reads must agree with that at all times: an answer may be an error, and late by no more than the deadline, but never
 //! wrong.
 
 use std::collections::BTreeMap;

@@ -60,7 +60,7 @@ fn each_client_has_the_rights_of_its_user() {
     let executed = reader.reply("EXEC");
     assert!(executed.starts_with("-EXECABORT ") && executed.contains("NOPERM"), "{executed}");
     assert!(writer.reply("WATCH other").starts_with("-NOPERM "));
-    // What is said of other clients takes the right to ask nodes for it.
+    // Telling of other clients takes the right to ask nodes for it.
     make_user(&cluster, "few", "~* +get");
     let mut few = log_in(&proxy, "few");
     for line in ["CLIENT LIST", "CLIENT KILL ID 1", "CLIENT KILL TYPE normal", "INFO", "INFO server"] {
@@ -127,7 +127,7 @@ fn a_wrong_password_is_nobody() {
     {
         assert_eq!(here.reply(line), there.reply(line), "{line}");
     }
-    // Who fails stays what it was.
+    // A client that fails stays the user that it was.
     let mut reader = log_in(&proxy, "reader");
     assert!(reader.reply("AUTH writer wrong").starts_with("-WRONGPASS "));
     assert_eq!(reader.reply("ACL WHOAMI"), "\"reader\"");

@@ -84,7 +84,7 @@ fn keys_of_several_slots_fail_a_transaction_at_the_first_such_command() {
     assert_eq!(wire.reply("MULTI"), "+OK");
     assert!(wire.reply(&format!("GET {apart}")).starts_with("-CROSSSLOT "));
     assert!(wire.reply("EXEC").starts_with("-EXECABORT "));
-    // What is of all nodes is not in one's transaction.
+    // A command for all nodes is not in one node's transaction.
     for line in
         ["FLUSHALL", "KEYS *", "DBSIZE", "SUBSCRIBE channel", "AUTH default x", "CLIENT REPLY OFF", "INFO", "SELECT 0"]
     {

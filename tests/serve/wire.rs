@@ -150,7 +150,7 @@ fn a_pipeline_is_answered_in_its_order() {
                 sent.extend_from_slice(b"\r\n");
             }
         }
-        // What is not read yet waits with the client: both sides of the connection fill up unless somebody reads.
+        // Bytes that are not read yet wait with the client: both sides of the connection fill up unless somebody reads.
         std::thread::scope(|scope| {
             let mut reader = wire.second_handle();
             scope.spawn(move || wire.send_raw(&sent));
@@ -260,7 +260,7 @@ fn a_unix_socket_is_served_too() {
     assert!(refusal.contains("--unix") && refusal.contains("in use"), "{refusal}");
     proxy.terminate();
     assert!(proxy.end(super::SOON).success() && !path.exists());
-    // What one that was killed has left behind is in nobody's way.
+    // Files that a killed one has left behind are in nobody's way.
     drop(start().start());
     assert!(path.exists());
     drop(start().start());

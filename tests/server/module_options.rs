@@ -109,7 +109,7 @@ fn a_replica_answers_from_its_old_data_while_it_loads_the_new() {
     assert!(refusal.contains("READONLY"), "{refusal}");
     assert!(scene.is_loading(), "the load was over before all was asked");
 
-    // What another node has cannot be waited for, since nobody is let go before the load has ended.
+    // Replies of other nodes cannot be waited for, since nobody is let go before the load has ended.
     let (own, other) = (replica.address(), scene.primary.address());
     replica.run::<()>(&["CONFIG", "SET", "rmr.nodes", &format!("{own} {other}")]);
     assert_eq!(

@@ -114,8 +114,8 @@ pub fn change_all(shards: &Shards<'_>, tally: &Tally, time: Duration) -> usize {
     changes
 }
 
-/// Shards of two nodes. What is restarted has its data: a primary that came back without would have lost them, whoever
-/// asks.
+/// Shards of two nodes. A node that is restarted has its data: a primary that came back without would have lost them,
+/// whoever asks.
 pub fn with_replicas() -> ClusterBuilder {
     Cluster::builder()
         .replicas(1)

@@ -198,7 +198,7 @@ fn each_key_is_incremented_once_while_slots_move() {
 #[test]
 fn each_key_is_incremented_once_at_most_when_a_node_is_killed() {
     let _turn = turn();
-    // What was done is on the disk when it is answered, and there again after a restart.
+    // An increment is on the disk when it is answered, and there again after a restart.
     let cluster = Cluster::builder().config("appendonly", "yes").start();
     let mut counters = Counters::fill(&cluster);
     let mut came = Came::default();

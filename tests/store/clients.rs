@@ -65,7 +65,7 @@ fn a_client_goes_on_at_the_next_proxy() {
     assert!(run(&["GET", "key"]).is_err());
 }
 
-/// H17: a write that was sent is not sent again; its error says that nobody knows. What only reads is.
+/// H17: a write that was sent is not sent again; its error says that nobody knows. A command that only reads is.
 #[test]
 fn a_write_that_was_sent_is_not_sent_again() {
     let [config, nodes @ ..] = servers::<3>();

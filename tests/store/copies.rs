@@ -343,7 +343,7 @@ fn who_waits_for_a_key_gets_what_comes() {
         let reply = String::from_utf8(client.read_frame()).unwrap();
         assert!(reply.contains(&format!("v{number}")), "{reply}");
     }
-    // Who leaves takes nothing.
+    // A client that leaves takes nothing.
     let mut gone = proxy.wire();
     gone.send_raw(b"BLPOP {q}0 0\r\n");
     drop(gone);

@@ -35,7 +35,7 @@ fn the_module_answers_for_a_store() {
     assert_eq!(apart.reply("RMR.MAP COUNT MATCH key:1? UNLINK"), "10");
     assert_eq!(proxy.reply("DBSIZE"), "50");
     assert_eq!(proxy.reply("GET key:10"), "nil");
-    // What has changed is followed.
+    // Changes are followed.
     config.run::<u64>(&["DEL", "hashingslot:6"]);
     config.run::<u64>(&["INCR", "epoch"]);
     eventually(SOON, "the change is seen", || apart.reply("RMR.EXEC GET mykey").contains("hashingslot:6"));

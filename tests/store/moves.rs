@@ -340,8 +340,8 @@ fn nodes_that_were_all_lost_come_back_with_their_copies() {
     assert_eq!(kept.count(), 3);
 }
 
-/// B43: an operator pauses moves, gives them up, and has them go on. What was copied by then is gone at the node that was to get
-/// it. Nodes that would leave too few do not leave.
+/// B43: an operator pauses moves, gives them up, and has them go on. Keys that were copied by then are gone at the node that was
+/// to get it. Nodes that would leave too few do not leave.
 #[test]
 fn moves_are_paused_given_up_and_resumed() {
     let [config, nodes @ ..] = servers::<3>();

@@ -43,7 +43,7 @@ fn three_servers_are_one_to_clients_of_any_proxy() {
     }
     assert_eq!(SlotFunc::default().slot(b"mykey"), 6);
 
-    // What concerns many keys or no key, and what belongs to one node.
+    // Commands that concern many keys or no key, and those that belong to one node.
     let mut wire = second.wire();
     assert_eq!(wire.reply("DBSIZE"), "60");
     assert_eq!(wire.reply("MGET key:0 key:59 nothing"), "[\"0\", \"59\", nil]");

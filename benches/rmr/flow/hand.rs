@@ -212,7 +212,7 @@ impl Connection {
         }
     }
 
-    /// Reads once. What is left of before moves to the front if there is no more room behind it.
+    /// Reads once. Bytes left from before move to the front if there is no more room behind them.
     fn receive(&mut self) -> Result<(), Failure> {
         if self.start == self.end {
             (self.start, self.end) = (0, 0);

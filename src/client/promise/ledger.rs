@@ -79,7 +79,7 @@ impl<T: Clone> Many<T> {
         let mut wakeups = Vec::new();
         let first = self.outcomes.len();
         for ((at, &place), outcome) in (first..).zip(places).zip(&outcomes) {
-            // What is of no account stands there all the same.
+            // An outcome that is of no account stands there all the same.
             if self.found_at[place] == PENDING {
                 self.found_at[place] = at as u32;
                 if !self.waiting.is_empty() {

@@ -215,8 +215,8 @@ impl Description {
         is_of_rmr(self.name.as_bytes()) || self.special().is_some_and(refuses)
     }
 
-    /// Returns why the command is not run cluster-wide; `None` if it is. What shared connections cannot carry at all is
-    /// refused by the engine itself.
+    /// Returns why the command is not run cluster-wide; `None` if it is. Commands that shared connections cannot carry
+    /// at all are refused by the engine itself.
     pub(crate) fn why_not_cluster_wide(&self) -> Option<&'static str> {
         self.special().and_then(|special| special.not_cluster_wide).or_else(|| {
             let family = FAMILIES

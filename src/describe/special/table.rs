@@ -188,7 +188,7 @@ pub(super) const TABLE: &[Special] = &[
     row("client|trackinginfo").not_cluster_wide(OWN_CONNECTION),
     row("acl|whoami").not_cluster_wide(OWN_CONNECTION),
     row("script|debug").not_shared(CONNECTION),
-    // What stops others.
+    // Commands that end scripts of others, or tell of them.
     row("script|kill").stops(),
     row("function|kill").stops(),
     row("function|stats").stops(),

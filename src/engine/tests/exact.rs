@@ -248,7 +248,7 @@ async fn with_partial_results_what_fits_counts_and_the_rest_is_said() {
     assert_eq!(replies.unsettled().iter().map(|(range, _)| *range).collect::<Vec<_>>(), [(5001, 5001)]);
     assert_eq!(replies.missed_slots()[0].0, "slots 5001");
 
-    // What nobody has is missing.
+    // A slot that nobody has is missing.
     let fake = Fake::of([halves()]);
     fake.node(1).owns(&low(8000));
     let replies = dbsize(&fake).partial(true).timeout(Duration::from_millis(100)).await.unwrap();
@@ -470,6 +470,6 @@ async fn names_in_a_slot_that_moves_are_shown_once() {
     let mut all: Vec<&str> = KEYS_OF_3.into_iter().chain([BAR, FOO]).collect();
     all.sort_unstable();
     assert_eq!(names(keys("*").await.unwrap()), all);
-    // What is listed apart is held against the pattern here.
+    // Names that are listed apart are held against the pattern here.
     assert_eq!(names(keys("{ccg}[ad]").await.unwrap()).iter().filter(|name| name.starts_with('{')).count(), 2);
 }

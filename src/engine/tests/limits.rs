@@ -58,7 +58,7 @@ async fn a_gate_is_asked_before_anything_is_sent() {
     assert!(matches!(request.fan_out(Command::new("DBSIZE")).await, Err(Error::NoPermission(_))));
     assert!(fake.node(1).sent().is_empty() && fake.node(2).sent().is_empty());
     request.without_gate().map([set(BAR)]).await.unwrap();
-    // What the gate marks as a read may be sent twice.
+    // A command that the gate marks as a read may be sent twice.
     fake.node(1).plays([lost()]);
     request.map([Command::new("GET").key(BAR)]).await.unwrap();
 }

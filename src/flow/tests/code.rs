@@ -264,7 +264,7 @@ impl TestFlow {
             Ok(if open.unread.is_empty() { Vec::new() } else { vec![begin()] })
         };
         let ran = driver.drive_settling(shares, settle).await;
-        // What has failed ends within a moment.
+        // A share that has failed ends within a moment.
         tokio::time::sleep(std::time::Duration::from_secs(1)).await;
         (ran, driver.finish(), self.known)
     }
@@ -367,7 +367,7 @@ async fn errors_are_carried_and_who_has_enough_reads_no_more() {
     assert_eq!((answer.errors.len(), answer.records.len()), (3 * 4096, 0));
     assert!(answer.errors.iter().any(|error| &error[..] == b"17"));
     assert!(keyspaces.iter().all(|keys| keys.read.load(Relaxed) == 4096));
-    // Who hands on to a stage that has had enough does not have to wait for ever.
+    // A stage that hands on to one that has had enough does not have to wait for ever.
     let stages = [(Does::Passes, Passage::Gather), (Does::Fails, Passage::Collect)];
     let (answer, _) = TestFlow::new("c-enough", &stages).answer().await;
     assert!(!answer.errors.is_empty() && answer.errors.len() <= 4096, "{}", answer.errors.len());

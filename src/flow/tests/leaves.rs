@@ -195,7 +195,7 @@ async fn memory_beyond_the_limit_is_an_error() {
     let small = RunShare { memory: 300_000, ..share(plan(vec![get()], None)) };
     let (report, _) = all(&begin(&keys, small)).await;
     assert_eq!(report.end, Some(LeafEnd::Failed(LeafFailure::Memory)));
-    // What a reducer keeps counts, too.
+    // The memory of a reducer counts, too.
     for (memory, is_enough) in [(500_000, false), (1 << 24, true)] {
         let reducing = RunShare { memory, ..share(plan(vec![get()], Some("LIST"))) };
         let leaf = Leaf::begin(

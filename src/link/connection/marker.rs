@@ -1,9 +1,9 @@
 //! Markers: where the reply to a command ends that runs code of others.
 //!
-//! Some servers, Redis 8.2 among them, do not take the line breaks out of the error that a script ends in. What stands
-//! behind the break then looks like replies of its own, and would be given to the next commands on the connection: to
-//! other callers. So each such command is followed by one of ours that nobody else could make the server repeat: `ECHO` of
-//! digits that were drawn for this once. What comes before the digits belongs to the command, however it looks.
+//! Some servers, Redis 8.2 among them, do not take the line breaks out of the error that a script ends in. The text behind
+//! the break then looks like replies of its own, and would be given to the next commands on the connection: to other
+//! callers. So each such command is followed by one of ours that nobody else could make the server repeat: `ECHO` of
+//! digits that were drawn for this once. All that comes before the digits belongs to the command, however it looks.
 //!
 //! A server that refuses `ECHO` (it is busy with a script, or the user lacks the right) is asked by a `HELLO` that is not
 //! well-formed, which servers take from everybody at all times: the error repeats the digits. It is no more than the second

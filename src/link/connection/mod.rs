@@ -145,8 +145,8 @@ impl Connection {
         self.waiting.push_back((wire, pending));
     }
 
-    /// Works until the connection ends. What was asked and not answered is then failed; of what has not left,
-    /// [`take_unsent`](Self::take_unsent) says what becomes.
+    /// Works until the connection ends. Requests that were sent and not answered have failed then;
+    /// [`take_unsent`](Self::take_unsent) gives back those that have not left.
     pub(super) fn poll_run(
         &mut self,
         inbox: &mut mpsc::UnboundedReceiver<Message>,

@@ -101,7 +101,7 @@ impl Connection {
     fn poll_read_once(&mut self, context: &mut Context<'_>, here: bool) -> Poll<Result<(), String>> {
         const CHUNK: usize = 16 * 1024;
         const LARGEST_CHUNK: usize = 64 * 1024 * 1024;
-        // What is passed over needs no room of its own.
+        // A reply that is passed over needs no room of its own.
         let is_wanted = self.pending.front().is_some_and(|first| !first.is_given_up());
         let missing = if is_wanted { self.scanner.missing() } else { 0 };
         self.input.reserve(missing.clamp(CHUNK, LARGEST_CHUNK));

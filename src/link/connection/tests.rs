@@ -131,7 +131,7 @@ async fn what_stands_before_a_marker_belongs_to_the_script_however_it_is_parted(
 #[tokio::test]
 async fn a_node_that_refuses_markers_answers_all_the_same() {
     const NOPERM: &[u8] = b"-NOPERM no 'echo'\r\n";
-    // What is no error is one reply; behind an error the connection is of no use any more.
+    // A reply that is no error is one reply; behind an error the connection is of no use any more.
     for (said, survives) in [(&b":1\r\n"[..], true), (b"-ERR x\r\n", false)] {
         let (mut connection, mut theirs, [mut of_call, mut of_other], _) = asked_for_code().await;
         theirs.write_all(&[said, NOPERM, b"$5\r\nvalue\r\n"].concat()).await.expect("written");

@@ -19,7 +19,7 @@ impl Connection {
     /// Writes what is queued, from whatever thread. Returns `false` if some of it has to wait, or there is more to be done.
     pub(in crate::link) fn write_now(&mut self) -> bool {
         let mut context = Context::from_waker(Waker::noop());
-        // What ends with the connection is not to be written to it: it leaves by the next.
+        // Requests are not written to a connection that ends: they leave by the next.
         self.ended.is_none() && !self.may_have_died() && matches!(self.poll_write(&mut context), Poll::Ready(Ok(())))
     }
 

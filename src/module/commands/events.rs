@@ -29,7 +29,7 @@ pub(super) const SPEC: Spec = Spec {
 
 fn run(call: &Call<'_>) -> Result<Work, Error> {
     let asked = options::events(&call.args, call.ctx.selected_database())?;
-    // Who cannot wait gets what there is.
+    // A caller that cannot wait gets the events that there are.
     let wait = if call.ctx.why_not_wait().is_some() { Duration::ZERO } else { asked.wait };
     let rights = Arc::new(ShareRights::of(call.ctx, None)?);
     let reader = KeyspaceReader::new(EventsAsked { wait, ..asked }, rights);

@@ -78,8 +78,8 @@ pub(super) fn how(inner: Inner<'_>) -> ExecOptions {
     }
 }
 
-/// Returns the inner command with what the server says of it. What it does not know, or knows to be incomplete, it refuses
-/// in its own words.
+/// Returns the inner command with what the server says of it. The server refuses a command that it does not know, or knows
+/// to be incomplete, in its own words.
 pub(super) fn request(call: &Call<'_>, inner: &Inner<'_>) -> Result<DescribedCommand, Refusal> {
     let find_keys = || key_positions(call.ctx, inner.args);
     let source = InProcess(call.ctx);

@@ -91,7 +91,8 @@ static PASSWORD: TextSetting = TextSetting::new("password", raw::REDISMODULE_CON
 static POLICY_OVERRIDES: TextSetting =
     TextSetting::new("policy-overrides", raw::REDISMODULE_CONFIG_DEFAULT, check_overrides);
 
-// What they name is run with the rights of the server, or decides with which rights: so not by whoever may say `CONFIG SET`.
+// The programs that they name run with the rights of the server, or they decide with which rights: so `CONFIG SET` does not
+// change them.
 static PYTHON: TextSetting =
     TextSetting::new("python", raw::REDISMODULE_CONFIG_IMMUTABLE, check_python).with_default("python3");
 static PYTHON_USER: TextSetting =

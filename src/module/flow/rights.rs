@@ -97,8 +97,8 @@ fn rules_hash(user: &User) -> u128 {
 fn hash_of_rules(rules: &[u8]) -> u128 {
     let words = rules.split(|byte| *byte == b' ').filter(|word| !word.is_empty() && !is_about_passwords(word));
     let mut words: Vec<&[u8]> = words.collect();
-    // What stands in parentheses is one rule of several words: order matters there, and comes out the same on all nodes
-    // that were told the same.
+    // A rule in parentheses has several words: their order matters, and is the same on all nodes that were told the
+    // same.
     if !words.iter().any(|word| word.contains(&b'(')) {
         words.sort_unstable();
     }

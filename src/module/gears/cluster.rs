@@ -1,5 +1,5 @@
-//! The commands about the cluster, and [`ClusterView`]: the cluster as RedisGears knows it. Who is there is what the engine
-//! knows by itself: nobody has to send `RG.REFRESHCLUSTER` after a change.
+//! The commands about the cluster, and [`ClusterView`]: the cluster as RedisGears knows it. The engine knows by itself
+//! which nodes there are: nobody has to send `RG.REFRESHCLUSTER` after a change.
 
 use super::asking::{self, GearsAsked};
 use super::command::{GearsCommand, control, own};

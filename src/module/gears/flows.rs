@@ -49,7 +49,7 @@ pub(super) struct RunnableFlow<'a> {
 /// Runs a flow.
 ///
 /// # Errors
-/// The error says why it cannot be run. What fails while it runs is among the errors of its answer.
+/// The error says why it cannot be run. Failures while it runs are among the errors of its answer.
 pub(super) async fn run(
     run: FlowOfSession<'_>,
     caller: &GearsCaller,

@@ -155,7 +155,7 @@ async fn here(asked: GearsAsked, user: &AskingUser) -> Reply {
         GearsAsked::Abort { id } => {
             match find(&id) {
                 Some(execution) => execution.flow().cancel(),
-                // What has ended stays as it is.
+                // An execution that has ended stays as it is.
                 None if kept(&id).is_some() => {}
                 None => return unknown,
             }

@@ -1,7 +1,7 @@
 //! `RG.PYEXECUTE`: runs the top level of a script, and then the flow that it has started, on all shards.
 //!
-//! The script runs in a process of this node. What it raises is the reply; then nothing of it stays. Whoever waits may go: the
-//! script and its flow run to their end.
+//! The script runs in a process of this node. An error that it raises is the reply; then nothing of the script stays. Whoever
+//! waits may go: the script and its flow run to their end.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;

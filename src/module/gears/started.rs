@@ -63,7 +63,7 @@ async fn answer(started: &StartedFlow) -> Result<FlowAnswer, Error> {
         is_cluster: view.is_cluster,
     };
     let answer = flows::run(of_session, &caller, StageResults::Records, execution.flow().clone()).await;
-    // What it has come to goes to the script alone.
+    // Its outcome goes to the script alone.
     let outcome = match &answer {
         Ok(answer) => {
             FlowOutcome { is_aborted: answer.has_idled, errors: answer.errors.clone(), ..FlowOutcome::default() }

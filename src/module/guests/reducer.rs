@@ -83,7 +83,7 @@ impl Combine for GuestReducer {
     }
 
     fn take(&self, partial: &mut GuestPartial, origin: Origin<'_>, reply: Reply) -> Result<(), String> {
-        // What has failed says so at the end.
+        // A reducer that has failed says so at the end.
         let Some(memory) = self.memory(partial) else { return Ok(()) };
         if memory.take(origin, &reply) { Ok(()) } else { Err(reply.describe()) }
     }

@@ -42,7 +42,7 @@ impl GuestRegistry {
     }
 }
 
-/// Takes in a guest. What an earlier load of the module has left is forgotten: it may have failed to load.
+/// Takes in a guest. Entries that an earlier load of the module has left are forgotten: it may have failed to load.
 pub(in crate::module) fn enter(guest: Guest) {
     let name = guest.name().to_owned();
     let left = {
@@ -70,7 +70,7 @@ pub(in crate::module) fn leave(name: &str) -> Result<(), String> {
     let reducers = registry.reducers.values().filter(|reducer| Arc::ptr_eq(reducer.guest(), guest));
     let steps = registry.steps.values().filter(|step| Arc::ptr_eq(step.guest(), guest));
     let uses: Vec<usize> = reducers.map(Arc::strong_count).chain(steps.map(Arc::strong_count)).collect();
-    // What it has registered holds the guest, and so does each of its requests.
+    // Each of its registrations holds the guest, and so does each of its requests.
     let requests = Arc::strong_count(guest) - 1 - uses.len();
     if requests > 0 || uses.iter().any(|&holders| holders > 1) {
         return Err(format!("requests with code of {name} are under way; try again when they are done"));

@@ -62,7 +62,7 @@ fn begin(ctx: Ctx<'_>, share: &mut LocalShare) -> Option<Delivery> {
     /// A share of more commands than this takes longer than waking the runtime.
     const SHORT: usize = 8;
     if share.batch().picks.len() > SHORT {
-        // What is for other nodes travels meanwhile.
+        // Requests for other nodes travel meanwhile.
         link::uncork();
     }
     let cannot_wait = ctx.why_not_wait().is_some();

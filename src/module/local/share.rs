@@ -142,7 +142,7 @@ impl LocalShare {
             if let Some(refusal) = guards.before(ctx, facts, command) {
                 self.refuse(refusal);
             } else if self.goes_by_socket {
-                // What comes behind a command that may run there must not overtake it.
+                // Commands behind one that may run there must not overtake it.
                 self.hand_back();
             } else if let Some(direct) = direct.as_ref().filter(|_| is_get)
                 && let read @ 1.. = self.read_on(direct, command)
@@ -182,8 +182,8 @@ impl LocalShare {
         }
     }
 
-    /// Reads strings in place: what this command is for, and as long as they are there what the next ones are for that
-    /// differ from it in their keys only. How many were there.
+    /// Reads strings in place: that of this command, and, as long as they are there, those of the next commands that
+    /// differ from it in their keys only. Returns how many were there.
     fn read_on(&mut self, direct: &Direct<'_>, first: CommandRef<'_>) -> usize {
         /// The number of commands that take a small part of a turn.
         const MOST: usize = 32;

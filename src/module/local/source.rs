@@ -13,7 +13,7 @@ pub(crate) struct InServer;
 impl AskCluster for InServer {
     fn ask(&self, command: Command) -> BoxFuture<'_, Result<ClusterAnswer, Error>> {
         Box::pin(async move {
-            // Which ports nodes name depends on the connection of the client that the server serves now, so there must be
+            // Nodes name ports that depend on the connection of the client that the server serves now, so there must be
             // none; where the caller cannot wait nothing leaves this server, and ports do not matter.
             let at_once = main_thread::with_current(|ctx| ctx.why_not_wait().map(|_| describe(ctx, &command)));
             let (described, own_id) = match at_once.flatten() {

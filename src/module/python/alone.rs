@@ -41,7 +41,7 @@ pub(super) fn serve_until_done(
             Served::All | Served::HasLeft | Served::EventHasEnded | Served::IsFull => {}
             Served::Bad(bad) => return AloneEnd::Bad(bad),
             Served::WasEnded => return AloneEnd::IsGone,
-            // What cannot be done now cannot be done before this ends.
+            // A call that cannot be done now cannot be done before this ends.
             Served::TimeIsUp | Served::NotNow | Served::WantsAlone { .. } => return AloneEnd::TooLong,
         }
         match send_all(caller, deadline) {

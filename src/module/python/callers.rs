@@ -54,7 +54,7 @@ struct Callers {
 
 enum CallerPlace {
     Here(Box<WatchedCaller>),
-    /// Being served. What a command of its own causes can be sent by what it has lent.
+    /// Being served. Calls that a command of its own causes can be sent over the socket that it has lent.
     Away(LentCaller),
 }
 
@@ -329,7 +329,7 @@ fn answer(ctx: Ctx<'_>, mut caller: Box<WatchedCaller>, server: &mut ServerCalls
         if !server.has_run_commands() {
             served = match serve_caller_alone(ctx, &mut caller, id) {
                 Ok(()) => Served::All,
-                // How it has ended will be told by who has started it.
+                // The task that has started it will tell how it has ended.
                 Err(None) => {
                     drop(with(|callers| callers.places.remove(&descriptor)));
                     return goes_on;
@@ -354,7 +354,7 @@ fn answer(ctx: Ctx<'_>, mut caller: Box<WatchedCaller>, server: &mut ServerCalls
     }
     with(|callers| {
         match served {
-            // What was left alone may have more to say.
+            // A caller that was left alone may have more calls.
             Served::All | Served::TimeIsUp if caller.caller.socket.has_call() => callers.make_ready(&mut caller),
             // A turn of its own begins with it.
             Served::WantsAlone { .. } => {

@@ -1,9 +1,10 @@
 //! `execute()`: a command of a Python function, run in process.
 //!
 //! It runs in database 0, with the rights of the user on whose account the function runs (`rmr.gears-rights`), its effects
-//! are replicated, and `maxmemory` is not looked at, all as with RedisGears. What the server refuses for what it is, as
-//! a write on a replica, it refuses here too. Where a command did not run at all the script gets the words that RedisGears
-//! has for that, which are those of the operating system and which scripts know; what the server says is logged.
+//! are replicated, and `maxmemory` is not looked at, all as with RedisGears. The server refuses here too what it refuses
+//! because of its role, such as a write on a replica. Where a command did not run at all the script gets the words that
+//! RedisGears has for that, which are those of the operating system and which scripts know; what the server says is
+//! logged.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;

@@ -142,7 +142,7 @@ impl Caller {
         }
     }
 
-    /// Answers the next call. What has come behind it is lent meanwhile.
+    /// Answers the next call. Calls that have come behind it are lent meanwhile.
     fn serve_next(&mut self, server: &mut impl CallServer, served_for: ServedFor) -> AfterCall {
         let (call, answers) = match self.socket.next_call() {
             Ok(Some(found)) => found,

@@ -340,7 +340,7 @@ fn a_worker_that_takes_no_answers_gets_no_more_of_them() {
     let ran = server.ran;
     assert_eq!(serve(&mut caller, &mut server), Served::IsFull);
     assert_eq!(server.ran, ran);
-    // What it sends meanwhile is read up to a limit.
+    // Its messages meanwhile are read up to a limit.
     loop {
         match worker.socket.write(&frame) {
             Ok(count) if count == frame.len() => sent += 1,

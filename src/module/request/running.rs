@@ -1,8 +1,8 @@
 //! The client that waits for a distributed command: exactly one reply, whatever happens.
 //!
-//! A request is begun on the main thread, within the command. What can be served in process at once is answered at
-//! once; only a request that must wait blocks its client. [`BlockedClient`] then owns the client: dropped without an answer,
-//! as by a task that panics or is cancelled, it replies an error. A client that disconnects cancels its request.
+//! A request is begun on the main thread, within the command. A request that can be served in process is answered at once;
+//! only one that must wait blocks its client. [`BlockedClient`] then owns the client: dropped without an answer, as by a
+//! task that panics or is cancelled, it replies an error. A client that disconnects cancels its request.
 //!
 //! The results that it waits for come to the main thread, which then goes on with it at the end of the round of its event loop, or
 //! to the runtime, where it goes on from then on ([`RunningRequest`]).

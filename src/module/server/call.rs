@@ -59,7 +59,7 @@ const MAY_BLOCK: CallFormats =
 /// The first version, Redis 7.2, in which a call may be let block its client.
 const HAS_PROMISES: u32 = 0x0007_0200;
 
-/// Runs commands in process. What it needs for one command serves the next.
+/// Runs commands in process. Its buffers for one command serve the next.
 pub(crate) struct CommandRunner<'c> {
     ctx: Ctx<'c>,
     formats: &'static CallFormats,
@@ -169,8 +169,8 @@ impl<'c> CommandRunner<'c> {
         let (call, ctx, name) = (required!(RedisModule_Call), self.ctx.as_ptr(), self.name.as_ptr());
         let format = self.format.insert(format).2.as_ptr();
         errno::set_errno(errno::Errno(0));
-        // SAFETY: the format says what follows: the bytes of so many strings, and how many they are. What stands behind
-        // these is not read.
+        // SAFETY: the format says what follows: the bytes of so many strings, and how many they are. Arguments behind
+        // these are not read.
         let reply = unsafe {
             if args.len() <= FEW {
                 call_with_bytes!(call, ctx, name, format, at, [0 1 2 3])

@@ -38,7 +38,7 @@ pub(crate) enum Readiness {
     Writable,
 }
 
-/// Waits until a socket is ready, or closed by the other side. Returns `false` at the deadline. Who waits on the main thread
+/// Waits until a socket is ready, or closed by the other side. Returns `false` at the deadline. A wait on the main thread
 /// keeps all clients waiting.
 ///
 /// # Errors

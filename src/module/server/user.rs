@@ -1,6 +1,6 @@
 //! Users, and what the server's ACL lets them do: commands, and the keys that commands name.
 //!
-//! What follows from it is decided in [`acl`](crate::module::acl).
+//! The consequences are decided in [`acl`](crate::module::acl).
 
 use std::ffi::c_int;
 use std::ptr::NonNull;

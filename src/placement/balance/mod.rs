@@ -2,8 +2,8 @@
 //! they are given.
 //!
 //! Rendezvous or highest-random-weight hashing (Thaler and Ravishankar, 1998): every candidate has a number in every slot, and
-//! the best numbers have it. Who leaves takes only its own slots along; who comes gets an equal share from all. What comes out
-//! is even give or take a few; [`mod@even`] plans exact shares for what can be stored.
+//! the best numbers have it. A candidate that leaves takes only its own slots along; one that comes gets an equal share from
+//! all. The shares are even give or take a few slots; [`mod@even`] plans exact shares for what can be stored.
 
 mod candidate;
 mod even;

@@ -4,10 +4,11 @@
 //! what is [missing](Event::Missing) and what is [redundant](Event::Redundant), does what that takes, and says when it is done; only
 //! then the routes of all change. Of those who serve a slot one is the primary; what that means is the program's affair.
 //!
-//! A member has one key at the configuration node that runs out when it is not renewed. Who notices that removes the member, and
-//! all of its slots get another primary in the same moment. Every such change has a number, the epoch, and the numbers are tokens: a
-//! primary sends the token of its slot along with what it writes, and who is written to refuses a token that is lower than the
-//! highest it has seen. So a process that was stopped for a while, and does not know yet that others have gone on, does no harm.
+//! A member has one key at the configuration node that runs out when it is not renewed. The member that notices removes it, and
+//! all of its slots get another primary in the same moment. Every such change has a number, the epoch, and the numbers are
+//! tokens: a primary sends the token of its slot along with what it writes, and who is written to refuses a token that is lower
+//! than the highest it has seen. So a process that was stopped for a while, and does not know yet that others have gone on, does
+//! no harm.
 //!
 //! ```no_run
 //! use rmr::placement::member::{Event, Member, MemberOptions};
@@ -113,7 +114,7 @@ impl Drop for Member {
 }
 
 impl Member {
-    /// Joins the others. Who has the same id and died is waited for, until its key has run out.
+    /// Joins the others. A member of the same id that died is waited for, until its key has run out.
     ///
     /// # Errors
     /// [`Error::Invalid`] for options that cannot be, and for settings that are not those of the others: it names both values.

@@ -1,8 +1,8 @@
 //! [`State`]: what a member knows, and what follows from it. No connection, no clock of its own: it is given what has happened
 //! and when, and says what the program has to be told.
 //!
-//! Each slot is looked at when its holders change, and all of them when the members do. What was told is not told again until
-//! it is settled, or has failed.
+//! Each slot is looked at when its holders change, and all of them when the members do. A slot that was told is not told
+//! again until it is settled, or has failed.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -390,7 +390,7 @@ impl State {
     }
 
     fn tell(&self, event: Event) {
-        // Who has dropped the receiver does not want to know.
+        // A program that has dropped the receiver does not want to know.
         let _ = self.events.as_ref().map(|events| events.send(event));
     }
 }

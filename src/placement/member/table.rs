@@ -35,7 +35,7 @@ impl Table {
     }
 }
 
-/// A picture of who holds which slot; it does not change. How old it is says [`age`](Self::age).
+/// A picture of who holds which slot; it does not change. Its age is [`age`](Self::age).
 #[derive(Debug, Clone)]
 pub struct Routes {
     pub(super) table: Arc<Table>,

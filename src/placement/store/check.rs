@@ -1,8 +1,8 @@
 //! [`Store::check`]: a comparison of the copies of slots.
 //!
-//! One pass over the names of each node. What a first copy has is compared with what the others have, and what another copy has
-//! must be at the first one. A write that is under way makes copies differ for a moment, so what seems to differ is asked about
-//! again at the proxy that orders the slot, which compares it while nobody writes there.
+//! One pass over the names of each node. The keys of a first copy are compared with those of the others, and each key of
+//! another copy must be at the first one. A write that is under way makes copies differ for a moment, so what seems to differ
+//! is asked about again at the proxy that orders the slot, which compares it while nobody writes there.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;

@@ -59,7 +59,8 @@ pub(super) async fn write(copies: &UserCopies, node: Arc<dyn Link>, batch: Batch
             Err(reply) => reply,
         });
     }
-    // What was not sent, since a slot or a copy has just gone elsewhere, is tried again: all of its slot in its order.
+    // Commands that were not sent, since a slot or a copy has just gone elsewhere, are tried again: all of their slot in their
+    // order.
     for at in unsent(&ways, &replies) {
         let Some((slot, reads)) = ways[at].slot() else { continue };
         let step = SlotStep::of(each_of(batch.commands.at(batch.picks[at] as usize)), reads);

@@ -1,4 +1,4 @@
-//! [`StoreFront`]: links that know of copies. What only reads goes to any copy, writes go to the slot's sequencer.
+//! [`StoreFront`]: links that know of copies. Reads go to any copy, writes go to the slot's sequencer.
 
 use std::sync::Arc;
 

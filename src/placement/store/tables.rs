@@ -164,7 +164,7 @@ impl Tables {
             if self.epoch().await.is_ok_and(|epoch| epoch != known) {
                 return;
             }
-            // Who takes part as a proxy reads each table at once.
+            // A program that takes part as a proxy reads each table at once.
             let _ = timeout(LOOK_EVERY, tables.changed()).await;
         }
     }

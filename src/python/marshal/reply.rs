@@ -1,7 +1,7 @@
 //! Writes a reply of the server as the value that `execute()` returns for it.
 //!
 //! Bulk and simple strings become text, or bytes where they are not UTF-8; integers stay; nil is `None`; arrays become
-//! lists, and an error within one is its text. What RESP3 has more becomes what RESP2 would have said.
+//! lists, and an error within one is its text. A type of RESP3 alone becomes what RESP2 would have said.
 
 use memchr::memchr;
 

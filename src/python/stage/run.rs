@@ -199,7 +199,7 @@ impl OpenRun {
     async fn end_early(self) {
         let worker = self.session.worker();
         end_code(worker, self.context.number()).await;
-        // What waits for a lock may be code of the script, too.
+        // Code of the script may wait for a lock, too.
         if !worker.is_gone() && tokio::time::timeout(TO_LEAVE, self.close()).await.is_err() {
             worker.kill(DID_NOT_LEAVE);
         }

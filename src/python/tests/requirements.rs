@@ -97,7 +97,7 @@ async fn wheels_are_fetched_and_installed_once_and_imported() {
     assert_eq!(kept.as_ref(), Some(&folder));
     assert_eq!(requirements.digest(&both), Some(digest_of(&wheels)));
     assert_eq!(requirements.folder(&wanted).await.expect("a folder").as_ref(), Some(&folder));
-    // What was fetched for several serves each of them.
+    // Wheels that were fetched for several requirements serve each of them.
     assert_eq!(requirements.folder(&wanted[1..]).await.expect("a folder").as_ref(), Some(&folder));
     assert_eq!(requirements.kept_apart(&wanted), Some(wheels.clone()));
     let other = texts(&["cloudpickle", "rmr-other"]);

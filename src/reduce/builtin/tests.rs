@@ -60,7 +60,7 @@ fn a_sum_does_not_wrap() {
         reduce(Builtin::Sum, vec![max(), 1.into()]),
         Err("the sum 9223372036854775808 overflows a 64 bit signed integer".into())
     );
-    // What overflows on the way need not overflow at the end.
+    // A sum that overflows on the way need not overflow at the end.
     assert_eq!(reduce(Builtin::Sum, vec![max(), max(), Reply::Integer(-i64::MAX)]), Ok(max()));
 }
 

@@ -120,7 +120,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> ClientConnection<S> {
         tokio::pin!(future);
         let mut drain = self.state.drain.subscribe();
         loop {
-            // What the client says meanwhile waits, up to a bound.
+            // Requests of the client wait meanwhile, up to a bound.
             let has_room = self.requests.len() < self.state.options.max_request_bytes;
             tokio::select! {
                 done = &mut future => return Some(done),
@@ -150,7 +150,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> ClientConnection<S> {
         match called {
             Ok(Reply::Error(words)) => {
                 self.idle = Some(connection);
-                // What a node says of other nodes' work does not mean that nothing has happened.
+                // A node's error about other nodes' work does not mean that nothing has happened.
                 let has_not_run = match is_for_keys {
                     true => Retry::after(&words) != Retry::Never || is_unblocked(&words),
                     false => ServerErrorKind::of(&words).is_redirect(),

@@ -1,5 +1,5 @@
-//! Commands that wait for keys, where keys have several copies: each attempt is a step at all copies, in the order of all writes, and
-//! between two of them is waited. Who came first is served first, among the clients of this proxy.
+//! Commands that wait for keys, where keys have several copies: each attempt is a step at all copies, in the order of all writes,
+//! and between two of them is waited. The first to come is served first, among the clients of this proxy.
 
 use std::time::Duration;
 

@@ -33,7 +33,7 @@ impl<S> ClientConnection<S> {
     }
 
     /// Gives the node of a call the code that it lacks, if the reply says that it does. Returns whether the call is to be
-    /// made again. What the user may not do for that is not done.
+    /// made again. Calls that the user may not make for that are not made.
     pub(super) async fn brings_code(
         &mut self,
         request: &Request,

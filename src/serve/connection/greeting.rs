@@ -47,7 +47,7 @@ impl<S> ClientConnection<S> {
             self.unsubscribe_all();
         }
         self.user = user;
-        // What was opened as somebody else.
+        // It was opened as another user.
         self.idle = None;
         self.trust(true);
         Ok(Ok(()))
@@ -128,7 +128,7 @@ impl<S> ClientConnection<S> {
         }
         if self.protocol != protocol {
             self.protocol = protocol;
-            // What it says next is to come in the other protocol.
+            // Its next replies are to come in the other protocol.
             self.idle = None;
         }
         let mut about = self.entry.about();

@@ -66,7 +66,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> ClientConnection<S> {
         let are_open = self.state.users.are_open().await;
         self.trust(matches!(are_open, Ok(true)));
         if are_open.is_err() {
-            // Who cannot be told yet whether they are strangers are not treated as such.
+            // Clients of whom it is not known yet whether they are strangers are not treated as strangers.
             self.requests.trust(true);
         }
         loop {
@@ -192,7 +192,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> ClientConnection<S> {
             let known = known.cloned();
             self.send_together(&mut together).await;
             self.run_one(command, known).await?;
-            // What it was may have changed what is known of it.
+            // The command may have changed what is known of commands.
             last = None;
         }
         self.send_together(&mut together).await;

@@ -22,7 +22,7 @@ pub(super) struct NodeConnection {
 
 /// Gives the nodes time to settle after a refusal, and looks at them anew.
 pub(super) async fn settle(request: &Request) {
-    // What cannot be fetched now is fetched before the next attempt.
+    // A topology that cannot be fetched now is fetched before the next attempt.
     let _ = request.refresh().await;
     tokio::time::sleep(PAUSE).await;
 }

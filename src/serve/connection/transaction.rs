@@ -179,7 +179,8 @@ impl<S> ClientConnection<S> {
         }
     }
 
-    /// Watches keys that have several copies. Who orders their writes tells how they stand, and is asked again by `EXEC`.
+    /// Watches keys that have several copies. The proxy that orders their writes tells how they stand, and is asked again by
+    /// `EXEC`.
     async fn watch_copies(&mut self, request: Request, command: Command, keys: &[usize]) -> Result<Reply, Error> {
         let topology = request.pinned_topology().await?;
         let args: Vec<&[u8]> = command.words().collect();

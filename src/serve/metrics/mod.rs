@@ -1,7 +1,7 @@
 //! The figures of the proxy, and the form in which they are shown. `server_metrics.rs` gathers them.
 //!
-//! Counting takes no lock: a relaxed atomic for each run of the same command, for each read and each write. What can be
-//! told from elsewhere, such as how many bytes wait, is looked up when somebody asks.
+//! Counting takes no lock: a relaxed atomic for each run of the same command, for each read and each write. Figures
+//! that are known elsewhere, such as how many bytes wait, are looked up when somebody asks.
 //!
 //! - [`command_counts`]: each command, by what has become of it
 //! - [`counted_command`]: which command the next reply of a connection belongs to

@@ -29,7 +29,7 @@ pub(super) struct Upstream {
 }
 
 impl Upstream {
-    /// Connects to a node as the user of this engine. What is heard is told with this number.
+    /// Connects to a node as the user of this engine. Messages are passed on with this number.
     pub(super) fn open(
         engine: &Engine,
         node: Arc<Node>,

@@ -91,7 +91,7 @@ fn opt_in_serves_those_who_ask() {
     assert_eq!(asking.reply("RMR.PROXY ON"), "+OK");
     assert_eq!(asking.reply("RESET"), "+RESET");
     assert!(!is_served(&mut asking, &key));
-    // What was asked for is forgotten when the mode is off.
+    // A request for the mode is forgotten when the mode is off.
     assert_eq!(asking.reply("RMR.PROXY ON"), "+OK");
     assert!(set_all(&cluster, "off") && set_all(&cluster, "opt-in"));
     assert!(!is_served(&mut asking, &key));

@@ -61,7 +61,7 @@ fn who_may_not_run_rmr_exec_is_told_so_and_served_with_the_nodes_own_keys() {
         let refusal = wire.reply(&line);
         assert!(refusal.starts_with("-NOPERM ") && refusal.contains("'RMR.EXEC'"), "{refusal}");
     }
-    // Who is not served needs no right to it.
+    // A client that is not served needs no right to it.
     assert_eq!(wire.reply("RMR.PROXY OFF"), "+OK");
     assert_eq!(wire.reply("DBSIZE"), "1");
     assert!(wire.reply(&format!("SET {there} 1")).starts_with("-MOVED "));

@@ -63,7 +63,7 @@ GB().foreach(load).register(prefix='c:*', eventTypes=['keymiss'], commands=['get
         settled(node, 0);
         assert_eq!(node.reply("GET c:2"), r#""loaded""#, "{mode}");
         assert_eq!(node.reply("GET c:3"), r#""loaded now""#, "{mode}");
-        // What the first two wanted to say to their clients comes too late.
+        // The answers of the first two to their clients come too late.
         assert_eq!(settled(node, 0), Counts { triggered: 3, succeeded: 1, failed: 2, aborted: 0 }, "{mode}");
     }
 }

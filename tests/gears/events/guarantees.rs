@@ -103,7 +103,7 @@ fn keys_go_on_from_now() {
     }
     eventually(PATIENCE, "some have begun", || node.reply("EXISTS begun") == "1");
     promote(&node, &replica);
-    // What was not done is lost; no key that came by replication is an event.
+    // Events whose functions had not run are lost; no key that came by replication is an event.
     replica.reply("SET go 1");
     assert_eq!(replica.reply("MGET ended k9"), r#"[nil, "v"]"#);
     assert_eq!(Shown::of(&replica, 0).counts(), Counts::of_successes(0));

@@ -121,7 +121,7 @@ fn events_that_were_taken_and_not_begun_are_aborted_with_the_registration() {
     let id = Shown::of(node, 1).id;
     assert_eq!(node.reply(&format!("RG.UNREGISTER {id} ABORTPENDING")), "+OK");
     node.reply("SET go 1");
-    // What was begun comes to its end, and nothing else begins.
+    // Events that were begun come to their end, and nothing else begins.
     eventually(PATIENCE, "what was begun has ended", || {
         let (begun, ended) = (node.reply("GET begun"), node.reply("GET ended"));
         begun == ended

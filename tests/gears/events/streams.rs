@@ -113,7 +113,7 @@ GB('StreamReader').foreach(lambda r: execute('INCR', 'n' + r['key'])).register('
     await_reply(node, "XPENDING u __gears_consumer_group__", "[0, nil, nil, nil]");
     assert_eq!(node.reply("XLEN u"), "5");
     assert!(Shown::of(node, 3).field("args").contains("\"trimStream\", 0"));
-    // What stays is not worked on again.
+    // Entries that stay are not worked on again.
     let before = settled(node, 3);
     add(node, "u", &[6]);
     await_reply(node, "GET nu", "\"6\"");

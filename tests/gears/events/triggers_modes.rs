@@ -150,7 +150,7 @@ GB('CommandReader').map(lambda x: execute('INCR', 'n')).register(trigger='sync',
         let script = "local r = redis.pcall('RG.TRIGGER', KEYS[1]) return r";
         assert_eq!(servers.reply(&["EVAL", script, "1", name]), expected, "{name}");
     }
-    // What is refused was not begun.
+    // A call that is refused was not begun.
     assert_eq!(Shown::of(servers.first(), 0).counts(), Counts::of_successes(0));
     assert_eq!(settled(servers.first(), 2), Counts::of_successes(3));
 }

@@ -91,7 +91,7 @@ fn judge(history: &[Event], level: Reads) -> Result<(), String> {
     let place_of: HashMap<u64, usize> = last.iter().enumerate().map(|(place, id)| (*id, place)).collect();
     for (called, returned, ids) in &reads {
         let same = ids.iter().zip(last).take_while(|(id, other)| id == other).count();
-        // What one copy had of a write that nobody has acknowledged may go with that copy.
+        // A write that nobody has acknowledged may go with the one copy that had it.
         let may_be_lost = |id: &u64| appends.get(id).is_some_and(|(.., length)| length.is_none());
         let is_lost = |id: &u64| level == Reads::Regular && may_be_lost(id) && !place_of.contains_key(id);
         if !ids[same..].iter().all(is_lost) {

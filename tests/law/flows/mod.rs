@@ -50,7 +50,7 @@ fn a_pattern_means_the_same_keys_on_every_deployment() {
     let mut seen = Vec::new();
     for start in deployment::ALL {
         let mut deployment = start();
-        // What has expired stays in the table.
+        // Keys that have expired stay in the table.
         deployment.on_all(&["DEBUG", "SET-ACTIVE-EXPIRE", "0"]);
         for _ in 0..rounds.div_ceil(10) {
             let keys = data::keys(&mut random);

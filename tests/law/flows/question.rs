@@ -50,7 +50,7 @@ impl Question {
     pub fn draw(at: usize, keys: &[(Vec<u8>, Vec<Argv>)], random: &mut Random) -> Self {
         let command = random.chance(75).then(|| &COMMANDS[random.below(COMMANDS.len())]);
         let reducer = match command {
-            // What replies are made of them is known by hand.
+            // The replies that are made of them are known by hand.
             None => random.pick(&["COUNT", "LIST", "PREFIX : COUNT"]),
             Some(command) if command.is_write => random.pick(&["COUNT", "LIST", "LIST"]),
             Some(_) => random.pick(&REDUCERS),
@@ -166,7 +166,7 @@ impl Question {
             ("LIST", _) => self.judge_list(reply, &good, by_hand.len())?,
             ("COUNT", _) => self.judge_count(value, &good, by_hand.len())?,
             (_, None) => are_same(value, &by_prefix(&good, self.is_resp3), Alike::InAnyOrder)?,
-            // What comes of nothing can be asked by no name.
+            // A result that comes of nothing can be asked by no name.
             (_, Some(_)) if good.is_empty() => {}
             (_, Some(command)) => {
                 let right = self.reduced(alone, command, &good);

@@ -124,7 +124,7 @@ impl Request {
         if has_secret && matches!(route, Route::Script | Route::Explain | Route::Proxy) {
             route = Route::Exec;
         }
-        // What the node answers by itself in proxy mode may wait, and shows all names, as without rmr.
+        // Commands that the node answers by itself in proxy mode may wait, and show all names, as without rmr.
         let is_nodes_own = argv[0] == b"CLUSTER" || argv.iter().any(|word| word == b"BLOCK");
         if route == Route::Proxy && is_nodes_own {
             route = Route::Exec;

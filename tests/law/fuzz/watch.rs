@@ -146,7 +146,7 @@ impl Watch {
         if !pair.is_alive() {
             return Err("a server has died".into());
         }
-        // What writes may have changed or deleted the beacons; but it puts nothing else in their place.
+        // A request that writes may have changed or deleted the beacons; but it puts nothing else in their place.
         let beacons = self.collect().expect("they were asked for");
         let expected: Vec<String> = BEACONS.iter().map(|(_, value)| format!("\"{value}\"")).collect();
         let is_known = |word: &str| word == "nil" || expected.iter().any(|known| known == word);

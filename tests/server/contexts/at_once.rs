@@ -1,5 +1,5 @@
-//! Callers that cannot wait: `MULTI`, scripts, functions, calls within calls. What the asked node can serve itself is
-//! served at once; all else is refused before anything has happened.
+//! Callers that cannot wait: `MULTI`, scripts, functions, calls within calls. Requests that the asked node can serve
+//! itself are served at once; all else is refused before anything has happened.
 
 use std::time::Duration;
 

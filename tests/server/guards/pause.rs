@@ -43,7 +43,7 @@ fn a_pause_of_writes_holds_what_plain_holds_and_nothing_else_by_exec_and_fanout(
             assert!(reply.starts_with('-'), "{road} {command:?}: {reply}");
             assert_eq!(server.reply("RMR.EXEC EXISTS k"), "0", "{command:?}");
             server.run::<()>(&["CLIENT", "UNPAUSE"]);
-            // What was given up may run now.
+            // A command that was given up may run now.
             server.run::<()>(&["DEL", "k"]);
         }
     }

@@ -104,7 +104,7 @@ async fn one_question_serves_all_batches_of_a_write() {
     }
     assert!(delivered(&mut pinged).1.is_none());
 
-    // What was said last is what held before.
+    // The last state that was told is the one that held before.
     let mut next = count(&mut connection);
     assert_eq!(sent(&mut connection, &mut theirs).await, ["DBSIZE", QUESTION_SENT]);
     say(&mut connection, &mut theirs, &[b":3\r\n", &nodes(2, "0-9 11")]).await;

@@ -56,7 +56,7 @@ impl<'a> CommandTemplate<'a> {
         }
         let (before, after) = self.around_key();
         let words = before.iter().chain(after).map(|&word| ByteBuf::from(word)).collect();
-        // Whether it only reads is for the server to say.
+        // The server says whether it only reads.
         Ok(KeyedCommand { words, key_at: before.len() as u32, is_read_only: false })
     }
 }

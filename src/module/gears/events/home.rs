@@ -135,7 +135,7 @@ impl SessionHome {
         Ok(HomeStaff { handle, _contexts: contexts })
     }
 
-    /// Gives the process a registration. What its function for that raises does not keep it from living.
+    /// Gives the process a registration. The registration lives on if its function for that raises an error.
     async fn bring_to_life(&self, handle: &SessionHandle, live: &LiveRegistration) -> Result<(), Error> {
         let Registration { flow, requirements, id, .. } = &*live.registration;
         let context = self.open_context();

@@ -4,7 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-/// Holds things that come in order. Who takes them gets several at once.
+/// Holds things that come in order. They are taken several at once.
 pub(super) trait Backlog: Default + Send {
     /// Returns how many there are.
     fn len(&self) -> usize;
@@ -56,7 +56,7 @@ impl<B: Backlog> EventQueue<B> {
             return false;
         }
         add(&mut state.backlog);
-        // Who takes them looks again before waiting.
+        // The taker looks again before it waits.
         let is_first = state.backlog.len() == 1;
         drop(state);
         if is_first {

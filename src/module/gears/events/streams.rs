@@ -171,8 +171,9 @@ impl SharedListener {
         }
     }
 
-    /// Reads a stream until it is gone, or not this node's any more. What the server refuses is tried again: the cluster may be
-    /// down after a restart, a replica may be missing, and nobody may add an entry that would wake the reader later.
+    /// Reads a stream until it is gone, or not this node's any more. Commands that the server refuses are tried again: the
+    /// cluster may be down after a restart, a replica may be missing, and nobody may add an entry that would wake the reader
+    /// later.
     async fn read(self: Arc<Self>, stream: ReadStream, signal: Arc<StreamSignal>) {
         let mut reader = StreamReading::new(&self, &stream);
         loop {
@@ -195,8 +196,8 @@ impl SharedListener {
         }
     }
 
-    /// Works on what there is of a stream, on the main thread, which does nothing else meanwhile. What the server refuses is
-    /// tried again.
+    /// Works on what there is of a stream, on the main thread, which does nothing else meanwhile. Commands that the server
+    /// refuses are tried again.
     fn work_now(self: &Arc<Self>, ctx: Ctx<'_>, key: &[u8], wanted: EntriesWanted) {
         if let Err(error) = self.try_work_now(ctx, key, wanted) {
             self.runner.live.stats.note_error(error.to_string());
@@ -348,7 +349,7 @@ impl<'s> StreamReading<'s> {
     /// Waits until it is worth to ask the server again. Returns whether somebody still wants the stream read.
     async fn wait_after_refusal(&mut self, signal: &StreamSignal) -> bool {
         self.refusals += 1;
-        // What was worked on may not have been acknowledged.
+        // Entries that were worked on may not have been acknowledged.
         self.wanted = EntriesWanted::Pending;
         let _ = timeout(growing_pause(FIRST_PAUSE, self.refusals), signal.has_changed.notified()).await;
         !self.shared.is_closed.load(Relaxed)

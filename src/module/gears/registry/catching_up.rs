@@ -64,7 +64,7 @@ impl Comparison {
     async fn run(mut self) {
         loop {
             tokio::time::sleep(EVERY).await;
-            // Who cannot be asked is asked again.
+            // Nodes that cannot be asked are asked again.
             let _ = self.round().await;
         }
     }
@@ -123,7 +123,7 @@ async fn give_packages(engine: &Engine, node: &Arc<Node>, change: &RegistryChang
         with_registrations.map(|set| set.requirements.iter().cloned().collect()).collect();
     let sessions = module_state::python_sessions().map_err(|error| error.to_string())?;
     for names in required.into_iter().filter(|names: &BTreeSet<String>| !names.is_empty()) {
-        // What the interpreter has by itself has to be in that of the other, too.
+        // Packages that the interpreter has by itself have to be in that of the other node, too.
         let Some((names, wheels)) = sessions.requirements().kept(&names) else { continue };
         let request = engine.request().begin();
         let asked = GearsAsked::Require(CarriedRequirements::new(names, &wheels, false));

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::set::{RegistrationSet, Registry, RegistryChange};
 
-/// The time for which a change that was agreed to keeps others out. Who makes it decides sooner, or not at all.
+/// The time for which a change that was agreed to keeps others out. The node that makes the change decides sooner, or not at all.
 const HOLDS_FOR: Duration = Duration::from_secs(10);
 
 /// The changes that are not decided yet.

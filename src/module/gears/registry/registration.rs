@@ -79,8 +79,8 @@ pub(in crate::module::gears) struct StreamEvents {
 pub(super) const GROUP: &str = "__gears_consumer_group__";
 
 impl StreamEvents {
-    /// Takes a group that none of the others has with which it shares streams: they would share out the entries. What takes
-    /// the place of another so goes on where that was.
+    /// Takes a group that none of the others has with which it shares streams: they would share out the entries. A
+    /// registration that takes the place of another goes on where that was.
     pub(in crate::module::gears) fn choose_group<'a>(&mut self, others: impl Iterator<Item = &'a Self>) {
         let taken: Vec<&str> =
             others.filter(|other| overlap(&other.prefix, &self.prefix)).map(|other| other.group.as_str()).collect();

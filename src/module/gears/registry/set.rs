@@ -128,7 +128,7 @@ impl Registry {
     /// Checks that a change is later than what is here.
     ///
     /// # Errors
-    /// Which session has changed since.
+    /// The session that has changed since.
     pub(super) fn check_versions(&self, change: &RegistryChange) -> Result<(), String> {
         match change.sets.iter().find(|set| !self.is_news(set)) {
             None => Ok(()),

@@ -1,9 +1,8 @@
 //! Timers that live in keys: `registerTE` with a key.
 //!
 //! The value of the key is all that it takes to call the function in a new process, so the timer goes where the key goes: into
-//! RDB and AOF, to replicas, to another shard with its slot. It ends with the key. Whether the function is called is
-//! looked up each time: by a primary that owns the slot and is not loading, as long as the key of database 0 has this very
-//! value.
+//! RDB and AOF, to replicas, to another shard with its slot. It ends with the key. The function is called by a primary that
+//! owns the slot and is not loading, as long as the key of database 0 has this very value, which is looked up each time.
 //!
 //! - `kept`: a timer as it is saved; `value`: the value of a key
 //! - `table`: the values that there are

@@ -1,9 +1,9 @@
 //! The functions that other modules of the server may call: those of `include/rmr.h`, by `RM_ExportSharedAPI`.
 //!
 //! C calls in, and C is called back. Each function here takes what it is given apart, and hands it on to safe code
-//! ([`guests`](crate::module::guests)); no panic leaves one. What rmr.h asks of its callers is what the `SAFETY` lines rest
-//! on: objects are those that were created here, each is used by one thread at a time, and is given away once; texts end in
-//! zero, and there are as many bytes as are said. Where rmr.h allows null, so does the code.
+//! ([`guests`](crate::module::guests)); no panic leaves one. The `SAFETY` lines rest on the demands of rmr.h on its
+//! callers: objects are those that were created here, each is used by one thread at a time, and is given away once; texts
+//! end in zero, and there are as many bytes as are said. Where rmr.h allows null, so does the code.
 
 pub(crate) mod foreign_reducer;
 pub(crate) mod foreign_step;
@@ -141,7 +141,7 @@ unsafe extern "C" fn add_step(module: *const c_char, step: *const RawStep) -> c_
     })
 }
 
-/// Does something for another module. Why that has failed stands in the server's log.
+/// Does something for another module. The server's log says why that has failed.
 fn answer(module: &str, ctx: Option<Ctx<'_>>, work: impl FnOnce() -> Result<(), String>) -> c_int {
     let result = guarded(work).unwrap_or_else(|| Err("internal error: rmr panicked".into()));
     let Err(why) = result else { return OK };

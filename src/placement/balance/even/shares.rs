@@ -1,7 +1,7 @@
 //! The planner's count of slots for each candidate: by weight, within what it can hold.
 //!
 //! A slot is once at a candidate, and once in a zone where there are zones enough, so nobody gets more than all slots, and no
-//! zone does. Who would get more by its weight gets that, and the rest is shared among the others.
+//! zone does. A candidate that would get more by its weight gets as much as that, and the rest is shared among the others.
 
 use std::cmp::Reverse;
 
@@ -20,8 +20,8 @@ pub(super) fn zones(candidates: &[Candidate]) -> Vec<Vec<usize>> {
     zones
 }
 
-/// Returns the shares, which add up to all copies of all slots. What is left of rounding goes to those who have the most
-/// already, so that it need not move.
+/// Returns the shares, which add up to all copies of all slots. The remainder of rounding goes to those who have the
+/// most already, so that no slot need move for it.
 pub(super) fn shares(copies: usize, slots: usize, candidates: &[Candidate], counts: &[usize]) -> Vec<usize> {
     let mut groups = zones(candidates);
     if copies > groups.len() {

@@ -51,7 +51,7 @@ pub(in crate::placement::store) async fn carry<K: AsRef<[u8]>>(
     large.extend(restore_at_all(targets, &payloads).await?);
     large.sort_unstable();
     large.dedup();
-    // What was refused has been counted.
+    // Keys that were refused have been counted.
     for key in large {
         let is_there = put_together(source, targets, &key).await?.is_some();
         carried.in_pieces += u64::from(is_there);

@@ -27,7 +27,7 @@ pub(in crate::placement::store) struct Difference {
     pub(in crate::placement::store) what: &'static str,
 }
 
-/// Compares keys at two nodes. What is written meanwhile may differ.
+/// Compares keys at two nodes. Keys that are written meanwhile may differ.
 ///
 /// # Errors
 /// Those of the nodes, and [`Error::BadReply`] for a large value of a type that cannot be taken to pieces.

@@ -6,8 +6,8 @@
 //! - [`value`]: values in pieces, by type, for those that are too large to be held in one reply
 //! - [`compare`]: whether keys are the same at two nodes
 //!
-//! Nothing here knows of slots that are locked or of writes meanwhile. A key that is written while it is carried has to be carried
-//! again; a key in pieces is only sound if nobody has written to it. Who carries knows both.
+//! Nothing here knows of slots that are locked or of writes meanwhile. A key that is written while it is carried has to be
+//! carried again; a key in pieces is only sound if nobody has written to it. The carrier knows both.
 //!
 //! No node is kept from others for more than some milliseconds: what is asked at once is bounded by bytes, and large values are
 //! read and written a piece at a time.

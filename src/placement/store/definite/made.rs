@@ -30,7 +30,7 @@ pub(crate) enum Definite {
     AsIs,
     /// Every copy runs another command in its place.
     Rewritten(Rewritten),
-    /// The first copy runs it. What its reply says makes the commands of the others.
+    /// The first copy runs it. Its reply makes the commands of the others.
     First(FollowUp),
     /// The first copy runs it. Then the keys that it may have changed are carried over to the others whole.
     CarryOver(CarriedKeys),

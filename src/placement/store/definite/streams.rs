@@ -173,7 +173,7 @@ pub(super) fn xclaim(call: &WriteCall<'_>, words: &[&[u8]], now_ms: i64) -> Defi
             return call.carry_written();
         }
     }
-    // What lies outside of these is taken for now.
+    // A time outside of these is taken for now.
     let time = if (0..=now_ms).contains(&time) { time } else { now_ms };
     options.extend(delivered(time));
     let command = Command::from_args(&words[..options_at]).expect("a name");

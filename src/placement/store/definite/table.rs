@@ -94,7 +94,7 @@ pub(super) fn rule(name: &str) -> Option<Rule> {
         // Code.
         "eval" => Rule::Script,
         "evalsha" => Rule::ScriptByName,
-        // What has no keys.
+        // Commands without keys.
         "flushall" | "flushdb" | "function|delete" | "function|flush" | "function|load" | "function|restore" => {
             Rule::Always
         }

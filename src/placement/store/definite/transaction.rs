@@ -48,7 +48,7 @@ pub(crate) fn definite_transaction(calls: &[WriteCall<'_>], now_ms: i64) -> Resu
             Definite::AsIs => (call.command.clone(), TransactionPart::Same),
             Definite::Rewritten(rewritten) => (rewritten.command.clone(), TransactionPart::Rewritten(rewritten)),
             Definite::First(follow_up) => {
-                // What the first copy has to correct would come behind the commands that follow here.
+                // Corrections of the first copy would come behind the commands that follow here.
                 carries |= follow_up.corrects_first;
                 (follow_up.command.clone().unwrap_or_else(|| call.command.clone()), TransactionPart::First(follow_up))
             }

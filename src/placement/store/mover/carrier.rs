@@ -161,7 +161,7 @@ impl Mover {
         }
         let sample: Vec<&[u8]> = keys.iter().step_by(ONE_OF).take(ONE_OF).map(|key| &key[..]).collect();
         for lock in 0..LOCKS {
-            // What has to be in time is as little as can be.
+            // As little as can be has to be in time.
             copy_left(ends, &mut left).await?;
             let until = Instant::now() + LOCKED * 2_u32.pow(lock);
             let locking = Instant::now();
@@ -189,7 +189,7 @@ impl Mover {
                     log::debug!("slot {} has moved in {took:?}, and was locked for {locked:?} of that", one.slot);
                     return Ok(());
                 }
-                // What was under way on the connections is unknown.
+                // The outcome of commands under way on the connections is unknown.
                 Err(_) => {
                     drop(locked);
                     *ends = self.ends(table, one.slot, [&ends.from.clone(), &ends.to.clone()]).await?;

@@ -52,7 +52,7 @@ impl Mover {
                     }
                 }
             }
-            // Who is no node any more is emptied before it is one again.
+            // A server that is no node any more is emptied before it is one again.
             let slots: Vec<String> = slots.iter().map(u16::to_string).collect();
             let arguments = std::iter::once(name).chain(slots.iter().map(String::as_str));
             self.tables.run::<i64>(&CLEANED, &arguments.collect::<Vec<_>>()).await?;

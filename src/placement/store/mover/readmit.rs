@@ -27,7 +27,7 @@ pub(in crate::placement::store) const LOOK_EVERY: Duration = Duration::from_secs
 /// The time that a node has to forget what it has no copy of any more: all its keys are looked at.
 const ANSWERS: Duration = Duration::from_secs(300);
 
-/// Lets nodes in again that were lost and answer. Such links reach them.
+/// Lets nodes in again that were lost and answer, reached by links that `make_links` describes.
 pub(in crate::placement::store) async fn readmit(
     tables: &Tables,
     links: &Links,

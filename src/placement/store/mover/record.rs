@@ -23,7 +23,7 @@ pub(super) struct CopyMove {
 pub(super) enum Phase {
     /// Nothing has been done.
     Planned,
-    /// The new copy is being made. Who goes on with it after somebody else begins with none.
+    /// The new copy is being made. A proxy that goes on with it in place of another one begins from nothing.
     Copying,
     /// The new copy counts, and the old one does not; its keys are still to go.
     Flipped,

@@ -46,9 +46,9 @@ struct CopyOutcomes {
 }
 
 impl StepInFlight {
-    /// Appends commands to the connection of each copy, in one piece, and waits for the replies of all. Who keeps others from
-    /// appending to the slot meanwhile is the caller. `first` hears of all before whoever waits, who may have gone, and before the
-    /// slot is given back.
+    /// Appends commands to the connection of each copy, in one piece, and waits for the replies of all. The caller keeps others
+    /// from appending to the slot meanwhile. `first` hears of all replies before the task that waits, which may have gone, and
+    /// before the slot is given back.
     pub(super) fn send<'l>(
         links: impl ExactSizeIterator<Item = &'l OrderedLink>,
         commands: &[Command],
@@ -91,7 +91,7 @@ impl Answered for StepInFlight {
         let Some(tell) = outcomes.tell.take() else { return };
         drop(outcomes);
         (self.first)(&settled);
-        // Who has gone does not want to know.
+        // A caller that has gone does not want to know.
         let _ = tell.send(settled);
     }
 }

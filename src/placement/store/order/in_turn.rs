@@ -74,7 +74,7 @@ impl Sequencer {
         tokio::spawn(async move {
             let outcome = work.await;
             drop::<OwnedRwLockWriteGuard<()>>(turn);
-            // Who has gone does not want to know.
+            // A caller that has gone does not want to know.
             let _ = tell.send(outcome);
         });
         Ok(PlacedLater { told })
@@ -188,7 +188,7 @@ impl Sequencer {
         let others: Vec<usize> = (1..held.copies.len()).collect();
         let carried = self.carry(&held, &others, keys, until).await;
         self.written.are_written(keys);
-        // Who copies the slot from one of the others has to copy them again.
+        // A mover that copies the slot from one of the others has to copy them again.
         let notes = self.turns.notes(slot);
         if notes.is_wanted() {
             notes.add(keys.iter().map(|key| key.to_vec()));

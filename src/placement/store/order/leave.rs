@@ -23,10 +23,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(50);
 
 impl Sequencer {
-    /// Hears that a node has failed: by the connection of this number, or that none can be had. What follows is done by a task
-    /// of its own, once.
+    /// Hears that a node has failed: by the connection of this number, or that none can be had. A task of its own does the
+    /// rest, once.
     pub(super) fn is_unfit(&self, lane: &Arc<NodeLane>, link: Option<u64>, why: &str) {
-        // What was on its way may be done yet.
+        // Commands that were on their way may be done yet.
         self.turns.all_written();
         let Some(number) = lane.breaks_off(link) else { return };
         let (Some(itself), lane, why) = (self.itself.upgrade(), lane.clone(), why.to_owned()) else { return };

@@ -134,7 +134,7 @@ impl LinkTask {
         let mut ticks = interval(self.patience / 8);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut is_unused = false;
-        // What is under way is answered first.
+        // Steps under way are answered first.
         while !is_unused || !self.pending.is_empty() {
             tokio::select! {
                 read = reader.read_buf(&mut input) => {

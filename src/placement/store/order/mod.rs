@@ -368,8 +368,8 @@ impl Sequencer {
         lane.connect(&self.links, node, table.patience(), &self.login, &self.clock, on_break).await
     }
 
-    /// Copies of a slot have said different things, as they do when a key expires at one of them first. What the first copy has
-    /// of the step's keys counts.
+    /// Copies of a slot have said different things, as they do when a key expires at one of them first. The first copy's values
+    /// of the step's keys count.
     fn differ(&self, slot: u16, keys: &[Bytes]) {
         let (Some(itself), keys) = (self.itself.upgrade(), keys.to_vec()) else { return };
         let differing = self.turns.differs(slot);

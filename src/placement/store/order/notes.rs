@@ -69,7 +69,7 @@ impl SlotNotes {
     }
 }
 
-/// A share of a slot. What was written is noted when the share is given back, and before somebody else has the slot alone.
+/// A share of a slot. Keys that were written are noted when the share is given back, and before another task has the slot alone.
 #[derive(Debug)]
 pub(super) struct SlotShare {
     _guard: OwnedRwLockReadGuard<()>,

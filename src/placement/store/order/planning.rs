@@ -78,7 +78,7 @@ impl Sequencer {
         let unknown = |why: String| Bytes::from(format!("RMRNODE {why}; nothing was sent"));
         let described = self.known.look_up(self, command.name()).await.map_err(|error| unknown(error.to_string()))?;
         let described = described.and_then(|whole| whole.of_call(command.args()));
-        // What no server knows is refused by all of them.
+        // A command that no server knows is refused by all of them.
         let description = described.unwrap_or_default();
         let args: Vec<&[u8]> = command.words().collect();
         let keys = match description.keys_by_specs(&args) {

@@ -64,7 +64,7 @@ impl Sequencer {
             if !suspect.iter().any(|&slot| is_of_it(slot)) {
                 continue;
             }
-            // Who cannot be asked is found to have failed by the steps below, and is no copy then.
+            // A node that cannot be asked is found to have failed by the steps below, and is no copy then.
             let Ok(mut open) = DataNode::connect(&self.links, &node.address.to_string()).await else { continue };
             let found = keys_of(&mut open, table.settings.func, is_of_it).await?;
             for (slot, own) in &mut keys {

@@ -20,7 +20,7 @@ pub(crate) fn changes(words: &[&[u8]]) -> bool {
 }
 
 impl Store {
-    /// Carries out what stands behind `RMR.PLACE`. Who may say it has been looked at.
+    /// Carries out the words behind `RMR.PLACE`. The rights of the caller have been checked.
     ///
     /// # Errors
     /// [`Error::Invalid`] for what is not understood; [`Error::Node`] if the configuration node does not answer.

@@ -100,7 +100,7 @@ async fn large_values_go_in_pieces() {
     let stats = fixture.call(0, &[b"INFO", b"commandstats"]);
     let stats = String::from_utf8_lossy(stats.bytes().unwrap()).into_owned();
     assert!(!stats.contains("cmdstat_dump:"), "{stats}");
-    // What is cut off in the middle is taken up again.
+    // A copy that is cut off in the middle is taken up again.
     for key in &keys {
         let unfinished = [UNFINISHED, key].concat();
         fixture.call(1, &[b"SET", &unfinished, b"rest"]);

@@ -81,7 +81,7 @@ async fn pending(node: &mut DataNode, key: &[u8], group: &[u8]) -> Result<Vec<Pe
     loop {
         let from = all.last().map_or_else(|| "-".to_owned(), |last| format!("({}", last.id));
         let ask = Command::new("XPENDING").key(key).arg(group).arg(from).arg("+").arg(PENDING_AT_ONCE);
-        // What is asked together has the same time.
+        // Commands of one transaction have the same time.
         let replies = node.transaction(vec![Command::new("TIME"), ask]).await?;
         if let Some(refused) = node.refusal(&replies[1]) {
             return Err(refused);

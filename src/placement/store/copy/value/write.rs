@@ -185,7 +185,7 @@ fn end_of_stream(name: &[u8], head: &StreamHead, filler: &Filler) -> Vec<Command
             claim.arg("RETRYCOUNT").arg(pending.times).arg("FORCE").arg("JUSTID")
         }));
     }
-    // What is trimmed does not count as deleted, and the other way round.
+    // Entries that are trimmed do not count as deleted, and the other way round.
     match filler.first {
         None if !filler.put_in.is_empty() => commands.push(Command::new("XTRIM").key(name).arg("MAXLEN").arg(0)),
         Some(first) if filler.put_in.first().is_some_and(|id| *id < first) => {

@@ -1,9 +1,9 @@
 //! Tells the scripts that leave equal data on every copy as they are.
 //!
 //! A script does if all that it can get at is its keys, its arguments, and what definite commands say. So it is read word by
-//! word: each call of a command has to name one that is definite whatever its arguments are, and each other name has to
-//! be one of the script's own, or of the few things of Lua that are the same everywhere. What is not known is not definite:
-//! a script is then run once, and its keys are carried over. That costs more, and is never wrong.
+//! word: each call of a command has to name one that is definite whatever its arguments are, and each other name has to be
+//! one of the script's own, or of the few things of Lua that are the same everywhere. A name that is not known is not
+//! definite: the script is then run once, and its keys are carried over. That costs more, and is never wrong.
 //!
 //! Not the same everywhere are chance, clocks, the order of `pairs` and of JSON objects, the text that stands for a table,
 //! and what the mathematical library of a machine computes.
