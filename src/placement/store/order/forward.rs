@@ -12,7 +12,7 @@ use super::hand_over::HandedOver;
 use super::in_flight::StepInFlight;
 use super::lane::words_of;
 use super::link::OrderedLink;
-use super::peer_lane::PeerLane;
+use super::peer_lane::{PeerLane, PeerUse};
 use super::refusal::not_now;
 use super::step::{PlacedThere, SlotStep};
 use crate::command::Command;
@@ -41,13 +41,13 @@ impl Sequencer {
             return Err(not_now(slot, "no proxy orders its writes yet"));
         };
         let why = |why| not_now(slot, &format!("{proxy}, which orders its writes: {why}"));
-        let link = self.peer_link(table, &proxy, "").await.map_err(why)?;
+        let link = self.peer_link(table, &proxy, PeerUse::Steps).await.map_err(why)?;
         let settled = StepInFlight::send([&*link].into_iter(), &[frame(slot, step)], None, |_| {});
         self.tables.counts().writes_forwarded.add(u64::from(!step.reads));
         Ok(PlacedThere { proxy, settled })
     }
 
-    /// Sends to a proxy what concerns all slots and may take long: apart from steps, whose replies would wait for its reply.
+    /// Sends to a proxy what concerns many slots, apart from steps, whose replies would wait for its reply.
     ///
     /// # Errors
     /// The words of the other proxy, or why they cannot be known, for the client.
@@ -55,22 +55,18 @@ impl Sequencer {
         &self,
         table: &SlotTable,
         proxy: &Arc<str>,
+        way: PeerUse,
         frame: &Command,
     ) -> Result<Vec<Reply>, Bytes> {
         let why = |why| Bytes::from(format!("TRYAGAIN {proxy}: {why}; nothing was sent"));
-        let link = self.peer_link(table, proxy, "apart").await.map_err(why)?;
+        let link = self.peer_link(table, proxy, way).await.map_err(why)?;
         let settled = StepInFlight::send([&*link].into_iter(), std::slice::from_ref(frame), None, |_| {});
         self.outcome_there(PlacedThere { proxy: proxy.clone(), settled }).await
     }
 
     /// Returns the connection to another proxy that is for this.
-    async fn peer_link(
-        &self,
-        table: &SlotTable,
-        proxy: &Arc<str>,
-        what_for: &'static str,
-    ) -> Result<Arc<OrderedLink>, String> {
-        let known = (proxy.clone(), what_for);
+    async fn peer_link(&self, table: &SlotTable, proxy: &Arc<str>, way: PeerUse) -> Result<Arc<OrderedLink>, String> {
+        let known = (proxy.clone(), way);
         let peer = self.peers.lock().unwrap_or_else(PoisonError::into_inner).entry(known).or_default().clone();
         match peer.open_link() {
             Some(link) => Ok(link),

@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep};
 
 use super::Sequencer;
 use super::hand_over::Movers;
+use super::peer_lane::PeerUse;
 use super::refusal::not_now;
 use crate::command::Command;
 use crate::peer::ForwardedStep;
@@ -52,7 +53,7 @@ impl Sequencer {
             let Some(proxy) = table.slots()[usize::from(FIRST_SLOT)].sequencer.clone() else {
                 return Err(not_now(FIRST_SLOT, "no proxy orders its writes yet"));
             };
-            let asked = self.ask_peer(&table, &proxy, &frame).await;
+            let asked = self.ask_peer(&table, &proxy, PeerUse::Long, &frame).await;
             match asked {
                 Err(words) if words.starts_with(b"TRYAGAIN") && Instant::now() < until => sleep(PAUSE).await,
                 Err(words) => return Err(words),
@@ -113,7 +114,7 @@ impl Sequencer {
                 .into());
             }
             let frame = Command::new(GIVE).arg(&*self.name);
-            let asked = join_all(others.iter().map(|proxy| self.ask_peer(&table, proxy, &frame))).await;
+            let asked = join_all(others.iter().map(|proxy| self.ask_peer(&table, proxy, PeerUse::Long, &frame))).await;
             for why in asked.into_iter().filter_map(Result::err) {
                 log::debug!("slots are not handed over: {}", String::from_utf8_lossy(&why));
             }

@@ -10,6 +10,7 @@ use futures_util::future::join_all;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Sequencer;
+use super::peer_lane::PeerUse;
 use crate::command::Command;
 use crate::error::Error;
 use crate::placement::store::scripts::HAND_OVER;
@@ -138,7 +139,7 @@ impl Sequencer {
         let mut others = self.others(table);
         others.extend(handed.gone.iter().filter(|(_, to)| to != NOBODY).map(|(_, to)| to.as_str().into()));
         let frame = handed.frame();
-        let told = join_all(others.iter().map(|proxy| self.ask_peer(table, proxy, &frame)));
+        let told = join_all(others.iter().map(|proxy| self.ask_peer(table, proxy, PeerUse::Notices, &frame)));
         if timeout(TOLD, told).await.is_err() {
             log::debug!("not all proxies have heard from this one which slots are handed over");
         }

@@ -64,7 +64,7 @@ use lane::{NodeLane, NodeLogin};
 pub(super) use lane::{is_same_process, user_of};
 use link::OrderedLink;
 pub(super) use notes::NotedSlot;
-use peer_lane::PeerLane;
+use peer_lane::{PeerLane, PeerUse};
 use plan::CopyPlan;
 pub(super) use refusal::OUT_OF_TOUCH;
 use refusal::{nobody_has, not_now, unknown, unreachable};
@@ -77,7 +77,7 @@ use written::{WatchedSlot, WriteCounts};
 const REPAIR_LIMIT: Duration = Duration::from_secs(10);
 
 /// Ways to other proxies, by their names and by what they are for.
-type PeerLanes = HashMap<(Arc<str>, &'static str), Arc<PeerLane>>;
+type PeerLanes = HashMap<(Arc<str>, PeerUse), Arc<PeerLane>>;
 
 /// Sends the writes of slots to all their copies, in one order.
 pub(super) struct Sequencer {
