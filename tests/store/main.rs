@@ -17,6 +17,7 @@ mod moves;
 mod one_to_three;
 mod phases;
 mod place;
+mod remove;
 mod serving;
 mod takeover;
 mod to_cluster;

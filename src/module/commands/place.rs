@@ -27,7 +27,7 @@ pub(super) const SPEC: Spec = Spec {
             Arg::block(c"create", CREATE).after(c"CREATE"),
             Arg::block(c"add", ADD).after(c"ADD"),
             Arg::new(c"adopt", ArgKind::String).after(c"ADOPT"),
-            Arg::new(c"remove", ArgKind::String).after(c"REMOVE"),
+            Arg::block(c"remove", REMOVE).after(c"REMOVE"),
             Arg::word(c"plan", c"PLAN"),
             Arg::block(c"rebalance", REBALANCE).after(c"REBALANCE"),
             Arg::block(c"move", MOVE).after(c"MOVE"),
@@ -47,6 +47,8 @@ pub(super) const SPEC: Spec = Spec {
 const SLOTS: &[Arg] =
     &[Arg::block(c"range", &[Arg::new(c"first", ArgKind::Integer), Arg::new(c"last", ArgKind::Integer).optional()])
         .optional()];
+
+const REMOVE: &[Arg] = &[Arg::new(c"node", ArgKind::String), Arg::word(c"force", c"FORCE").optional()];
 
 const REBALANCE: &[Arg] = &[Arg::new(c"slots", ArgKind::Integer).after(c"SLOTS").optional()];
 

@@ -189,6 +189,7 @@ impl Store {
                 sequencer.keep_lease(),
                 self.handle(),
                 sequencer.scrub(),
+                sequencer.drop_removed(),
                 self.welcome_back(),
                 async {
                     mover.run().await;

@@ -16,6 +16,9 @@ const SOURCE: &str = "placement";
 /// The name that stands where no proxy orders the writes of a slot.
 pub(super) const NOBODY: &str = "-";
 
+/// The state of a node whose copies are to be dropped at once.
+pub(super) const REMOVED: &str = "removed";
+
 /// The table of slots with the nodes that hold each.
 #[derive(Debug)]
 pub(super) struct SlotTable {
@@ -24,6 +27,8 @@ pub(super) struct SlotTable {
     /// The nodes that are in, and those that hold slots, in the order of their addresses as texts.
     pub(super) nodes: Vec<StoreNode>,
     slots: Vec<SlotEntry>,
+    /// The places of nodes whose copies are to be dropped, since an operator has removed them.
+    removed: Vec<usize>,
     /// A slot that nobody can serve, if there is one.
     lost: Option<u16>,
 }
@@ -108,9 +113,12 @@ impl SlotTable {
             SlotEntry { copies: list.iter().filter_map(place).collect(), state, sequencer, epoch }
         };
         let slots: Vec<SlotEntry> = lists.iter().enumerate().map(&mut entry).collect();
+        let is_removed =
+            |name: &&String| nodes.get(*name).is_some_and(|entry| entry.split(' ').nth(3) == Some(REMOVED));
+        let removed = (0..names.len()).filter(|&place| is_removed(&names[place])).collect();
         let nodes = names.iter().map(node).collect::<Result<_, Error>>()?;
         let lost = slots.iter().position(|slot| slot.state == SlotState::Lost);
-        Ok(Self { epoch: *epoch, settings, nodes, slots, lost: lost.map(|slot| slot as u16) })
+        Ok(Self { epoch: *epoch, settings, nodes, slots, removed, lost: lost.map(|slot| slot as u16) })
     }
 
     /// Makes the picture that an engine works by: one shard for each node.
@@ -166,7 +174,7 @@ impl SlotTable {
             (None, to) => entry.copies.push(to??),
         }
         entry.epoch = epoch;
-        Some(Self { epoch, settings: self.settings.clone(), nodes: self.nodes.clone(), slots, lost: self.lost })
+        Some(self.with_slots(epoch, slots))
     }
 
     /// Returns the table of this epoch, at which nothing has changed but who orders the writes of some slots. `None` if more has
@@ -181,7 +189,22 @@ impl SlotTable {
             let name = (to != NOBODY).then(|| proxies.entry(to).or_insert_with(|| to.as_str().into()).clone());
             slots.get_mut(usize::from(*slot))?.sequencer = name;
         }
-        Some(Self { epoch, settings: self.settings.clone(), nodes: self.nodes.clone(), slots, lost: self.lost })
+        Some(self.with_slots(epoch, slots))
+    }
+
+    /// Returns the table of this epoch, at which only these slots are others.
+    fn with_slots(&self, epoch: u64, slots: Vec<SlotEntry>) -> Self {
+        let (settings, nodes, removed) = (self.settings.clone(), self.nodes.clone(), self.removed.clone());
+        Self { epoch, settings, nodes, slots, removed, lost: self.lost }
+    }
+
+    /// Returns the nodes that an operator has removed, and that still have a copy of a slot whose writes a proxy of this name orders,
+    /// while another node has one too.
+    pub(super) fn removed_from(&self, proxy: &str) -> impl Iterator<Item = &StoreNode> {
+        let has = |place: usize| {
+            self.ordered_by(proxy).any(|(_, entry)| entry.copies.len() > 1 && entry.copies.contains(&place))
+        };
+        self.removed.iter().filter(move |&&place| has(place)).map(|&place| &self.nodes[place])
     }
 
     /// Returns the nodes that have copies of a slot, the first copy first.

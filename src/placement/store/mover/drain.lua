@@ -1,7 +1,7 @@
 -- Says that the node ARGV[3] is to leave, if at least as many stay as each slot is to have copies. A node that was lost is none of
 -- those, and leaves at once if it has no copies. Returns 1, or a text that says why not.
 local node = words(redis.call('HGET', P .. 'nodes', ARGV[3]))
-if node[4] == 'leaving' then
+if node[4] == 'leaving' or node[4] == 'removed' then
     return {1, ''}
 end
 if node[4] == 'out' then

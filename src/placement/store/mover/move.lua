@@ -26,7 +26,7 @@ if state ~= 'ok' then
     return 'it is ' .. (state or 'nobody\'s')
 end
 local target = words(redis.call('HGET', P .. 'nodes', to))
-local reasons = {leaving = ' is to leave', out = ' was lost'}
+local reasons = {leaving = ' is to leave', removed = ' is removed', out = ' was lost'}
 if target[4] ~= 'in' then
     return to .. (reasons[target[4]] or ' is no node')
 end

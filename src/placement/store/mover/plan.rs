@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::placement::balance::{Candidate, even};
 use crate::placement::store::scripts::TABLE;
 use crate::placement::store::settings::StoreSettings;
-use crate::placement::store::table::{SlotTable, StoredTable};
+use crate::placement::store::table::{REMOVED, SlotTable, StoredTable};
 use crate::placement::store::tables::Tables;
 
 /// Plans moves. Any number of planners may do so at once: a plan counts only if nothing has changed meanwhile.
@@ -49,6 +49,10 @@ impl Planner {
         let stored: StoredTable = tables.run(&TABLE, &[]).await?;
         let epoch = stored.0.to_string();
         let wanted = wanted(&stored);
+        if !wanted.left.is_empty() {
+            let arguments: Vec<&str> = std::iter::once(&epoch).chain(&wanted.left).map(String::as_str).collect();
+            return Ok(tables.run::<i64>(&GONE, &arguments).await? > 0);
+        }
         if wanted.replaces {
             let since = *self.short_since.get_or_insert_with(Instant::now);
             if since.elapsed() < StoreSettings::read(&stored.1)?.grace {
@@ -66,10 +70,6 @@ impl Planner {
                 log::info!("{} copies of slots are to move", wanted.moves.len());
             }
             return Ok(is_planned);
-        }
-        if !wanted.left.is_empty() {
-            let arguments: Vec<&str> = std::iter::once(&epoch).chain(&wanted.left).map(String::as_str).collect();
-            return Ok(tables.run::<i64>(&GONE, &arguments).await? > 0);
         }
         self.idle_at = Some(stored.0);
         Ok(false)
@@ -157,7 +157,12 @@ pub(super) fn wanted_for_even_shares((_, settings, lists, nodes, _): &StoredTabl
     let has_lost = in_state("out").next().is_some();
     let replaces = has_lost && moves.iter().any(|(_, from, _)| from == NOBODY);
     let holds = |node: &String| lists.iter().any(|list| list.contains(node));
-    let left = in_state("leaving").map(|(node, _)| node.clone()).filter(|node| !holds(node)).collect();
+    if in_state(REMOVED).any(|(node, _)| holds(node)) {
+        // Nothing is copied from it: its copies are about to be dropped.
+        return WantedMoves::default();
+    }
+    let left = in_state("leaving").chain(in_state(REMOVED)).map(|(node, _)| node.clone());
+    let left = left.filter(|node| !holds(node)).collect();
     WantedMoves { moves, firsts, replaces, left }
 }
 
@@ -223,6 +228,16 @@ mod tests {
         assert_eq!(found.moves, [words(1, "b", "a")]);
         let less = wanted(&stored("1", &["a b"], &nodes));
         assert_eq!(less.moves, [words(0, "b", "-")]);
+    }
+
+    #[test]
+    fn nothing_is_planned_until_the_copies_of_a_removed_node_are_dropped() {
+        let nodes = [("a", "in"), ("b", "removed"), ("c", "in")];
+        assert_eq!(wanted(&stored("2", &["a b", "a"], &nodes)), WantedMoves::default());
+        let dropped = wanted(&stored("2", &["a", "a"], &nodes));
+        assert_eq!(dropped.left, ["b"]);
+        assert!(dropped.moves.len() == 2 && dropped.moves.iter().all(|(_, from, to)| from == "-" && to == "c"));
+        assert!(!dropped.replaces, "nobody is waited for");
     }
 
     #[test]

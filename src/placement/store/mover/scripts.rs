@@ -13,6 +13,8 @@ pub(super) static CLEANED: LazyLock<ConfigScript> =
 pub(super) static CANCEL: LazyLock<ConfigScript> =
     LazyLock::new(|| ConfigScript::change(&[include_str!("cancel.lua")]));
 pub(super) static DRAIN: LazyLock<ConfigScript> = LazyLock::new(|| ConfigScript::change(&[include_str!("drain.lua")]));
+pub(super) static REMOVE: LazyLock<ConfigScript> =
+    LazyLock::new(|| ConfigScript::change(&[include_str!("remove.lua")]));
 pub(super) static GONE: LazyLock<ConfigScript> = LazyLock::new(|| ConfigScript::change(&[include_str!("gone.lua")]));
 pub(super) static IMPOSSIBLE: LazyLock<ConfigScript> =
     LazyLock::new(|| ConfigScript::change(&[include_str!("impossible.lua")]));

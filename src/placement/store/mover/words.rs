@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use super::scripts::{ADOPT, CANCEL, DRAIN, PAUSE, TIME};
+use super::scripts::{ADOPT, CANCEL, DRAIN, PAUSE, REMOVE, TIME};
 use crate::error::Error;
 use crate::placement::store::Store;
 use crate::placement::store::admit::{Clock, NodeDemands, look_at};
@@ -35,6 +35,19 @@ impl Store {
         match is_done {
             1 => Ok(()),
             _ => Err(Error::Invalid(format!("the node {address} cannot leave: {why}"))),
+        }
+    }
+
+    /// Has a node drop its copies at once, and be none any more: slots have fewer copies until others are made, of the copies that
+    /// are left. Nothing at the node is changed.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if it is no node, or has the only copy of a slot.
+    pub async fn remove_at_once(&self, address: &str) -> Result<(), Error> {
+        let (is_done, why): (i64, String) = self.shared.tables.run(&REMOVE, &[address]).await?;
+        match is_done {
+            1 => Ok(()),
+            _ => Err(Error::Invalid(format!("the node {address} cannot be removed: {why}"))),
         }
     }
 

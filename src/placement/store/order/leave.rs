@@ -22,6 +22,12 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The pause before the configuration node is asked again after a failure.
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// The reason why copies of a node are dropped that an operator has removed.
+const REMOVED_BY: &str = "an operator has removed it";
+
+/// The pause before another try to drop them.
+const AGAIN: Duration = Duration::from_millis(250);
+
 impl Sequencer {
     /// Hears that a node has failed: by the connection of this number, or that none can be had. A task of its own does the
     /// rest, once.
@@ -47,6 +53,32 @@ impl Sequencer {
     /// Hears that a node cannot be reached by others than the connection for writes, if there is none.
     pub(in crate::placement::store) fn cannot_reach(&self, node: &StoreNode, why: &str) {
         self.is_unfit(&self.lane(node), None, why);
+    }
+
+    /// Drops the copies of nodes that an operator has removed, of slots whose writes are ordered here. Never ends.
+    pub(in crate::placement::store) async fn drop_removed(&self) {
+        let mut tables = self.tables.follow();
+        loop {
+            let table = tables.borrow_and_update().clone();
+            let removed: Vec<Arc<NodeLane>> =
+                table.iter().flat_map(|table| table.removed_from(&self.name)).map(|node| self.lane(node)).collect();
+            if removed.is_empty() {
+                if tables.changed().await.is_err() {
+                    return;
+                }
+                continue;
+            }
+            // Writes wait until the node is no copy any more, so the configuration node has to be there.
+            if self.tables.load().await.is_ok() {
+                for lane in removed {
+                    match lane.open_link() {
+                        Some(link) => link.end(REMOVED_BY),
+                        None => self.is_unfit(&lane, None, REMOVED_BY),
+                    }
+                }
+            }
+            sleep(AGAIN).await;
+        }
     }
 
     /// Takes a node out of the copies of all slots that have another one which works. Slots that have others of which none works

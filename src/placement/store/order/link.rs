@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, split};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::link::Stream;
@@ -55,6 +55,8 @@ pub(super) struct OrderedLink {
     number: u64,
     queue: mpsc::UnboundedSender<Appended>,
     is_over: Arc<AtomicBool>,
+    /// The reason why it is to end, if it is.
+    to_end: watch::Sender<Option<String>>,
 }
 
 impl OrderedLink {
@@ -69,6 +71,7 @@ impl OrderedLink {
         let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
         let (queue, inbox) = mpsc::unbounded_channel();
         let is_over = Arc::new(AtomicBool::new(false));
+        let (to_end, ends) = watch::channel(None);
         let mut task = LinkTask {
             inbox,
             unwritten: BytesMut::new(),
@@ -78,12 +81,17 @@ impl OrderedLink {
             patience,
         };
         tokio::spawn(async move {
-            if let Some(why) = task.run(stream).await {
+            if let Some(why) = task.run(stream, ends).await {
                 task.fail(&why);
                 broken(number, why);
             }
         });
-        Self { number, queue, is_over }
+        Self { number, queue, is_over, to_end }
+    }
+
+    /// Ends the connection for this reason, as if it had broken: nobody waits for the node any more.
+    pub(super) fn end(&self, why: &str) {
+        self.to_end.send_replace(Some(why.to_owned()));
     }
 
     /// Puts commands behind all that was appended before. Never waits.
@@ -126,7 +134,7 @@ struct LinkTask {
 
 impl LinkTask {
     /// Writes and reads. Returns why the connection has broken; `None` once nobody can append any more.
-    async fn run(&mut self, stream: Box<dyn Stream>) -> Option<String> {
+    async fn run(&mut self, stream: Box<dyn Stream>, mut ends: watch::Receiver<Option<String>>) -> Option<String> {
         let (mut reader, mut writer) = split(stream);
         let (mut input, mut scanner) = (BytesMut::with_capacity(4096), Scanner::default());
         let mut incoming: Vec<Appended> = Vec::new();
@@ -158,6 +166,7 @@ impl LinkTask {
                     is_unused = count == 0;
                     incoming.drain(..).for_each(|appended| self.take(appended));
                 }
+                Ok(why) = ends.wait_for(Option::is_some) => return why.clone(),
                 _ = ticks.tick() => {
                     let waits = self.pending.front().map(|first| first.since.max(heard).elapsed());
                     if waits.is_some_and(|waits| waits >= self.patience) {
@@ -282,6 +291,18 @@ mod tests {
         broken.await.unwrap();
         assert!(link.is_over());
         assert!(matches!(append(&link, &["INCR", "a"]).await.unwrap(), Err(CopyFailure::NotSent(_))));
+    }
+
+    #[tokio::test]
+    async fn an_end_is_a_break() {
+        let (link, mut node, broken) = pair(Duration::from_secs(10)).await;
+        let answer = append(&link, &["INCR", "a"]);
+        let mut seen = Vec::new();
+        node.read_buf(&mut seen).await.unwrap();
+        link.end("nobody waits");
+        assert!(matches!(answer.await.unwrap(), Err(CopyFailure::Unknown(why)) if why == "nobody waits"));
+        assert_eq!(broken.await.unwrap(), "nobody waits");
+        assert!(link.is_over());
     }
 
     #[tokio::test]

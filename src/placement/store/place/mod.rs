@@ -50,8 +50,11 @@ impl Store {
                 self.adopt(&node).await?;
                 Reply::OK
             }
-            PlaceCommand::Remove(node) => {
-                self.drain(&node).await?;
+            PlaceCommand::Remove { address, at_once } => {
+                match at_once {
+                    true => self.remove_at_once(&address).await?,
+                    false => self.drain(&address).await?,
+                }
                 Reply::OK
             }
             PlaceCommand::Plan => shown::plan(&self.plan_of_moves().await?),

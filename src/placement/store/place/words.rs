@@ -30,8 +30,11 @@ pub(super) enum PlaceCommand {
     },
     /// A server with data is to become the only copy of all slots.
     Adopt(String),
-    /// A node is to leave.
-    Remove(String),
+    /// A node is to leave, once others have its copies or at once.
+    Remove {
+        address: String,
+        at_once: bool,
+    },
     /// No further slot is to move.
     Pause,
     /// Slots are to move again.
@@ -82,7 +85,7 @@ pub(super) const FORMS: [(&str, &str); 20] = [
     ),
     ("ADD node [WEIGHT weight] [ZONE zone]", "Lets a node in."),
     ("ADOPT node", "Makes a server with data the only copy of all slots."),
-    ("REMOVE node", "Has a node leave, once others have its copies."),
+    ("REMOVE node [FORCE]", "Has a node leave, once others have its copies, or at once."),
     ("PLAN", "Shows which slots move, and which would move."),
     ("REBALANCE [SLOTS slots]", "Has slots move until all nodes have equal shares."),
     ("MOVE slot from to", "Has a copy of a slot move from one node to another."),
@@ -126,7 +129,10 @@ impl PlaceCommand {
             (b"CREATE", rest) => NewStore::parse(rest).map(Self::Create),
             (b"ADD", [node, options @ ..]) => add(node, options),
             (b"ADOPT", [node]) => address(node).map(Self::Adopt),
-            (b"REMOVE", [node]) => address(node).map(Self::Remove),
+            (b"REMOVE", [node]) => Ok(Self::Remove { address: address(node)?, at_once: false }),
+            (b"REMOVE", [node, word]) if word.eq_ignore_ascii_case(b"FORCE") => {
+                Ok(Self::Remove { address: address(node)?, at_once: true })
+            }
             (b"PLAN", []) => Ok(Self::Plan),
             (b"REBALANCE", []) => Ok(Self::Rebalance(None)),
             (b"REBALANCE", [word, count]) if word.eq_ignore_ascii_case(b"SLOTS") => {
@@ -284,7 +290,8 @@ mod tests {
             ("LOG 3", PlaceCommand::Log(3)),
             ("SET Coverage slot", PlaceCommand::Set { name: "coverage".into(), value: "slot".into() }),
             ("COPIES 2", PlaceCommand::Set { name: "copies".into(), value: "2".into() }),
-            ("remove a:1", PlaceCommand::Remove("a:1".into())),
+            ("remove a:1", PlaceCommand::Remove { address: "a:1".into(), at_once: false }),
+            ("REMOVE a:1 force", PlaceCommand::Remove { address: "a:1".into(), at_once: true }),
             ("ADOPT a:1", PlaceCommand::Adopt("a:1".into())),
             ("Pause", PlaceCommand::Pause),
             ("CANCEL", PlaceCommand::Cancel(Vec::new())),
