@@ -43,7 +43,7 @@ fn the_module_answers_for_a_store() {
 
 #[test]
 fn a_provider_without_a_configuration_node_is_refused() {
-    let server = Server::start();
+    let server = Server::builder().unloadable().start();
     let refusal = server.reply("CONFIG SET rmr.provider placement");
     assert!(refusal.contains("rmr.provider placement needs rmr.placement"), "{refusal}");
     let refusal = server.reply("CONFIG SET rmr.placement nonsense://x");

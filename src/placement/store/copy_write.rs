@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::{Instant, sleep};
 
-use super::order::{Placed, Sequencer, SlotStep};
+use super::order::{Placed, Sequencer, SlotStep, behind_unsent};
 use super::user_copies::{CopyWay, UserCopies};
 use crate::link::{Batch, Delivery, Failure, Link};
 use crate::peer::each_of;
@@ -30,6 +30,12 @@ pub(super) async fn write(copies: &UserCopies, node: Arc<dyn Link>, batch: Batch
         Err(failure) => return Delivery::failed(failure),
     };
     let tries_until = Instant::now() + LONGEST_TRIES;
+    let table = match sequencer.table() {
+        Ok(table) => table,
+        Err(words) => return Delivery::of(vec![Reply::Error(words); ways.len()]),
+    };
+    // The slots of which a step was not sent: none of those behind it is, before it is tried again.
+    let mut stuck = Vec::new();
     let mut waiting: Vec<Result<(Placed, bool), Reply>> = Vec::with_capacity(ways.len());
     for ((at, (command, way)), refusal) in batch.picked().zip(&ways).enumerate().zip(refusals) {
         if let Some(refusal) = refusal {
@@ -49,7 +55,13 @@ pub(super) async fn write(copies: &UserCopies, node: Arc<dyn Link>, batch: Batch
         if ways.len() == 1 {
             return Delivery::of(vec![try_step(&sequencer, slot, step, until, tries_until).await]);
         }
-        let placed = sequencer.place(slot, step, until).await;
+        let placed = match stuck.contains(&slot) {
+            true => Err(behind_unsent(slot)),
+            false => sequencer.place_by(&table, slot, step, until).await,
+        };
+        if placed.as_ref().is_err_and(|words| words.starts_with(b"TRYAGAIN")) {
+            stuck.push(slot);
+        }
         waiting.push(placed.map(|placed| (placed, reads)).map_err(Reply::Error));
     }
     let mut replies = Vec::with_capacity(waiting.len());

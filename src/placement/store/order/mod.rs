@@ -66,7 +66,7 @@ use link::OrderedLink;
 pub(super) use notes::NotedSlot;
 use peer_lane::{PeerLane, PeerUse};
 use plan::CopyPlan;
-pub(super) use refusal::OUT_OF_TOUCH;
+pub(super) use refusal::{OUT_OF_TOUCH, behind_unsent};
 use refusal::{nobody_has, not_now, unknown, unreachable};
 use step::PlacedHere;
 pub(super) use step::{Placed, SlotStep};
@@ -140,8 +140,20 @@ impl Sequencer {
     /// The error says why it cannot be, in the words for the client: it was not sent.
     pub(super) async fn place(&self, slot: u16, step: SlotStep, until: Instant) -> Result<Placed, Bytes> {
         let table = self.table()?;
-        if self.own(&table, slot, step.reads)?.is_none() {
-            return self.forward(&table, slot, &step).await.map(Placed::There);
+        self.place_by(&table, slot, step, until).await
+    }
+
+    /// Does the same by this table: steps of a slot that are placed by the same one go to the same proxy, so that none is sent
+    /// behind one that is not.
+    pub(super) async fn place_by(
+        &self,
+        table: &SlotTable,
+        slot: u16,
+        step: SlotStep,
+        until: Instant,
+    ) -> Result<Placed, Bytes> {
+        if self.own(table, slot, step.reads)?.is_none() {
+            return self.forward(table, slot, &step).await.map(Placed::There);
         }
         if !self.tables.lease().is_held() {
             return Err(not_now(slot, OUT_OF_TOUCH));
@@ -293,7 +305,11 @@ impl Sequencer {
         table.slots()[usize::from(slot)].copies.contains(&place)
     }
 
-    fn table(&self) -> Result<Arc<SlotTable>, Bytes> {
+    /// Returns the table that was read last.
+    ///
+    /// # Errors
+    /// If there is none, in the words for the client.
+    pub(super) fn table(&self) -> Result<Arc<SlotTable>, Bytes> {
         self.tables
             .current()
             .ok_or_else(|| Bytes::from_static(b"ERRCLUSTER the configuration node has said nothing yet"))

@@ -17,6 +17,11 @@ pub(super) fn not_now(slot: u16, why: &str) -> Bytes {
     format!("TRYAGAIN slot {slot}: {why}; nothing was sent").into()
 }
 
+/// Says the same of a step that has to stay behind one that was not sent.
+pub(in crate::placement::store) fn behind_unsent(slot: u16) -> Bytes {
+    not_now(slot, "a command before this one was not sent")
+}
+
 pub(super) fn unreachable(lane: &NodeLane, why: &str) -> Bytes {
     format!("RMRNODE {}: {why}", lane.address).into()
 }
