@@ -94,6 +94,8 @@ worker: setup-test
 build: setup
 	cargo build --workspace --lib --bins --examples --tests
 
+# Most tests wait for servers, timeouts and elections for most of their time: so there are more of them than processors.
+unit: export RUST_TEST_THREADS ?= 3
 unit: setup-test build
 	RMR_MODULE=$(CARGO_TARGET_DIR)/debug/librmr.so cargo test --workspace
 

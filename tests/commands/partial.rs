@@ -104,7 +104,7 @@ fn a_shards_own_error_has_its_place_in_a_partial_map() {
 #[test]
 fn partial_names_slots_without_an_owner_by_fanout_lists_maps_and_reducers_and_by_exec() {
     let cluster = Cluster::builder().config("cluster-require-full-coverage", "no").start();
-    cluster.nodes().iter().for_each(|node| node.run::<()>(&["CLUSTER", "DELSLOTSRANGE", "6000", "7000", "9", "9"]));
+    [(6000, 7000), (9, 9)].into_iter().for_each(|(first, last)| cluster.disown(first, last));
     let errors =
         ["1 slots have no owner (9)", "1001 slots have no owner (6000-7000)"].map(|why| format!("-RMRSLOTS {why}"));
     let list = errors.join(", ");

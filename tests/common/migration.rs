@@ -31,6 +31,17 @@ impl Cluster {
         self.finish_move(slot, from, to);
     }
 
+    /// Has nobody own slots any more, all of which one node has owned, and waits until all nodes know. Each may have to be told twice:
+    /// a message that the owner had sent before has others take the slots for its own again.
+    pub fn disown(&self, first: u16, last: u16) {
+        let words = ["CLUSTER", "DELSLOTSRANGE", &first.to_string(), &last.to_string()];
+        eventually(MOVE_LIMIT, "nobody owns the slots", || {
+            self.nodes().iter().for_each(|node| drop(node.try_run::<()>(&words)));
+            let is_unowned = |view: View| (first..=last).all(|slot| view.owner(slot).is_none());
+            self.nodes().iter().all(|node| View::of(node).is_ok_and(is_unowned))
+        });
+    }
+
     /// Opens a slot for its move: from now on `from` answers `ASK` for keys which it does not have.
     pub fn begin_move(&self, slot: u16, from: usize, to: usize) {
         let (from, to, slot) = (self.node(from), self.node(to), slot.to_string());

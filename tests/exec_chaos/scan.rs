@@ -117,7 +117,7 @@ fn a_slot_that_nobody_serves_is_an_error_and_no_end_of_the_keys() {
     let cluster =
         Cluster::builder().config("cluster-require-full-coverage", "no").module_args(["timeout-ms", "500"]).start();
     let slot = slot_of(cluster.key_for(0, "key"));
-    cluster.nodes().iter().for_each(|node| node.run::<()>(&["CLUSTER", "DELSLOTS", &slot.to_string()]));
+    cluster.disown(slot, slot);
     let mut wire = cluster.node(1).wire();
     eventually(Duration::from_secs(2), "the hole is seen", || {
         wire.reply(&format!("RMR.SCAN {slot}")).starts_with("-RMRSLOTS ")
