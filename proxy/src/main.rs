@@ -25,6 +25,9 @@ use arguments::Arguments;
 const HAND_OVER_LIMIT: Duration = Duration::from_secs(5);
 const SIGN_OFF_LIMIT: Duration = Duration::from_secs(2);
 
+/// The longest time for answering what other proxies have sent at last.
+const PEERS_LIMIT: Duration = Duration::from_secs(1);
+
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -92,6 +95,8 @@ async fn serve(arguments: &Arguments) -> Result<(), String> {
     }
     if let Some(store) = &store {
         let _ = tokio::time::timeout(SIGN_OFF_LIMIT, store.sign_off()).await;
+        // Until then others may have sent something here.
+        proxy.end_peers(PEERS_LIMIT).await;
     }
     if let Some(path) = &arguments.unix {
         let _ = std::fs::remove_file(path);

@@ -1,6 +1,7 @@
 //! [`Proxy`]: listeners, and a task for each client.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, UnixListener};
@@ -121,14 +122,27 @@ impl Proxy {
     }
 
     /// Accepts no more clients, lets those that are there have the answers to what they have sent, and closes their
-    /// connections. Returns whether all were gone within this time.
+    /// connections. Returns whether all were gone within this time. Other proxies of the same placement stay connected until
+    /// [`end_peers`](Self::end_peers).
     pub async fn drain(&self, within: Duration) -> bool {
         self.state.drain.send_replace(true);
-        let gone = async {
-            while self.state.clients.len() > 0 {
+        self.until(within, || self.state.clients.len() <= self.state.peers.load(Relaxed)).await
+    }
+
+    /// Closes the connections of other proxies of the same placement once they have been silent for a moment: to be called when they
+    /// know that this proxy orders no slots any more, after `Store::sign_off`. Returns whether all were gone within this time.
+    pub async fn end_peers(&self, within: Duration) -> bool {
+        self.state.end_peers.send_replace(true);
+        self.until(within, || self.state.peers.load(Relaxed) == 0).await
+    }
+
+    /// Waits until a condition holds. Returns whether it does within this time.
+    async fn until(&self, within: Duration, condition: impl Fn() -> bool) -> bool {
+        let holds = async {
+            while !condition() {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
-        tokio::time::timeout(within, gone).await.is_ok()
+        tokio::time::timeout(within, holds).await.is_ok()
     }
 }

@@ -1,6 +1,6 @@
 //! The state that all connections of a proxy share.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -35,6 +35,10 @@ pub(super) struct ProxyState {
     pub(super) commands: AtomicU64,
     /// Tells connections to end as soon as they have answered.
     pub(super) drain: watch::Sender<bool>,
+    /// The number of connections of other proxies, which outlive those of clients.
+    pub(super) peers: AtomicUsize,
+    /// Tells those connections to end.
+    pub(super) end_peers: watch::Sender<bool>,
 }
 
 impl ProxyState {
@@ -62,6 +66,8 @@ impl ProxyState {
             version: OnceLock::new(),
             commands: AtomicU64::new(0),
             drain: watch::Sender::new(false),
+            peers: AtomicUsize::new(0),
+            end_peers: watch::Sender::new(false),
         }
     }
 

@@ -8,7 +8,7 @@ use super::scripts::{MOVE, MOVES, REBALANCE};
 use crate::error::Error;
 use crate::placement::store::Store;
 use crate::placement::store::scripts::TABLE;
-use crate::placement::store::table::StoredTable;
+use crate::placement::store::table::{REMOVED, StoredTable};
 
 /// The number of times that a change is tried while others change something, too.
 const TRIES: usize = 5;
@@ -89,7 +89,10 @@ impl Store {
 /// Returns the moves that are under way, and those that are wanted besides.
 fn plan_of(stored: &StoredTable, under_way: &[CopyMove]) -> MovePlan {
     let is_even = is_even(&stored.1);
-    let is_leaving = |node: &str| stored.3.get(node).is_some_and(|entry| entry.split(' ').nth(3) == Some("leaving"));
+    let is_leaving = |node: &str| {
+        let state = stored.3.get(node).and_then(|entry| entry.split(' ').nth(3));
+        matches!(state, Some("leaving" | REMOVED))
+    };
     let why = |from: &str, to: &str, otherwise| match (from, to) {
         (NOBODY, _) => "a copy is missing",
         (_, NOBODY) => "there is a copy too many",

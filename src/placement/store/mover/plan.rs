@@ -157,8 +157,9 @@ pub(super) fn wanted_for_even_shares((_, settings, lists, nodes, _): &StoredTabl
     let has_lost = in_state("out").next().is_some();
     let replaces = has_lost && moves.iter().any(|(_, from, _)| from == NOBODY);
     let holds = |node: &String| lists.iter().any(|list| list.contains(node));
-    if in_state(REMOVED).any(|(node, _)| holds(node)) {
-        // Nothing is copied from it: its copies are about to be dropped.
+    let is_to_drop = |node: &String| lists.iter().any(|list| list.len() > 1 && list.contains(node));
+    if in_state(REMOVED).any(|(node, _)| is_to_drop(node)) {
+        // Nothing is planned with copies that are about to be dropped.
         return WantedMoves::default();
     }
     let left = in_state("leaving").chain(in_state(REMOVED)).map(|(node, _)| node.clone());
@@ -238,6 +239,16 @@ mod tests {
         assert_eq!(dropped.left, ["b"]);
         assert!(dropped.moves.len() == 2 && dropped.moves.iter().all(|(_, from, to)| from == "-" && to == "c"));
         assert!(!dropped.replaces, "nobody is waited for");
+    }
+
+    /// The other copies were lost meanwhile.
+    #[test]
+    fn the_only_copy_of_a_slot_leaves_a_removed_node_as_it_leaves_others() {
+        let nodes = [("a", "in"), ("b", "removed"), ("c", "in")];
+        let found = wanted(&stored("2", &["a c", "b"], &nodes));
+        assert!(found.left.is_empty());
+        assert_eq!(found.moves.len(), 1);
+        assert_eq!((found.moves[0].0, &*found.moves[0].1), (1, "b"));
     }
 
     #[test]
