@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::copies::{Storm, holders, node, two_copies, value};
 use super::{SOON, await_served, proxy};
@@ -63,15 +63,25 @@ fn a_proxy_that_wakes_up_too_late_writes_nothing() {
     wire.send_raw(b"SET key late\r\n");
     await_settled(&config, &second);
     assert_eq!(second.reply("SET key after"), "+OK");
+    let users = |node: &Server| -> Vec<String> { node.run(&["ACL", "LIST"]) };
+    let is_kept_out = |user: &String| user.contains("rmr-") && user.contains(" off ");
+    let kept_out: Vec<String> = nodes.iter().flat_map(users).filter(is_kept_out).collect();
+    assert_eq!(kept_out.len(), 3, "{kept_out:?}");
     first.cont_signal();
+    // Not for a moment is its user let in again.
+    let awake = Instant::now();
+    while awake.elapsed() < Duration::from_millis(500) {
+        for node in &nodes {
+            let users = users(node);
+            assert_eq!(users.iter().filter(|user| is_kept_out(user)).count(), 1, "{users:?}");
+        }
+    }
     // The one that was stopped hears of it, and forwards to the other.
     let reply = String::from_utf8(wire.read_frame()).unwrap();
     let expected = if reply == "+OK\r\n" { "late" } else { "after" };
     for holder in holders(&config, "key") {
         assert_eq!(node(&nodes, &holder).run::<String>(&["GET", "key"]), expected, "{reply}");
     }
-    let users: Vec<String> = nodes[0].run(&["ACL", "LIST"]);
-    assert_eq!(users.iter().filter(|user| user.contains("rmr-") && user.contains(" off ")).count(), 1, "{users:?}");
 }
 
 /// With one copy too, a proxy that is started again serves what the one before has written.

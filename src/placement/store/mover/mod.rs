@@ -137,7 +137,7 @@ impl Mover {
     /// Connects to a node, which has to be the process that was let in, as the user that is fenced when this proxy is taken over.
     async fn connect(&self, table: &SlotTable, name: &str) -> Result<DataNode, Error> {
         let mut node = DataNode::connect(&self.links, name).await?;
-        if let Err(cause) = self.sequencer.login().log_in(node.session()).await {
+        if let Err(cause) = self.sequencer.login().log_in(name, node.session()).await {
             return Err(Error::Node { node: name.to_owned(), cause, outcome_unknown: false });
         }
         let known = table.nodes.iter().find(|known| known.address.to_string() == name);

@@ -1,5 +1,6 @@
 //! [`NodeLane`]: the way to one node, over one ordered connection after the other.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -25,12 +26,15 @@ pub(in crate::placement::store) struct NodeLogin {
     password: String,
     /// Says whether a node was seen on which somebody has switched the user off.
     is_fenced: watch::Sender<bool>,
+    /// For each node, a lock that is held by the task that logs in there.
+    turns: Mutex<HashMap<Box<str>, Arc<tokio::sync::Mutex<()>>>>,
 }
 
 impl NodeLogin {
     /// Makes up the user of a proxy.
     pub(super) fn of(proxy: &str) -> Self {
-        Self { name: user_of(proxy), password: secret_word(), is_fenced: watch::Sender::new(false) }
+        let (name, password) = (user_of(proxy), secret_word());
+        Self { name, password, is_fenced: watch::Sender::new(false), turns: Mutex::default() }
     }
 
     /// Waits until a node is seen on which somebody has switched the user off.
@@ -40,25 +44,74 @@ impl NodeLogin {
     }
 
     /// Makes the user known to a node, unless somebody has switched it off there, and becomes that user.
-    pub(in crate::placement::store) async fn log_in(&self, session: &mut Session) -> Result<(), String> {
-        let acl = |word: &str| Command::new("ACL").arg(word).arg(&self.name);
-        let create = acl("SETUSER").arg("reset").arg("on").arg(format!(">{}", self.password));
-        let create = create.arg("~*").arg("&*").arg("+@all");
-        // In one transaction: nobody can switch the user off between the question and the answer to it.
-        let commands = [Command::new("MULTI"), acl("GETUSER"), create, Command::new("EXEC")];
-        let replies = session.call_all(&commands, &Budget::new(1 << 20), Instant::now() + DIAL_LIMIT).await;
-        let done = replies.map_err(|failure| words_of(&failure))?.pop().unwrap_or(Reply::Null);
-        let Reply::Array(done) = &done else { return Err(format!("no user can be made for the proxy: {done}")) };
-        if let Some(Reply::Error(words)) = done.iter().find(|reply| matches!(reply, Reply::Error(_))) {
-            let words = String::from_utf8_lossy(words);
-            return Err(format!("no user can be made for the proxy with its own login (--user): {words}"));
+    ///
+    /// # Errors
+    /// The error says why the node does not let the proxy in.
+    pub(in crate::placement::store) async fn log_in(&self, node: &str, session: &mut Session) -> Result<(), String> {
+        let turn = self.turns.lock().unwrap_or_else(PoisonError::into_inner).entry(node.into()).or_default().clone();
+        let _turn = turn.lock().await;
+        match call(session, self.acl("GETUSER")).await? {
+            Reply::Error(words) => return Err(not_made(&words)),
+            Reply::Null => self.make(session).await?,
+            user if is_off(&user) => return Err(self.is_kept_out()),
+            _ => {}
         }
-        if done.first().is_some_and(is_off) {
-            self.is_fenced.send_replace(true);
-            call(session, acl("SETUSER").arg("off")).await?;
-            return Err("another proxy has taken over, and keeps this one from the node".into());
+        if *self.is_fenced.borrow() {
+            return Err(KEPT_OUT.into());
         }
         ask(session, Command::new("AUTH").arg(&self.name).arg(&self.password)).await.map(drop)
+    }
+
+    /// Makes the user known to a node that did not know it a moment ago. If somebody has switched it off since, this undoes that for a
+    /// moment: so no other task of this proxy logs in at the node meanwhile, nor at any if it is not known how this ends.
+    async fn make(&self, session: &mut Session) -> Result<(), String> {
+        let unsure = FencedIfDropped(self);
+        let create = self.acl("SETUSER").arg("reset").arg("on").arg(format!(">{}", self.password));
+        let create = create.arg("~*").arg("&*").arg("+@all");
+        // In one transaction: nobody can switch the user off between the question and the answer to it.
+        let commands = [Command::new("MULTI"), self.acl("GETUSER"), create, Command::new("EXEC")];
+        let replies = session.call_all(&commands, &Budget::new(1 << 20), Instant::now() + DIAL_LIMIT).await;
+        let done = replies.map_err(|failure| words_of(&failure))?.pop().unwrap_or(Reply::Null);
+        let was_off = done.elements().and_then(<[Reply]>::first).is_some_and(is_off);
+        if was_off {
+            call(session, self.acl("SETUSER").arg("off")).await?;
+            return Err(self.is_kept_out());
+        }
+        // It was not switched off.
+        std::mem::forget(unsure);
+        let Reply::Array(done) = &done else { return Err(format!("no user can be made for the proxy: {done}")) };
+        match done.iter().find(|reply| matches!(reply, Reply::Error(_))) {
+            Some(Reply::Error(words)) => Err(not_made(words)),
+            _ => Ok(()),
+        }
+    }
+
+    fn acl(&self, word: &str) -> Command {
+        Command::new("ACL").arg(word).arg(&self.name)
+    }
+
+    /// Says that another proxy has taken over. Returns that in words.
+    fn is_kept_out(&self) -> String {
+        self.is_fenced.send_replace(true);
+        KEPT_OUT.into()
+    }
+}
+
+/// Says why a node does not let the proxy make its user.
+fn not_made(words: &[u8]) -> String {
+    let words = String::from_utf8_lossy(words);
+    format!("no user can be made for the proxy with its own login (--user): {words}")
+}
+
+/// The error at a node on which somebody has switched the user off.
+const KEPT_OUT: &str = "another proxy has taken over, and keeps this one from the node";
+
+/// Takes a proxy for fenced when it is dropped: nobody knows then whether a node still keeps it out.
+struct FencedIfDropped<'a>(&'a NodeLogin);
+
+impl Drop for FencedIfDropped<'_> {
+    fn drop(&mut self) {
+        self.0.is_fenced.send_replace(true);
     }
 }
 
@@ -219,7 +272,7 @@ async fn open(
         return Err(other_process(&node.address.to_string()));
     }
     if let Some(login) = login {
-        login.log_in(&mut session).await?;
+        login.log_in(&node.address.to_string(), &mut session).await?;
     }
     let client_id = ask(&mut session, Command::new("CLIENT").arg("ID")).await?.integer().unwrap_or_default();
     if let Some(last) = last.filter(|last| last.run_id == run_id) {
