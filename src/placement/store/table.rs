@@ -178,9 +178,9 @@ impl SlotTable {
     }
 
     /// Returns the table of this epoch, at which nothing has changed but who orders the writes of some slots. `None` if more has
-    /// changed since.
+    /// changed since, or if no slot has gone: then something else has made the epoch.
     pub(super) fn after_hand_over(&self, epoch: u64, gone: &[(u16, String)]) -> Option<Self> {
-        if epoch != self.epoch + 1 {
+        if epoch != self.epoch + 1 || gone.is_empty() {
             return None;
         }
         let mut slots = self.slots.clone();
@@ -333,6 +333,7 @@ mod tests {
         assert_eq!((next.epoch, shown(0), shown(1)), (8, (5, Some("q:2/y")), (6, None)));
         assert_eq!(next.slots()[0].copies, table.slots()[0].copies);
         assert!(table.after_hand_over(9, &gone).is_none(), "something else has changed too");
+        assert!(table.after_hand_over(8, &[]).is_none(), "something else has made this epoch");
     }
 
     #[test]

@@ -94,20 +94,18 @@ impl Tables {
     }
 
     /// Hears that slots have gone to other proxies with the change of this epoch. Returns the table as it is since, as
-    /// [`moved`](Self::moved) does; a table of an earlier epoch is never taken for that, even if no slot has gone.
+    /// [`moved`](Self::moved) does.
     pub(super) async fn handed_over(&self, epoch: u64, gone: &[(u16, String)]) -> Result<Arc<SlotTable>, Error> {
-        let next = self.current().and_then(|table| table.after_hand_over(epoch, gone)).map(Arc::new);
-        match next.filter(|_| !gone.is_empty()) {
-            Some(next) => Ok(self.follows(next)),
+        match self.hears_of_hand_over(epoch, gone) {
+            Some(table) => Ok(table),
             None => self.load().await,
         }
     }
 
-    /// Hears the same of a change that another proxy has made. Returns whether it is the next one: after any other, the table of the
-    /// configuration node tells.
-    pub(super) fn hears_of_hand_over(&self, epoch: u64, gone: &[(u16, String)]) -> bool {
-        let next = self.current().and_then(|table| table.after_hand_over(epoch, gone));
-        next.map(|next| self.follows(Arc::new(next))).is_some_and(|table| table.epoch == epoch)
+    /// Hears the same, and reads nothing anew. Returns `None` if it is not the next change: then the configuration node has the table.
+    pub(super) fn hears_of_hand_over(&self, epoch: u64, gone: &[(u16, String)]) -> Option<Arc<SlotTable>> {
+        let next = self.current()?.after_hand_over(epoch, gone)?;
+        Some(self.follows(Arc::new(next)))
     }
 
     /// Goes by the next table, unless there is one already that is as new.

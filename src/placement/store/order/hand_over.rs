@@ -136,6 +136,9 @@ impl Sequencer {
 
     /// Tells the other proxies which slots have gone, those that have got them among them.
     async fn tell_proxies(&self, table: &SlotTable, handed: HandedOver) {
+        if handed.gone.is_empty() {
+            return;
+        }
         let mut others = self.others(table);
         others.extend(handed.gone.iter().filter(|(_, to)| to != NOBODY).map(|(_, to)| to.as_str().into()));
         let frame = handed.frame();
@@ -147,8 +150,8 @@ impl Sequencer {
 
     /// Hears from another proxy which slots it has handed over.
     pub(super) fn hears_of(&self, handed: &HandedOver) -> Reply {
-        let is_news = self.tables.hears_of_hand_over(handed.epoch, &handed.gone);
-        Reply::Array(vec![Reply::Integer(is_news.into())])
+        let heard = self.tables.hears_of_hand_over(handed.epoch, &handed.gone);
+        Reply::Array(vec![Reply::Integer(heard.is_some().into())])
     }
 
     /// Connects anew to copies of slots whose connections have broken, which ends those before at the nodes.
