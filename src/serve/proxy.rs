@@ -1,7 +1,6 @@
 //! [`Proxy`]: listeners, and a task for each client.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, UnixListener};
@@ -126,14 +125,14 @@ impl Proxy {
     /// [`end_peers`](Self::end_peers).
     pub async fn drain(&self, within: Duration) -> bool {
         self.state.drain.send_replace(true);
-        self.until(within, || self.state.clients.len() <= self.state.peers.load(Relaxed)).await
+        self.until(within, || self.state.clients.len() <= self.state.end_peers.receiver_count()).await
     }
 
     /// Closes the connections of other proxies of the same placement once they have been silent for a moment: to be called when they
     /// know that this proxy orders no slots any more, after `Store::sign_off`. Returns whether all were gone within this time.
     pub async fn end_peers(&self, within: Duration) -> bool {
         self.state.end_peers.send_replace(true);
-        self.until(within, || self.state.peers.load(Relaxed) == 0).await
+        self.until(within, || self.state.end_peers.receiver_count() == 0).await
     }
 
     /// Waits until a condition holds. Returns whether it does within this time.

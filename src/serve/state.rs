@@ -1,6 +1,6 @@
 //! The state that all connections of a proxy share.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -35,9 +35,7 @@ pub(super) struct ProxyState {
     pub(super) commands: AtomicU64,
     /// Tells connections to end as soon as they have answered.
     pub(super) drain: watch::Sender<bool>,
-    /// The number of connections of other proxies, which outlive those of clients.
-    pub(super) peers: AtomicUsize,
-    /// Tells those connections to end.
+    /// Tells connections of other proxies to end, which outlive those of clients. Each listens to it as long as it lives.
     pub(super) end_peers: watch::Sender<bool>,
 }
 
@@ -66,7 +64,6 @@ impl ProxyState {
             version: OnceLock::new(),
             commands: AtomicU64::new(0),
             drain: watch::Sender::new(false),
-            peers: AtomicUsize::new(0),
             end_peers: watch::Sender::new(false),
         }
     }

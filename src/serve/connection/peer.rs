@@ -1,8 +1,6 @@
 //! A client that is another proxy of the same placement: it forwards steps whose order is decided here. They are taken one after
 //! the other, and many are under way at once.
 
-use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -14,26 +12,9 @@ use crate::command::Command;
 use crate::peer::Forwarded;
 use crate::reply::Reply;
 use crate::resp::Protocol;
-use crate::serve::state::ProxyState;
 
 /// The most steps that are under way for one proxy.
 const MOST_UNDER_WAY: usize = 4096;
-
-/// A connection of another proxy, counted while it lives.
-struct ConnectedPeer(Arc<ProxyState>);
-
-impl ConnectedPeer {
-    fn of(state: &Arc<ProxyState>) -> Self {
-        state.peers.fetch_add(1, Relaxed);
-        Self(state.clone())
-    }
-}
-
-impl Drop for ConnectedPeer {
-    fn drop(&mut self) {
-        self.0.peers.fetch_sub(1, Relaxed);
-    }
-}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> ClientConnection<S> {
     /// Takes steps of another proxy until it goes, if it knows the secret; else refuses it.
@@ -53,7 +34,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> ClientConnection<S> {
     async fn take_steps(&mut self, forwarded: &dyn Forwarded) {
         /// The time for which a step may be on its way when the proxy is about to end.
         const ON_ITS_WAY: Duration = Duration::from_millis(100);
-        let _peer = ConnectedPeer::of(&self.state);
         let mut under_way = FuturesOrdered::new();
         let mut end = self.state.end_peers.subscribe();
         loop {
