@@ -19,6 +19,11 @@ pub(super) const NOBODY: &str = "-";
 /// The state of a node whose copies are to be dropped at once.
 pub(super) const REMOVED: &str = "removed";
 
+/// Returns the state of a node, by its entry at the configuration node.
+pub(super) fn state_of(entry: &str) -> Option<&str> {
+    entry.split(' ').nth(3)
+}
+
 /// The table of slots with the nodes that hold each.
 #[derive(Debug)]
 pub(super) struct SlotTable {
@@ -88,7 +93,7 @@ impl SlotTable {
                 "no slots are given out yet: LPUSH newnodes ip:port at the configuration node".into(),
             ));
         }
-        let is_in = |entry: &&String| matches!(entry.split(' ').nth(3), Some("in" | "leaving"));
+        let is_in = |entry: &&String| matches!(state_of(entry), Some("in" | "leaving"));
         let mut names: Vec<&String> = lists.iter().flatten().collect();
         names.extend(nodes.iter().filter(|(_, entry)| is_in(entry)).map(|(name, _)| name));
         names.sort_unstable();
@@ -113,8 +118,7 @@ impl SlotTable {
             SlotEntry { copies: list.iter().filter_map(place).collect(), state, sequencer, epoch }
         };
         let slots: Vec<SlotEntry> = lists.iter().enumerate().map(&mut entry).collect();
-        let is_removed =
-            |name: &&String| nodes.get(*name).is_some_and(|entry| entry.split(' ').nth(3) == Some(REMOVED));
+        let is_removed = |name: &&String| nodes.get(*name).and_then(|entry| state_of(entry)) == Some(REMOVED);
         let removed = (0..names.len()).filter(|&place| is_removed(&names[place])).collect();
         let nodes = names.iter().map(node).collect::<Result<_, Error>>()?;
         let lost = slots.iter().position(|slot| slot.state == SlotState::Lost);

@@ -8,7 +8,7 @@ use super::scripts::{MOVE, MOVES, REBALANCE};
 use crate::error::Error;
 use crate::placement::store::Store;
 use crate::placement::store::scripts::TABLE;
-use crate::placement::store::table::{REMOVED, StoredTable};
+use crate::placement::store::table::{REMOVED, StoredTable, state_of};
 
 /// The number of times that a change is tried while others change something, too.
 const TRIES: usize = 5;
@@ -90,7 +90,7 @@ impl Store {
 fn plan_of(stored: &StoredTable, under_way: &[CopyMove]) -> MovePlan {
     let is_even = is_even(&stored.1);
     let is_leaving = |node: &str| {
-        let state = stored.3.get(node).and_then(|entry| entry.split(' ').nth(3));
+        let state = stored.3.get(node).and_then(|entry| state_of(entry));
         matches!(state, Some("leaving" | REMOVED))
     };
     let why = |from: &str, to: &str, otherwise| match (from, to) {

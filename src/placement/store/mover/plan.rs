@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::placement::balance::{Candidate, even};
 use crate::placement::store::scripts::TABLE;
 use crate::placement::store::settings::StoreSettings;
-use crate::placement::store::table::{REMOVED, SlotTable, StoredTable};
+use crate::placement::store::table::{REMOVED, SlotTable, StoredTable, state_of};
 use crate::placement::store::tables::Tables;
 
 /// Plans moves. Any number of planners may do so at once: a plan counts only if nothing has changed meanwhile.
@@ -101,7 +101,7 @@ pub(super) fn wanted(stored: &StoredTable) -> WantedMoves {
     let mut wanted = wanted_for_even_shares(stored);
     if !is_even(settings) {
         let copies = wanted_copies(settings);
-        let is_in = |node: &String| nodes.get(node).is_some_and(|entry| entry.split(' ').nth(3) == Some("in"));
+        let is_in = |node: &String| nodes.get(node).and_then(|entry| state_of(entry)) == Some("in");
         let is_complete = |slot: u16| {
             let list = &lists[usize::from(slot)];
             list.len() == copies && list.iter().all(is_in)
@@ -121,7 +121,7 @@ pub(super) fn wanted_for_even_shares((_, settings, lists, nodes, _): &StoredTabl
         return WantedMoves::default();
     }
     let state: HashMap<&str, &str> =
-        nodes.iter().filter_map(|(node, entry)| Some((node.as_str(), entry.split(' ').nth(3)?))).collect();
+        nodes.iter().filter_map(|(node, entry)| Some((node.as_str(), state_of(entry)?))).collect();
     let state = &state;
     let in_state =
         |wanted: &'static str| nodes.iter().filter(move |(node, _)| state.get(node.as_str()) == Some(&wanted));
